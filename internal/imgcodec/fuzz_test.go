@@ -1,0 +1,51 @@
+package imgcodec
+
+import (
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// FuzzDecode feeds arbitrary bytes: a result is either an error or an image of the
+// declared number of pixels.
+func FuzzDecode(f *testing.F) {
+	files, err := filepath.Glob(filepath.Join("testdata", "*.*"))
+	if err != nil || len(files) == 0 {
+		f.Fatalf("no fixtures: %v", err)
+	}
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Add(EncodePNG(testPattern()))
+	f.Add(withEXIF(encodeJPEG(f, opaque(testPattern())), exifBlock(binary.BigEndian, 6)))
+	const limit = 1 << 16
+	f.Fuzz(func(t *testing.T, data []byte) {
+		img, format, err := Decode(data, Limits{Pixels: limit})
+		if err != nil {
+			if img != nil {
+				t.Fatal("an image was returned along with an error")
+			}
+			return
+		}
+		if !format.decodable() || img.W <= 0 || img.H <= 0 || img.W*img.H > limit || len(img.Pix) != 3*img.W*img.H {
+			t.Fatalf("%s image of %dx%d with %d bytes", format, img.W, img.H, len(img.Pix))
+		}
+	})
+}
+
+// FuzzEXIF feeds arbitrary bytes to the orientation parser.
+func FuzzEXIF(f *testing.F) {
+	f.Add(exifBlock(binary.LittleEndian, 6))
+	f.Add(exifBlock(binary.BigEndian, 8))
+	f.Add([]byte(exifPrefix))
+	f.Fuzz(func(t *testing.T, tiff []byte) {
+		if o := exifOrientation(tiff); o < 1 || o > 8 {
+			t.Fatalf("orientation %d", o)
+		}
+	})
+}

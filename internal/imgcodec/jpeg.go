@@ -1,0 +1,123 @@
+package imgcodec
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image/color"
+	"image/jpeg"
+	"runtime"
+	"strings"
+	"sync"
+)
+
+// jpegDecoder decodes the pixels of a grey or colour JPEG whose header has been
+// inspected. Implementations are safe for concurrent use.
+type jpegDecoder interface {
+	// name identifies the decoder and the version its pixels depend on.
+	name() string
+	// decode writes interleaved RGB as stored, 3*w*h bytes.
+	decode(dst []byte, h Header, data []byte) error
+}
+
+// The choices of [Use].
+const (
+	Auto  = "auto"
+	Std   = "std"
+	Turbo = "turbo"
+)
+
+// active is the JPEG decoder of the process: one, because the pixels of a data set
+// depend on it.
+var active struct {
+	sync.RWMutex
+	decoder jpegDecoder
+}
+
+// Use chooses the JPEG decoder of the process: "std" is the standard library's,
+// "turbo" is libjpeg-turbo, an error if it cannot be opened, and "auto" (also "")
+// is turbo where it is present. Without a call the choice is auto. It should be
+// called before the first image is decoded.
+func Use(choice string) error {
+	d, err := openJPEGDecoder(choice)
+	if err != nil {
+		return err
+	}
+	active.Lock()
+	defer active.Unlock()
+	active.decoder = d
+	return nil
+}
+
+// DecoderName names the JPEG decoder in use and its version. The name is part of
+// a data set's contract: crops decoded by two decoders differ in their last bits.
+func DecoderName() string {
+	return jpegDecoderInUse().name()
+}
+
+func jpegDecoderInUse() jpegDecoder {
+	active.RLock()
+	d := active.decoder
+	active.RUnlock()
+	if d != nil {
+		return d
+	}
+	active.Lock()
+	defer active.Unlock()
+	if active.decoder == nil {
+		active.decoder = autoJPEGDecoder()
+	}
+	return active.decoder
+}
+
+func openJPEGDecoder(choice string) (jpegDecoder, error) {
+	switch choice {
+	case Auto, "":
+		return autoJPEGDecoder(), nil
+	case Std:
+		return stdJPEG{}, nil
+	}
+	return nil, fmt.Errorf("choose jpeg decoder: unknown choice %q, want %s or %s", choice, Auto, Std)
+}
+
+func autoJPEGDecoder() jpegDecoder {
+	return stdJPEG{}
+}
+
+func decodeJPEG(dst []byte, h Header, data []byte) error {
+	decoder := jpegDecoderInUse()
+	if h.Components == 4 {
+		// Whether CMYK ink is stored inverted is a convention that libjpeg leaves
+		// to its caller and the standard library knows; such photographs are rare
+		// enough for one path.
+		decoder = stdJPEG{}
+	}
+	err := decoder.decode(dst, h, data)
+	if errors.Is(err, ErrCorrupt) && !bytes.Contains(data[h.pixels:], []byte{0xff, markerEOI}) {
+		// The decoders report some cuts inside a code word as bad codes.
+		return refusal(ErrTruncated, JPEG, "has no end marker")
+	}
+	return err
+}
+
+// stdJPEG is the standard library's decoder: exact inverse DCT, chroma repeated
+// rather than interpolated.
+type stdJPEG struct{}
+
+// name carries the language release because Go 1.26 replaced the decoder and a
+// later release may do so again.
+func (stdJPEG) name() string {
+	release := runtime.Version()
+	if parts := strings.SplitN(release, ".", 3); len(parts) == 3 {
+		release = parts[0] + "." + parts[1]
+	}
+	return release + " image/jpeg"
+}
+
+func (stdJPEG) decode(dst []byte, h Header, data []byte) error {
+	img, err := jpeg.Decode(bytes.NewReader(data))
+	if err != nil {
+		return classify(JPEG, err)
+	}
+	return copyChecked(dst, h, img, color.YCbCrToRGB)
+}

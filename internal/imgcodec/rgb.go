@@ -1,0 +1,82 @@
+package imgcodec
+
+import (
+	"image"
+	"image/color"
+)
+
+// yccModel converts one luma and two colour difference samples to RGB.
+type yccModel func(y, cb, cr uint8) (r, g, b uint8)
+
+// copyRGB converts a decoded image to interleaved RGB in dst, of 3 bytes a pixel.
+// Alpha is dropped, not blended with a background: the colour that is stored is
+// what other decoders hand to a face model. ycc is the meaning of YCbCr samples,
+// which the image type leaves open.
+func copyRGB(dst []byte, img image.Image, ycc yccModel) {
+	switch m := img.(type) {
+	case *image.YCbCr:
+		copyYCbCr(dst, m, ycc)
+	case *image.NYCbCrA:
+		copyYCbCr(dst, &m.YCbCr, ycc)
+	case *image.Gray:
+		copyGray(dst, m)
+	case *image.NRGBA:
+		copyFourByte(dst, m.Pix, m.Stride, m.Rect)
+	case *image.RGBA:
+		// Decoders return this type only for opaque images, so that there is no
+		// premultiplication to undo.
+		copyFourByte(dst, m.Pix, m.Stride, m.Rect)
+	default:
+		copyAny(dst, img)
+	}
+}
+
+func copyYCbCr(dst []byte, m *image.YCbCr, ycc yccModel) {
+	b := m.Rect
+	i := 0
+	for y := b.Min.Y; y < b.Max.Y; y++ {
+		for x := b.Min.X; x < b.Max.X; x++ {
+			c := m.COffset(x, y)
+			dst[i], dst[i+1], dst[i+2] = ycc(m.Y[m.YOffset(x, y)], m.Cb[c], m.Cr[c])
+			i += 3
+		}
+	}
+}
+
+func copyGray(dst []byte, m *image.Gray) {
+	w, h := m.Rect.Dx(), m.Rect.Dy()
+	i := 0
+	for y := range h {
+		for _, v := range m.Pix[y*m.Stride : y*m.Stride+w] {
+			dst[i], dst[i+1], dst[i+2] = v, v, v
+			i += 3
+		}
+	}
+}
+
+// copyFourByte drops every fourth byte.
+func copyFourByte(dst, pix []byte, stride int, bounds image.Rectangle) {
+	w, h := bounds.Dx(), bounds.Dy()
+	i := 0
+	for y := range h {
+		row := pix[y*stride : y*stride+4*w]
+		for ; len(row) >= 4; row = row[4:] {
+			copy(dst[i:i+3], row[:3])
+			i += 3
+		}
+	}
+}
+
+// copyAny takes the way through the colour models, for the rare layouts: palettes,
+// 16 bits a sample (the upper byte is kept), CMYK.
+func copyAny(dst []byte, img image.Image) {
+	b := img.Bounds()
+	i := 0
+	for y := b.Min.Y; y < b.Max.Y; y++ {
+		for x := b.Min.X; x < b.Max.X; x++ {
+			c := color.NRGBAModel.Convert(img.At(x, y)).(color.NRGBA)
+			dst[i], dst[i+1], dst[i+2] = c.R, c.G, c.B
+			i += 3
+		}
+	}
+}
