@@ -1,0 +1,126 @@
+package durable
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// TempPrefix begins the name of every file that is not committed yet.
+const TempPrefix = ".tmp-"
+
+// Disk commits files through an [FS].
+type Disk struct{ FS FS }
+
+var system = Disk{FS: OS{}}
+
+// WriteFile replaces the file at path by data, whole or not at all, and makes it
+// durable. perm is set exactly (no umask).
+func WriteFile(path string, data []byte, perm os.FileMode) error {
+	return system.WriteFile(path, data, perm)
+}
+
+// PutIfAbsent is [WriteFile] for a name that must be new: it fails with
+// [os.ErrExist] if there is a file at path, and among processes that race for the
+// name exactly one succeeds.
+func PutIfAbsent(path string, data []byte, perm os.FileMode) error {
+	return system.PutIfAbsent(path, data, perm)
+}
+
+// Create begins a file that will stand at path once [Writer.Commit] is called.
+func Create(path string) (*Writer, error) { return system.Create(path) }
+
+// SyncDir makes the names in a folder durable.
+func SyncDir(dir string) error { return system.FS.SyncDir(dir) }
+
+// MkdirAll creates a folder and its missing parents and makes their names durable.
+func MkdirAll(dir string, perm os.FileMode) error { return system.MkdirAll(dir, perm) }
+
+// RemoveTemps deletes the temporary files that killed writers left in dir (not in
+// its sub-folders). The caller must know that no writer is at work there, by
+// holding a [Lock]. A missing dir is no error.
+func RemoveTemps(dir string) error { return system.RemoveTemps(dir) }
+
+// WriteFile is the package's [WriteFile] on this disk.
+func (d Disk) WriteFile(path string, data []byte, perm os.FileMode) error {
+	w, err := d.fill(path, data, perm)
+	if err != nil {
+		return err
+	}
+	return w.publish(d.FS.Rename)
+}
+
+// PutIfAbsent is the package's [PutIfAbsent] on this disk.
+func (d Disk) PutIfAbsent(path string, data []byte, perm os.FileMode) error {
+	w, err := d.fill(path, data, perm)
+	if err != nil {
+		return err
+	}
+	return w.publish(func(temp, path string) error {
+		// link, unlike rename, refuses a name that is taken.
+		if err := d.FS.Link(temp, path); err != nil {
+			return err
+		}
+		return d.FS.Remove(temp)
+	})
+}
+
+// fill writes data to a temporary file beside path and syncs it.
+func (d Disk) fill(path string, data []byte, perm os.FileMode) (*Writer, error) {
+	w, err := d.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := bytes.NewReader(data).WriteTo(w); err != nil {
+		return nil, errors.Join(err, w.Abort())
+	}
+	if err := w.seal(perm); err != nil {
+		return nil, errors.Join(err, w.Abort())
+	}
+	return w, nil
+}
+
+// MkdirAll is the package's [MkdirAll] on this disk.
+func (d Disk) MkdirAll(dir string, perm os.FileMode) error {
+	info, err := os.Stat(dir)
+	if err == nil {
+		if !info.IsDir() {
+			return fmt.Errorf("create folder %s: a file of that name is in the way", dir)
+		}
+		return nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	parent := filepath.Dir(filepath.Clean(dir))
+	if err := d.MkdirAll(parent, perm); err != nil {
+		return err
+	}
+	if err := d.FS.Mkdir(dir, perm); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return d.FS.SyncDir(parent)
+}
+
+// RemoveTemps is the package's [RemoveTemps] on this disk.
+func (d Disk) RemoveTemps(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), TempPrefix) || e.IsDir() {
+			continue
+		}
+		if err := d.FS.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,66 @@
+package durable
+
+import (
+	"io"
+	"os"
+)
+
+// FS is what a commit asks of a file system. Errors name their file, as those of
+// package os do.
+type FS interface {
+	// CreateTemp creates a new file in dir, open for writing, its name made from
+	// pattern as [os.CreateTemp] does.
+	CreateTemp(dir, pattern string) (File, error)
+	// Link gives oldname a second name; [os.ErrExist] if newname is taken.
+	Link(oldname, newname string) error
+	// Rename moves oldname to newname, replacing what is there.
+	Rename(oldname, newname string) error
+	// Remove deletes a file.
+	Remove(name string) error
+	// Mkdir creates one folder whose parent exists.
+	Mkdir(name string, perm os.FileMode) error
+	// SyncDir makes the names in dir durable.
+	SyncDir(dir string) error
+}
+
+// File is a file that is being written.
+type File interface {
+	io.WriteCloser
+	// Name is the file's path.
+	Name() string
+	// Chmod sets the permission bits.
+	Chmod(perm os.FileMode) error
+	// Sync makes contents and size durable.
+	Sync() error
+}
+
+// OS is the [FS] of the operating system.
+type OS struct{}
+
+// CreateTemp is [os.CreateTemp].
+func (OS) CreateTemp(dir, pattern string) (File, error) { return os.CreateTemp(dir, pattern) }
+
+// Link is [os.Link].
+func (OS) Link(oldname, newname string) error { return os.Link(oldname, newname) }
+
+// Rename is [os.Rename].
+func (OS) Rename(oldname, newname string) error { return os.Rename(oldname, newname) }
+
+// Remove is [os.Remove].
+func (OS) Remove(name string) error { return os.Remove(name) }
+
+// Mkdir is [os.Mkdir].
+func (OS) Mkdir(name string, perm os.FileMode) error { return os.Mkdir(name, perm) }
+
+// SyncDir opens the folder and calls fsync on it.
+func (OS) SyncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = f.Sync()
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}

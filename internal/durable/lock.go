@@ -1,0 +1,55 @@
+package durable
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrLocked means that another run holds the lock.
+var ErrLocked = errors.New("in use by another run")
+
+// Lock is an exclusive advisory lock (flock) on a file. The kernel drops it when
+// the holder exits, however it exits. The file itself stays: deleting it would let
+// two runs lock two files of one name.
+type Lock struct{ file *os.File }
+
+// TryLock takes the lock on path, creating the file, or fails at once with
+// [ErrLocked] if somebody has it.
+func TryLock(path string) (*Lock, error) { return lock(path, unix.LOCK_EX|unix.LOCK_NB) }
+
+// WaitLock takes the lock on path, creating the file, when its holder lets go.
+func WaitLock(path string) (*Lock, error) { return lock(path, unix.LOCK_EX) }
+
+func lock(path string, how int) (*Lock, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = unix.Flock(int(f.Fd()), how)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err == nil {
+		return &Lock{file: f}, nil
+	}
+	_ = f.Close()
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, fmt.Errorf("lock %s: %w", path, ErrLocked)
+	}
+	return nil, fmt.Errorf("lock %s: %w", path, err)
+}
+
+// Unlock lets go. A nil Lock is fine.
+func (l *Lock) Unlock() error {
+	if l == nil || l.file == nil {
+		return nil
+	}
+	f := l.file
+	l.file = nil
+	return f.Close()
+}
