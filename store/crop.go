@@ -1,0 +1,44 @@
+package store
+
+import "facepipe/internal/imgcodec"
+
+// NoLabel is the label of a crop without an identity.
+const NoLabel int32 = -1
+
+// Crop is one aligned face.
+type Crop struct {
+	// ID is [CropID] of the decoded pixels.
+	ID ID
+	// Source is the number that [Writer.AddSource] gave.
+	Source int
+	// Key names the crop: its path relative to the source. Unique in the data set.
+	Key string
+	// Identity names the person, "" if unknown.
+	Identity string
+	// Label numbers the identities of a data set 0, 1, 2 ... by first appearance;
+	// [NoLabel] without an identity. The writer assigns it and ignores what is here.
+	Label int32
+	// Encoding is the format of Image.
+	Encoding imgcodec.Format
+	// Image is the encoded crop, CropSize pixels square.
+	Image []byte
+	// HasLandmarks says whether Landmarks means anything.
+	HasLandmarks bool
+	// Landmarks are x0, y0 ... x4, y4 in pixels of the source photo: the eye on the
+	// image's left, the other eye, nose tip, mouth corner on the image's left, the
+	// other corner.
+	Landmarks [10]float32
+	// Score is the detector's confidence, in its own range; 0 without a detector.
+	Score float32
+}
+
+// DecodeRGB decodes the crop into dst as size*size*3 bytes of interleaved 8-bit
+// RGB, rows from the top. size is the contract's CropSize; a crop of another size
+// is an error.
+func (c Crop) DecodeRGB(size int, dst []byte) error {
+	return imgcodec.DecodeRGB(c.Encoding, c.Image, size, size, dst)
+}
+
+// Location is where a crop is: row Row of shard Shard, and the same row of the
+// same shard of every teacher.
+type Location struct{ Shard, Row uint32 }
