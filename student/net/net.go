@@ -1,0 +1,199 @@
+// Package net holds the student networks. A network is a tree of layers; each
+// layer knows how to run on the training engine and how to write itself into an
+// ONNX graph, so that the two cannot drift apart.
+//
+// Every network maps a batch of crops N×3×112×112, normalised to about [-1, 1],
+// to raw (not normalised) embeddings N×d in float32.
+package net
+
+import (
+	"fmt"
+	"math/rand/v2"
+
+	"facepipe/student/torch"
+)
+
+// Param is one named tensor of a network.
+type Param struct {
+	// Name is stable between versions, e.g. "stage3.block2.expand.conv.weight".
+	Name string
+	// Shape of the tensor, e.g. out×in×k×k of a convolution.
+	Shape []int
+	// Trained is false for running statistics, which no gradient moves.
+	Trained bool
+	// Decay is false for the parameters of norms and slopes of activations, which
+	// weight decay would only harm.
+	Decay bool
+
+	tensor torch.Tensor
+	init   func(rng *rand.Rand, data []float32)
+}
+
+// Tensor is the parameter inside the engine (after [Network.Materialise]).
+func (p *Param) Tensor() torch.Tensor { return p.tensor }
+
+// Elements is the number of values.
+func (p *Param) Elements() int {
+	n := 1
+	for _, d := range p.Shape {
+		n *= d
+	}
+	return n
+}
+
+// Network is a student: its layers and their parameters.
+type Network struct {
+	// Name is the registry's name, e.g. "mobilefacenet".
+	Name string
+	// Dim is the length of the embedding.
+	Dim int
+	// Config is what [New] was given, for checkpoints.
+	Config Config
+
+	root   layer
+	params []*Param
+	scope  *torch.Scope
+	device string
+}
+
+// Config chooses the size of a network.
+type Config struct {
+	// Dim is the length of the embedding (default 512).
+	Dim int `json:"dim" yaml:"dim"`
+	// Width scales the number of channels of every inner layer (default 1),
+	// rounded to multiples of 8 and at least 8.
+	Width float64 `json:"width" yaml:"width"`
+}
+
+// layer is one node of the tree.
+type layer interface {
+	// forward runs the layer.
+	forward(r *run, x torch.Tensor) torch.Tensor
+	// register declares the layer's parameters under a prefix.
+	register(prefix string, add func(*Param))
+	// export writes the layer to an ONNX graph and returns its output's name.
+	export(g *graphWriter, prefix, input string) string
+}
+
+// run is one forward pass.
+type run struct {
+	s        *torch.Scope
+	training bool
+	dtype    torch.DType // of activations and convolutions
+}
+
+// Architectures lists the names that [New] takes.
+func Architectures() []string { return []string{"mobilefacenet"} }
+
+// New lays out a network; [Network.Materialise] gives it weights. An unknown name
+// is an error that lists the known ones.
+func New(name string, c Config) (*Network, error) {
+	if c.Dim == 0 {
+		c.Dim = 512
+	}
+	if c.Width == 0 {
+		c.Width = 1
+	}
+	if c.Dim < 8 || c.Dim > 4096 || c.Width < 0.1 || c.Width > 8 {
+		return nil, fmt.Errorf("network %s: embedding size %d must be 8 to 4096 and width %g 0.1 to 8", name, c.Dim, c.Width)
+	}
+	n := &Network{Name: name, Dim: c.Dim, Config: c}
+	switch name {
+	case "mobilefacenet":
+		n.root = mobileFaceNet(c)
+	default:
+		return nil, fmt.Errorf("unknown network %q (known: %v)", name, Architectures())
+	}
+	n.root.register("", func(p *Param) { n.params = append(n.params, p) })
+	return n, nil
+}
+
+// Params lists all parameters and running statistics in the order of the layers.
+func (n *Network) Params() []*Param { return n.params }
+
+// Parameters counts the trained values.
+func (n *Network) Parameters() int {
+	total := 0
+	for _, p := range n.params {
+		if p.Trained {
+			total += p.Elements()
+		}
+	}
+	return total
+}
+
+// Materialise creates the parameters on a device, initialised from the seed: the
+// same seed gives the same weights everywhere.
+func (n *Network) Materialise(e *torch.Engine, device string, seed uint64) error {
+	n.scope, n.device = e.NewScope(), device
+	for i, p := range n.params {
+		data := make([]float32, p.Elements())
+		p.init(rand.New(rand.NewPCG(seed, uint64(i))), data)
+		p.tensor = torch.FromData(n.scope, device, data, p.Shape...)
+		if p.Trained {
+			n.scope.RequireGrad(p.tensor, true)
+		}
+	}
+	return n.scope.Err()
+}
+
+// Close releases the parameters.
+func (n *Network) Close() {
+	if n.scope != nil {
+		n.scope.Close()
+	}
+}
+
+// Forward embeds a batch N×3×H×W of normalised crops and returns N×d in float32.
+// dtype is the type of activations and convolutions; norms keep their statistics
+// in float32. In training the norms use the batch's statistics and update their
+// running ones.
+func (n *Network) Forward(s *torch.Scope, x torch.Tensor, dtype torch.DType, training bool) torch.Tensor {
+	x = s.ChannelsLast(s.To(x, dtype))
+	y := n.root.forward(&run{s: s, training: training, dtype: dtype}, x)
+	return s.To(s.Reshape(y, -1, n.Dim), torch.Float32)
+}
+
+// sequence runs layers one after the other.
+type sequence struct {
+	names  []string
+	layers []layer
+}
+
+func (q *sequence) add(name string, l layer) {
+	q.names = append(q.names, name)
+	q.layers = append(q.layers, l)
+}
+
+func (q *sequence) forward(r *run, x torch.Tensor) torch.Tensor {
+	for _, l := range q.layers {
+		x = l.forward(r, x)
+	}
+	return x
+}
+
+func (q *sequence) register(prefix string, add func(*Param)) {
+	for i, l := range q.layers {
+		l.register(prefix+q.names[i]+".", add)
+	}
+}
+
+func (q *sequence) export(g *graphWriter, prefix, input string) string {
+	for i, l := range q.layers {
+		input = l.export(g, prefix+q.names[i]+".", input)
+	}
+	return input
+}
+
+// residual adds its input to what body makes of it.
+type residual struct{ body layer }
+
+func (l residual) forward(r *run, x torch.Tensor) torch.Tensor {
+	return r.s.Add(l.body.forward(r, x), x)
+}
+
+func (l residual) register(prefix string, add func(*Param)) { l.body.register(prefix, add) }
+
+func (l residual) export(g *graphWriter, prefix, input string) string {
+	return g.node("Add", prefix+"add", []string{l.body.export(g, prefix, input), input})
+}

@@ -1,0 +1,167 @@
+package torch
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"unsafe"
+
+	"github.com/ebitengine/purego"
+
+	"facepipe/internal/nativelib"
+)
+
+// abi is the version of engine/engine.h that this package speaks.
+const abi = 1
+
+// ErrEngine marks an engine that is missing, cannot be loaded or speaks another
+// version of the C ABI.
+var ErrEngine = errors.New("training engine")
+
+// api holds the C functions, in the order of engine.h. Pointers travel as
+// unsafe.Pointer so that the garbage collector sees them during a call.
+type api struct {
+	abi            func() int32
+	torchVersion   func() string
+	freeString     func(unsafe.Pointer)
+	liveTensors    func() int64
+	setThreads     func(int64)
+	threads        func() int64
+	hasDevice      func(string) int32
+	findOp         func(name, overload string, out unsafe.Pointer) unsafe.Pointer
+	call           func(op uintptr, args unsafe.Pointer, nArgs int64, out unsafe.Pointer, maxOut int64, nOut unsafe.Pointer) unsafe.Pointer
+	fromData       func(data unsafe.Pointer, dtype int64, shape unsafe.Pointer, ndim int64, device string, out unsafe.Pointer) unsafe.Pointer
+	toData         func(t uintptr, dst unsafe.Pointer, bytes int64) unsafe.Pointer
+	info           func(t uintptr, dtype, ndim, shape unsafe.Pointer, maxDim int64) unsafe.Pointer
+	release        func(uintptr)
+	setRequireGrad func(t uintptr, on int32) unsafe.Pointer
+	backward       func(loss uintptr) unsafe.Pointer
+	grad           func(t uintptr, out unsafe.Pointer) unsafe.Pointer
+	clearGrad      func(t uintptr) unsafe.Pointer
+	setGradEnabled func(int32)
+}
+
+// symbols maps each field of api to its C name.
+func (a *api) symbols() map[string]any {
+	return map[string]any{
+		"abi": &a.abi, "torch_version": &a.torchVersion, "free_string": &a.freeString,
+		"live_tensors": &a.liveTensors, "set_threads": &a.setThreads, "threads": &a.threads,
+		"has_device": &a.hasDevice, "find_op": &a.findOp, "call": &a.call,
+		"from_data": &a.fromData, "to_data": &a.toData, "info": &a.info, "release": &a.release,
+		"set_requires_grad": &a.setRequireGrad, "backward": &a.backward, "grad": &a.grad,
+		"clear_grad": &a.clearGrad, "set_grad_enabled": &a.setGradEnabled,
+	}
+}
+
+// Engine is the opened training engine. It stays loaded for the life of the
+// process: libtorch does not support being unloaded.
+type Engine struct {
+	api  api
+	path string
+
+	mu  sync.Mutex
+	ops map[string]uintptr // "name.overload" -> operator handle
+}
+
+// Library says where the engine is looked for: explicit (may be ""), then
+// $PIPE_ENGINE, then what `make engine` builds, then the system's loader path.
+func Library(explicit string) nativelib.Search {
+	return nativelib.Search{
+		Name:     "the training engine (libpipe_engine.so)",
+		Explicit: explicit,
+		Env:      "PIPE_ENGINE",
+		Pinned:   []string{"student/torch/engine/build/libpipe_engine.so", "lib/libpipe_engine.so"},
+		System:   []string{"libpipe_engine.so"},
+		Remedy:   "run `make engine` (it needs libtorch: `make deps`, or LIBTORCH=DIR), or name one with --engine or PIPE_ENGINE",
+	}
+}
+
+// Open loads the engine. See [Library] for where it looks; explicit may be "".
+// Errors wrap [ErrEngine] and name the remedy.
+func Open(explicit string) (*Engine, error) {
+	search := Library(explicit)
+	path, err := search.Path()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrEngine, err)
+	}
+	handle, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_GLOBAL)
+	if err != nil {
+		return nil, fmt.Errorf("%w: load %s: %w; %s", ErrEngine, path, err, search.Remedy)
+	}
+	e := &Engine{path: path, ops: map[string]uintptr{}}
+	for name, fn := range e.api.symbols() {
+		address, err := purego.Dlsym(handle, "pipe_engine_"+name)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %s is no engine of this version of pipe (%w); %s", ErrEngine, path, err, search.Remedy)
+		}
+		purego.RegisterFunc(fn, address)
+	}
+	if got := e.api.abi(); got != abi {
+		return nil, fmt.Errorf("%w: %s speaks version %d of the interface, this pipe needs %d; %s", ErrEngine, path, got, abi, search.Remedy)
+	}
+	return e, nil
+}
+
+// Path is the file that was loaded.
+func (e *Engine) Path() string { return e.path }
+
+// TorchVersion is the libtorch that the engine was compiled against.
+func (e *Engine) TorchVersion() string { return e.api.torchVersion() }
+
+// LiveTensors counts the tensors handed out and not yet released.
+func (e *Engine) LiveTensors() int { return int(e.api.liveTensors()) }
+
+// SetThreads sets the number of threads that one operator may use.
+func (e *Engine) SetThreads(n int) { e.api.setThreads(int64(n)) }
+
+// Threads is the number of threads that one operator may use.
+func (e *Engine) Threads() int { return int(e.api.threads()) }
+
+// HasDevice reports whether a device ("cpu", "cuda", "cuda:1") can be used.
+func (e *Engine) HasDevice(device string) bool { return e.api.hasDevice(device) != 0 }
+
+// NoGrad runs f without recording gradients on this thread.
+func (e *Engine) NoGrad(f func()) {
+	e.api.setGradEnabled(0)
+	defer e.api.setGradEnabled(1)
+	f()
+}
+
+// check turns a message of the engine into a Go error and frees it.
+func (e *Engine) check(message unsafe.Pointer) error {
+	if message == nil {
+		return nil
+	}
+	defer e.api.freeString(message)
+	return errors.New(goString(message))
+}
+
+func goString(p unsafe.Pointer) string {
+	n := 0
+	for *(*byte)(unsafe.Add(p, n)) != 0 {
+		n++
+	}
+	return string(unsafe.Slice((*byte)(p), n))
+}
+
+// op finds an operator once and remembers it. Names without a namespace are
+// ATen's.
+func (e *Engine) op(name, overload string) (uintptr, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	key := name + "." + overload
+	if h, ok := e.ops[key]; ok {
+		return h, nil
+	}
+	h := new(uintptr)
+	qualified := name
+	if !strings.Contains(name, "::") {
+		qualified = "aten::" + name
+	}
+	if err := e.check(e.api.findOp(qualified, overload, unsafe.Pointer(h))); err != nil {
+		return 0, fmt.Errorf("operator %s: %w", key, err)
+	}
+	e.ops[key] = *h
+	return *h, nil
+}

@@ -1,0 +1,13 @@
+// A caching allocator for the large buffers of training on the CPU.
+#ifndef PIPE_ALLOCATOR_H
+#define PIPE_ALLOCATOR_H
+
+namespace engine {
+
+// Makes libtorch take its CPU buffers from the cache. Called once, before the
+// first tensor.
+void install_caching_allocator();
+
+}  // namespace engine
+
+#endif

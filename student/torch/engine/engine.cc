@@ -1,0 +1,216 @@
+// Implementation of engine.h on libtorch (1.13 and later).
+#include "engine.h"
+
+#include "allocator.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <c10/core/GradMode.h>
+#include <torch/version.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/variable.h>
+
+#include <atomic>
+#include <cstring>
+#include <exception>
+#include <string>
+#include <vector>
+
+namespace {
+
+std::atomic<int64_t> live_tensors{0};
+
+char out_of_memory[] = "out of memory while reporting an error";
+
+char* copy_message(const char* what) {
+  char* s = strdup(what);
+  return s ? s : out_of_memory;
+}
+
+void free_message(char* s) {
+  if (s != out_of_memory) free(s);
+}
+
+// Runs body and turns whatever it throws into a message.
+template <typename F>
+char* guarded(F&& body) {
+  try {
+    body();
+    return nullptr;
+  } catch (const c10::Error& e) {
+    return copy_message(e.what_without_backtrace());
+  } catch (const std::exception& e) {
+    return copy_message(e.what());
+  } catch (...) {
+    return copy_message("unknown C++ exception");
+  }
+}
+
+at::Tensor& tensor(const void* t) {
+  TORCH_CHECK(t != nullptr, "null tensor");
+  return *static_cast<at::Tensor*>(const_cast<void*>(t));
+}
+
+pipe_tensor hand_out(at::Tensor t) {
+  auto* owned = new at::Tensor(std::move(t));
+  live_tensors.fetch_add(1, std::memory_order_relaxed);
+  return owned;
+}
+
+c10::IValue to_ivalue(const pipe_value& v) {
+  switch (v.tag) {
+    case PIPE_NONE:
+      return c10::IValue();
+    case PIPE_TENSOR:
+      return c10::IValue(tensor(v.p));
+    case PIPE_INT:
+      return c10::IValue(v.i);
+    case PIPE_DOUBLE:
+      return c10::IValue(v.d);
+    case PIPE_BOOL:
+      return c10::IValue(v.i != 0);
+    case PIPE_INT_LIST: {
+      const auto* p = static_cast<const int64_t*>(v.p);
+      return c10::IValue(c10::List<int64_t>(at::IntArrayRef(p, v.i)));
+    }
+    case PIPE_TENSOR_LIST: {
+      const auto* p = static_cast<const pipe_tensor*>(v.p);
+      c10::List<at::Tensor> list;
+      list.reserve(v.i);
+      for (int64_t k = 0; k < v.i; ++k) list.push_back(tensor(p[k]));
+      return c10::IValue(std::move(list));
+    }
+  }
+  TORCH_CHECK(false, "unknown argument tag ", v.tag);
+}
+
+void append_result(const c10::IValue& v, std::vector<at::Tensor>& out) {
+  if (v.isTensor()) {
+    out.push_back(v.toTensor());
+  } else if (v.isTensorList()) {
+    for (const auto& t : v.toTensorVector()) out.push_back(t);
+  } else {
+    TORCH_CHECK(false, "operator returned a ", v.tagKind(), ", not a tensor");
+  }
+}
+
+}  // namespace
+
+extern "C" {
+
+int pipe_engine_abi(void) {
+  engine::install_caching_allocator();  // the first call that any client makes
+  return PIPE_ENGINE_ABI;
+}
+
+const char* pipe_engine_torch_version(void) { return TORCH_VERSION; }
+
+void pipe_engine_free_string(char* s) { free_message(s); }
+
+int64_t pipe_engine_live_tensors(void) { return live_tensors.load(); }
+
+void pipe_engine_set_threads(int64_t n) {
+  // Throws when called after the inter-op pool is busy; the intra-op setting
+  // alone never does, but nothing may cross this border.
+  free_message(guarded([&] { at::set_num_threads(static_cast<int>(n)); }));
+}
+
+int64_t pipe_engine_threads(void) { return at::get_num_threads(); }
+
+int pipe_engine_has_device(const char* device) {
+  char* e = guarded([&] { at::empty({1}, c10::Device(std::string(device))); });
+  free_message(e);
+  return e == nullptr;
+}
+
+char* pipe_engine_find_op(const char* name, const char* overload, pipe_op* out) {
+  return guarded([&] {
+    auto op = c10::Dispatcher::singleton().findSchemaOrThrow(name, overload);
+    *out = new c10::OperatorHandle(op);  // one per operator and process, never freed
+  });
+}
+
+char* pipe_engine_call(pipe_op op, const pipe_value* args, int64_t n_args,
+                       pipe_tensor* out, int64_t max_out, int64_t* n_out) {
+  return guarded([&] {
+    const auto& handle = *static_cast<const c10::OperatorHandle*>(op);
+    const auto& params = handle.schema().arguments();
+    TORCH_CHECK(n_args <= static_cast<int64_t>(params.size()), handle.schema().name(), " takes ",
+                params.size(), " arguments, got ", n_args);
+    torch::jit::Stack stack;
+    stack.reserve(params.size());
+    for (int64_t k = 0; k < n_args; ++k) stack.push_back(to_ivalue(args[k]));
+    for (size_t k = n_args; k < params.size(); ++k) {
+      TORCH_CHECK(params[k].default_value().has_value(), handle.schema().name(),
+                  " needs the argument ", params[k].name());
+      stack.push_back(*params[k].default_value());
+    }
+    handle.callBoxed(stack);
+    std::vector<at::Tensor> results;
+    for (const auto& v : stack) append_result(v, results);
+    TORCH_CHECK(static_cast<int64_t>(results.size()) <= max_out, handle.schema().name(),
+                " returned ", results.size(), " tensors, room for ", max_out);
+    *n_out = static_cast<int64_t>(results.size());
+    for (size_t k = 0; k < results.size(); ++k) out[k] = hand_out(std::move(results[k]));
+  });
+}
+
+char* pipe_engine_from_data(const void* data, int64_t dtype, const int64_t* shape, int64_t ndim,
+                            const char* device, pipe_tensor* out) {
+  return guarded([&] {
+    auto options = at::TensorOptions().dtype(static_cast<at::ScalarType>(dtype));
+    auto t = at::empty(at::IntArrayRef(shape, ndim), options);
+    if (t.nbytes() > 0) std::memcpy(t.data_ptr(), data, t.nbytes());
+    *out = hand_out(t.to(c10::Device(std::string(device))));
+  });
+}
+
+char* pipe_engine_to_data(pipe_tensor t, void* dst, int64_t bytes) {
+  return guarded([&] {
+    auto host = tensor(t).detach().to(at::kCPU).contiguous();
+    TORCH_CHECK(static_cast<int64_t>(host.nbytes()) == bytes, "tensor holds ", host.nbytes(),
+                " bytes, destination ", bytes);
+    if (bytes > 0) std::memcpy(dst, host.data_ptr(), bytes);
+  });
+}
+
+char* pipe_engine_info(pipe_tensor t, int64_t* dtype, int64_t* ndim, int64_t* shape,
+                       int64_t max_dim) {
+  return guarded([&] {
+    const auto& x = tensor(t);
+    TORCH_CHECK(x.dim() <= max_dim, "tensor has ", x.dim(), " dimensions, room for ", max_dim);
+    *dtype = static_cast<int64_t>(x.scalar_type());
+    *ndim = x.dim();
+    for (int64_t k = 0; k < x.dim(); ++k) shape[k] = x.size(k);
+  });
+}
+
+void pipe_engine_release(pipe_tensor t) {
+  if (t == nullptr) return;
+  free_message(guarded([&] { delete static_cast<at::Tensor*>(t); }));
+  live_tensors.fetch_sub(1, std::memory_order_relaxed);
+}
+
+char* pipe_engine_set_requires_grad(pipe_tensor t, int on) {
+  return guarded([&] { tensor(t).set_requires_grad(on != 0); });
+}
+
+char* pipe_engine_backward(pipe_tensor loss) {
+  return guarded([&] { torch::autograd::backward({tensor(loss)}, {}); });
+}
+
+char* pipe_engine_grad(pipe_tensor t, pipe_tensor* out) {
+  return guarded([&] {
+    const auto& g = tensor(t).grad();
+    *out = g.defined() ? hand_out(g) : nullptr;
+  });
+}
+
+char* pipe_engine_clear_grad(pipe_tensor t) {
+  return guarded([&] { tensor(t).mutable_grad().reset(); });
+}
+
+void pipe_engine_set_grad_enabled(int on) { c10::GradMode::set_enabled(on != 0); }
+
+}  // extern "C"

@@ -1,0 +1,90 @@
+// The C ABI between pipe (Go) and the training engine (libtorch).
+//
+// The library holds no training logic. It offers tensors, the operators of the
+// ATen dispatcher by name, autograd and a few process settings; networks and
+// losses are written in Go on top. Rules of the border:
+//
+//  * No C++ exception and no abort crosses it. Every function that can fail
+//    returns NULL on success or a message that the caller frees with
+//    pipe_engine_free_string.
+//  * A pipe_tensor is an owned reference; the caller releases each one that it
+//    was given exactly once.
+//  * Gradient mode and OpenMP's thread pool belong to the calling OS thread, so
+//    a trainer stays on one thread.
+#ifndef PIPE_ENGINE_H
+#define PIPE_ENGINE_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// Raised whenever a function or a struct below changes; the Go side refuses
+// any other number.
+#define PIPE_ENGINE_ABI 1
+
+typedef void* pipe_tensor;
+typedef const void* pipe_op;
+
+// One argument of an operator.
+enum pipe_tag {
+  PIPE_NONE = 0,         // None, for optional arguments
+  PIPE_TENSOR = 1,       // p: pipe_tensor
+  PIPE_INT = 2,          // i; also dtypes, layouts and memory formats
+  PIPE_DOUBLE = 3,       // d
+  PIPE_BOOL = 4,         // i
+  PIPE_INT_LIST = 5,     // p: const int64_t*, i: length
+  PIPE_TENSOR_LIST = 6,  // p: const pipe_tensor*, i: length
+};
+
+typedef struct {
+  int64_t tag;
+  int64_t i;
+  double d;
+  const void* p;
+} pipe_value;
+
+int pipe_engine_abi(void);
+// The libtorch that the library was compiled against, such as "1.13.1".
+const char* pipe_engine_torch_version(void);
+void pipe_engine_free_string(char* s);
+// Number of tensors handed out and not yet released, for leak tests.
+int64_t pipe_engine_live_tensors(void);
+void pipe_engine_set_threads(int64_t n);
+int64_t pipe_engine_threads(void);
+// 1 if a device string such as "cpu" or "cuda:0" can be used here.
+int pipe_engine_has_device(const char* device);
+
+// Finds an operator of the dispatcher, e.g. ("aten::add", "Tensor").
+char* pipe_engine_find_op(const char* name, const char* overload, pipe_op* out);
+// Calls it. Missing trailing arguments take the schema's defaults. Results that
+// are tensor lists are flattened; at most max_out tensors fit.
+char* pipe_engine_call(pipe_op op, const pipe_value* args, int64_t n_args,
+                       pipe_tensor* out, int64_t max_out, int64_t* n_out);
+
+// Copies a dense row-major array into a new tensor on device.
+char* pipe_engine_from_data(const void* data, int64_t dtype, const int64_t* shape,
+                            int64_t ndim, const char* device, pipe_tensor* out);
+// Copies a tensor of any layout and device to dst as dense row-major elements of
+// its own dtype; bytes must be the exact size.
+char* pipe_engine_to_data(pipe_tensor t, void* dst, int64_t bytes);
+// dtype, number of dimensions and shape (room for max_dim).
+char* pipe_engine_info(pipe_tensor t, int64_t* dtype, int64_t* ndim, int64_t* shape,
+                       int64_t max_dim);
+void pipe_engine_release(pipe_tensor t);
+
+char* pipe_engine_set_requires_grad(pipe_tensor t, int on);
+// Runs autograd from a scalar; gradients accumulate in the leaves.
+char* pipe_engine_backward(pipe_tensor loss);
+// The gradient of a leaf; *out is NULL when there is none.
+char* pipe_engine_grad(pipe_tensor t, pipe_tensor* out);
+char* pipe_engine_clear_grad(pipe_tensor t);
+// Turns gradient recording on or off for the calling thread.
+void pipe_engine_set_grad_enabled(int on);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

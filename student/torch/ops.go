@@ -1,0 +1,198 @@
+package torch
+
+// Elementwise arithmetic. Shapes broadcast as in NumPy.
+
+// Add is a + b.
+func (s *Scope) Add(a, b Tensor) Tensor { return s.one("add", "Tensor", a, b) }
+
+// Sub is a - b.
+func (s *Scope) Sub(a, b Tensor) Tensor { return s.one("sub", "Tensor", a, b) }
+
+// Mul is a · b, element by element.
+func (s *Scope) Mul(a, b Tensor) Tensor { return s.one("mul", "Tensor", a, b) }
+
+// Div is a / b, element by element.
+func (s *Scope) Div(a, b Tensor) Tensor { return s.one("div", "Tensor", a, b) }
+
+// AddScalar is a + c.
+func (s *Scope) AddScalar(a Tensor, c float64) Tensor { return s.one("add", "Scalar", a, c) }
+
+// Scale is c · a.
+func (s *Scope) Scale(a Tensor, c float64) Tensor { return s.one("mul", "Scalar", a, c) }
+
+// Sqrt is the square root, element by element.
+func (s *Scope) Sqrt(a Tensor) Tensor { return s.one("sqrt", "", a) }
+
+// Cos is the cosine, element by element.
+func (s *Scope) Cos(a Tensor) Tensor { return s.one("cos", "", a) }
+
+// Acos is the arc cosine, element by element.
+func (s *Scope) Acos(a Tensor) Tensor { return s.one("acos", "", a) }
+
+// Clamp limits every element to [lo, hi]; its gradient is zero outside.
+func (s *Scope) Clamp(a Tensor, lo, hi float64) Tensor { return s.one("clamp", "", a, lo, hi) }
+
+// ClampMin limits every element from below.
+func (s *Scope) ClampMin(a Tensor, lo float64) Tensor { return s.one("clamp_min", "", a, lo) }
+
+// Where takes a where cond holds and b elsewhere.
+func (s *Scope) Where(cond, a, b Tensor) Tensor { return s.one("where", "self", cond, a, b) }
+
+// Greater is a > c, element by element.
+func (s *Scope) Greater(a Tensor, c float64) Tensor { return s.one("gt", "Scalar", a, c) }
+
+// Reductions.
+
+// Sum adds all elements.
+func (s *Scope) Sum(a Tensor) Tensor { return s.one("sum", "", a) }
+
+// SumDim adds over one dimension.
+func (s *Scope) SumDim(a Tensor, dim int, keep bool) Tensor {
+	return s.one("sum", "dim_IntList", a, []int{dim}, keep)
+}
+
+// Mean is the mean of all elements.
+func (s *Scope) Mean(a Tensor) Tensor { return s.one("mean", "", a) }
+
+// IsFinite tells of each element whether it is neither infinite nor NaN.
+func (s *Scope) IsFinite(a Tensor) Tensor { return s.one("isfinite", "", a) }
+
+// Shapes and selection.
+
+// Reshape gives a the shape dims; one of them may be -1.
+func (s *Scope) Reshape(a Tensor, dims ...int) Tensor { return s.one("reshape", "", a, dims) }
+
+// Transpose swaps the two dimensions of a matrix.
+func (s *Scope) Transpose(a Tensor) Tensor { return s.one("t", "", a) }
+
+// Slice takes the elements [from, to) of dimension dim.
+func (s *Scope) Slice(a Tensor, dim, from, to int) Tensor {
+	return s.one("slice", "Tensor", a, dim, from, to)
+}
+
+// Flip reverses the order along the dimensions.
+func (s *Scope) Flip(a Tensor, dims ...int) Tensor { return s.one("flip", "", a, dims) }
+
+// Gather picks a[i][index[i][k]] along dim; index is int64 of the result's shape.
+func (s *Scope) Gather(a Tensor, dim int, index Tensor) Tensor {
+	return s.one("gather", "", a, dim, index)
+}
+
+// Rows picks the rows of a matrix that index (int64) names.
+func (s *Scope) Rows(a, index Tensor) Tensor { return s.one("index_select", "", a, 0, index) }
+
+// Triu keeps the elements above the diagonal offset and zeroes the others.
+func (s *Scope) Triu(a Tensor, offset int) Tensor { return s.one("triu", "", a, offset) }
+
+// Stack joins tensors of one shape along a new first dimension.
+func (s *Scope) Stack(a []Tensor) Tensor { return s.one("stack", "", a, 0) }
+
+// CopyRows overwrites the rows [from, from+n) of a with the n rows of src, in place.
+func (s *Scope) CopyRows(a Tensor, from int, src Tensor) {
+	shape := s.Shape(src)
+	if s.err == nil {
+		s.Copy(s.Slice(a, 0, from, from+shape[0]), src)
+	}
+}
+
+// Copy overwrites dst with the elements of src, in place.
+func (s *Scope) Copy(dst, src Tensor) { s.one("copy_", "", dst, src) }
+
+// Clone copies a tensor.
+func (s *Scope) Clone(a Tensor) Tensor { return s.one("clone", "", a) }
+
+// Detach is a without its history: no gradient flows through it.
+func (s *Scope) Detach(a Tensor) Tensor { return s.one("detach", "", a) }
+
+// To converts the elements of a to another type.
+func (s *Scope) To(a Tensor, dtype DType) Tensor { return s.one("to", "dtype", a, dtype) }
+
+// channelsLast is c10::MemoryFormat::ChannelsLast.
+const channelsLast = 2
+
+// ChannelsLast stores a batch of images with the channels innermost, which the
+// CPU's convolutions prefer. The shape stays N×C×H×W.
+func (s *Scope) ChannelsLast(a Tensor) Tensor {
+	return s.one("contiguous", "", a, channelsLast)
+}
+
+// ZerosLike is a tensor of zeros like a.
+func (s *Scope) ZerosLike(a Tensor) Tensor { return s.one("zeros_like", "", a) }
+
+// Linear algebra and networks.
+
+// MatMul is the matrix product.
+func (s *Scope) MatMul(a, b Tensor) Tensor { return s.one("matmul", "", a, b) }
+
+// Linear is x·Wᵀ for x N×in and W out×in.
+func (s *Scope) Linear(x, w Tensor) Tensor { return s.one("linear", "", x, w) }
+
+// Conv2D convolves x N×C×H×W with w out×(C/groups)×k×k, without bias.
+func (s *Scope) Conv2D(x, w Tensor, stride, padding, groups int) Tensor {
+	return s.one("conv2d", "", x, w, nil, []int{stride, stride}, []int{padding, padding}, []int{1, 1}, groups)
+}
+
+// BatchNorm normalises dimension 1 of x. weight and bias may be none (no affine
+// part). In training it uses the batch's statistics and moves mean and variance,
+// in place, by momentum towards them.
+func (s *Scope) BatchNorm(x, weight, bias, mean, variance Tensor, training bool, momentum, eps float64) Tensor {
+	return s.one("batch_norm", "", x, weight, bias, mean, variance, training, momentum, eps, false)
+}
+
+// BatchNormPReLU is training-mode [Scope.BatchNorm] followed by [Scope.PReLU]
+// (slope none: by nothing), fused on the CPU; see engine/batchnorm_prelu.cc. The
+// parameters stay in float32 whatever x holds.
+func (s *Scope) BatchNormPReLU(x, weight, bias, slope, mean, variance Tensor, momentum, eps float64) Tensor {
+	return s.one("pipe::batch_norm_prelu", "", x, weight, bias, slope, mean, variance, momentum, eps)
+}
+
+// PReLU is max(0, x) + a·min(0, x) with one slope a for each channel (dimension 1).
+func (s *Scope) PReLU(x, slope Tensor) Tensor { return s.one("prelu", "", x, slope) }
+
+// ReLU is max(0, x).
+func (s *Scope) ReLU(x Tensor) Tensor { return s.one("relu", "", x) }
+
+// CrossEntropy is the mean over the batch of -log softmax(logits)[target], for
+// logits N×C and target N (int64).
+func (s *Scope) CrossEntropy(logits, target Tensor) Tensor {
+	return s.one("cross_entropy_loss", "", logits, target)
+}
+
+// Unit divides each row by its Euclidean length; a row shorter than 1e-12 becomes
+// zero and passes no gradient.
+func (s *Scope) Unit(x Tensor) Tensor {
+	square := s.SumDim(s.Mul(x, x), 1, true)
+	alive := s.Greater(square, 1e-24)
+	// The inner Where keeps 1/√0 and its infinite derivative out of the graph.
+	length := s.Sqrt(s.Where(alive, square, s.OnesLike(square)))
+	return s.Where(alive, s.Div(x, length), s.ZerosLike(x))
+}
+
+// OnesLike is a tensor of ones like a.
+func (s *Scope) OnesLike(a Tensor) Tensor { return s.one("ones_like", "", a) }
+
+// Lists of tensors, one call for a whole optimizer step. All work in place on
+// their first argument unless they return something.
+
+// ForeachScale is a_k ← c·a_k.
+func (s *Scope) ForeachScale(a []Tensor, c float64) { s.call(0, "_foreach_mul_", "Scalar", a, c) }
+
+// ForeachAdd is a_k ← a_k + c·b_k.
+func (s *Scope) ForeachAdd(a, b []Tensor, c float64) {
+	s.call(0, "_foreach_add_", "List", a, b, c)
+}
+
+// ForeachAxpy is a_k + c·b_k as new tensors.
+func (s *Scope) ForeachAxpy(a, b []Tensor, c float64) []Tensor {
+	return s.call(len(a), "_foreach_add", "List", a, b, c)
+}
+
+// Norm is the Euclidean length of all the tensors' elements taken together.
+func (s *Scope) Norm(a []Tensor) float64 {
+	norms := s.call(len(a), "_foreach_norm", "Scalar", a, 2.0)
+	if s.err != nil || len(norms) == 0 {
+		return 0
+	}
+	all := s.Stack(norms)
+	return s.Scalar(s.Sqrt(s.Sum(s.Mul(all, all))))
+}
