@@ -29,6 +29,25 @@ type Param struct {
 	init   func(rng *rand.Rand, data []float32)
 }
 
+// NewParam declares a trained, decaying parameter that init fills.
+func NewParam(name string, shape []int, init func(rng *rand.Rand, data []float32)) *Param {
+	return &Param{Name: name, Shape: shape, Trained: true, Decay: true, init: init}
+}
+
+// Materialise creates parameters in a scope on a device, initialised from the
+// seed: the same seed gives the same values everywhere.
+func Materialise(s *torch.Scope, device string, seed uint64, params []*Param) error {
+	for i, p := range params {
+		data := make([]float32, p.Elements())
+		p.init(rand.New(rand.NewPCG(seed, uint64(i))), data)
+		p.tensor = torch.FromData(s, device, data, p.Shape...)
+		if p.Trained {
+			s.RequireGrad(p.tensor, true)
+		}
+	}
+	return s.Err()
+}
+
 // Tensor is the parameter inside the engine (after [Network.Materialise]).
 func (p *Param) Tensor() torch.Tensor { return p.tensor }
 
@@ -122,19 +141,10 @@ func (n *Network) Parameters() int {
 	return total
 }
 
-// Materialise creates the parameters on a device, initialised from the seed: the
-// same seed gives the same weights everywhere.
+// Materialise creates the network's parameters; see the function of that name.
 func (n *Network) Materialise(e *torch.Engine, device string, seed uint64) error {
 	n.scope, n.device = e.NewScope(), device
-	for i, p := range n.params {
-		data := make([]float32, p.Elements())
-		p.init(rand.New(rand.NewPCG(seed, uint64(i))), data)
-		p.tensor = torch.FromData(n.scope, device, data, p.Shape...)
-		if p.Trained {
-			n.scope.RequireGrad(p.tensor, true)
-		}
-	}
-	return n.scope.Err()
+	return Materialise(n.scope, device, seed, n.params)
 }
 
 // Close releases the parameters.

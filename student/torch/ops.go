@@ -78,7 +78,12 @@ func (s *Scope) Gather(a Tensor, dim int, index Tensor) Tensor {
 	return s.one("gather", "", a, dim, index)
 }
 
-// Rows picks the rows of a matrix that index (int64) names.
+// Scatter is a with the elements that index names along dim replaced by src's.
+func (s *Scope) Scatter(a Tensor, dim int, index, src Tensor) Tensor {
+	return s.one("scatter", "src", a, dim, index, src)
+}
+
+// Rows picks the rows of a (elements of a vector) that index (int64) names.
 func (s *Scope) Rows(a, index Tensor) Tensor { return s.one("index_select", "", a, 0, index) }
 
 // Triu keeps the elements above the diagonal offset and zeroes the others.
@@ -103,6 +108,14 @@ func (s *Scope) Clone(a Tensor) Tensor { return s.one("clone", "", a) }
 
 // Detach is a without its history: no gradient flows through it.
 func (s *Scope) Detach(a Tensor) Tensor { return s.one("detach", "", a) }
+
+// ToLike converts a to the element type and device of b.
+func (s *Scope) ToLike(a, b Tensor) Tensor { return s.one("to", "other", a, b) }
+
+// ToDeviceOf copies a to the device of b, keeping its element type.
+func (s *Scope) ToDeviceOf(a, b Tensor) Tensor {
+	return s.one("pipe::to_device_of", "", a, b)
+}
 
 // To converts the elements of a to another type.
 func (s *Scope) To(a Tensor, dtype DType) Tensor { return s.one("to", "dtype", a, dtype) }
@@ -156,6 +169,13 @@ func (s *Scope) ReLU(x Tensor) Tensor { return s.one("relu", "", x) }
 // logits N×C and target N (int64).
 func (s *Scope) CrossEntropy(logits, target Tensor) Tensor {
 	return s.one("cross_entropy_loss", "", logits, target)
+}
+
+// Huber is the mean of ½e² where |e| ≤ beta and beta·(|e| - ½beta) elsewhere, for
+// e = a - b.
+func (s *Scope) Huber(a, b Tensor, beta float64) Tensor {
+	const mean = 1 // at::Reduction::Mean
+	return s.one("huber_loss", "", a, b, mean, beta)
 }
 
 // Unit divides each row by its Euclidean length; a row shorter than 1e-12 becomes

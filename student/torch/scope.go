@@ -161,6 +161,12 @@ func (s *Scope) Shape(t Tensor) []int {
 	return shape
 }
 
+// DType is the element type of t.
+func (s *Scope) DType(t Tensor) DType {
+	dtype, _ := s.Info(t)
+	return dtype
+}
+
 // RequireGrad makes a leaf tensor collect gradients (or stop doing so).
 func (s *Scope) RequireGrad(t Tensor, on bool) {
 	if s.err != nil {

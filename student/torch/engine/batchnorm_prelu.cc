@@ -348,7 +348,7 @@ at::Tensor batch_norm_prelu(const at::Tensor& x, const at::Tensor& weight, const
 }  // namespace
 }  // namespace engine
 
-TORCH_LIBRARY(pipe, m) {
+TORCH_LIBRARY_FRAGMENT(pipe, m) {
   m.def(
       "batch_norm_prelu(Tensor x, Tensor weight, Tensor bias, Tensor? slope, Tensor(a!) running_mean, "
       "Tensor(b!) running_var, float momentum, float eps) -> Tensor",

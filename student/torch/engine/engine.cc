@@ -7,6 +7,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <c10/core/GradMode.h>
+#include <torch/library.h>
 #include <torch/version.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/variable.h>
@@ -214,3 +215,9 @@ char* pipe_engine_clear_grad(pipe_tensor t) {
 void pipe_engine_set_grad_enabled(int on) { c10::GradMode::set_enabled(on != 0); }
 
 }  // extern "C"
+
+// What the dispatcher lacks.
+TORCH_LIBRARY_FRAGMENT(pipe, m) {
+  m.def("to_device_of(Tensor x, Tensor other) -> Tensor",
+        [](const at::Tensor& x, const at::Tensor& other) { return x.to(other.device()); });
+}

@@ -1,0 +1,186 @@
+// Package safetensors reads and writes the safetensors container: an 8-byte
+// little-endian length, a JSON header of that length naming each tensor's type,
+// shape and place, then the tensors' bytes. It is what the field exchanges weights
+// in, so a checkpoint can be opened by any of its tools.
+package safetensors
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"sort"
+)
+
+// ErrFormat marks bytes that are no safetensors file.
+var ErrFormat = errors.New("not a safetensors file")
+
+// Tensor is one named array. Exactly one of the slices is set (or none, for an
+// empty tensor of type float32).
+type Tensor struct {
+	Shape   []int
+	Float32 []float32
+	Float64 []float64
+	Int64   []int64
+}
+
+// File is the content of a container.
+type File struct {
+	Tensors  map[string]Tensor
+	Metadata map[string]string
+}
+
+// entry is a tensor in the header.
+type entry struct {
+	DType   string   `json:"dtype"`
+	Shape   []int    `json:"shape"`
+	Offsets [2]int64 `json:"data_offsets"`
+}
+
+const metadataKey = "__metadata__"
+
+// Marshal encodes a file. The same content gives the same bytes.
+func Marshal(f File) ([]byte, error) {
+	names := make([]string, 0, len(f.Tensors))
+	for name := range f.Tensors {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	header := map[string]any{}
+	if len(f.Metadata) > 0 {
+		header[metadataKey] = f.Metadata
+	}
+	var body bytes.Buffer
+	for _, name := range names {
+		t := f.Tensors[name]
+		from := int64(body.Len())
+		dtype, n := t.append(&body)
+		if n != elements(t.Shape) {
+			return nil, fmt.Errorf("tensor %s: %d values for shape %v", name, n, t.Shape)
+		}
+		shape := t.Shape
+		if shape == nil {
+			shape = []int{}
+		}
+		header[name] = entry{DType: dtype, Shape: shape, Offsets: [2]int64{from, int64(body.Len())}}
+	}
+	text, err := json.Marshal(header) // maps are written in the order of their keys
+	if err != nil {
+		return nil, err
+	}
+	for len(text)%8 != 0 { // keeps the tensors aligned
+		text = append(text, ' ')
+	}
+	out := binary.LittleEndian.AppendUint64(nil, uint64(len(text)))
+	return append(append(out, text...), body.Bytes()...), nil
+}
+
+// append writes the values and returns their type's name and number.
+func (t Tensor) append(body *bytes.Buffer) (string, int) {
+	switch {
+	case t.Float64 != nil:
+		for _, v := range t.Float64 {
+			body.Write(binary.LittleEndian.AppendUint64(body.AvailableBuffer(), math.Float64bits(v)))
+		}
+		return "F64", len(t.Float64)
+	case t.Int64 != nil:
+		for _, v := range t.Int64 {
+			body.Write(binary.LittleEndian.AppendUint64(body.AvailableBuffer(), uint64(v)))
+		}
+		return "I64", len(t.Int64)
+	}
+	for _, v := range t.Float32 {
+		body.Write(binary.LittleEndian.AppendUint32(body.AvailableBuffer(), math.Float32bits(v)))
+	}
+	return "F32", len(t.Float32)
+}
+
+// elements is the product of a shape, or -1 if that is no number of elements.
+func elements(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		if d < 0 || (d > 0 && n > math.MaxInt32*256/d) {
+			return -1
+		}
+		n *= d
+	}
+	return n
+}
+
+// Unmarshal decodes a file; the errors wrap [ErrFormat] and name the tensor. Types
+// other than F32, F64 and I64 are refused. Nothing is allocated beyond a small
+// multiple of len(data).
+func Unmarshal(data []byte) (File, error) {
+	if len(data) < 8 {
+		return File{}, fmt.Errorf("%w: %d bytes", ErrFormat, len(data))
+	}
+	length := binary.LittleEndian.Uint64(data)
+	if length > uint64(len(data)-8) {
+		return File{}, fmt.Errorf("%w: header of %d bytes in a file of %d", ErrFormat, length, len(data))
+	}
+	var header map[string]json.RawMessage
+	if err := json.Unmarshal(data[8:8+length], &header); err != nil {
+		return File{}, fmt.Errorf("%w: header: %w", ErrFormat, err)
+	}
+	f := File{Tensors: map[string]Tensor{}}
+	body := data[8+length:]
+	var used int64
+	for name, raw := range header {
+		if name == metadataKey {
+			if err := json.Unmarshal(raw, &f.Metadata); err != nil {
+				return File{}, fmt.Errorf("%w: metadata: %w", ErrFormat, err)
+			}
+			continue
+		}
+		var e entry
+		if err := json.Unmarshal(raw, &e); err != nil {
+			return File{}, fmt.Errorf("%w: tensor %s: %w", ErrFormat, name, err)
+		}
+		t, err := e.read(body)
+		if err != nil {
+			return File{}, fmt.Errorf("%w: tensor %s: %w", ErrFormat, name, err)
+		}
+		f.Tensors[name] = t
+		used += e.Offsets[1] - e.Offsets[0]
+	}
+	if used != int64(len(body)) {
+		return File{}, fmt.Errorf("%w: the tensors take %d of %d bytes", ErrFormat, used, len(body))
+	}
+	return f, nil
+}
+
+// read takes a tensor out of the body.
+func (e entry) read(body []byte) (Tensor, error) {
+	from, to := e.Offsets[0], e.Offsets[1]
+	if from < 0 || to < from || to > int64(len(body)) {
+		return Tensor{}, fmt.Errorf("bytes %d to %d of %d", from, to, len(body))
+	}
+	b, n := body[from:to], elements(e.Shape)
+	width := map[string]int{"F32": 4, "F64": 8, "I64": 8}[e.DType]
+	if width == 0 {
+		return Tensor{}, fmt.Errorf("type %q is none of F32, F64, I64", e.DType)
+	}
+	if n < 0 || n*width != len(b) {
+		return Tensor{}, fmt.Errorf("%d bytes for shape %v of %s", len(b), e.Shape, e.DType)
+	}
+	t := Tensor{Shape: e.Shape}
+	switch e.DType {
+	case "F32":
+		t.Float32 = decode(b, 4, func(b []byte) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(b)) })
+	case "F64":
+		t.Float64 = decode(b, 8, func(b []byte) float64 { return math.Float64frombits(binary.LittleEndian.Uint64(b)) })
+	case "I64":
+		t.Int64 = decode(b, 8, func(b []byte) int64 { return int64(binary.LittleEndian.Uint64(b)) })
+	}
+	return t, nil
+}
+
+func decode[T any](b []byte, width int, one func([]byte) T) []T {
+	out := make([]T, len(b)/width)
+	for i := range out {
+		out[i] = one(b[i*width:])
+	}
+	return out
+}

@@ -1,0 +1,91 @@
+package safetensors
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"reflect"
+	"testing"
+)
+
+func sample() File {
+	return File{
+		Tensors: map[string]Tensor{
+			"a.weight": {Shape: []int{2, 3}, Float32: []float32{1, 2, 3, 4, 5, -6.5}},
+			"b":        {Shape: []int{2}, Float64: []float64{0.1, -3}},
+			"c":        {Shape: []int{1, 2}, Int64: []int64{-1, 1 << 60}},
+			"empty":    {Shape: []int{0, 4}, Float32: []float32{}},
+		},
+		Metadata: map[string]string{"step": "12"},
+	}
+}
+
+func TestRoundTrip(t *testing.T) {
+	data, err := Marshal(sample())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Unmarshal(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, sample()) {
+		t.Errorf("got %+v", got)
+	}
+	again, _ := Marshal(got)
+	if !bytes.Equal(again, data) {
+		t.Error("the same content gave other bytes")
+	}
+}
+
+func TestMarshalRefusesWrongShape(t *testing.T) {
+	if _, err := Marshal(File{Tensors: map[string]Tensor{"x": {Shape: []int{3}, Float32: []float32{1}}}}); err == nil {
+		t.Error("no error for 1 value of shape [3]")
+	}
+}
+
+func TestTruncatedAtEveryByte(t *testing.T) {
+	data, _ := Marshal(sample())
+	for n := range data {
+		if _, err := Unmarshal(data[:n]); !errors.Is(err, ErrFormat) {
+			t.Fatalf("first %d of %d bytes: %v", n, len(data), err)
+		}
+	}
+}
+
+func header(text string, body int) []byte {
+	out := binary.LittleEndian.AppendUint64(nil, uint64(len(text)))
+	return append(append(out, text...), make([]byte, body)...)
+}
+
+func TestBadHeaders(t *testing.T) {
+	for name, data := range map[string][]byte{
+		"length beyond the file": binary.LittleEndian.AppendUint64(nil, 1<<60),
+		"no JSON":                header("{", 0),
+		"unknown type":           header(`{"x":{"dtype":"BF16","shape":[1],"data_offsets":[0,2]}}`, 2),
+		"negative dimension":     header(`{"x":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}`, 4),
+		"absurd shape":           header(`{"x":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,4]}}`, 4),
+		"outside the body":       header(`{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}`, 4),
+		"backwards":              header(`{"x":{"dtype":"F32","shape":[0],"data_offsets":[4,0]}}`, 4),
+		"bytes of nobody":        header(`{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, 8),
+	} {
+		if _, err := Unmarshal(data); !errors.Is(err, ErrFormat) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func FuzzUnmarshal(f *testing.F) {
+	data, _ := Marshal(sample())
+	f.Add(data)
+	f.Add(header(`{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, 4))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		file, err := Unmarshal(data)
+		if err != nil {
+			return
+		}
+		if _, err := Marshal(file); err != nil {
+			t.Errorf("what was read cannot be written: %v", err)
+		}
+	})
+}

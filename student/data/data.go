@@ -1,0 +1,227 @@
+// Package data feeds the trainer: which crops make up which batch, and their
+// pixels and cached teacher embeddings, read ahead by a pool of workers.
+//
+// Everything that is random follows from (seed, epoch, row), never from the order
+// in which workers finish, so a run that resumes at any step sees what an
+// uninterrupted run would have seen.
+package data
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+
+	"facepipe/store"
+)
+
+// Batch is N crops with what is known of them.
+type Batch struct {
+	// Step is the number of the batch, from zero, over all epochs.
+	Step int
+	// Rows are the crops' global rows in the dataset.
+	Rows []int64
+	// Labels are the crops' identities, store.NoLabel where unknown.
+	Labels []int32
+	// Pixels is N×size×size×3 of interleaved RGB, mirrored where the draw said so.
+	Pixels []uint8
+	// Teacher is N×dim of raw cached embeddings, of the mirror image where Pixels is
+	// mirrored; zero rows where the teacher gave none. Nil without a teacher.
+	Teacher []float32
+}
+
+// Options tune a loader.
+type Options struct {
+	Batch   int    // crops in a batch
+	Seed    uint64 // of the order and the mirroring
+	Flip    bool   // mirror every crop with probability one half
+	Workers int    // batches that are prepared at the same time
+}
+
+// Loader makes batches of a dataset.
+type Loader struct {
+	o       Options
+	ds      *store.Dataset
+	teacher *store.Teacher // nil without
+	crops   []*store.CropShard
+	targets []*store.EmbeddingShard
+	size    int
+	dim     int
+	pool    sync.Pool
+
+	mu     sync.Mutex
+	orders map[int][]int // epoch -> rows, of the epochs in flight
+}
+
+// New opens all shards of a dataset, and of a teacher unless it is nil. A dataset
+// smaller than one batch and a cache that lacks shards are errors.
+func New(ds *store.Dataset, teacher *store.Teacher, o Options) (*Loader, error) {
+	if o.Batch < 1 || o.Batch > ds.Rows() {
+		return nil, fmt.Errorf("batch %d: the dataset %s has %d crops", o.Batch, ds.Dir(), ds.Rows())
+	}
+	l := &Loader{o: o, ds: ds, teacher: teacher, size: ds.Contract().CropSize, orders: map[int][]int{}}
+	l.pool.New = func() any { return &Batch{Pixels: make([]uint8, o.Batch*l.size*l.size*3)} }
+	if teacher != nil {
+		l.dim = teacher.Info().Dim
+		if missing := teacher.MissingShards(); len(missing) > 0 {
+			return nil, fmt.Errorf("teacher %s lacks %d of %d shards: run precompute-teacher again", teacher.Info().Name, len(missing), ds.Shards())
+		}
+		if o.Flip && !teacher.Info().Flip {
+			return nil, fmt.Errorf("teacher %s has no embeddings of mirrored crops: run precompute-teacher with --flip, or train with --flip=off", teacher.Info().Name)
+		}
+	}
+	if err := l.open(); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *Loader) open() error {
+	for i := range l.ds.Shards() {
+		crops, err := l.ds.CropShard(i)
+		if err != nil {
+			return err
+		}
+		l.crops = append(l.crops, crops)
+		if l.teacher == nil {
+			continue
+		}
+		targets, err := l.teacher.Shard(i)
+		if err != nil {
+			return err
+		}
+		l.targets = append(l.targets, targets)
+	}
+	return nil
+}
+
+// Close releases the shards.
+func (l *Loader) Close() {
+	for _, s := range l.crops {
+		s.Close()
+	}
+	for _, s := range l.targets {
+		s.Close()
+	}
+	l.crops, l.targets = nil, nil
+}
+
+// StepsPerEpoch is the number of whole batches in the dataset. The crops left over
+// are different ones in every epoch.
+func (l *Loader) StepsPerEpoch() int { return l.ds.Rows() / l.o.Batch }
+
+// CropSize is the side of the crops in pixels.
+func (l *Loader) CropSize() int { return l.size }
+
+// prepared is a batch or what went wrong with it.
+type prepared struct {
+	batch *Batch
+	err   error
+}
+
+// Run calls use with the batches from step `from` up to, not including, `to`, in
+// order, while later ones are prepared. A batch is used again once use returns.
+// It ends with the first error of use or of a damaged shard, or when ctx does.
+func (l *Loader) Run(ctx context.Context, from, to int, use func(*Batch) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	queue := make(chan chan prepared, l.o.Workers)
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	defer cancel()
+	workers.Go(func() {
+		defer close(queue)
+		for step := from; step < to; step++ {
+			slot := make(chan prepared, 1)
+			select {
+			case queue <- slot:
+			case <-ctx.Done():
+				return
+			}
+			workers.Go(func() {
+				b, err := l.prepare(step)
+				slot <- prepared{b, err}
+			})
+		}
+	})
+	for slot := range queue {
+		p := <-slot
+		if p.err != nil {
+			return p.err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := use(p.batch); err != nil {
+			return err
+		}
+		l.pool.Put(p.batch)
+	}
+	return ctx.Err()
+}
+
+func (l *Loader) prepare(step int) (*Batch, error) {
+	b := l.pool.Get().(*Batch)
+	b.Step, b.Rows, b.Labels, b.Teacher = step, b.Rows[:0], b.Labels[:0], b.Teacher[:0]
+	epoch, at := step/l.StepsPerEpoch(), step%l.StepsPerEpoch()*l.o.Batch
+	for i, row := range l.order(epoch)[at : at+l.o.Batch] {
+		if err := l.add(b, i, row, l.o.Flip && mirrored(l.o.Seed, epoch, row)); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// add fills place i of a batch.
+func (l *Loader) add(b *Batch, i, row int, flip bool) error {
+	at := l.ds.Locate(row)
+	crop, err := l.crops[at.Shard].Crop(int(at.Row))
+	if err != nil {
+		return err
+	}
+	area := l.size * l.size * 3
+	pixels := b.Pixels[i*area : (i+1)*area]
+	if err := crop.DecodeRGB(l.size, pixels); err != nil {
+		return fmt.Errorf("decode crop %s: %w", crop.Key, err)
+	}
+	if flip {
+		Mirror(pixels, l.size)
+	}
+	b.Rows = append(b.Rows, int64(row))
+	b.Labels = append(b.Labels, crop.Label)
+	if l.teacher == nil {
+		return nil
+	}
+	b.Teacher = append(b.Teacher, make([]float32, l.dim)...)
+	_, _, err = l.targets[at.Shard].Row(int(at.Row), flip, b.Teacher[len(b.Teacher)-l.dim:])
+	return err
+}
+
+// order is the shuffled rows of an epoch.
+func (l *Loader) order(epoch int) []int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if rows, ok := l.orders[epoch]; ok {
+		return rows
+	}
+	delete(l.orders, epoch-2) // workers span at most an epoch and the next
+	rows := rand.New(rand.NewPCG(l.o.Seed, uint64(epoch))).Perm(l.ds.Rows())
+	l.orders[epoch] = rows
+	return rows
+}
+
+// mirrored draws whether a crop is mirrored in an epoch.
+func mirrored(seed uint64, epoch, row int) bool {
+	return rand.NewPCG(seed^0x9e3779b97f4a7c15, uint64(epoch)<<40|uint64(row)).Uint64()>>63 == 1
+}
+
+// Mirror flips a square RGB image from left to right, in place.
+func Mirror(rgb []uint8, size int) {
+	for y := range size {
+		row := rgb[y*size*3 : (y+1)*size*3]
+		for a, b := 0, (size-1)*3; a < b; a, b = a+3, b-3 {
+			row[a], row[a+1], row[a+2], row[b], row[b+1], row[b+2] =
+				row[b], row[b+1], row[b+2], row[a], row[a+1], row[a+2]
+		}
+	}
+}

@@ -1,0 +1,277 @@
+package loss
+
+import (
+	"fmt"
+	"math"
+	"sort"
+
+	"facepipe/student/torch"
+)
+
+// ILEDConfig tunes Instance-Level Embedding Distillation with dynamic hard mining
+// (after Mishra & Uikey, arXiv 2508.11376; only its abstract is public, so the
+// formulas are ours).
+type ILEDConfig struct {
+	// Mode is threshold (default), topk or softmax; see [ILED].
+	Mode string `json:"mode" yaml:"mode"`
+	// Weight is λ_I: 1 alone (default), 64 beside a margin softmax (default).
+	Weight float64 `json:"weight" yaml:"weight"`
+	// Rho is the weight of a batch in the running statistics (default 0.01).
+	Rho float64 `json:"rho" yaml:"rho"`
+	// Kappa shifts the threshold by so many standard deviations (default 0).
+	Kappa float64 `json:"kappa" yaml:"kappa"`
+	// Lambda is λ_h, the gain of hard samples (default 1).
+	Lambda float64 `json:"lambda" yaml:"lambda"`
+	// Cap limits the excess, in standard deviations (default 3).
+	Cap float64 `json:"cap" yaml:"cap"`
+	// Temperature of mode softmax (default 0.1).
+	Temperature float64 `json:"temperature" yaml:"temperature"`
+	// MinRatio is r_min of mode topk (default 0.5).
+	MinRatio float64 `json:"min_ratio" yaml:"min_ratio"`
+	// Warmup is the number of steps with all weights 1 (threshold, softmax) or
+	// over which the ratio anneals from 1 to MinRatio (topk). Default 1000; -1 for
+	// none.
+	Warmup int `json:"warmup" yaml:"warmup"`
+	// Trim, when positive, is the quantile of recent distances above which a
+	// sample is ignored after the warm-up: it is taken for label or teacher noise
+	// (try 0.995). Off by default.
+	Trim float64 `json:"trim" yaml:"trim"`
+}
+
+func (c ILEDConfig) withDefaults(besideClassifier bool) ILEDConfig {
+	weight := 1.0
+	if besideClassifier {
+		weight = 64
+	}
+	c.Mode = or(c.Mode, "threshold")
+	c.Weight = or(c.Weight, weight)
+	c.Rho = or(c.Rho, 0.01)
+	c.Lambda = or(c.Lambda, 1)
+	c.Cap = or(c.Cap, 3)
+	c.Temperature = or(c.Temperature, 0.1)
+	c.MinRatio = or(c.MinRatio, 0.5)
+	c.Warmup = or(c.Warmup, 1000)
+	return c
+}
+
+func (c ILEDConfig) validate() error {
+	switch {
+	case c.Mode != "threshold" && c.Mode != "topk" && c.Mode != "softmax":
+		return fmt.Errorf("iled mode %q is none of threshold, topk, softmax", c.Mode)
+	case c.Rho <= 0 || c.Rho > 1:
+		return fmt.Errorf("iled rho %g is not in (0, 1]", c.Rho)
+	case c.MinRatio <= 0 || c.MinRatio > 1:
+		return fmt.Errorf("iled min_ratio %g is not in (0, 1]", c.MinRatio)
+	case c.Temperature <= 0 || c.Lambda < 0 || c.Cap < 0 || c.Weight < 0:
+		return fmt.Errorf("iled temperature must be positive, lambda, cap and weight not negative")
+	case c.Trim < 0 || c.Trim >= 1:
+		return fmt.Errorf("iled trim %g is not in [0, 1)", c.Trim)
+	}
+	return nil
+}
+
+// trimWindow is the number of recent distances that the trim quantile is taken of.
+const trimWindow = 4096
+
+// ILED weighs the distance d_i = 1 - c_i of each sample to its teacher embedding
+// by how hard the sample is:
+//
+//	L = Σ w_i d_i / Σ w_i,   w without gradient
+//	threshold: w_i = 1 + λ_h · clip((d_i - μ - κσ)/max(σ, 1e-6), 0, cap)
+//	topk:      w_i = 1 for the ⌈r·N⌉ largest d_i, else 0; r anneals 1 → r_min
+//	softmax:   w_i = N · exp(d_i/T) / Σ exp(d_j/T)
+//
+// μ and σ are running statistics of d, started with the first batch. It needs no
+// labels.
+type ILED struct {
+	c ILEDConfig
+	// mean and square are the running E[d] and E[d²].
+	mean, square float64
+	started      bool
+	// recent is a ring of distances for Trim; next is where the oldest stands.
+	recent []float64
+	next   int
+}
+
+func newILED(c ILEDConfig) *ILED { return &ILED{c: c} }
+
+// step adds L_ILED of a batch to the graph.
+func (l *ILED) step(s *torch.Scope, p unitPair, step int) (torch.Tensor, Parts) {
+	d := distance(s, p)
+	values := make([]float64, len(p.samples))
+	for i, v := range s.Floats(d) {
+		values[i] = float64(v)
+	}
+	if s.Err() != nil {
+		return torch.Tensor{}, nil
+	}
+	l.observe(values)
+	weights := l.weights(values, p.samples, step)
+	total, hard := 0.0, 0
+	for _, w := range weights {
+		total += w
+		if w > 1 {
+			hard++
+		}
+	}
+	w := floatsLike(s, d, weights)
+	parts := Parts{"distance": mean(values), "hard": float64(hard) / float64(len(values))}
+	return s.Scale(s.Sum(s.Mul(w, d)), 1/total), parts
+}
+
+// observe moves the running statistics by one batch.
+func (l *ILED) observe(d []float64) {
+	m, q := mean(d), 0.0
+	for _, v := range d {
+		q += v * v
+	}
+	q /= float64(len(d))
+	if !l.started {
+		l.mean, l.square, l.started = m, q, true
+	} else {
+		l.mean += l.c.Rho * (m - l.mean)
+		l.square += l.c.Rho * (q - l.square)
+	}
+	if l.c.Trim == 0 {
+		return
+	}
+	for _, v := range d {
+		if len(l.recent) < trimWindow {
+			l.recent = append(l.recent, v)
+			continue
+		}
+		l.recent[l.next] = v
+		l.next = (l.next + 1) % trimWindow
+	}
+}
+
+// weights gives w_i for the distances of a batch. At least one is positive.
+func (l *ILED) weights(d []float64, samples []int64, step int) []float64 {
+	w := make([]float64, len(d))
+	for i := range w {
+		w[i] = 1
+	}
+	if len(d) == 1 {
+		return w
+	}
+	warm := step < l.c.Warmup
+	switch {
+	case l.c.Mode == "topk":
+		topK(w, d, samples, l.ratio(step))
+	case warm:
+		return w
+	case l.c.Mode == "threshold":
+		l.threshold(w, d)
+	case l.c.Mode == "softmax":
+		softmax(w, d, l.c.Temperature)
+	}
+	if l.c.Trim > 0 && !warm {
+		trim(w, d, quantile(l.recent, l.c.Trim))
+	}
+	return w
+}
+
+func (l *ILED) threshold(w, d []float64) {
+	sigma := math.Sqrt(max(l.square-l.mean*l.mean, 0))
+	if sigma == 0 {
+		return
+	}
+	for i, v := range d {
+		excess := (v - l.mean - l.c.Kappa*sigma) / max(sigma, 1e-6)
+		w[i] = 1 + l.c.Lambda*min(max(excess, 0), l.c.Cap)
+	}
+}
+
+// ratio is the share of samples that mode topk keeps at a step.
+func (l *ILED) ratio(step int) float64 {
+	if step >= l.c.Warmup {
+		return l.c.MinRatio
+	}
+	return 1 - (1-l.c.MinRatio)*float64(step)/float64(l.c.Warmup)
+}
+
+// topK zeroes the weights of all but the ⌈ratio·N⌉ largest distances, at least
+// one; of equal distances the smaller sample number stays.
+func topK(w, d []float64, samples []int64, ratio float64) {
+	order := make([]int, len(d))
+	for i := range order {
+		order[i] = i
+	}
+	sort.SliceStable(order, func(a, b int) bool {
+		i, j := order[a], order[b]
+		if d[i] != d[j] {
+			return d[i] > d[j]
+		}
+		return samples[i] < samples[j]
+	})
+	keep := max(1, int(math.Ceil(ratio*float64(len(d)))))
+	for _, i := range order[min(keep, len(order)):] {
+		w[i] = 0
+	}
+}
+
+func softmax(w, d []float64, temperature float64) {
+	top, sum := d[0], 0.0
+	for _, v := range d {
+		top = max(top, v)
+	}
+	for i, v := range d {
+		w[i] = math.Exp((v - top) / temperature)
+		sum += w[i]
+	}
+	for i := range w {
+		w[i] *= float64(len(w)) / sum
+	}
+}
+
+// trim zeroes the weights above a limit, unless that would leave nothing.
+func trim(w, d []float64, limit float64) {
+	left := 0.0
+	for i, v := range d {
+		if v <= limit {
+			left += w[i]
+		}
+	}
+	if left == 0 {
+		return
+	}
+	for i, v := range d {
+		if v > limit {
+			w[i] = 0
+		}
+	}
+}
+
+// quantile is the smallest value that a share q of the values does not exceed.
+func quantile(values []float64, q float64) float64 {
+	sorted := append([]float64(nil), values...)
+	sort.Float64s(sorted)
+	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
+}
+
+func mean(v []float64) float64 {
+	sum := 0.0
+	for _, x := range v {
+		sum += x
+	}
+	return sum / float64(len(v))
+}
+
+func (l *ILED) state(st State) {
+	started := 0.0
+	if l.started {
+		started = 1
+	}
+	st["iled.statistics"] = Array{Shape: []int{4}, Float64: []float64{started, l.mean, l.square, float64(l.next)}}
+	st["iled.recent"] = Array{Shape: []int{len(l.recent)}, Float64: append([]float64{}, l.recent...)}
+}
+
+func (l *ILED) restore(st State) error {
+	a, err := st.take("iled.statistics", 4)
+	if err != nil {
+		return err
+	}
+	l.started, l.mean, l.square, l.next = a.Float64[0] == 1, a.Float64[1], a.Float64[2], int(a.Float64[3])
+	l.recent = append([]float64(nil), st["iled.recent"].Float64...)
+	return nil
+}

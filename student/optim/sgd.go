@@ -1,0 +1,94 @@
+package optim
+
+import (
+	"fmt"
+
+	"facepipe/student/net"
+	"facepipe/student/torch"
+)
+
+// SGDConfig tunes stochastic gradient descent.
+type SGDConfig struct {
+	Momentum float64 `json:"momentum" yaml:"momentum"`
+	Nesterov bool    `json:"nesterov" yaml:"nesterov"`
+	// WeightDecay applies to the parameters that want it, not to norms and slopes.
+	WeightDecay float64 `json:"weight_decay" yaml:"weight_decay"`
+	// Clip limits the Euclidean length of the whole gradient; 0 does not.
+	Clip float64 `json:"clip" yaml:"clip"`
+}
+
+// SGD is stochastic gradient descent with momentum:
+//
+//	g ← g·min(1, clip/|g|) + decay·p,   v ← momentum·v + g
+//	p ← p - rate·(g + momentum·v) with Nesterov, p - rate·v without
+type SGD struct {
+	c      SGDConfig
+	scope  *torch.Scope
+	params []*net.Param // the trained ones
+	// velocity of each parameter, zero before its first step.
+	velocity []torch.Tensor
+}
+
+// NewSGD prepares the optimizer of the trained ones among params.
+func NewSGD(e *torch.Engine, c SGDConfig, params []*net.Param) (*SGD, error) {
+	o := &SGD{c: c, scope: e.NewScope()}
+	for _, p := range params {
+		if p.Trained {
+			o.params = append(o.params, p)
+			o.velocity = append(o.velocity, o.scope.Detach(o.scope.ZerosLike(p.Tensor())))
+		}
+	}
+	return o, o.scope.Err()
+}
+
+// Close releases the velocities.
+func (o *SGD) Close() { o.scope.Close() }
+
+// Velocities gives the momentum of each trained parameter, by its name, for
+// checkpoints.
+func (o *SGD) Velocities() map[string]torch.Tensor {
+	m := make(map[string]torch.Tensor, len(o.params))
+	for i, p := range o.params {
+		m[p.Name] = o.velocity[i]
+	}
+	return m
+}
+
+// Step moves the parameters by their gradients and clears these. It returns the
+// length of the gradient before clipping.
+func (o *SGD) Step(s *torch.Scope, rate float64) (norm float64, err error) {
+	var params, decaying, decayingGrads, grads, velocity []torch.Tensor
+	for i, p := range o.params {
+		g := s.Grad(p.Tensor())
+		if g.IsNone() {
+			continue
+		}
+		params, grads, velocity = append(params, p.Tensor()), append(grads, g), append(velocity, o.velocity[i])
+		if p.Decay {
+			decaying, decayingGrads = append(decaying, p.Tensor()), append(decayingGrads, g)
+		}
+	}
+	if s.Err() == nil && len(params) == 0 {
+		return 0, fmt.Errorf("optimizer step: no parameter has a gradient")
+	}
+	norm = s.Norm(grads)
+	s.Engine().NoGrad(func() {
+		if o.c.Clip > 0 && norm > o.c.Clip {
+			s.ForeachScale(grads, o.c.Clip/norm)
+		}
+		if o.c.WeightDecay > 0 {
+			s.ForeachAdd(decayingGrads, decaying, o.c.WeightDecay)
+		}
+		s.ForeachScale(velocity, o.c.Momentum)
+		s.ForeachAdd(velocity, grads, 1)
+		direction := velocity
+		if o.c.Nesterov {
+			direction = s.ForeachAxpy(grads, velocity, o.c.Momentum)
+		}
+		s.ForeachAdd(params, direction, -rate)
+	})
+	for _, p := range o.params {
+		s.ClearGrad(p.Tensor())
+	}
+	return norm, s.Err()
+}
