@@ -1,0 +1,74 @@
+# What a contributor and the continuous integration run. `make demo` and `make
+# test` work on a fresh Debian 12 with Go; every target brings what it needs.
+
+SHELL := /bin/bash
+GO ?= go
+GOTEST := $(GO) test -timeout 30m
+CORES := $(shell nproc 2>/dev/null || echo 2)
+
+# make demo
+DEMO_OUT ?= demo.out
+# make test-real: real photographs and models, see README.md
+PIPE_REAL_DATA ?= $(abspath ../shared/data)
+# make fuzz: time for each fuzz target
+FUZZTIME ?= 20s
+# make bench: which benchmarks
+BENCH ?= .
+
+.PHONY: all deps build engine demo test test-real race lint fuzz bench cover testdata clean
+all: build engine
+
+# Debian packages, ONNX Runtime, Go modules; skips what is present.
+deps:
+	@third_party/deps.sh
+
+# bin/pipe.
+build:
+	$(GO) build -trimpath -o bin/pipe ./cmd/pipe
+
+# The training engine, from $$LIBTORCH or Debian's libtorch.
+engine:
+	@$(MAKE) --no-print-directory -C student/torch/engine -j$(CORES)
+
+# The whole way once, on generated faces.
+demo: deps build engine
+	bin/pipe demo --out $(DEMO_OUT)
+
+test: deps build engine
+	$(GOTEST) ./...
+
+# The same tests with real data in reach; packages that do not ask for it come from
+# the test cache.
+test-real: deps build engine
+	@test -d "$(PIPE_REAL_DATA)" || { echo 'PIPE_REAL_DATA names no folder: $(PIPE_REAL_DATA)' >&2; exit 1; }
+	PIPE_REAL_DATA="$(PIPE_REAL_DATA)" $(GOTEST) ./...
+
+race: deps build engine
+	$(GOTEST) -race ./...
+
+# Formatting, go vet, staticcheck, and the rules of the house (internal/archtest).
+lint:
+	@unformatted=$$(gofmt -l $$($(GO) list -f '{{.Dir}}' ./...)); \
+		if [ -n "$$unformatted" ]; then echo "gofmt -w these files:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool -modfile=third_party/tools.mod staticcheck ./...
+	$(GO) test ./internal/archtest
+
+# Every fuzz target for $(FUZZTIME).
+fuzz:
+	@set -e; for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "== $$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+bench: build engine
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+cover: deps build engine
+	$(GOTEST) -coverpkg=./... -coverprofile=coverage.out ./...
+	$(GO) tool cover -func=coverage.out | tail -1
+
+clean:
+	rm -rf bin $(DEMO_OUT) coverage.out student/torch/engine/build

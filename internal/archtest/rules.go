@@ -1,0 +1,235 @@
+package archtest
+
+import (
+	"go/ast"
+	"go/token"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// allowedRooms is the table of rooms: who may import whom, besides itself. A room
+// that is not listed (cmd, bench, testdata) may import everything.
+var allowedRooms = map[string][]string{
+	"ingest":   {"store", "internal"},
+	"teacher":  {"store", "internal"},
+	"student":  {"store", "internal"},
+	"eval":     {"store", "internal"},
+	"store":    {"internal"},
+	"internal": {},
+}
+
+// maxMainLines keeps main.go a door and nothing else.
+const maxMainLines = 40
+
+// shapelessNames say nothing of what a package holds.
+var shapelessNames = []string{"util", "utils", "common", "helper", "helpers", "misc", "base", "lib"}
+
+// unfinished finds words for work put off. They are spelled apart here so that this
+// file keeps its own rule.
+var unfinished = regexp.MustCompile(`\b(` + "TO" + "DO|" + "FIX" + "ME|" + "XX" + "X|" + "HA" + "CK" + `)\b`)
+
+// fileRules are the rules that look at one Go file.
+var fileRules = []func(sourceFile) []Violation{
+	roomImports,
+	shortMain,
+	noInit,
+	noFlagVariables,
+	tellingPackageName,
+	documentedExports,
+}
+
+// room is the first element of a path below the module's root.
+func room(p string) string {
+	first, _, _ := strings.Cut(p, "/")
+	return first
+}
+
+func roomImports(f sourceFile) []Violation {
+	from := room(f.dir())
+	allowed, ruled := allowedRooms[from]
+	if !ruled {
+		return nil
+	}
+	var found []Violation
+	for _, spec := range f.ast.Imports {
+		target, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			continue
+		}
+		inside, ours := strings.CutPrefix(target, module+"/")
+		if !ours {
+			continue
+		}
+		// Generated faces and models are data, not a room; tests of every room read them.
+		if to := room(inside); to != from && to != "testdata" && !slices.Contains(allowed, to) {
+			found = append(found, f.violation(spec.Pos(), "%s must not import %s", from, inside))
+		}
+	}
+	return found
+}
+
+func shortMain(f sourceFile) []Violation {
+	if path.Base(f.path) != "main.go" || room(f.path) != "cmd" || f.lines <= maxMainLines {
+		return nil
+	}
+	return []Violation{f.violation(f.ast.Pos(), "has %d lines, at most %d: the work belongs in a room", f.lines, maxMainLines)}
+}
+
+func noInit(f sourceFile) []Violation {
+	var found []Violation
+	for _, decl := range f.ast.Decls {
+		if fn, ok := decl.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Name.Name == "init" {
+			found = append(found, f.violation(fn.Pos(), "init function: importing a package must do nothing"))
+		}
+	}
+	return found
+}
+
+// noFlagVariables finds package-level variables that hold flags or commands, which
+// would make two runs in one process share their settings.
+func noFlagVariables(f sourceFile) []Violation {
+	var found []Violation
+	for _, decl := range f.ast.Decls {
+		gen, ok := decl.(*ast.GenDecl)
+		if !ok || gen.Tok != token.VAR {
+			continue
+		}
+		for _, spec := range gen.Specs {
+			if mentionsFlags(spec) {
+				found = append(found, f.violation(spec.Pos(), "package-level flag or command: make it a field of an Options struct"))
+			}
+		}
+	}
+	return found
+}
+
+func mentionsFlags(n ast.Node) bool {
+	mentioned := false
+	ast.Inspect(n, func(n ast.Node) bool {
+		if sel, ok := n.(*ast.SelectorExpr); ok {
+			if pkg, ok := sel.X.(*ast.Ident); ok && slices.Contains([]string{"flag", "pflag", "cobra"}, pkg.Name) {
+				mentioned = true
+			}
+		}
+		_, isFunc := n.(*ast.FuncLit)
+		return !isFunc
+	})
+	return mentioned
+}
+
+func tellingPackageName(f sourceFile) []Violation {
+	if slices.Contains(shapelessNames, f.ast.Name.Name) {
+		return []Violation{f.violation(f.ast.Name.Pos(), "package name %s says nothing of what it holds", f.ast.Name.Name)}
+	}
+	return nil
+}
+
+// documentedExports wants a doc comment on every exported function, type, constant
+// and variable, and on exported methods of exported types. A comment on a group of
+// constants or variables covers the group. Methods that only fulfil an interface of
+// the standard library need none.
+func documentedExports(f sourceFile) []Violation {
+	if f.isTest() {
+		return nil
+	}
+	var found []Violation
+	missing := func(name *ast.Ident, doc *ast.CommentGroup) {
+		if name.IsExported() && doc == nil {
+			found = append(found, f.violation(name.Pos(), "exported %s has no doc comment", name.Name))
+		}
+	}
+	for _, decl := range f.ast.Decls {
+		switch d := decl.(type) {
+		case *ast.FuncDecl:
+			if !selfEvident(d) {
+				missing(d.Name, d.Doc)
+			}
+		case *ast.GenDecl:
+			for _, spec := range d.Specs {
+				eachDeclared(spec, d.Doc, missing)
+			}
+		}
+	}
+	return found
+}
+
+// selfEvident methods are those of unexported types, and of interfaces that every
+// reader of Go knows.
+func selfEvident(d *ast.FuncDecl) bool {
+	if d.Recv == nil {
+		return false
+	}
+	return !ast.IsExported(receiverType(d.Recv.List[0].Type)) ||
+		slices.Contains([]string{"String", "Error", "Unwrap", "Is", "Len", "Less", "Swap", "MarshalJSON", "UnmarshalJSON", "MarshalText", "UnmarshalText"}, d.Name.Name)
+}
+
+func receiverType(e ast.Expr) string {
+	switch t := e.(type) {
+	case *ast.StarExpr:
+		return receiverType(t.X)
+	case *ast.IndexExpr:
+		return receiverType(t.X)
+	case *ast.IndexListExpr:
+		return receiverType(t.X)
+	case *ast.Ident:
+		return t.Name
+	}
+	return ""
+}
+
+func eachDeclared(spec ast.Spec, group *ast.CommentGroup, yield func(*ast.Ident, *ast.CommentGroup)) {
+	switch s := spec.(type) {
+	case *ast.TypeSpec:
+		yield(s.Name, firstComment(s.Doc, group))
+	case *ast.ValueSpec:
+		for _, name := range s.Names {
+			yield(name, firstComment(s.Doc, s.Comment, group))
+		}
+	}
+}
+
+func firstComment(candidates ...*ast.CommentGroup) *ast.CommentGroup {
+	for _, c := range candidates {
+		if c != nil {
+			return c
+		}
+	}
+	return nil
+}
+
+func unfinishedWords(f textFile) []Violation {
+	var found []Violation
+	for i, line := range strings.Split(f.text, "\n") {
+		if word := unfinished.FindString(line); word != "" {
+			found = append(found, Violation{File: f.path, Line: i + 1, What: word + ": finish it, or open an issue"})
+		}
+	}
+	return found
+}
+
+// packageDocs wants one doc comment a package; test-only packages need none.
+func packageDocs(files []sourceFile) []Violation {
+	documented := map[string]bool{}
+	first := map[string]sourceFile{}
+	var dirs []string
+	for _, f := range files {
+		if f.isTest() {
+			continue
+		}
+		if _, met := first[f.dir()]; !met {
+			first[f.dir()] = f
+			dirs = append(dirs, f.dir())
+		}
+		documented[f.dir()] = documented[f.dir()] || f.ast.Doc != nil
+	}
+	var found []Violation
+	for _, dir := range dirs {
+		if !documented[dir] {
+			found = append(found, first[dir].violation(first[dir].ast.Pos(), "package has no doc comment"))
+		}
+	}
+	return found
+}
