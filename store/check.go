@@ -1,0 +1,266 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"facepipe/internal/durable"
+)
+
+// CheckOptions adjust [Check].
+type CheckOptions struct {
+	// ReadData reads every byte: all digests are computed again, crops are decoded and
+	// their ids compared, embeddings looked at one by one, the index is compared with
+	// what it indexes. Without it only manifests and file sizes are compared.
+	ReadData bool
+}
+
+// Problem is damage: something on disk is not what was written.
+type Problem struct {
+	// File is relative to the data set's folder.
+	File string `json:"file"`
+	What string `json:"what"`
+}
+
+// CheckReport is what [Check] found.
+type CheckReport struct {
+	// OK says that there are no problems.
+	OK       bool      `json:"ok"`
+	Problems []Problem `json:"problems"`
+	// Notes are worth knowing and no damage: an interrupted run's remains, a missing
+	// index, shards no teacher has seen.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Check looks for damage in a data set, goes on after it finds some, and changes
+// nothing. An error means that it could not look: there is no data set
+// ([ErrNotFound], [ErrUnfinished], [ErrVersion]), a file cannot be read, ctx is done.
+func Check(ctx context.Context, dir string, o CheckOptions) (CheckReport, error) {
+	c := &checker{ctx: ctx, dir: dir, readData: o.ReadData}
+	err := c.run()
+	c.report.OK = err == nil && len(c.report.Problems) == 0
+	if c.report.Problems == nil {
+		c.report.Problems = []Problem{} // a list in JSON, not null
+	}
+	return c.report, err
+}
+
+type checker struct {
+	ctx      context.Context
+	dir      string
+	readData bool
+	dataset  *Dataset
+	cropsBad bool // some crop shard has a problem
+	report   CheckReport
+}
+
+func (c *checker) run() error {
+	doc, err := readDatasetDoc(c.dir)
+	if err != nil {
+		return c.file(err)
+	}
+	if c.dataset, err = newDataset(c.dir, doc); err != nil {
+		return err
+	}
+	for _, step := range []func() error{
+		c.checkCrops, c.checkCounts, c.checkRejects, c.checkTeachers, c.checkIndex, c.noteRemains,
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// file takes damage down as a problem; other errors it returns.
+func (c *checker) file(err error) error {
+	if !errors.Is(err, ErrDamaged) {
+		return err
+	}
+	var d *damageError
+	if !errors.As(err, &d) {
+		return err
+	}
+	name := d.file
+	if rel, err := filepath.Rel(c.dir, d.file); err == nil {
+		name = filepath.ToSlash(rel)
+	}
+	// A teacher's shard can only be checked against its crops, whose damage is known.
+	if p := (Problem{File: name, What: d.what.Error()}); !slices.Contains(c.report.Problems, p) {
+		c.report.Problems = append(c.report.Problems, p)
+	}
+	return nil
+}
+
+func (c *checker) note(format string, args ...any) {
+	c.report.Notes = append(c.report.Notes, fmt.Sprintf(format, args...))
+}
+
+// checkCrops checks every crop shard by itself.
+func (c *checker) checkCrops() error {
+	idsSkipped := 0
+	for i := range c.dataset.doc.Shards {
+		if err := c.ctx.Err(); err != nil {
+			return err
+		}
+		info, err := c.dataset.loadShard(i)
+		c.dataset.shards = append(c.dataset.shards, info)
+		if err == nil && c.readData && info.file != nil {
+			var skipped int
+			skipped, err = checkCropData(c.ctx, c.dataset, i)
+			idsSkipped += skipped
+		}
+		if err != nil {
+			c.cropsBad = true
+		}
+		if err := c.file(err); err != nil {
+			return err
+		}
+	}
+	if idsSkipped > 0 {
+		c.note("the ids of %d JPEG crops were not verified: they depend on the decoder %q", idsSkipped, c.dataset.Contract().Decoder)
+	}
+	return nil
+}
+
+// checkCounts checks the shards against each other and the totals of dataset.json. It
+// reads the keys of all crops, so that it is for ReadData; after damage it would only
+// repeat it.
+func (c *checker) checkCounts() error {
+	if !c.readData || c.cropsBad {
+		return nil
+	}
+	var n known
+	var duplicates, rejects int
+	crops := filepath.Join(c.dir, cropsFolder)
+	for i := range c.dataset.shards {
+		m, err := c.dataset.readManifest(i)
+		if err == nil {
+			err = n.loadShard(crops, m)
+		}
+		if err != nil {
+			c.cropsBad = true
+			return c.file(err)
+		}
+		duplicates += len(m.Duplicates)
+		rejects += len(m.Rejects)
+	}
+	doc := c.dataset.doc
+	if n.crops.len() != doc.Rows || n.identities.len() != doc.Identities || duplicates != doc.Duplicates || rejects != doc.Rejects {
+		return c.file(damaged(filepath.Join(c.dir, datasetFile),
+			"counts %d rows, %d identities, %d duplicates, %d rejects; its shards have %d, %d, %d, %d",
+			doc.Rows, doc.Identities, doc.Duplicates, doc.Rejects, n.crops.len(), n.identities.len(), duplicates, rejects))
+	}
+	return nil
+}
+
+// checkTeachers checks every teacher cache.
+func (c *checker) checkTeachers() error {
+	names, err := c.dataset.Teachers()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		t, err := c.dataset.newTeacher(name)
+		if err == nil {
+			err = c.checkTeacher(t)
+		}
+		if err := c.file(err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *checker) checkTeacher(t *Teacher) error {
+	missing := 0
+	for i := range c.dataset.shards {
+		if err := c.ctx.Err(); err != nil {
+			return err
+		}
+		if c.dataset.shards[i].digest == (digest{}) {
+			continue // the crop shard's manifest is a problem already
+		}
+		info, err := t.loadShard(i)
+		t.shards = append(t.shards, info)
+		if errors.Is(err, os.ErrNotExist) {
+			missing++
+			continue
+		}
+		if err == nil && info != nil && c.readData {
+			err = checkEmbeddingData(t, i, info.file)
+		}
+		if err := c.file(err); err != nil {
+			return err
+		}
+	}
+	if missing > 0 {
+		c.note("teacher %s: %d shards are not embedded yet", t.info.Name, missing)
+	}
+	return nil
+}
+
+// checkIndex checks the index, if there is one and it is of this data set.
+func (c *checker) checkIndex() error {
+	if c.cropsBad {
+		return nil
+	}
+	ix, err := openBadgerIndex(c.dataset)
+	switch {
+	case errors.Is(err, ErrDamaged):
+		return c.file(err)
+	case err != nil:
+		c.note("the index is rebuilt when it is needed: %v", err)
+		return nil
+	}
+	if c.readData {
+		err = c.file(asDamage(filepath.Join(c.dir, indexFolder), compareIndex(c.dataset, ix)))
+	}
+	return errors.Join(err, ix.close())
+}
+
+// noteRemains mentions what interrupted runs left, which the next run takes up or
+// removes.
+func (c *checker) noteRemains() error {
+	crops := filepath.Join(c.dir, cropsFolder)
+	manifests, err := listShards(crops, manifestSuffix)
+	if err != nil {
+		return err
+	}
+	if n := len(manifests) - c.dataset.Shards(); n > 0 {
+		c.note("%d shards are committed and not part of the data set yet: run the interrupted ingest again", n)
+	}
+	folders := []string{c.dir, crops}
+	names, err := c.dataset.Teachers()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		folders = append(folders, c.dataset.teacherFolder(name))
+	}
+	for _, folder := range folders {
+		if err := c.noteTemps(folder); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// noteTemps mentions the unfinished files in a folder.
+func (c *checker) noteTemps(folder string) error {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), durable.TempPrefix) || strings.HasPrefix(e.Name(), indexTempPrefix) {
+			c.note("%s is unfinished: a run is at work, or was interrupted", filepath.Join(folder, e.Name()))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,233 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"facepipe/internal/imgcodec"
+)
+
+// checkFileDigest hashes a mapped file whose batches were verified.
+func checkFileDigest(path string, data []byte, info *fileInfo) error {
+	sum := sha256.Sum256(data)
+	if got := hex.EncodeToString(sum[:]); got != info.SHA256 {
+		return damaged(path, "SHA-256 is %s, its manifest says %s", got, info.SHA256)
+	}
+	return nil
+}
+
+// checkCropData reads all of crop shard i. It returns the number of crops whose ids
+// this machine cannot verify.
+func checkCropData(ctx context.Context, d *Dataset, i int) (idsSkipped int, err error) {
+	f, err := d.openCrops(i)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := f.verifyAll(); err != nil {
+		return 0, err
+	}
+	if err := checkFileDigest(f.path, f.data, f.info); err != nil {
+		return 0, err
+	}
+	for b := range f.batches() {
+		c, err := f.columns[b]()
+		if err != nil {
+			return idsSkipped, err
+		}
+		skipped, err := checkIDs(ctx, d.Contract(), &c)
+		idsSkipped += skipped
+		if err != nil {
+			return idsSkipped, asDamage(f.path, err)
+		}
+	}
+	return idsSkipped, nil
+}
+
+// checkIDs decodes the crops of a batch and compares their ids, on all processors. It
+// returns how many it skipped; the error is that of the first row that is wrong.
+func checkIDs(ctx context.Context, contract Contract, c *cropColumns) (skipped int, err error) {
+	workers := min(runtime.GOMAXPROCS(0), c.rows())
+	faults := make([]error, c.rows())
+	// A JPEG's pixels, hence its id, depend on the decoder by a level or two.
+	jpeg := imgcodec.DecoderName() == contract.Decoder
+	group, ctx := errgroup.WithContext(ctx)
+	for w := range workers {
+		group.Go(func() error {
+			rgb := make([]byte, 3*contract.CropSize*contract.CropSize)
+			for k := w; k < c.rows(); k += workers {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				if jpeg || c.encoding.Value(k) != string(imgcodec.JPEG) {
+					faults[k] = checkID(contract, c, k, rgb)
+				}
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return 0, err
+	}
+	for k := range faults {
+		if !jpeg && c.encoding.Value(k) == string(imgcodec.JPEG) {
+			skipped++
+		}
+	}
+	wrong := slices.DeleteFunc(faults, func(err error) bool { return err == nil })
+	if len(wrong) > 1 {
+		return skipped, fmt.Errorf("%w; %d more such crops", wrong[0], len(wrong)-1)
+	}
+	return skipped, errors.Join(wrong...)
+}
+
+func checkID(contract Contract, c *cropColumns, k int, rgb []byte) error {
+	crop := c.crop(k)
+	if err := crop.DecodeRGB(contract.CropSize, rgb); err != nil {
+		return fmt.Errorf("crop %q does not decode: %w", crop.Key, err)
+	}
+	if id := CropID(contract, rgb); id != crop.ID {
+		return fmt.Errorf("crop %q has id %v, its pixels give %v", crop.Key, crop.ID, id)
+	}
+	return nil
+}
+
+// checkEmbeddingData reads all of a teacher's shard i and compares it with the crops.
+func checkEmbeddingData(t *Teacher, i int, info *fileInfo) (err error) {
+	f, err := t.openFile(i)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := f.verifyAll(); err != nil {
+		return err
+	}
+	if err := checkFileDigest(f.path, f.data, info); err != nil {
+		return err
+	}
+	crops, err := t.dataset.openCrops(i)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, crops.Close()) }()
+	zeros := 0
+	for b := range f.columns {
+		c, err := f.columns[b]()
+		if err != nil {
+			return err
+		}
+		for k := range c.id.Len() {
+			n, err := checkEmbeddingRow(&c, k, crops, f.starts[b]+k)
+			if err != nil {
+				return asDamage(f.path, fmt.Errorf("row %d: %w", f.starts[b]+k, err))
+			}
+			zeros += n
+		}
+	}
+	if zeros != t.shards[i].invalid {
+		return damaged(f.path, "%d embeddings are invalid, its manifest lists %d", zeros, t.shards[i].invalid)
+	}
+	return nil
+}
+
+// checkEmbeddingRow checks row k of a batch against the crop in a row of its shard. It
+// returns the number of invalid embeddings, 0 to 2.
+func checkEmbeddingRow(c *embeddingColumns, k int, crops *cropFile, row int) (zeros int, err error) {
+	b, at := crops.find(row)
+	cropColumns, err := crops.columns[b]()
+	if err != nil {
+		return 0, err
+	}
+	if !bytes.Equal(c.id.Value(k), cropColumns.id.Value(at)) {
+		return 0, fmt.Errorf("is the embedding of crop %x, the crop is %x", c.id.Value(k), cropColumns.id.Value(at))
+	}
+	for _, v := range []*vectors{&c.plain, c.mirror} {
+		if v == nil {
+			continue
+		}
+		if err := v.check(k); err != nil {
+			return 0, err
+		}
+		if v.norms[k] == 0 {
+			zeros++
+		}
+	}
+	return zeros, nil
+}
+
+// check compares an embedding with its norm: both finite, equal up to the rounding of
+// the elements, and both zero if one is.
+func (v *vectors) check(k int) error {
+	x := make([]float32, v.dim)
+	v.copyRow(k, x)
+	sum := 0.0
+	for i, e := range x {
+		if e != e || math.IsInf(float64(e), 0) {
+			return fmt.Errorf("element %d is %g", i, e)
+		}
+		sum += float64(e) * float64(e)
+	}
+	norm, have := float64(v.norms[k]), math.Sqrt(sum)
+	if !(norm >= 0 && math.Abs(have-norm) <= 1.01*maxNormDrift*norm) {
+		return fmt.Errorf("norm is %g, the elements give %g", norm, have)
+	}
+	return nil
+}
+
+// compareIndex looks up everything in ix and compares the answers with those of an
+// index in memory.
+func compareIndex(d *Dataset, ix index) error {
+	want, err := newMemoryIndex(d)
+	if err != nil {
+		return err
+	}
+	return d.eachEntry(&indexComparison{dataset: d, have: ix, want: want})
+}
+
+type indexComparison struct {
+	dataset    *Dataset
+	have, want index
+}
+
+func (c *indexComparison) crop(row int, id ID, key, identity string) error {
+	l, ok, err := c.have.byID(id)
+	if err != nil {
+		return err
+	}
+	if !ok || l != c.dataset.Locate(row) {
+		return fmt.Errorf("crop %v leads to %+v (found: %t), it is at %+v", id, l, ok, c.dataset.Locate(row))
+	}
+	if err := c.alias(key, id); err != nil || identity == "" {
+		return err
+	}
+	want, err := c.want.byIdentity(identity)
+	if err != nil || want[0] != row {
+		return err // compared at the identity's first crop
+	}
+	have, err := c.have.byIdentity(identity)
+	if err == nil && !slices.Equal(have, want) {
+		err = fmt.Errorf("identity %q leads to %d rows, it has %d", identity, len(have), len(want))
+	}
+	return err
+}
+
+func (c *indexComparison) alias(key string, of ID) error {
+	want, _, err := c.want.byID(of)
+	if err != nil {
+		return err
+	}
+	have, ok, err := c.have.byKey(key)
+	if err == nil && (!ok || have != want) {
+		err = fmt.Errorf("key %q leads to %+v (found: %t), it is at %+v", key, have, ok, want)
+	}
+	return err
+}

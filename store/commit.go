@@ -1,0 +1,161 @@
+package store
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Modes of what is written. Shards and manifests are written once.
+const (
+	onceMode   os.FileMode = 0o444
+	fileMode   os.FileMode = 0o644
+	folderMode os.FileMode = 0o755
+)
+
+// commit makes the shard in flight durable: first its Arrow file, then the manifest
+// that refers to it.
+func (w *Writer) commit() error {
+	f := w.flight
+	m := &f.manifest
+	if f.packer != nil {
+		var err error
+		if m.File, err = f.packer.seal(); err != nil {
+			return err
+		}
+		if err := f.packer.out.commit(); err != nil {
+			return err
+		}
+	}
+	m.Identities = w.known.identities.len()
+	sum, err := m.contentDigest()
+	if err != nil {
+		return err
+	}
+	m.Digest = hex.EncodeToString(sum[:])
+	data, err := encodeSealed(m)
+	if err != nil {
+		return fmt.Errorf("encode manifest of shard %d: %w", m.Shard, err)
+	}
+	path := filepath.Join(w.dir, cropsFolder, manifestName(m.Shard))
+	if err := w.disk.WriteFile(path, data, onceMode); err != nil {
+		return err
+	}
+	w.shards = append(w.shards, shardRef{Rows: m.Rows, Digest: m.Digest})
+	w.duplicates += len(m.Duplicates)
+	w.rejects += len(m.Rejects)
+	w.flight = nil
+	return nil
+}
+
+// Close commits the last, partial shard, writes rejects.jsonl and dataset.json, builds
+// the index and lets go of the data set. Only after it do readers see what was
+// appended. Without anything new it changes nothing. After Close or Abort it does
+// nothing.
+func (w *Writer) Close() error {
+	if w.lock == nil {
+		return nil
+	}
+	if w.err != nil {
+		return errors.Join(w.err, w.Abort())
+	}
+	if w.flight != nil {
+		if err := w.fail(w.commit()); err != nil {
+			return errors.Join(err, w.Abort())
+		}
+	}
+	if err := w.fail(w.writeDataset()); err != nil {
+		return errors.Join(err, w.Abort())
+	}
+	w.prepareIndex()
+	return w.unlock()
+}
+
+// Abort gives up the shard in flight and lets go of the data set; what was committed
+// stays for a later run. After Close or Abort it does nothing.
+func (w *Writer) Abort() error {
+	if w.lock == nil {
+		return nil
+	}
+	var err error
+	if w.flight != nil {
+		err = w.flight.packer.abort()
+		w.flight = nil
+	}
+	return errors.Join(err, w.unlock())
+}
+
+func (w *Writer) unlock() error {
+	err := w.lock.Unlock()
+	w.lock = nil
+	return err
+}
+
+// writeDataset writes dataset.json, and before it what it counts.
+func (w *Writer) writeDataset() error {
+	doc := datasetDoc{
+		header:     headerOf(formatDataset),
+		Contract:   w.contract,
+		Sources:    w.sources,
+		Rows:       w.known.crops.len(),
+		Identities: w.known.identities.len(),
+		Duplicates: w.duplicates,
+		Rejects:    w.rejects,
+		Shards:     w.shards,
+	}
+	if err := doc.setDigest(); err != nil {
+		return err
+	}
+	data, err := encodeSealed(&doc)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", datasetFile, err)
+	}
+	path := filepath.Join(w.dir, datasetFile)
+	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
+		return nil
+	}
+	if err := w.writeRejects(); err != nil {
+		return err
+	}
+	return w.disk.WriteFile(path, data, fileMode)
+}
+
+// writeRejects gathers the rejects of all manifests in one file for people and
+// scripts. Nothing reads it back.
+func (w *Writer) writeRejects() error {
+	out, err := w.disk.Create(filepath.Join(w.dir, rejectsFile))
+	if err != nil {
+		return err
+	}
+	buffered := bufio.NewWriter(out)
+	for shard := range w.shards {
+		m, err := readCropManifest(filepath.Join(w.dir, cropsFolder), shard)
+		if err != nil {
+			return errors.Join(err, out.Abort())
+		}
+		for _, r := range m.Rejects {
+			// An error of the file sticks and comes out of Flush.
+			_, _ = buffered.Write(encodeReject(r))
+		}
+	}
+	if err := buffered.Flush(); err != nil {
+		return errors.Join(err, out.Abort())
+	}
+	return out.Commit()
+}
+
+// prepareIndex builds the index so that the first reader finds it. A failure is no
+// failure of the data set, from which the index can be made at any time.
+func (w *Writer) prepareIndex() {
+	d, err := Open(w.dir, WithLogger(w.log))
+	if err == nil {
+		err = errors.Join(d.ensureIndex(), d.Close())
+	}
+	if err != nil {
+		w.log.Warn("index is not built; look-ups will read all keys", "dataset", w.dir, "cause", err)
+	}
+}

@@ -1,0 +1,101 @@
+package store
+
+import (
+	"errors"
+
+	"github.com/apache/arrow-go/v18/arrow"
+)
+
+// CropShard is a view of one memory-mapped shard of crops. It is safe for
+// concurrent use, except that nothing may be in use when it is closed. Keep a shard
+// open while reading its rows: the first access to each of its batches verifies
+// checksums, and closing the last view forgets that.
+type CropShard struct {
+	view *view[*cropFile]
+}
+
+// cropFile is an open crop shard; without rows it has no file.
+type cropFile struct{ *arrowFile[cropColumns] }
+
+// openCropFile opens the Arrow file at path.
+func openCropFile(path string, info *fileInfo, schema *arrow.Schema) (*cropFile, error) {
+	if info == nil {
+		return &cropFile{}, nil
+	}
+	f, err := openArrow(path, info, schema, parseCropColumns)
+	if err != nil {
+		return nil, err
+	}
+	return &cropFile{f}, nil
+}
+
+// Close unmaps the file.
+func (f *cropFile) Close() error {
+	if f.arrowFile == nil {
+		return nil
+	}
+	return f.close()
+}
+
+// batches is the number of record batches.
+func (f *cropFile) batches() int {
+	if f.arrowFile == nil {
+		return 0
+	}
+	return len(f.columns)
+}
+
+// crop reads a row after verifying all of its batch.
+func (f *cropFile) crop(row int) (Crop, error) {
+	b, k := f.find(row)
+	c, err := f.columns[b]()
+	if err != nil {
+		return Crop{}, err
+	}
+	if err := f.payloads[b](); err != nil {
+		return Crop{}, err
+	}
+	return c.crop(k), nil
+}
+
+// Rows is the number of crops.
+func (s *CropShard) Rows() int {
+	f := s.view.use()
+	if f.arrowFile == nil {
+		return 0
+	}
+	return f.info.rows()
+}
+
+// Crop reads row 0 .. Rows()-1; another row panics. Its Image points into the
+// mapping: it must not be changed, nor be used after Close. The rest is a copy.
+// [ErrDamaged] if the batch that holds the row does not match its checksum.
+func (s *CropShard) Crop(row int) (Crop, error) {
+	f := s.view.use()
+	if f.arrowFile == nil {
+		panic("store: crop of a shard without rows")
+	}
+	return f.crop(row)
+}
+
+// Retain is a second view of the shard, to be closed by itself.
+func (s *CropShard) Retain() *CropShard { return &CropShard{view: s.view.retain()} }
+
+// Close ends the view; the last one unmaps the file. Closing again does nothing.
+func (s *CropShard) Close() error { return s.view.close() }
+
+// eachColumns calls visit with the columns of every batch of a crop shard, images
+// not verified, and closes the shard.
+func (f *cropFile) eachColumns(visit func(*cropColumns) error) (err error) {
+	defer func() { err = errors.Join(err, f.Close()) }()
+	for i := range f.batches() {
+		c, err := f.columns[i]()
+		if err != nil {
+			return err
+		}
+		if err := visit(&c); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,31 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+)
+
+// damageError is damage in one file.
+type damageError struct {
+	file string
+	what error
+}
+
+// damaged says what is wrong with file; errors.Is(err, ErrDamaged) holds.
+func damaged(file, format string, args ...any) error {
+	return &damageError{file: file, what: fmt.Errorf(format, args...)}
+}
+
+// asDamage blames file for err, unless err names the damaged file already.
+func asDamage(file string, err error) error {
+	if err == nil || errors.Is(err, ErrDamaged) {
+		return err
+	}
+	return &damageError{file: file, what: err}
+}
+
+func (e *damageError) Error() string { return fmt.Sprintf("%s: %v: %v", e.file, ErrDamaged, e.what) }
+
+func (e *damageError) Is(target error) bool { return target == ErrDamaged }
+
+func (e *damageError) Unwrap() error { return e.what }

@@ -1,0 +1,217 @@
+package store
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sort"
+	"sync"
+
+	"github.com/apache/arrow-go/v18/arrow"
+)
+
+// Dataset is an open data set: a snapshot, in which crops that are appended later do
+// not show. It needs nothing but the files, which any number of processes may read
+// at once. Safe for concurrent use.
+type Dataset struct {
+	dir    string
+	log    *slog.Logger
+	doc    *datasetDoc
+	schema *arrow.Schema
+	shards []shardInfo
+	starts []int // global row of the first crop of each shard
+	crops  openShards[*cropFile]
+
+	indexMu sync.Mutex
+	index   index
+}
+
+// shardInfo is what an open data set keeps of a crop shard's manifest.
+type shardInfo struct {
+	rows   int
+	digest digest
+	file   *fileInfo // nil without rows
+}
+
+// Option adjusts [Open].
+type Option func(*Dataset)
+
+// WithLogger sends notices (such as that the index is rebuilt) to l instead of
+// [slog.Default].
+func WithLogger(l *slog.Logger) Option { return func(d *Dataset) { d.log = l } }
+
+// Open opens the data set in dir for reading. It reads all manifests and compares
+// them with dataset.json and with the sizes of their files, but no crop:
+// [ErrNotFound], [ErrUnfinished], [ErrVersion], [ErrDamaged].
+func Open(dir string, options ...Option) (*Dataset, error) {
+	doc, err := readDatasetDoc(dir)
+	if err != nil {
+		return nil, err
+	}
+	d, err := newDataset(dir, doc, options...)
+	if err != nil {
+		return nil, err
+	}
+	for i := range doc.Shards {
+		info, err := d.loadShard(i)
+		if err != nil {
+			return nil, err
+		}
+		d.shards = append(d.shards, info)
+	}
+	return d, nil
+}
+
+// newDataset is the data set that doc describes, its shards not loaded.
+func newDataset(dir string, doc *datasetDoc, options ...Option) (*Dataset, error) {
+	schema, err := cropSchema(doc.Contract)
+	if err != nil {
+		return nil, err
+	}
+	d := &Dataset{dir: dir, log: slog.Default(), doc: doc, schema: schema}
+	for _, o := range options {
+		o(d)
+	}
+	row := 0
+	for _, s := range doc.Shards {
+		d.starts = append(d.starts, row)
+		row += s.Rows
+	}
+	return d, nil
+}
+
+// loadShard reads the manifest of shard i and checks it against dataset.json and the
+// size of its file.
+func (d *Dataset) loadShard(i int) (shardInfo, error) {
+	m, err := d.readManifest(i)
+	if err != nil {
+		return shardInfo{}, err
+	}
+	info := shardInfo{rows: m.Rows, file: m.File}
+	if info.digest, err = parseDigest(m.Digest); err != nil {
+		return shardInfo{}, err
+	}
+	if m.File == nil {
+		return info, nil
+	}
+	return info, checkSize(d.cropPath(i), m.File.Bytes)
+}
+
+// readManifest reads the manifest of shard i and checks it against dataset.json.
+func (d *Dataset) readManifest(i int) (*cropManifest, error) {
+	folder := filepath.Join(d.dir, cropsFolder)
+	m, err := readCropManifest(folder, i)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(folder, manifestName(i))
+	switch ref := d.doc.Shards[i]; {
+	case m.Digest != ref.Digest || m.Rows != ref.Rows:
+		return nil, damaged(path, "is not the shard that %s lists", datasetFile)
+	case m.Contract != d.doc.Contract:
+		return nil, damaged(path, "contract %+v is not the data set's", m.Contract)
+	case m.FirstRow != d.starts[i]:
+		return nil, damaged(path, "begins at row %d, earlier shards end at %d", m.FirstRow, d.starts[i])
+	}
+	return m, nil
+}
+
+func checkSize(path string, size int64) error {
+	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return damaged(path, "missing")
+	}
+	if err != nil {
+		return err
+	}
+	if info.Size() != size {
+		return damaged(path, "has %d bytes, its manifest says %d", info.Size(), size)
+	}
+	return nil
+}
+
+func (d *Dataset) cropPath(shard int) string {
+	return filepath.Join(d.dir, cropsFolder, arrowName(shard))
+}
+
+// Close releases the index. Open shards stay valid until they are closed.
+func (d *Dataset) Close() error {
+	d.indexMu.Lock()
+	defer d.indexMu.Unlock()
+	if d.index == nil {
+		return nil
+	}
+	err := d.index.close()
+	d.index = nil
+	return err
+}
+
+// Dir is the data set's folder.
+func (d *Dataset) Dir() string { return d.dir }
+
+// Contract is how the crops were made.
+func (d *Dataset) Contract() Contract { return d.doc.Contract }
+
+// Sources are the sources; [Crop].Source indexes them.
+func (d *Dataset) Sources() []SourceInfo { return slices.Clone(d.doc.Sources) }
+
+// Digest identifies the data set's content in 64 hexadecimal digits: the contract,
+// the crops in their order and what else was met. Paths and times are not in it.
+func (d *Dataset) Digest() string { return d.doc.Digest }
+
+// Rows is the number of crops.
+func (d *Dataset) Rows() int { return d.doc.Rows }
+
+// Rejects is the number of inputs that were refused.
+func (d *Dataset) Rejects() int { return d.doc.Rejects }
+
+// Duplicates is the number of inputs whose pixels were stored already.
+func (d *Dataset) Duplicates() int { return d.doc.Duplicates }
+
+// Identities is the number of labels, which are 0 .. Identities()-1.
+func (d *Dataset) Identities() int { return d.doc.Identities }
+
+// Shards is the number of shards. A shard may have no rows (it then records only
+// rejects and duplicates); no teacher embeds it.
+func (d *Dataset) Shards() int { return len(d.doc.Shards) }
+
+// ShardRows is the number of rows of shard i.
+func (d *Dataset) ShardRows(i int) int { return d.doc.Shards[i].Rows }
+
+// Locate is where the crop of global row 0 .. Rows()-1 is; another row panics. Global
+// rows number the crops in the order they were appended.
+func (d *Dataset) Locate(row int) Location {
+	if row < 0 || row >= d.doc.Rows {
+		panic(fmt.Sprintf("store: row %d is not in 0..%d", row, d.doc.Rows-1))
+	}
+	// The last shard that begins at or before row: shards without rows begin where
+	// the next one does and come before it.
+	shard := sort.SearchInts(d.starts, row+1) - 1
+	return Location{Shard: uint32(shard), Row: uint32(row - d.starts[shard])}
+}
+
+// RowOf is the inverse of [Dataset.Locate].
+func (d *Dataset) RowOf(l Location) int { return d.starts[l.Shard] + int(l.Row) }
+
+// CropShard opens shard 0 .. Shards()-1, to be closed after use. It verifies the
+// file's frame and footer; rows are verified batch by batch when they are first
+// read. [ErrDamaged].
+func (d *Dataset) CropShard(i int) (*CropShard, error) {
+	v, err := d.crops.view(i, func() (*cropFile, error) { return d.openCrops(i) })
+	if err != nil {
+		return nil, err
+	}
+	return &CropShard{view: v}, nil
+}
+
+// openCrops opens the file of shard i for the caller alone.
+func (d *Dataset) openCrops(i int) (*cropFile, error) {
+	return openCropFile(d.cropPath(i), d.shards[i].file, d.schema)
+}
+
+// hexDigest is the digest of crop shard i as manifests write it.
+func (s *shardInfo) hexDigest() string { return hex.EncodeToString(s.digest[:]) }

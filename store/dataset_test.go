@@ -1,0 +1,80 @@
+package store
+
+import (
+	"errors"
+	"path/filepath"
+	"reflect"
+	"testing"
+)
+
+// Every crop comes back as it went in, under its row, with its label.
+func TestRoundTrip(t *testing.T) {
+	const n = 1300 // several shards, several batches a shard
+	d := mustOpen(t, buildDataset(t, n, 600))
+	if d.Rows() != n || d.Shards() != 3 || d.ShardRows(2) != 100 {
+		t.Fatalf("%d rows, %d shards", d.Rows(), d.Shards())
+	}
+	if got := d.Sources(); !reflect.DeepEqual(got, []SourceInfo{testSource}) {
+		t.Errorf("sources are %+v", got)
+	}
+	rgb := make([]byte, 3*8*8)
+	row := 0
+	for i := range d.Shards() {
+		s, err := d.CropShard(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k := range s.Rows() {
+			got, err := s.Crop(k)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := testCrop(0, row)
+			want.Label = got.Label // checked for some rows below, it is slow
+			if !reflect.DeepEqual(got, want) {
+				t.Fatalf("row %d is %+v, want %+v", row, got, want)
+			}
+			if row%97 == 0 && got.Label != wantLabel(row) {
+				t.Errorf("row %d has label %d, want %d", row, got.Label, wantLabel(row))
+			}
+			if err := got.DecodeRGB(8, rgb); err != nil {
+				t.Fatal(err)
+			}
+			if id := CropID(testContract, rgb); id != got.ID {
+				t.Fatalf("row %d decodes to %v", row, id)
+			}
+			l := d.Locate(row)
+			if (l != Location{uint32(i), uint32(k)}) || d.RowOf(l) != row {
+				t.Fatalf("row %d is at %+v, %d", row, l, d.RowOf(l))
+			}
+			row++
+		}
+		mustClose(t, s)
+	}
+	cleanCheck(t, d.Dir())
+}
+
+func TestOpenErrors(t *testing.T) {
+	empty := t.TempDir()
+	unfinished := filepath.Join(t.TempDir(), "x")
+	w := mustWriter(t, unfinished, 10)
+	ingest(t, w, testSource, 0, 25)
+	if err := w.Abort(); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name, dir string
+		want      error
+	}{
+		{"no folder", filepath.Join(empty, "none"), ErrNotFound},
+		{"empty folder", empty, ErrNotFound},
+		{"unfinished", unfinished, ErrUnfinished},
+	} {
+		if _, err := Open(tc.dir); !errors.Is(err, tc.want) {
+			t.Errorf("%s: %v, want %v", tc.name, err, tc.want)
+		}
+		if _, err := Check(t.Context(), tc.dir, CheckOptions{}); !errors.Is(err, tc.want) {
+			t.Errorf("%s: check says %v, want %v", tc.name, err, tc.want)
+		}
+	}
+}

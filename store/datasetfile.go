@@ -1,0 +1,102 @@
+package store
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// datasetDoc is dataset.json: the list of shards that make up the data set. It is
+// written last, so that every manifest it names is durable.
+type datasetDoc struct {
+	header
+	Contract   Contract     `json:"contract"`
+	Sources    []SourceInfo `json:"sources"`
+	Rows       int          `json:"rows"`
+	Identities int          `json:"identities"`
+	Duplicates int          `json:"duplicates"`
+	Rejects    int          `json:"rejects"`
+	// Digest is over the contract and the digests of the shards, in order.
+	Digest string     `json:"digest"`
+	Shards []shardRef `json:"shards"`
+}
+
+// shardRef is a shard in dataset.json. Shard i is crops/NNNNNN with NNNNNN = i.
+type shardRef struct {
+	Rows   int    `json:"rows"`
+	Digest string `json:"digest"`
+}
+
+func (d *datasetDoc) contentDigest() (digest, error) {
+	h := sha256.New()
+	writeFields(h, "facepipe dataset 1", d.Contract.Template, d.Contract.Warp, d.Contract.Decoder)
+	writeNumber(h, d.Contract.CropSize)
+	for i, s := range d.Shards {
+		sum, err := parseDigest(s.Digest)
+		if err != nil {
+			return digest{}, fmt.Errorf("shard %d: %w", i, err)
+		}
+		h.Write(sum[:])
+	}
+	return digest(h.Sum(nil)), nil
+}
+
+// setDigest completes the document.
+func (d *datasetDoc) setDigest() error {
+	sum, err := d.contentDigest()
+	d.Digest = hex.EncodeToString(sum[:])
+	return err
+}
+
+func (d *datasetDoc) validate() error {
+	if err := d.Contract.validate(); err != nil {
+		return err
+	}
+	rows := 0
+	for _, s := range d.Shards {
+		if s.Rows < 0 {
+			return fmt.Errorf("lists a shard of %d rows", s.Rows)
+		}
+		rows += s.Rows
+	}
+	if rows != d.Rows || d.Identities < 0 || d.Identities > rows {
+		return fmt.Errorf("counts %d rows and %d identities, its shards have %d rows", d.Rows, d.Identities, rows)
+	}
+	return matchDigest(d.contentDigest, d.Digest)
+}
+
+// readDatasetDoc reads dir/dataset.json. If it is not there, the error says what dir
+// is instead: [ErrUnfinished] or [ErrNotFound].
+func readDatasetDoc(dir string) (*datasetDoc, error) {
+	path := filepath.Join(dir, datasetFile)
+	var doc datasetDoc
+	err := readSealed(path, formatDataset, &doc)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, explainMissing(dir)
+	case err != nil:
+		return nil, err
+	}
+	return &doc, asDamage(path, doc.validate())
+}
+
+func explainMissing(dir string) error {
+	if _, err := os.Stat(dir); err != nil {
+		return fmt.Errorf("open data set %s: %w", dir, ErrNotFound)
+	}
+	if _, err := os.Stat(filepath.Join(dir, cropsFolder)); err == nil {
+		return fmt.Errorf("open data set %s: %w: run the same ingest again to finish it", dir, ErrUnfinished)
+	}
+	return fmt.Errorf("open data set %s: %w: the folder has no %s", dir, ErrNotFound, datasetFile)
+}
+
+// missingIsDamage makes a file that should be there and is not a case of damage.
+func missingIsDamage(path string, err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return damaged(path, "missing")
+	}
+	return err
+}

@@ -1,0 +1,56 @@
+package store
+
+import "fmt"
+
+// EmbeddingShard is a view of one memory-mapped shard of embeddings; row i belongs to
+// row i of the crop shard of the same number. It is safe for concurrent use, except
+// that nothing may be in use when it is closed. Keep a shard open while reading its
+// rows, as with [CropShard].
+type EmbeddingShard struct {
+	view *view[*embeddingFile]
+}
+
+type embeddingFile struct{ *arrowFile[embeddingColumns] }
+
+// Close unmaps the file.
+func (f *embeddingFile) Close() error { return f.close() }
+
+// Rows is the number of embeddings.
+func (s *EmbeddingShard) Rows() int { return s.view.use().info.rows() }
+
+// Row copies the teacher's raw embedding of a row (of its mirror image if flip) to
+// dst, which has length Dim, and returns the norm that the teacher's output had before
+// it was rounded to the cache's element type. valid is false, and dst zero, where the
+// teacher gave no usable embedding. A row out of range, a dst of another length and
+// flip on a cache without mirror images are mistakes of the caller: the last is an
+// error, the others panic. [ErrDamaged] if the batch does not match its checksum.
+func (s *EmbeddingShard) Row(row int, flip bool, dst []float32) (norm float32, valid bool, err error) {
+	f := s.view.use()
+	b, k := f.find(row)
+	c, err := f.columns[b]()
+	if err != nil {
+		return 0, false, err
+	}
+	v := &c.plain
+	if flip {
+		if v = c.mirror; v == nil {
+			return 0, false, fmt.Errorf("%s: holds no embeddings of mirror images", f.path)
+		}
+	}
+	if len(dst) != v.dim {
+		panic(fmt.Sprintf("store: embedding of %d elements read into %d", v.dim, len(dst)))
+	}
+	norm = v.norms[k]
+	if norm == 0 {
+		clear(dst)
+		return 0, false, nil
+	}
+	v.copyRow(k, dst)
+	return norm, true, nil
+}
+
+// Retain is a second view of the shard, to be closed by itself.
+func (s *EmbeddingShard) Retain() *EmbeddingShard { return &EmbeddingShard{view: s.view.retain()} }
+
+// Close ends the view; the last one unmaps the file. Closing again does nothing.
+func (s *EmbeddingShard) Close() error { return s.view.close() }

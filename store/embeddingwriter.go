@@ -1,0 +1,321 @@
+package store
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"unsafe"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+)
+
+// minNorm is the norm below which an embedding has no direction to speak of.
+const minNorm = 1e-6
+
+// maxNormDrift is how much rounding to fp16 may change a norm, relatively: a vector of
+// which more is lost (elements so small that they vanish) is not stored.
+const maxNormDrift = 0.01
+
+// EmbeddingWriter writes the embeddings of one crop shard: Append for every row in
+// order, then Commit. For one goroutine.
+type EmbeddingWriter struct {
+	teacher  *TeacherWriter
+	shard    int
+	crops    *cropFile
+	out      *arrowWriter[embeddingColumns]
+	manifest embeddingManifest
+	batch    embeddingBatch
+	row      int // next row of the shard
+	done     bool
+}
+
+// Shard begins the embeddings of crop shard i, which must be missing. End it with
+// Commit or Abort.
+func (w *TeacherWriter) Shard(i int) (*EmbeddingWriter, error) {
+	if !slices.Contains(w.MissingShards(), i) {
+		return nil, fmt.Errorf("write shard %d of teacher %s: it is not missing", i, w.teacher.info.Name)
+	}
+	t := w.teacher
+	crops, err := t.dataset.openCrops(i)
+	if err != nil {
+		return nil, err
+	}
+	out, err := newArrowWriter(w.disk, t.path(i), t.schema, parseEmbeddingColumns)
+	if err != nil {
+		return nil, errors.Join(err, crops.Close())
+	}
+	e := &EmbeddingWriter{teacher: w, shard: i, crops: crops, out: out}
+	e.manifest = embeddingManifest{
+		header:      headerOf(formatEmbeddings),
+		Shard:       i,
+		Fingerprint: t.info.Fingerprint,
+		Crops:       t.dataset.shards[i].hexDigest(),
+		Rows:        t.dataset.shards[i].rows,
+	}
+	e.batch.reset(&t.info)
+	return e, nil
+}
+
+// Append adds the teacher's raw output for the next row and, if the cache holds them,
+// for its mirror image (nil otherwise), of length Dim each; both are copied. An output
+// that is not finite, has a norm below 1e-6 or does not survive the element type is
+// recorded as invalid, with its reason, and stored as zeros. A wrong length is an
+// error, as is one row too many.
+func (w *EmbeddingWriter) Append(embedding, mirror []float32) error {
+	info := &w.teacher.teacher.info
+	mirrorDim := 0
+	if info.Flip {
+		mirrorDim = info.Dim
+	}
+	switch {
+	case w.done:
+		return w.failed(errors.New("already committed or aborted"))
+	case w.row == w.manifest.Rows:
+		return w.failed(fmt.Errorf("more than its %d rows", w.row))
+	case len(embedding) != info.Dim || len(mirror) != mirrorDim:
+		return w.failed(fmt.Errorf("row %d has %d and %d elements, want %d and %d", w.row, len(embedding), len(mirror), info.Dim, mirrorDim))
+	}
+	if w.batch.full() {
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+	id, err := w.id(w.row)
+	if err != nil {
+		return err
+	}
+	w.batch.ids = append(w.batch.ids, id[:]...)
+	w.add(&w.batch.plain, embedding, false)
+	if info.Flip {
+		w.add(&w.batch.mirror, mirror, true)
+	}
+	w.row++
+	return nil
+}
+
+func (w *EmbeddingWriter) failed(err error) error {
+	return fmt.Errorf("write %s: %w", w.out.path, err)
+}
+
+// id is the id of the crop in a row.
+func (w *EmbeddingWriter) id(row int) (ID, error) {
+	b, k := w.crops.find(row)
+	c, err := w.crops.columns[b]()
+	if err != nil {
+		return ID{}, err
+	}
+	return c.idAt(k), nil
+}
+
+// add appends one embedding to a column and keeps the manifest's account of it.
+func (w *EmbeddingWriter) add(to *vectorColumn, embedding []float32, mirror bool) {
+	norm, err := to.append(embedding)
+	m := &w.manifest
+	if err != nil {
+		m.Invalid = append(m.Invalid, invalid{Row: w.row, Mirror: mirror, Reason: err.Error()})
+		return
+	}
+	if m.NormMax == 0 {
+		m.NormMin = norm
+	}
+	m.NormMin, m.NormMax = min(m.NormMin, norm), max(m.NormMax, norm)
+}
+
+func (w *EmbeddingWriter) flush() error {
+	if w.batch.rows() == 0 {
+		return nil
+	}
+	rec := w.batch.record(w.out.schema)
+	defer rec.Release()
+	if err := w.out.write(rec, 0); err != nil {
+		return err
+	}
+	w.batch.reset(&w.teacher.teacher.info)
+	return nil
+}
+
+// Commit makes the shard durable: its file, then its manifest. Every row must have
+// been appended. On failure nothing of it remains.
+func (w *EmbeddingWriter) Commit() error {
+	if w.done {
+		return w.failed(errors.New("already committed or aborted"))
+	}
+	if err := w.commit(); err != nil {
+		return errors.Join(err, w.Abort())
+	}
+	w.done = true
+	w.teacher.written(w.shard)
+	return w.crops.Close()
+}
+
+func (w *EmbeddingWriter) commit() error {
+	if w.row != w.manifest.Rows {
+		return w.failed(fmt.Errorf("%d of %d rows were embedded", w.row, w.manifest.Rows))
+	}
+	if err := w.flush(); err != nil {
+		return err
+	}
+	var err error
+	if w.manifest.File, err = w.out.seal(); err != nil {
+		return err
+	}
+	sum, err := w.manifest.contentDigest()
+	if err != nil {
+		return w.failed(err)
+	}
+	w.manifest.Digest = hex.EncodeToString(sum[:])
+	data, err := encodeSealed(&w.manifest)
+	if err != nil {
+		return w.failed(err)
+	}
+	if err := w.out.commit(); err != nil {
+		return err
+	}
+	path := filepath.Join(w.teacher.teacher.folder, manifestName(w.shard))
+	return w.teacher.disk.WriteFile(path, data, onceMode)
+}
+
+// Abort throws the shard away. After Commit or Abort it does nothing.
+func (w *EmbeddingWriter) Abort() error {
+	if w.done {
+		return nil
+	}
+	w.done = true
+	return errors.Join(w.out.abort(), w.crops.Close())
+}
+
+// embeddingBatch is a record batch that is being filled.
+type embeddingBatch struct {
+	maxRows int
+	ids     []byte
+	plain   vectorColumn
+	mirror  vectorColumn
+}
+
+// reset begins a new batch in fresh memory: Arrow may still hold the old.
+func (b *embeddingBatch) reset(info *TeacherInfo) {
+	rowBytes := len(ID{}) + 2*(4+info.vectorBytes())
+	b.maxRows = min(maxBatchRows, max(1, maxBatchBytes/rowBytes))
+	b.ids = nil
+	b.plain = vectorColumn{dtype: info.DType}
+	b.mirror = vectorColumn{dtype: info.DType}
+}
+
+func (b *embeddingBatch) rows() int { return len(b.plain.norms) }
+
+func (b *embeddingBatch) full() bool { return b.rows() == b.maxRows }
+
+// record is the batch as an Arrow record batch of that schema, without a copy.
+func (b *embeddingBatch) record(schema *arrow.Schema) arrow.RecordBatch {
+	n := b.rows()
+	columns := []arrow.ArrayData{
+		flatData(schema.Field(0).Type, n, b.ids),
+		flatData(arrow.PrimitiveTypes.Float32, n, arrow.Float32Traits.CastToBytes(b.plain.norms)),
+		b.plain.data(schema.Field(2).Type),
+	}
+	if schema.NumFields() > 3 {
+		columns = append(columns,
+			flatData(arrow.PrimitiveTypes.Float32, n, arrow.Float32Traits.CastToBytes(b.mirror.norms)),
+			b.mirror.data(schema.Field(4).Type))
+	}
+	arrays := make([]arrow.Array, len(columns))
+	for i, c := range columns {
+		arrays[i] = array.MakeFromData(c)
+	}
+	return array.NewRecordBatch(schema, arrays, int64(n))
+}
+
+// flatData is a column of n fixed-width values without nulls.
+func flatData(t arrow.DataType, n int, values []byte) arrow.ArrayData {
+	return array.NewData(t, n, []*memory.Buffer{nil, memory.NewBufferBytes(values)}, nil, 0, 0)
+}
+
+// vectorColumn collects embeddings of one element type, and their norms.
+type vectorColumn struct {
+	dtype string
+	norms []float32
+	half  []uint16
+	full  []float32
+}
+
+// append stores an embedding and returns its norm; one that is not usable is stored as
+// zeros with norm 0, and the error is the reason.
+func (v *vectorColumn) append(embedding []float32) (norm float32, err error) {
+	norm, err = usableNorm(embedding)
+	if err == nil && v.dtype == FP16 {
+		err = v.appendHalf(embedding, norm)
+	} else if err == nil {
+		v.full = append(v.full, embedding...)
+	}
+	if err != nil {
+		norm = 0
+		v.appendZeros(len(embedding))
+	}
+	v.norms = append(v.norms, norm)
+	return norm, err
+}
+
+func (v *vectorColumn) appendZeros(n int) {
+	if v.dtype == FP16 {
+		v.half = append(v.half, make([]uint16, n)...)
+		return
+	}
+	v.full = append(v.full, make([]float32, n)...)
+}
+
+// appendHalf stores the embedding rounded to fp16, or nothing if that loses it.
+func (v *vectorColumn) appendHalf(embedding []float32, norm float32) error {
+	start := len(v.half)
+	sum := 0.0
+	for _, x := range embedding {
+		h := floatToHalf(x)
+		v.half = append(v.half, h)
+		y := float64(halfToFloat(h))
+		sum += y * y
+	}
+	rounded := math.Sqrt(sum)
+	if math.Abs(rounded-float64(norm)) > maxNormDrift*float64(norm) {
+		v.half = v.half[:start]
+		return fmt.Errorf("norm %g becomes %g in fp16", norm, rounded)
+	}
+	return nil
+}
+
+// usableNorm is the Euclidean norm, or the reason why the embedding has no use.
+func usableNorm(embedding []float32) (float32, error) {
+	sum := 0.0
+	for i, x := range embedding {
+		if x != x || math.IsInf(float64(x), 0) {
+			return 0, fmt.Errorf("element %d is %g", i, x)
+		}
+		sum += float64(x) * float64(x)
+	}
+	norm := float32(math.Sqrt(sum))
+	if norm < minNorm {
+		return 0, fmt.Errorf("norm is %g", norm)
+	}
+	if math.IsInf(float64(norm), 0) {
+		return 0, errors.New("norm is beyond float32")
+	}
+	return norm, nil
+}
+
+// data is the column of embeddings.
+func (v *vectorColumn) data(list arrow.DataType) arrow.ArrayData {
+	element := list.(*arrow.FixedSizeListType).Elem()
+	bytes, elements := arrow.Float32Traits.CastToBytes(v.full), len(v.full)
+	if v.dtype == FP16 {
+		bytes, elements = halfBytes(v.half), len(v.half)
+	}
+	child := flatData(element, elements, bytes)
+	return array.NewData(list, len(v.norms), []*memory.Buffer{nil}, []arrow.ArrayData{child}, 0, 0)
+}
+
+func halfBytes(h []uint16) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(h))), 2*len(h))
+}

@@ -1,0 +1,216 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"facepipe/internal/durable"
+)
+
+// index answers where a crop is. It is derived from the shards and can be made from
+// them at any time. Safe for concurrent use until it is closed.
+type index interface {
+	// byID is where a crop is stored.
+	byID(ID) (Location, bool, error)
+	// byKey is the crop that a key leads to.
+	byKey(string) (Location, bool, error)
+	// byIdentity are the global rows of an identity, ascending; none if there is no
+	// such identity.
+	byIdentity(string) ([]int, error)
+	close() error
+}
+
+// indexEntries receives what an index is made of.
+type indexEntries interface {
+	// crop is called for every crop in the order of global rows.
+	crop(row int, id ID, key, identity string) error
+	// alias is called for every duplicate, after the crop it is of. A key that leads
+	// to that crop already may come again.
+	alias(key string, of ID) error
+}
+
+// Lookup finds a crop by its key; the key of a duplicate leads to the crop that is
+// stored. [ErrNotFound].
+func (d *Dataset) Lookup(key string) (Location, error) {
+	ix, err := d.openedIndex()
+	if err != nil {
+		return Location{}, err
+	}
+	l, ok, err := ix.byKey(key)
+	return d.found(l, ok, err, "key", key)
+}
+
+// LookupID finds a crop by its ID. [ErrNotFound].
+func (d *Dataset) LookupID(id ID) (Location, error) {
+	ix, err := d.openedIndex()
+	if err != nil {
+		return Location{}, err
+	}
+	l, ok, err := ix.byID(id)
+	return d.found(l, ok, err, "crop", id.String())
+}
+
+// IdentityRows are the global rows of an identity's crops, ascending. [ErrNotFound].
+func (d *Dataset) IdentityRows(name string) ([]int, error) {
+	ix, err := d.openedIndex()
+	if err != nil {
+		return nil, err
+	}
+	rows, err := ix.byIdentity(name)
+	_, err = d.found(Location{}, len(rows) > 0, err, "identity", name)
+	return rows, err
+}
+
+// found checks an index's answer: whatever it says, a location is one of this
+// snapshot's.
+func (d *Dataset) found(l Location, ok bool, err error, what, name string) (Location, error) {
+	switch {
+	case err != nil:
+		return Location{}, fmt.Errorf("look up %s %q: %w", what, name, err)
+	case !ok:
+		return Location{}, fmt.Errorf("look up %s %q in %s: %w", what, name, d.dir, ErrNotFound)
+	case int(l.Shard) >= d.Shards() || (d.Rows() > 0 && int(l.Row) >= d.ShardRows(int(l.Shard))):
+		return Location{}, damaged(filepath.Join(d.dir, indexFolder), "%s %q leads to %+v, which does not exist", what, name, l)
+	}
+	return l, nil
+}
+
+// eachEntry tells an index all it is made of. It reads the keys of all shards, no
+// images.
+func (d *Dataset) eachEntry(to indexEntries) error {
+	row := 0
+	for shard := range d.shards {
+		f, err := d.openCrops(shard)
+		if err != nil {
+			return err
+		}
+		err = f.eachColumns(func(c *cropColumns) error {
+			for k := range c.rows() {
+				if err := to.crop(row, c.idAt(k), c.key.Value(k), c.identity.Value(k)); err != nil {
+					return err
+				}
+				row++
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		m, err := d.readManifest(shard)
+		if err != nil {
+			return err
+		}
+		for _, dup := range m.Duplicates {
+			if err := to.alias(dup.Key, dup.Of); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// openedIndex is the index: the one on disk if it is good, else that one rebuilt,
+// else (the data set cannot be written, its disk is full ...) one in memory.
+func (d *Dataset) openedIndex() (index, error) {
+	d.indexMu.Lock()
+	defer d.indexMu.Unlock()
+	if d.index != nil {
+		return d.index, nil
+	}
+	ix, err := d.openOrBuildIndex()
+	if err != nil {
+		d.log.Warn("index on disk cannot be used; reading all keys", "dataset", d.dir, "cause", err)
+		if ix, err = newMemoryIndex(d); err != nil {
+			return nil, err
+		}
+	}
+	d.index = ix
+	return ix, nil
+}
+
+// ensureIndex builds the index on disk unless it is there.
+func (d *Dataset) ensureIndex() error {
+	ix, err := d.openOrBuildIndex()
+	if err != nil {
+		return err
+	}
+	return ix.close()
+}
+
+func (d *Dataset) openOrBuildIndex() (index, error) {
+	ix, err := openBadgerIndex(d)
+	if err == nil {
+		return ix, nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		d.log.Warn("index is rebuilt", "dataset", d.dir, "cause", err)
+	}
+	if err := d.rebuildIndex(); err != nil {
+		return nil, err
+	}
+	return openBadgerIndex(d)
+}
+
+// rebuildIndex builds the index beside the old one and then takes its place. One
+// process does; others wait and then find it done.
+func (d *Dataset) rebuildIndex() error {
+	lock, err := durable.WaitLock(filepath.Join(d.dir, indexLockFile))
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	if ix, err := openBadgerIndex(d); err == nil {
+		return ix.close()
+	}
+	// An older snapshot must not take the place of a newer one's index, or the two
+	// would keep rebuilding it.
+	doc, err := readDatasetDoc(d.dir)
+	if err != nil {
+		return err
+	}
+	if doc.Digest != d.doc.Digest {
+		return errors.New("the data set has grown since it was opened")
+	}
+	if err := removeIndexTemps(d.dir); err != nil {
+		return err
+	}
+	temp, err := os.MkdirTemp(d.dir, indexTempPrefix)
+	if err != nil {
+		return err
+	}
+	if err := buildBadgerIndex(d, temp); err != nil {
+		return errors.Join(err, os.RemoveAll(temp))
+	}
+	return replaceFolder(filepath.Join(d.dir, indexFolder), temp)
+}
+
+// removeIndexTemps deletes what killed builders left. The caller has the index lock.
+func removeIndexTemps(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), indexTempPrefix) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+		}
+	}
+	return err
+}
+
+// replaceFolder moves temp to target. Between the two renames there is no target;
+// whoever comes then finds no index and waits for the lock.
+func replaceFolder(target, temp string) error {
+	old, err := os.MkdirTemp(filepath.Dir(target), indexTempPrefix)
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(old)
+	if err := os.Rename(target, filepath.Join(old, indexFolder)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(temp, target); err != nil {
+		return err
+	}
+	return durable.SyncDir(filepath.Dir(target))
+}

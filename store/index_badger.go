@@ -1,0 +1,156 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+)
+
+// badgerIndex is the index on disk, opened for reading. Its entries:
+//
+//	"i" id (16 bytes)                  -> shard, row (4 bytes each, big-endian)
+//	"k" key                            -> id
+//	"n" identity 00 global row (4 bytes, big-endian) -> nothing
+//
+// There is no entry for embeddings: row i of every teacher's shard is row i of the
+// crop shard, so that a crop's location is that of its embeddings.
+type badgerIndex struct {
+	db *badger.DB
+}
+
+const (
+	entryID       = 'i'
+	entryKey      = 'k'
+	entryIdentity = 'n'
+)
+
+func idEntry(id ID) []byte { return append([]byte{entryID}, id[:]...) }
+
+func keyEntry(key string) []byte { return append([]byte{entryKey}, key...) }
+
+// identityPrefix begins the entries of one identity and no other: names have no NUL.
+func identityPrefix(name string) []byte {
+	return append(append([]byte{entryIdentity}, name...), 0)
+}
+
+// badgerOptions are for a database that is written once and then only read: no
+// compression (digests), hence no block cache; no versions; small memtables, each of
+// which is mapped at twice its size.
+func badgerOptions(dir string) badger.Options {
+	return badger.DefaultOptions(dir).
+		WithLogger(nil).
+		WithMetricsEnabled(false).
+		WithCompression(options.None).
+		WithBlockCacheSize(0).
+		WithIndexCacheSize(0).
+		WithNumVersionsToKeep(1).
+		WithDetectConflicts(false).
+		WithSyncWrites(false).
+		WithMemTableSize(16 << 20).
+		WithNumMemtables(2).
+		WithNumCompactors(2).
+		WithValueLogFileSize(1 << 20).
+		WithBaseTableSize(16 << 20)
+}
+
+// openBadgerIndex opens the data set's index if it is whole and of this snapshot. A
+// missing one is [os.ErrNotExist].
+func openBadgerIndex(d *Dataset) (ix *badgerIndex, err error) {
+	folder, err := verifyBuilt(d)
+	if err != nil {
+		return nil, err
+	}
+	defer recoverBadger(&err)
+	db, err := badger.Open(badgerOptions(folder).WithReadOnly(true))
+	if err != nil {
+		return nil, fmt.Errorf("open index: %w", err)
+	}
+	return &badgerIndex{db: db}, nil
+}
+
+// recoverBadger turns a panic of the library into an error: an index is not worth a
+// run.
+func recoverBadger(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("index: %v", r)
+	}
+}
+
+// get calls use with the value of an entry, which is valid only until use returns.
+func (b *badgerIndex) get(entry []byte, use func(value []byte) error) (ok bool, err error) {
+	defer recoverBadger(&err)
+	err = b.db.View(func(txn *badger.Txn) error {
+		item, err := txn.Get(entry)
+		if err != nil {
+			return err
+		}
+		return item.Value(use)
+	})
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+var errEntry = fmt.Errorf("index: %w: entry of a wrong length", ErrDamaged)
+
+func (b *badgerIndex) byID(id ID) (l Location, ok bool, err error) {
+	ok, err = b.get(idEntry(id), func(value []byte) error {
+		if len(value) != 8 {
+			return errEntry
+		}
+		l = Location{Shard: binary.BigEndian.Uint32(value), Row: binary.BigEndian.Uint32(value[4:])}
+		return nil
+	})
+	return l, ok, err
+}
+
+func (b *badgerIndex) byKey(key string) (Location, bool, error) {
+	if ValidKey(key) != nil {
+		return Location{}, false, nil
+	}
+	var id ID
+	ok, err := b.get(keyEntry(key), func(value []byte) error {
+		if len(value) != len(id) {
+			return errEntry
+		}
+		copy(id[:], value)
+		return nil
+	})
+	if !ok {
+		return Location{}, false, err
+	}
+	return b.byID(id)
+}
+
+func (b *badgerIndex) byIdentity(name string) (rows []int, err error) {
+	if name == "" || validIdentity(name) != nil {
+		return nil, nil
+	}
+	defer recoverBadger(&err)
+	prefix := identityPrefix(name)
+	err = b.db.View(func(txn *badger.Txn) error {
+		o := badger.DefaultIteratorOptions
+		o.PrefetchValues = false
+		o.Prefix = prefix
+		it := txn.NewIterator(o)
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			row := it.Item().Key()[len(prefix):]
+			if len(row) != 4 {
+				return errEntry
+			}
+			rows = append(rows, int(binary.BigEndian.Uint32(row)))
+		}
+		return nil
+	})
+	return rows, err
+}
+
+func (b *badgerIndex) close() (err error) {
+	defer recoverBadger(&err)
+	return b.db.Close()
+}

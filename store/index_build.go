@@ -1,0 +1,187 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/dgraph-io/badger/v4"
+	"golang.org/x/sys/unix"
+
+	"facepipe/internal/durable"
+)
+
+// builtDoc is index/BUILT.json. It is written last, and says which snapshot the
+// index is of and what every byte of it should be: Badger ends the process when it
+// meets some kinds of damage, so that it is only given files that have none.
+type builtDoc struct {
+	header
+	// Dataset is the digest of the data set.
+	Dataset string      `json:"dataset"`
+	Files   []builtFile `json:"files"`
+}
+
+type builtFile struct {
+	Name     string   `json:"name"`
+	Bytes    int64    `json:"bytes"`
+	Checksum checksum `json:"crc32c"`
+}
+
+// verifyBuilt returns the index's folder if its files are as they were built, for
+// this snapshot. A missing index is [os.ErrNotExist].
+func verifyBuilt(d *Dataset) (folder string, err error) {
+	folder = filepath.Join(d.dir, indexFolder)
+	var doc builtDoc
+	if err := readSealed(filepath.Join(folder, builtName), formatIndex, &doc); err != nil {
+		return "", err
+	}
+	if doc.Dataset != d.doc.Digest {
+		return "", fmt.Errorf("%s is of another state of the data set", folder)
+	}
+	for _, want := range doc.Files {
+		if filepath.Base(want.Name) != want.Name {
+			return "", damaged(filepath.Join(folder, builtName), "lists a file %q", want.Name)
+		}
+		got, err := describeFile(folder, want.Name)
+		if err != nil {
+			return "", missingIsDamage(filepath.Join(folder, want.Name), err)
+		}
+		if got != want {
+			return "", damaged(filepath.Join(folder, want.Name), "is not what was built")
+		}
+	}
+	return folder, nil
+}
+
+// describeFile reads a file and sums it up.
+func describeFile(folder, name string) (builtFile, error) {
+	f, err := os.Open(filepath.Join(folder, name))
+	if err != nil {
+		return builtFile{}, err
+	}
+	defer f.Close()
+	d := builtFile{Name: name}
+	buf := make([]byte, 1<<20)
+	for {
+		n, err := f.Read(buf)
+		d.Bytes += int64(n)
+		d.Checksum = d.Checksum.extend(buf[:n])
+		if errors.Is(err, io.EOF) {
+			return d, nil
+		}
+		if err != nil {
+			return builtFile{}, err
+		}
+	}
+}
+
+// buildBadgerIndex makes the index of d in an empty folder, durably.
+func buildBadgerIndex(d *Dataset, folder string) error {
+	if err := checkSpace(d, folder); err != nil {
+		return err
+	}
+	if err := fillBadger(d, folder); err != nil {
+		return fmt.Errorf("build index: %w", err)
+	}
+	doc := builtDoc{header: headerOf(formatIndex), Dataset: d.doc.Digest}
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		file, err := finishFile(folder, e.Name())
+		if err != nil {
+			return fmt.Errorf("build index: %w", err)
+		}
+		doc.Files = append(doc.Files, file)
+	}
+	// The folder came from MkdirTemp, for its owner only.
+	if err := os.Chmod(folder, folderMode); err != nil {
+		return err
+	}
+	data, err := encodeSealed(&doc)
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(filepath.Join(folder, builtName), data, onceMode)
+}
+
+// finishFile makes one of Badger's files durable and readable for everybody (it
+// creates them for its own user), and describes it.
+func finishFile(folder, name string) (builtFile, error) {
+	path := filepath.Join(folder, name)
+	f, err := os.Open(path)
+	if err != nil {
+		return builtFile{}, err
+	}
+	err = errors.Join(f.Chmod(onceMode), f.Sync(), f.Close())
+	if err != nil {
+		return builtFile{}, err
+	}
+	return describeFile(folder, name)
+}
+
+// checkSpace refuses to build where the disk might run full: Badger writes through
+// mappings, and a full disk then ends the process with SIGBUS.
+func checkSpace(d *Dataset, folder string) error {
+	const (
+		perInput  = 1 << 10 // bytes of entries, generously, with room to compact them
+		fixedCost = 16 << 20
+	)
+	var fs unix.Statfs_t
+	if err := unix.Statfs(folder, &fs); err != nil {
+		return fmt.Errorf("find free space of %s: %w", folder, err)
+	}
+	free := int64(fs.Bavail) * int64(fs.Bsize)
+	need := int64(d.Rows()+d.Duplicates())*perInput + fixedCost
+	if free < need {
+		return fmt.Errorf("build index: %d MiB are free, it may take %d: %w", free>>20, need>>20, unix.ENOSPC)
+	}
+	return nil
+}
+
+// fillBadger writes the entries and closes the database.
+func fillBadger(d *Dataset, folder string) (err error) {
+	defer recoverBadger(&err)
+	db, err := badger.Open(badgerOptions(folder))
+	if err != nil {
+		return err
+	}
+	b := badgerBuilder{dataset: d, batch: db.NewWriteBatch()}
+	if err := d.eachEntry(&b); err != nil {
+		b.batch.Cancel()
+		return errors.Join(err, db.Close())
+	}
+	return errors.Join(b.batch.Flush(), db.Close())
+}
+
+// badgerBuilder passes entries on to Badger. Strings and slices it is given point
+// into mapped files, hence are copied.
+type badgerBuilder struct {
+	dataset *Dataset
+	batch   *badger.WriteBatch
+}
+
+func (b *badgerBuilder) crop(row int, id ID, key, identity string) error {
+	l := b.dataset.Locate(row)
+	value := binary.BigEndian.AppendUint32(make([]byte, 0, 8), l.Shard)
+	value = binary.BigEndian.AppendUint32(value, l.Row)
+	if err := b.batch.Set(idEntry(id), value); err != nil {
+		return err
+	}
+	if err := b.alias(key, id); err != nil {
+		return err
+	}
+	if identity == "" {
+		return nil
+	}
+	entry := binary.BigEndian.AppendUint32(identityPrefix(identity), uint32(row))
+	return b.batch.Set(entry, nil)
+}
+
+func (b *badgerBuilder) alias(key string, of ID) error {
+	return b.batch.Set(keyEntry(key), of[:])
+}

@@ -1,0 +1,63 @@
+package store
+
+import "encoding/binary"
+
+// key128 is a crop ID or the first 16 bytes of the SHA-256 of a longer key. At 128
+// bits, a chance collision among billions does not happen.
+type key128 = [16]byte
+
+// keyTable is a set of 128-bit keys that numbers them 0, 1, 2 ... in the order of
+// insertion. It takes about 24 bytes a key and no pointers, so that the garbage
+// collector passes over it: a data set may have tens of millions.
+//
+// Open addressing with linear probing over slots that hold number+1; keys are
+// digests, so their own bits are the hash.
+type keyTable struct {
+	keys  []key128
+	slots []uint32
+}
+
+// find returns a key's number.
+func (t *keyTable) find(k key128) (uint32, bool) {
+	if len(t.slots) == 0 {
+		return 0, false
+	}
+	s := t.slots[t.probe(k)]
+	return s - 1, s != 0
+}
+
+// insert returns the key's number and whether it is new.
+func (t *keyTable) insert(k key128) (n uint32, added bool) {
+	if 4*(len(t.keys)+1) > 3*len(t.slots) {
+		t.grow()
+	}
+	at := t.probe(k)
+	if s := t.slots[at]; s != 0 {
+		return s - 1, false
+	}
+	t.keys = append(t.keys, k)
+	t.slots[at] = uint32(len(t.keys))
+	return uint32(len(t.keys) - 1), true
+}
+
+func (t *keyTable) len() int { return len(t.keys) }
+
+// probe is the slot of k, or the empty one where it belongs.
+func (t *keyTable) probe(k key128) int {
+	mask := len(t.slots) - 1
+	at := int(binary.LittleEndian.Uint64(k[:8])) & mask
+	for {
+		s := t.slots[at]
+		if s == 0 || t.keys[s-1] == k {
+			return at
+		}
+		at = (at + 1) & mask
+	}
+}
+
+func (t *keyTable) grow() {
+	t.slots = make([]uint32, max(16, 2*len(t.slots)))
+	for i, k := range t.keys {
+		t.slots[t.probe(k)] = uint32(i + 1)
+	}
+}

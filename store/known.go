@@ -1,0 +1,102 @@
+package store
+
+import "fmt"
+
+// known is what a writer remembers of every input that a data set has met, in about
+// 60 bytes a crop: which crops are stored, whose the keys are, and what was seen.
+type known struct {
+	// crops numbers the stored crops as their global rows.
+	crops keyTable
+	// keys are those that lead to a crop; owners[i] belongs to keys.keys[i].
+	keys   keyTable
+	owners []keyOwner
+	// events are inputs (source, key) that were rejected, or that found their key
+	// taken by another source.
+	events keyTable
+	// identities numbers the names as their labels.
+	identities keyTable
+}
+
+// keyOwner is the crop that a key leads to and the source that brought the key.
+type keyOwner struct {
+	row    uint32
+	source uint32
+}
+
+// seen says whether a source's key was met.
+func (n *known) seen(source int, key string) bool {
+	if k, ok := n.keys.find(hashName(key)); ok && n.owners[k].source == uint32(source) {
+		return true
+	}
+	_, ok := n.events.find(hashEvent(source, key))
+	return ok
+}
+
+// owner is the source that brought a key, and the row it leads to.
+func (n *known) owner(key string) (keyOwner, bool) {
+	k, ok := n.keys.find(hashName(key))
+	if !ok {
+		return keyOwner{}, false
+	}
+	return n.owners[k], true
+}
+
+// claim gives a key to a row. It reports false, and records the input as an event,
+// if the key was given away before.
+func (n *known) claim(source int, key string, row uint32) bool {
+	if _, added := n.keys.insert(hashName(key)); added {
+		n.owners = append(n.owners, keyOwner{row: row, source: uint32(source)})
+		return true
+	}
+	n.event(source, key)
+	return false
+}
+
+// event records that an input was met; false if it was already.
+func (n *known) event(source int, key string) bool {
+	_, added := n.events.insert(hashEvent(source, key))
+	return added
+}
+
+// label is the label of an identity, a new one if the name is new.
+func (n *known) label(identity string) int32 {
+	if identity == "" {
+		return NoLabel
+	}
+	l, _ := n.identities.insert(hashName(identity))
+	return int32(l)
+}
+
+// loadRows takes up a batch of committed crops and checks that they are what a
+// writer would have stored.
+func (n *known) loadRows(c *cropColumns) error {
+	for k := range c.rows() {
+		key := c.key.Value(k)
+		row, added := n.crops.insert(c.idAt(k))
+		if !added {
+			return fmt.Errorf("crop %v is stored twice, the second time as %q", c.idAt(k), key)
+		}
+		if !n.claim(int(c.source.Value(k)), key, row) {
+			return fmt.Errorf("key %q is stored twice", key)
+		}
+		if label := n.label(c.identity.Value(k)); label != c.label.Value(k) {
+			return fmt.Errorf("crop %q has label %d, its identity has %d", key, c.label.Value(k), label)
+		}
+	}
+	return nil
+}
+
+// loadEvents takes up a committed shard's duplicates and rejects, after its rows.
+func (n *known) loadEvents(m *cropManifest) error {
+	for _, d := range m.Duplicates {
+		row, ok := n.crops.find(key128(d.Of))
+		if !ok {
+			return fmt.Errorf("duplicate %q is of crop %v, which is not stored", d.Key, d.Of)
+		}
+		n.claim(d.Source, d.Key, row)
+	}
+	for _, r := range m.Rejects {
+		n.event(r.Source, r.Key)
+	}
+	return nil
+}

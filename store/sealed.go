@@ -1,0 +1,131 @@
+package store
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+)
+
+// FormatVersion is the version of the files that this package writes.
+//
+// History:
+//
+//	1  first
+//
+// A reader accepts minFormatVersion..FormatVersion. A change that an older reader
+// would misunderstand takes a new number; a new optional field does not.
+const (
+	FormatVersion    = 1
+	minFormatVersion = 1
+)
+
+// header begins every JSON file of a data set.
+type header struct {
+	Format  string `json:"format"`
+	Version int    `json:"version"`
+}
+
+// The kinds of JSON file.
+const (
+	formatDataset    = "facepipe dataset"
+	formatCrops      = "facepipe crop shard"
+	formatTeacher    = "facepipe teacher"
+	formatEmbeddings = "facepipe embedding shard"
+	formatIndex      = "facepipe index"
+)
+
+func headerOf(format string) header { return header{Format: format, Version: FormatVersion} }
+
+// A sealed file is a JSON object whose last member, "seal", is the SHA-256 of all
+// bytes before its value. Text that was altered by a bit would else often still
+// parse, and say something else.
+const (
+	sealLead   = ",\n  \"seal\": \""
+	sealTail   = "\"\n}\n"
+	sealDigits = 2 * sha256.Size
+)
+
+// maxSealedBytes bounds what a reader loads. A manifest holds some hundred bytes
+// for each of at most maxShardEvents inputs.
+const maxSealedBytes = 1 << 30
+
+// encodeSealed is doc, a struct with at least one field, as a sealed file.
+func encodeSealed(doc any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	// Keys are file names: escaping & and < would only make them unreadable.
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(doc); err != nil {
+		return nil, err
+	}
+	b.Truncate(b.Len() - len("\n}\n"))
+	b.WriteString(sealLead)
+	sum := sha256.Sum256(b.Bytes())
+	b.WriteString(hex.EncodeToString(sum[:]))
+	b.WriteString(sealTail)
+	return b.Bytes(), nil
+}
+
+// decodeSealed reads a sealed file of the given kind into doc. The version is
+// looked at first, since a later one may be sealed in another way: [ErrVersion].
+func decodeSealed(data []byte, format string, doc any) error {
+	var h header
+	if err := json.Unmarshal(data, &h); err != nil {
+		return fmt.Errorf("parse JSON: %w", err)
+	}
+	if h.Format != format {
+		return fmt.Errorf("format is %q, want %q", h.Format, format)
+	}
+	if h.Version < minFormatVersion || h.Version > FormatVersion {
+		return fmt.Errorf("%w %d: this program reads %d to %d", ErrVersion, h.Version, minFormatVersion, FormatVersion)
+	}
+	if err := verifySeal(data); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, doc); err != nil {
+		return fmt.Errorf("parse JSON: %w", err)
+	}
+	return nil
+}
+
+var errSeal = errors.New("contents do not match the seal")
+
+func verifySeal(data []byte) error {
+	body, ok := bytes.CutSuffix(data, []byte(sealTail))
+	if !ok || len(body) < sealDigits {
+		return errSeal
+	}
+	body, digits := body[:len(body)-sealDigits], body[len(body)-sealDigits:]
+	sum := sha256.Sum256(body)
+	if !bytes.HasSuffix(body, []byte(sealLead)) || hex.EncodeToString(sum[:]) != string(digits) {
+		return errSeal
+	}
+	return nil
+}
+
+// readSealed reads the sealed file at path into doc. A missing file is
+// [os.ErrNotExist]; other failures to parse are [ErrVersion] or [ErrDamaged] and
+// name the file.
+func readSealed(path, format string, doc any) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if info.Size() > maxSealedBytes {
+		return damaged(path, "%d bytes are more than such a file can have", info.Size())
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	err = decodeSealed(data, format, doc)
+	if errors.Is(err, ErrVersion) {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return asDamage(path, err)
+}

@@ -1,0 +1,168 @@
+package store
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/apache/arrow-go/v18/arrow"
+)
+
+// Teacher is an open teacher cache: the embeddings of a data set's crops by one model.
+// It is a snapshot, as the [Dataset] is. Safe for concurrent use.
+type Teacher struct {
+	dataset *Dataset
+	folder  string
+	info    TeacherInfo
+	schema  *arrow.Schema
+	shards  []*embeddingInfo // nil where there is none
+	open    openShards[*embeddingFile]
+}
+
+// embeddingInfo is what an open teacher cache keeps of a shard's manifest.
+type embeddingInfo struct {
+	file    *fileInfo
+	digest  digest
+	invalid int
+}
+
+func (d *Dataset) teacherFolder(name string) string {
+	return filepath.Join(d.dir, teachersFolder, name)
+}
+
+// Teachers are the names of the teacher caches, sorted.
+func (d *Dataset) Teachers() ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(d.dir, teachersFolder))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if _, err := os.Stat(filepath.Join(d.teacherFolder(e.Name()), teacherFile)); err == nil {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+// OpenTeacher opens a teacher cache for reading. It reads all manifests and compares
+// them with the crop shards' and the sizes of the files. A cache may be incomplete:
+// see [Teacher.MissingShards]. [ErrNotFound], [ErrVersion], [ErrDamaged].
+func (d *Dataset) OpenTeacher(name string) (*Teacher, error) {
+	t, err := d.newTeacher(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("open teacher %s of %s: %w", name, d.dir, ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for shard := range d.shards {
+		info, err := t.loadShard(shard)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+		t.shards = append(t.shards, info)
+	}
+	return t, nil
+}
+
+// newTeacher is the teacher cache with no shards loaded.
+func (d *Dataset) newTeacher(name string) (*Teacher, error) {
+	if !teacherName.MatchString(name) {
+		return nil, fmt.Errorf("open teacher %q: %w", name, os.ErrNotExist)
+	}
+	folder := d.teacherFolder(name)
+	info, err := readTeacherInfo(folder, name)
+	if err != nil {
+		return nil, err
+	}
+	return &Teacher{dataset: d, folder: folder, info: info, schema: embeddingSchema(info)}, nil
+}
+
+// loadShard reads the manifest of a shard and checks the size of its file; nil and
+// [os.ErrNotExist] if it was not embedded yet.
+func (t *Teacher) loadShard(shard int) (*embeddingInfo, error) {
+	crops := &t.dataset.shards[shard]
+	if crops.rows == 0 {
+		return nil, nil
+	}
+	m, err := readEmbeddingManifest(t.folder, shard, t.info.Fingerprint, crops)
+	if err != nil {
+		return nil, err
+	}
+	info := &embeddingInfo{file: m.File, invalid: len(m.Invalid)}
+	if info.digest, err = parseDigest(m.Digest); err != nil {
+		return nil, err
+	}
+	return info, checkSize(t.path(shard), m.File.Bytes)
+}
+
+func (t *Teacher) path(shard int) string { return filepath.Join(t.folder, arrowName(shard)) }
+
+// Info describes the cache.
+func (t *Teacher) Info() TeacherInfo { return t.info }
+
+// MissingShards are the shards with rows that were not embedded yet, ascending.
+func (t *Teacher) MissingShards() []int {
+	var missing []int
+	for i, s := range t.shards {
+		if s == nil && t.dataset.shards[i].rows > 0 {
+			missing = append(missing, i)
+		}
+	}
+	return missing
+}
+
+// Invalid is the number of embeddings that the teacher did not give usably, those of
+// mirror images counted by themselves.
+func (t *Teacher) Invalid() int {
+	n := 0
+	for _, s := range t.shards {
+		if s != nil {
+			n += s.invalid
+		}
+	}
+	return n
+}
+
+// Digest identifies the cached content in 64 hexadecimal digits: the fingerprint, the
+// crops and the embeddings' bits. An error while shards are missing.
+func (t *Teacher) Digest() (string, error) {
+	if m := t.MissingShards(); len(m) > 0 {
+		return "", fmt.Errorf("digest teacher %s of %s: %d shards are missing", t.info.Name, t.dataset.dir, len(m))
+	}
+	h := sha256.New()
+	writeFields(h, "facepipe teacher 1", t.info.Fingerprint)
+	for _, s := range t.shards {
+		if s != nil {
+			h.Write(s.digest[:])
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// Shard opens the embeddings of crop shard i, to be closed after use. It verifies the
+// file's frame and footer; rows are verified batch by batch when they are first read.
+// [ErrNotFound] if the shard is missing or has no rows, [ErrDamaged].
+func (t *Teacher) Shard(i int) (*EmbeddingShard, error) {
+	if t.shards[i] == nil {
+		return nil, fmt.Errorf("open shard %d of teacher %s: %w", i, t.info.Name, ErrNotFound)
+	}
+	v, err := t.open.view(i, func() (*embeddingFile, error) { return t.openFile(i) })
+	if err != nil {
+		return nil, err
+	}
+	return &EmbeddingShard{view: v}, nil
+}
+
+// openFile opens the file of shard i for the caller alone.
+func (t *Teacher) openFile(i int) (*embeddingFile, error) {
+	f, err := openArrow(t.path(i), t.shards[i].file, t.schema, parseEmbeddingColumns)
+	if err != nil {
+		return nil, err
+	}
+	return &embeddingFile{f}, nil
+}

@@ -1,0 +1,98 @@
+package store
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"regexp"
+)
+
+// Element types of cached embeddings.
+const (
+	FP16 = "fp16" // IEEE 754 binary16, rounded to nearest even
+	FP32 = "fp32"
+)
+
+// maxDim bounds an embedding, so that a row stays far below a record batch.
+const maxDim = 1 << 16
+
+// TeacherInfo describes a teacher cache; it is teacher.json.
+type TeacherInfo struct {
+	// Name is the cache's folder under teachers/: letters, digits, '.', '_', '-', at
+	// most 64, the first a letter or a digit.
+	Name string `json:"name"`
+	// ModelFile is the base name of the model's file, for people.
+	ModelFile string `json:"model_file"`
+	// ModelDigest is the SHA-256 of the model's file, hexadecimal.
+	ModelDigest string `json:"model_digest"`
+	// Fingerprint covers all that decides an embedding's value: model, preprocessing,
+	// flip and element type. Caches of two fingerprints are never mixed.
+	Fingerprint string `json:"fingerprint"`
+	// Preprocess is how pixels become the model's input, and PreprocessReason why.
+	Preprocess       json.RawMessage `json:"preprocess,omitempty"`
+	PreprocessReason string          `json:"preprocess_reason,omitempty"`
+	// Dim is the length of an embedding.
+	Dim int `json:"dim"`
+	// DType is [FP16] or [FP32].
+	DType string `json:"dtype"`
+	// Flip says whether the mirror image of every crop is embedded too.
+	Flip bool `json:"flip"`
+}
+
+var teacherName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+func (t *TeacherInfo) validate() error {
+	switch {
+	case !teacherName.MatchString(t.Name):
+		return fmt.Errorf("name %q is not 1 to 64 of letters, digits, '.', '_', '-'", t.Name)
+	case t.Fingerprint == "":
+		return errors.New("fingerprint is empty")
+	case t.Dim < 1 || t.Dim > maxDim:
+		return fmt.Errorf("dim %d is not in 1..%d", t.Dim, maxDim)
+	case t.DType != FP16 && t.DType != FP32:
+		return fmt.Errorf("dtype %q is neither %s nor %s", t.DType, FP16, FP32)
+	}
+	return nil
+}
+
+// teacherDoc is teachers/NAME/teacher.json.
+type teacherDoc struct {
+	header
+	TeacherInfo
+}
+
+// readTeacherInfo reads and checks folder/teacher.json. A missing one is
+// [os.ErrNotExist].
+func readTeacherInfo(folder, name string) (TeacherInfo, error) {
+	path := filepath.Join(folder, teacherFile)
+	var doc teacherDoc
+	if err := readSealed(path, formatTeacher, &doc); err != nil {
+		return TeacherInfo{}, err
+	}
+	t := doc.TeacherInfo
+	if err := t.validate(); err != nil {
+		return t, asDamage(path, err)
+	}
+	if t.Name != name {
+		return t, damaged(path, "is of teacher %q", t.Name)
+	}
+	// The file is indented; hand out what was handed in.
+	var compact bytes.Buffer
+	if t.Preprocess != nil {
+		if err := json.Compact(&compact, t.Preprocess); err != nil {
+			return t, asDamage(path, err)
+		}
+		t.Preprocess = compact.Bytes()
+	}
+	return t, nil
+}
+
+// vectorBytes is the size of one stored embedding.
+func (t *TeacherInfo) vectorBytes() int {
+	if t.DType == FP16 {
+		return 2 * t.Dim
+	}
+	return 4 * t.Dim
+}

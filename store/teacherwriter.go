@@ -1,0 +1,116 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"facepipe/internal/durable"
+)
+
+// TeacherWriter fills a teacher cache, a shard at a time in any order. Every shard is
+// committed by itself; a killed run loses only those in flight. Shards may be written
+// by several goroutines, each with its own [EmbeddingWriter].
+type TeacherWriter struct {
+	teacher *Teacher
+	disk    durable.Disk
+	mu      sync.Mutex // guards missing and lock
+	missing []int
+	lock    *durable.Lock
+}
+
+// CreateTeacher begins a teacher cache, or continues the one of that name, and takes
+// its lock: [ErrLocked]. A cache of another fingerprint is left alone:
+// [ErrFingerprint]. What an interrupted run left behind is removed.
+func (d *Dataset) CreateTeacher(info TeacherInfo) (*TeacherWriter, error) {
+	return d.createTeacher(info, durable.Disk{FS: durable.OS{}})
+}
+
+func (d *Dataset) createTeacher(info TeacherInfo, disk durable.Disk) (*TeacherWriter, error) {
+	if err := info.validate(); err != nil {
+		return nil, fmt.Errorf("write teacher cache: %w", err)
+	}
+	folder := d.teacherFolder(info.Name)
+	if err := disk.MkdirAll(folder, folderMode); err != nil {
+		return nil, fmt.Errorf("write teacher cache: %w", err)
+	}
+	lock, err := durable.TryLock(filepath.Join(folder, lockFile))
+	if err != nil {
+		return nil, fmt.Errorf("write teacher cache: %w", err)
+	}
+	w := &TeacherWriter{disk: disk, lock: lock}
+	if err := w.resume(d, info); err != nil {
+		return nil, errors.Join(err, lock.Unlock())
+	}
+	return w, nil
+}
+
+// resume writes teacher.json if it is not there, cleans up after an interrupted run,
+// and takes up what was committed.
+func (w *TeacherWriter) resume(d *Dataset, info TeacherInfo) error {
+	folder := d.teacherFolder(info.Name)
+	if err := w.disk.RemoveTemps(folder); err != nil {
+		return fmt.Errorf("clean up teacher cache: %w", err)
+	}
+	if err := w.declare(folder, info); err != nil {
+		return err
+	}
+	var err error
+	if w.teacher, err = d.OpenTeacher(info.Name); err != nil {
+		return err
+	}
+	w.missing = w.teacher.MissingShards()
+	return removeOrphans(w.disk, folder, func(shard int) bool { return !slices.Contains(w.missing, shard) })
+}
+
+// declare writes teacher.json, or compares the one that is there with info.
+func (w *TeacherWriter) declare(folder string, info TeacherInfo) error {
+	have, err := readTeacherInfo(folder, info.Name)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		data, err := encodeSealed(teacherDoc{header: headerOf(formatTeacher), TeacherInfo: info})
+		if err != nil {
+			return fmt.Errorf("encode %s: %w", teacherFile, err)
+		}
+		return w.disk.WriteFile(filepath.Join(folder, teacherFile), data, onceMode)
+	case err != nil:
+		return err
+	case have.Fingerprint != info.Fingerprint:
+		return fmt.Errorf("teacher cache %s: %w: it has %s (%s, %s, dim %d, flip %t), this run %s (%s, %s, dim %d, flip %t); use another name",
+			folder, ErrFingerprint,
+			have.Fingerprint, have.ModelFile, have.DType, have.Dim, have.Flip,
+			info.Fingerprint, info.ModelFile, info.DType, info.Dim, info.Flip)
+	case have.Dim != info.Dim || have.DType != info.DType || have.Flip != info.Flip:
+		return fmt.Errorf("teacher cache %s: %w: one fingerprint for %s, dim %d, flip %t and %s, dim %d, flip %t", folder,
+			ErrFingerprint, have.DType, have.Dim, have.Flip, info.DType, info.Dim, info.Flip)
+	}
+	return nil
+}
+
+// Info describes the cache.
+func (w *TeacherWriter) Info() TeacherInfo { return w.teacher.info }
+
+// MissingShards are the shards still to be written, ascending.
+func (w *TeacherWriter) MissingShards() []int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.missing)
+}
+
+// written takes a shard off the list.
+func (w *TeacherWriter) written(shard int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.missing = slices.DeleteFunc(w.missing, func(s int) bool { return s == shard })
+}
+
+// Close lets go of the cache; shards not committed are as if never begun. Closing
+// again does nothing.
+func (w *TeacherWriter) Close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lock.Unlock()
+}

@@ -1,0 +1,287 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"facepipe/internal/durable"
+)
+
+// DefaultShardRows is the number of crops in a full shard: with a teacher's
+// embeddings, what a killed run may have to do again takes seconds to a minute.
+const DefaultShardRows = 4096
+
+// maxShardEvents bounds the rejects and duplicates that wait in memory for their
+// shard's manifest.
+const maxShardEvents = 1 << 16
+
+// maxReasonBytes bounds the text of a reject.
+const maxReasonBytes = 1024
+
+// WriterOptions adjust a [Writer].
+type WriterOptions struct {
+	// ShardRows is the number of crops in a full shard; 0 is [DefaultShardRows].
+	ShardRows int
+	// Logger gets notices; nil is [slog.Default].
+	Logger *slog.Logger
+}
+
+// Outcome is what became of an appended crop.
+type Outcome int
+
+// The outcomes of [Writer.Append].
+const (
+	// Stored: the crop is in the data set.
+	Stored Outcome = iota
+	// Duplicate: its pixels are stored already. Its key now leads to that crop.
+	Duplicate
+	// Conflict: its key leads to other pixels, from another source. It was recorded
+	// as a reject.
+	Conflict
+	// Repeated: its source has brought this key before. Nothing was recorded: a
+	// source names each of its inputs differently.
+	Repeated
+)
+
+// Writer appends crops to a data set. Full shards are committed as they fill, so
+// that a killed run loses the shard in flight and nothing else: opened again, the
+// Writer has [Writer.Seen] all that was committed, and given the rest in the same
+// order it writes the same bytes as a run that was never interrupted.
+//
+// Seen may be called while another goroutine appends; all else is for one goroutine.
+type Writer struct {
+	dir      string
+	contract Contract
+	rows     int // of a full shard
+	log      *slog.Logger
+	disk     durable.Disk
+	lock     *durable.Lock
+
+	mu    sync.Mutex // guards known
+	known known
+
+	sources    []SourceInfo
+	shards     []shardRef // committed
+	duplicates int        // in all of them
+	rejects    int
+	flight     *flight // nil until there is something to commit
+	err        error   // first failure to write; nothing is written after it
+}
+
+// flight is the shard that is being filled.
+type flight struct {
+	manifest cropManifest
+	packer   *cropPacker // nil without rows
+}
+
+// OpenWriter creates the data set in dir, or opens it to append to it, and takes its
+// lock: [ErrLocked]. It refuses to append under another contract, [ErrContract], and
+// to make a data set of a folder that holds something else. What an interrupted run
+// left behind is removed.
+func OpenWriter(dir string, c Contract, o WriterOptions) (*Writer, error) {
+	return openWriter(dir, c, o, durable.Disk{FS: durable.OS{}})
+}
+
+func openWriter(dir string, c Contract, o WriterOptions, disk durable.Disk) (*Writer, error) {
+	if err := c.validate(); err != nil {
+		return nil, fmt.Errorf("write data set %s: %w", dir, err)
+	}
+	if o.ShardRows < 0 || o.ShardRows > math.MaxInt32 {
+		return nil, fmt.Errorf("write data set %s: %d rows a shard", dir, o.ShardRows)
+	}
+	w := &Writer{dir: dir, contract: c, rows: o.ShardRows, log: o.Logger, disk: disk}
+	if w.rows == 0 {
+		w.rows = DefaultShardRows
+	}
+	if w.log == nil {
+		w.log = slog.Default()
+	}
+	if err := claimFolder(disk, dir); err != nil {
+		return nil, fmt.Errorf("write data set %s: %w", dir, err)
+	}
+	lock, err := durable.TryLock(filepath.Join(dir, lockFile))
+	if err != nil {
+		return nil, fmt.Errorf("write data set: %w", err)
+	}
+	w.lock = lock
+	if err := w.resume(); err != nil {
+		return nil, errors.Join(err, lock.Unlock())
+	}
+	return w, nil
+}
+
+// AddSource registers a source and returns its number. A source that is described
+// in the same words as an earlier one is that source.
+func (w *Writer) AddSource(s SourceInfo) int {
+	if i := slices.Index(w.sources, s); i >= 0 {
+		return i
+	}
+	w.sources = append(w.sources, s)
+	f := w.inFlight()
+	f.manifest.Sources = append(f.manifest.Sources, s)
+	return len(w.sources) - 1
+}
+
+// Seen says whether a source's key was met before: stored, a duplicate or rejected.
+func (w *Writer) Seen(source int, key string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.known.seen(source, key)
+}
+
+// Rows is the number of crops in the data set, those of earlier runs and those not
+// committed yet included.
+func (w *Writer) Rows() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.known.crops.len()
+}
+
+// Append adds a crop, copying it. An error of a crop that cannot be stored as it is
+// (no id, empty image, a key that is no [ValidKey] ...) leaves the Writer usable; a
+// failure to write does not, and every later call returns it again.
+func (w *Writer) Append(c Crop) (Outcome, error) {
+	if err := w.usable(c.Source); err != nil {
+		return 0, err
+	}
+	if err := validCrop(&c); err != nil {
+		return 0, fmt.Errorf("append crop %q: %w", c.Key, err)
+	}
+	switch outcome, owner := w.place(&c); outcome {
+	case Stored:
+		return outcome, w.fail(w.store(&c))
+	case Duplicate:
+		m := &w.inFlight().manifest
+		m.Duplicates = append(m.Duplicates, duplicate{Source: c.Source, Key: c.Key, Of: c.ID, Identity: c.Identity})
+		return outcome, w.fail(w.commitIfFull())
+	case Conflict:
+		return outcome, w.reject(Reject{Source: c.Source, Key: c.Key, Stage: "store", Reason: w.conflict(owner)})
+	default:
+		return outcome, nil
+	}
+}
+
+// place decides what becomes of a crop, remembers it, and labels the crop.
+func (w *Writer) place(c *Crop) (Outcome, keyOwner) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := &w.known
+	if n.seen(c.Source, c.Key) {
+		return Repeated, keyOwner{}
+	}
+	row, stored := n.crops.find(key128(c.ID))
+	owner, taken := n.owner(c.Key)
+	switch {
+	case taken && !(stored && owner.row == row):
+		n.event(c.Source, c.Key)
+		return Conflict, owner
+	case stored:
+		n.claim(c.Source, c.Key, row)
+		return Duplicate, owner
+	}
+	row, _ = n.crops.insert(key128(c.ID))
+	n.claim(c.Source, c.Key, row)
+	c.Label = n.label(c.Identity)
+	return Stored, owner
+}
+
+func (w *Writer) conflict(owner keyOwner) string {
+	s := w.sources[owner.source]
+	return fmt.Sprintf("key already taken by source %d (%s=%s), with other pixels", owner.source, s.Kind, s.Path)
+}
+
+// store puts a crop into the shard in flight.
+func (w *Writer) store(c *Crop) error {
+	f := w.inFlight()
+	if f.packer == nil {
+		var err error
+		if f.packer, err = newCropPacker(w.disk, w.dir, len(w.shards), w.contract); err != nil {
+			return err
+		}
+	}
+	if err := f.packer.add(c); err != nil {
+		return err
+	}
+	f.manifest.Rows++
+	return w.commitIfFull()
+}
+
+// Reject records an input that was refused, unless it was met before. Text that is
+// not UTF-8 is mended and a long reason cut.
+func (w *Writer) Reject(r Reject) error {
+	if err := w.usable(r.Source); err != nil {
+		return err
+	}
+	if err := ValidKey(r.Key); err != nil {
+		return fmt.Errorf("reject %q: %w", r.Key, err)
+	}
+	w.mu.Lock()
+	met := w.known.seen(r.Source, r.Key) || !w.known.event(r.Source, r.Key)
+	w.mu.Unlock()
+	if met {
+		return nil
+	}
+	return w.reject(r)
+}
+
+func (w *Writer) reject(r Reject) error {
+	r.Stage = strings.ToValidUTF8(r.Stage, "\uFFFD")
+	if len(r.Reason) > maxReasonBytes {
+		r.Reason = r.Reason[:maxReasonBytes]
+	}
+	r.Reason = strings.ToValidUTF8(r.Reason, "\uFFFD")
+	m := &w.inFlight().manifest
+	m.Rejects = append(m.Rejects, r)
+	return w.fail(w.commitIfFull())
+}
+
+// usable says why nothing of that source can be written.
+func (w *Writer) usable(source int) error {
+	if w.err != nil {
+		return w.err
+	}
+	if w.lock == nil {
+		return fmt.Errorf("write data set %s: closed", w.dir)
+	}
+	if source < 0 || source >= len(w.sources) {
+		return fmt.Errorf("write data set %s: no source %d", w.dir, source)
+	}
+	return nil
+}
+
+// fail keeps the first failure. What was in flight is lost: it was not committed, so
+// that the next run does it again.
+func (w *Writer) fail(err error) error {
+	if err != nil && w.err == nil {
+		w.err = fmt.Errorf("write data set: %w", err)
+	}
+	return w.err
+}
+
+func (w *Writer) inFlight() *flight {
+	if w.flight == nil {
+		w.flight = &flight{manifest: cropManifest{
+			header:   headerOf(formatCrops),
+			Shard:    len(w.shards),
+			Contract: w.contract,
+		}}
+		for _, s := range w.shards {
+			w.flight.manifest.FirstRow += s.Rows
+		}
+	}
+	return w.flight
+}
+
+func (w *Writer) commitIfFull() error {
+	m := &w.flight.manifest
+	if m.Rows < w.rows && len(m.Duplicates)+len(m.Rejects) < maxShardEvents {
+		return nil
+	}
+	return w.commit()
+}
