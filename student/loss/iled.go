@@ -91,6 +91,9 @@ type ILED struct {
 	// recent is a ring of distances for Trim; next is where the oldest stands.
 	recent []float64
 	next   int
+	// fixed, where set, replaces the weights: a numeric derivative must hold still
+	// what the analytic one treats as constant.
+	fixed []float64
 }
 
 func newILED(c ILEDConfig) *ILED { return &ILED{c: c} }
@@ -106,7 +109,10 @@ func (l *ILED) step(s *torch.Scope, p unitPair, step int) (torch.Tensor, Parts) 
 		return torch.Tensor{}, nil
 	}
 	l.observe(values)
-	weights := l.weights(values, p.samples, step)
+	weights := l.fixed
+	if weights == nil {
+		weights = l.weights(values, p.samples, step)
+	}
 	total, hard := 0.0, 0
 	for _, w := range weights {
 		total += w

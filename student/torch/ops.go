@@ -65,6 +65,9 @@ func (s *Scope) Reshape(a Tensor, dims ...int) Tensor { return s.one("reshape", 
 // Transpose swaps the two dimensions of a matrix.
 func (s *Scope) Transpose(a Tensor) Tensor { return s.one("t", "", a) }
 
+// Permute reorders the dimensions, as a view.
+func (s *Scope) Permute(a Tensor, dims ...int) Tensor { return s.one("permute", "", a, dims) }
+
 // Slice takes the elements [from, to) of dimension dim.
 func (s *Scope) Slice(a Tensor, dim, from, to int) Tensor {
 	return s.one("slice", "Tensor", a, dim, from, to)

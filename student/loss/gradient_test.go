@@ -1,0 +1,401 @@
+package loss
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"facepipe/student/net"
+	"facepipe/student/torch"
+	"facepipe/student/torch/torchtest"
+)
+
+// problem is a small batch in double precision.
+type problem struct {
+	n, d             int
+	student, teacher []float64
+	samples          []int64
+	labels           []int32
+	step             int
+}
+
+func newProblem(seed uint64, n, d int) problem {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	p := problem{n: n, d: d, step: 5000}
+	for range n * d {
+		p.student = append(p.student, rng.NormFloat64())
+		p.teacher = append(p.teacher, rng.NormFloat64())
+	}
+	for i := range n {
+		p.samples = append(p.samples, int64(i))
+		p.labels = append(p.labels, int32(i%3))
+	}
+	return p
+}
+
+// value runs a fresh copy of a loss, prepared by ready, on the problem. It returns
+// the loss and its gradient with respect to the student's embeddings.
+func (p problem) value(t *testing.T, e *torch.Engine, build func(*torch.Scope) Loss) (float64, []float64) {
+	t.Helper()
+	s := torchtest.Scope(t, e)
+	l := build(s)
+	student := torch.FromData(s, "cpu", p.student, p.n, p.d)
+	s.RequireGrad(student, true)
+	value, _ := l.Step(s, Batch{Student: student, Teacher: torch.FromData(s, "cpu", p.teacher, p.n, p.d),
+		Samples: p.samples, Labels: p.labels, Step: p.step})
+	v := s.Scalar(value)
+	s.Backward(value)
+	return v, torch.ToData[float64](s, s.Grad(student))
+}
+
+// builder makes a loss whose bank already holds another batch of the same size.
+func builder(t *testing.T, c Config, d int) func(*torch.Scope) Loss {
+	return func(s *torch.Scope) Loss {
+		l, err := New(c, Env{Device: "cpu", Dim: d, Classes: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := net.Materialise(s, "cpu", 7, l.Params()); err != nil {
+			t.Fatal(err)
+		}
+		if !l.NeedsTeacher() {
+			return l
+		}
+		before := newProblem(99, 12, d)
+		for i := range before.samples {
+			before.samples[i] += 100
+		}
+		// Students near their teachers, so that errors fall on both sides of β and δ.
+		for i := range before.student {
+			before.student[i] = before.teacher[i] + 0.3*before.student[i]
+		}
+		l.Step(s, Batch{Student: torch.FromData(s, "cpu", before.student, 12, d),
+			Teacher: torch.FromData(s, "cpu", before.teacher, 12, d), Samples: before.samples, Labels: before.labels})
+		return l
+	}
+}
+
+// allLosses are the configurations that every property is checked on.
+func allLosses() map[string]Config {
+	unified := func(f func(*Config)) Config {
+		c := Config{Name: "unified", ILED: ILEDConfig{Rho: 0.01, Warmup: -1}, RPSD: RPSDConfig{Bank: 12, Negatives: 6, Positives: 2, Ramp: -1}}
+		f(&c)
+		return c
+	}
+	return map[string]Config{
+		"cosine":                {Name: "cosine"},
+		"l2":                    {Name: "l2"},
+		"arcface":               {Name: "arcface", Margin: MarginConfig{Scale: 4, Gradient: "differentiated"}},
+		"cosface":               {Name: "cosface", Margin: MarginConfig{Scale: 4}},
+		"unified threshold":     unified(func(*Config) {}),
+		"unified topk":          unified(func(c *Config) { c.ILED.Mode = "topk" }),
+		"unified softmax":       unified(func(c *Config) { c.ILED.Mode = "softmax" }),
+		"unified student bank":  unified(func(c *Config) { c.RPSD.Relation = "student" }),
+		"unified no bank":       unified(func(c *Config) { c.RPSD.Bank = -1 }),
+		"unified with arcface":  unified(func(c *Config) { c.Classifier = "arcface"; c.Margin.Gradient = "differentiated" }),
+		"unified small beta":    unified(func(c *Config) { c.RPSD.Beta = 0.01 }),
+		"unified keeping all δ": unified(func(c *Config) { c.RPSD.Delta = -1 }),
+	}
+}
+
+// The analytic gradient of every loss agrees with central differences. What is
+// chosen without a gradient (weights, mined pairs) has no kink at this point, but
+// its weights do move with the student; so ILED's weights are held by comparing at
+// the first batch's statistics through a step small enough not to reach them.
+func TestGradientsByFiniteDifferences(t *testing.T) {
+	e := torchtest.Open(t)
+	const eps = 1e-6
+	for name, c := range allLosses() {
+		t.Run(name, func(t *testing.T) {
+			p := newProblem(3, 5, 8)
+			build := builder(t, c, p.d)
+			frozen := frozenWeights(t, e, p, build)
+			_, analytic := p.value(t, e, frozen)
+			worst := 0.0
+			for i := range p.student {
+				at := func(delta float64) float64 {
+					q := p
+					q.student = append([]float64(nil), p.student...)
+					q.student[i] += delta
+					v, _ := q.value(t, e, frozen)
+					return v
+				}
+				numeric := (at(eps) - at(-eps)) / (2 * eps)
+				worst = max(worst, math.Abs(numeric-analytic[i]))
+			}
+			if worst > 2e-6 { // loss values reach 30, so differences keep about 9 digits
+				t.Errorf("largest difference between numeric and analytic gradient: %g", worst)
+			}
+		})
+	}
+}
+
+// frozenWeights wraps build so that ILED's weights stay what they are at p.
+func frozenWeights(t *testing.T, e *torch.Engine, p problem, build func(*torch.Scope) Loss) func(*torch.Scope) Loss {
+	t.Helper()
+	s := torchtest.Scope(t, e)
+	u, ok := build(s).(*unified)
+	if !ok {
+		return build
+	}
+	pr := pair(s, Batch{Student: torch.FromData(s, "cpu", p.student, p.n, p.d),
+		Teacher: torch.FromData(s, "cpu", p.teacher, p.n, p.d), Samples: p.samples, Labels: p.labels})
+	d := make([]float64, p.n)
+	for i, v := range s.Floats(distance(s, pr)) {
+		d[i] = float64(v)
+	}
+	u.iled.observe(d)
+	weights := u.iled.weights(d, p.samples, p.step)
+	return func(s *torch.Scope) Loss {
+		l := build(s).(*unified)
+		l.iled.fixed = weights
+		return l
+	}
+}
+
+// s_i · dL/ds_i = 0: all losses but raw L2 look at directions only.
+func TestGradientIsOrthogonalToEmbedding(t *testing.T) {
+	e := torchtest.Open(t)
+	for name, c := range allLosses() {
+		if name == "l2" {
+			continue
+		}
+		p := newProblem(4, 6, 8)
+		_, g := p.value(t, e, builder(t, c, p.d))
+		for i := range p.n {
+			dot := 0.0
+			for k := range p.d {
+				dot += p.student[i*p.d+k] * g[i*p.d+k]
+			}
+			if math.Abs(dot) > 1e-9 {
+				t.Errorf("%s: embedding %d has a radial gradient of %g", name, i, dot)
+			}
+		}
+	}
+}
+
+func TestPositiveScalingLeavesLoss(t *testing.T) {
+	e := torchtest.Open(t)
+	for name, c := range allLosses() {
+		if name == "l2" {
+			continue
+		}
+		p := newProblem(5, 6, 8)
+		want, _ := p.value(t, e, builder(t, c, p.d))
+		for i := range p.student {
+			p.student[i] *= 1 + float64(i/p.d)
+		}
+		if got, _ := p.value(t, e, builder(t, c, p.d)); math.Abs(got-want) > 1e-9 {
+			t.Errorf("%s: scaled embeddings give %g, want %g", name, got, want)
+		}
+	}
+}
+
+func TestBatchPermutationLeavesLoss(t *testing.T) {
+	e := torchtest.Open(t)
+	for name, c := range allLosses() {
+		p := newProblem(6, 6, 8)
+		want, _ := p.value(t, e, builder(t, c, p.d))
+		q := p
+		q.student, q.teacher, q.samples, q.labels = nil, nil, nil, nil
+		for _, i := range []int{3, 0, 5, 1, 4, 2} {
+			q.student = append(q.student, p.student[i*p.d:(i+1)*p.d]...)
+			q.teacher = append(q.teacher, p.teacher[i*p.d:(i+1)*p.d]...)
+			q.samples, q.labels = append(q.samples, p.samples[i]), append(q.labels, p.labels[i])
+		}
+		if got, _ := q.value(t, e, builder(t, c, q.d)); math.Abs(got-want) > 1e-7 { // the bank keeps float32
+			t.Errorf("%s: permuted batch gives %g, want %g", name, got, want)
+		}
+	}
+}
+
+// A student that equals its teacher has nothing to learn.
+func TestPerfectStudentHasZeroLoss(t *testing.T) {
+	e := torchtest.Open(t)
+	for name, c := range allLosses() {
+		if c.Name == "arcface" || c.Name == "cosface" || c.Classifier != "" {
+			continue
+		}
+		if c.RPSD.Relation == "student" {
+			continue // its bank holds imperfect students
+		}
+		p := newProblem(7, 6, 8)
+		copy(p.student, p.teacher)
+		v, g := p.value(t, e, builder(t, c, p.d))
+		if math.Abs(v) > 1e-7 { // the bank keeps float32
+			t.Errorf("%s: loss %g", name, v)
+		}
+		for _, x := range g {
+			if math.Abs(x) > 1e-6 {
+				t.Errorf("%s: gradient %g", name, x)
+				break
+			}
+		}
+	}
+}
+
+// Rotating all students leaves what compares students with students, and changes
+// what compares students with teachers.
+func TestRotation(t *testing.T) {
+	e := torchtest.Open(t)
+	p := newProblem(8, 6, 2)
+	rotated := p
+	rotated.student = make([]float64, len(p.student))
+	sin, cos := math.Sincos(0.7)
+	for i := range p.n {
+		x, y := p.student[2*i], p.student[2*i+1]
+		rotated.student[2*i], rotated.student[2*i+1] = cos*x-sin*y, sin*x+cos*y
+	}
+	inBatch := func(p problem) float64 {
+		s := torchtest.Scope(t, e)
+		l := newRPSD(RPSDConfig{Bank: -1}.withDefaults(), Env{Dim: 2})
+		return s.Scalar(l.batchTerm(s, pair(s, Batch{Student: torch.FromData(s, "cpu", p.student, p.n, p.d),
+			Teacher: torch.FromData(s, "cpu", p.teacher, p.n, p.d), Samples: p.samples, Labels: p.labels})))
+	}
+	if a, b := inBatch(p), inBatch(rotated); math.Abs(a-b) > 1e-12 {
+		t.Errorf("in-batch RPSD moved from %g to %g", a, b)
+	}
+	for name, c := range map[string]Config{"cosine": {Name: "cosine"}, "cross bank": allLosses()["unified threshold"]} {
+		a, _ := p.value(t, e, builder(t, c, 2))
+		if b, _ := rotated.value(t, e, builder(t, c, 2)); math.Abs(a-b) < 1e-3 {
+			t.Errorf("%s did not notice the rotation (%g, %g)", name, a, b)
+		}
+	}
+}
+
+// |ŝ - t̂|² = 2 (1 - c).
+func TestUnitL2IsTwiceCosine(t *testing.T) {
+	e := torchtest.Open(t)
+	p := newProblem(9, 6, 8)
+	normalise(p.student, p.n)
+	normalise(p.teacher, p.n)
+	cos, _ := p.value(t, e, builder(t, Config{Name: "cosine"}, p.d))
+	l2, _ := p.value(t, e, builder(t, Config{Name: "l2"}, p.d))
+	if got := l2 * float64(p.d); math.Abs(got-2*cos) > 1e-9 { // l2 is the mean over elements
+		t.Errorf("unit L2 is %g, 2·cosine %g", got, 2*cos)
+	}
+}
+
+func normalise(v []float64, n int) {
+	d := len(v) / n
+	for i := range n {
+		sum := 0.0
+		for _, x := range v[i*d : (i+1)*d] {
+			sum += x * x
+		}
+		for k := range d {
+			v[i*d+k] /= math.Sqrt(sum)
+		}
+	}
+}
+
+// The two ways to differentiate arcface's margin give the same loss and different
+// gradients.
+func TestMarginGradients(t *testing.T) {
+	e := torchtest.Open(t)
+	p := newProblem(10, 6, 8)
+	run := func(gradient string) (float64, []float64) {
+		return p.value(t, e, builder(t, Config{Name: "arcface", Margin: MarginConfig{Scale: 4, Gradient: gradient}}, p.d))
+	}
+	v1, g1 := run("straight-through")
+	v2, g2 := run("differentiated")
+	if math.Abs(v1-v2) > 1e-12 {
+		t.Errorf("losses %g and %g differ", v1, v2)
+	}
+	apart := 0.0
+	for i := range g1 {
+		apart = max(apart, math.Abs(g1[i]-g2[i]))
+	}
+	if apart < 1e-3 {
+		t.Error("the gradients do not differ")
+	}
+}
+
+// Bad rows are left out and counted; nothing turns into NaN.
+func TestDegenerateBatches(t *testing.T) {
+	e := torchtest.Open(t)
+	for name, c := range allLosses() {
+		for what, spoil := range map[string]func(*problem){
+			"teacher NaN":   func(p *problem) { p.teacher[0] = math.NaN() },
+			"teacher zero":  func(p *problem) { clear(p.teacher[:p.d]) },
+			"no teacher":    func(p *problem) { clear(p.teacher) },
+			"student zero":  func(p *problem) { clear(p.student[:p.d]) },
+			"one sample":    func(p *problem) { *p = first(*p, 1) },
+			"one identity":  func(p *problem) { clear(p.labels) },
+			"no identity":   func(p *problem) { p.labels = []int32{-1, -1, -1, -1, -1} },
+			"the same face": func(p *problem) { clear(p.samples) },
+		} {
+			p := newProblem(11, 5, 8)
+			spoil(&p)
+			if what == "student zero" && c.Name == "l2" {
+				continue // nothing special there
+			}
+			v, g := p.value(t, e, builder(t, c, p.d))
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				t.Errorf("%s, %s: loss %g", name, what, v)
+			}
+			for i, x := range g {
+				if math.IsNaN(x) || (what == "student zero" && i < p.d && x != 0) {
+					t.Errorf("%s, %s: gradient %d is %g", name, what, i, x)
+					break
+				}
+			}
+		}
+	}
+}
+
+func first(p problem, n int) problem {
+	p.student, p.teacher = p.student[:n*p.d], p.teacher[:n*p.d]
+	p.samples, p.labels, p.n = p.samples[:n], p.labels[:n], n
+	return p
+}
+
+// A loss that is taken apart at a step and put together again goes on the same.
+func TestStateRoundTrip(t *testing.T) {
+	e := torchtest.Open(t)
+	for name, c := range allLosses() {
+		c.ILED.Trim = 0.9
+		s := torchtest.Scope(t, e)
+		build := builder(t, c, 8)
+		one := build(s)
+		two, err := New(c, Env{Device: "cpu", Dim: 8, Classes: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := net.Materialise(s, "cpu", 7, two.Params()); err != nil {
+			t.Fatal(err)
+		}
+		if err := two.Restore(s, one.State(s)); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		p := newProblem(12, 5, 8)
+		a, ga := p.value(t, e, func(*torch.Scope) Loss { return one })
+		b, gb := p.value(t, e, func(*torch.Scope) Loss { return two })
+		if a != b {
+			t.Errorf("%s: %g after the round trip, want %g", name, b, a)
+		}
+		for i := range ga {
+			if ga[i] != gb[i] {
+				t.Errorf("%s: gradient %d differs after the round trip", name, i)
+				break
+			}
+		}
+	}
+}
+
+func TestRestoreRefusesForeignState(t *testing.T) {
+	e := torchtest.Open(t)
+	s := torchtest.Scope(t, e)
+	l := builder(t, allLosses()["unified threshold"], 8)(s)
+	for name, change := range map[string]func(State){
+		"missing":      func(st State) { delete(st, "bank.sample") },
+		"other size":   func(st State) { st["bank.teacher"] = Array{Shape: []int{1}, Float32: []float32{1}} },
+		"out of range": func(st State) { st["bank.ring"] = Array{Shape: []int{2}, Int64: []int64{13, 0}} },
+	} {
+		st := l.State(s)
+		change(st)
+		if err := l.Restore(s, st); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}

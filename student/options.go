@@ -1,0 +1,162 @@
+package student
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+
+	"facepipe/student/loss"
+	"facepipe/student/net"
+	"facepipe/student/optim"
+)
+
+// ErrUsage marks options that make no sense, whatever the data.
+var ErrUsage = errors.New("wrong usage")
+
+// Options are the settings of a run. Those with a yaml key can come from a file
+// (see [Options.ReadFile]); the others say where and with what to run.
+type Options struct {
+	// Dataset is the folder of the dataset.
+	Dataset string `json:"-" yaml:"-"`
+	// Teacher is the name of a teacher cache in the dataset; "" trains on labels
+	// alone.
+	Teacher string `json:"teacher" yaml:"teacher"`
+	// Network is one of [net.Architectures], with its size.
+	Network string     `json:"student" yaml:"student"`
+	Size    net.Config `json:"size" yaml:"size"`
+	// Loss is what is minimised.
+	Loss loss.Config `json:"loss" yaml:"loss"`
+
+	// Epochs over the dataset and Batch crops a step.
+	Epochs int `json:"epochs" yaml:"epochs"`
+	Batch  int `json:"batch" yaml:"batch"`
+	// LR is the peak learning rate; 0 takes 0.2 for distillation losses and 0.1
+	// for margin softmax.
+	LR float64 `json:"lr" yaml:"lr"`
+	// Schedule is cosine, poly, step or constant, after WarmupEpochs of linear
+	// rise; Power tunes poly, Milestones and Factor tune step.
+	Schedule     string    `json:"schedule" yaml:"schedule"`
+	WarmupEpochs float64   `json:"warmup_epochs" yaml:"warmup_epochs"`
+	Power        float64   `json:"power" yaml:"power"`
+	Milestones   []float64 `json:"milestones" yaml:"milestones"`
+	Factor       float64   `json:"factor" yaml:"factor"`
+	// Optimizer is stochastic gradient descent.
+	Optimizer optim.SGDConfig `json:"optimizer" yaml:"optimizer"`
+	// Seed of the weights, the order and the mirroring.
+	Seed uint64 `json:"seed" yaml:"seed"`
+	// Flip mirrors crops at random: auto (if the teacher has embeddings of
+	// mirrored crops), on, off.
+	Flip string `json:"flip" yaml:"flip"`
+	// Precision of activations and convolutions: fp32 or bf16.
+	Precision string `json:"precision" yaml:"precision"`
+	// InputNorm puts the normalisation of the pixels "outside" the exported graph
+	// (it takes values in [-1, 1]) or "inside" (it takes 0 to 255).
+	InputNorm string `json:"input_norm" yaml:"input_norm"`
+
+	// Out is the run's folder.
+	Out string `json:"-" yaml:"-"`
+	// Resume goes on from the newest checkpoint in Out, or starts if there is none.
+	Resume bool `json:"-" yaml:"-"`
+	// Device is cpu, cuda or cuda:N.
+	Device string `json:"-" yaml:"-"`
+	// Engine is the path of the training engine; "" looks it up.
+	Engine string `json:"-" yaml:"-"`
+	// Threads of one operator and Workers that prepare batches; 0 fits the machine.
+	Threads int `json:"-" yaml:"-"`
+	Workers int `json:"-" yaml:"-"`
+	// LogEvery steps a line is written to the metrics.
+	LogEvery int `json:"-" yaml:"-"`
+	// CheckpointEvery steps, and after every epoch, a checkpoint is written; the
+	// newest KeepCheckpoints stay.
+	CheckpointEvery int `json:"-" yaml:"-"`
+	KeepCheckpoints int `json:"-" yaml:"-"`
+	// ValidateEvery epochs the pairs of Validation are scored, if it is set.
+	ValidateEvery int         `json:"-" yaml:"-"`
+	Validation    *Validation `json:"-" yaml:"-"`
+	// Progress receives the bar and notices; nil is silent.
+	Progress io.Writer `json:"-" yaml:"-"`
+}
+
+// DefaultOptions are the settings of a run that says nothing.
+func DefaultOptions() Options {
+	return Options{
+		Network: "mobilefacenet", Loss: loss.Config{Name: "unified"},
+		Epochs: 20, Batch: 64, Schedule: "cosine", WarmupEpochs: 1, Power: 1,
+		Milestones: []float64{0.4, 0.7, 0.9}, Factor: 0.1,
+		Optimizer: optim.SGDConfig{Momentum: 0.9, Nesterov: true, WeightDecay: 5e-4, Clip: 5},
+		Seed:      1, Flip: "auto", Precision: "fp32", InputNorm: "outside",
+		Device: "cpu", LogEvery: 10, CheckpointEvery: 1000, KeepCheckpoints: 2, ValidateEvery: 1,
+	}
+}
+
+// ReadFile overlays the settings of a YAML file. An unknown key is an error that
+// names it and its line.
+func (o *Options) ReadFile(path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("%w: config: %w", ErrUsage, err)
+	}
+	d := yaml.NewDecoder(bytes.NewReader(data))
+	d.KnownFields(true)
+	if err := d.Decode(o); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: config %s: %w", ErrUsage, path, err)
+	}
+	return nil
+}
+
+// validate reports the first setting that makes no sense.
+func (o *Options) validate() error {
+	choice := func(name, v string, allowed ...string) error {
+		if slices.Contains(allowed, v) {
+			return nil
+		}
+		return fmt.Errorf("%w: %s %q is none of %v", ErrUsage, name, v, allowed)
+	}
+	return errors.Join(
+		choice("student", o.Network, net.Architectures()...),
+		choice("loss", o.Loss.Name, loss.Names()...),
+		choice("schedule", o.Schedule, optim.Schedules()...),
+		choice("flip", o.Flip, "auto", "on", "off"),
+		choice("precision", o.Precision, "fp32", "bf16"),
+		choice("input-norm", o.InputNorm, "outside", "inside"),
+		atLeast("epochs", o.Epochs, 1), atLeast("batch", o.Batch, 2),
+		atLeast("log-every", o.LogEvery, 1), atLeast("checkpoint-every", o.CheckpointEvery, 1),
+		atLeast("keep-checkpoints", o.KeepCheckpoints, 1), atLeast("validate-every", o.ValidateEvery, 1),
+	)
+}
+
+func atLeast(name string, v, least int) error {
+	if v >= least {
+		return nil
+	}
+	return fmt.Errorf("%w: %s %d is less than %d", ErrUsage, name, v, least)
+}
+
+// peakRate is the learning rate after the warm-up.
+func (o *Options) peakRate() float64 {
+	switch {
+	case o.LR > 0:
+		return o.LR
+	case o.Loss.Name == "arcface" || o.Loss.Name == "cosface":
+		return 0.1
+	}
+	return 0.2
+}
+
+// schedule is the learning rate over a run of so many steps an epoch.
+func (o *Options) schedule(stepsPerEpoch int) (optim.Schedule, error) {
+	s := optim.Schedule{
+		Kind: o.Schedule, Peak: o.peakRate(), Total: o.Epochs * stepsPerEpoch,
+		Warmup: int(o.WarmupEpochs * float64(stepsPerEpoch)),
+		Power:  o.Power, Milestones: o.Milestones, Factor: o.Factor,
+	}
+	if err := s.Validate(); err != nil {
+		return s, fmt.Errorf("%w: %w", ErrUsage, err)
+	}
+	return s, nil
+}

@@ -1,0 +1,35 @@
+// Package torchtest opens the training engine for tests.
+package torchtest
+
+import (
+	"runtime"
+	"testing"
+
+	"facepipe/student/torch"
+)
+
+// Open gives the engine on the test's own locked thread, and fails the test, with
+// the remedy, where there is none.
+func Open(t testing.TB) *torch.Engine {
+	t.Helper()
+	runtime.LockOSThread()
+	t.Cleanup(runtime.UnlockOSThread)
+	e, err := torch.Open("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// Scope is a new scope that the test closes and whose error fails it.
+func Scope(t testing.TB, e *torch.Engine) *torch.Scope {
+	t.Helper()
+	s := e.NewScope()
+	t.Cleanup(func() {
+		if err := s.Err(); err != nil {
+			t.Error(err)
+		}
+		s.Close()
+	})
+	return s
+}
