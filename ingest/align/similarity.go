@@ -1,0 +1,88 @@
+package align
+
+import (
+	"errors"
+	"fmt"
+	"math"
+)
+
+// ErrDegenerate marks landmarks from which no pose can be computed.
+var ErrDegenerate = errors.New("degenerate landmarks")
+
+// Point is a position in an image, in pixels.
+type Point struct{ X, Y float64 }
+
+// Landmarks are the five points of a face: image-left eye, image-right eye, nose
+// tip, image-left and image-right mouth corner.
+type Landmarks [5]Point
+
+// Similarity is the map x' = A·x − B·y + Tx, y' = B·x + A·y + Ty: a rotation by
+// atan2(B, A), a uniform scale of √(A²+B²) and a shift.
+type Similarity struct{ A, B, Tx, Ty float64 }
+
+// Apply maps p.
+func (s Similarity) Apply(p Point) Point {
+	return Point{X: s.A*p.X - s.B*p.Y + s.Tx, Y: s.B*p.X + s.A*p.Y + s.Ty}
+}
+
+// Scale is the length that a unit vector is mapped to.
+func (s Similarity) Scale() float64 { return math.Hypot(s.A, s.B) }
+
+// Inverse is the map that undoes s, whose scale must not be zero.
+func (s Similarity) Inverse() Similarity {
+	n := s.A*s.A + s.B*s.B
+	inv := Similarity{A: s.A / n, B: -s.B / n}
+	inv.Tx = -(inv.A*s.Tx - inv.B*s.Ty)
+	inv.Ty = -(inv.B*s.Tx + inv.A*s.Ty)
+	return inv
+}
+
+// minSpread is the smallest root-mean-square distance, in pixels, of landmarks
+// from their centre: below it a face would be no larger than a pixel or two.
+const minSpread = 1
+
+// minFit is the smallest correlation of landmarks and targets, 1 for the same
+// shape and 0 where the best map shrinks everything to a point, as it does for
+// collinear or mirrored points on the template.
+const minFit = 0.5
+
+// Estimate finds the similarity that minimises the sum of squared distances
+// between the mapped src and dst: the two-dimensional case of Umeyama, "Least-
+// squares estimation of transformation parameters between two point patterns",
+// 1991, which needs no singular value decomposition because every (A, B) is a
+// proper rotation with a scale. Points that are not finite, that nearly coincide,
+// or that bear no resemblance to dst in any rotation give ErrDegenerate.
+func Estimate(src, dst Landmarks) (Similarity, error) {
+	srcMean, dstMean := src.mean(), dst.mean()
+	var srcVar, dstVar, dot, cross float64
+	for i := range src {
+		px, py := src[i].X-srcMean.X, src[i].Y-srcMean.Y
+		qx, qy := dst[i].X-dstMean.X, dst[i].Y-dstMean.Y
+		srcVar += px*px + py*py
+		dstVar += qx*qx + qy*qy
+		dot += px*qx + py*qy
+		cross += px*qy - py*qx
+	}
+	if math.IsNaN(srcVar) || math.IsInf(srcVar, 0) {
+		return Similarity{}, fmt.Errorf("%w: a coordinate is not finite", ErrDegenerate)
+	}
+	if spread := math.Sqrt(srcVar / float64(len(src))); spread < minSpread {
+		return Similarity{}, fmt.Errorf("%w: all points lie within %.2g pixels", ErrDegenerate, spread)
+	}
+	if fit := math.Hypot(dot, cross) / math.Sqrt(srcVar*dstVar); fit < minFit {
+		return Similarity{}, fmt.Errorf("%w: the points do not have the shape of a face (fit %.2g)", ErrDegenerate, fit)
+	}
+	s := Similarity{A: dot / srcVar, B: cross / srcVar}
+	s.Tx = dstMean.X - (s.A*srcMean.X - s.B*srcMean.Y)
+	s.Ty = dstMean.Y - (s.B*srcMean.X + s.A*srcMean.Y)
+	return s, nil
+}
+
+func (l Landmarks) mean() Point {
+	var m Point
+	for _, p := range l {
+		m.X += p.X / float64(len(l))
+		m.Y += p.Y / float64(len(l))
+	}
+	return m
+}
