@@ -1,0 +1,130 @@
+// Package nativelib finds the shared libraries that pipe opens at run time: ONNX
+// Runtime, the training engine, libjpeg-turbo. One order of look-up serves all: what
+// the user names, then what came with the program, then what the system has.
+package nativelib
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// ErrMissing marks a library that is nowhere to be found.
+var ErrMissing = errors.New("library not found")
+
+// Search describes one library.
+type Search struct {
+	// Name is what messages call it, e.g. "ONNX Runtime".
+	Name string
+	// Explicit is the path that the user gave by a flag, or "".
+	Explicit string
+	// Env is the environment variable that may hold a path.
+	Env string
+	// Pinned are paths relative to an install root; * and ? match as in a shell.
+	Pinned []string
+	// System are names that the system's loader knows, e.g. "libturbojpeg.so.0".
+	System []string
+	// Remedy tells what to do when there is none: "run `make deps`, or ...".
+	Remedy string
+}
+
+// Path is the file to open. What the user names must exist: it is never skipped in
+// favour of another. A system library is only looked for in the usual folders; if
+// none is there the error wraps [ErrMissing], in one sentence with the remedy.
+func (s Search) Path() (string, error) {
+	for _, named := range []struct{ path, by string }{{s.Explicit, "the path given"}, {os.Getenv(s.Env), s.Env}} {
+		if named.path == "" {
+			continue
+		}
+		if info, err := os.Stat(named.path); err != nil || info.IsDir() {
+			return "", fmt.Errorf("%w: %s is not at %s (%s); %s", ErrMissing, s.Name, named.path, named.by, s.Remedy)
+		}
+		return named.path, nil
+	}
+	if candidates := s.Candidates(); len(candidates) > 0 {
+		return candidates[0], nil
+	}
+	return "", fmt.Errorf("%w: %s is not installed; %s", ErrMissing, s.Name, s.Remedy)
+}
+
+// Candidates lists the files that exist among the pinned and the system's ones, in
+// the order of preference.
+func (s Search) Candidates() []string {
+	var found []string
+	for _, root := range roots() {
+		found = append(found, existing(root, s.Pinned)...)
+	}
+	for _, folder := range systemFolders() {
+		found = append(found, existing(folder, s.System)...)
+	}
+	return found
+}
+
+func existing(folder string, patterns []string) []string {
+	var found []string
+	for _, p := range patterns {
+		matches, err := filepath.Glob(filepath.Join(folder, p))
+		if err == nil { // a bad pattern matches nothing
+			found = append(found, matches...)
+		}
+	}
+	return found
+}
+
+// roots are the folders that pinned libraries are looked for under: where the
+// program lies, the folder above it (for bin/pipe), and the source tree that the
+// working directory is in (for tests).
+func roots() []string {
+	var out []string
+	if exe, err := os.Executable(); err == nil {
+		if real, err := filepath.EvalSymlinks(exe); err == nil {
+			exe = real
+		}
+		out = append(out, filepath.Dir(exe), filepath.Dir(filepath.Dir(exe)))
+	}
+	if tree := sourceTree(); tree != "" {
+		out = append(out, tree)
+	}
+	return out
+}
+
+// sourceTree is the nearest folder above the working directory that holds pipe's
+// own go.mod, or "".
+func sourceTree() string {
+	dir, err := os.Getwd()
+	if err != nil {
+		return ""
+	}
+	for {
+		text, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+		if err == nil && bytes.HasPrefix(text, []byte("module facepipe\n")) {
+			return dir
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return ""
+		}
+		dir = up
+	}
+}
+
+// systemFolders are where distributions keep shared libraries, after those that
+// the user adds for the loader.
+func systemFolders() []string {
+	var out []string
+	for _, dir := range strings.Split(os.Getenv("LD_LIBRARY_PATH"), ":") {
+		if dir != "" {
+			out = append(out, dir)
+		}
+	}
+	for _, pattern := range []string{"/usr/local/lib", "/usr/lib/*-linux-gnu", "/lib/*-linux-gnu", "/usr/lib64", "/usr/lib"} {
+		matches, err := filepath.Glob(pattern)
+		if err == nil {
+			out = append(out, matches...)
+		}
+	}
+	return out
+}
