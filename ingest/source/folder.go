@@ -1,0 +1,219 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"facepipe/internal/imgcodec"
+)
+
+// maxFileBytes bounds the memory one file may take before its header is looked at;
+// a hundred megapixels of uncompressed 16-bit colour still fit.
+const maxFileBytes = 1 << 30
+
+// folder is a directory tree of image files. A file's identity is the directory it
+// lies in, relative to the root: root/identity/image, or deeper. Files right below
+// the root have none. Names that begin with a dot are passed over. Symbolic links
+// are followed, but not into a directory that contains them.
+type folder struct {
+	root string
+}
+
+func openFolder(ctx context.Context, path string) (Source, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, reason(err)
+	}
+	if !info.IsDir() {
+		return nil, errors.New("not a directory")
+	}
+	f := folder{root: path}
+	if err := f.requireImage(ctx); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func (folder) Digest() string { return "" }
+func (folder) Close() error   { return nil }
+
+// requireImage looks for one file that begins like an image: a mistyped path is
+// better noticed before a data set is made of it.
+func (f folder) requireImage(ctx context.Context) error {
+	found := errors.New("found")
+	files := 0
+	w := walker{ctx: ctx, root: f.root, file: func(path, _, _ string) error {
+		files++
+		if startsLikeImage(path) {
+			return found
+		}
+		return nil
+	}}
+	switch err := w.walk(); {
+	case errors.Is(err, found):
+		return nil
+	case err != nil:
+		return err
+	}
+	return fmt.Errorf("no image in it (%d files looked at)", files)
+}
+
+func startsLikeImage(path string) bool {
+	file, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	head := make([]byte, imgcodec.SniffLen)
+	n, _ := io.ReadFull(file, head)
+	return imgcodec.Sniff(head[:n]) != imgcodec.Unknown
+}
+
+func (f folder) Walk(ctx context.Context, visit func(Item) error) error {
+	w := walker{
+		ctx:  ctx,
+		root: f.root,
+		file: func(path, key, identity string) error {
+			return visit(Item{Key: key, Identity: identity, Read: func() ([]byte, error) { return readFile(path) }})
+		},
+		fault: func(key string, err error) error {
+			return visit(Item{Key: key, Read: func() ([]byte, error) { return nil, err }})
+		},
+	}
+	return w.walk()
+}
+
+// walker goes through a directory tree in the byte order of names. Only the
+// directories on the way to the current file are in memory.
+type walker struct {
+	ctx  context.Context
+	root string
+	// file is called for every regular file with the path to open, its key and its
+	// identity.
+	file func(path, key, identity string) error
+	// fault is called for what cannot be looked at; nil to pass over it.
+	fault func(key string, err error) error
+}
+
+func (w *walker) walk() error {
+	info, err := os.Stat(w.root)
+	if err != nil {
+		return reason(err)
+	}
+	entries, err := os.ReadDir(w.root)
+	if err != nil {
+		return fmt.Errorf("list directory: %w", reason(err))
+	}
+	return w.entries(w.root, "", []fs.FileInfo{info}, entries)
+}
+
+// directory goes through the directory at path, whose key is dir; above are the
+// directories that contain it.
+func (w *walker) directory(path, dir string, above []fs.FileInfo, info fs.FileInfo) error {
+	for _, a := range above {
+		if os.SameFile(a, info) {
+			return w.report(dir+"/", errors.New("symbolic link to a directory that contains it"))
+		}
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		if err := w.report(dir+"/", fmt.Errorf("list directory: %w", reason(err))); err != nil {
+			return err
+		}
+	}
+	return w.entries(path, dir, append(above[:len(above):len(above)], info), entries)
+}
+
+func (w *walker) entries(path, dir string, above []fs.FileInfo, entries []fs.DirEntry) error {
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		if err := w.ctx.Err(); err != nil {
+			return err
+		}
+		if err := w.entry(filepath.Join(path, e.Name()), dir, above, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *walker) entry(path, dir string, above []fs.FileInfo, e fs.DirEntry) error {
+	key := escapeName(e.Name())
+	if dir != "" {
+		key = dir + "/" + key
+	}
+	if e.Type().IsRegular() {
+		return w.file(path, key, dir)
+	}
+	info, err := os.Stat(path) // through a link
+	switch {
+	case err != nil:
+		return w.report(key, reason(err))
+	case info.IsDir():
+		return w.directory(path, key, above, info)
+	case info.Mode().IsRegular():
+		return w.file(path, key, dir)
+	}
+	return w.report(key, fmt.Errorf("not a regular file but %s", describeMode(info.Mode())))
+}
+
+func (w *walker) report(key string, err error) error {
+	if w.fault == nil {
+		return nil
+	}
+	return w.fault(key, err)
+}
+
+func describeMode(m fs.FileMode) string {
+	switch {
+	case m&fs.ModeNamedPipe != 0:
+		return "a named pipe"
+	case m&fs.ModeSocket != 0:
+		return "a socket"
+	case m&fs.ModeDevice != 0:
+		return "a device"
+	}
+	return m.Type().String()
+}
+
+// readFile reads a whole file, refusing one that is too large to be a photograph.
+func readFile(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, reason(err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, reason(err)
+	}
+	if info.Size() > maxFileBytes {
+		return nil, fmt.Errorf("has %d bytes, more than the limit of %d", info.Size(), int64(maxFileBytes))
+	}
+	data := make([]byte, info.Size())
+	if _, err := io.ReadFull(file, data); err != nil {
+		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+			return nil, errors.New("became shorter while it was read")
+		}
+		return nil, reason(err)
+	}
+	return data, nil
+}
+
+// reason strips the path from an operating system error: the key names the file
+// already, and a data set's records should not depend on where it was mounted.
+func reason(err error) error {
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		return fmt.Errorf("%s: %w", pathErr.Op, pathErr.Err)
+	}
+	return err
+}

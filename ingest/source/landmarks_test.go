@@ -1,0 +1,127 @@
+package source
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"facepipe/ingest/align"
+)
+
+func landmarkFile(t testing.TB, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "landmarks.txt")
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestLandmarks(t *testing.T) {
+	text := "\ufeff# key x1 y1 ... score\n" +
+		"Ann/1.jpg 46.060 62.026 87.785 60.323 68.851 77.656 52.162 99.875 86.450 98.648 0.999\r\n" +
+		"\n   \n" +
+		"Ann/with space.jpg\t1\t2\t3\t4\t5\t6\t7\t8\t9\t10\n" +
+		"Bob/1.jpg,1,2,3,4,5,6,7,8,9,10,0.5\n" +
+		"Bob, the elder/1.jpg\t-1.5 2e1  3 4,5, 6 7 8 9 10\n" +
+		"  Zed/1.jpg   1 2 3 4 5   6 7 8 9 11"
+	l, err := OpenLandmarks(landmarkFile(t, text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	sum := sha256.Sum256([]byte(text))
+	if want := hex.EncodeToString(sum[:]); l.Digest() != want {
+		t.Errorf("digest %s, want %s", l.Digest(), want)
+	}
+	count := align.Landmarks{{X: 1, Y: 2}, {X: 3, Y: 4}, {X: 5, Y: 6}, {X: 7, Y: 8}, {X: 9, Y: 10}}
+	tests := []struct {
+		key   string
+		face  align.Landmarks
+		score float64
+	}{
+		{"Ann/1.jpg", align.Landmarks{{X: 46.060, Y: 62.026}, {X: 87.785, Y: 60.323}, {X: 68.851, Y: 77.656}, {X: 52.162, Y: 99.875}, {X: 86.450, Y: 98.648}}, 0.999},
+		{"Ann/with space.jpg", count, 0},
+		{"Bob/1.jpg", count, 0.5},
+		{"Bob, the elder/1.jpg", align.Landmarks{{X: -1.5, Y: 20}, count[1], count[2], count[3], count[4]}, 0},
+		{"Zed/1.jpg", align.Landmarks{count[0], count[1], count[2], count[3], {X: 9, Y: 11}}, 0},
+	}
+	for _, tt := range tests {
+		face, score, ok, err := l.Find(tt.key)
+		if err != nil || !ok || face != tt.face || score != tt.score {
+			t.Errorf("Find(%q) = %v, %v, %v, %v; want %v, %v", tt.key, face, score, ok, err, tt.face, tt.score)
+		}
+	}
+	for _, key := range []string{"", "Ann", "#", "Ann/2.jpg"} {
+		if _, _, ok, err := l.Find(key); ok || err != nil {
+			t.Errorf("Find(%q) = %v, %v", key, ok, err)
+		}
+	}
+}
+
+func TestLandmarksFindsEveryKeyOfMany(t *testing.T) {
+	var text strings.Builder
+	const n = 5000
+	for i := range n {
+		fmt.Fprintf(&text, "%05d.jpg %d 2 3 4 5 6 7 8 9 10\n", i, i)
+	}
+	l, err := OpenLandmarks(landmarkFile(t, text.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for i := range n {
+		face, _, ok, err := l.Find(fmt.Sprintf("%05d.jpg", i))
+		if err != nil || !ok || face[0].X != float64(i) {
+			t.Fatalf("key %d: %v, %v, %v", i, face, ok, err)
+		}
+	}
+}
+
+func TestLandmarksRefusals(t *testing.T) {
+	const ten = "1 2 3 4 5 6 7 8 9 10"
+	tests := []struct{ name, text, want string }{
+		{"empty", "", "no landmarks"},
+		{"only comments", "# nothing\n\n", "no landmarks"},
+		{"too few numbers", "a.jpg 1 2 3\n", "line 1: 3 numbers"},
+		{"too many numbers", "# x\na.jpg " + ten + " 11 12\n", "line 2: 12 numbers"},
+		{"not a number", "a.jpg 1 2 3 4 5 6 7 8 9 ten\n", `line 1: "ten"`},
+		{"not finite", "a.jpg 1 2 3 4 5 6 7 8 9 NaN\n", `line 1: "NaN"`},
+		{"infinite", "a.jpg 1 2 3 4 5 6 7 8 9 -Inf\n", `line 1: "-Inf"`},
+		{"no key", "\t" + ten + "\n", "line 1: no key"},
+		{"a key twice", "a.jpg " + ten + "\nb.jpg " + ten + "\na.jpg " + ten + "\n", `key "a.jpg" is on two lines`},
+		{"binary", "\x00\x01\x02" + strings.Repeat("\xff", maxLine+1), "line 1: longer than"},
+	}
+	for _, tt := range tests {
+		path := landmarkFile(t, tt.text)
+		_, err := OpenLandmarks(path)
+		if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: error %v, want one that names the file and says %q", tt.name, err, tt.want)
+		}
+	}
+	if _, err := OpenLandmarks(filepath.Join(t.TempDir(), "none")); err == nil {
+		t.Error("a missing file was accepted")
+	}
+}
+
+func FuzzLandmarkLine(f *testing.F) {
+	f.Add("a.jpg 1 2 3 4 5 6 7 8 9 10 0.5\r\n")
+	f.Add("a b.jpg\t1,2,3,4,5,6,7,8,9,1e3")
+	f.Add("# comment")
+	f.Fuzz(func(t *testing.T, text string) {
+		line, err := parseLine(text)
+		if err != nil || line.key == "" {
+			return
+		}
+		for _, p := range line.face {
+			if math.IsNaN(p.X+p.Y) || math.IsInf(p.X, 0) || math.IsInf(p.Y, 0) {
+				t.Fatalf("%q gave %v", text, line.face)
+			}
+		}
+	})
+}
