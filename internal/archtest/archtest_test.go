@@ -56,6 +56,7 @@ func TestRules(t *testing.T) {
 		{"init", "eval/a.go", doc + `package eval; func init() {}`, "init function"},
 		{"a method may be called init", "eval/a.go", doc + `package eval; type t int; func (t) init() {}`, ""},
 		{"flag variable", "eval/a.go", doc + `package eval; import "flag"; var out = flag.String("out", "", "")`, "package-level flag"},
+		{"flag variable of a test", "eval/a_test.go", `package eval; import "flag"; var update = flag.Bool("update", false, "")`, ""},
 		{"command variable", "cmd/pipe/a.go", doc + `package main; import "github.com/spf13/cobra"; var c = &cobra.Command{}`, "package-level flag"},
 		{"a table of functions on flags is none", "cmd/pipe/a.go", doc + `package main; import "flag"; var f = func() { flag.Parse() }`, ""},
 		{"shapeless name", "internal/a/a.go", doc + `package utils`, "says nothing"},
