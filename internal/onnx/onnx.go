@@ -1,0 +1,157 @@
+// Package onnx reads and writes the part of ONNX model files that pipe needs: the
+// graph's nodes, inputs, outputs, initializers and the metadata. Files are protocol
+// buffers (onnx.proto of the ONNX standard); the wire format is handled by
+// protowire, so that no generated code and no schema compiler is needed.
+//
+// A [Model] that was read holds slices of the bytes that it was read from.
+package onnx
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+)
+
+// ElemType is the element type of a tensor, numbered as in the standard.
+type ElemType int32
+
+// The element types that pipe uses.
+const (
+	Float32 ElemType = 1
+	Int64   ElemType = 7
+	Float16 ElemType = 10
+)
+
+// Model is a model file.
+type Model struct {
+	IRVersion    int64
+	Producer     string
+	Version      string // of the producer
+	OpsetVersion int64  // of the default operator set
+	Metadata     []Property
+	Graph        Graph
+}
+
+// Property is one entry of a model's metadata.
+type Property struct{ Key, Value string }
+
+// Property looks an entry of the metadata up; "" if it has none.
+func (m *Model) Property(key string) string {
+	for _, p := range m.Metadata {
+		if p.Key == key {
+			return p.Value
+		}
+	}
+	return ""
+}
+
+// Graph is the computation.
+type Graph struct {
+	Name         string
+	Nodes        []Node
+	Inputs       []ValueInfo
+	Outputs      []ValueInfo
+	Initializers []Tensor
+}
+
+// Node is one operator.
+type Node struct {
+	Name, OpType    string
+	Inputs, Outputs []string
+	Attributes      []Attribute
+}
+
+// Attribute is a setting of a node: one of an integer, a float or a list of
+// integers. Kinds that pipe does not use keep their name only.
+type Attribute struct {
+	Name  string
+	Kind  AttributeKind
+	Int   int64
+	Float float32
+	Ints  []int64
+}
+
+// AttributeKind says which field of an attribute counts, numbered as in the standard.
+type AttributeKind int32
+
+// The kinds of attributes that pipe uses.
+const (
+	KindFloat AttributeKind = 1
+	KindInt   AttributeKind = 2
+	KindInts  AttributeKind = 7
+)
+
+// Int is an integer attribute.
+func Int(name string, v int64) Attribute { return Attribute{Name: name, Kind: KindInt, Int: v} }
+
+// Ints is an attribute that lists integers.
+func Ints(name string, v ...int64) Attribute { return Attribute{Name: name, Kind: KindInts, Ints: v} }
+
+// Float is a floating-point attribute.
+func Float(name string, v float32) Attribute {
+	return Attribute{Name: name, Kind: KindFloat, Float: v}
+}
+
+// Tensor is an initializer. Data holds the elements, little-endian and row-major.
+type Tensor struct {
+	Name string
+	Type ElemType
+	Dims []int64
+	Data []byte
+}
+
+// FloatTensor makes a float32 initializer.
+func FloatTensor(name string, values []float32, dims ...int64) Tensor {
+	data := make([]byte, 0, 4*len(values))
+	for _, v := range values {
+		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
+	}
+	return Tensor{Name: name, Type: Float32, Dims: dims, Data: data}
+}
+
+// IntTensor makes an int64 initializer.
+func IntTensor(name string, values []int64, dims ...int64) Tensor {
+	data := make([]byte, 0, 8*len(values))
+	for _, v := range values {
+		data = binary.LittleEndian.AppendUint64(data, uint64(v))
+	}
+	return Tensor{Name: name, Type: Int64, Dims: dims, Data: data}
+}
+
+// Floats are the values of a float32 tensor.
+func (t Tensor) Floats() ([]float32, error) {
+	if t.Type != Float32 || len(t.Data)%4 != 0 {
+		return nil, fmt.Errorf("tensor %s: %d bytes of element type %d are no float32 values", t.Name, len(t.Data), t.Type)
+	}
+	out := make([]float32, len(t.Data)/4)
+	for i := range out {
+		out[i] = math.Float32frombits(binary.LittleEndian.Uint32(t.Data[4*i:]))
+	}
+	return out, nil
+}
+
+// ValueInfo describes an input or output of a graph.
+type ValueInfo struct {
+	Name string
+	Type ElemType
+	Dims []Dim
+}
+
+// Dim is one dimension: a fixed size, or a name for one that may vary ("" if it has
+// none either).
+type Dim struct {
+	Size int64 // -1 where it may vary
+	Name string
+}
+
+// Fixed makes dimensions of fixed sizes.
+func Fixed(sizes ...int64) []Dim {
+	dims := make([]Dim, len(sizes))
+	for i, s := range sizes {
+		dims[i] = Dim{Size: s}
+	}
+	return dims
+}
+
+// Variable makes a named dimension that may vary.
+func Variable(name string) Dim { return Dim{Size: -1, Name: name} }

@@ -1,0 +1,114 @@
+package onnx
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"testing"
+)
+
+func sample() *Model {
+	return &Model{
+		IRVersion: 8, Producer: "pipe", Version: "1", OpsetVersion: 17,
+		Metadata: []Property{{"pipe.preprocess", `{"a":1}`}, {"other", "x"}},
+		Graph: Graph{
+			Name: "net",
+			Nodes: []Node{
+				{Name: "conv", OpType: "Conv", Inputs: []string{"input", "w", ""}, Outputs: []string{"y"},
+					Attributes: []Attribute{Ints("strides", 2, 2), Int("group", 1)}},
+				{OpType: "LeakyRelu", Inputs: []string{"y"}, Outputs: []string{"z"}, Attributes: []Attribute{Float("alpha", 0.25)}},
+			},
+			Inputs:       []ValueInfo{{"input", Float32, append([]Dim{Variable("N")}, Fixed(3, 112, 112)...)}},
+			Outputs:      []ValueInfo{{"z", Float32, []Dim{Variable("N"), {Size: 4}}}},
+			Initializers: []Tensor{FloatTensor("w", []float32{1, -2.5}, 2), IntTensor("shape", []int64{-1, 4}, 2)},
+		},
+	}
+}
+
+func TestRoundTrip(t *testing.T) {
+	got, err := Unmarshal(sample().Marshal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, sample()) {
+		t.Errorf("got %+v\nwant %+v", got, sample())
+	}
+	if v := got.Property("pipe.preprocess"); v != `{"a":1}` {
+		t.Errorf("metadata %q", v)
+	}
+	if w, err := got.Graph.Initializers[0].Floats(); err != nil || w[1] != -2.5 {
+		t.Errorf("weights %v, %v", w, err)
+	}
+	if _, err := got.Graph.Initializers[1].Floats(); err == nil {
+		t.Error("integers were read as floats")
+	}
+}
+
+// Older exporters write the elements as lists instead of raw bytes.
+func TestTypedElementLists(t *testing.T) {
+	var packed, single message
+	packed.int(2, int64(Float32))
+	packed.bytes(4, FloatTensor("", []float32{1, 2}).Data)
+	single.int(2, int64(Int64))
+	single.int(7, -3)
+	single.int(7, 4)
+	var a, b Tensor
+	if err := errors.Join(a.read(packed), b.read(single)); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := a.Floats(); err != nil || v[0] != 1 || v[1] != 2 {
+		t.Errorf("float_data gave %v, %v", v, err)
+	}
+	if want := IntTensor("", []int64{-3, 4}).Data; !reflect.DeepEqual(b.Data, want) {
+		t.Errorf("int64_data gave %v", b.Data)
+	}
+}
+
+func TestRefusesWhatIsNoModel(t *testing.T) {
+	for name, data := range map[string][]byte{
+		"empty": nil, "text": []byte("this is no model"), "zeros": make([]byte, 64),
+		"no graph": (&Model{IRVersion: 8}).Marshal(),
+	} {
+		if _, err := Unmarshal(data); !errors.Is(err, ErrFormat) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "x.onnx")
+	if err := os.WriteFile(path, []byte("no"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadFile(path); !errors.Is(err, ErrFormat) {
+		t.Errorf("file: %v", err)
+	}
+}
+
+// A cut file is refused or at least never read beyond its end.
+func TestTruncatedAtEveryByte(t *testing.T) {
+	data := sample().Marshal()
+	for n := range data {
+		if m, err := Unmarshal(data[:n]); err == nil && reflect.DeepEqual(m, sample()) {
+			t.Fatalf("%d of %d bytes gave the whole model", n, len(data))
+		}
+	}
+}
+
+func FuzzUnmarshal(f *testing.F) {
+	f.Add(sample().Marshal())
+	f.Add([]byte{0x3a, 0xff, 0xff, 0xff, 0xff, 0x0f})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		m, err := Unmarshal(data)
+		runtime.ReadMemStats(&after)
+		if grown := after.TotalAlloc - before.TotalAlloc; grown > 1<<20+200*uint64(len(data)) {
+			t.Errorf("%d bytes of input took %d bytes of memory", len(data), grown)
+		}
+		if err == nil {
+			if _, err := Unmarshal(m.Marshal()); err != nil {
+				t.Errorf("what was read cannot be written: %v", err)
+			}
+		}
+	})
+}
