@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image/color"
 	"image/jpeg"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -36,12 +37,13 @@ var active struct {
 
 // Use chooses the JPEG decoder of the process: "std" is the standard library's,
 // "turbo" is libjpeg-turbo, an error if it cannot be opened, and "auto" (also "")
-// is turbo where it is present. Without a call the choice is auto. It should be
-// called before the first image is decoded.
+// is turbo where it can be opened and std elsewhere. A library that the
+// environment variable PIPE_TURBOJPEG names must open in any case but std. Without
+// a call the choice is auto. It should be called before the first image is decoded.
 func Use(choice string) error {
 	d, err := openJPEGDecoder(choice)
 	if err != nil {
-		return err
+		return fmt.Errorf("choose jpeg decoder: %w", err)
 	}
 	active.Lock()
 	defer active.Unlock()
@@ -65,24 +67,38 @@ func jpegDecoderInUse() jpegDecoder {
 	active.Lock()
 	defer active.Unlock()
 	if active.decoder == nil {
-		active.decoder = autoJPEGDecoder()
+		d, err := openJPEGDecoder(Auto)
+		if err != nil {
+			d = brokenJPEG{err}
+		}
+		active.decoder = d
 	}
 	return active.decoder
 }
 
 func openJPEGDecoder(choice string) (jpegDecoder, error) {
 	switch choice {
-	case Auto, "":
-		return autoJPEGDecoder(), nil
 	case Std:
 		return stdJPEG{}, nil
+	case Turbo, Auto, "":
+		turbo, err := openTurbo()
+		switch {
+		case err == nil:
+			return turbo, nil
+		case choice == Turbo || os.Getenv(turboEnv) != "":
+			return nil, err
+		}
+		return stdJPEG{}, nil
 	}
-	return nil, fmt.Errorf("choose jpeg decoder: unknown choice %q, want %s or %s", choice, Auto, Std)
+	return nil, fmt.Errorf("unknown choice %q, want %s, %s or %s", choice, Auto, Std, Turbo)
 }
 
-func autoJPEGDecoder() jpegDecoder {
-	return stdJPEG{}
-}
+// brokenJPEG stands for a decoder that the user named and that cannot be opened:
+// decoding by another one instead would be no answer.
+type brokenJPEG struct{ err error }
+
+func (brokenJPEG) name() string                          { return "none" }
+func (b brokenJPEG) decode([]byte, Header, []byte) error { return b.err }
 
 func decodeJPEG(dst []byte, h Header, data []byte) error {
 	decoder := jpegDecoderInUse()
