@@ -1,0 +1,260 @@
+// Package ort runs ONNX models on ONNX Runtime, whose shared library is found and
+// opened at run time.
+//
+// A [Session] is a loaded model, a [Tensor] a float32 array that both Go and the
+// runtime see. Running a session is safe for concurrent use; a tensor belongs to
+// one run at a time.
+package ort
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	yalue "github.com/yalue/onnxruntime_go"
+
+	"facepipe/internal/nativelib"
+)
+
+// ErrRuntime marks a runtime that is missing, too old or unusable.
+var ErrRuntime = errors.New("ONNX Runtime")
+
+// ErrModel marks a file that the runtime cannot load as a model.
+var ErrModel = errors.New("cannot load model")
+
+const remedy = "run `make deps`, or name one (1.24 or later) with --onnxruntime or PIPE_ONNXRUNTIME"
+
+// Library says where the runtime is looked for: explicit (may be ""), then
+// $PIPE_ONNXRUNTIME, then the pinned package, then the system.
+func Library(explicit string) nativelib.Search {
+	const base = "node_modules/onnxruntime-node/bin/napi-v*/linux/" + platform + "/libonnxruntime.so*"
+	return nativelib.Search{
+		Name: "ONNX Runtime (libonnxruntime.so)", Explicit: explicit, Env: "PIPE_ONNXRUNTIME",
+		Pinned: []string{"third_party/onnxruntime/" + base, "lib/libonnxruntime.so*"},
+		System: []string{"libonnxruntime.so", "libonnxruntime.so.1*"},
+		Remedy: remedy,
+	}
+}
+
+var (
+	opening sync.Mutex
+	opened  string // the library's path, "" before the first Init
+)
+
+// Init opens the runtime, once for the process. A later call with another explicit
+// path is an error.
+func Init(explicit string) error {
+	opening.Lock()
+	defer opening.Unlock()
+	if opened != "" {
+		if explicit != "" && explicit != opened {
+			return fmt.Errorf("%w: %s is open already, not %s", ErrRuntime, opened, explicit)
+		}
+		return nil
+	}
+	path, err := Library(explicit).Path()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrRuntime, err)
+	}
+	yalue.SetSharedLibraryPath(path)
+	if err := yalue.InitializeEnvironment(yalue.WithLogLevelError()); err != nil {
+		return fmt.Errorf("%w: %s cannot be used (%s); %s", ErrRuntime, path, firstLine(err), remedy)
+	}
+	opened = path
+	return nil
+}
+
+// Version is the version of the opened runtime, e.g. "1.24.3".
+func Version() string { return yalue.GetVersion() }
+
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}
+
+// Info describes an input or output of a model.
+type Info struct {
+	Name string
+	Dims []int64 // -1 where any size fits
+}
+
+// Options tune a session.
+type Options struct {
+	// Threads of one operator; 0 lets the runtime choose (all cores).
+	Threads int
+	// Provider is cpu ("" too), cuda, tensorrt, openvino or coreml, if the opened
+	// library was built with it.
+	Provider string
+	// Library is the path of the runtime; "" looks it up.
+	Library string
+}
+
+// Session is a loaded model.
+type Session struct {
+	path            string
+	inputs, outputs []Info
+	session         *yalue.DynamicAdvancedSession
+}
+
+// Open loads a model file. Errors wrap [ErrRuntime] or [ErrModel] and name the file.
+func Open(path string, o Options) (*Session, error) {
+	if err := Init(o.Library); err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrModel, err)
+	}
+	options, err := sessionOptions(o)
+	if err != nil {
+		return nil, err
+	}
+	defer options.Destroy()
+	ins, outs, err := yalue.GetInputOutputInfoWithOptions(path, options)
+	if err != nil {
+		return nil, fmt.Errorf("%w %s: %s", ErrModel, path, firstLine(err))
+	}
+	s := &Session{path: path}
+	if s.inputs, err = infos(ins); err != nil {
+		return nil, fmt.Errorf("%w %s: %w", ErrModel, path, err)
+	}
+	if s.outputs, err = infos(outs); err != nil {
+		return nil, fmt.Errorf("%w %s: %w", ErrModel, path, err)
+	}
+	s.session, err = yalue.NewDynamicAdvancedSession(path, names(s.inputs), names(s.outputs), options)
+	if err != nil {
+		return nil, fmt.Errorf("%w %s: %s", ErrModel, path, firstLine(err))
+	}
+	return s, nil
+}
+
+func sessionOptions(o Options) (*yalue.SessionOptions, error) {
+	options, err := yalue.NewSessionOptions()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRuntime, err)
+	}
+	if err := errors.Join(options.SetIntraOpNumThreads(o.Threads), options.SetInterOpNumThreads(1), addProvider(options, o.Provider)); err != nil {
+		options.Destroy()
+		return nil, fmt.Errorf("%w: %w", ErrRuntime, err)
+	}
+	return options, nil
+}
+
+// Providers lists the names that [Options.Provider] takes.
+func Providers() []string { return []string{"cpu", "cuda", "tensorrt", "openvino", "coreml"} }
+
+func addProvider(options *yalue.SessionOptions, name string) error {
+	var err error
+	switch name {
+	case "", "cpu":
+		return nil
+	case "cuda":
+		var c *yalue.CUDAProviderOptions
+		if c, err = yalue.NewCUDAProviderOptions(); err == nil {
+			defer c.Destroy()
+			err = options.AppendExecutionProviderCUDA(c)
+		}
+	case "tensorrt":
+		var c *yalue.TensorRTProviderOptions
+		if c, err = yalue.NewTensorRTProviderOptions(); err == nil {
+			defer c.Destroy()
+			err = options.AppendExecutionProviderTensorRT(c)
+		}
+	case "openvino":
+		err = options.AppendExecutionProviderOpenVINO(nil)
+	case "coreml":
+		err = options.AppendExecutionProviderCoreMLV2(nil)
+	default:
+		return fmt.Errorf("provider %q is none of %v", name, Providers())
+	}
+	if err != nil {
+		return fmt.Errorf("provider %s is not usable with %s (%s): open a runtime built with it by --onnxruntime", name, opened, firstLine(err))
+	}
+	return nil
+}
+
+// infos refuses what is no float32 tensor: pipe's models have nothing else.
+func infos(list []yalue.InputOutputInfo) ([]Info, error) {
+	var out []Info
+	for _, i := range list {
+		if i.OrtValueType != yalue.ONNXTypeTensor || i.DataType != yalue.TensorElementDataTypeFloat {
+			return nil, fmt.Errorf("%s is no float32 tensor", i.Name)
+		}
+		dims := slices.Clone([]int64(i.Dimensions))
+		for k, d := range dims {
+			if d <= 0 {
+				dims[k] = -1
+			}
+		}
+		out = append(out, Info{Name: i.Name, Dims: dims})
+	}
+	return out, nil
+}
+
+func names(list []Info) []string {
+	out := make([]string, len(list))
+	for i, v := range list {
+		out[i] = v.Name
+	}
+	return out
+}
+
+// Inputs and outputs in the model's own order.
+func (s *Session) Inputs() []Info { return s.inputs }
+
+// Outputs in the model's own order.
+func (s *Session) Outputs() []Info { return s.outputs }
+
+// Close releases the model.
+func (s *Session) Close() error { return s.session.Destroy() }
+
+// Tensor is a float32 array shared with the runtime.
+type Tensor struct{ t *yalue.Tensor[float32] }
+
+// NewTensor makes a tensor of zeros.
+func NewTensor(dims ...int64) (*Tensor, error) {
+	t, err := yalue.NewEmptyTensor[float32](yalue.NewShape(dims...))
+	if err != nil {
+		return nil, fmt.Errorf("make a tensor of shape %v: %w", dims, err)
+	}
+	return &Tensor{t}, nil
+}
+
+// Data are the elements, row-major; writing changes the tensor.
+func (t *Tensor) Data() []float32 { return t.t.GetData() }
+
+// Dims is the shape.
+func (t *Tensor) Dims() []int64 { return []int64(t.t.GetShape()) }
+
+// Close releases the tensor.
+func (t *Tensor) Close() error { return t.t.Destroy() }
+
+// Run computes the outputs for the inputs, both in the model's order. A nil output
+// is allocated by the runtime and belongs to the caller.
+func (s *Session) Run(inputs, outputs []*Tensor) error {
+	ins, outs := make([]yalue.Value, len(inputs)), make([]yalue.Value, len(outputs))
+	for i, t := range inputs {
+		ins[i] = t.t
+	}
+	for i, t := range outputs {
+		if t != nil { // a nil *Tensor in an interface would not be nil
+			outs[i] = t.t
+		}
+	}
+	if err := s.session.Run(ins, outs); err != nil {
+		return fmt.Errorf("run %s: %s", s.path, firstLine(err))
+	}
+	for i := range outputs {
+		if outputs[i] != nil {
+			continue
+		}
+		t, ok := outs[i].(*yalue.Tensor[float32])
+		if !ok {
+			return fmt.Errorf("run %s: output %s is no float32 tensor", s.path, s.outputs[i].Name)
+		}
+		outputs[i] = &Tensor{t}
+	}
+	return nil
+}

@@ -1,0 +1,142 @@
+package ort
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"facepipe/internal/onnx"
+)
+
+// doubler is a model that adds its input to itself.
+func doubler(t *testing.T, edit func(*onnx.Model)) string {
+	t.Helper()
+	value := func(name string) onnx.ValueInfo {
+		return onnx.ValueInfo{Name: name, Type: onnx.Float32, Dims: []onnx.Dim{onnx.Variable("N"), {Size: 2}}}
+	}
+	m := &onnx.Model{IRVersion: 7, OpsetVersion: 13, Graph: onnx.Graph{Name: "g",
+		Nodes:  []onnx.Node{{Name: "add", OpType: "Add", Inputs: []string{"x", "x"}, Outputs: []string{"y"}}},
+		Inputs: []onnx.ValueInfo{value("x")}, Outputs: []onnx.ValueInfo{value("y")}}}
+	if edit != nil {
+		edit(m)
+	}
+	path := filepath.Join(t.TempDir(), "double.onnx")
+	if err := os.WriteFile(path, m.Marshal(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func tensor(t *testing.T, values ...float32) *Tensor {
+	t.Helper()
+	x, err := NewTensor(int64(len(values)/2), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(x.Data(), values)
+	t.Cleanup(func() { x.Close() })
+	return x
+}
+
+func TestRun(t *testing.T) {
+	s, err := Open(doubler(t, nil), Options{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if in := s.Inputs()[0]; in.Name != "x" || in.Dims[0] != -1 || in.Dims[1] != 2 {
+		t.Errorf("input %+v", in)
+	}
+	given, allocated := tensor(t, 0, 0), []*Tensor{nil}
+	if err := s.Run([]*Tensor{tensor(t, 1, -3)}, []*Tensor{given}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Run([]*Tensor{tensor(t, 1, 2, 3, 4)}, allocated); err != nil {
+		t.Fatal(err)
+	}
+	defer allocated[0].Close()
+	if d := given.Data(); d[0] != 2 || d[1] != -6 {
+		t.Errorf("given output %v", d)
+	}
+	if d, dims := allocated[0].Data(), allocated[0].Dims(); dims[0] != 2 || d[3] != 8 {
+		t.Errorf("allocated output %v of shape %v", d, dims)
+	}
+	if err := s.Run([]*Tensor{tensor(t, 1, 2, 3, 4)}, []*Tensor{given}); err == nil {
+		t.Error("an output of the wrong shape was taken")
+	}
+}
+
+func TestRunConcurrently(t *testing.T) {
+	s, err := Open(doubler(t, nil), Options{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var group sync.WaitGroup
+	for k := range 8 {
+		x, y := tensor(t, float32(k), 1), tensor(t, 0, 0)
+		group.Go(func() {
+			for range 100 {
+				if err := s.Run([]*Tensor{x}, []*Tensor{y}); err != nil || y.Data()[0] != float32(2*k) {
+					t.Errorf("run %d: %v, %v", k, y.Data(), err)
+				}
+			}
+		})
+	}
+	group.Wait()
+}
+
+func TestOpenExplains(t *testing.T) {
+	text := filepath.Join(t.TempDir(), "text.onnx")
+	if err := os.WriteFile(text, []byte("text"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		path string
+		o    Options
+		want error
+		say  string
+	}{
+		"no file":          {"/no/such/model.onnx", Options{}, ErrModel, "/no/such/model.onnx"},
+		"no model":         {text, Options{}, ErrModel, text},
+		"unknown operator": {doubler(t, func(m *onnx.Model) { m.Graph.Nodes[0].OpType = "Nonsense" }), Options{}, ErrModel, "Nonsense"},
+		"integer input":    {doubler(t, func(m *onnx.Model) { m.Graph.Inputs[0].Type, m.Graph.Outputs[0].Type = onnx.Int64, onnx.Int64 }), Options{}, ErrModel, "float32"},
+		"unknown provider": {doubler(t, nil), Options{Provider: "abacus"}, ErrRuntime, "abacus"},
+		"absent provider":  {doubler(t, nil), Options{Provider: "cuda"}, ErrRuntime, "--onnxruntime"},
+		"second library":   {doubler(t, nil), Options{Library: "/other.so"}, ErrRuntime, "open already"},
+	} {
+		if s, err := Open(c.path, c.o); !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.say) {
+			t.Errorf("%s: %v", name, err)
+			if s != nil {
+				s.Close()
+			}
+		}
+	}
+}
+
+// The process that this starts has no usable runtime; the sentence that the user
+// sees names the remedy.
+func TestMissingOrUnusableLibrary(t *testing.T) {
+	if path := os.Getenv("PIPE_TEST_INIT"); path != "" {
+		if err := Init(path); err != nil {
+			os.Stdout.WriteString("ERROR " + err.Error() + "\n")
+		}
+		return
+	}
+	text := filepath.Join(t.TempDir(), "libonnxruntime.so")
+	if err := os.WriteFile(text, []byte("no library"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/no/such/libonnxruntime.so", text} {
+		cmd := exec.Command(os.Args[0], "-test.run", "TestMissingOrUnusableLibrary$")
+		cmd.Env = append(os.Environ(), "PIPE_TEST_INIT="+path)
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), path) || !strings.Contains(string(out), "make deps") {
+			t.Errorf("%s: %v, said %q", path, err, out)
+		}
+	}
+}

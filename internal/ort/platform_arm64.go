@@ -1,0 +1,4 @@
+package ort
+
+// platform is the folder of the pinned package for this processor.
+const platform = "arm64"
