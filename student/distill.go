@@ -287,6 +287,9 @@ func (r *run) step(ctx context.Context, b *data.Batch) error {
 			return err
 		}
 	}
+	if r.o.afterStep != nil {
+		r.o.afterStep()
+	}
 	epoch := r.last.Step / perEpoch
 	if v := r.o.Validation; v != nil && epochDone && (epoch%r.o.ValidateEvery == 0 || r.last.Step == r.schedule.Total) {
 		if err := r.validate(ctx, epoch); err != nil {

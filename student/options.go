@@ -80,6 +80,9 @@ type Options struct {
 	Validation    *Validation `json:"-" yaml:"-"`
 	// Progress receives the bar and notices; nil is silent.
 	Progress io.Writer `json:"-" yaml:"-"`
+
+	// afterStep, where set, runs after every step: tests stop a run by it.
+	afterStep func()
 }
 
 // DefaultOptions are the settings of a run that says nothing.

@@ -1,0 +1,354 @@
+package student
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"facepipe/internal/embed"
+	"facepipe/internal/onnx"
+	"facepipe/internal/safetensors"
+	"facepipe/store"
+	"facepipe/student/loss"
+)
+
+// curve reads the losses of a run by step, and the validation's figures.
+func curve(t *testing.T, o Options) []float64 {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(o.Out, "metrics.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var losses []float64
+	for line := range strings.Lines(string(text)) {
+		var l struct {
+			Step int
+			Loss *float64
+		}
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Fatalf("metrics line %q: %v", line, err)
+		}
+		if l.Loss == nil {
+			continue
+		}
+		if l.Step != len(losses)+1 {
+			t.Fatalf("step %d follows step %d", l.Step, len(losses))
+		}
+		losses = append(losses, *l.Loss)
+	}
+	return losses
+}
+
+func TestDistillLearnsWithEveryLoss(t *testing.T) {
+	dataset := fixture(t)
+	for _, name := range loss.Names() {
+		o := options(t, dataset)
+		o.Loss.Name, o.Epochs = name, 6
+		if name == "arcface" || name == "cosface" {
+			o.Teacher, o.Loss.Margin.Scale = "", 8
+		}
+		if name == "l2" { // its gradient is spread over the elements of a raw embedding
+			o.LR = 1
+		}
+		s, err := Distill(t.Context(), o)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		losses := curve(t, o)
+		if len(losses) != 30 || s.Steps != 30 {
+			t.Fatalf("%s: %d lines, %d steps, want 30", name, len(losses), s.Steps)
+		}
+		from, to := mean(losses[:5]), mean(losses[25:])
+		if name == "unified" { // its relation term is still ramping up in the first steps
+			from = mean(losses[4:9])
+		}
+		if !(to < 0.8*from) {
+			t.Errorf("%s: loss went from %g to %g", name, from, to)
+		}
+	}
+}
+
+func mean(v []float64) float64 {
+	sum := 0.0
+	for _, x := range v {
+		sum += x
+	}
+	return sum / float64(len(v))
+}
+
+// What ONNX Runtime computes from the export is what the engine computes.
+func TestExportAgreesWithEngine(t *testing.T) {
+	dataset := fixture(t)
+	for _, precision := range []string{"fp32", "bf16"} {
+		for _, norm := range []string{"outside", "inside"} {
+			o := options(t, dataset)
+			o.InputNorm, o.Precision = norm, precision
+			var engine [][]float32
+			ds, err := store.Open(dataset)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ds.Close()
+			pixels := make([]byte, 0, fixtureCrops*112*112*3)
+			v := &Validation{Dataset: ds, Score: func(e [][]float32) (map[string]float64, error) {
+				engine = nil
+				for _, row := range e {
+					engine = append(engine, append([]float32(nil), row...))
+				}
+				return map[string]float64{"rows": float64(len(e))}, nil
+			}}
+			for i := range fixtureCrops {
+				v.Crops = append(v.Crops, ds.Locate(i))
+				pixels = append(pixels, wave(i)...)
+			}
+			o.Validation = v
+			s, err := Distill(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, err := embed.Open(s.ONNX, embed.Options{Batch: 7})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			got := make([]float32, fixtureCrops*m.Dim())
+			if err := m.Embed(fixtureCrops, pixels, false, got); err != nil {
+				t.Fatal(err)
+			}
+			// bf16 rounds activations to 8 bits, which the export in fp32 does not.
+			limit := map[string]float64{"fp32": 0.9999, "bf16": 0.99}[precision]
+			for i, want := range engine {
+				if c := cosine(got[i*m.Dim():(i+1)*m.Dim()], want); c < limit {
+					t.Errorf("%s, norm %s: row %d has cosine %g", precision, norm, i, c)
+				}
+			}
+			if s.Validation["rows"] != fixtureCrops {
+				t.Errorf("validation figures %v", s.Validation)
+			}
+			model, err := onnx.ReadFile(s.ONNX)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if model.Property(fingerprintKey) != "f" || !strings.Contains(model.Property(summaryKey), `"steps":15`) {
+				t.Errorf("metadata %v", model.Metadata)
+			}
+		}
+	}
+}
+
+func cosine(a, b []float32) float64 {
+	var ab, aa, bb float64
+	for i := range a {
+		x, y := float64(a[i]), float64(b[i])
+		ab, aa, bb = ab+x*y, aa+x*x, bb+y*y
+	}
+	return ab / math.Sqrt(aa*bb)
+}
+
+// A run that stops at any step and goes on takes the same steps, bit for bit, also
+// with another number of workers.
+func TestResumeIsExact(t *testing.T) {
+	dataset := fixture(t)
+	for name, change := range map[string]func(*Options){
+		"unified":         func(*Options) {},
+		"bf16":            func(o *Options) { o.Precision = "bf16" },
+		"student bank":    func(o *Options) { o.Loss.RPSD.Relation = "student" },
+		"with classifier": func(o *Options) { o.Loss.Classifier = "arcface"; o.Loss.Margin.Scale = 8; o.Size.Dim = 24 },
+	} {
+		whole := options(t, dataset)
+		change(&whole)
+		want, err := Distill(t.Context(), whole)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		parts := options(t, dataset)
+		change(&parts)
+		parts.Resume, parts.CheckpointEvery = true, 3
+		for stops := 0; ; stops++ {
+			ctx, cancel := context.WithCancel(t.Context())
+			steps := 0
+			stopAfter(&parts, cancel, &steps, 2+stops)
+			parts.Workers = 1 + stops
+			got, err := Distill(ctx, parts)
+			cancel()
+			if err == nil {
+				if stops < 2 {
+					t.Errorf("%s: the run was not stopped", name)
+				}
+				if got.FinalLoss != want.FinalLoss {
+					t.Errorf("%s: final loss %g, want %g", name, got.FinalLoss, want.FinalLoss)
+				}
+				break
+			}
+			if !errors.Is(err, context.Canceled) {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+		a, b := curve(t, whole), curve(t, parts)
+		for i := range a {
+			if len(b) != len(a) || a[i] != b[i] {
+				t.Fatalf("%s: step %d of the resumed run differs (%d and %d steps)", name, i+1, len(b), len(a))
+			}
+		}
+		if x, y := read(t, whole, "student.onnx"), read(t, parts, "student.onnx"); x != y {
+			t.Errorf("%s: the exported students differ", name)
+		}
+	}
+}
+
+// stopAfter cancels a run after n steps.
+func stopAfter(o *Options, cancel func(), steps *int, n int) {
+	*steps = 0
+	o.afterStep = func() {
+		*steps++
+		if *steps == n {
+			cancel()
+		}
+	}
+}
+
+func read(t *testing.T, o Options, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(o.Out, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestRefusals(t *testing.T) {
+	dataset := fixture(t)
+	for name, c := range map[string]struct {
+		change func(*Options)
+		want   error
+		say    string
+	}{
+		"no dataset":       {func(o *Options) { o.Dataset = "/no/such" }, store.ErrNotFound, "/no/such"},
+		"no teacher":       {func(o *Options) { o.Teacher = "x" }, store.ErrNotFound, "x"},
+		"teacher needed":   {func(o *Options) { o.Teacher = "" }, ErrUsage, "--teacher"},
+		"unknown loss":     {func(o *Options) { o.Loss.Name = "magic" }, ErrUsage, "magic"},
+		"unknown student":  {func(o *Options) { o.Network = "magic" }, ErrUsage, "magic"},
+		"no epochs":        {func(o *Options) { o.Epochs = 0 }, ErrUsage, "epochs"},
+		"batch too large":  {func(o *Options) { o.Batch = 41 }, nil, "40 crops"},
+		"warm-up too long": {func(o *Options) { o.WarmupEpochs = 9 }, ErrUsage, "warm-up"},
+		"no such device":   {func(o *Options) { o.Device = "cuda:99" }, nil, "cuda:99"},
+	} {
+		o := options(t, dataset)
+		c.change(&o)
+		_, err := Distill(t.Context(), o)
+		if err == nil || (c.want != nil && !errors.Is(err, c.want)) || !strings.Contains(err.Error(), c.say) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A run folder is not overwritten, not resumed under other settings, and a damaged
+// checkpoint is not used.
+func TestRunFolderIsProtected(t *testing.T) {
+	o := options(t, fixture(t))
+	o.Epochs, o.KeepCheckpoints = 2, 2
+	if _, err := Distill(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Distill(t.Context(), o); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "--resume") {
+		t.Errorf("second run without --resume: %v", err)
+	}
+	o.Resume = true
+	done, err := Distill(t.Context(), o)
+	if err != nil || done.Steps != 10 || done.ResumedAt != 10 {
+		t.Errorf("resumed a finished run: %+v, %v", done, err)
+	}
+	other := o
+	other.LR = 0.01
+	if _, err := Distill(t.Context(), other); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "options.lr") {
+		t.Errorf("resume with another rate: %v", err)
+	}
+	files, err := checkpoints(o.Out)
+	if err != nil || len(files) != 2 {
+		t.Fatalf("checkpoints %v, %v", files, err)
+	}
+	good, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, bad := range map[string][]byte{
+		"truncated": good[:len(good)-1],
+		"bit flip":  append(append([]byte{}, good[:len(good)-100]...), append([]byte{good[len(good)-100] ^ 1}, good[len(good)-99:]...)...),
+		"empty":     nil,
+		"foreign":   foreign(t, good),
+	} {
+		if err := os.Remove(files[0]); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(files[0], bad, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Distill(t.Context(), o); !errors.Is(err, ErrCheckpoint) || !strings.Contains(err.Error(), files[0]) {
+			t.Errorf("%s checkpoint: %v", name, err)
+		}
+	}
+	// Without it the run goes on from the one before.
+	if err := os.Remove(files[0]); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := Distill(t.Context(), o); err != nil || s.ResumedAt != 5 {
+		t.Errorf("resumed at %d, %v", s.ResumedAt, err)
+	}
+}
+
+// foreign is a sound checkpoint of another network.
+func foreign(t *testing.T, good []byte) []byte {
+	t.Helper()
+	f, err := safetensors.Unmarshal(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var at position
+	if err := json.Unmarshal([]byte(f.Metadata["pipe.position"]), &at); err != nil {
+		t.Fatal(err)
+	}
+	delete(f.Tensors, "model.stem.conv.weight")
+	data, err := seal(f.Tensors, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func TestDivergenceIsReported(t *testing.T) {
+	o := options(t, fixture(t))
+	o.Loss.Name, o.LR, o.Optimizer.Clip, o.WarmupEpochs = "l2", 1e20, 0, 0
+	_, err := Distill(t.Context(), o)
+	if !errors.Is(err, errDiverged) || !strings.Contains(err.Error(), "--lr") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestConfigFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "distill.yaml")
+	write := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("epochs: 7\nsize: {dim: 64, width: 0.5}\nloss: {name: unified, rpsd: {bank: 100}}\noptimizer: {momentum: 0.8}\n")
+	o := DefaultOptions()
+	if err := o.ReadFile(path); err != nil {
+		t.Fatal(err)
+	}
+	if o.Epochs != 7 || o.Size.Dim != 64 || o.Loss.RPSD.Bank != 100 || o.Optimizer.Momentum != 0.8 || o.Batch != 64 {
+		t.Errorf("read %+v", o)
+	}
+	write("epochs: 7\nepoch: 8\n")
+	if err := o.ReadFile(path); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "epoch") || !strings.Contains(err.Error(), "line 2") {
+		t.Errorf("unknown key: %v", err)
+	}
+	if err := o.ReadFile("/no/such.yaml"); !errors.Is(err, ErrUsage) {
+		t.Errorf("missing file: %v", err)
+	}
+}

@@ -1,0 +1,112 @@
+package student
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+
+	"facepipe/internal/imgcodec"
+	"facepipe/store"
+)
+
+const (
+	fixtureCrops = 40
+	fixtureDim   = 16
+)
+
+// fixture writes a dataset of coloured waves: an identity has its own direction and
+// colour, an image its own phase. Its teacher "t" embeds them by identity and phase.
+func fixture(t testing.TB) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "faces.ds")
+	contract := store.Contract{CropSize: 112, Template: "arcface-112", Warp: "none", Decoder: "none"}
+	w, err := store.OpenWriter(dir, contract, store.WriterOptions{ShardRows: 16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := w.AddSource(store.SourceInfo{Kind: "folder", Path: "waves", Detector: "none"})
+	for i := range fixtureCrops {
+		pixels := wave(i)
+		id := i % 8
+		if _, err := w.Append(store.Crop{ID: store.CropID(contract, pixels), Source: source,
+			Key: fmt.Sprintf("id%d/%02d.raw", id, i), Identity: fmt.Sprintf("id%d", id),
+			Encoding: imgcodec.Raw, Image: pixels}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	cache(t, dir)
+	return dir
+}
+
+func wave(i int) []byte {
+	id := i % 8
+	sin, cos := math.Sincos(float64(id) * math.Pi / 8)
+	pixels := make([]byte, 112*112*3)
+	for y := range 112 {
+		for x := range 112 {
+			v := math.Sin((cos*float64(x)+sin*float64(y))/6 + float64(i))
+			for c := range 3 {
+				pixels[3*(y*112+x)+c] = byte(127.5 + 120*v*math.Cos(float64(id*(c+1))))
+			}
+		}
+	}
+	return pixels
+}
+
+func cache(t testing.TB, dir string) {
+	t.Helper()
+	ds, err := store.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ds.Close()
+	w, err := ds.CreateTeacher(store.TeacherInfo{Name: "t", ModelFile: "t.onnx", ModelDigest: "d", Fingerprint: "f",
+		Dim: fixtureDim, DType: store.FP32, Flip: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	for _, shard := range w.MissingShards() {
+		out, err := w.Shard(shard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for row := range ds.ShardRows(shard) {
+			i := ds.RowOf(store.Location{Shard: uint32(shard), Row: uint32(row)})
+			if err := out.Append(target(i, 0), target(i, 1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := out.Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// target is a direction of the identity plus a little of the image.
+func target(i, flip int) []float32 {
+	id := rand.New(rand.NewPCG(uint64(i%8), 1))
+	own := rand.New(rand.NewPCG(uint64(i), uint64(2+flip)))
+	e := make([]float32, fixtureDim)
+	for k := range e {
+		e[k] = float32(3*id.NormFloat64() + 0.3*own.NormFloat64())
+	}
+	return e
+}
+
+// options are those of a short run of a very small network.
+func options(t testing.TB, dataset string) Options {
+	t.Helper()
+	o := DefaultOptions()
+	o.Dataset, o.Teacher, o.Out = dataset, "t", filepath.Join(t.TempDir(), "run")
+	o.Size.Dim, o.Size.Width = 16, 0.125
+	o.Epochs, o.Batch, o.LogEvery = 3, 8, 1
+	o.Loss.RPSD.Bank, o.Loss.RPSD.Negatives, o.Loss.RPSD.Ramp, o.Loss.ILED.Warmup = 24, 8, 4, 4
+	o.LR = 0.05
+	return o
+}
