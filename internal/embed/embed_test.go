@@ -118,9 +118,9 @@ func TestAutomaticRules(t *testing.T) {
 		order  string
 		reason string
 	}{
-		"plain":            {nil, 127.5, "RGB", "does not normalise"},
-		"normalises":       {inside, 1, "RGB", "normalises inside"},
-		"metadata":         {stated, 1, "BGR", "metadata"},
+		"plain":      {nil, 127.5, "RGB", "does not normalise"},
+		"normalises": {inside, 1, "RGB", "normalises inside"},
+		"metadata":   {stated, 1, "BGR", "metadata"},
 		"scoped names": {func(m *onnx.Model) {
 			g := &m.Graph
 			g.Initializers = append(g.Initializers, onnx.FloatTensor("c", []float32{2}, 1))
