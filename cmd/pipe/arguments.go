@@ -1,0 +1,71 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// noArguments refuses positional arguments; most often one stands for a flag's name
+// that was forgotten.
+func noArguments(args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("unexpected argument %q", args[0])
+	}
+	return nil
+}
+
+// oneDataset takes the positional argument DATASET.
+func oneDataset(args []string, dataset *string) error {
+	switch len(args) {
+	case 0:
+		return errors.New("name a dataset folder")
+	case 1:
+		*dataset = args[0]
+		return required("DATASET", *dataset)
+	}
+	return fmt.Errorf("one dataset at a time: unexpected argument %q", args[1])
+}
+
+// required refuses an empty value of a flag or argument.
+func required(name, value string) error {
+	if value == "" {
+		return fmt.Errorf("%s is missing", name)
+	}
+	return nil
+}
+
+// keyValue splits KEY=VALUE, neither of them empty.
+func keyValue(flag, s string) (key, value string, err error) {
+	key, value, found := strings.Cut(s, "=")
+	if !found || key == "" || value == "" {
+		return "", "", fmt.Errorf("%s %q is not of the form NAME=PATH", flag, s)
+	}
+	return key, value, nil
+}
+
+// oneOf wants a value from a list.
+func oneOf(name, value string, allowed ...string) error {
+	if slices.Contains(allowed, value) {
+		return nil
+	}
+	return fmt.Errorf("%s %q is none of %s", name, value, strings.Join(allowed, ", "))
+}
+
+// notNegative wants 0, which mostly stands for a default, or more.
+func notNegative(name string, value int) error {
+	if value < 0 {
+		return fmt.Errorf("%s %d is negative", name, value)
+	}
+	return nil
+}
+
+// preprocessing is a name or a file of the --preprocess flags.
+func preprocessing(spec string) error {
+	if filepath.Ext(spec) == ".json" {
+		return nil
+	}
+	return oneOf("--preprocess", spec, "auto", "arcface", "raw", "FILE.json")
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"facepipe/store"
+	"facepipe/teacher"
+)
+
+type checkOptions struct {
+	dataset string
+	store.CheckOptions
+	replay teacher.ReplayOptions
+}
+
+// checkSummary is what store found and, with --replay, how far the teacher agrees.
+type checkSummary struct {
+	store.CheckReport
+	Replay *teacher.ReplayReport `json:"replay,omitempty"`
+}
+
+func (o *checkOptions) describe() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check DATASET",
+		Short: "Look for damage in a dataset",
+		Long: `Check compares a dataset's manifests with each other and with their files' sizes,
+with --read-data every byte with its digest. It changes nothing, and goes on after
+it finds damage.
+
+With --replay N it embeds N random crops again with the teacher's model and compares
+the result with the cache.`,
+		Example: `  pipe check faces.ds
+  pipe check faces.ds --read-data --json
+  pipe check faces.ds --replay 200 --teacher w600k --model w600k_r50.onnx`,
+	}
+}
+
+func (o *checkOptions) addFlags(f *pflag.FlagSet) {
+	f.BoolVar(&o.ReadData, "read-data", false, "read and compare every byte")
+	f.IntVar(&o.replay.N, "replay", 0, "embed this many random `crops` again")
+	f.StringVar(&o.replay.Teacher, "teacher", "", "`name` of the cache to replay")
+	f.StringVar(&o.replay.Model, "model", "", "ONNX `file` that the cache was made with")
+	f.Uint64Var(&o.replay.Seed, "seed", 1, "seed of the choice of crops")
+	f.Float64Var(&o.replay.MinCosine, "min-cosine", 0, "lowest agreement that passes (default: 0.9999 for fp32 caches, 0.999 for fp16)")
+}
+
+func (o *checkOptions) validate(args []string) error {
+	err := errors.Join(oneDataset(args, &o.dataset), notNegative("--replay", o.replay.N))
+	if o.replay.N > 0 {
+		err = errors.Join(err, required("--teacher", o.replay.Teacher), required("--model", o.replay.Model))
+	}
+	return err
+}
+
+func (o *checkOptions) run(ctx context.Context, s *session) (*result, error) {
+	report, err := store.Check(ctx, o.dataset, o.CheckOptions)
+	if err != nil {
+		return nil, err
+	}
+	summary := &checkSummary{CheckReport: report}
+	if report.OK && o.replay.N > 0 {
+		o.replay.Dataset, o.replay.Library, o.replay.Progress = o.dataset, s.onnxruntime, s.progress()
+		replayed, err := teacher.Replay(ctx, o.replay)
+		if err != nil {
+			return nil, err
+		}
+		summary.add(replayed)
+	}
+	return &result{summary, func(w io.Writer) { printChecked(w, summary) }}, summary.damage(o.dataset)
+}
+
+// add takes up a replay; a teacher that disagrees with its cache is a problem of it.
+func (c *checkSummary) add(r teacher.ReplayReport) {
+	c.Replay = &r
+	if r.OK {
+		return
+	}
+	c.OK = false
+	c.Problems = append(c.Problems, store.Problem{
+		File: "teachers/" + r.Teacher,
+		What: fmt.Sprintf("embeddings differ from the model's: lowest cosine %.6f of %d crops", r.MinCosine, r.Rows),
+	})
+}
+
+// damage is the error that a report with problems stands for.
+func (c *checkSummary) damage(dataset string) error {
+	if c.OK {
+		return nil
+	}
+	return fmt.Errorf("check %s: %w: %d problems", dataset, store.ErrDamaged, len(c.Problems))
+}
+
+func printChecked(w io.Writer, c *checkSummary) {
+	for _, p := range c.Problems {
+		fmt.Fprintf(w, "%s: %s\n", p.File, p.What)
+	}
+	for _, note := range c.Notes {
+		fmt.Fprintf(w, "note: %s\n", note)
+	}
+	if r := c.Replay; r != nil {
+		fmt.Fprintf(w, "replayed %d crops with %s: cosine at least %.6f, %.6f on average\n", r.Rows, r.Teacher, r.MinCosine, r.MeanCosine)
+	}
+	if c.OK {
+		fmt.Fprintln(w, "no damage found")
+	}
+}

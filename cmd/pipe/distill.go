@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"facepipe/student"
+)
+
+type distillOptions struct {
+	student.Options
+	config     string
+	valPairs   string
+	valDataset string
+
+	flags *pflag.FlagSet
+}
+
+func (o *distillOptions) describe() *cobra.Command {
+	return &cobra.Command{
+		Use:   "distill DATASET --out RUN",
+		Short: "Train a student against cached embeddings and export it as ONNX",
+		Long: `Distill trains a small network to reproduce what a teacher said about each crop,
+or to tell identities apart (losses arcface and cosface), and writes RUN/student.onnx.
+
+A run folder belongs to one run. Killed or stopped, it goes on with --resume and takes
+exactly the steps it would have taken; so --resume on a new folder starts a run, and a
+script may always give it.
+
+Settings come from, later ones first: flags, the file of --config, the defaults below.
+The file is YAML; RUN/run.json of an earlier run shows every key under "options".`,
+		Example: `  pipe distill faces.ds --teacher w600k --epochs 18 --precision bf16 --out run
+  pipe distill faces.ds --teacher w600k --loss cosine --val-pairs pairs.txt --out run2
+  pipe distill faces.ds --loss arcface --input-norm inside --out teacher
+  pipe distill faces.ds --config distill.yaml --resume --out run3`,
+	}
+}
+
+func (o *distillOptions) addFlags(f *pflag.FlagSet) {
+	o.flags = f
+	o.Options = student.DefaultOptions()
+	f.StringVar(&o.Out, "out", "", "`folder` of the run (required)")
+	f.BoolVar(&o.Resume, "resume", false, "go on from the newest checkpoint in the run's folder")
+	f.StringVar(&o.config, "config", "", "YAML `file` with settings; flags go before it")
+	o.addTrainingFlags(f)
+	o.addMachineFlags(f)
+	f.StringVar(&o.valPairs, "val-pairs", "", "score the student on this `file` of pairs while it is trained")
+	f.StringVar(&o.valDataset, "val-dataset", "", "`dataset` that holds the pairs' crops (default: the one trained on)")
+	f.IntVar(&o.ValidateEvery, "validate-every", o.ValidateEvery, "`epochs` between two scorings")
+}
+
+// addTrainingFlags binds what decides the result.
+func (o *distillOptions) addTrainingFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.Teacher, "teacher", o.Teacher, "`name` of the teacher cache to learn from")
+	f.StringVar(&o.Network, "student", o.Network, "`network` to train: mobilefacenet")
+	f.IntVar(&o.Size.Dim, "dim", o.Size.Dim, "length of the student's embedding (default: the network's own, 512)")
+	f.Float64Var(&o.Size.Width, "width", o.Size.Width, "`factor` on the channels of every layer (default 1)")
+	f.StringVar(&o.Loss.Name, "loss", o.Loss.Name, "`loss`: unified, cosine, l2, arcface or cosface")
+	f.IntVar(&o.Epochs, "epochs", o.Epochs, "passes over the dataset")
+	f.IntVar(&o.Batch, "batch", o.Batch, "crops a step")
+	f.Float64Var(&o.LR, "lr", o.LR, "peak learning `rate` (default 0.2, with arcface and cosface 0.1)")
+	f.StringVar(&o.Schedule, "schedule", o.Schedule, "learning rate's `shape` after the warm-up: cosine, poly, step or constant")
+	f.Float64Var(&o.WarmupEpochs, "warmup", o.WarmupEpochs, "`epochs` of linear rise to the peak rate")
+	f.Float64Var(&o.Optimizer.Momentum, "momentum", o.Optimizer.Momentum, "momentum of SGD")
+	f.Float64Var(&o.Optimizer.WeightDecay, "weight-decay", o.Optimizer.WeightDecay, "weight decay; norms and slopes have none")
+	f.Float64Var(&o.Optimizer.Clip, "clip", o.Optimizer.Clip, "longest gradient; 0 for any")
+	f.StringVar(&o.Flip, "flip", o.Flip, "mirror crops at random: auto (if the teacher has mirrored embeddings), on or off")
+	f.Uint64Var(&o.Seed, "seed", o.Seed, "seed of weights, order and mirroring")
+	f.StringVar(&o.Precision, "precision", o.Precision, "`type` of activations and convolutions: fp32 or bf16")
+	f.StringVar(&o.InputNorm, "input-norm", o.InputNorm, "where the exported model's pixels are normalised: outside (takes -1..1) or inside the graph (takes 0..255)")
+}
+
+// addMachineFlags binds what does not.
+func (o *distillOptions) addMachineFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.Device, "device", o.Device, "cpu, cuda or cuda:N")
+	f.StringVar(&o.Engine, "engine", o.Engine, "training engine `library` to load (default: $PIPE_ENGINE, the one of 'make engine', the system's)")
+	f.IntVar(&o.Threads, "threads", o.Threads, "threads of one operator (default: libtorch's choice)")
+	f.IntVar(&o.Workers, "workers", o.Workers, "goroutines that prepare batches (default: one a core)")
+	f.IntVar(&o.LogEvery, "log-every", o.LogEvery, "`steps` between two lines of metrics.jsonl")
+	f.IntVar(&o.CheckpointEvery, "checkpoint-every", o.CheckpointEvery, "`steps` between two checkpoints within an epoch")
+	f.IntVar(&o.KeepCheckpoints, "keep-checkpoints", o.KeepCheckpoints, "number of newest checkpoints to keep")
+}
+
+func (o *distillOptions) validate(args []string) error {
+	if err := o.readConfig(); err != nil {
+		return err
+	}
+	if o.valDataset != "" && o.valPairs == "" {
+		return errors.New("--val-dataset needs --val-pairs")
+	}
+	return errors.Join(oneDataset(args, &o.Dataset), required("--out", o.Out))
+}
+
+// readConfig lays the file's settings over the defaults, and the flags that were
+// given over both.
+func (o *distillOptions) readConfig() error {
+	if o.config == "" {
+		return nil
+	}
+	given := map[*pflag.Flag]string{}
+	o.flags.Visit(func(f *pflag.Flag) { given[f] = f.Value.String() })
+	if err := o.ReadFile(o.config); err != nil {
+		return err
+	}
+	for f, value := range given {
+		if err := f.Value.Set(value); err != nil {
+			return fmt.Errorf("--%s: %w", f.Name, err)
+		}
+	}
+	return nil
+}
+
+func (o *distillOptions) run(ctx context.Context, s *session) (*result, error) {
+	o.Progress = s.progress()
+	summary, err := student.Distill(ctx, o.Options)
+	if err != nil {
+		return nil, err
+	}
+	return &result{summary, func(w io.Writer) { printDistilled(w, summary) }}, nil
+}
+
+func printDistilled(w io.Writer, s student.Summary) {
+	fmt.Fprintf(w, "%s: %d parameters, %d steps in %d epochs, last loss %.4f\n", s.ONNX, s.Parameters, s.Steps, s.Epochs, s.FinalLoss)
+	fmt.Fprintf(w, "  trained  %.0f images/s for %.1f s on %s, %s, libtorch %s\n", s.ImagesPerSecond, s.Seconds, s.Device, s.Precision, s.Torch)
+	if s.ResumedAt > 0 {
+		fmt.Fprintf(w, "  resumed  after step %d\n", s.ResumedAt)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Validation)) {
+		fmt.Fprintf(w, "  %-8s %.4f\n", name, s.Validation[name])
+	}
+}

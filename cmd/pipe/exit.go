@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"facepipe/store"
+	"facepipe/student"
+)
+
+// Exit statuses, as scripts rely on them.
+const (
+	exitDone    = 0
+	exitFailed  = 1
+	exitUsage   = 2
+	exitRejects = 3
+	exitDamaged = 4
+	exitStopped = 75 // EX_TEMPFAIL of sysexits.h: try again
+)
+
+var (
+	// errUsage marks a command line that cannot be run.
+	errUsage = errors.New("wrong usage")
+	// errRejects marks a run that is done, but refused too many of its inputs.
+	errRejects = errors.New("too many inputs were refused")
+)
+
+// usageError is a message with the kind errUsage, which the message does not show.
+type usageError struct{ error }
+
+func (usageError) Is(target error) bool { return target == errUsage }
+func (e usageError) Unwrap() error      { return e.error }
+
+func usagef(format string, args ...any) error {
+	return usageError{fmt.Errorf(format, args...)}
+}
+
+// exitCode is the only place that maps errors to exit statuses. What the user did
+// goes before what the disk did: a stopped run may well report both.
+func exitCode(err error) int {
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, errUsage), errors.Is(err, student.ErrUsage):
+		return exitUsage
+	case errors.Is(err, context.Canceled):
+		return exitStopped
+	case errors.Is(err, store.ErrDamaged):
+		return exitDamaged
+	case errors.Is(err, errRejects):
+		return exitRejects
+	}
+	return exitFailed
+}
+
+// exitStatus is the section of every help text about exit statuses.
+const exitStatus = `
+EXIT STATUS
+  0   done
+  1   failed
+  2   wrong usage
+  3   done, but more inputs were refused than --max-reject-rate allows (ingest)
+  4   data on disk is damaged
+  75  stopped by a signal: run the same command again to go on
+`

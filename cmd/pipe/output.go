@@ -1,0 +1,83 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// result is what a verb leaves on stdout: value as one JSON object with --json, else
+// what text prints for a person.
+type result struct {
+	value any
+	text  func(io.Writer)
+}
+
+// failure is the JSON object of a run that has no summary.
+type failure struct {
+	Error    string `json:"error"`
+	ExitCode int    `json:"exit_code"`
+}
+
+// finish prints the run's result and error and returns the exit status.
+func (s *session) finish(err error) int {
+	code := exitCode(err)
+	if err != nil {
+		fmt.Fprintln(s.stderr, "pipe:", err)
+		fmt.Fprint(s.stderr, hint(code))
+	}
+	if printErr := s.print(err, code); printErr != nil {
+		fmt.Fprintln(s.stderr, "pipe: print the summary:", printErr)
+		return max(code, exitFailed)
+	}
+	return code
+}
+
+// hint says what to do about an exit status, where that is always the same.
+func hint(code int) string {
+	switch code {
+	case exitUsage:
+		return "Run 'pipe VERB --help' for the flags and examples.\n"
+	case exitStopped:
+		return "Stopped by a signal; run the same command again to go on.\n"
+	}
+	return ""
+}
+
+func (s *session) print(err error, code int) error {
+	switch {
+	case s.json && s.result != nil:
+		return s.printJSON(s.result.value)
+	case s.json && err != nil:
+		return s.printJSON(failure{Error: err.Error(), ExitCode: code})
+	case s.result != nil:
+		out := &firstError{w: s.stdout}
+		s.result.text(out)
+		return out.err
+	}
+	return nil
+}
+
+func (s *session) printJSON(v any) error {
+	e := json.NewEncoder(s.stdout)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// firstError remembers the first error of a writer, so that printing reads as a
+// list of lines and is checked once.
+type firstError struct {
+	w   io.Writer
+	err error
+}
+
+func (f *firstError) Write(p []byte) (int, error) {
+	if f.err != nil {
+		return 0, f.err
+	}
+	n, err := f.w.Write(p)
+	f.err = errors.Join(f.err, err)
+	return n, err
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"facepipe/internal/ort"
+	"facepipe/store"
+	"facepipe/teacher"
+)
+
+type precomputeOptions struct {
+	teacher.Options
+}
+
+func (o *precomputeOptions) describe() *cobra.Command {
+	return &cobra.Command{
+		Use:   "precompute-teacher DATASET --teacher FILE.onnx",
+		Short: "Embed every crop with a teacher, once, and cache the result",
+		Long: `Precompute-teacher runs an ONNX face embedder over every crop of a dataset and
+stores the raw embeddings with their norms beside the crops. What the cache holds
+already is not computed again.
+
+A cache belongs to one model file, preprocessing, flip and dtype. Another combination
+needs another --name; the two are never mixed.
+
+PREPROCESSING is what turns a crop's pixels into the model's input:
+  auto       what the model's own metadata says, else by the graph's first nodes: a
+             graph that normalises by itself gets raw pixels, any other arcface
+  arcface    RGB, (x - 127.5) / 127.5
+  raw        RGB, 0 to 255
+  FILE.json  {"channel_order": "BGR", "mean": [...], "std": [...], "height": 112,
+             "width": 112, "layout": "NCHW"}; mean and std in that channel order`,
+		Example: `  pipe precompute-teacher faces.ds --teacher w600k_r50.onnx --flip
+  pipe precompute-teacher faces.ds --teacher adaface.onnx --preprocess bgr.json --dtype fp32`,
+	}
+}
+
+func (o *precomputeOptions) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.Model, "teacher", "", "ONNX `file` of the teacher (required)")
+	f.StringVar(&o.Name, "name", "", "`name` of the cache (default: the file's name without its ending)")
+	f.StringVar(&o.Preprocess, "preprocess", "auto", "`preprocessing`: auto, arcface, raw or a JSON file")
+	f.BoolVar(&o.Flip, "flip", false, "embed the mirror image of every crop, too")
+	f.StringVar(&o.DType, "dtype", store.FP16, "`type` of cached embeddings: fp16 or fp32")
+	f.StringVar(&o.Provider, "provider", "cpu", "execution `provider`: "+strings.Join(ort.Providers(), ", "))
+	f.IntVar(&o.Batch, "batch", 0, "crops in one run of the model (default: fits the machine; a fixed batch is kept)")
+	f.IntVar(&o.Threads, "threads", 0, "threads of one operator (default: all cores)")
+	f.IntVar(&o.Workers, "workers", 0, "goroutines that decode crops (default: one a core)")
+}
+
+func (o *precomputeOptions) validate(args []string) error {
+	return errors.Join(
+		oneDataset(args, &o.Dataset),
+		required("--teacher", o.Model),
+		preprocessing(o.Preprocess),
+		oneOf("--dtype", o.DType, store.FP16, store.FP32),
+		oneOf("--provider", o.Provider, ort.Providers()...),
+		notNegative("--batch", o.Batch), notNegative("--threads", o.Threads), notNegative("--workers", o.Workers),
+	)
+}
+
+func (o *precomputeOptions) run(ctx context.Context, s *session) (*result, error) {
+	o.Library, o.Progress = s.onnxruntime, s.progress()
+	summary, err := teacher.Precompute(ctx, o.Options)
+	if err != nil {
+		return nil, err
+	}
+	return &result{summary, func(w io.Writer) { printPrecomputed(w, summary) }}, nil
+}
+
+func printPrecomputed(w io.Writer, s teacher.Summary) {
+	fmt.Fprintf(w, "teacher %s: %d crops, %d-d %s, mirrored too: %v\n", s.Teacher, s.Rows, s.Dim, s.DType, s.Flip)
+	fmt.Fprintf(w, "  preprocessing  %v (%s)\n", s.Preprocess, s.PreprocessReason)
+	fmt.Fprintf(w, "  computed       %d in %.1f s (%.0f images/s)\n", s.Computed, s.Seconds, s.ImagesPerSecond)
+	fmt.Fprintf(w, "  reused         %d\n", s.Reused)
+	if s.Invalid > 0 {
+		fmt.Fprintf(w, "  unusable       %d embeddings were not finite or zero\n", s.Invalid)
+	}
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// session is one run of the program: its streams, the flags that every verb takes,
+// and what the verb has to say in the end.
+type session struct {
+	stdout, stderr io.Writer
+
+	json        bool
+	quiet       bool
+	onnxruntime string
+
+	result *result
+}
+
+// run executes the command line and returns the exit status.
+func run(args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	// After the first signal the default action is back: a second one ends the
+	// process at once, which is safe too.
+	context.AfterFunc(ctx, stop)
+	s := &session{stdout: stdout, stderr: stderr}
+	root := s.rootCommand()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	// Flags after one that is wrong are not looked at, but whoever asked for JSON
+	// waits for it all the same.
+	s.json = s.json || slices.Contains(args, "--json")
+	return s.finish(err)
+}
+
+func (s *session) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "pipe",
+		Short: "Distill small face-recognition networks from a cached teacher",
+		Long: `pipe distills small face-recognition networks. The teacher looks at every face
+once; students, losses and settings are then tried at the price of the student.
+
+  photos -> ingest -> precompute-teacher -> distill -> eval -> report`,
+		Example: `  pipe ingest --source folder=photos --detector scrfd=det.onnx --out faces.ds
+  pipe precompute-teacher faces.ds --teacher teacher.onnx --flip
+  pipe distill faces.ds --teacher teacher --epochs 20 --out run
+  pipe eval --model run/student.onnx --dataset faces.ds --pairs pairs.txt --out report`,
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs,
+		RunE:          unknownVerb,
+
+		SuggestionsMinimumDistance: 2,
+		CompletionOptions:          cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	root.SetOut(s.stdout)
+	root.SetErr(s.stderr)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usagef("%s: %w", c.Name(), err) })
+	root.SetHelpTemplate(root.HelpTemplate() + exitStatus)
+	s.addFlags(root.PersistentFlags())
+	root.AddCommand(
+		s.command(new(precomputeOptions)),
+		s.command(new(distillOptions)),
+		s.command(new(checkOptions)),
+		s.command(new(versionOptions)),
+	)
+	return root
+}
+
+func (s *session) addFlags(f *pflag.FlagSet) {
+	f.SortFlags = false
+	f.BoolVar(&s.json, "json", false, "print exactly one JSON object, the summary, on stdout")
+	f.BoolVarP(&s.quiet, "quiet", "q", false, "show no progress on stderr")
+	f.StringVar(&s.onnxruntime, "onnxruntime", "", "ONNX Runtime `library` to load (default: $PIPE_ONNXRUNTIME, the pinned one, the system's)")
+}
+
+// unknownVerb is what the root command does, as all work is in verbs.
+func unknownVerb(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usagef("name a verb: %s", strings.Join(verbNames(c), ", "))
+	}
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		return usagef("unknown verb %q; did you mean %s?", args[0], strings.Join(near, " or "))
+	}
+	return usagef("unknown verb %q", args[0])
+}
+
+func verbNames(c *cobra.Command) []string {
+	var names []string
+	for _, sub := range c.Commands() {
+		if sub.IsAvailableCommand() {
+			names = append(names, sub.Name())
+		}
+	}
+	return names
+}
+
+// verb is what a file of this package defines: a struct of options that knows how
+// to describe itself, to take its flags, and to run.
+type verb interface {
+	// describe returns the texts of the command and how it takes arguments.
+	describe() *cobra.Command
+	// addFlags binds the options to flags.
+	addFlags(*pflag.FlagSet)
+	// validate reports wrong usage; args are the positional arguments.
+	validate(args []string) error
+	// run makes the library call. A result may come with an error: a run that was
+	// stopped or refused too much still has something to say.
+	run(context.Context, *session) (*result, error)
+}
+
+// command turns a verb into a cobra command.
+func (s *session) command(v verb) *cobra.Command {
+	c := v.describe()
+	c.Flags().SortFlags = false
+	v.addFlags(c.Flags())
+	c.RunE = func(c *cobra.Command, args []string) (err error) {
+		if err := v.validate(args); err != nil {
+			return usagef("%s: %w", c.Name(), err)
+		}
+		s.result, err = v.run(c.Context(), s)
+		return err
+	}
+	return c
+}
+
+// progress is where a library may show how far it is.
+func (s *session) progress() io.Writer {
+	if s.quiet {
+		return io.Discard
+	}
+	return s.stderr
+}
