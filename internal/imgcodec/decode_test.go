@@ -141,6 +141,7 @@ func TestDecodeRefusals(t *testing.T) {
 		{"jpeg without a scan", []byte{0xff, 0xd8, 0xff, markerEOI}, ErrCorrupt},
 		{"jpeg of 12 bits", bytes.Replace(jpegFile, []byte{0xff, markerSOF0, 0, 17, 8}, []byte{0xff, markerSOF0, 0, 17, 12}, 1), ErrUnsupported},
 		{"arithmetic-coded jpeg", bytes.Replace(jpegFile, []byte{0xff, markerSOF0, 0, 17}, []byte{0xff, 0xc9, 0, 17}, 1), ErrUnsupported},
+		{"jpeg of endless scans", append(append([]byte{}, jpegFile...), bytes.Repeat([]byte{0xff, markerSOS}, maxScans+1)...), ErrUnsupported},
 		{"jpeg of no height", jpegWithSize(t, jpegFile, 48, 0), ErrCorrupt},
 		{"png cut in half", half(pngFile), ErrTruncated},
 		{"png without its end chunk", pngFile[:len(pngFile)-12], ErrTruncated},

@@ -100,7 +100,14 @@ type brokenJPEG struct{ err error }
 func (brokenJPEG) name() string                          { return "none" }
 func (b brokenJPEG) decode([]byte, Header, []byte) error { return b.err }
 
+// maxScans bounds the scans of a progressive JPEG, each of which may cost a pass
+// over the whole picture however few bytes it has. Encoders write about ten.
+const maxScans = 500
+
 func decodeJPEG(dst []byte, h Header, data []byte) error {
+	if n := bytes.Count(data[h.pixels:], []byte{0xff, markerSOS}); n > maxScans {
+		return refusal(ErrUnsupported, JPEG, "has %d scans, more than the limit of %d", n, maxScans)
+	}
 	decoder := jpegDecoderInUse()
 	if h.Components == 4 {
 		// Whether CMYK ink is stored inverted is a convention that libjpeg leaves
