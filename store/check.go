@@ -187,7 +187,7 @@ func (c *checker) checkTeacher(t *Teacher) error {
 			continue // the crop shard's manifest is a problem already
 		}
 		info, err := t.loadShard(i)
-		t.shards = append(t.shards, info)
+		t.shards[i] = info
 		if errors.Is(err, os.ErrNotExist) {
 			missing++
 			continue

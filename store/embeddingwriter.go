@@ -293,7 +293,9 @@ func usableNorm(embedding []float32) (float32, error) {
 		if x != x || math.IsInf(float64(x), 0) {
 			return 0, fmt.Errorf("element %d is %g", i, x)
 		}
-		sum += float64(x) * float64(x)
+		// The conversion keeps the product from being fused with the sum, which some
+		// processors do: the norm's bits are to be the same on all.
+		sum += float64(float64(x) * float64(x))
 	}
 	norm := float32(math.Sqrt(sum))
 	if norm < minNorm {

@@ -64,7 +64,7 @@ func (d *Dataset) OpenTeacher(name string) (*Teacher, error) {
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, err
 		}
-		t.shards = append(t.shards, info)
+		t.shards[shard] = info
 	}
 	return t, nil
 }
@@ -79,7 +79,13 @@ func (d *Dataset) newTeacher(name string) (*Teacher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Teacher{dataset: d, folder: folder, info: info, schema: embeddingSchema(info)}, nil
+	return &Teacher{
+		dataset: d,
+		folder:  folder,
+		info:    info,
+		schema:  embeddingSchema(info),
+		shards:  make([]*embeddingInfo, len(d.shards)),
+	}, nil
 }
 
 // loadShard reads the manifest of a shard and checks the size of its file; nil and

@@ -1,0 +1,293 @@
+package store
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// flipBit inverts a bit of the byte at an offset, counted from the end if negative.
+// Files are read-only, so that a new one takes their place.
+func flipBit(t testing.TB, path string, offset int) {
+	t.Helper()
+	rewrite(t, path, func(data []byte) []byte {
+		if offset < 0 {
+			offset += len(data)
+		}
+		data[offset] ^= 1 << (offset % 8)
+		return data
+	})
+}
+
+func truncate(t testing.TB, path string) {
+	t.Helper()
+	rewrite(t, path, func(data []byte) []byte { return data[:len(data)/2] })
+}
+
+func rewrite(t testing.TB, path string, change func([]byte) []byte) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = os.Remove(path)
+	}
+	if err == nil {
+		err = os.WriteFile(path, change(data), 0o444)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// readEverything reads all that a data set and its teacher hold.
+func readEverything(dir string) error {
+	d, err := Open(dir, WithLogger(quiet))
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	teacher, err := d.OpenTeacher("r50")
+	if err != nil {
+		return err
+	}
+	row := make([]float32, 24)
+	for i := range d.Shards() {
+		if err := readShard(d, teacher, i, row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readShard(d *Dataset, teacher *Teacher, i int, row []float32) error {
+	crops, err := d.CropShard(i)
+	if err != nil {
+		return err
+	}
+	defer crops.Close()
+	for k := range crops.Rows() {
+		if _, err := crops.Crop(k); err != nil {
+			return err
+		}
+	}
+	if crops.Rows() == 0 {
+		return nil
+	}
+	embeddings, err := teacher.Shard(i)
+	if err != nil {
+		return err
+	}
+	defer embeddings.Close()
+	for k := range embeddings.Rows() {
+		for _, flip := range []bool{false, true} {
+			if _, _, err := embeddings.Row(k, flip, row); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// No single flipped bit in any file that readers use gets past them, or past check,
+// and both name the file.
+func TestEveryFlippedBitIsFound(t *testing.T) {
+	dir := buildDataset(t, 12, 8)
+	embed(t, mustOpen(t, dir), testTeacher(FP16, true), -1, nil)
+	if err := readEverything(dir); err != nil {
+		t.Fatal(err)
+	}
+	step := 41 // coprime to the alignments of the format
+	if testing.Short() {
+		step = 409
+	}
+	for name, data := range contents(t, dir) {
+		if name == rejectsFile {
+			continue // nothing reads it
+		}
+		path := filepath.Join(dir, name)
+		for offset := 0; offset < len(data); offset += step {
+			flipBit(t, path, offset)
+			err := readEverything(dir)
+			if name == datasetFile || strings.HasSuffix(name, manifestSuffix) {
+				// The version is looked at before the seal.
+				if errors.Is(err, ErrVersion) {
+					err = ErrDamaged
+				} else if err != nil && !strings.Contains(err.Error(), path) {
+					t.Fatalf("%s at %d: %v", name, offset, err)
+				}
+			} else if err != nil && !strings.Contains(err.Error(), path) {
+				t.Fatalf("%s at %d: %v", name, offset, err)
+			}
+			if !errors.Is(err, ErrDamaged) {
+				t.Fatalf("%s at %d was read: %v", name, offset, err)
+			}
+			if offset%(8*step) == 0 {
+				checkNames(t, dir, name)
+			}
+			flipBit(t, path, offset)
+		}
+	}
+	if err := readEverything(dir); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// checkNames fails unless check finds a problem in that file, whatever else it finds.
+func checkNames(t *testing.T, dir, name string) {
+	t.Helper()
+	r, err := Check(t.Context(), dir, CheckOptions{ReadData: true})
+	if errors.Is(err, ErrVersion) {
+		return
+	}
+	if err != nil || r.OK {
+		t.Fatalf("%s: check says %+v, %v", name, r, err)
+	}
+	for _, p := range r.Problems {
+		if p.File == name {
+			return
+		}
+	}
+	t.Fatalf("%s is not among %+v", name, r.Problems)
+}
+
+// Lost and shortened files are found on opening.
+func TestLostFilesAreFound(t *testing.T) {
+	for _, name := range []string{
+		"crops/000000.arrow", "crops/000000.json", "crops/000001.json",
+		"teachers/r50/000001.arrow", "dataset.json", "teachers/r50/teacher.json",
+	} {
+		for verb, hurt := range map[string]func(path string){
+			"truncated": func(path string) { truncate(t, path) },
+			"emptied":   func(path string) { rewrite(t, path, func([]byte) []byte { return nil }) },
+			"removed":   func(path string) { os.Remove(path) },
+		} {
+			dir := buildDataset(t, 12, 8)
+			embed(t, mustOpen(t, dir), testTeacher(FP16, true), -1, nil)
+			hurt(filepath.Join(dir, name))
+			want := ErrDamaged
+			if verb == "removed" && name == datasetFile {
+				want = ErrUnfinished // ingest writes it again
+			}
+			if verb == "removed" && filepath.Base(name) == teacherFile {
+				want = ErrNotFound
+			}
+			if err := readEverything(dir); !errors.Is(err, want) {
+				t.Errorf("%s %s: %v, want %v", name, verb, err, want)
+			}
+			_, err := OpenWriter(dir, testContract, WriterOptions{Logger: quiet})
+			if strings.HasPrefix(name, cropsFolder) && !errors.Is(err, ErrDamaged) {
+				t.Errorf("%s %s: writer says %v", name, verb, err)
+			}
+		}
+	}
+}
+
+// Damage in one shard does not keep the others from being read.
+func TestOtherShardsStayReadable(t *testing.T) {
+	dir := buildDataset(t, 24, 8)
+	flipBit(t, filepath.Join(dir, "crops/000001.arrow"), -2000)
+	d := mustOpen(t, dir)
+	for i, want := range []error{nil, ErrDamaged, nil} {
+		s, err := d.CropShard(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Crop(0); !errors.Is(err, want) {
+			t.Errorf("shard %d: %v", i, err)
+		}
+		mustClose(t, s)
+	}
+}
+
+// A file that shrinks under its mapping is an error, not a crash.
+func TestShrunkUnderMapping(t *testing.T) {
+	dir := buildDataset(t, 600, 600)
+	d := mustOpen(t, dir)
+	s, err := d.CropShard(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	path := filepath.Join(dir, "crops/000000.arrow")
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, 4096); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Crop(599); !errors.Is(err, ErrDamaged) {
+		t.Errorf("read past the end: %v", err)
+	}
+}
+
+func TestVersions(t *testing.T) {
+	dir := buildDataset(t, 5, 8)
+	for _, name := range []string{"dataset.json", "crops/000000.json"} {
+		path := filepath.Join(dir, name)
+		rewrite(t, path, func(b []byte) []byte {
+			return []byte(strings.Replace(string(b), `"version": 1`, `"version": 2`, 1))
+		})
+		if _, err := Open(dir); !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "2") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := Check(t.Context(), dir, CheckOptions{}); !errors.Is(err, ErrVersion) {
+			t.Errorf("%s: check says %v", name, err)
+		}
+		if _, err := OpenWriter(dir, testContract, WriterOptions{}); !errors.Is(err, ErrVersion) {
+			t.Errorf("%s: writer says %v", name, err)
+		}
+		rewrite(t, path, func(b []byte) []byte {
+			return []byte(strings.Replace(string(b), `"version": 2`, `"version": 1`, 1))
+		})
+	}
+	mustOpen(t, dir)
+}
+
+// Views of one shard share its mapping, which lasts as long as any of them.
+func TestViews(t *testing.T) {
+	d := mustOpen(t, buildDataset(t, 10, 8))
+	a, err := d.CropShard(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := d.CropShard(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := a.Retain()
+	crop, err := a.Crop(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, a)
+	mustClose(t, a)
+	mustClose(t, b)
+	if string(crop.Image) != string(testCrop(0, 3).Image) {
+		t.Error("the image changed while a view was open")
+	}
+	if len(d.crops.open) != 1 {
+		t.Errorf("%d shards are open", len(d.crops.open))
+	}
+	mustClose(t, c)
+	if len(d.crops.open) != 0 {
+		t.Errorf("%d shards are still open", len(d.crops.open))
+	}
+	for name, use := range map[string]func(){
+		"crop": func() { a.Crop(0) }, "rows": func() { c.Rows() }, "retain": func() { c.Retain() },
+		"row out of range": func() {
+			s, _ := d.CropShard(0)
+			defer s.Close()
+			s.Crop(8)
+		},
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: no panic", name)
+				}
+			}()
+			use()
+		}()
+	}
+}

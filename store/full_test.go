@@ -1,0 +1,208 @@
+package store
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"facepipe/internal/durable"
+)
+
+// faulty is a file system that runs out of space: its calls from number failAt on fail.
+type faulty struct {
+	durable.OS
+	calls, failAt int
+}
+
+func (f *faulty) fault(op, name string) error {
+	f.calls++
+	if f.calls < f.failAt {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: name, Err: syscall.ENOSPC}
+}
+
+func (f *faulty) CreateTemp(dir, pattern string) (durable.File, error) {
+	if err := f.fault("create", dir); err != nil {
+		return nil, err
+	}
+	file, err := f.OS.CreateTemp(dir, pattern)
+	return &faultyFile{File: file, fs: f}, err
+}
+
+func (f *faulty) Rename(a, b string) error {
+	if err := f.fault("rename", a); err != nil {
+		return err
+	}
+	return f.OS.Rename(a, b)
+}
+
+func (f *faulty) Mkdir(a string, perm os.FileMode) error {
+	if err := f.fault("mkdir", a); err != nil {
+		return err
+	}
+	return f.OS.Mkdir(a, perm)
+}
+
+func (f *faulty) SyncDir(a string) error {
+	if err := f.fault("fsync", a); err != nil {
+		return err
+	}
+	return f.OS.SyncDir(a)
+}
+
+type faultyFile struct {
+	durable.File
+	fs     *faulty
+	writes int
+}
+
+// Write counts as a call only now and then: Arrow writes every buffer by itself, and
+// what follows a failed write is the same for all.
+func (f *faultyFile) Write(p []byte) (int, error) {
+	f.writes++
+	if f.writes%16 != 1 && f.fs.calls < f.fs.failAt {
+		return f.File.Write(p)
+	}
+	if err := f.fs.fault("write", f.Name()); err != nil {
+		n, _ := f.File.Write(p[:len(p)/2])
+		return n, err
+	}
+	return f.File.Write(p)
+}
+
+func (f *faultyFile) Sync() error {
+	if err := f.fs.fault("fsync", f.Name()); err != nil {
+		return err
+	}
+	return f.File.Sync()
+}
+
+// attempt builds a small data set with a teacher on a disk.
+func attempt(dir string, disk durable.Disk) (err error) {
+	w, err := openWriter(dir, testContract, WriterOptions{ShardRows: 16, Logger: quiet}, disk)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Abort()) }()
+	if err := appendAll(w, testSource, 0, 30); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	d, err := Open(dir, WithLogger(quiet))
+	if err != nil {
+		return err
+	}
+	tw, err := d.createTeacher(testTeacher(FP16, true), disk)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, tw.Close()) }()
+	for _, shard := range tw.MissingShards() {
+		if err := embedRows(d, tw, shard); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Whichever call the disk runs full in, the error says so and names a file, nothing
+// half written stays under a final name, and the next run finishes the same data set.
+func TestDiskFullAtEveryCall(t *testing.T) {
+	want := filepath.Join(t.TempDir(), "d")
+	count := &faulty{failAt: 1 << 30}
+	if err := attempt(want, durable.Disk{FS: count}); err != nil {
+		t.Fatal(err)
+	}
+	if count.calls < 30 {
+		t.Fatalf("only %d calls", count.calls)
+	}
+	step := 1
+	if testing.Short() {
+		step = 7
+	}
+	for failAt := 1; failAt <= count.calls; failAt += step {
+		dir := filepath.Join(t.TempDir(), "d")
+		err := attempt(dir, durable.Disk{FS: &faulty{failAt: failAt}})
+		if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "d/") && !strings.Contains(err.Error(), filepath.Dir(dir)) {
+			t.Fatalf("call %d: %v", failAt, err)
+		}
+		for _, folder := range []string{"", cropsFolder, teachersFolder + "/*"} {
+			if temps, _ := filepath.Glob(filepath.Join(dir, folder, durable.TempPrefix+"*")); len(temps) > 0 {
+				t.Fatalf("call %d: left %v", failAt, temps)
+			}
+		}
+		if err := attempt(dir, durable.Disk{FS: durable.OS{}}); err != nil {
+			t.Fatalf("after call %d: %v", failAt, err)
+		}
+		sameContents(t, dir, want)
+	}
+	cleanCheck(t, want)
+}
+
+// The same on a real file system that is full.
+func TestFullTmpfs(t *testing.T) {
+	mount := t.TempDir()
+	if err := unix.Mount("tmpfs", mount, "tmpfs", 0, "size=128k"); err != nil {
+		t.Skipf("cannot mount a tmpfs: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(mount, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	dir := filepath.Join(mount, "d")
+	fill := func() error {
+		w, err := OpenWriter(dir, testContract, WriterOptions{ShardRows: 32, Logger: quiet})
+		if err != nil {
+			return err
+		}
+		if err := appendAll(w, testSource, 0, 600); err != nil {
+			return errors.Join(err, w.Abort())
+		}
+		return w.Close()
+	}
+	if err := fill(); !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "no space left") {
+		t.Fatalf("on a full disk: %v", err)
+	}
+	crops := filepath.Join(dir, cropsFolder)
+	manifests, err := countManifests(crops)
+	if err != nil || manifests == 0 {
+		t.Fatalf("%d shards were committed, %v", manifests, err)
+	}
+	for shard := range manifests {
+		m, err := readCropManifest(crops, shard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := checkSize(filepath.Join(crops, arrowName(shard)), m.File.Bytes); err != nil {
+			t.Error(err)
+		}
+	}
+	// With more room for data, but none for an index, the data set is made all the same.
+	for _, size := range []string{"size=4m", "size=128m"} {
+		if err := unix.Mount("tmpfs", mount, "tmpfs", unix.MS_REMOUNT, size); err != nil {
+			t.Fatal(err)
+		}
+		if err := fill(); err != nil {
+			t.Fatal(err)
+		}
+		d := mustOpen(t, dir)
+		if l, err := d.Lookup(testCrop(0, 599).Key); err != nil || d.RowOf(l) != d.Rows()-1 {
+			t.Errorf("%s: %+v, %v", size, l, err)
+		}
+		_, err := os.Stat(filepath.Join(dir, indexFolder))
+		if built := err == nil; built != (size == "size=128m") {
+			t.Errorf("%s: index built: %t", size, built)
+		}
+	}
+	cleanCheck(t, dir)
+}

@@ -1,0 +1,218 @@
+package store
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// Every implementation of index passes this.
+func testIndex(t *testing.T, d *Dataset, ix index) {
+	t.Helper()
+	people := map[string][]int{}
+	for row := range d.Rows() {
+		c := testCrop(0, row)
+		want := d.Locate(row)
+		if l, ok, err := ix.byID(c.ID); l != want || !ok || err != nil {
+			t.Fatalf("id of row %d: %+v, %t, %v", row, l, ok, err)
+		}
+		if l, ok, err := ix.byKey(c.Key); l != want || !ok || err != nil {
+			t.Fatalf("key of row %d: %+v, %t, %v", row, l, ok, err)
+		}
+		if c.Identity != "" {
+			people[c.Identity] = append(people[c.Identity], row)
+		}
+	}
+	if l, ok, err := ix.byKey("twins/0020.png"); l != d.Locate(19) || !ok || err != nil {
+		t.Errorf("key of a duplicate: %+v, %t, %v", l, ok, err)
+	}
+	for name, want := range people {
+		if rows, err := ix.byIdentity(name); !slices.Equal(rows, want) || err != nil {
+			t.Errorf("%s: %v, %v, want %v", name, rows, err, want)
+		}
+	}
+	for _, name := range []string{"", "nobody", "person_0", "person_00\x00", "broken/0005.jpg", strings.Repeat("x", 1<<17)} {
+		if _, ok, err := ix.byKey(name); ok || err != nil {
+			t.Errorf("key %.20q: %t, %v", name, ok, err)
+		}
+		if rows, err := ix.byIdentity(name); len(rows) > 0 || err != nil {
+			t.Errorf("identity %.20q: %v, %v", name, rows, err)
+		}
+	}
+	if _, ok, err := ix.byID(ID{1}); ok || err != nil {
+		t.Errorf("unknown id: %t, %v", ok, err)
+	}
+	if err := ix.close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestIndexConformance(t *testing.T) {
+	d := mustOpen(t, buildDataset(t, 300, 64))
+	for name, open := range map[string]func() (index, error){
+		"memory": func() (index, error) { return newMemoryIndex(d) },
+		"badger": func() (index, error) { return openBadgerIndex(d) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ix, err := open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			testIndex(t, d, ix)
+		})
+	}
+}
+
+// notices collects what a data set logs.
+type notices struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (n *notices) Write(p []byte) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.text.Write(p)
+}
+
+func (n *notices) option() Option { return WithLogger(slog.New(slog.NewTextHandler(n, nil))) }
+
+// Whatever became of the index, look-ups work, and it is whole afterwards.
+func TestIndexIsRebuilt(t *testing.T) {
+	dir := buildDataset(t, 40, 16)
+	folder := filepath.Join(dir, indexFolder)
+	table := func() string {
+		tables, err := filepath.Glob(filepath.Join(folder, "*.sst"))
+		if err != nil || len(tables) == 0 {
+			t.Fatalf("no tables: %v", err)
+		}
+		return tables[0]
+	}
+	for _, tc := range []struct {
+		name   string
+		hurt   func()
+		notice string
+	}{
+		{"intact", func() {}, ""},
+		{"missing", func() { os.RemoveAll(folder) }, ""},
+		{"flipped bit", func() { flipBit(t, table(), 100) }, "is not what was built"},
+		{"truncated", func() { truncate(t, table()) }, "is not what was built"},
+		{"file lost", func() { os.Remove(table()) }, "missing"},
+		{"seal broken", func() { flipBit(t, filepath.Join(folder, builtName), 100) }, "damaged"},
+		{"of another data set", func() {
+			other := buildDataset(t, 10, 8)
+			os.RemoveAll(folder)
+			os.Rename(filepath.Join(other, indexFolder), folder)
+		}, "another state"},
+		{"a file in its place", func() { os.RemoveAll(folder); os.WriteFile(folder, nil, 0o644) }, "rebuilt"},
+		{"left half built", func() {
+			os.RemoveAll(folder)
+			os.Mkdir(filepath.Join(dir, indexTempPrefix+"1"), 0o755)
+		}, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			tc.hurt()
+			var log notices
+			d, err := Open(dir, log.option())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if l, err := d.Lookup(testCrop(0, 33).Key); err != nil || d.RowOf(l) != 33 {
+				t.Errorf("look-up: %+v, %v", l, err)
+			}
+			if _, err := d.Lookup("nobody"); !errors.Is(err, ErrNotFound) {
+				t.Errorf("unknown key: %v", err)
+			}
+			mustClose(t, d)
+			if text := log.text.String(); !strings.Contains(text, tc.notice) || (tc.notice == "") != (text == "") {
+				t.Errorf("notices are %q, want %q", text, tc.notice)
+			}
+			if ix, err := openBadgerIndex(d); err != nil {
+				t.Errorf("afterwards: %v", err)
+			} else {
+				mustClose(t, closer(ix.close))
+			}
+			if temps, _ := filepath.Glob(filepath.Join(dir, indexTempPrefix+"*")); len(temps) > 0 {
+				t.Errorf("left %v", temps)
+			}
+		})
+	}
+	cleanCheck(t, dir)
+}
+
+type closer func() error
+
+func (c closer) Close() error { return c() }
+
+// An old snapshot neither replaces a newer index nor is led astray by it.
+func TestIndexOfGrownDataset(t *testing.T) {
+	dir := buildDataset(t, 20, 8)
+	old := mustOpen(t, dir)
+	w := mustWriter(t, dir, 8)
+	ingest(t, w, testSource, 20, 40)
+	mustClose(t, w)
+	if _, err := old.Lookup(testCrop(0, 30).Key); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a crop of the future: %v", err)
+	}
+	if l, err := old.Lookup(testCrop(0, 10).Key); err != nil || old.RowOf(l) != 10 {
+		t.Errorf("%+v, %v", l, err)
+	}
+	ix, err := openBadgerIndex(mustOpen(t, dir))
+	if err != nil {
+		t.Fatalf("the new index was replaced: %v", err)
+	}
+	mustClose(t, closer(ix.close))
+}
+
+// A data set on a read-only medium without an index is searched in memory.
+func TestLookupReadOnly(t *testing.T) {
+	dir := buildDataset(t, 20, 8)
+	if err := os.RemoveAll(filepath.Join(dir, indexFolder)); err != nil {
+		t.Fatal(err)
+	}
+	// Root ignores permissions; a folder where the lock file should be stops anybody.
+	os.Remove(filepath.Join(dir, indexLockFile))
+	if err := os.Mkdir(filepath.Join(dir, indexLockFile), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	d := mustOpen(t, dir)
+	if l, err := d.LookupID(testCrop(0, 12).ID); err != nil || d.RowOf(l) != 12 {
+		t.Errorf("%+v, %v", l, err)
+	}
+	if rows, err := d.IdentityRows("person_01"); err != nil || !slices.Equal(rows, []int{5, 7, 8, 9}) {
+		t.Errorf("%v, %v", rows, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, indexFolder)); err == nil {
+		t.Error("an index appeared")
+	}
+}
+
+// Readers in several goroutines and data sets share and rebuild one index.
+func TestIndexConcurrently(t *testing.T) {
+	dir := buildDataset(t, 60, 16)
+	if err := os.RemoveAll(filepath.Join(dir, indexFolder)); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for g := range 6 {
+		wg.Go(func() {
+			d, err := Open(dir, WithLogger(quiet))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer d.Close()
+			for row := g; row < 60; row += 6 {
+				if l, err := d.Lookup(testCrop(0, row).Key); err != nil || d.RowOf(l) != row {
+					t.Errorf("row %d: %+v, %v", row, l, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}

@@ -1,0 +1,239 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// floatToHalf is the nearest of all binary16 values, ties to the even one, and
+// halfToFloat its inverse.
+func TestHalf(t *testing.T) {
+	for h := range 1 << 16 {
+		f := halfToFloat(uint16(h))
+		if exp := h >> 10 & 0x1f; exp == 0x1f && h&0x3ff != 0 {
+			if f == f || floatToHalf(f)&0x7fff != 0x7e00 {
+				t.Fatalf("%#04x is no NaN", h)
+			}
+			continue
+		}
+		if got := floatToHalf(f); got != uint16(h) {
+			t.Fatalf("%#04x becomes %#04x by way of %g", h, got, f)
+		}
+		if h&0x7fff >= 0x7bff {
+			continue // no finite neighbour above
+		}
+		// Between neighbours a, b: the midpoint goes to the even one, its
+		// surroundings to the nearer.
+		a, b := float64(f), float64(halfToFloat(uint16(h+1)))
+		mid := float32((a + b) / 2)
+		even := uint16(h + h&1)
+		toward := func(to float64) uint16 { return floatToHalf(math.Nextafter32(mid, float32(to))) }
+		if got := floatToHalf(mid); got != even {
+			t.Fatalf("midpoint %g of %#04x becomes %#04x", mid, h, got)
+		}
+		if toward(a) != uint16(h) || toward(b) != uint16(h+1) {
+			t.Fatalf("around midpoint %g of %#04x: %#04x, %#04x", mid, h, toward(a), toward(b))
+		}
+	}
+	inf := float32(math.Inf(1))
+	for f, want := range map[float32]uint16{
+		1: 0x3c00, -2: 0xc000, 65504: 0x7bff, 65519.996: 0x7bff, 65520: 0x7c00, 1e9: 0x7c00, inf: 0x7c00, -inf: 0xfc00,
+		1.0 / (1 << 24): 1, 1.0 / (1 << 25): 0, 1.0000001 / (1 << 25): 1, 1e-30: 0,
+	} {
+		if got := floatToHalf(f); got != want {
+			t.Errorf("%g becomes %#04x, want %#04x", f, got, want)
+		}
+	}
+	if floatToHalf(float32(math.Copysign(0, -1))) != 0x8000 {
+		t.Error("the sign of zero is lost")
+	}
+	dst := make([]float32, 3)
+	widen(dst, []uint16{0x3c00, 0x8001, 0x7c00})
+	if dst[0] != 1 || dst[1] != -1.0/(1<<24) || dst[2] != inf {
+		t.Errorf("widened to %v", dst)
+	}
+}
+
+// keyTable agrees with a map, also for keys that share their slot.
+func TestKeyTable(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	var table keyTable
+	want := map[key128]uint32{}
+	for range 10_000 {
+		var k key128
+		// Few distinct first halves: the probe sequences collide.
+		binary.LittleEndian.PutUint64(k[:], uint64(rng.IntN(50)))
+		binary.LittleEndian.PutUint64(k[8:], uint64(rng.IntN(100)))
+		n, ok := want[k]
+		if got, found := table.find(k); found != ok || found && got != n {
+			t.Fatalf("find %x: %d, %t", k, got, found)
+		}
+		got, added := table.insert(k)
+		if added == ok || ok && got != n {
+			t.Fatalf("insert %x: %d, %t", k, got, added)
+		}
+		want[k] = got
+	}
+	if table.len() != len(want) {
+		t.Errorf("%d keys, want %d", table.len(), len(want))
+	}
+	for k, n := range want {
+		if table.keys[n] != k {
+			t.Fatalf("key %d is %x, want %x", n, table.keys[n], k)
+		}
+	}
+}
+
+func TestSealed(t *testing.T) {
+	doc := datasetDoc{header: headerOf(formatDataset), Contract: testContract, Shards: []shardRef{}}
+	if err := doc.setDigest(); err != nil {
+		t.Fatal(err)
+	}
+	data, err := encodeSealed(&doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back datasetDoc
+	if err := decodeSealed(data, formatDataset, &back); err != nil || back.Digest != doc.Digest {
+		t.Fatalf("%+v, %v", back, err)
+	}
+	for name, tc := range map[string]struct {
+		change func(string) string
+		want   string
+	}{
+		"space added":   {func(s string) string { return strings.Replace(s, `"rows": 0`, `"rows":  0`, 1) }, "seal"},
+		"number":        {func(s string) string { return strings.Replace(s, `"rows": 0`, `"rows": 1`, 1) }, "seal"},
+		"no seal":       {func(s string) string { return s[:strings.Index(s, sealLead)] + "\n}\n" }, "seal"},
+		"another kind":  {func(s string) string { return strings.Replace(s, formatDataset, formatCrops, 1) }, "format"},
+		"version 0":     {func(s string) string { return strings.Replace(s, `"version": 1`, `"version": 0`, 1) }, "version"},
+		"cut":           {func(s string) string { return s[:len(s)-1] }, "seal"},
+		"not JSON":      {func(s string) string { return s[1:] }, "JSON"},
+		"empty":         {func(string) string { return "" }, "JSON"},
+		"trailing text": {func(s string) string { return s + "\n" }, "seal"},
+	} {
+		if err := decodeSealed([]byte(tc.change(string(data))), formatDataset, &back); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v, want something about %s", name, err, tc.want)
+		}
+	}
+}
+
+func TestID(t *testing.T) {
+	rgb := make([]byte, 3*8*8)
+	id := CropID(testContract, rgb)
+	back, err := ParseID(id.String())
+	if err != nil || back != id || len(id.String()) != 32 {
+		t.Errorf("%v, %v", back, err)
+	}
+	var text ID
+	if err := text.UnmarshalText([]byte(id.String())); err != nil || text != id {
+		t.Errorf("%v, %v", text, err)
+	}
+	for _, s := range []string{"", "12", id.String() + "0", "g" + id.String()[1:]} {
+		if _, err := ParseID(s); err == nil {
+			t.Errorf("%q is an id", s)
+		}
+	}
+	other := testContract
+	other.Template = "another"
+	rgb2 := slices.Clone(rgb)
+	rgb2[100]++
+	if CropID(other, rgb) == id || CropID(testContract, rgb2) == id {
+		t.Error("different crops have one id")
+	}
+	other = testContract
+	other.Decoder = "another"
+	if CropID(other, rgb) != id {
+		t.Error("the decoder is in the id")
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("a crop of another size has an id")
+		}
+	}()
+	CropID(testContract, rgb[1:])
+}
+
+func TestShardNames(t *testing.T) {
+	for n, want := range map[int]string{0: "000000.arrow", 42: "000042.arrow", 1234567: "1234567.arrow"} {
+		if got := arrowName(n); got != want {
+			t.Errorf("%d is %s", n, got)
+		}
+		if got, ok := parseShardName(want, arrowSuffix); got != n || !ok {
+			t.Errorf("%s is %d, %t", want, got, ok)
+		}
+	}
+	for _, s := range []string{"0.arrow", "0000001.arrow", "-00001.arrow", "000001.json", ".arrow", "99999999999999999999.arrow", "+00001.arrow"} {
+		if _, ok := parseShardName(s, arrowSuffix); ok {
+			t.Errorf("%s is a shard", s)
+		}
+	}
+}
+
+func TestFileInfoValidate(t *testing.T) {
+	good := func() fileInfo {
+		return fileInfo{Bytes: 100, SHA256: strings.Repeat("0", 64), Batch: []batchInfo{
+			{Offset: 10, Bytes: 40, Rows: 3, PayloadBytes: 8}, {Offset: 50, Bytes: 30, Rows: 2},
+		}}
+	}
+	if f := good(); f.validate(5) != nil || f.rows() != 5 {
+		t.Fatal(f.validate(5))
+	}
+	for name, spoil := range map[string]func(*fileInfo){
+		"digest":           func(f *fileInfo) { f.SHA256 = "00" },
+		"no batches":       func(f *fileInfo) { f.Batch = nil },
+		"gap":              func(f *fileInfo) { f.Batch[1].Offset++ },
+		"beyond the file":  func(f *fileInfo) { f.Batch[1].Bytes = 51 },
+		"overflow":         func(f *fileInfo) { f.Batch[1].Bytes = math.MaxInt64 },
+		"negative":         func(f *fileInfo) { f.Batch[0].Bytes = -40 },
+		"offset 0":         func(f *fileInfo) { f.Batch = f.Batch[1:]; f.Batch[0].Offset = 0 },
+		"payload too long": func(f *fileInfo) { f.Batch[0].PayloadBytes = 40 },
+		"negative payload": func(f *fileInfo) { f.Batch[0].PayloadBytes = -1 },
+		"rows":             func(f *fileInfo) { f.Batch[0].Rows++ },
+		"too few rows":     func(f *fileInfo) { f.Batch[0].Rows-- },
+		"no rows":          func(f *fileInfo) { f.Batch[0].Rows = 0 },
+	} {
+		f := good()
+		spoil(&f)
+		if f.validate(5) == nil {
+			t.Errorf("%s: valid", name)
+		}
+	}
+}
+
+// A content digest tells lists of strings apart that only differ in where one ends.
+func TestContentDigest(t *testing.T) {
+	a := cropManifest{Rejects: []Reject{{Key: "ab", Stage: "c"}}}
+	b := cropManifest{Rejects: []Reject{{Key: "a", Stage: "bc"}}}
+	c := cropManifest{Duplicates: []duplicate{{Key: "ab", Identity: "c"}}}
+	d := cropManifest{Rejects: []Reject{{Key: "ab", Stage: "c", Reason: "worded otherwise"}}, Sources: []SourceInfo{testSource}}
+	sum := func(m cropManifest) digest {
+		s, err := m.contentDigest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	if sum(a) == sum(b) || sum(a) == sum(c) {
+		t.Error("different contents have one digest")
+	}
+	if sum(a) != sum(d) {
+		t.Error("wording and paths are in the digest")
+	}
+}
+
+func TestDamageError(t *testing.T) {
+	inner := errors.New("cause")
+	err := damaged("a/b", "outer: %w", inner)
+	if !errors.Is(err, ErrDamaged) || !errors.Is(err, inner) || !bytes.Contains([]byte(err.Error()), []byte("a/b")) {
+		t.Error(err)
+	}
+	if asDamage("c", err) != err || asDamage("c", nil) != nil || !errors.Is(asDamage("c", inner), ErrDamaged) {
+		t.Error("asDamage")
+	}
+}
