@@ -1,0 +1,135 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"facepipe/store"
+	"facepipe/student"
+)
+
+func TestExitCodes(t *testing.T) {
+	wrap := func(err error) error { return fmt.Errorf("verb object: %w", err) }
+	for _, tt := range []struct {
+		err  error
+		want int
+	}{
+		{nil, 0},
+		{wrap(fmt.Errorf("anything")), 1},
+		{wrap(store.ErrLocked), 1},
+		{usagef("--out is missing"), 2},
+		{wrap(student.ErrUsage), 2},
+		{wrap(errRejects), 3},
+		{wrap(store.ErrDamaged), 4},
+		{wrap(context.Canceled), 75},
+		{fmt.Errorf("%w while closing: %w", context.Canceled, store.ErrDamaged), 75},
+	} {
+		if got := exitCode(tt.err); got != tt.want {
+			t.Errorf("exitCode(%v) = %d, want %d", tt.err, got, tt.want)
+		}
+	}
+}
+
+func TestWrongUsage(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		args string
+		want string // in the message
+	}{
+		{"no verb", "", "name a verb"},
+		{"unknown verb", "frobnicate", "unknown verb"},
+		{"nearly a verb", "chek", "did you mean check"},
+		{"unknown flag", "check d --frob", "unknown flag"},
+		{"flag without its value", "distill d --out", "needs an argument"},
+		{"number that is none", "distill d --out o --epochs many", "invalid argument"},
+		{"check without a dataset", "check", "name a dataset"},
+		{"check of two", "check a b", "one dataset at a time"},
+		{"replay without a model", "check d --replay 5 --teacher t", "--model is missing"},
+		{"negative replay", "check d --replay -1", "negative"},
+		{"precompute without a teacher", "precompute-teacher d", "--teacher is missing"},
+		{"precompute of an unknown type", "precompute-teacher d --teacher t.onnx --dtype fp64", "fp64"},
+		{"precompute on an unknown provider", "precompute-teacher d --teacher t.onnx --provider abacus", "abacus"},
+		{"precompute with an unknown preprocessing", "precompute-teacher d --teacher t.onnx --preprocess magic", "magic"},
+		{"precompute with a negative batch", "precompute-teacher d --teacher t.onnx --batch -1", "negative"},
+		{"distill without out", "distill d", "--out is missing"},
+		{"distill with an unknown loss", "distill d --out o --loss luck", "luck"},
+		{"distill with an unknown student", "distill d --out o --student giant", "giant"},
+		{"distill with a missing config", "distill d --out o --config /does/not/exist.yaml", "exist.yaml"},
+		{"validation dataset without pairs", "distill d --out o --val-dataset v", "--val-pairs"},
+		{"version with an argument", "version 2", "unexpected argument"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			code := run(strings.Fields(tt.args), &stdout, &stderr)
+			if code != exitUsage {
+				t.Errorf("exit status %d, want %d", code, exitUsage)
+			}
+			if !strings.Contains(stderr.String(), tt.want) {
+				t.Errorf("stderr %q does not say %q", stderr.String(), tt.want)
+			}
+			if stdout.Len() > 0 {
+				t.Errorf("stdout is %q, want nothing", stdout.String())
+			}
+		})
+	}
+}
+
+// TestFailureIsJSON: whoever asks for JSON gets one object, whatever happens.
+func TestFailureIsJSON(t *testing.T) {
+	for _, tt := range []struct {
+		args string
+		want int
+	}{
+		{"check /does/not/exist --json", exitFailed},
+		{"check --frob --json", exitUsage},
+		{"--json", exitUsage},
+	} {
+		var stdout, stderr bytes.Buffer
+		code := run(strings.Fields(tt.args), &stdout, &stderr)
+		var f failure
+		if err := json.Unmarshal(stdout.Bytes(), &f); err != nil {
+			t.Errorf("%s: %v in %q", tt.args, err, stdout.String())
+			continue
+		}
+		if code != tt.want || f.ExitCode != tt.want || f.Error == "" {
+			t.Errorf("%s: status %d, object %+v, want %d", tt.args, code, f, tt.want)
+		}
+	}
+}
+
+func TestHelpNamesExitStatus(t *testing.T) {
+	s := &session{}
+	for _, name := range verbNames(s.rootCommand()) {
+		var stdout, stderr bytes.Buffer
+		if code := run([]string{name, "--help"}, &stdout, &stderr); code != exitDone {
+			t.Errorf("%s --help ends with %d", name, code)
+		}
+		for _, want := range []string{"EXIT STATUS", "75  stopped by a signal"} {
+			if !strings.Contains(stdout.String(), want) {
+				t.Errorf("%s --help does not say %q", name, want)
+			}
+		}
+	}
+}
+
+// TestFlagsGoBeforeConfig: defaults, then the file, then flags.
+func TestFlagsGoBeforeConfig(t *testing.T) {
+	config := t.TempDir() + "/distill.yaml"
+	writeFile(t, config, "epochs: 7\nbatch: 16\nloss:\n  name: cosine\n")
+	o := new(distillOptions)
+	c := (&session{}).command(o)
+	if err := c.ParseFlags([]string{"--batch", "8", "--out", "run", "--config", config}); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.validate([]string{"d"}); err != nil {
+		t.Fatal(err)
+	}
+	if o.Epochs != 7 || o.Batch != 8 || o.Loss.Name != "cosine" || o.Seed != student.DefaultOptions().Seed {
+		t.Errorf("epochs %d, batch %d, loss %s, seed %d; want the file's 7, the flag's 8, the file's cosine, the default",
+			o.Epochs, o.Batch, o.Loss.Name, o.Seed)
+	}
+}
