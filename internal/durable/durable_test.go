@@ -1,0 +1,360 @@
+package durable
+
+import (
+	"crypto/sha256"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+func mustRead(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// names are those of the files in dir.
+func names(t *testing.T, dir string) string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, e := range entries {
+		all = append(all, e.Name())
+	}
+	return strings.Join(all, " ")
+}
+
+func mode(t *testing.T, path string) os.FileMode {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Mode().Perm()
+}
+
+func TestWriteFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a")
+	for _, text := range []string{"first", "", "the third, longer"} {
+		if err := WriteFile(path, []byte(text), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		if got := mustRead(t, path); got != text {
+			t.Errorf("read %q, want %q", got, text)
+		}
+	}
+	if mode(t, path) != 0o640 || names(t, dir) != "a" {
+		t.Errorf("mode %o, files %s", mode(t, path), names(t, dir))
+	}
+	missing := filepath.Join(dir, "none", "a")
+	if err := WriteFile(missing, nil, 0o644); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), missing) {
+		t.Errorf("no folder: %v", err)
+	}
+}
+
+// Of many that put one name, one does, and its bytes stay.
+func TestPutIfAbsent(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a")
+	var won atomic.Int32
+	var winner atomic.Value
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			text := strings.Repeat("x", g+1)
+			switch err := PutIfAbsent(path, []byte(text), 0o444); {
+			case err == nil:
+				won.Add(1)
+				winner.Store(text)
+			case !errors.Is(err, os.ErrExist):
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if won.Load() != 1 || mustRead(t, path) != winner.Load() || names(t, dir) != "a" || mode(t, path) != 0o444 {
+		t.Errorf("%d won, files %s", won.Load(), names(t, dir))
+	}
+}
+
+func TestWriter(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a")
+	w, err := Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"one ", "two"} {
+		if n, err := w.Write([]byte(part)); n != len(part) || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if w.Size() != 7 || w.Sum() != sha256.Sum256([]byte("one two")) {
+		t.Errorf("%d bytes, sum %x", w.Size(), w.Sum())
+	}
+	if got := names(t, dir); !strings.HasPrefix(got, TempPrefix) || filepath.Join(dir, got) != w.TempName() {
+		t.Errorf("before commit: %s", got)
+	}
+	if err := w.Seal(); err != nil || mustRead(t, w.TempName()) != "one two" {
+		t.Error(err)
+	}
+	if _, err := w.Write([]byte("three")); err == nil {
+		t.Error("a sealed file takes bytes")
+	}
+	if err := w.Abort(); err != nil || names(t, dir) != "" {
+		t.Errorf("after abort: %s, %v", names(t, dir), err)
+	}
+	if err := w.Commit(); err == nil || names(t, dir) != "" {
+		t.Error("commit after abort")
+	}
+
+	if w, err = Create(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Commit(); err != nil || names(t, dir) != "a" || mode(t, path) != 0o444 {
+		t.Errorf("after commit: %s, %v", names(t, dir), err)
+	}
+	if err := w.Abort(); err != nil || mustRead(t, path) != "x" {
+		t.Errorf("abort after commit: %v", err)
+	}
+	if err := w.Commit(); err == nil {
+		t.Error("committed twice")
+	}
+}
+
+var errDisk = errors.New("disk gone")
+
+// broken fails one operation.
+type broken struct {
+	OS
+	op string
+}
+
+func (b broken) CreateTemp(dir, pattern string) (File, error) {
+	if b.op == "create" {
+		return nil, errDisk
+	}
+	f, err := b.OS.CreateTemp(dir, pattern)
+	return brokenFile{f, b.op}, err
+}
+
+func (b broken) Rename(x, y string) error {
+	if b.op == "rename" {
+		return errDisk
+	}
+	return b.OS.Rename(x, y)
+}
+
+func (b broken) Link(x, y string) error {
+	if b.op == "link" {
+		return errDisk
+	}
+	return b.OS.Link(x, y)
+}
+
+func (b broken) SyncDir(x string) error {
+	if b.op == "syncdir" {
+		return errDisk
+	}
+	return b.OS.SyncDir(x)
+}
+
+type brokenFile struct {
+	File
+	op string
+}
+
+func (f brokenFile) Write(p []byte) (int, error) {
+	if f.op == "write" {
+		n, _ := f.File.Write(p[:1])
+		return n, errDisk
+	}
+	return f.File.Write(p)
+}
+
+func (f brokenFile) Chmod(perm os.FileMode) error {
+	if f.op == "chmod" {
+		return errDisk
+	}
+	return f.File.Chmod(perm)
+}
+
+func (f brokenFile) Sync() error {
+	if f.op == "sync" {
+		return errDisk
+	}
+	return f.File.Sync()
+}
+
+func (f brokenFile) Close() error {
+	err := f.File.Close()
+	if f.op == "close" {
+		return errDisk
+	}
+	return err
+}
+
+// Whatever fails, the error is passed on, no temporary file stays, and (up to the
+// renaming) the old file does.
+func TestFailures(t *testing.T) {
+	for _, op := range []string{"create", "write", "chmod", "sync", "close", "rename", "link", "syncdir"} {
+		disk := Disk{FS: broken{op: op}}
+		for verb, write := range map[string]func(path string) error{
+			"WriteFile":   func(path string) error { return disk.WriteFile(path, []byte("new"), 0o644) },
+			"PutIfAbsent": func(path string) error { os.Remove(path); return disk.PutIfAbsent(path, []byte("new"), 0o644) },
+			"Commit": func(path string) error {
+				w, err := disk.Create(path)
+				if err != nil {
+					return err
+				}
+				w.Write([]byte("new"))
+				return w.Commit()
+			},
+		} {
+			if op == "link" && verb != "PutIfAbsent" || op == "rename" && verb == "PutIfAbsent" {
+				continue
+			}
+			dir := t.TempDir()
+			path := filepath.Join(dir, "a")
+			if err := WriteFile(path, []byte("old"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			err := write(path)
+			if !errors.Is(err, errDisk) || !strings.Contains(err.Error(), path) {
+				t.Errorf("%s of %s: %v", op, verb, err)
+			}
+			if got := names(t, dir); strings.Contains(got, TempPrefix) {
+				t.Errorf("%s of %s: left %s", op, verb, got)
+			}
+			if verb != "PutIfAbsent" && op != "syncdir" && mustRead(t, path) != "old" {
+				t.Errorf("%s of %s: the old file is gone", op, verb)
+			}
+		}
+	}
+}
+
+func TestMkdirAll(t *testing.T) {
+	dir := t.TempDir()
+	deep := filepath.Join(dir, "a", "b", "c")
+	for range 2 {
+		if err := MkdirAll(deep, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if info, err := os.Stat(deep); err != nil || !info.IsDir() {
+		t.Error(err)
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{file, filepath.Join(file, "x")} {
+		if err := MkdirAll(bad, 0o755); err == nil {
+			t.Errorf("%s was made", bad)
+		}
+	}
+	t.Chdir(dir)
+	if err := MkdirAll("relative/folder", 0o755); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRemoveTemps(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{TempPrefix + "1", TempPrefix + "2", "keep", "x" + TempPrefix} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, TempPrefix+"folder"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := RemoveTemps(dir); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(t, dir); got != ".tmp-folder keep x.tmp-" {
+		t.Errorf("left %s", got)
+	}
+	if err := RemoveTemps(filepath.Join(dir, "none")); err != nil {
+		t.Error(err)
+	}
+}
+
+// lockEnv names a lock that a copy of the test binary takes and dies with.
+const lockEnv = "DURABLE_TEST_LOCK"
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(lockEnv); path != "" {
+		if _, err := TryLock(path); err != nil {
+			os.Exit(1)
+		}
+		p, _ := os.FindProcess(os.Getpid())
+		_ = p.Kill()
+		select {}
+	}
+	os.Exit(m.Run())
+}
+
+func TestLock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	a, err := TryLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := TryLock(path); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), path) {
+		t.Errorf("second: %v", err)
+	}
+	got := make(chan error)
+	go func() {
+		b, err := WaitLock(path)
+		got <- errors.Join(err, b.Unlock())
+	}()
+	for range 2 {
+		if err := a.Unlock(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := <-got; err != nil {
+		t.Error(err)
+	}
+	var none *Lock
+	if err := none.Unlock(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A lock dies with its holder.
+func TestLockOfKilled(t *testing.T) {
+	binary, err := os.Executable()
+	if err != nil {
+		t.Skip(err)
+	}
+	path := filepath.Join(t.TempDir(), "lock")
+	cmd := exec.Command(binary)
+	cmd.Env = append(os.Environ(), lockEnv+"="+path)
+	if err := cmd.Run(); err == nil || cmd.ProcessState.ExitCode() != -1 {
+		t.Fatalf("the holder was not killed: %v", err)
+	}
+	l, err := TryLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Unlock(); err != nil {
+		t.Error(err)
+	}
+}
