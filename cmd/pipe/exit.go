@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"facepipe/ingest"
 	"facepipe/store"
 	"facepipe/student"
 )
@@ -19,12 +20,8 @@ const (
 	exitStopped = 75 // EX_TEMPFAIL of sysexits.h: try again
 )
 
-var (
-	// errUsage marks a command line that cannot be run.
-	errUsage = errors.New("wrong usage")
-	// errRejects marks a run that is done, but refused too many of its inputs.
-	errRejects = errors.New("too many inputs were refused")
-)
+// errUsage marks a command line that cannot be run.
+var errUsage = errors.New("wrong usage")
 
 // usageError is a message with the kind errUsage, which the message does not show.
 type usageError struct{ error }
@@ -39,6 +36,7 @@ func usagef(format string, args ...any) error {
 // exitCode is the only place that maps errors to exit statuses. What the user did
 // goes before what the disk did: a stopped run may well report both.
 func exitCode(err error) int {
+	var rejects *ingest.RejectRateError
 	switch {
 	case err == nil:
 		return exitDone
@@ -48,7 +46,7 @@ func exitCode(err error) int {
 		return exitStopped
 	case errors.Is(err, store.ErrDamaged):
 		return exitDamaged
-	case errors.Is(err, errRejects):
+	case errors.As(err, &rejects):
 		return exitRejects
 	}
 	return exitFailed

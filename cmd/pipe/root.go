@@ -68,6 +68,7 @@ once; students, losses and settings are then tried at the price of the student.
 	root.SetHelpTemplate(root.HelpTemplate() + exitStatus)
 	s.addFlags(root.PersistentFlags())
 	root.AddCommand(
+		s.command(new(ingestOptions)),
 		s.command(new(precomputeOptions)),
 		s.command(new(distillOptions)),
 		s.command(new(checkOptions)),

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"facepipe/ingest"
 	"facepipe/store"
 	"facepipe/student"
 )
@@ -23,7 +24,7 @@ func TestExitCodes(t *testing.T) {
 		{wrap(store.ErrLocked), 1},
 		{usagef("--out is missing"), 2},
 		{wrap(student.ErrUsage), 2},
-		{wrap(errRejects), 3},
+		{wrap(&ingest.RejectRateError{Rejected: 1, Seen: 2, Max: 0.05}), 3},
 		{wrap(store.ErrDamaged), 4},
 		{wrap(context.Canceled), 75},
 		{fmt.Errorf("%w while closing: %w", context.Canceled, store.ErrDamaged), 75},
@@ -46,6 +47,14 @@ func TestWrongUsage(t *testing.T) {
 		{"unknown flag", "check d --frob", "unknown flag"},
 		{"flag without its value", "distill d --out", "needs an argument"},
 		{"number that is none", "distill d --out o --epochs many", "invalid argument"},
+		{"ingest without a source", "ingest --out d", "no source"},
+		{"ingest without out", "ingest --source folder=p", "no data set"},
+		{"ingest from an unknown kind", "ingest --source drawer=p --out d", "drawer"},
+		{"ingest with an unknown detector", "ingest --source folder=p --out d --detector eyes", "eyes"},
+		{"ingest into an unknown store", "ingest --source folder=p --out d --store heap", "heap"},
+		{"ingest with a negative number", "ingest --source folder=p --out d --workers -1", "negative"},
+		{"ingest with a rate above one", "ingest --source folder=p --out d --max-reject-rate 2", "0..1"},
+		{"ingest with an argument", "ingest photos --out d", "unexpected argument"},
 		{"check without a dataset", "check", "name a dataset"},
 		{"check of two", "check a b", "one dataset at a time"},
 		{"replay without a model", "check d --replay 5 --teacher t", "--model is missing"},

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"facepipe/ingest"
+	"facepipe/store"
+)
+
+type ingestOptions struct {
+	ingest.Options
+}
+
+func (o *ingestOptions) describe() *cobra.Command {
+	return &cobra.Command{
+		Use:   "ingest --source KIND=PATH --out DATASET",
+		Short: "Turn photographs into a dataset of aligned face crops",
+		Long: `Ingest decodes photographs, finds one face in each (the largest, nearest to the
+middle), aligns it by five landmarks to 112x112 pixels and appends the crop to a
+dataset. Without a detector and landmarks, photographs must be aligned crops of
+112x112 already; their bytes are kept as they are.
+
+What cannot be used is recorded in DATASET/rejects.jsonl with its reason and stops
+nothing. What an earlier run has dealt with is skipped, so the same command finishes
+an interrupted run, and another source is appended.
+
+SOURCES
+  folder=DIR   DIR/IDENTITY/IMAGE, or DIR/IMAGE without identities; JPEG, PNG, WebP
+               and BMP, told apart by content
+DETECTORS
+  none, scrfd=FILE.onnx, yunet=FILE.onnx
+LANDMARKS
+  a text file, one photograph a line: its key (the path within the source), x and y
+  of the eyes, the nose and the mouth's corners, each from the image's left`,
+		Example: `  pipe ingest --source folder=photos --detector scrfd=scrfd_2.5g.onnx --out faces.ds
+  pipe ingest --source folder=aligned --out faces.ds
+  pipe ingest --source folder=photos --landmarks points.txt --out faces.ds --json`,
+	}
+}
+
+func (o *ingestOptions) addFlags(f *pflag.FlagSet) {
+	f.StringArrayVar(&o.Sources, "source", nil, "where photographs are, `KIND=PATH`; may be given several times (required)")
+	f.StringVar(&o.Out, "out", "", "`dataset` to make or to append to (required)")
+	f.StringVar(&o.Detector, "detector", "none", "face `detector`: none, scrfd=FILE.onnx or yunet=FILE.onnx")
+	f.IntVar(&o.DetSize, "det-size", 0, "longest side in `pixels` of what the detector looks at (default: the detector's own)")
+	f.Float64Var(&o.MinScore, "min-score", 0, "confidence from which a face counts (default: the detector's own)")
+	f.StringVar(&o.Landmarks, "landmarks", "", "text `file` of landmarks that are used instead of detection")
+	f.StringVar(&o.Store, "store", ingest.StoreEncoded, "how crops are kept: encoded (as they came, else PNG) or raw pixels")
+	f.StringVar(&o.KeyPrefix, "key-prefix", "", "`text` put before every key and identity, to keep sources apart")
+	f.StringVar(&o.Decoder, "decoder", "auto", "JPEG decoder: auto, std (Go's) or turbo (libjpeg-turbo); a dataset has exactly one")
+	f.IntVar(&o.ShardRows, "shard-rows", store.DefaultShardRows, "`crops` in a shard; a killed run loses at most one shard")
+	f.IntVar(&o.Workers, "workers", 0, "photographs processed at once (default: one a core)")
+	f.Float64Var(&o.MaxRejectRate, "max-reject-rate", ingest.DefaultMaxRejectRate, "share of refused inputs above which the exit status is 3")
+}
+
+func (o *ingestOptions) validate(args []string) error {
+	return errors.Join(noArguments(args), o.Validate())
+}
+
+func (o *ingestOptions) run(ctx context.Context, s *session) (*result, error) {
+	o.ONNXRuntime, o.Progress = s.onnxruntime, s.progress()
+	summary, err := ingest.Run(ctx, o.Options)
+	var rejects *ingest.RejectRateError
+	if err != nil && !errors.As(err, &rejects) {
+		return nil, err
+	}
+	return &result{summary, func(w io.Writer) { printIngested(w, summary) }}, err
+}
+
+func printIngested(w io.Writer, s ingest.Summary) {
+	fmt.Fprintf(w, "%s: %d crops of %d identities in %d shards\n", s.Dataset, s.Rows, s.Identities, s.Shards)
+	fmt.Fprintf(w, "  seen        %d in %.1f s (%.0f images/s)\n", s.Seen, s.Seconds, s.ImagesPerSecond)
+	fmt.Fprintf(w, "  written     %d\n", s.Written)
+	fmt.Fprintf(w, "  skipped     %d, known from earlier runs\n", s.Skipped)
+	fmt.Fprintf(w, "  duplicates  %d\n", s.Duplicates)
+	fmt.Fprintf(w, "  rejected    %d\n", s.Rejected)
+	for _, reason := range slices.Sorted(maps.Keys(s.RejectReasons)) {
+		fmt.Fprintf(w, "    %6d  %s\n", s.RejectReasons[reason], reason)
+	}
+	fmt.Fprintf(w, "  decoder     %s\n  detector    %s\n", s.Decoder, s.Detector)
+}

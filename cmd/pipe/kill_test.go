@@ -1,0 +1,246 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// kills is how often each verb is killed; PIPE_KILLS asks for more.
+func kills(t *testing.T) int {
+	t.Helper()
+	s := os.Getenv("PIPE_KILLS")
+	if s == "" {
+		return 5
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatalf("PIPE_KILLS: %v", err)
+	}
+	return n
+}
+
+// killAtRandom runs the command again and again, each time killed with SIGKILL at a
+// random moment of as long as a whole run takes, then once to its end.
+func killAtRandom(t *testing.T, whole time.Duration, args ...string) {
+	t.Helper()
+	for i := range kills(t) {
+		c := exec.Command(program, args...)
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		delay := rand.N(whole)
+		time.Sleep(delay)
+		if err := c.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Wait() // killed, or done before
+		t.Logf("kill %d after %v: %v", i, delay.Round(time.Millisecond), c.ProcessState)
+	}
+	expect(t, exitDone, args...)
+}
+
+// timed runs the command to its end.
+func timed(t *testing.T, args ...string) time.Duration {
+	t.Helper()
+	begun := time.Now()
+	expect(t, exitDone, args...)
+	return time.Since(begun)
+}
+
+func TestKilledIngest(t *testing.T) {
+	source := "folder=" + alignedFaces(t, 6, 8)
+	command := func(dataset string) []string {
+		return []string{"ingest", "--source", source, "--out", dataset, "--shard-rows", "3"}
+	}
+	whole, killed := filepath.Join(t.TempDir(), "faces.ds"), filepath.Join(t.TempDir(), "faces.ds")
+	killAtRandom(t, timed(t, command(whole)...), command(killed)...)
+	sameFiles(t, whole, killed)
+	expect(t, exitDone, "check", killed, "--read-data")
+}
+
+func TestKilledPrecompute(t *testing.T) {
+	source, model := "folder="+alignedFaces(t, 6, 8), tinyTeacher(t)
+	datasets := [2]string{}
+	for i := range datasets {
+		datasets[i] = filepath.Join(t.TempDir(), "faces.ds")
+		expect(t, exitDone, "ingest", "--source", source, "--out", datasets[i], "--shard-rows", "3")
+	}
+	command := func(dataset string) []string {
+		return []string{"precompute-teacher", dataset, "--teacher", model, "--flip"}
+	}
+	killAtRandom(t, timed(t, command(datasets[0])...), command(datasets[1])...)
+	sameFiles(t, datasets[0], datasets[1])
+	expect(t, exitDone, "check", datasets[1], "--read-data")
+}
+
+func TestKilledDistill(t *testing.T) {
+	dataset := ingestAligned(t, 4, 6)
+	precompute(t, dataset)
+	whole, killed := filepath.Join(t.TempDir(), "run"), filepath.Join(t.TempDir(), "run")
+	command := func(out string) []string {
+		return distillArgs(dataset, out, "--epochs", "6", "--loss", "unified", "--checkpoint-every", "3")
+	}
+	killAtRandom(t, timed(t, command(whole)...), command(killed)...)
+	want, got := lossCurve(t, whole), lossCurve(t, killed)
+	if len(want) != 24 {
+		t.Errorf("6 epochs of 24 crops in batches of 6 logged %d steps", len(want))
+	}
+	for step, loss := range want {
+		if got[step] != loss {
+			t.Errorf("step %v: loss %v after kills, %v without", step, got[step], loss)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d steps logged after kills, %d without", len(got), len(want))
+	}
+}
+
+// lossCurve reads the losses of a run by step; a step must be logged once.
+func lossCurve(t *testing.T, run string) map[int]float64 {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(run, "metrics.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	curve := map[int]float64{}
+	for line := range strings.Lines(string(data)) {
+		var l struct {
+			Step int
+			Loss *float64
+		}
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Fatalf("%v in %q", err, line)
+		}
+		if l.Loss == nil {
+			continue
+		}
+		if _, twice := curve[l.Step]; twice {
+			t.Errorf("step %d is logged twice", l.Step)
+		}
+		curve[l.Step] = *l.Loss
+	}
+	return curve
+}
+
+// sameFiles compares all files of two datasets but the index, which is derived and
+// holds Badger's own numbering of its files.
+func sameFiles(t *testing.T, want, got string) {
+	t.Helper()
+	a, b := contents(t, want), contents(t, got)
+	for name, data := range a {
+		if other, there := b[name]; !there {
+			t.Errorf("%s is missing after kills", name)
+		} else if !bytes.Equal(data, other) {
+			t.Errorf("%s differs after kills", name)
+		}
+	}
+	for name := range b {
+		if _, there := a[name]; !there {
+			t.Errorf("%s is left over after kills", name)
+		}
+	}
+}
+
+func contents(t *testing.T, root string) map[string][]byte {
+	t.Helper()
+	files := map[string][]byte{}
+	err := fs.WalkDir(os.DirFS(root), ".", func(name string, e fs.DirEntry, err error) error {
+		if err != nil || name == "index" {
+			if name == "index" {
+				return fs.SkipDir
+			}
+			return err
+		}
+		if e.IsDir() {
+			return nil
+		}
+		files[name], err = os.ReadFile(filepath.Join(root, name))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// begin starts the program and waits until a file exists, by which the run is known
+// to be in the middle of its work.
+func begin(t *testing.T, milestone string, args ...string) (c *exec.Cmd, stderr *bytes.Buffer) {
+	t.Helper()
+	c, stderr = exec.Command(program, args...), new(bytes.Buffer)
+	c.Stderr = stderr
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(time.Minute)
+	for {
+		if found, _ := filepath.Glob(milestone); len(found) > 0 {
+			return c, stderr
+		}
+		if time.Now().After(deadline) {
+			_ = c.Process.Kill()
+			t.Fatalf("%s did not appear: %s", milestone, stderr)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// stopped sends SIGTERM and wants the exit status that means "go on later".
+func stopped(t *testing.T, c *exec.Cmd, stderr *bytes.Buffer) {
+	t.Helper()
+	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Wait() // the status tells
+	if code := c.ProcessState.ExitCode(); code != exitStopped {
+		t.Errorf("after SIGTERM: %v, want status %d\n%s", c.ProcessState, exitStopped, stderr)
+	}
+}
+
+func TestStopAndGoOn(t *testing.T) {
+	source, model := "folder="+alignedFaces(t, 8, 10), tinyTeacher(t)
+	dataset, run := filepath.Join(t.TempDir(), "faces.ds"), filepath.Join(t.TempDir(), "run")
+	for _, verb := range []struct {
+		milestone string
+		args      []string
+	}{
+		{filepath.Join(dataset, "crops", "000000.json"), []string{"ingest", "--source", source, "--out", dataset, "--shard-rows", "1"}},
+		{filepath.Join(dataset, "teachers", "tiny", "000000.json"), []string{"precompute-teacher", dataset, "--teacher", model, "--flip"}},
+		{filepath.Join(run, "checkpoints", "*"), distillArgs(dataset, run, "--epochs", "4", "--checkpoint-every", "2")},
+	} {
+		c, stderr := begin(t, verb.milestone, verb.args...)
+		stopped(t, c, stderr)
+		o := expect(t, exitDone, append(verb.args, "--json")...)
+		o.object(t)
+	}
+	expect(t, exitDone, "check", dataset, "--read-data")
+}
+
+// TestTwoRunsAtOnce: the second is refused and says why; the first does not notice.
+func TestTwoRunsAtOnce(t *testing.T) {
+	source := "folder=" + alignedFaces(t, 8, 10)
+	dataset := filepath.Join(t.TempDir(), "faces.ds")
+	args := []string{"ingest", "--source", source, "--out", dataset, "--shard-rows", "1"}
+	c, stderr := begin(t, filepath.Join(dataset, "crops", "000000.json"), args...)
+	o := pipe(t, args...)
+	if o.code != exitFailed || !strings.Contains(o.stderr, dataset) {
+		t.Errorf("the second run ended with %d and said %q", o.code, o.stderr)
+	}
+	if err := c.Wait(); err != nil {
+		t.Errorf("the first run: %v\n%s", err, stderr)
+	}
+	if rows := number(t, expect(t, exitDone, append(args, "--json")...).object(t), "rows"); fmt.Sprint(rows) != "80" {
+		t.Errorf("%v crops of 80", rows)
+	}
+}

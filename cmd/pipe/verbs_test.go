@@ -1,0 +1,204 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// ingestAligned makes a dataset of aligned crops.
+func ingestAligned(t *testing.T, people, shots int) (dataset string) {
+	t.Helper()
+	dataset = filepath.Join(t.TempDir(), "faces.ds")
+	expect(t, exitDone, "ingest", "--source", "folder="+alignedFaces(t, people, shots), "--out", dataset, "--shard-rows", "8")
+	return dataset
+}
+
+// precompute caches the tiny teacher's embeddings under the name tiny.
+func precompute(t *testing.T, dataset string) (model string) {
+	t.Helper()
+	model = tinyTeacher(t)
+	expect(t, exitDone, "precompute-teacher", dataset, "--teacher", model, "--flip")
+	return model
+}
+
+func TestIngest(t *testing.T) {
+	root, landmarks := photos(t, 3, 4)
+	dataset := filepath.Join(t.TempDir(), "faces.ds")
+	args := []string{"ingest", "--source", "folder=" + root, "--landmarks", landmarks, "--out", dataset, "--json"}
+
+	first := expect(t, exitDone, args...).object(t)
+	for key, want := range map[string]float64{"seen": 12, "written": 12, "duplicates": 0, "rejected": 0, "rows": 12, "identities": 3} {
+		if got := number(t, first, key); got != want {
+			t.Errorf("%s is %v, want %v", key, got, want)
+		}
+	}
+	number(t, first, "seconds")
+	number(t, first, "images_per_second")
+
+	again := expect(t, exitDone, args...).object(t)
+	if number(t, again, "written") != 0 || number(t, again, "skipped") != 12 || again["digest"] != first["digest"] {
+		t.Errorf("the same command again gave %v after %v", again, first)
+	}
+
+	more := expect(t, exitDone, "ingest", "--source", "folder="+alignedFaces(t, 2, 2), "--key-prefix", "more/", "--out", dataset, "--json").object(t)
+	if number(t, more, "rows") != 16 || number(t, more, "identities") != 5 {
+		t.Errorf("appending 4 crops of 2 people gave %v", more)
+	}
+	expect(t, exitDone, "check", dataset, "--read-data")
+}
+
+func TestIngestRefuses(t *testing.T) {
+	root := alignedFaces(t, 2, 2)
+	writeFile(t, filepath.Join(root, "person_00", "empty.jpg"), "")
+	writeFile(t, filepath.Join(root, "person_00", "letter.png"), "Dear Sir or Madam")
+	dataset := filepath.Join(t.TempDir(), "faces.ds")
+
+	o := expect(t, exitRejects, "ingest", "--source", "folder="+root, "--out", dataset, "--json")
+	summary := o.object(t)
+	if number(t, summary, "written") != 4 || number(t, summary, "rejected") != 2 {
+		t.Errorf("4 crops and 2 other files gave %v", summary)
+	}
+	rejects, err := os.ReadFile(filepath.Join(dataset, "rejects.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"person_00/empty.jpg", "person_00/letter.png"} {
+		if !strings.Contains(string(rejects), name) {
+			t.Errorf("rejects.jsonl does not name %s:\n%s", name, rejects)
+		}
+	}
+	tolerant := filepath.Join(t.TempDir(), "faces.ds")
+	expect(t, exitDone, "ingest", "--source", "folder="+root, "--out", tolerant, "--max-reject-rate", "0.5")
+}
+
+func TestIngestOfNothing(t *testing.T) {
+	dataset := filepath.Join(t.TempDir(), "faces.ds")
+	for _, source := range []string{t.TempDir(), "/does/not/exist"} {
+		o := expect(t, exitFailed, "ingest", "--source", "folder="+source, "--out", dataset)
+		if !strings.Contains(o.stderr, source) {
+			t.Errorf("the message does not name the source: %s", o.stderr)
+		}
+		if _, err := os.Stat(dataset); !os.IsNotExist(err) {
+			t.Errorf("a dataset was begun although there was nothing for it: %v", err)
+		}
+	}
+}
+
+func TestPrecompute(t *testing.T) {
+	dataset, model := ingestAligned(t, 3, 4), tinyTeacher(t)
+	args := []string{"precompute-teacher", dataset, "--teacher", model, "--flip", "--json"}
+
+	first := expect(t, exitDone, args...).object(t)
+	if first["teacher"] != "tiny" || number(t, first, "rows") != 12 || number(t, first, "computed") != 12 || number(t, first, "reused") != 0 || number(t, first, "dim") != 192 {
+		t.Errorf("summary is %v", first)
+	}
+	again := expect(t, exitDone, args...).object(t)
+	if number(t, again, "computed") != 0 || number(t, again, "reused") != 12 || again["digest"] != first["digest"] {
+		t.Errorf("the same command again gave %v after %v", again, first)
+	}
+	o := expect(t, exitFailed, "precompute-teacher", dataset, "--teacher", model, "--name", "tiny", "--dtype", "fp32")
+	if !strings.Contains(o.stderr, "fingerprint") {
+		t.Errorf("another contract under the same name is refused without saying why: %s", o.stderr)
+	}
+	replay := expect(t, exitDone, "check", dataset, "--replay", "5", "--teacher", "tiny", "--model", model, "--json").object(t)
+	if replay["ok"] != true || number(t, replay["replay"].(map[string]any), "rows") != 5 {
+		t.Errorf("replay gave %v", replay)
+	}
+}
+
+func TestPrecomputeOfNoModel(t *testing.T) {
+	dataset := ingestAligned(t, 1, 2)
+	text := filepath.Join(t.TempDir(), "letter.onnx")
+	writeFile(t, text, "Dear Sir or Madam")
+	for _, model := range []string{text, "/does/not/exist.onnx"} {
+		o := expect(t, exitFailed, "precompute-teacher", dataset, "--teacher", model)
+		if !strings.Contains(o.stderr, model) {
+			t.Errorf("the message does not name the model: %s", o.stderr)
+		}
+	}
+	o := expect(t, exitFailed, "precompute-teacher", dataset, "--teacher", tinyTeacher(t), "--onnxruntime", "/does/not/exist.so")
+	if !strings.Contains(o.stderr, "/does/not/exist.so") {
+		t.Errorf("the message does not name the library: %s", o.stderr)
+	}
+}
+
+// distillArgs is a run of a few seconds.
+func distillArgs(dataset, out string, more ...string) []string {
+	return append([]string{"distill", dataset, "--teacher", "tiny", "--loss", "cosine", "--width", "0.25", "--dim", "32",
+		"--batch", "6", "--epochs", "2", "--warmup", "0", "--log-every", "1", "--out", out, "--resume"}, more...)
+}
+
+func TestDistill(t *testing.T) {
+	dataset := ingestAligned(t, 3, 4)
+	precompute(t, dataset)
+	out := filepath.Join(t.TempDir(), "run")
+	summary := expect(t, exitDone, distillArgs(dataset, out, "--json")...).object(t)
+	if number(t, summary, "steps") != 4 || number(t, summary, "epochs") != 2 {
+		t.Errorf("2 epochs of 12 crops in batches of 6 gave %v", summary)
+	}
+	for _, key := range []string{"seconds", "images_per_second", "final_loss", "parameters"} {
+		number(t, summary, key)
+	}
+	student, _ := summary["onnx"].(string)
+	if _, err := os.Stat(student); err != nil {
+		t.Fatalf("the summary's onnx: %v", err)
+	}
+	// What comes out is an embedder like any other.
+	expect(t, exitDone, "precompute-teacher", dataset, "--teacher", student)
+
+	o := expect(t, exitUsage, distillArgs(dataset, out, "--lr", "0.01")...)
+	if !strings.Contains(o.stderr, "lr") {
+		t.Errorf("resuming with another learning rate does not name it: %s", o.stderr)
+	}
+}
+
+func TestDistillOfNothing(t *testing.T) {
+	dataset := ingestAligned(t, 2, 4)
+	out := filepath.Join(t.TempDir(), "run")
+	if o := expect(t, exitFailed, distillArgs(dataset, out)...); !strings.Contains(o.stderr, "tiny") {
+		t.Errorf("a missing cache is not named: %s", o.stderr)
+	}
+	if o := expect(t, exitFailed, distillArgs("/does/not/exist", out)...); !strings.Contains(o.stderr, "/does/not/exist") {
+		t.Errorf("a missing dataset is not named: %s", o.stderr)
+	}
+}
+
+// TestDamage flips a byte in the middle of a shard, where images or embeddings are.
+func TestDamage(t *testing.T) {
+	dataset := ingestAligned(t, 3, 4)
+	model := precompute(t, dataset)
+	flip(t, filepath.Join(dataset, "crops", "000000.arrow"))
+
+	o := expect(t, exitDamaged, "check", dataset, "--read-data", "--json")
+	report := o.object(t)
+	if problems, _ := report["problems"].([]any); report["ok"] != false || len(problems) == 0 {
+		t.Errorf("check reports %v", report)
+	}
+	for _, args := range [][]string{
+		{"precompute-teacher", dataset, "--teacher", model, "--name", "again"},
+		distillArgs(dataset, filepath.Join(t.TempDir(), "run")),
+	} {
+		if o := expect(t, exitDamaged, args...); !strings.Contains(o.stderr, "000000.arrow") {
+			t.Errorf("%s does not name the damaged file: %s", args[0], o.stderr)
+		}
+	}
+}
+
+func flip(t *testing.T, path string) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data = bytes.Clone(data)
+	data[len(data)/2] ^= 0x10
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
