@@ -1,0 +1,252 @@
+package ingest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"facepipe/ingest/detect"
+	"facepipe/ingest/source"
+	"facepipe/internal/imgcodec"
+	"facepipe/internal/progress"
+	"facepipe/store"
+)
+
+// run is one call of [Run].
+type run struct {
+	options Options
+	parsed  parsed
+	cropper *cropper
+	sources []source.Source
+	writer  *store.Writer
+	numbers []int // of the sources, in the data set
+	bar     *progress.Bar
+	summary Summary
+}
+
+// Run ingests all sources into the data set. What was ingested before is skipped
+// without being read, so that the same call after an interruption finishes the job
+// and gives the same bytes as a run without one, and a call with more sources
+// appends.
+//
+// If more than MaxRejectRate of the inputs were refused, the data set is complete
+// and the summary valid, and the error is a [*RejectRateError]. When ctx is done the
+// error wraps ctx's; committed shards stay. Faults of the data set wrap the
+// errors of package store.
+func Run(ctx context.Context, o Options) (Summary, error) {
+	r := &run{options: o, summary: Summary{Dataset: o.Out, RejectReasons: map[string]int{}}}
+	begun := time.Now()
+	err := r.run(ctx)
+	r.summary.time(begun)
+	if err != nil {
+		return r.summary, fmt.Errorf("ingest: %w", err)
+	}
+	if s := r.summary; float64(s.Rejected) > o.MaxRejectRate*float64(s.Seen) {
+		return s, &RejectRateError{Rejected: s.Rejected, Seen: s.Seen, Max: o.MaxRejectRate}
+	}
+	return r.summary, nil
+}
+
+func (r *run) run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, r.close()) }()
+	// Everything that can be wrong is found out before the data set is touched.
+	if r.parsed, err = r.options.parse(); err != nil {
+		return err
+	}
+	if err := imgcodec.Use(r.options.Decoder); err != nil {
+		return err
+	}
+	if err := r.openSources(ctx); err != nil {
+		return err
+	}
+	if err := r.openCropper(); err != nil {
+		return err
+	}
+	if err := r.openWriter(); err != nil {
+		return err
+	}
+	r.bar = progress.New(r.options.Progress, "ingest", -1)
+	err = pipeline(ctx, r.parsed.workers, r.produce, r.consume)
+	r.bar.Finish()
+	if err != nil {
+		return err
+	}
+	if err := r.writer.Close(); err != nil {
+		return err
+	}
+	return r.describeDataset()
+}
+
+// close lets go of everything that is still open; a data set that was not closed
+// keeps its committed shards.
+func (r *run) close() error {
+	var err error
+	if r.writer != nil {
+		err = r.writer.Abort()
+	}
+	if r.cropper != nil {
+		err = errors.Join(err, r.cropper.close())
+	}
+	for _, s := range r.sources {
+		err = errors.Join(err, s.Close())
+	}
+	return err
+}
+
+func (r *run) openSources(ctx context.Context) error {
+	for _, spec := range r.parsed.sources {
+		s, err := spec.Open(ctx)
+		if err != nil {
+			return err
+		}
+		r.sources = append(r.sources, s)
+	}
+	return nil
+}
+
+func (r *run) openCropper() (err error) {
+	o := r.options
+	r.cropper = newCropper(r.parsed.raw)
+	r.summary.Decoder = r.cropper.contract.Decoder
+	r.summary.Detector = detect.None
+	if o.Landmarks != "" {
+		if r.cropper.landmarks, err = source.OpenLandmarks(o.Landmarks); err != nil {
+			return err
+		}
+	}
+	if r.parsed.detector.Kind == detect.None {
+		return nil
+	}
+	r.cropper.detector, err = detect.Open(r.parsed.detector, detect.Options{
+		MinScore: o.MinScore, Size: o.DetSize, Library: o.ONNXRuntime,
+	})
+	if err != nil {
+		return err
+	}
+	r.summary.Detector = r.cropper.detector.Name()
+	return nil
+}
+
+func (r *run) openWriter() (err error) {
+	r.writer, err = store.OpenWriter(r.options.Out, r.cropper.contract, store.WriterOptions{
+		ShardRows: r.options.ShardRows, Logger: r.options.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	for i, spec := range r.parsed.sources {
+		info := store.SourceInfo{Kind: spec.Kind, Path: spec.Path, Digest: r.sources[i].Digest(), Detector: r.summary.Detector}
+		if r.cropper.detector != nil {
+			info.DetectorDigest = r.cropper.detector.Digest()
+		}
+		if r.cropper.landmarks != nil {
+			info.Landmarks = r.cropper.landmarks.Digest()
+		}
+		r.numbers = append(r.numbers, r.writer.AddSource(info))
+	}
+	return nil
+}
+
+// produce walks the sources and submits their items.
+func (r *run) produce(ctx context.Context, submit func(*task) error) error {
+	for i, s := range r.sources {
+		err := s.Walk(ctx, func(item source.Item) error { return submit(r.task(r.numbers[i], item)) })
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return fmt.Errorf("walk source %s: %w", r.parsed.sources[i], err)
+		}
+	}
+	return nil
+}
+
+func (r *run) task(number int, item source.Item) *task {
+	crop := store.Crop{Source: number, Key: r.options.KeyPrefix + item.Key}
+	if item.Identity != "" {
+		crop.Identity = r.options.KeyPrefix + item.Identity
+	}
+	var refused error
+	if err := store.ValidKey(crop.Key); err != nil {
+		refused = refuse(stageRead, fmt.Errorf("%w: %w", errStore, err))
+		crop.Key = shortened(crop.Key)
+	}
+	t := &task{crop: crop, skip: r.writer.Seen(number, crop.Key)}
+	t.make = func(ctx context.Context) (store.Crop, error) {
+		if refused != nil {
+			return crop, refused
+		}
+		made, err := r.cropper.crop(ctx, item, crop.Key)
+		made.Source, made.Key, made.Identity = crop.Source, crop.Key, crop.Identity
+		return made, err
+	}
+	return t
+}
+
+// shortened stands for a key that is too long to be recorded: its beginning, and a
+// digest of the whole.
+func shortened(key string) string {
+	const keep = 512
+	sum := sha256.Sum256([]byte(key))
+	return fmt.Sprintf("%.*s...%s", keep, key, hex.EncodeToString(sum[:8]))
+}
+
+// consume records what became of one item. It runs on one goroutine, in the order
+// of the sources.
+func (r *run) consume(t *task) error {
+	r.summary.Seen++
+	defer r.bar.Add(1)
+	if t.skip {
+		r.summary.Skipped++
+		return nil
+	}
+	var refused *refusal
+	switch {
+	case errors.As(t.err, &refused):
+		return r.reject(t.crop, refused)
+	case t.err != nil:
+		return fmt.Errorf("%s: %w", t.crop.Key, t.err)
+	}
+	outcome, err := r.writer.Append(t.crop)
+	if err != nil {
+		// A crop that the store does not take leaves it usable: then the reject is
+		// recorded. After a failure to write, that fails with the same error.
+		return r.reject(t.crop, &refusal{stageStore, fmt.Errorf("%w: %w", errStore, err)})
+	}
+	switch outcome {
+	case store.Stored:
+		r.summary.Written++
+	case store.Duplicate:
+		r.summary.Duplicates++
+	case store.Conflict:
+		r.countReject(&refusal{stageStore, errConflict})
+	default:
+		r.summary.Skipped++
+	}
+	return nil
+}
+
+func (r *run) reject(c store.Crop, why *refusal) error {
+	r.countReject(why)
+	return r.writer.Reject(store.Reject{Source: c.Source, Key: c.Key, Stage: why.stage, Reason: why.err.Error()})
+}
+
+func (r *run) countReject(why *refusal) {
+	r.summary.Rejected++
+	r.summary.RejectReasons[why.kind()]++
+	r.bar.Note(fmt.Sprintf("%d rejected", r.summary.Rejected))
+}
+
+// describeDataset reads back what the data set has become.
+func (r *run) describeDataset() error {
+	d, err := store.Open(r.options.Out)
+	if err != nil {
+		return err
+	}
+	r.summary.Digest, r.summary.Rows = d.Digest(), d.Rows()
+	r.summary.Shards, r.summary.Identities = d.Shards(), d.Identities()
+	return d.Close()
+}

@@ -1,0 +1,38 @@
+package ingest
+
+import "time"
+
+// Summary is what a run did, and the data set after it. Its JSON keys are part of
+// the command line's contract.
+type Summary struct {
+	// Seen counts the inputs met; each is one of the next four.
+	Seen       int `json:"seen"`
+	Written    int `json:"written"`
+	Duplicates int `json:"duplicates"`
+	Rejected   int `json:"rejected"`
+	// Skipped inputs were dealt with by an earlier run over the same source.
+	Skipped int `json:"skipped"`
+	// Seconds is the run's duration, ImagesPerSecond the inputs it processed (not
+	// those it skipped) in each.
+	Seconds         float64 `json:"seconds"`
+	ImagesPerSecond float64 `json:"images_per_second"`
+	// RejectReasons counts the refused inputs by "stage: reason".
+	RejectReasons map[string]int `json:"reject_reasons"`
+	// Dataset is the folder written to; Digest, Rows, Shards and Identities are the
+	// data set's after the run.
+	Dataset    string `json:"dataset"`
+	Digest     string `json:"digest"`
+	Rows       int    `json:"rows"`
+	Shards     int    `json:"shards"`
+	Identities int    `json:"identities"`
+	// Decoder and Detector are what the crops were made with.
+	Decoder  string `json:"decoder"`
+	Detector string `json:"detector"`
+}
+
+func (s *Summary) time(begun time.Time) {
+	s.Seconds = time.Since(begun).Seconds()
+	if s.Seconds > 0 {
+		s.ImagesPerSecond = float64(s.Seen-s.Skipped) / s.Seconds
+	}
+}
