@@ -349,6 +349,26 @@ func TestRunAppends(t *testing.T) {
 	}
 }
 
+func TestRunRecordsKeysThatAreTooLong(t *testing.T) {
+	prefix := strings.Repeat("p", store.MaxKeyBytes-10)
+	root := folder(t, map[string][]byte{
+		"short.png":     imgcodec.EncodePNG(photo(1, 112, 112, 8, 8)),
+		"longer/1.png":  imgcodec.EncodePNG(photo(2, 112, 112, 8, 8)),
+		"longer/22.png": imgcodec.EncodePNG(photo(3, 112, 112, 8, 8)),
+	})
+	o := ingest.Options{Sources: []string{"folder=" + root}, Out: filepath.Join(t.TempDir(), "faces.ds"), KeyPrefix: prefix}
+	s := mustRun(t, o)
+	if s.Written != 1 || s.Rejected != 2 || s.RejectReasons["read: cannot be stored"] != 2 {
+		t.Errorf("summary %+v", s)
+	}
+	if n := len(rejects(t, o.Out)); n != 2 {
+		t.Errorf("%d rejects are recorded", n)
+	}
+	if again := mustRun(t, o); again.Skipped != 3 {
+		t.Errorf("again: %+v", again)
+	}
+}
+
 func TestRunWithLandmarks(t *testing.T) {
 	ann, bob := photo(1, 200, 200, 80, 72), photo(2, 200, 200, 96, 104)
 	root := folder(t, map[string][]byte{

@@ -265,6 +265,23 @@ func TestOrientationOfJPEG(t *testing.T) {
 	}
 }
 
+func TestOrientationOfWebP(t *testing.T) {
+	plain := fixture(t, "photo_lossless.webp")
+	for _, tiff := range [][]byte{exifBlock(binary.BigEndian, 3), append([]byte(exifPrefix), exifBlock(binary.BigEndian, 3)...)} {
+		file := append(append([]byte{}, plain...), "EXIF"...)
+		file = binary.LittleEndian.AppendUint32(file, uint32(len(tiff)))
+		file = append(file, tiff...)
+		binary.LittleEndian.PutUint32(file[4:], uint32(len(file)-8))
+		got, _, err := Decode(file, Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := upright(testPattern(), 3); !bytes.Equal(got.Pix, want.Pix) {
+			t.Error("the orientation of a WebP file was not applied")
+		}
+	}
+}
+
 func TestDamagedEXIFMeansUpright(t *testing.T) {
 	good := exifBlock(binary.LittleEndian, 6)
 	wrongType := append([]byte{}, good...)
