@@ -63,6 +63,7 @@ func (s Search) Candidates() []string {
 	return found
 }
 
+// existing are the files and folders in folder that match a pattern.
 func existing(folder string, patterns []string) []string {
 	var found []string
 	for _, p := range patterns {
@@ -111,8 +112,8 @@ func sourceTree() string {
 	}
 }
 
-// systemFolders are where distributions keep shared libraries, after those that
-// the user adds for the loader.
+// systemFolders are where the loader looks: what the user adds by LD_LIBRARY_PATH,
+// what the administrator adds by ld.so.conf, then where distributions keep libraries.
 func systemFolders() []string {
 	var out []string
 	for _, dir := range strings.Split(os.Getenv("LD_LIBRARY_PATH"), ":") {
@@ -120,10 +121,27 @@ func systemFolders() []string {
 			out = append(out, dir)
 		}
 	}
+	out = append(out, configuredFolders("/etc/ld.so.conf", "/etc/ld.so.conf.d/*.conf")...)
 	for _, pattern := range []string{"/usr/local/lib", "/usr/lib/*-linux-gnu", "/lib/*-linux-gnu", "/usr/lib64", "/usr/lib"} {
-		matches, err := filepath.Glob(pattern)
-		if err == nil {
-			out = append(out, matches...)
+		out = append(out, existing("", []string{pattern})...)
+	}
+	return out
+}
+
+// configuredFolders are the folders that the loader's configuration files list, one
+// a line. Their include directives are not followed: the patterns name the usual
+// targets.
+func configuredFolders(patterns ...string) []string {
+	var out []string
+	for _, file := range existing("", patterns) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // the loader could not read it either
+		}
+		for line := range strings.Lines(string(text)) {
+			if line = strings.TrimSpace(line); filepath.IsAbs(line) {
+				out = append(out, line)
+			}
 		}
 	}
 	return out

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -50,8 +51,63 @@ func TestOrderOfLookUp(t *testing.T) {
 	if got, err := s.Path(); err != nil || got != explicit {
 		t.Errorf("explicit: got %s (%v)", got, err)
 	}
-	s.Explicit = filepath.Join(tree, "gone.so")
-	if _, err := s.Path(); !errors.Is(err, ErrMissing) || !strings.Contains(err.Error(), "gone.so") {
-		t.Errorf("a named library that is missing must not be replaced: %v", err)
+}
+
+// What the user names is opened or nothing is, although a pinned one is there.
+func TestNamedLibraryIsNeverReplaced(t *testing.T) {
+	tree := t.TempDir()
+	if err := os.WriteFile(filepath.Join(tree, "go.mod"), []byte("module facepipe\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	touch(t, filepath.Join(tree, "pinned.so"))
+	t.Chdir(tree)
+	gone := filepath.Join(tree, "gone.so")
+	for name, c := range map[string]struct{ explicit, env, say string }{
+		"flag":                 {gone, "", "the path given"},
+		"environment":          {"", gone, "PIPE_TEST_LIBRARY"},
+		"a folder":             {tree, "", tree},
+		"flag before variable": {gone, filepath.Join(tree, "pinned.so"), gone},
+	} {
+		t.Setenv("PIPE_TEST_LIBRARY", c.env)
+		s := Search{Name: "x", Explicit: c.explicit, Env: "PIPE_TEST_LIBRARY", Pinned: []string{"pinned.so"}, Remedy: "mend it"}
+		path, err := s.Path()
+		if !errors.Is(err, ErrMissing) || !strings.Contains(err.Error(), c.say) || !strings.Contains(err.Error(), "mend it") {
+			t.Errorf("%s: got %q, %v", name, path, err)
+		}
+	}
+}
+
+// A program finds its library from a folder below the source tree, too, but not in
+// the tree of another module.
+func TestSourceTree(t *testing.T) {
+	tree := t.TempDir()
+	library := touch(t, filepath.Join(tree, "third_party", "x.so"))
+	below := filepath.Dir(touch(t, filepath.Join(tree, "a", "b", "file")))
+	t.Chdir(below)
+	s := Search{Pinned: []string{"third_party/x.so"}}
+	for module, want := range map[string][]string{"module facepipe\n": {library}, "module other\n": nil} {
+		if err := os.WriteFile(filepath.Join(tree, "go.mod"), []byte(module), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Candidates(); !slices.Equal(got, want) {
+			t.Errorf("%q: got %v, want %v", module, got, want)
+		}
+	}
+}
+
+func TestConfiguredFolders(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"a.conf": "# of the first package\n/opt/first/lib\n\n  /opt/second/lib  \n",
+		"b.conf": "include other/*.conf\n/opt/third/lib",
+		"c.txt":  "/opt/no/lib\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := configuredFolders(filepath.Join(dir, "*.conf"))
+	if want := []string{"/opt/first/lib", "/opt/second/lib", "/opt/third/lib"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
