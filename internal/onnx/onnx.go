@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // ElemType is the element type of a tensor, numbered as in the standard.
@@ -30,6 +31,20 @@ type Model struct {
 	OpsetVersion int64  // of the default operator set
 	Metadata     []Property
 	Graph        Graph
+}
+
+// ExternalFiles are the files beside the model that hold some of its weights,
+// relative to the model's folder, sorted. Models of more than 2 GB have them, and
+// some exporters make them for every model.
+func (m *Model) ExternalFiles() []string {
+	var files []string
+	for _, t := range m.Graph.Initializers {
+		if t.External != "" {
+			files = append(files, t.External)
+		}
+	}
+	slices.Sort(files)
+	return slices.Compact(files)
 }
 
 // Property is one entry of a model's metadata.
@@ -98,6 +113,9 @@ type Tensor struct {
 	Type ElemType
 	Dims []int64
 	Data []byte
+	// External, where not "", is the file that holds the elements instead of Data,
+	// relative to the model's folder. It is read, never written.
+	External string
 }
 
 // FloatTensor makes a float32 initializer.

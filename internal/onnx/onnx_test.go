@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"testing"
 )
 
@@ -63,6 +64,59 @@ func TestTypedElementLists(t *testing.T) {
 	}
 	if want := IntTensor("", []int64{-3, 4}).Data; !reflect.DeepEqual(b.Data, want) {
 		t.Errorf("int64_data gave %v", b.Data)
+	}
+}
+
+// Elements that come in several pieces must not be gathered inside the input.
+func TestInputIsNotWrittenTo(t *testing.T) {
+	var m message
+	m.int(2, int64(Float32))
+	m.bytes(9, FloatTensor("", []float32{1, 2}).Data)
+	m.bytes(4, FloatTensor("", []float32{3}).Data)
+	m.string(8, "the name of the tensor")
+	before := slices.Clone(m)
+	var tensor Tensor
+	if err := tensor.read(m); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(m, before) || tensor.Name != "the name of the tensor" {
+		t.Errorf("reading changed the input; the name is %q", tensor.Name)
+	}
+	if v, err := tensor.Floats(); err != nil || !slices.Equal(v, []float32{1, 2, 3}) {
+		t.Errorf("values %v, %v", v, err)
+	}
+}
+
+func TestExternalFiles(t *testing.T) {
+	external := func(name, file string) []byte {
+		var w message
+		w.int(1, 4)
+		w.int(2, int64(Float32))
+		w.string(8, name)
+		for _, p := range []Property{{"location", file}, {"offset", "0"}, {"length", "16"}} {
+			w.nested(13, func(w *message) {
+				w.string(1, p.Key)
+				w.string(2, p.Value)
+			})
+		}
+		w.int(14, 1) // data_location: EXTERNAL
+		return w
+	}
+	data := sample().Marshal()
+	for _, t := range [][]byte{external("b", "w.data"), external("c", "more/w.data"), external("d", "w.data")} {
+		var w message // a graph met again is merged with the first
+		w.nested(7, func(w *message) { w.bytes(5, t) })
+		data = append(data, w...)
+	}
+	m, err := Unmarshal(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := m.ExternalFiles(), []string{"more/w.data", "w.data"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got := sample().ExternalFiles(); len(got) > 0 {
+		t.Errorf("a model in one file has external files %v", got)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -66,6 +67,7 @@ func fields(message []byte, f func(field) error) error {
 			v.value = uint64(bits)
 		case protowire.BytesType:
 			v.bytes, n = protowire.ConsumeBytes(message)
+			v.bytes = slices.Clip(v.bytes) // what is appended to it must not land in the message
 		default:
 			n = protowire.ConsumeFieldValue(number, kind, message)
 		}
@@ -109,21 +111,26 @@ func (m *Model) read(data []byte) error {
 		case 8:
 			return m.readOpset(f.bytes)
 		case 14:
-			var p Property
-			err := fields(f.bytes, func(f field) error {
-				switch f.number {
-				case 1:
-					p.Key = string(f.bytes)
-				case 2:
-					p.Value = string(f.bytes)
-				}
-				return nil
-			})
+			p, err := readProperty(f.bytes)
 			m.Metadata = append(m.Metadata, p)
 			return err
 		}
 		return nil
 	})
+}
+
+func readProperty(data []byte) (Property, error) {
+	var p Property
+	err := fields(data, func(f field) error {
+		switch f.number {
+		case 1:
+			p.Key = string(f.bytes)
+		case 2:
+			p.Value = string(f.bytes)
+		}
+		return nil
+	})
+	return p, err
 }
 
 func (m *Model) readOpset(data []byte) error {
@@ -232,9 +239,21 @@ func (t *Tensor) read(data []byte) error {
 			t.Name = string(f.bytes)
 		case 9:
 			t.Data = f.bytes
+		case 13:
+			err = t.readExternal(f.bytes)
 		}
 		return err
 	})
+}
+
+// readExternal takes the file's name from one entry of external_data; offset and
+// length, the other entries, are the runtime's concern.
+func (t *Tensor) readExternal(data []byte) error {
+	p, err := readProperty(data)
+	if p.Key == "location" {
+		t.External = p.Value
+	}
+	return err
 }
 
 func readValue(list *[]ValueInfo, data []byte) error {
