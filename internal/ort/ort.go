@@ -7,9 +7,11 @@
 package ort
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -32,7 +34,7 @@ const remedy = "run `make deps`, or name one (1.24 or later) with --onnxruntime 
 func Library(explicit string) nativelib.Search {
 	const base = "node_modules/onnxruntime-node/bin/napi-v*/linux/" + platform + "/libonnxruntime.so*"
 	return nativelib.Search{
-		Name: "ONNX Runtime (libonnxruntime.so)", Explicit: explicit, Env: "PIPE_ONNXRUNTIME",
+		Name: "libonnxruntime.so", Explicit: explicit, Env: "PIPE_ONNXRUNTIME",
 		Pinned: []string{"third_party/onnxruntime/" + base, "lib/libonnxruntime.so*"},
 		System: []string{"libonnxruntime.so", "libonnxruntime.so.1*"},
 		Remedy: remedy,
@@ -59,16 +61,28 @@ func Init(explicit string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrRuntime, err)
 	}
+	version, err := probe(path)
+	if err != nil {
+		return fmt.Errorf("%w: %s cannot be used: %w; %s", ErrRuntime, path, err, remedy)
+	}
 	yalue.SetSharedLibraryPath(path)
-	if err := yalue.InitializeEnvironment(yalue.WithLogLevelError()); err != nil {
-		return fmt.Errorf("%w: %s cannot be used (%s); %s", ErrRuntime, path, firstLine(err), remedy)
+	// What goes wrong comes back as an error; the runtime need not print it, too.
+	if err := yalue.InitializeEnvironment(yalue.WithLogLevelFatal()); err != nil {
+		return fmt.Errorf("%w: %s of version %s cannot be used: %s; %s", ErrRuntime, path, version, firstLine(err), remedy)
 	}
 	opened = path
 	return nil
 }
 
-// Version is the version of the opened runtime, e.g. "1.24.3".
-func Version() string { return yalue.GetVersion() }
+// Version is the version of the opened runtime, e.g. "1.24.3"; "" before [Init].
+func Version() string {
+	opening.Lock()
+	defer opening.Unlock()
+	if opened == "" {
+		return ""
+	}
+	return yalue.GetVersion()
+}
 
 func firstLine(err error) string {
 	line, _, _ := strings.Cut(err.Error(), "\n")
@@ -83,7 +97,7 @@ type Info struct {
 
 // Options tune a session.
 type Options struct {
-	// Threads of one operator; 0 lets the runtime choose (all cores).
+	// Threads of one operator; 0 takes as many as this process may use cores.
 	Threads int
 	// Provider is cpu ("" too), cuda, tensorrt, openvino or coreml, if the opened
 	// library was built with it.
@@ -112,15 +126,8 @@ func Open(path string, o Options) (*Session, error) {
 		return nil, err
 	}
 	defer options.Destroy()
-	ins, outs, err := yalue.GetInputOutputInfoWithOptions(path, options)
-	if err != nil {
-		return nil, fmt.Errorf("%w %s: %s", ErrModel, path, firstLine(err))
-	}
 	s := &Session{path: path}
-	if s.inputs, err = infos(ins); err != nil {
-		return nil, fmt.Errorf("%w %s: %w", ErrModel, path, err)
-	}
-	if s.outputs, err = infos(outs); err != nil {
+	if err := s.describe(); err != nil {
 		return nil, fmt.Errorf("%w %s: %w", ErrModel, path, err)
 	}
 	s.session, err = yalue.NewDynamicAdvancedSession(path, names(s.inputs), names(s.outputs), options)
@@ -130,12 +137,37 @@ func Open(path string, o Options) (*Session, error) {
 	return s, nil
 }
 
+// describe finds the model's inputs and outputs. The binding loads the model for it,
+// and again to run it: this time as it is, not optimized for any provider.
+func (s *Session) describe() error {
+	plain, err := yalue.NewSessionOptions()
+	if err != nil {
+		return err
+	}
+	defer plain.Destroy()
+	if err := errors.Join(plain.SetIntraOpNumThreads(1), plain.SetGraphOptimizationLevel(yalue.GraphOptimizationLevelDisableAll)); err != nil {
+		return err
+	}
+	ins, outs, err := yalue.GetInputOutputInfoWithOptions(s.path, plain)
+	if err != nil {
+		return errors.New(strings.TrimPrefix(firstLine(err), "Error loading temporary session: "))
+	}
+	if s.inputs, err = infos(ins); err != nil {
+		return err
+	}
+	s.outputs, err = infos(outs)
+	return err
+}
+
 func sessionOptions(o Options) (*yalue.SessionOptions, error) {
 	options, err := yalue.NewSessionOptions()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRuntime, err)
 	}
-	if err := errors.Join(options.SetIntraOpNumThreads(o.Threads), options.SetInterOpNumThreads(1), addProvider(options, o.Provider)); err != nil {
+	// The runtime's own default counts the machine's cores, not those that a container
+	// or a scheduler grants, and pins threads to them.
+	threads := cmp.Or(o.Threads, runtime.GOMAXPROCS(0))
+	if err := errors.Join(options.SetIntraOpNumThreads(threads), options.SetInterOpNumThreads(1), addProvider(options, o.Provider)); err != nil {
 		options.Destroy()
 		return nil, fmt.Errorf("%w: %w", ErrRuntime, err)
 	}
@@ -243,7 +275,11 @@ func (s *Session) Run(inputs, outputs []*Tensor) error {
 			outs[i] = t.t
 		}
 	}
-	if err := s.session.Run(ins, outs); err != nil {
+	err := s.session.Run(ins, outs)
+	// The runtime holds the elements' addresses only, which the collector does not see.
+	runtime.KeepAlive(ins)
+	runtime.KeepAlive(outs)
+	if err != nil {
 		return fmt.Errorf("run %s: %s", s.path, firstLine(err))
 	}
 	for i := range outputs {

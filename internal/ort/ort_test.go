@@ -2,6 +2,7 @@ package ort
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -118,12 +119,51 @@ func TestOpenExplains(t *testing.T) {
 	}
 }
 
-// The process that this starts has no usable runtime; the sentence that the user
-// sees names the remedy.
+// oldRuntime compiles a library that answers as ONNX Runtime 1.17 does.
+func oldRuntime(t *testing.T) string {
+	t.Helper()
+	compiler, err := exec.LookPath("cc")
+	if err != nil {
+		t.Skip("no C compiler")
+	}
+	const source = `
+static const void *api(unsigned version) { return version <= 17 ? (const void *)1 : 0; }
+static const char *version(void) { return "1.17.3"; }
+static const struct { const void *(*api)(unsigned); const char *(*version)(void); } base = { api, version };
+const void *OrtGetApiBase(void) { return &base; }
+`
+	dir := t.TempDir()
+	file, library := filepath.Join(dir, "old.c"), filepath.Join(dir, "libonnxruntime.so.1.17.3")
+	if err := os.WriteFile(file, []byte(source), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(compiler, "-shared", "-fPIC", "-o", library, file).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return library
+}
+
+// foreignLibrary is a shared library of another kind.
+func foreignLibrary(t *testing.T) string {
+	t.Helper()
+	for _, pattern := range []string{"/lib/*-linux-gnu/libm.so.6", "/lib64/libm.so.6", "/usr/lib/libm.so.6"} {
+		if found, err := filepath.Glob(pattern); err == nil && len(found) > 0 {
+			return found[0]
+		}
+	}
+	t.Skip("no libm.so.6")
+	return ""
+}
+
+// The processes that this starts have no usable runtime; the one sentence that the
+// user sees names the file, the reason and the remedy.
 func TestMissingOrUnusableLibrary(t *testing.T) {
 	if path := os.Getenv("PIPE_TEST_INIT"); path != "" {
 		if err := Init(path); err != nil {
 			os.Stdout.WriteString("ERROR " + err.Error() + "\n")
+		}
+		if v := Version(); v != "" {
+			os.Stdout.WriteString("VERSION " + v + "\n")
 		}
 		return
 	}
@@ -131,12 +171,50 @@ func TestMissingOrUnusableLibrary(t *testing.T) {
 	if err := os.WriteFile(text, []byte("no library"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{"/no/such/libonnxruntime.so", text} {
+	for _, c := range []struct{ path, say string }{
+		{"/no/such/libonnxruntime.so", "not found"},
+		{text, "cannot be used"},
+		{foreignLibrary(t), "no ONNX Runtime"},
+		{oldRuntime(t), "it is version 1.17.3"},
+	} {
 		cmd := exec.Command(os.Args[0], "-test.run", "TestMissingOrUnusableLibrary$")
-		cmd.Env = append(os.Environ(), "PIPE_TEST_INIT="+path)
+		cmd.Env = append(os.Environ(), "PIPE_TEST_INIT="+c.path)
 		out, err := cmd.CombinedOutput()
-		if err != nil || !strings.Contains(string(out), path) || !strings.Contains(string(out), "make deps") {
-			t.Errorf("%s: %v, said %q", path, err, out)
+		if err != nil {
+			t.Errorf("%s: %v, said %q", c.path, err, out)
 		}
+		line, _, _ := strings.Cut(string(out), "\n")
+		for _, want := range []string{"ERROR ONNX Runtime: ", c.path, c.say, "make deps", "--onnxruntime"} {
+			if !strings.Contains(line, want) {
+				t.Errorf("%s: %q does not say %q", c.path, line, want)
+			}
+		}
+		if strings.Contains(string(out), "VERSION") {
+			t.Errorf("%s: an unusable runtime has a version: %s", c.path, out)
+		}
+	}
+}
+
+// probe refuses what the binding would: both must mean the same version.
+func TestInterfaceVersionIsTheBindings(t *testing.T) {
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/yalue/onnxruntime_go").Output()
+	if err != nil {
+		t.Skipf("the go command cannot tell where the binding lies: %v", err)
+	}
+	header, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), "onnxruntime_c_api.h"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("#define ORT_API_VERSION %d\n", apiVersion); !strings.Contains(string(header), want) {
+		t.Errorf("the binding's header does not say %q", want)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	if err := Init(""); err != nil {
+		t.Fatal(err)
+	}
+	if v := Version(); !strings.HasPrefix(v, "1.") {
+		t.Errorf("version %q", v)
 	}
 }

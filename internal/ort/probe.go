@@ -1,0 +1,45 @@
+package ort
+
+import (
+	"fmt"
+
+	"github.com/ebitengine/purego"
+)
+
+// apiVersion is the version of the runtime's C interface that the binding speaks:
+// ORT_API_VERSION of its header, the minor version of the runtime it was made for.
+const apiVersion = 24
+
+// apiBase is OrtApiBase of the C interface: two functions that never change.
+type apiBase struct {
+	getAPI, getVersion uintptr
+}
+
+// probe opens the library and returns its version. A library that cannot be opened,
+// is no ONNX Runtime or is too old for the binding is an error: the binding itself
+// would only give a number. The library stays open, as the binding's will.
+func probe(path string) (version string, err error) {
+	handle, err := purego.Dlopen(path, purego.RTLD_LAZY|purego.RTLD_LOCAL)
+	if err != nil {
+		return "", err
+	}
+	symbol, err := purego.Dlsym(handle, "OrtGetApiBase")
+	if err != nil {
+		return "", fmt.Errorf("it is no ONNX Runtime: %w", err)
+	}
+	var getBase func() *apiBase
+	purego.RegisterFunc(&getBase, symbol)
+	base := getBase()
+	if base == nil {
+		return "", fmt.Errorf("it is no ONNX Runtime: OrtGetApiBase gives nothing")
+	}
+	var getVersion func() string
+	purego.RegisterFunc(&getVersion, base.getVersion)
+	var getAPI func(uint32) uintptr
+	purego.RegisterFunc(&getAPI, base.getAPI)
+	version = getVersion()
+	if getAPI(apiVersion) == 0 {
+		return "", fmt.Errorf("it is version %s", version)
+	}
+	return version, nil
+}
