@@ -8,6 +8,8 @@ CORES := $(shell nproc 2>/dev/null || echo 2)
 
 # make demo
 DEMO_OUT ?= demo.out
+# make testdata
+TEACHER_OUT ?= teacher.out
 # make test-real: real photographs and models, see README.md
 PIPE_REAL_DATA ?= $(abspath ../shared/data)
 # make fuzz: time for each fuzz target
@@ -70,5 +72,10 @@ cover: deps build engine
 	$(GOTEST) -coverpkg=./... -coverprofile=coverage.out ./...
 	$(GO) tool cover -func=coverage.out | tail -1
 
+# testdata/teacher.onnx, from generated faces. It is in the repository; this is how it
+# came there.
+testdata: build engine
+	testdata/teacher.sh $(TEACHER_OUT)
+
 clean:
-	rm -rf bin $(DEMO_OUT) coverage.out student/torch/engine/build
+	rm -rf bin $(DEMO_OUT) $(TEACHER_OUT) coverage.out student/torch/engine/build

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"facepipe/eval"
+	"facepipe/store"
 	"facepipe/student"
 )
 
@@ -119,11 +122,37 @@ func (o *distillOptions) readConfig() error {
 
 func (o *distillOptions) run(ctx context.Context, s *session) (*result, error) {
 	o.Progress = s.progress()
+	if o.valPairs != "" {
+		validation, err := openValidation(o.valPairs, cmp.Or(o.valDataset, o.Dataset))
+		if err != nil {
+			return nil, err
+		}
+		defer validation.Dataset.Close()
+		o.Validation = validation
+	}
 	summary, err := student.Distill(ctx, o.Options)
 	if err != nil {
 		return nil, err
 	}
 	return &result{summary, func(w io.Writer) { printDistilled(w, summary) }}, nil
+}
+
+// openValidation lets the trainer score a student on pairs. It is composed here since
+// the rooms student and eval do not know each other. The caller closes its Dataset.
+func openValidation(pairs, dataset string) (*student.Validation, error) {
+	ds, err := store.Open(dataset)
+	if err != nil {
+		return nil, err
+	}
+	set, err := eval.LoadPairs(ds, pairs, false)
+	if err != nil {
+		return nil, errors.Join(err, ds.Close())
+	}
+	score := func(embeddings [][]float32) (map[string]float64, error) {
+		r, err := set.Verify(embeddings)
+		return map[string]float64{"accuracy": r.Accuracy, "auc": r.AUC, "eer": r.EER}, err
+	}
+	return &student.Validation{Dataset: ds, Crops: set.Locations(), Score: score}, nil
 }
 
 func printDistilled(w io.Writer, s student.Summary) {

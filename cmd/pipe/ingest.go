@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"facepipe/ingest"
+	"facepipe/internal/imgcodec"
 	"facepipe/store"
 )
 
@@ -62,7 +63,7 @@ func (o *ingestOptions) addFlags(f *pflag.FlagSet) {
 }
 
 func (o *ingestOptions) validate(args []string) error {
-	return errors.Join(noArguments(args), o.Validate())
+	return errors.Join(noArguments(args), o.Validate(), oneOf("--decoder", o.Decoder, imgcodec.Auto, imgcodec.Std, imgcodec.Turbo))
 }
 
 func (o *ingestOptions) run(ctx context.Context, s *session) (*result, error) {

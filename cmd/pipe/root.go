@@ -71,6 +71,7 @@ once; students, losses and settings are then tried at the price of the student.
 		s.command(new(ingestOptions)),
 		s.command(new(precomputeOptions)),
 		s.command(new(distillOptions)),
+		s.command(new(evalOptions)),
 		s.command(new(checkOptions)),
 		s.command(new(versionOptions)),
 	)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -125,10 +126,11 @@ func TestPrecomputeOfNoModel(t *testing.T) {
 	}
 }
 
-// distillArgs is a run of a few seconds.
+// distillArgs is a run of a few seconds. One thread, since other packages' tests run
+// at the same time and threads of OpenMP wait by spinning.
 func distillArgs(dataset, out string, more ...string) []string {
 	return append([]string{"distill", dataset, "--teacher", "tiny", "--loss", "cosine", "--width", "0.25", "--dim", "32",
-		"--batch", "6", "--epochs", "2", "--warmup", "0", "--log-every", "1", "--out", out, "--resume"}, more...)
+		"--threads", "1", "--batch", "6", "--epochs", "2", "--warmup", "0", "--log-every", "1", "--out", out, "--resume"}, more...)
 }
 
 func TestDistill(t *testing.T) {
@@ -163,6 +165,84 @@ func TestDistillOfNothing(t *testing.T) {
 	}
 	if o := expect(t, exitFailed, distillArgs("/does/not/exist", out)...); !strings.Contains(o.stderr, "/does/not/exist") {
 		t.Errorf("a missing dataset is not named: %s", o.stderr)
+	}
+}
+
+// pairsFile lists pairs of alignedFaces: same person, then of the next.
+func pairsFile(t *testing.T, people, shots int, more ...string) string {
+	t.Helper()
+	var b strings.Builder
+	for i := range people {
+		for j := 1; j < shots; j++ {
+			fmt.Fprintf(&b, "%s %s 1\n", faceKey(i, 0), faceKey(i, j))
+			fmt.Fprintf(&b, "%s %s 0\n", faceKey(i, 0), faceKey((i+1)%people, j))
+		}
+	}
+	path := filepath.Join(t.TempDir(), "pairs.txt")
+	writeFile(t, path, b.String()+strings.Join(more, ""))
+	return path
+}
+
+func TestEval(t *testing.T) {
+	dataset, model := ingestAligned(t, 4, 4), tinyTeacher(t)
+	out := filepath.Join(t.TempDir(), "report")
+	report := expect(t, exitDone, "eval", "--model", model, "--dataset", dataset, "--pairs", pairsFile(t, 4, 4), "--out", out, "--json").object(t)
+	if report["flip"] != true {
+		t.Errorf("flip is %v without --no-flip", report["flip"])
+	}
+	measured := report["models"].([]any)[0].(map[string]any)
+	if measured["model"] != model || number(t, measured, "pairs") != 24 {
+		t.Errorf("24 pairs gave %v", measured)
+	}
+	for _, key := range []string{"accuracy", "accuracy_std", "threshold", "auc", "eer", "images_per_second"} {
+		number(t, measured, key)
+	}
+	if _, ok := measured["tar_at_far"].(map[string]any); !ok {
+		t.Errorf("no tar_at_far in %v", measured)
+	}
+	for _, name := range []string{"report.json", "report.md", "roc.svg"} {
+		if _, err := os.Stat(filepath.Join(out, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	plain := expect(t, exitDone, "eval", "--model", model, "--dataset", dataset, "--pairs", pairsFile(t, 4, 4), "--no-flip", "--json").object(t)
+	if plain["flip"] != false {
+		t.Errorf("flip is %v with --no-flip", plain["flip"])
+	}
+}
+
+func TestEvalWithoutAnIndex(t *testing.T) {
+	dataset := ingestAligned(t, 4, 4)
+	if err := os.RemoveAll(filepath.Join(dataset, "index")); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, exitDone, "eval", "--model", tinyTeacher(t), "--dataset", dataset, "--pairs", pairsFile(t, 4, 4))
+}
+
+func TestEvalOfMissingImages(t *testing.T) {
+	dataset, model := ingestAligned(t, 4, 4), tinyTeacher(t)
+	pairs := pairsFile(t, 4, 4, "person_00/00.png nobody/00.png 0\n")
+	o := expect(t, exitFailed, "eval", "--model", model, "--dataset", dataset, "--pairs", pairs, "--json")
+	if !strings.Contains(o.stderr, "nobody/00.png") {
+		t.Errorf("the missing image is not named: %s", o.stderr)
+	}
+	if missing := o.object(t)["pairs"].(map[string]any)["missing"].([]any); len(missing) != 1 || missing[0] != "nobody/00.png" {
+		t.Errorf("missing images are %v", missing)
+	}
+	report := expect(t, exitDone, "eval", "--model", model, "--dataset", dataset, "--pairs", pairs, "--allow-missing", "--json").object(t)
+	if used := number(t, report["pairs"].(map[string]any), "used"); used != 24 {
+		t.Errorf("%v pairs are used, want 24", used)
+	}
+}
+
+func TestDistillWithValidation(t *testing.T) {
+	dataset := ingestAligned(t, 4, 4)
+	precompute(t, dataset)
+	out := filepath.Join(t.TempDir(), "run")
+	summary := expect(t, exitDone, distillArgs(dataset, out, "--val-pairs", pairsFile(t, 4, 4), "--json")...).object(t)
+	accuracy := number(t, summary["validation"].(map[string]any), "accuracy")
+	if accuracy < 0.3 || accuracy > 1 {
+		t.Errorf("accuracy %v", accuracy)
 	}
 }
 
