@@ -39,8 +39,8 @@ type Model struct {
 func (m *Model) ExternalFiles() []string {
 	var files []string
 	for _, t := range m.Graph.Initializers {
-		if t.External != "" {
-			files = append(files, t.External)
+		if file := t.file(); file != "" {
+			files = append(files, file)
 		}
 	}
 	slices.Sort(files)
@@ -51,8 +51,10 @@ func (m *Model) ExternalFiles() []string {
 type Property struct{ Key, Value string }
 
 // Property looks an entry of the metadata up; "" if it has none.
-func (m *Model) Property(key string) string {
-	for _, p := range m.Metadata {
+func (m *Model) Property(key string) string { return property(m.Metadata, key) }
+
+func property(list []Property, key string) string {
+	for _, p := range list {
 		if p.Key == key {
 			return p.Value
 		}
@@ -113,10 +115,13 @@ type Tensor struct {
 	Type ElemType
 	Dims []int64
 	Data []byte
-	// External, where not "", is the file that holds the elements instead of Data,
-	// relative to the model's folder. It is read, never written.
-	External string
+	// External, where there is any, says where the elements are instead of in Data:
+	// the keys location (a file, relative to the model's folder), offset and length.
+	External []Property
 }
+
+// file is the external file that holds the elements, or "".
+func (t Tensor) file() string { return property(t.External, "location") }
 
 // FloatTensor makes a float32 initializer.
 func FloatTensor(name string, values []float32, dims ...int64) Tensor {

@@ -88,31 +88,20 @@ func TestInputIsNotWrittenTo(t *testing.T) {
 }
 
 func TestExternalFiles(t *testing.T) {
-	external := func(name, file string) []byte {
-		var w message
-		w.int(1, 4)
-		w.int(2, int64(Float32))
-		w.string(8, name)
-		for _, p := range []Property{{"location", file}, {"offset", "0"}, {"length", "16"}} {
-			w.nested(13, func(w *message) {
-				w.string(1, p.Key)
-				w.string(2, p.Value)
-			})
-		}
-		w.int(14, 1) // data_location: EXTERNAL
-		return w
-	}
-	data := sample().Marshal()
-	for _, t := range [][]byte{external("b", "w.data"), external("c", "more/w.data"), external("d", "w.data")} {
-		var w message // a graph met again is merged with the first
-		w.nested(7, func(w *message) { w.bytes(5, t) })
-		data = append(data, w...)
-	}
-	m, err := Unmarshal(data)
+	in := func(file string) []Property { return []Property{{"location", file}, {"offset", "0"}, {"length", "16"}} }
+	m := sample()
+	m.Graph.Initializers = append(m.Graph.Initializers,
+		Tensor{Name: "b", Type: Float32, Dims: []int64{4}, External: in("w.data")},
+		Tensor{Name: "c", Type: Float32, Dims: []int64{4}, External: in("more/w.data")},
+		Tensor{Name: "d", Type: Float32, Dims: []int64{4}, External: in("w.data")})
+	got, err := Unmarshal(m.Marshal())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := m.ExternalFiles(), []string{"more/w.data", "w.data"}; !slices.Equal(got, want) {
+	if !reflect.DeepEqual(got, m) {
+		t.Errorf("got %+v\nwant %+v", got, m)
+	}
+	if got, want := got.ExternalFiles(), []string{"more/w.data", "w.data"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 	if got := sample().ExternalFiles(); len(got) > 0 {

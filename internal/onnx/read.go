@@ -240,20 +240,12 @@ func (t *Tensor) read(data []byte) error {
 		case 9:
 			t.Data = f.bytes
 		case 13:
-			err = t.readExternal(f.bytes)
+			var p Property
+			p, err = readProperty(f.bytes)
+			t.External = append(t.External, p)
 		}
 		return err
 	})
-}
-
-// readExternal takes the file's name from one entry of external_data; offset and
-// length, the other entries, are the runtime's concern.
-func (t *Tensor) readExternal(data []byte) error {
-	p, err := readProperty(data)
-	if p.Key == "location" {
-		t.External = p.Value
-	}
-	return err
 }
 
 func readValue(list *[]ValueInfo, data []byte) error {

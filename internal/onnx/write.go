@@ -15,10 +15,7 @@ func (m *Model) Marshal() []byte {
 	w.nested(7, func(w *message) { m.Graph.write(w) })
 	w.nested(8, func(w *message) { w.int(2, m.OpsetVersion) })
 	for _, p := range m.Metadata {
-		w.nested(14, func(w *message) {
-			w.string(1, p.Key)
-			w.string(2, p.Value)
-		})
+		w.property(14, p)
 	}
 	return w
 }
@@ -46,6 +43,13 @@ func (w *message) nested(number protowire.Number, build func(*message)) {
 	var inner message
 	build(&inner)
 	w.bytes(number, inner)
+}
+
+func (w *message) property(number protowire.Number, p Property) {
+	w.nested(number, func(w *message) {
+		w.string(1, p.Key)
+		w.string(2, p.Value)
+	})
 }
 
 func (g *Graph) write(w *message) {
@@ -100,7 +104,15 @@ func (t *Tensor) write(w *message) {
 	}
 	w.int(2, int64(t.Type))
 	w.string(8, t.Name)
-	w.bytes(9, t.Data)
+	if len(t.External) == 0 {
+		w.bytes(9, t.Data)
+		return
+	}
+	for _, p := range t.External {
+		w.property(13, p)
+	}
+	const external = 1 // of data_location
+	w.int(14, external)
 }
 
 func (v *ValueInfo) write(w *message) {
