@@ -22,7 +22,7 @@ type CheckOptions struct {
 
 // Problem is damage: something on disk is not what was written.
 type Problem struct {
-	// File is relative to the data set's folder.
+	// File is relative to the dataset's folder.
 	File string `json:"file"`
 	What string `json:"what"`
 }
@@ -37,8 +37,8 @@ type CheckReport struct {
 	Notes []string `json:"notes,omitempty"`
 }
 
-// Check looks for damage in a data set, goes on after it finds some, and changes
-// nothing. An error means that it could not look: there is no data set
+// Check looks for damage in a dataset, goes on after it finds some, and changes
+// nothing. An error means that it could not look: there is no dataset
 // ([ErrNotFound], [ErrUnfinished], [ErrVersion]), a file cannot be read, ctx is done.
 func Check(ctx context.Context, dir string, o CheckOptions) (CheckReport, error) {
 	c := &checker{ctx: ctx, dir: dir, readData: o.ReadData}
@@ -205,7 +205,7 @@ func (c *checker) checkTeacher(t *Teacher) error {
 	return nil
 }
 
-// checkIndex checks the index, if there is one and it is of this data set.
+// checkIndex checks the index, if there is one and it is of this dataset.
 func (c *checker) checkIndex() error {
 	if c.cropsBad {
 		return nil
@@ -233,7 +233,7 @@ func (c *checker) noteRemains() error {
 		return err
 	}
 	if n := len(manifests) - c.dataset.Shards(); n > 0 {
-		c.note("%d shards are committed and not part of the data set yet: run the interrupted ingest again", n)
+		c.note("%d shards are committed and not part of the dataset yet: run the interrupted ingest again", n)
 	}
 	folders := []string{c.dir, crops}
 	names, err := c.dataset.Teachers()

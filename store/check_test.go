@@ -15,7 +15,7 @@ import (
 	"facepipe/internal/imgcodec"
 )
 
-// buildOne makes a data set of one crop under a contract.
+// buildOne makes a dataset of one crop under a contract.
 func buildOne(t *testing.T, contract Contract, c Crop) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "d")

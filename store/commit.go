@@ -53,7 +53,7 @@ func (w *Writer) commit() error {
 }
 
 // Close commits the last, partial shard, writes rejects.jsonl and dataset.json, builds
-// the index and lets go of the data set. Only after it do readers see what was
+// the index and lets go of the dataset. Only after it do readers see what was
 // appended. Without anything new it changes nothing. After Close or Abort it does
 // nothing.
 func (w *Writer) Close() error {
@@ -75,7 +75,7 @@ func (w *Writer) Close() error {
 	return w.unlock()
 }
 
-// Abort gives up the shard in flight and lets go of the data set; what was committed
+// Abort gives up the shard in flight and lets go of the dataset; what was committed
 // stays for a later run. After Close or Abort it does nothing.
 func (w *Writer) Abort() error {
 	if w.lock == nil {
@@ -149,7 +149,7 @@ func (w *Writer) writeRejects() error {
 }
 
 // prepareIndex builds the index so that the first reader finds it. A failure is no
-// failure of the data set, from which the index can be made at any time.
+// failure of the dataset, from which the index can be made at any time.
 func (w *Writer) prepareIndex() {
 	d, err := Open(w.dir, WithLogger(w.log))
 	if err == nil {

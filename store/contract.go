@@ -2,7 +2,7 @@ package store
 
 import "fmt"
 
-// Contract is how the crops of a data set were made. Crops of two contracts are
+// Contract is how the crops of a dataset were made. Crops of two contracts are
 // not comparable (a teacher's embedding moves with every one of these), so a data
 // set has exactly one and appending under another is refused.
 type Contract struct {

@@ -11,11 +11,11 @@ type Crop struct {
 	ID ID
 	// Source is the number that [Writer.AddSource] gave.
 	Source int
-	// Key names the crop: its path relative to the source. Unique in the data set.
+	// Key names the crop: its path relative to the source. Unique in the dataset.
 	Key string
 	// Identity names the person, "" if unknown.
 	Identity string
-	// Label numbers the identities of a data set 0, 1, 2 ... by first appearance;
+	// Label numbers the identities of a dataset 0, 1, 2 ... by first appearance;
 	// [NoLabel] without an identity. The writer assigns it and ignores what is here.
 	Label int32
 	// Encoding is the format of Image.

@@ -40,7 +40,7 @@ func rewrite(t testing.TB, path string, change func([]byte) []byte) {
 	}
 }
 
-// readEverything reads all that a data set and its teacher hold.
+// readEverything reads all that a dataset and its teacher hold.
 func readEverything(dir string) error {
 	d, err := Open(dir, WithLogger(quiet))
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 )
 
-// Dataset is an open data set: a snapshot, in which crops that are appended later do
+// Dataset is an open dataset: a snapshot, in which crops that are appended later do
 // not show. It needs nothing but the files, which any number of processes may read
 // at once. Safe for concurrent use.
 type Dataset struct {
@@ -30,7 +30,7 @@ type Dataset struct {
 	index   index
 }
 
-// shardInfo is what an open data set keeps of a crop shard's manifest.
+// shardInfo is what an open dataset keeps of a crop shard's manifest.
 type shardInfo struct {
 	rows   int
 	digest digest
@@ -44,7 +44,7 @@ type Option func(*Dataset)
 // [slog.Default].
 func WithLogger(l *slog.Logger) Option { return func(d *Dataset) { d.log = l } }
 
-// Open opens the data set in dir for reading. It reads all manifests and compares
+// Open opens the dataset in dir for reading. It reads all manifests and compares
 // them with dataset.json and with the sizes of their files, but no crop:
 // [ErrNotFound], [ErrUnfinished], [ErrVersion], [ErrDamaged].
 func Open(dir string, options ...Option) (*Dataset, error) {
@@ -66,7 +66,7 @@ func Open(dir string, options ...Option) (*Dataset, error) {
 	return d, nil
 }
 
-// newDataset is the data set that doc describes, its shards not loaded.
+// newDataset is the dataset that doc describes, its shards not loaded.
 func newDataset(dir string, doc *datasetDoc, options ...Option) (*Dataset, error) {
 	schema, err := cropSchema(doc.Contract)
 	if err != nil {
@@ -113,7 +113,7 @@ func (d *Dataset) readManifest(i int) (*cropManifest, error) {
 	case m.Digest != ref.Digest || m.Rows != ref.Rows:
 		return nil, damaged(path, "is not the shard that %s lists", datasetFile)
 	case m.Contract != d.doc.Contract:
-		return nil, damaged(path, "contract %+v is not the data set's", m.Contract)
+		return nil, damaged(path, "contract %+v is not the dataset's", m.Contract)
 	case m.FirstRow != d.starts[i]:
 		return nil, damaged(path, "begins at row %d, earlier shards end at %d", m.FirstRow, d.starts[i])
 	}
@@ -150,7 +150,7 @@ func (d *Dataset) Close() error {
 	return err
 }
 
-// Dir is the data set's folder.
+// Dir is the dataset's folder.
 func (d *Dataset) Dir() string { return d.dir }
 
 // Contract is how the crops were made.
@@ -159,7 +159,7 @@ func (d *Dataset) Contract() Contract { return d.doc.Contract }
 // Sources are the sources; [Crop].Source indexes them.
 func (d *Dataset) Sources() []SourceInfo { return slices.Clone(d.doc.Sources) }
 
-// Digest identifies the data set's content in 64 hexadecimal digits: the contract,
+// Digest identifies the dataset's content in 64 hexadecimal digits: the contract,
 // the crops in their order and what else was met. Paths and times are not in it.
 func (d *Dataset) Digest() string { return d.doc.Digest }
 

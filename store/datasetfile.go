@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 )
 
-// datasetDoc is dataset.json: the list of shards that make up the data set. It is
+// datasetDoc is dataset.json: the list of shards that make up the dataset. It is
 // written last, so that every manifest it names is durable.
 type datasetDoc struct {
 	header
@@ -85,12 +85,12 @@ func readDatasetDoc(dir string) (*datasetDoc, error) {
 
 func explainMissing(dir string) error {
 	if _, err := os.Stat(dir); err != nil {
-		return fmt.Errorf("open data set %s: %w", dir, ErrNotFound)
+		return fmt.Errorf("open dataset %s: %w", dir, ErrNotFound)
 	}
 	if _, err := os.Stat(filepath.Join(dir, cropsFolder)); err == nil {
-		return fmt.Errorf("open data set %s: %w: run the same ingest again to finish it", dir, ErrUnfinished)
+		return fmt.Errorf("open dataset %s: %w: run the same ingest again to finish it", dir, ErrUnfinished)
 	}
-	return fmt.Errorf("open data set %s: %w: the folder has no %s", dir, ErrNotFound, datasetFile)
+	return fmt.Errorf("open dataset %s: %w: the folder has no %s", dir, ErrNotFound, datasetFile)
 }
 
 // missingIsDamage makes a file that should be there and is not a case of damage.

@@ -1,8 +1,8 @@
-// Package store keeps data sets of aligned faces, and what teachers make of them, on
+// Package store keeps datasets of aligned faces, and what teachers make of them, on
 // disk. docs/format.md describes the files byte by byte.
 //
 // A [Crop] is one aligned face: an encoded image of a fixed size with its key,
-// identity and landmarks, named by an [ID] that is a digest of its pixels. A data set
+// identity and landmarks, named by an [ID] that is a digest of its pixels. A dataset
 // is a sequence of crops made under one [Contract]. It is cut into shards, each an
 // Arrow IPC file with a manifest beside it. A teacher cache holds one model's
 // embedding of every crop: its shards are aligned with the crops', row by row. The

@@ -10,13 +10,25 @@ type EmbeddingShard struct {
 	view *view[*embeddingFile]
 }
 
+// embeddingFile is an open shard of embeddings; that of crops without rows has no file.
 type embeddingFile struct{ *arrowFile[embeddingColumns] }
 
 // Close unmaps the file.
-func (f *embeddingFile) Close() error { return f.close() }
+func (f *embeddingFile) Close() error {
+	if f.arrowFile == nil {
+		return nil
+	}
+	return f.close()
+}
 
 // Rows is the number of embeddings.
-func (s *EmbeddingShard) Rows() int { return s.view.use().info.rows() }
+func (s *EmbeddingShard) Rows() int {
+	f := s.view.use()
+	if f.arrowFile == nil {
+		return 0
+	}
+	return f.info.rows()
+}
 
 // Row copies the teacher's raw embedding of a row (of its mirror image if flip) to
 // dst, which has length Dim, and returns the norm that the teacher's output had before
@@ -26,6 +38,9 @@ func (s *EmbeddingShard) Rows() int { return s.view.use().info.rows() }
 // error, the others panic. [ErrDamaged] if the batch does not match its checksum.
 func (s *EmbeddingShard) Row(row int, flip bool, dst []float32) (norm float32, valid bool, err error) {
 	f := s.view.use()
+	if f.arrowFile == nil {
+		panic("store: embedding of a shard without rows")
+	}
 	b, k := f.find(row)
 	c, err := f.columns[b]()
 	if err != nil {

@@ -271,11 +271,12 @@ func (v *vectorColumn) appendZeros(n int) {
 // appendHalf stores the embedding rounded to fp16, or nothing if that loses it.
 func (v *vectorColumn) appendHalf(embedding []float32, norm float32) error {
 	start := len(v.half)
+	table := halfTable()
 	sum := 0.0
 	for _, x := range embedding {
 		h := floatToHalf(x)
 		v.half = append(v.half, h)
-		y := float64(halfToFloat(h))
+		y := float64(table[h])
 		sum += y * y
 	}
 	rounded := math.Sqrt(sum)
@@ -289,13 +290,15 @@ func (v *vectorColumn) appendHalf(embedding []float32, norm float32) error {
 // usableNorm is the Euclidean norm, or the reason why the embedding has no use.
 func usableNorm(embedding []float32) (float32, error) {
 	sum := 0.0
-	for i, x := range embedding {
-		if x != x || math.IsInf(float64(x), 0) {
-			return 0, fmt.Errorf("element %d is %g", i, x)
-		}
+	for _, x := range embedding {
 		// The conversion keeps the product from being fused with the sum, which some
 		// processors do: the norm's bits are to be the same on all.
 		sum += float64(float64(x) * float64(x))
+	}
+	// Squares of finite float32 do not overflow a float64.
+	if math.IsNaN(sum) || math.IsInf(sum, 0) {
+		i := slices.IndexFunc(embedding, func(x float32) bool { return !(math.Abs(float64(x)) <= math.MaxFloat32) })
+		return 0, fmt.Errorf("element %d is %g", i, embedding[i])
 	}
 	norm := float32(math.Sqrt(sum))
 	if norm < minNorm {

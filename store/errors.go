@@ -12,18 +12,18 @@ var (
 	// ErrDamaged: what is on disk is not what was written. Nothing of it was
 	// returned. The remedy is a copy of the file, or building it anew.
 	ErrDamaged = errors.New("damaged data")
-	// ErrLocked: another run writes the same data set or teacher cache.
+	// ErrLocked: another run writes the same dataset or teacher cache.
 	ErrLocked = durable.ErrLocked
-	// ErrVersion: the data set has a format version that this program cannot read.
+	// ErrVersion: the dataset has a format version that this program cannot read.
 	ErrVersion = errors.New("unknown format version")
 	// ErrFingerprint: a teacher cache holds the embeddings of another model,
 	// preprocessing or precision than the one at hand. They are never mixed.
 	ErrFingerprint = errors.New("another teacher fingerprint")
-	// ErrContract: a data set's crops were made under another [Contract].
+	// ErrContract: a dataset's crops were made under another [Contract].
 	ErrContract = errors.New("another crop contract")
-	// ErrNotFound: no such data set, teacher, key or crop.
+	// ErrNotFound: no such dataset, teacher, key or crop.
 	ErrNotFound = errors.New("not found")
-	// ErrUnfinished: the ingest that was to make the data set was interrupted
+	// ErrUnfinished: the ingest that was to make the dataset was interrupted
 	// before its end; running it again finishes it.
 	ErrUnfinished = errors.New("unfinished ingest")
 )

@@ -84,7 +84,7 @@ func (f *faultyFile) Sync() error {
 	return f.File.Sync()
 }
 
-// attempt builds a small data set with a teacher on a disk.
+// attempt builds a small dataset with a teacher on a disk.
 func attempt(dir string, disk durable.Disk) (err error) {
 	w, err := openWriter(dir, testContract, WriterOptions{ShardRows: 16, Logger: quiet}, disk)
 	if err != nil {
@@ -115,9 +115,9 @@ func attempt(dir string, disk durable.Disk) (err error) {
 }
 
 // Whichever call the disk runs full in, the error says so and names a file, nothing
-// half written stays under a final name, and the next run finishes the same data set.
+// half written stays under a final name, and the next run finishes the same dataset.
 func TestDiskFullAtEveryCall(t *testing.T) {
-	want := filepath.Join(t.TempDir(), "d")
+	want := filepath.Join(memoryDir(t), "d")
 	count := &faulty{failAt: 1 << 30}
 	if err := attempt(want, durable.Disk{FS: count}); err != nil {
 		t.Fatal(err)
@@ -130,7 +130,7 @@ func TestDiskFullAtEveryCall(t *testing.T) {
 		step = 7
 	}
 	for failAt := 1; failAt <= count.calls; failAt += step {
-		dir := filepath.Join(t.TempDir(), "d")
+		dir := filepath.Join(memoryDir(t), "d")
 		err := attempt(dir, durable.Disk{FS: &faulty{failAt: failAt}})
 		if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "d/") && !strings.Contains(err.Error(), filepath.Dir(dir)) {
 			t.Fatalf("call %d: %v", failAt, err)
@@ -187,7 +187,7 @@ func TestFullTmpfs(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	// With more room for data, but none for an index, the data set is made all the same.
+	// With more room for data, but none for an index, the dataset is made all the same.
 	for _, size := range []string{"size=4m", "size=128m"} {
 		if err := unix.Mount("tmpfs", mount, "tmpfs", unix.MS_REMOUNT, size); err != nil {
 			t.Fatal(err)

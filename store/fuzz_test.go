@@ -24,7 +24,7 @@ func reseal(data []byte) []byte {
 	return append(hex.AppendEncode(bytes.Clone(data), sum[:]), sealTail...)
 }
 
-// addGolden adds files of the golden data set to the corpus and returns the last.
+// addGolden adds files of the golden dataset to the corpus and returns the last.
 func addGolden(f *testing.F, names ...string) (last []byte) {
 	f.Helper()
 	for _, name := range names {
@@ -90,7 +90,7 @@ func FuzzEmbeddingManifest(f *testing.F) {
 	})
 }
 
-// FuzzDataset opens a data set whose dataset.json is the input.
+// FuzzDataset opens a dataset whose dataset.json is the input.
 func FuzzDataset(f *testing.F) {
 	addGolden(f, "dataset.json", "crops/000000.json")
 	dir := filepath.Join(f.TempDir(), "d")

@@ -3,16 +3,17 @@ package store
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 )
 
-// goldenV1 is a data set of format version 1, which every later program must read.
+// goldenV1 is a dataset of format version 1, which every later program must read.
 const goldenV1 = "testdata/golden-v1/faces.ds"
 
-// buildGolden writes the golden data set: three shards (the last without rows), two
+// buildGolden writes the golden dataset: three shards (the last without rows), two
 // sources, rejects, duplicates, a conflict, and two teachers, one of them incomplete.
 func buildGolden(t *testing.T, dir string) {
 	t.Helper()
@@ -44,7 +45,7 @@ func buildGolden(t *testing.T, dir string) {
 	embed(t, d, full, 1, nil)
 }
 
-// describe tells everything that reading a data set gives.
+// describe tells everything that reading a dataset gives.
 func describe(t *testing.T, dir string) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -96,13 +97,15 @@ func describeTeacher(t *testing.T, b *bytes.Buffer, teacher *Teacher) {
 	}
 	row := make([]float32, info.Dim)
 	for i := range teacher.shards {
-		if teacher.shards[i] == nil {
+		s, err := teacher.Shard(i)
+		if errors.Is(err, ErrNotFound) {
+			fmt.Fprintf(b, "shard %d is missing\n", i)
 			continue
 		}
-		s, err := teacher.Shard(i)
 		if err != nil {
 			t.Fatal(err)
 		}
+		fmt.Fprintf(b, "shard %d has %d rows\n", i, s.Rows())
 		for k := range s.Rows() {
 			norm, valid, err := s.Row(k, info.Flip, row)
 			if err != nil {
@@ -114,7 +117,7 @@ func describeTeacher(t *testing.T, b *bytes.Buffer, teacher *Teacher) {
 	}
 }
 
-// A data set of format version 1 reads as it always did, can be appended to, and has
+// A dataset of format version 1 reads as it always did, can be appended to, and has
 // no damage.
 func TestGoldenV1(t *testing.T) {
 	if *update {

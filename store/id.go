@@ -8,7 +8,7 @@ import (
 )
 
 // ID identifies a crop by what a model sees of it: two crops with the same pixels
-// under the same alignment have the same ID, in whatever file and data set they
+// under the same alignment have the same ID, in whatever file and dataset they
 // are.
 type ID [16]byte
 

@@ -113,7 +113,7 @@ func (d *Dataset) eachEntry(to indexEntries) error {
 }
 
 // openedIndex is the index: the one on disk if it is good, else that one rebuilt,
-// else (the data set cannot be written, its disk is full ...) one in memory.
+// else (the dataset cannot be written, its disk is full ...) one in memory.
 func (d *Dataset) openedIndex() (index, error) {
 	d.indexMu.Lock()
 	defer d.indexMu.Unlock()
@@ -172,7 +172,7 @@ func (d *Dataset) rebuildIndex() error {
 		return err
 	}
 	if doc.Digest != d.doc.Digest {
-		return errors.New("the data set has grown since it was opened")
+		return errors.New("the dataset has grown since it was opened")
 	}
 	if err := removeIndexTemps(d.dir); err != nil {
 		return err

@@ -56,7 +56,7 @@ func badgerOptions(dir string) badger.Options {
 		WithBaseTableSize(16 << 20)
 }
 
-// openBadgerIndex opens the data set's index if it is whole and of this snapshot. A
+// openBadgerIndex opens the dataset's index if it is whole and of this snapshot. A
 // missing one is [os.ErrNotExist].
 func openBadgerIndex(d *Dataset) (ix *badgerIndex, err error) {
 	folder, err := verifyBuilt(d)

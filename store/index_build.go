@@ -19,7 +19,7 @@ import (
 // meets some kinds of damage, so that it is only given files that have none.
 type builtDoc struct {
 	header
-	// Dataset is the digest of the data set.
+	// Dataset is the digest of the dataset.
 	Dataset string      `json:"dataset"`
 	Files   []builtFile `json:"files"`
 }
@@ -39,7 +39,7 @@ func verifyBuilt(d *Dataset) (folder string, err error) {
 		return "", err
 	}
 	if doc.Dataset != d.doc.Digest {
-		return "", fmt.Errorf("%s is of another state of the data set", folder)
+		return "", fmt.Errorf("%s is of another state of the dataset", folder)
 	}
 	for _, want := range doc.Files {
 		if filepath.Base(want.Name) != want.Name {

@@ -68,7 +68,7 @@ func TestIndexConformance(t *testing.T) {
 	}
 }
 
-// notices collects what a data set logs.
+// notices collects what a dataset logs.
 type notices struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -104,7 +104,7 @@ func TestIndexIsRebuilt(t *testing.T) {
 		{"truncated", func() { truncate(t, table()) }, "is not what was built"},
 		{"file lost", func() { os.Remove(table()) }, "missing"},
 		{"seal broken", func() { flipBit(t, filepath.Join(folder, builtName), 100) }, "damaged"},
-		{"of another data set", func() {
+		{"of another dataset", func() {
 			other := buildDataset(t, 10, 8)
 			os.RemoveAll(folder)
 			os.Rename(filepath.Join(other, indexFolder), folder)
@@ -169,7 +169,7 @@ func TestIndexOfGrownDataset(t *testing.T) {
 	mustClose(t, closer(ix.close))
 }
 
-// A data set on a read-only medium without an index is searched in memory.
+// A dataset on a read-only medium without an index is searched in memory.
 func TestLookupReadOnly(t *testing.T) {
 	dir := buildDataset(t, 20, 8)
 	if err := os.RemoveAll(filepath.Join(dir, indexFolder)); err != nil {
@@ -192,7 +192,7 @@ func TestLookupReadOnly(t *testing.T) {
 	}
 }
 
-// Readers in several goroutines and data sets share and rebuild one index.
+// Readers in several goroutines and datasets share and rebuild one index.
 func TestIndexConcurrently(t *testing.T) {
 	dir := buildDataset(t, 60, 16)
 	if err := os.RemoveAll(filepath.Join(dir, indexFolder)); err != nil {

@@ -8,7 +8,7 @@ type key128 = [16]byte
 
 // keyTable is a set of 128-bit keys that numbers them 0, 1, 2 ... in the order of
 // insertion. It takes about 24 bytes a key and no pointers, so that the garbage
-// collector passes over it: a data set may have tens of millions.
+// collector passes over it: a dataset may have tens of millions.
 //
 // Open addressing with linear probing over slots that hold number+1; keys are
 // digests, so their own bits are the hash.

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// killEnv names the folder of the data set that a copy of the test binary is to make.
+// killEnv names the folder of the dataset that a copy of the test binary is to make.
 const killEnv = "STORE_TEST_KILL_DIR"
 
 // TestMain lets the test binary play the process that is killed.
@@ -115,7 +115,7 @@ func TestKilledAtRandomMoments(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	want := filepath.Join(t.TempDir(), "whole")
+	want := filepath.Join(memoryDir(t), "whole")
 	began := time.Now()
 	if err := runVictim(t.Context(), binary, want); err != nil {
 		t.Fatal(err)
@@ -123,7 +123,7 @@ func TestKilledAtRandomMoments(t *testing.T) {
 	whole := time.Since(began)
 	cleanCheck(t, want)
 
-	rounds, kills := 12, 0
+	rounds, kills := 8, 0
 	if testing.Short() {
 		rounds = 2
 	}
@@ -131,10 +131,10 @@ func TestKilledAtRandomMoments(t *testing.T) {
 	t.Logf("seed %d, an uninterrupted run takes %v", seed, whole)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	for range rounds {
-		dir := filepath.Join(t.TempDir(), "killed")
+		dir := filepath.Join(memoryDir(t), "killed")
 		for attempt := 0; ; attempt++ {
 			// Later attempts get more time, so that the loop ends on any machine.
-			limit := time.Duration(rng.Int64N(int64(whole) * int64(attempt+4) / 4))
+			limit := time.Duration(rng.Int64N(int64(whole) << (attempt / 4)))
 			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			err := runVictim(ctx, binary, dir)
 			cancel()
@@ -158,7 +158,7 @@ func readable(t *testing.T, dir string) {
 	t.Helper()
 	d, err := Open(dir, WithLogger(quiet))
 	if err != nil {
-		return // no data set yet, which TestOpenErrors is about
+		return // no dataset yet, which TestOpenErrors is about
 	}
 	defer mustClose(t, d)
 	if r, err := Check(t.Context(), dir, CheckOptions{}); err != nil || !r.OK {

@@ -2,7 +2,7 @@ package store
 
 import "fmt"
 
-// known is what a writer remembers of every input that a data set has met, in about
+// known is what a writer remembers of every input that a dataset has met, in about
 // 60 bytes a crop: which crops are stored, whose the keys are, and what was seen.
 type known struct {
 	// crops numbers the stored crops as their global rows.

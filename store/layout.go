@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Names inside a data set.
+// Names inside a dataset.
 const (
 	datasetFile    = "dataset.json"
 	rejectsFile    = "rejects.jsonl"

@@ -42,7 +42,7 @@ type duplicate struct {
 
 // contentDigest identifies what the shard holds. It does not cover the paths of
 // sources and the wording of reasons: the same photos ingested on another machine
-// give the same data set.
+// give the same dataset.
 func (m *cropManifest) contentDigest() (digest, error) {
 	h := sha256.New()
 	var file digest
@@ -170,7 +170,7 @@ func (m *embeddingManifest) validate(shard int, fingerprint string, crops *shard
 	case m.Fingerprint != fingerprint:
 		return fmt.Errorf("has fingerprint %s, its teacher has %s", m.Fingerprint, fingerprint)
 	case m.Crops != crops.hexDigest():
-		return errors.New("belongs to another crop shard than the data set's")
+		return errors.New("belongs to another crop shard than the dataset's")
 	case m.Rows != crops.rows || m.File == nil:
 		return fmt.Errorf("has %d rows, the crop shard has %d", m.Rows, crops.rows)
 	}

@@ -61,7 +61,7 @@ func (c checksum) verify(parts ...[]byte) (err error) {
 }
 
 // mapFile maps a whole file of the given size for reading. The descriptor is closed
-// again: a data set may have more shards than a process may have files open.
+// again: a dataset may have more shards than a process may have files open.
 func mapFile(path string, size int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {

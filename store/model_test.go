@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// model is what a data set should be, in plain maps.
+// model is what a dataset should be, in plain maps.
 type model struct {
 	rows    []Crop
 	rowOf   map[ID]int
@@ -100,7 +100,7 @@ func randomOps(rng *rand.Rand, n int) []op {
 }
 
 func againstModel(t *testing.T, rng *rand.Rand) {
-	dir := filepath.Join(t.TempDir(), "d")
+	dir := filepath.Join(memoryDir(t), "d")
 	want := newModel()
 	for range 3 {
 		ops := randomOps(rng, 60)

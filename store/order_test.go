@@ -107,7 +107,7 @@ func TestOrderOfWrites(t *testing.T) {
 	r := &recorder{dir: parent, names: map[string]string{}}
 	disk := durable.Disk{FS: r}
 	dir := filepath.Join(parent, "faces.ds")
-	r.note("# a new data set")
+	r.note("# a new dataset")
 	w, err := openWriter(dir, testContract, WriterOptions{ShardRows: 4, Logger: quiet}, disk)
 	if err != nil {
 		t.Fatal(err)

@@ -9,7 +9,7 @@ import (
 	"facepipe/internal/durable"
 )
 
-// claimFolder makes sure that dir is a place for a data set: new, empty, or one.
+// claimFolder makes sure that dir is a place for a dataset: new, empty, or one.
 func claimFolder(disk durable.Disk, dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -39,7 +39,7 @@ func (w *Writer) resume() error {
 	}
 	for _, folder := range []string{w.dir, crops} {
 		if err := w.disk.RemoveTemps(folder); err != nil {
-			return fmt.Errorf("clean up data set: %w", err)
+			return fmt.Errorf("clean up dataset: %w", err)
 		}
 	}
 	doc, err := readDatasetDoc(w.dir)
@@ -60,7 +60,7 @@ func (w *Writer) resume() error {
 
 func (w *Writer) matchContract(have Contract) error {
 	if have != w.contract {
-		return fmt.Errorf("append to data set %s: %w: it has %+v, this run %+v", w.dir, ErrContract, have, w.contract)
+		return fmt.Errorf("append to dataset %s: %w: it has %+v, this run %+v", w.dir, ErrContract, have, w.contract)
 	}
 	return nil
 }

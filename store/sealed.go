@@ -23,7 +23,7 @@ const (
 	minFormatVersion = 1
 )
 
-// header begins every JSON file of a data set.
+// header begins every JSON file of a dataset.
 type header struct {
 	Format  string `json:"format"`
 	Version int    `json:"version"`

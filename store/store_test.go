@@ -106,7 +106,24 @@ func ingest(t testing.TB, w *Writer, s SourceInfo, lo, hi int) map[Outcome]int {
 	return n
 }
 
-// buildDataset makes a data set of n test crops and returns its folder.
+// memoryDir is a folder on a file system in memory where there is one. What kills and
+// failing calls leave behind is the same there, and a test that commits a thousand
+// shards does not wait for a disk that others use.
+func memoryDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "store-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// buildDataset makes a dataset of n test crops and returns its folder.
 func buildDataset(t testing.TB, n, shardRows int) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "faces.ds")
@@ -143,7 +160,7 @@ func mustClose(t testing.TB, c io.Closer) {
 	}
 }
 
-// contents maps every file of a data set but locks and the index (which Badger does
+// contents maps every file of a dataset but locks and the index (which Badger does
 // not write reproducibly) to its bytes.
 func contents(t testing.TB, dir string) map[string][]byte {
 	t.Helper()
@@ -172,7 +189,7 @@ func contents(t testing.TB, dir string) map[string][]byte {
 	return files
 }
 
-// sameContents fails unless two data sets have the same files, byte for byte.
+// sameContents fails unless two datasets have the same files, byte for byte.
 func sameContents(t testing.TB, got, want string) {
 	t.Helper()
 	have, expect := contents(t, got), contents(t, want)

@@ -11,7 +11,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 )
 
-// Teacher is an open teacher cache: the embeddings of a data set's crops by one model.
+// Teacher is an open teacher cache: the embeddings of a dataset's crops by one model.
 // It is a snapshot, as the [Dataset] is. Safe for concurrent use.
 type Teacher struct {
 	dataset *Dataset
@@ -152,9 +152,10 @@ func (t *Teacher) Digest() (string, error) {
 
 // Shard opens the embeddings of crop shard i, to be closed after use. It verifies the
 // file's frame and footer; rows are verified batch by batch when they are first read.
-// [ErrNotFound] if the shard is missing or has no rows, [ErrDamaged].
+// That of a crop shard without rows is empty. [ErrNotFound] if the shard is missing,
+// [ErrDamaged].
 func (t *Teacher) Shard(i int) (*EmbeddingShard, error) {
-	if t.shards[i] == nil {
+	if t.shards[i] == nil && t.dataset.shards[i].rows > 0 {
 		return nil, fmt.Errorf("open shard %d of teacher %s: %w", i, t.info.Name, ErrNotFound)
 	}
 	v, err := t.open.view(i, func() (*embeddingFile, error) { return t.openFile(i) })
@@ -166,6 +167,9 @@ func (t *Teacher) Shard(i int) (*EmbeddingShard, error) {
 
 // openFile opens the file of shard i for the caller alone.
 func (t *Teacher) openFile(i int) (*embeddingFile, error) {
+	if t.shards[i] == nil {
+		return &embeddingFile{}, nil
+	}
 	f, err := openArrow(t.path(i), t.shards[i].file, t.schema, parseEmbeddingColumns)
 	if err != nil {
 		return nil, err

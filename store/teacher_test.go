@@ -206,7 +206,7 @@ func TestInvalidEmbeddings(t *testing.T) {
 	}
 }
 
-// A cache is continued, also after the data set has grown, and its committed shards are
+// A cache is continued, also after the dataset has grown, and its committed shards are
 // left alone; the result is that of one run.
 func TestTeacherContinues(t *testing.T) {
 	dir := buildDataset(t, 40, 8)

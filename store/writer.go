@@ -37,7 +37,7 @@ type Outcome int
 
 // The outcomes of [Writer.Append].
 const (
-	// Stored: the crop is in the data set.
+	// Stored: the crop is in the dataset.
 	Stored Outcome = iota
 	// Duplicate: its pixels are stored already. Its key now leads to that crop.
 	Duplicate
@@ -49,7 +49,7 @@ const (
 	Repeated
 )
 
-// Writer appends crops to a data set. Full shards are committed as they fill, so
+// Writer appends crops to a dataset. Full shards are committed as they fill, so
 // that a killed run loses the shard in flight and nothing else: opened again, the
 // Writer has [Writer.Seen] all that was committed, and given the rest in the same
 // order it writes the same bytes as a run that was never interrupted.
@@ -80,9 +80,9 @@ type flight struct {
 	packer   *cropPacker // nil without rows
 }
 
-// OpenWriter creates the data set in dir, or opens it to append to it, and takes its
+// OpenWriter creates the dataset in dir, or opens it to append to it, and takes its
 // lock: [ErrLocked]. It refuses to append under another contract, [ErrContract], and
-// to make a data set of a folder that holds something else. What an interrupted run
+// to make a dataset of a folder that holds something else. What an interrupted run
 // left behind is removed.
 func OpenWriter(dir string, c Contract, o WriterOptions) (*Writer, error) {
 	return openWriter(dir, c, o, durable.Disk{FS: durable.OS{}})
@@ -90,10 +90,10 @@ func OpenWriter(dir string, c Contract, o WriterOptions) (*Writer, error) {
 
 func openWriter(dir string, c Contract, o WriterOptions, disk durable.Disk) (*Writer, error) {
 	if err := c.validate(); err != nil {
-		return nil, fmt.Errorf("write data set %s: %w", dir, err)
+		return nil, fmt.Errorf("write dataset %s: %w", dir, err)
 	}
 	if o.ShardRows < 0 || o.ShardRows > math.MaxInt32 {
-		return nil, fmt.Errorf("write data set %s: %d rows a shard", dir, o.ShardRows)
+		return nil, fmt.Errorf("write dataset %s: %d rows a shard", dir, o.ShardRows)
 	}
 	w := &Writer{dir: dir, contract: c, rows: o.ShardRows, log: o.Logger, disk: disk}
 	if w.rows == 0 {
@@ -103,11 +103,11 @@ func openWriter(dir string, c Contract, o WriterOptions, disk durable.Disk) (*Wr
 		w.log = slog.Default()
 	}
 	if err := claimFolder(disk, dir); err != nil {
-		return nil, fmt.Errorf("write data set %s: %w", dir, err)
+		return nil, fmt.Errorf("write dataset %s: %w", dir, err)
 	}
 	lock, err := durable.TryLock(filepath.Join(dir, lockFile))
 	if err != nil {
-		return nil, fmt.Errorf("write data set: %w", err)
+		return nil, fmt.Errorf("write dataset: %w", err)
 	}
 	w.lock = lock
 	if err := w.resume(); err != nil {
@@ -135,7 +135,7 @@ func (w *Writer) Seen(source int, key string) bool {
 	return w.known.seen(source, key)
 }
 
-// Rows is the number of crops in the data set, those of earlier runs and those not
+// Rows is the number of crops in the dataset, those of earlier runs and those not
 // committed yet included.
 func (w *Writer) Rows() int {
 	w.mu.Lock()
@@ -247,10 +247,10 @@ func (w *Writer) usable(source int) error {
 		return w.err
 	}
 	if w.lock == nil {
-		return fmt.Errorf("write data set %s: closed", w.dir)
+		return fmt.Errorf("write dataset %s: closed", w.dir)
 	}
 	if source < 0 || source >= len(w.sources) {
-		return fmt.Errorf("write data set %s: no source %d", w.dir, source)
+		return fmt.Errorf("write dataset %s: no source %d", w.dir, source)
 	}
 	return nil
 }
@@ -259,7 +259,7 @@ func (w *Writer) usable(source int) error {
 // that the next run does it again.
 func (w *Writer) fail(err error) error {
 	if err != nil && w.err == nil {
-		w.err = fmt.Errorf("write data set: %w", err)
+		w.err = fmt.Errorf("write dataset: %w", err)
 	}
 	return w.err
 }

@@ -160,7 +160,7 @@ func TestClosingChangesNothingWithoutNews(t *testing.T) {
 	}
 	mustClose(t, w)
 	if !reflect.DeepEqual(before, contents(t, dir)) || !os.SameFile(was, stat()) {
-		t.Error("the data set changed")
+		t.Error("the dataset changed")
 	}
 	if err := w.Close(); err != nil {
 		t.Error(err)
@@ -227,11 +227,11 @@ func TestResumeIsByteIdentical(t *testing.T) {
 			}
 		}
 	}
-	want := filepath.Join(t.TempDir(), "d")
+	want := filepath.Join(memoryDir(t), "d")
 	build(want, nil)
 	cleanCheck(t, want)
 	for _, stops := range [][]int{{0}, {1}, {15}, {16}, {17}, {33}, {69}, {16, 40}, {5, 20, 20, 64}} {
-		got := filepath.Join(t.TempDir(), "d")
+		got := filepath.Join(memoryDir(t), "d")
 		build(got, stops)
 		sameContents(t, got, want)
 	}
