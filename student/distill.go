@@ -234,9 +234,11 @@ func (r *run) start() error {
 	if err != nil {
 		return err
 	}
-	if o.Threads > 0 {
-		e.SetThreads(o.Threads)
+	if o.Threads == 0 {
+		// Left alone, oneDNN takes one thread when OpenMP's BLAS is loaded beside it.
+		o.Threads = runtime.GOMAXPROCS(0)
 	}
+	e.SetThreads(o.Threads)
 	if o.Device != "cpu" && !e.HasDevice(o.Device) {
 		return fmt.Errorf("device %s cannot be used by %s (libtorch %s)", o.Device, e.Path(), e.TorchVersion())
 	}
