@@ -37,15 +37,6 @@ func required(name, value string) error {
 	return nil
 }
 
-// keyValue splits KEY=VALUE, neither of them empty.
-func keyValue(flag, s string) (key, value string, err error) {
-	key, value, found := strings.Cut(s, "=")
-	if !found || key == "" || value == "" {
-		return "", "", fmt.Errorf("%s %q is not of the form NAME=PATH", flag, s)
-	}
-	return key, value, nil
-}
-
 // oneOf wants a value from a list.
 func oneOf(name, value string, allowed ...string) error {
 	if slices.Contains(allowed, value) {
@@ -68,4 +59,12 @@ func preprocessing(spec string) error {
 		return nil
 	}
 	return oneOf("--preprocess", spec, "auto", "arcface", "raw", "FILE.json")
+}
+
+// positive wants 1 or more.
+func positive(name string, value int) error {
+	if value < 1 {
+		return fmt.Errorf("%s %d is less than 1", name, value)
+	}
+	return nil
 }

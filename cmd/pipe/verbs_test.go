@@ -246,6 +246,24 @@ func TestDistillWithValidation(t *testing.T) {
 	}
 }
 
+func TestDemo(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "demo")
+	args := []string{"demo", "--out", out, "--people", "8", "--test-people", "6", "--epochs", "1", "--width", "0.25", "--json"}
+	first := expect(t, exitDone, args...).object(t)
+	if models, _ := first["eval"].(map[string]any)["models"].([]any); len(models) != 2 {
+		t.Errorf("the demo measures %d models, want the teacher and the student", len(models))
+	}
+	for _, name := range []string{"train.ds/dataset.json", "run/student.onnx", "report/report.md"} {
+		if _, err := os.Stat(filepath.Join(out, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	again := expect(t, exitDone, args...).object(t)
+	if computed := number(t, again["precompute_teacher"].(map[string]any), "computed"); computed != 0 {
+		t.Errorf("the second time, %v embeddings were computed", computed)
+	}
+}
+
 // TestDamage flips a byte in the middle of a shard, where images or embeddings are.
 func TestDamage(t *testing.T) {
 	dataset := ingestAligned(t, 3, 4)
