@@ -92,15 +92,13 @@ func (p *cropPacker) abort() error {
 	return p.out.abort()
 }
 
-var errEmptyImage = errors.New("image is empty")
-
 // validCrop checks what a reader relies on.
 func validCrop(c *Crop) error {
 	switch {
 	case c.ID == ID{}:
 		return errors.New("crop has no id")
 	case len(c.Image) == 0:
-		return errEmptyImage
+		return errors.New("image is empty")
 	case len(c.Image) > maxImageBytes:
 		return fmt.Errorf("image has %d bytes, more than %d", len(c.Image), maxImageBytes)
 	case c.Encoding == "":

@@ -53,17 +53,6 @@ func (d *Dataset) LookupID(id ID) (Location, error) {
 	return d.found(l, ok, err, "crop", id.String())
 }
 
-// IdentityRows are the global rows of an identity's crops, ascending. [ErrNotFound].
-func (d *Dataset) IdentityRows(name string) ([]int, error) {
-	ix, err := d.openedIndex()
-	if err != nil {
-		return nil, err
-	}
-	rows, err := ix.byIdentity(name)
-	_, err = d.found(Location{}, len(rows) > 0, err, "identity", name)
-	return rows, err
-}
-
 // found checks an index's answer: whatever it says, a location is one of this
 // snapshot's.
 func (d *Dataset) found(l Location, ok bool, err error, what, name string) (Location, error) {
@@ -71,11 +60,37 @@ func (d *Dataset) found(l Location, ok bool, err error, what, name string) (Loca
 	case err != nil:
 		return Location{}, fmt.Errorf("look up %s %q: %w", what, name, err)
 	case !ok:
-		return Location{}, fmt.Errorf("look up %s %q in %s: %w", what, name, d.dir, ErrNotFound)
-	case int(l.Shard) >= d.Shards() || (d.Rows() > 0 && int(l.Row) >= d.ShardRows(int(l.Shard))):
-		return Location{}, damaged(filepath.Join(d.dir, indexFolder), "%s %q leads to %+v, which does not exist", what, name, l)
+		return Location{}, d.notFound(what, name)
+	case int(l.Shard) >= d.Shards() || int(l.Row) >= d.ShardRows(int(l.Shard)):
+		return Location{}, d.astray(what, name)
 	}
 	return l, nil
+}
+
+func (d *Dataset) notFound(what, name string) error {
+	return fmt.Errorf("look up %s %q in %s: %w", what, name, d.dir, ErrNotFound)
+}
+
+func (d *Dataset) astray(what, name string) error {
+	return damaged(filepath.Join(d.dir, indexFolder), "%s %q leads to a crop that does not exist", what, name)
+}
+
+// IdentityRows are the global rows of an identity's crops, ascending. [ErrNotFound].
+func (d *Dataset) IdentityRows(name string) ([]int, error) {
+	ix, err := d.openedIndex()
+	if err != nil {
+		return nil, err
+	}
+	rows, err := ix.byIdentity(name)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("look up identity %q: %w", name, err)
+	case len(rows) == 0:
+		return nil, d.notFound("identity", name)
+	case rows[len(rows)-1] >= d.Rows():
+		return nil, d.astray("identity", name)
+	}
+	return rows, nil
 }
 
 // eachEntry tells an index all it is made of. It reads the keys of all shards, no

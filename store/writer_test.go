@@ -128,6 +128,39 @@ func TestEventsWithoutRows(t *testing.T) {
 	cleanCheck(t, dir)
 }
 
+// A dataset may begin with a shard of no rows.
+func TestFirstShardWithoutRows(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "d")
+	w := mustWriter(t, dir, 8)
+	if err := w.Reject(Reject{Source: w.AddSource(testSource), Key: "a", Stage: "decode"}); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, w)
+	if d := mustOpen(t, dir); d.Rows() != 0 || d.Shards() != 1 {
+		t.Errorf("%d rows, %d shards", d.Rows(), d.Shards())
+	}
+	w = mustWriter(t, dir, 8)
+	ingest(t, w, testSource, 0, 10)
+	mustClose(t, w)
+	d := mustOpen(t, dir)
+	if rows, err := d.IdentityRows("person_01"); err != nil || !reflect.DeepEqual(rows, []int{5, 7, 8, 9}) {
+		t.Errorf("%v, %v", rows, err)
+	}
+	if l, err := d.LookupID(testCrop(0, 0).ID); err != nil || l != (Location{Shard: 1}) {
+		t.Errorf("%+v, %v", l, err)
+	}
+	if _, err := d.IdentityRows("nobody"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("unknown identity: %v", err)
+	}
+	embed(t, d, testTeacher(FP16, true), -1, nil)
+	s, err := mustTeacher(t, d, "r50").Shard(0)
+	if err != nil || s.Rows() != 0 {
+		t.Fatalf("embeddings of no crops: %v", err)
+	}
+	mustClose(t, s)
+	cleanCheck(t, dir)
+}
+
 // Many rejects in a row are committed as they come, not kept in memory.
 func TestEventsAreBounded(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "d")
