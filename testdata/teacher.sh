@@ -14,11 +14,11 @@ ingest() {
 	bin/pipe ingest --source folder="$work/$1/images" --landmarks "$work/$1/landmarks.txt" --out "$work/$1.ds"
 }
 
-faces -out "$work/train" -identities 400 -per-identity 20
-faces -out "$work/test" -first 400 -identities 100 -per-identity 10
+faces -out "$work/train" -identities 300 -per-identity 16
+faces -out "$work/test" -first 300 -identities 100 -per-identity 10
 ingest train
 ingest test
-bin/pipe distill "$work/train.ds" --loss arcface --width 0.5 --dim 128 --epochs 20 --input-norm outside \
+bin/pipe distill "$work/train.ds" --loss arcface --width 0.5 --dim 128 --epochs 14 \
 	--val-dataset "$work/test.ds" --val-pairs "$work/test/pairs.txt" --out "$work/run" --resume
 bin/pipe eval --model "$work/run/student.onnx" --dataset "$work/test.ds" --pairs "$work/test/pairs.txt" --out "$work/report"
 cp "$work/run/student.onnx" testdata/teacher.onnx
