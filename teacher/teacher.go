@@ -76,7 +76,7 @@ type Summary struct {
 	// Digest identifies the cached embeddings.
 	Digest string `json:"digest"`
 	// Times are where the seconds of the run went.
-	Times embed.Times `json:"times"`
+	Times embed.Times `json:"-"`
 }
 
 // Precompute caches the embeddings of every crop that has none yet.

@@ -1,35 +1,40 @@
 package embed
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 
 	"facepipe/internal/onnx"
 	"facepipe/internal/ort"
 )
 
-// ErrShape marks a model that does not map one batch of images to one batch of
-// embeddings.
-var ErrShape = errors.New("not a face embedder")
+var (
+	// ErrShape marks a model that does not map one batch of crops to one batch of
+	// embeddings, or not crops of the preprocessing's shape.
+	ErrShape = errors.New("not a face embedder")
+	// ErrWeights marks a model whose file of weights cannot be read.
+	ErrWeights = errors.New("weights are missing")
+)
 
-// defaultBatch is large enough to keep the runtime's threads busy and small enough
-// to stay in the cache; on two cores sizes from 8 to 64 differ by a few percent.
+// defaultBatch is large enough to keep the runtime's threads busy and small enough to
+// keep the activations of a small network in the cache.
 const defaultBatch = 16
 
 // Options tune a model.
 type Options struct {
-	// Preprocess is auto (also ""), arcface, raw or a JSON file.
+	// Preprocess is auto (also ""), arcface, raw or a JSON file; see
+	// [ResolvePreprocess].
 	Preprocess string
 	// Contract, where set, is the preprocessing itself and Preprocess does not count.
 	Contract *Preprocess
-	// Batch is the number of crops of one run; 0 takes the default. A model with a
-	// fixed batch runs at its own.
+	// Batch is the number of crops of one run, up to 4096; 0 takes the default. A
+	// model with a fixed batch runs at its own, and one that claims to take any but
+	// fails runs at 1.
 	Batch int
 	// Threads, Provider and Library are those of [ort.Options].
 	Threads  int
@@ -44,101 +49,80 @@ type Model struct {
 	preprocess Preprocess
 	reason     string
 	dim, batch int
+	outShape   []int64
 	fill       *filler
 	session    *ort.Session
-	input      *ort.Tensor
-	output     *ort.Tensor
+	own        *batch // of Embed, made when it is first called
 }
 
-// Open loads a model and finds its preprocessing and sizes. Errors wrap
-// onnx.ErrFormat, [ErrPreprocess], [ErrShape], ort.ErrModel or ort.ErrRuntime and
-// name the file.
+// Open loads a model and finds its preprocessing and sizes. Errors name the file and
+// wrap os.ErrNotExist, onnx.ErrFormat, [ErrPreprocess], [ErrShape], [ErrWeights],
+// ort.ErrModel or ort.ErrRuntime.
 func Open(path string, o Options) (*Model, error) {
-	m := &Model{path: path}
-	var err error
-	if m.digest, err = digestFile(path); err != nil {
-		return nil, fmt.Errorf("open model: %w", err)
-	}
 	parsed, err := onnx.ReadFile(path)
 	if err != nil {
+		return nil, fmt.Errorf("open model: %w", err)
+	}
+	m := &Model{path: path}
+	if err := m.identify(parsed, o); err != nil {
+		return nil, fmt.Errorf("open model %s: %w", path, err)
+	}
+	if m.session, err = ort.Open(path, ort.Options{Threads: o.Threads, Provider: o.Provider, Library: o.Library}); err != nil {
 		return nil, err
 	}
+	if err := m.measure(o.Batch); err != nil {
+		return nil, errors.Join(fmt.Errorf("open model %s: %w", path, err), m.session.Close())
+	}
+	return m, nil
+}
+
+// identify finds what the file alone tells: its digest and its preprocessing.
+func (m *Model) identify(parsed *onnx.Model, o Options) (err error) {
 	if o.Contract != nil {
 		m.preprocess, m.reason, err = *o.Contract, "given", o.Contract.Validate()
 	} else {
 		m.preprocess, m.reason, err = ResolvePreprocess(o.Preprocess, parsed)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("model %s: %w", path, err)
+		return err
 	}
 	m.fill = newFiller(m.preprocess)
-	if m.session, err = ort.Open(path, ort.Options{Threads: o.Threads, Provider: o.Provider, Library: o.Library}); err != nil {
-		return nil, err
-	}
-	if err := m.allocate(o.Batch); err != nil {
-		m.Close()
-		return nil, fmt.Errorf("model %s: %w", path, err)
-	}
-	return m, nil
+	m.digest, err = modelDigest(m.path, parsed)
+	return err
 }
 
-// allocate settles the batch and the embedding's length and makes the tensors.
-func (m *Model) allocate(batch int) error {
+// measure settles the batch and the embedding's length.
+func (m *Model) measure(batch int) error {
 	ins, outs := m.session.Inputs(), m.session.Outputs()
 	if len(ins) != 1 || len(outs) != 1 {
 		return fmt.Errorf("%w: it has %d inputs and %d outputs, want 1 and 1", ErrShape, len(ins), len(outs))
 	}
-	want := []int64{-1, 3, int64(m.preprocess.Height), int64(m.preprocess.Width)}
-	if m.preprocess.Layout == "NHWC" {
-		want = []int64{-1, int64(m.preprocess.Height), int64(m.preprocess.Width), 3}
+	declared, want := ins[0].Dims, m.preprocess.shape(-1)
+	if len(declared) != 4 || !slices.EqualFunc(declared[1:], want[1:], func(d, w int64) bool { return d == w || d == -1 }) {
+		return fmt.Errorf("%w: input %s has shape %v and the preprocessing (%v) makes %v, where -1 is any size; a preprocessing file may name another size or layout",
+			ErrShape, ins[0].Name, declared, m.preprocess, want)
 	}
-	got := ins[0].Dims
-	if len(got) != 4 || !slices.EqualFunc(got[1:], want[1:], func(g, w int64) bool { return g == w || g == -1 }) {
-		return fmt.Errorf("%w: input %s has shape %v, the preprocessing makes %v", ErrShape, ins[0].Name, got, want)
+	fixed := declared[0] > 0
+	size := cmp.Or(batch, defaultBatch)
+	if fixed {
+		size = int(declared[0])
 	}
-	m.batch = batch
-	if m.batch <= 0 {
-		m.batch = defaultBatch
+	if size < 1 || size > maxBatch {
+		return fmt.Errorf("a batch of %d crops is not within 1 and %d", size, maxBatch)
 	}
-	if got[0] > 0 {
-		m.batch = int(got[0])
+	err := m.try(size)
+	// Some exporters declare any batch over a graph that was traced with one crop.
+	if err != nil && !fixed && size > 1 && m.try(1) == nil {
+		return nil
 	}
-	want[0] = int64(m.batch)
-	var err error
-	if m.input, err = ort.NewTensor(want...); err != nil {
-		return err
-	}
-	// The first run tells the embedding's length, whatever the model declares.
-	first := []*ort.Tensor{nil}
-	if err := m.session.Run([]*ort.Tensor{m.input}, first); err != nil {
-		return fmt.Errorf("%w: %w", ErrShape, err)
-	}
-	m.output = first[0]
-	dims := m.output.Dims()
-	if len(dims) < 2 || dims[0] != int64(m.batch) || int64(len(m.output.Data())) != dims[0]*dims[1] {
-		return fmt.Errorf("%w: output %s has shape %v for a batch of %d, want %d rows", ErrShape, outs[0].Name, dims, m.batch, m.batch)
-	}
-	m.dim = int(dims[1])
-	return nil
-}
-
-func digestFile(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	return err
 }
 
 // Path is the model's file.
 func (m *Model) Path() string { return m.path }
 
-// Digest is the SHA-256 of the model's file in hexadecimal.
+// Digest is the SHA-256 of the model's file in hexadecimal; if it has weights in files
+// of their own, it covers those, too.
 func (m *Model) Digest() string { return m.digest }
 
 // Dim is the length of an embedding.
@@ -155,10 +139,8 @@ func (m *Model) Reason() string { return m.reason }
 
 // Close releases the model.
 func (m *Model) Close() {
-	for _, t := range []*ort.Tensor{m.input, m.output} {
-		if t != nil {
-			t.Close()
-		}
+	if m.own != nil {
+		m.own.close()
 	}
 	m.session.Close()
 }
@@ -181,25 +163,26 @@ func (m *Model) Fingerprint(flip bool, dtype string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Embed computes the raw embeddings of n crops of interleaved RGB, mirrored first
-// if flip, into dst (n×Dim). The last batch is padded: every run has one shape.
+// Embed computes the raw embeddings of n crops, n×H×W×3 of interleaved 8-bit RGB,
+// mirrored left to right first if flip, into dst, n×Dim. Values that are not finite
+// are passed on. Slices that are too short are a mistake of the caller: it panics.
 func (m *Model) Embed(n int, pixels []byte, flip bool, dst []float32) error {
+	if m.own == nil {
+		var err error
+		if m.own, err = m.newBatch(); err != nil {
+			return err
+		}
+	}
 	size := m.fill.size
 	for from := 0; from < n; from += m.batch {
 		rows := min(m.batch, n-from)
-		in := m.input.Data()
-		for i := range rows {
-			m.fill.fill(in[i*size:(i+1)*size], pixels[(from+i)*size:(from+i+1)*size], flip)
+		for k := range rows {
+			m.own.put(m.fill, k, pixels[(from+k)*size:(from+k+1)*size], flip)
 		}
-		clear(in[rows*size:])
-		if err := m.run(); err != nil {
+		if err := m.run(m.own, rows); err != nil {
 			return err
 		}
-		copy(dst[from*m.dim:(from+rows)*m.dim], m.output.Data())
+		copy(dst[from*m.dim:(from+rows)*m.dim], m.own.out.Data())
 	}
 	return nil
-}
-
-func (m *Model) run() error {
-	return m.session.Run([]*ort.Tensor{m.input}, []*ort.Tensor{m.output})
 }

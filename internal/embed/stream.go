@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,136 +17,234 @@ type StreamOptions struct {
 	Workers int
 }
 
-// Times is where a pipeline spent its time. Load is summed over the workers.
+// Times is where a pipeline spent its time. The stages overlap.
 type Times struct {
-	Load  time.Duration `json:"load"`
-	Infer time.Duration `json:"infer"`
-	Emit  time.Duration `json:"emit"`
-	// Wait is how long inference waited for crops.
-	Wait time.Duration `json:"wait"`
+	// Load is summed over the workers: decoding and normalising.
+	Load time.Duration
+	// Infer is the runtime's, Wait how long it waited for crops.
+	Infer, Wait time.Duration
+	// Emit is the consumer's.
+	Emit time.Duration
 }
 
 // Add adds up the times of two pipelines.
 func (t *Times) Add(o Times) {
 	t.Load += o.Load
 	t.Infer += o.Infer
-	t.Emit += o.Emit
 	t.Wait += o.Wait
+	t.Emit += o.Emit
 }
 
-// block is a batch of crops on its way.
-type block struct {
-	from, n int
-	pixels  []byte
-	load    time.Duration
-	err     error
-}
-
-// Stream embeds crops 0..n-1: load decodes crop i into H×W×3 of RGB on one of the
-// workers, emit gets its raw embeddings, one for each of o.Flips, in the order of i.
-// The slices that emit gets are used again. Loading runs ahead of inference by two
-// batches, so memory does not depend on n. It ends with the first error of load
-// (named by its index), of the runtime or of emit, or when ctx does.
+// Stream embeds crops 0..n-1. load decodes crop i into H×W×3 of RGB, on one of the
+// workers. emit gets its raw embeddings, one for each of o.Flips, in the order of i
+// and in the caller's goroutine; the slices are used again after it returns.
+//
+// Three batches are on their way at a time: one being loaded, one in the model, one
+// being emitted. A stage that is behind holds the others up, so memory does not depend
+// on n, and nothing is allocated for a crop.
+//
+// It ends with the first error in the order of the crops, of load (named by the
+// crop's index), of the runtime or of emit, or with ctx's.
 func (m *Model) Stream(ctx context.Context, n int, load func(i int, rgb []byte) error,
 	emit func(i int, embeddings [][]float32) error, o StreamOptions) (Times, error) {
+	p, err := newPipeline(m, n, load, o.Flips)
+	defer p.close()
+	if err != nil {
+		return Times{}, err
+	}
+	running, stop := context.WithCancel(ctx)
+	var stages sync.WaitGroup
+	stages.Go(func() { p.feed(running) })
+	stages.Go(func() { p.infer(running) })
 	if o.Workers <= 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	var loading sync.WaitGroup
-	defer loading.Wait()
-	defer cancel()
-	const ahead = 2
-	free := make(chan []byte, ahead+1)
-	for range ahead + 1 {
-		free <- make([]byte, m.batch*m.fill.size)
+	for range o.Workers {
+		stages.Go(p.work)
 	}
-	ready := make(chan *block, ahead)
-	loading.Go(func() {
-		defer close(ready)
-		for from := 0; from < n; from += m.batch {
-			var b *block
-			select {
-			case pixels := <-free:
-				b = m.loadBlock(from, min(m.batch, n-from), pixels, load, o.Workers)
-			case <-ctx.Done():
-				return
+	emitted, err := p.drain(emit)
+	stop()
+	stages.Wait()
+	if err == nil && emitted < n {
+		err = ctx.Err()
+	}
+	return p.times(), err
+}
+
+// ring is the number of batches on their way.
+const ring = 3
+
+// pipeline is one run of Stream. Its slots go round: free, queued while crops are
+// loaded into them, done when embedded, free again.
+type pipeline struct {
+	model *Model
+	n     int
+	load  func(int, []byte) error
+	flips []bool
+
+	slots              []*slot
+	free, queued, done chan *slot
+	crops              chan crop
+
+	loading            atomic.Int64 // nanoseconds
+	inferring, waiting time.Duration
+	emitting           time.Duration
+}
+
+// slot is a batch on its way: crops from..from+n-1, by mirroring.
+type slot struct {
+	from, n int
+	runs    []*batch // one for each mirroring
+	loaded  chan struct{}
+
+	mu      sync.Mutex
+	pending int
+	failed  int // the first crop that could not be loaded, if err is set
+	err     error
+}
+
+// crop is one row of a slot to be loaded.
+type crop struct {
+	slot *slot
+	row  int
+}
+
+func newPipeline(m *Model, n int, load func(int, []byte) error, flips []bool) (*pipeline, error) {
+	p := &pipeline{model: m, n: n, load: load, flips: flips, crops: make(chan crop),
+		// All have room for every slot, so that only a lack of slots holds a stage up.
+		free: make(chan *slot, ring), queued: make(chan *slot, ring), done: make(chan *slot, ring)}
+	for range min(ring, (n+m.batch-1)/m.batch) {
+		s := &slot{loaded: make(chan struct{}, 1)}
+		p.slots = append(p.slots, s)
+		p.free <- s
+		for range flips {
+			b, err := m.newBatch()
+			if err != nil {
+				return p, err
 			}
+			s.runs = append(s.runs, b)
+		}
+	}
+	return p, nil
+}
+
+func (p *pipeline) close() {
+	for _, s := range p.slots {
+		for _, b := range s.runs {
+			b.close()
+		}
+	}
+}
+
+// feed hands out the crops, slot by slot.
+func (p *pipeline) feed(ctx context.Context) {
+	defer close(p.queued)
+	defer close(p.crops)
+	for from := 0; from < p.n; from += p.model.batch {
+		var s *slot
+		select {
+		case s = <-p.free:
+		case <-ctx.Done():
+			return
+		}
+		s.from, s.n = from, min(p.model.batch, p.n-from)
+		s.pending = s.n
+		p.queued <- s
+		for row := range s.n {
 			select {
-			case ready <- b:
+			case p.crops <- crop{s, row}:
 			case <-ctx.Done():
 				return
 			}
 		}
-	})
-	var t Times
+	}
+}
+
+// work loads crops until there are no more.
+func (p *pipeline) work() {
+	rgb := make([]byte, p.model.fill.size)
+	for c := range p.crops {
+		begun := time.Now()
+		err := p.load(c.slot.from+c.row, rgb)
+		if err == nil {
+			for k, flip := range p.flips {
+				c.slot.runs[k].put(p.model.fill, c.row, rgb, flip)
+			}
+		}
+		p.loading.Add(int64(time.Since(begun)))
+		c.slot.finish(c.row, err)
+	}
+}
+
+// finish counts a row as loaded, or as failed. Which of several failures is reported
+// does not depend on the order in which workers meet them.
+func (s *slot) finish(row int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil && (s.err == nil || row < s.failed) {
+		s.failed, s.err = row, err
+	}
+	s.pending--
+	if s.pending == 0 {
+		s.loaded <- struct{}{}
+	}
+}
+
+// infer runs the model over slots as they are loaded.
+func (p *pipeline) infer(ctx context.Context) {
+	defer close(p.done)
 	for {
 		begun := time.Now()
-		b, more := <-ready
-		t.Wait += time.Since(begun)
+		s, more := <-p.queued
 		if !more {
-			return t, ctx.Err()
+			return
 		}
-		t.Load += b.load
-		if err := m.embedBlock(ctx, b, emit, o.Flips, &t); err != nil {
-			return t, err
+		select {
+		case <-s.loaded:
+		case <-ctx.Done():
+			return
 		}
-		free <- b.pixels
+		loaded := time.Now()
+		p.waiting += loaded.Sub(begun)
+		if s.err != nil {
+			s.err = fmt.Errorf("load crop %d: %w", s.from+s.failed, s.err)
+		}
+		for k := 0; k < len(s.runs) && s.err == nil; k++ {
+			s.err = p.model.run(s.runs[k], s.n)
+		}
+		p.inferring += time.Since(loaded)
+		failed := s.err != nil // from here on the slot is another stage's
+		p.done <- s
+		if failed {
+			return
+		}
 	}
 }
 
-// loadBlock fills a batch on several workers.
-func (m *Model) loadBlock(from, n int, pixels []byte, load func(int, []byte) error, workers int) *block {
-	b := &block{from: from, n: n, pixels: pixels}
-	var group sync.WaitGroup
-	var mu sync.Mutex
-	for w := range workers {
-		group.Go(func() {
-			begun := time.Now()
-			var failed error
-			for i := w; i < n && failed == nil; i += workers {
-				if err := load(from+i, pixels[i*m.fill.size:(i+1)*m.fill.size]); err != nil {
-					failed = fmt.Errorf("load crop %d: %w", from+i, err)
-				}
+// drain emits slots as they are done and returns how many crops that were.
+func (p *pipeline) drain(emit func(int, [][]float32) error) (emitted int, err error) {
+	rows := make([][]float32, len(p.flips))
+	for s := range p.done {
+		if s.err != nil {
+			return emitted, s.err
+		}
+		begun := time.Now()
+		for i := range s.n {
+			for k, b := range s.runs {
+				rows[k] = b.row(i, p.model.dim)
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			b.load += time.Since(begun)
-			if b.err == nil {
-				b.err = failed
+			if err := emit(s.from+i, rows); err != nil {
+				return emitted, err
 			}
-		})
+			emitted++
+		}
+		p.emitting += time.Since(begun)
+		p.free <- s
 	}
-	group.Wait()
-	return b
+	return emitted, nil
 }
 
-func (m *Model) embedBlock(ctx context.Context, b *block, emit func(int, [][]float32) error, flips []bool, t *Times) error {
-	if b.err != nil {
-		return b.err
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	begun := time.Now()
-	results := make([][]float32, len(flips))
-	for k, flip := range flips {
-		results[k] = make([]float32, b.n*m.dim)
-		if err := m.Embed(b.n, b.pixels, flip, results[k]); err != nil {
-			return err
-		}
-	}
-	t.Infer += time.Since(begun)
-	begun = time.Now()
-	defer func() { t.Emit += time.Since(begun) }()
-	row := make([][]float32, len(flips))
-	for i := range b.n {
-		for k := range flips {
-			row[k] = results[k][i*m.dim : (i+1)*m.dim]
-		}
-		if err := emit(b.from+i, row); err != nil {
-			return err
-		}
-	}
-	return nil
+// times is for when all stages have ended.
+func (p *pipeline) times() Times {
+	return Times{Load: time.Duration(p.loading.Load()), Infer: p.inferring, Wait: p.waiting, Emit: p.emitting}
 }

@@ -1,0 +1,73 @@
+package embed
+
+import (
+	"fmt"
+	"slices"
+
+	"facepipe/internal/ort"
+)
+
+// maxBatch bounds the crops of one run: what a model file or a flag asks for beyond it
+// is a mistake, and would be allocated.
+const maxBatch = 4096
+
+// batch is the two ends of one run of a model, of fixed shapes and used again and
+// again.
+type batch struct {
+	in, out *ort.Tensor
+}
+
+// newBatch makes the tensors for runs of the model at its batch size.
+func (m *Model) newBatch() (*batch, error) {
+	in, err := ort.NewTensor(m.preprocess.shape(m.batch)...)
+	if err != nil {
+		return nil, err
+	}
+	out, err := ort.NewTensor(m.outShape...)
+	if err != nil {
+		in.Close()
+		return nil, err
+	}
+	return &batch{in, out}, nil
+}
+
+func (b *batch) close() {
+	b.in.Close()
+	b.out.Close()
+}
+
+// put normalises a crop into row k.
+func (b *batch) put(f *filler, k int, rgb []byte, flip bool) {
+	f.fill(b.in.Data()[k*f.size:(k+1)*f.size], rgb, flip)
+}
+
+// run embeds the first n rows; the others are padding, all zeros.
+func (m *Model) run(b *batch, n int) error {
+	clear(b.in.Data()[n*m.fill.size:])
+	return m.session.Run([]*ort.Tensor{b.in}, []*ort.Tensor{b.out})
+}
+
+// row is the embedding of row k, valid until the next run.
+func (b *batch) row(k, dim int) []float32 { return b.out.Data()[k*dim : (k+1)*dim : (k+1)*dim] }
+
+// try runs the model once at a batch size, and takes that size and the embedding's
+// length, whatever the model declares, if it gives a row for each crop.
+func (m *Model) try(size int) error {
+	in, err := ort.NewTensor(m.preprocess.shape(size)...)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	outs := []*ort.Tensor{nil}
+	if err := m.session.Run([]*ort.Tensor{in}, outs); err != nil {
+		return fmt.Errorf("%w: %w", ErrShape, err)
+	}
+	defer outs[0].Close()
+	shape := outs[0].Dims()
+	if len(shape) < 2 || shape[0] != int64(size) || shape[1] < 1 || slices.ContainsFunc(shape[2:], func(d int64) bool { return d != 1 }) {
+		return fmt.Errorf("%w: output %s has shape %v for a batch of %d, want %d rows of an embedding each",
+			ErrShape, m.session.Outputs()[0].Name, shape, size, size)
+	}
+	m.batch, m.dim, m.outShape = size, int(shape[1]), shape
+	return nil
+}

@@ -1,0 +1,48 @@
+package embed
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"facepipe/internal/onnx"
+)
+
+// modelDigest identifies a model's bytes in 64 hexadecimal digits: the SHA-256 of its
+// file or, if it keeps weights in files of their own, the SHA-256 over the digests of
+// all of them. Otherwise models with other weights would pass for the same.
+func modelDigest(path string, m *onnx.Model) (string, error) {
+	digest, err := fileDigest(path)
+	external := m.ExternalFiles()
+	if err != nil || len(external) == 0 {
+		return digest, err
+	}
+	all := sha256.New()
+	fmt.Fprintf(all, "facepipe model v1\n%s\n", digest)
+	for _, name := range external {
+		if !filepath.IsLocal(name) {
+			return "", fmt.Errorf("%w: its weights are in %q, which is not below its folder", ErrWeights, name)
+		}
+		if digest, err = fileDigest(filepath.Join(filepath.Dir(path), name)); err != nil {
+			return "", fmt.Errorf("%w: %w", ErrWeights, err)
+		}
+		fmt.Fprintf(all, "%q %s\n", name, digest)
+	}
+	return hex.EncodeToString(all.Sum(nil)), nil
+}
+
+func fileDigest(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
