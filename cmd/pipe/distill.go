@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -15,6 +16,9 @@ import (
 	"facepipe/eval"
 	"facepipe/store"
 	"facepipe/student"
+	"facepipe/student/loss"
+	"facepipe/student/net"
+	"facepipe/student/optim"
 )
 
 type distillOptions struct {
@@ -62,14 +66,14 @@ func (o *distillOptions) addFlags(f *pflag.FlagSet) {
 // addTrainingFlags binds what decides the result.
 func (o *distillOptions) addTrainingFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Teacher, "teacher", o.Teacher, "`name` of the teacher cache to learn from")
-	f.StringVar(&o.Network, "student", o.Network, "`network` to train: mobilefacenet")
+	f.StringVar(&o.Network, "student", o.Network, "`network` to train: "+strings.Join(net.Architectures(), ", "))
 	f.IntVar(&o.Size.Dim, "dim", o.Size.Dim, "length of the student's embedding (default: the network's own, 512)")
 	f.Float64Var(&o.Size.Width, "width", o.Size.Width, "`factor` on the channels of every layer (default 1)")
-	f.StringVar(&o.Loss.Name, "loss", o.Loss.Name, "`loss`: unified, cosine, l2, arcface or cosface")
+	f.StringVar(&o.Loss.Name, "loss", o.Loss.Name, "`loss`: "+strings.Join(loss.Names(), ", "))
 	f.IntVar(&o.Epochs, "epochs", o.Epochs, "passes over the dataset")
 	f.IntVar(&o.Batch, "batch", o.Batch, "crops a step")
 	f.Float64Var(&o.LR, "lr", o.LR, "peak learning `rate` (default 0.2, with arcface and cosface 0.1)")
-	f.StringVar(&o.Schedule, "schedule", o.Schedule, "learning rate's `shape` after the warm-up: cosine, poly, step or constant")
+	f.StringVar(&o.Schedule, "schedule", o.Schedule, "learning rate's `shape` after the warm-up: "+strings.Join(optim.Schedules(), ", "))
 	f.Float64Var(&o.WarmupEpochs, "warmup", o.WarmupEpochs, "`epochs` of linear rise to the peak rate")
 	f.Float64Var(&o.Optimizer.Momentum, "momentum", o.Optimizer.Momentum, "momentum of SGD")
 	f.Float64Var(&o.Optimizer.WeightDecay, "weight-decay", o.Optimizer.WeightDecay, "weight decay; norms and slopes have none")
