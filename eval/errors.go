@@ -1,0 +1,48 @@
+package eval
+
+import (
+	"fmt"
+	"strings"
+)
+
+// MissingError says that a data set lacks images of a list.
+type MissingError struct {
+	// List and Dataset are paths.
+	List, Dataset string
+	// Images are all that are missing, in the order of the list, out of Named.
+	Images []string
+	Named  int
+	// Pairs is the number of pairs that name one of them, out of Listed.
+	Pairs, Listed int
+}
+
+// Error names the first few.
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("pair list %s: data set %s lacks %d of %d images, which takes away %d of %d pairs: %s",
+		e.List, e.Dataset, len(e.Images), e.Named, e.Pairs, e.Listed, firstFew(e.Images))
+}
+
+// UnusableError says that a model gave embeddings without a direction: not finite, or
+// of length zero.
+type UnusableError struct {
+	// Crops are all that have such an embedding, as the list names them, out of Named.
+	Crops []string
+	Named int
+	// Pairs is the number of pairs they are in, out of Listed.
+	Pairs, Listed int
+}
+
+// Error names the first few.
+func (e *UnusableError) Error() string {
+	return fmt.Sprintf("%d of %d embeddings are zero or not finite, which spoils %d of %d pairs: %s",
+		len(e.Crops), e.Named, e.Pairs, e.Listed, firstFew(e.Crops))
+}
+
+// firstFew lists the first of many names.
+func firstFew(names []string) string {
+	const few = 5
+	if len(names) <= few {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
+}

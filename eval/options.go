@@ -1,0 +1,50 @@
+package eval
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// Options are the settings of a run.
+type Options struct {
+	// Dataset is the folder of the data set that holds the crops.
+	Dataset string
+	// Pairs is the list of pairs.
+	Pairs string
+	// Models are the ONNX files to compare, each once.
+	Models []string
+	// Flip adds the embedding of the mirrored crop to the crop's own before the sum
+	// is scaled to length one, as published figures do.
+	Flip bool
+	// Preprocess is auto (also ""), arcface, raw or a JSON file, for all models.
+	Preprocess string
+	// Provider, Batch, Threads and Library are those of [embed.Options].
+	Provider string
+	Batch    int
+	Threads  int
+	Library  string
+	// AllowMissing leaves out pairs that name images which the data set lacks.
+	AllowMissing bool
+	// Out is the folder that the report is written to, made if necessary; "" writes
+	// nothing.
+	Out string
+	// Progress receives the bar and notices; nil is silent.
+	Progress io.Writer
+}
+
+// DefaultOptions are the settings of a run that says nothing: mirror images on.
+func DefaultOptions() Options { return Options{Flip: true} }
+
+func (o Options) validate() error {
+	if len(o.Models) == 0 {
+		return errors.New("evaluate: no model is named")
+	}
+	for i, m := range o.Models {
+		if slices.Contains(o.Models[:i], m) {
+			return fmt.Errorf("evaluate: model %s is named twice", m)
+		}
+	}
+	return nil
+}

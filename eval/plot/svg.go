@@ -1,0 +1,58 @@
+package plot
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// drawing is an SVG document on its way.
+type drawing struct{ bytes.Buffer }
+
+// add appends one line of markup. Arguments that are text must be [escaped].
+func (d *drawing) add(format string, args ...any) {
+	fmt.Fprintf(d, format+"\n", args...)
+}
+
+func (d *drawing) line(class string, x1, y1, x2, y2 float64) {
+	d.add(`<line class="%s" x1="%s" y1="%s" x2="%s" y2="%s"/>`, class, coord(x1), coord(y1), coord(x2), coord(y2))
+}
+
+// text places text with its anchor (start, middle, end) and baseline at x, y.
+func (d *drawing) text(class, anchor string, x, y float64, text string) {
+	d.add(`<text class="%s" text-anchor="%s" x="%s" y="%s">%s</text>`, class, anchor, coord(x), coord(y), escaped(text))
+}
+
+// coord writes a coordinate in tenths of a pixel, which is as fine as a screen shows.
+func coord(v float64) string {
+	s := strings.TrimSuffix(fmt.Sprintf("%.1f", v), ".0")
+	if s == "-0" {
+		return "0"
+	}
+	return s
+}
+
+var entities = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "'", "&#39;")
+
+// escaped is text as XML holds it. What XML cannot hold at all (control characters,
+// bytes that are not UTF-8) becomes the replacement character.
+func escaped(text string) string {
+	printable := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == 0xFFFE || r == 0xFFFF {
+			return utf8.RuneError
+		}
+		return r
+	}, text)
+	return entities.Replace(printable)
+}
+
+// shortened keeps the end of a text, where paths differ, within n characters.
+func shortened(text string, n int) string {
+	runes := []rune(text)
+	if len(runes) <= n {
+		return text
+	}
+	return "…" + string(runes[len(runes)-n+1:])
+}
