@@ -171,7 +171,7 @@ func TestBatchSizes(t *testing.T) {
 		edit       func(*onnx.Model)
 		ask, batch int
 	}{
-		"default":                           {nil, 0, defaultBatch},
+		"default":                           {nil, 0, cpuBatch},
 		"asked for":                         {nil, 5, 5},
 		"fixed at one":                      {fixed(1), 8, 1},
 		"fixed at three":                    {fixed(3), 8, 3},

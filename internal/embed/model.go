@@ -21,9 +21,21 @@ var (
 	ErrWeights = errors.New("weights are missing")
 )
 
-// defaultBatch is large enough to keep the runtime's threads busy and small enough to
-// keep the activations of a small network in the cache.
-const defaultBatch = 16
+// The default numbers of crops of one run. On processors a small network's activations
+// should stay in the cache: measured on two cores with a MobileFaceNet, a crop costs
+// least at 4 and 8 and a tenth more at 32. Accelerators want more work at a time.
+const (
+	cpuBatch         = 8
+	acceleratorBatch = 64
+)
+
+// defaultBatch is the number of crops of one run with a provider.
+func defaultBatch(provider string) int {
+	if provider == "" || provider == "cpu" {
+		return cpuBatch
+	}
+	return acceleratorBatch
+}
 
 // Options tune a model.
 type Options struct {
@@ -70,7 +82,7 @@ func Open(path string, o Options) (*Model, error) {
 	if m.session, err = ort.Open(path, ort.Options{Threads: o.Threads, Provider: o.Provider, Library: o.Library}); err != nil {
 		return nil, err
 	}
-	if err := m.measure(o.Batch); err != nil {
+	if err := m.measure(cmp.Or(o.Batch, defaultBatch(o.Provider))); err != nil {
 		return nil, errors.Join(fmt.Errorf("open model %s: %w", path, err), m.session.Close())
 	}
 	return m, nil
@@ -103,16 +115,15 @@ func (m *Model) measure(batch int) error {
 			ErrShape, ins[0].Name, declared, m.preprocess, want)
 	}
 	fixed := declared[0] > 0
-	size := cmp.Or(batch, defaultBatch)
 	if fixed {
-		size = int(declared[0])
+		batch = int(declared[0])
 	}
-	if size < 1 || size > maxBatch {
-		return fmt.Errorf("a batch of %d crops is not within 1 and %d", size, maxBatch)
+	if batch < 1 || batch > maxBatch {
+		return fmt.Errorf("a batch of %d crops is not within 1 and %d", batch, maxBatch)
 	}
-	err := m.try(size)
+	err := m.try(batch)
 	// Some exporters declare any batch over a graph that was traced with one crop.
-	if err != nil && !fixed && size > 1 && m.try(1) == nil {
+	if err != nil && !fixed && batch > 1 && m.try(1) == nil {
 		return nil
 	}
 	return err

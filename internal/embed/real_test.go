@@ -106,7 +106,7 @@ func TestRealModels(t *testing.T) {
 	} {
 		path := filepath.Join(models, name+".onnx")
 		m := open(t, path, Options{})
-		if m.Dim() != c.dim || m.Preprocess() != c.want || m.Batch() != defaultBatch {
+		if m.Dim() != c.dim || m.Preprocess() != c.want || m.Batch() != cpuBatch {
 			t.Errorf("%s: dim %d, %v (%s), batch %d", name, m.Dim(), m.Preprocess(), m.Reason(), m.Batch())
 		}
 		found := embed(m)
@@ -134,7 +134,7 @@ func realModel(b *testing.B, batch int) *Model {
 // BenchmarkBareSession is the runtime alone on one resident batch: what no pipeline
 // can beat.
 func BenchmarkBareSession(b *testing.B) {
-	for _, size := range []int{8, 16, 32, 64} {
+	for _, size := range []int{4, 8, 16, 32} {
 		b.Run(fmt.Sprintf("batch=%d", size), func(b *testing.B) {
 			m := realModel(b, size)
 			one, err := m.newBatch()
@@ -157,7 +157,7 @@ func BenchmarkBareSession(b *testing.B) {
 // a PNG.
 func BenchmarkStream(b *testing.B) {
 	png := imgcodec.EncodePNG(&imgcodec.Image{W: 112, H: 112, Pix: people(b, 1, 1)})
-	for _, size := range []int{8, 16, 32, 64} {
+	for _, size := range []int{4, 8, 16, 32} {
 		b.Run(fmt.Sprintf("batch=%d", size), func(b *testing.B) {
 			m := realModel(b, size)
 			load := func(_ int, rgb []byte) error { return imgcodec.DecodeRGB(imgcodec.PNG, png, 112, 112, rgb) }
