@@ -30,24 +30,42 @@ func kills(t *testing.T) int {
 	return n
 }
 
-// killAtRandom runs the command again and again, each time killed with SIGKILL at a
-// random moment of as long as a whole run takes, then once to its end.
-func killAtRandom(t *testing.T, whole time.Duration, args ...string) {
+// job is a command whose result lies in a folder of its own.
+type job struct {
+	dir  string
+	args []string
+}
+
+// killAtRandom begins a job and kills it with SIGKILL at random moments, each time
+// running the same command again on what was left, until it has struck often enough.
+// A job that comes to its end is compared with whole, which was never killed.
+func killAtRandom(t *testing.T, begin func() job, same func(t *testing.T, whole, killed string)) {
 	t.Helper()
-	for i := range kills(t) {
-		c := exec.Command(program, args...)
+	whole := begin()
+	duration := timed(t, whole.args...)
+	j := begin()
+	for struck := 0; struck < kills(t); {
+		c := exec.Command(program, j.args...)
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
-		delay := rand.N(whole)
+		delay := rand.N(duration)
 		time.Sleep(delay)
-		if err := c.Process.Kill(); err != nil {
-			t.Fatal(err)
+		_ = c.Process.Kill() // fails if it has just ended
+		_ = c.Wait()         // the state tells
+		t.Logf("after %v: %v", delay.Round(time.Millisecond), c.ProcessState)
+		switch {
+		case !c.ProcessState.Exited():
+			struck++
+		case !c.ProcessState.Success():
+			t.Fatalf("after %d kills: %v", struck, c.ProcessState)
+		default:
+			same(t, whole.dir, j.dir)
+			j = begin()
 		}
-		_ = c.Wait() // killed, or done before
-		t.Logf("kill %d after %v: %v", i, delay.Round(time.Millisecond), c.ProcessState)
 	}
-	expect(t, exitDone, args...)
+	expect(t, exitDone, j.args...)
+	same(t, whole.dir, j.dir)
 }
 
 // timed runs the command to its end.
@@ -60,49 +78,41 @@ func timed(t *testing.T, args ...string) time.Duration {
 
 func TestKilledIngest(t *testing.T) {
 	source := "folder=" + alignedFaces(t, 6, 8)
-	command := func(dataset string) []string {
-		return []string{"ingest", "--source", source, "--out", dataset, "--shard-rows", "3"}
-	}
-	whole, killed := filepath.Join(t.TempDir(), "faces.ds"), filepath.Join(t.TempDir(), "faces.ds")
-	killAtRandom(t, timed(t, command(whole)...), command(killed)...)
-	sameFiles(t, whole, killed)
-	expect(t, exitDone, "check", killed, "--read-data")
+	killAtRandom(t, func() job {
+		dataset := filepath.Join(t.TempDir(), "faces.ds")
+		return job{dataset, []string{"ingest", "--source", source, "--out", dataset, "--shard-rows", "3"}}
+	}, sameDataset)
 }
 
 func TestKilledPrecompute(t *testing.T) {
 	source, model := "folder="+alignedFaces(t, 6, 8), tinyTeacher(t)
-	datasets := [2]string{}
-	for i := range datasets {
-		datasets[i] = filepath.Join(t.TempDir(), "faces.ds")
-		expect(t, exitDone, "ingest", "--source", source, "--out", datasets[i], "--shard-rows", "3")
-	}
-	command := func(dataset string) []string {
-		return []string{"precompute-teacher", dataset, "--teacher", model, "--flip"}
-	}
-	killAtRandom(t, timed(t, command(datasets[0])...), command(datasets[1])...)
-	sameFiles(t, datasets[0], datasets[1])
-	expect(t, exitDone, "check", datasets[1], "--read-data")
+	killAtRandom(t, func() job {
+		dataset := filepath.Join(t.TempDir(), "faces.ds")
+		expect(t, exitDone, "ingest", "--source", source, "--out", dataset, "--shard-rows", "3")
+		return job{dataset, []string{"precompute-teacher", dataset, "--teacher", model, "--flip"}}
+	}, sameDataset)
 }
 
 func TestKilledDistill(t *testing.T) {
 	dataset := ingestAligned(t, 4, 6)
 	precompute(t, dataset)
-	whole, killed := filepath.Join(t.TempDir(), "run"), filepath.Join(t.TempDir(), "run")
-	command := func(out string) []string {
-		return distillArgs(dataset, out, "--epochs", "6", "--loss", "unified", "--checkpoint-every", "3")
-	}
-	killAtRandom(t, timed(t, command(whole)...), command(killed)...)
+	killAtRandom(t, func() job {
+		out := filepath.Join(t.TempDir(), "run")
+		return job{out, distillArgs(dataset, out, "--epochs", "6", "--loss", "unified", "--checkpoint-every", "3")}
+	}, sameCurve)
+}
+
+// sameCurve compares the losses of two runs of 6 epochs of 4 steps, bit by bit.
+func sameCurve(t *testing.T, whole, killed string) {
+	t.Helper()
 	want, got := lossCurve(t, whole), lossCurve(t, killed)
-	if len(want) != 24 {
-		t.Errorf("6 epochs of 24 crops in batches of 6 logged %d steps", len(want))
+	if len(want) != 24 || len(got) != 24 {
+		t.Errorf("%d steps are logged without kills, %d with, want 24", len(want), len(got))
 	}
 	for step, loss := range want {
 		if got[step] != loss {
 			t.Errorf("step %v: loss %v after kills, %v without", step, got[step], loss)
 		}
-	}
-	if len(got) != len(want) {
-		t.Errorf("%d steps logged after kills, %d without", len(got), len(want))
 	}
 }
 
@@ -133,34 +143,35 @@ func lossCurve(t *testing.T, run string) map[int]float64 {
 	return curve
 }
 
-// sameFiles compares all files of two datasets but the index, which is derived and
-// holds Badger's own numbering of its files.
-func sameFiles(t *testing.T, want, got string) {
+// sameDataset compares all files but the index, which is derived and holds Badger's
+// own numbering of its files, and looks for damage.
+func sameDataset(t *testing.T, whole, killed string) {
 	t.Helper()
-	a, b := contents(t, want), contents(t, got)
-	for name, data := range a {
-		if other, there := b[name]; !there {
+	want, got := contents(t, whole), contents(t, killed)
+	for name, data := range want {
+		if other, there := got[name]; !there {
 			t.Errorf("%s is missing after kills", name)
 		} else if !bytes.Equal(data, other) {
 			t.Errorf("%s differs after kills", name)
 		}
 	}
-	for name := range b {
-		if _, there := a[name]; !there {
+	for name := range got {
+		if _, there := want[name]; !there {
 			t.Errorf("%s is left over after kills", name)
 		}
 	}
+	expect(t, exitDone, "check", killed, "--read-data")
 }
 
 func contents(t *testing.T, root string) map[string][]byte {
 	t.Helper()
 	files := map[string][]byte{}
 	err := fs.WalkDir(os.DirFS(root), ".", func(name string, e fs.DirEntry, err error) error {
-		if err != nil || name == "index" {
-			if name == "index" {
-				return fs.SkipDir
-			}
+		if err != nil {
 			return err
+		}
+		if name == "index" {
+			return fs.SkipDir
 		}
 		if e.IsDir() {
 			return nil
