@@ -13,8 +13,8 @@ func TestParameterCounts(t *testing.T) {
 		config Config
 		want   int
 	}{
-		{Config{}, 1200512},                     // the paper's 1.2 M (its 0.99 M with a 128-d embedding and no 512-d layer)
-		{Config{Dim: 128}, 1003136},             // 384·(512 weights + 2 of the norm) fewer
+		{Config{}, 1200512},                    // the paper's 1.2 M (its 0.99 M with a 128-d embedding and no 512-d layer)
+		{Config{Dim: 128}, 1003136},            // 384·(512 weights + 2 of the norm) fewer
 		{Config{Dim: 128, Width: 0.25}, 91232}, // what small tests train
 	} {
 		n, err := New("mobilefacenet", c.config)
