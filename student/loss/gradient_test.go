@@ -386,12 +386,12 @@ func TestStateRoundTrip(t *testing.T) {
 func TestRestoreRefusesForeignState(t *testing.T) {
 	e := torchtest.Open(t)
 	s := torchtest.Scope(t, e)
-	l := builder(t, allLosses()["unified threshold"], 8)(s)
 	for name, change := range map[string]func(State){
 		"missing":      func(st State) { delete(st, "bank.sample") },
 		"other size":   func(st State) { st["bank.teacher"] = Array{Shape: []int{1}, Float32: []float32{1}} },
 		"out of range": func(st State) { st["bank.ring"] = Array{Shape: []int{2}, Int64: []int64{13, 0}} },
 	} {
+		l := builder(t, allLosses()["unified threshold"], 8)(s)
 		st := l.State(s)
 		change(st)
 		if err := l.Restore(s, st); err == nil {
