@@ -1,0 +1,213 @@
+package data
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	"facepipe/internal/imgcodec"
+	"facepipe/store"
+)
+
+const crops = 23
+
+// fixture is a dataset whose crop i has the value i in its left half and 100+i in
+// its right, with a teacher that says (i, 0) of it and (i, 1) of its mirror image.
+func fixture(t *testing.T, flip bool) (*store.Dataset, *store.Teacher) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "d.ds")
+	contract := store.Contract{CropSize: 112, Template: "arcface-112", Warp: "none", Decoder: "none"}
+	w, err := store.OpenWriter(dir, contract, store.WriterOptions{ShardRows: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := w.AddSource(store.SourceInfo{Kind: "folder", Path: "x", Detector: "none"})
+	for i := range crops {
+		pixels := make([]byte, 112*112*3)
+		for k := range pixels {
+			pixels[k] = byte(i + 1)
+			if k/3%112 >= 56 {
+				pixels[k] += 100
+			}
+		}
+		if _, err := w.Append(store.Crop{ID: store.CropID(contract, pixels), Source: source, Key: fmt.Sprintf("p%d/%d", i%4, i),
+			Identity: fmt.Sprintf("p%d", i%4), Encoding: imgcodec.Raw, Image: pixels}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ds, err := store.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ds.Close() })
+	tw, err := ds.CreateTeacher(store.TeacherInfo{Name: "t", ModelDigest: "m", Fingerprint: "f", Dim: 2, DType: store.FP32, Flip: flip})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, shard := range tw.MissingShards() {
+		out, err := tw.Shard(shard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for row := range ds.ShardRows(shard) {
+			i := float32(ds.RowOf(store.Location{Shard: uint32(shard), Row: uint32(row)}) + 1)
+			var mirror []float32
+			if flip {
+				mirror = []float32{i, 1}
+			}
+			if err := out.Append([]float32{i, 0}, mirror); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := out.Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tw.Close(); err != nil {
+		t.Fatal(err)
+	}
+	teacher, err := ds.OpenTeacher("t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ds, teacher
+}
+
+// collect runs a loader and keeps a copy of every batch.
+func collect(t *testing.T, ds *store.Dataset, teacher *store.Teacher, o Options, from, to int) []Batch {
+	t.Helper()
+	l, err := New(ds, teacher, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var all []Batch
+	err = l.Run(t.Context(), from, to, func(b *Batch) error {
+		all = append(all, Batch{Step: b.Step, Rows: append([]int64{}, b.Rows...), Labels: append([]int32{}, b.Labels...),
+			Pixels: bytes.Clone(b.Pixels), Teacher: append([]float32{}, b.Teacher...)})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestBatchesHoldMatchingTargets(t *testing.T) {
+	ds, teacher := fixture(t, true)
+	mirrors := 0
+	for _, b := range collect(t, ds, teacher, Options{Batch: 5, Seed: 3, Flip: true, Workers: 2}, 0, 8) {
+		for i, row := range b.Rows {
+			left := b.Pixels[i*112*112*3]
+			mirrored := left > 100
+			if want := byte(row + 1); left != want && left != want+100 {
+				t.Fatalf("step %d place %d: pixel %d for row %d", b.Step, i, left, row)
+			}
+			wantFlip := float32(0)
+			if mirrored {
+				mirrors++
+				wantFlip = 1
+			}
+			if b.Teacher[2*i] != float32(row+1) || b.Teacher[2*i+1] != wantFlip {
+				t.Fatalf("step %d place %d: target %v, row %d, mirrored %v", b.Step, i, b.Teacher[2*i:2*i+2], row, mirrored)
+			}
+			if b.Labels[i] != int32(row%4) {
+				t.Fatalf("row %d has label %d", row, b.Labels[i])
+			}
+		}
+	}
+	if mirrors < 8 || mirrors > 32 {
+		t.Errorf("%d of 40 crops were mirrored", mirrors)
+	}
+}
+
+// Each epoch shows whole batches of distinct crops, in a new order.
+func TestEpochs(t *testing.T) {
+	ds, teacher := fixture(t, true)
+	all := collect(t, ds, teacher, Options{Batch: 5, Seed: 3, Workers: 2}, 0, 8) // 4 steps an epoch
+	var orders [2]string
+	for epoch := range 2 {
+		seen := map[int64]bool{}
+		for _, b := range all[4*epoch : 4*epoch+4] {
+			for _, row := range b.Rows {
+				if seen[row] {
+					t.Errorf("epoch %d shows row %d twice", epoch, row)
+				}
+				seen[row] = true
+			}
+			orders[epoch] += fmt.Sprint(b.Rows)
+		}
+	}
+	if orders[0] == orders[1] {
+		t.Error("two epochs have one order")
+	}
+}
+
+// What a step sees depends on neither the workers nor where the run began.
+func TestStepsAreReproducible(t *testing.T) {
+	ds, teacher := fixture(t, true)
+	o := Options{Batch: 5, Seed: 9, Flip: true, Workers: 1}
+	want := collect(t, ds, teacher, o, 0, 10)
+	o.Workers = 5
+	for _, from := range []int{0, 3, 9} {
+		for k, b := range collect(t, ds, teacher, o, from, 10) {
+			w := want[from+k]
+			if b.Step != w.Step || fmt.Sprint(b.Rows, b.Teacher) != fmt.Sprint(w.Rows, w.Teacher) || !bytes.Equal(b.Pixels, w.Pixels) {
+				t.Errorf("step %d of a run from step %d differs", w.Step, from)
+			}
+		}
+	}
+	o.Seed = 10
+	if other := collect(t, ds, teacher, o, 0, 1); fmt.Sprint(other[0].Rows) == fmt.Sprint(want[0].Rows) {
+		t.Error("two seeds give one order")
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	ds, teacher := fixture(t, false)
+	for name, o := range map[string]Options{
+		"batch beyond the dataset": {Batch: crops + 1, Workers: 1},
+		"no batch":                 {Workers: 1},
+		"flip without mirrors":     {Batch: 2, Flip: true, Workers: 1},
+	} {
+		if l, err := New(ds, teacher, o); err == nil {
+			l.Close()
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func TestRunEndsWithTheFirstError(t *testing.T) {
+	ds, teacher := fixture(t, true)
+	l, err := New(ds, teacher, Options{Batch: 5, Workers: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	boom := errors.New("boom")
+	if err := l.Run(t.Context(), 0, 100, func(*Batch) error { return boom }); !errors.Is(err, boom) {
+		t.Errorf("got %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := l.Run(ctx, 0, 100, func(*Batch) error { cancel(); return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestMirror(t *testing.T) {
+	img := []uint8{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}
+	Mirror(img, 2)
+	if want := []uint8{4, 5, 6, 1, 2, 3, 10, 11, 12, 7, 8, 9}; !bytes.Equal(img, want) {
+		t.Errorf("got %v, want %v", img, want)
+	}
+	Mirror(img, 2)
+	if img[0] != 1 || img[11] != 12 {
+		t.Errorf("twice mirrored: %v", img)
+	}
+}

@@ -1,0 +1,155 @@
+package optim
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"facepipe/student/net"
+	"facepipe/student/torch"
+	"facepipe/student/torch/torchtest"
+)
+
+func TestSchedules(t *testing.T) {
+	base := Schedule{Peak: 0.2, Warmup: 10, Total: 110, Power: 2, Milestones: []float64{0.5, 0.75}, Factor: 0.1}
+	for _, c := range []struct {
+		kind string
+		step int
+		want float64
+	}{
+		{"cosine", 0, 0.02}, {"cosine", 9, 0.2}, {"cosine", 10, 0.2}, {"cosine", 60, 0.1}, {"cosine", 109, 0.2 * 0.5 * (1 + math.Cos(math.Pi*0.99))},
+		{"poly", 4, 0.1}, {"poly", 60, 0.05}, {"poly", 110, 0},
+		{"step", 54, 0.2}, {"step", 55, 0.02}, {"step", 83, 0.002},
+		{"constant", 109, 0.2},
+	} {
+		s := base
+		s.Kind = c.kind
+		if err := s.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.At(c.step); math.Abs(got-c.want) > 1e-12 {
+			t.Errorf("%s at step %d: %g, want %g", c.kind, c.step, got, c.want)
+		}
+	}
+}
+
+func TestScheduleRefusesNonsense(t *testing.T) {
+	good := Schedule{Kind: "step", Peak: 0.1, Total: 10, Power: 1, Milestones: []float64{0.5}, Factor: 0.1}
+	for name, spoil := range map[string]func(*Schedule){
+		"kind":       func(s *Schedule) { s.Kind = "zigzag" },
+		"peak":       func(s *Schedule) { s.Peak = 0 },
+		"NaN":        func(s *Schedule) { s.Peak = math.NaN() },
+		"warm-up":    func(s *Schedule) { s.Warmup = 11 },
+		"power":      func(s *Schedule) { s.Kind, s.Power = "poly", 0 },
+		"factor":     func(s *Schedule) { s.Factor = 2 },
+		"milestones": func(s *Schedule) { s.Milestones = []float64{0.9, 0.1} },
+	} {
+		s := good
+		spoil(&s)
+		if s.Validate() == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// The optimizer takes the steps that its formula, written out on plain numbers, takes.
+func TestSGDMatchesFormula(t *testing.T) {
+	e := torchtest.Open(t)
+	for name, c := range map[string]SGDConfig{
+		"plain":    {},
+		"momentum": {Momentum: 0.9},
+		"nesterov": {Momentum: 0.9, Nesterov: true},
+		"decay":    {Momentum: 0.9, Nesterov: true, WeightDecay: 0.1},
+		"clipped":  {Momentum: 0.5, Clip: 0.7, WeightDecay: 0.01},
+	} {
+		s := torchtest.Scope(t, e)
+		start := func(v float32) func(*rand.Rand, []float32) {
+			return func(_ *rand.Rand, data []float32) {
+				for i := range data {
+					data[i] = v + float32(i)
+				}
+			}
+		}
+		w := net.NewParam("w", []int{3}, start(1))
+		norm := net.NewParam("norm", []int{2}, start(-2))
+		norm.Decay = false
+		params := []*net.Param{w, norm}
+		if err := net.Materialise(s, "cpu", 1, params); err != nil {
+			t.Fatal(err)
+		}
+		o, err := NewSGD(e, c, params)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, v := []float64{1, 2, 3, -2, -1}, make([]float64, 5)
+		for range 4 {
+			// The loss Σ p³/3 has the gradient p².
+			inner := e.NewScope()
+			cube := func(x *net.Param) torch.Tensor {
+				y := x.Tensor()
+				return inner.Scale(inner.Sum(inner.Mul(y, inner.Mul(y, y))), 1.0/3)
+			}
+			inner.Backward(inner.Add(cube(w), cube(norm)))
+			length, err := o.Step(inner, 0.05)
+			if err != nil {
+				t.Fatal(err)
+			}
+			inner.Close()
+			want := byHand(c, p, v, 0.05)
+			if math.Abs(length-want) > 1e-4*want {
+				t.Errorf("%s: gradient of length %g, want %g", name, length, want)
+			}
+		}
+		got := append(s.Floats(w.Tensor()), s.Floats(norm.Tensor())...)
+		for i := range p {
+			if math.Abs(float64(got[i])-p[i]) > 1e-4*(1+math.Abs(p[i])) {
+				t.Errorf("%s: parameter %d is %g, want %g", name, i, got[i], p[i])
+			}
+		}
+		o.Close()
+	}
+}
+
+// byHand takes one step on plain numbers, the first three of which decay, and
+// returns the length of the gradient before clipping.
+func byHand(c SGDConfig, p, v []float64, rate float64) float64 {
+	g := make([]float64, len(p))
+	sum := 0.0
+	for i := range p {
+		g[i] = p[i] * p[i]
+		sum += g[i] * g[i]
+	}
+	length := math.Sqrt(sum)
+	for i := range p {
+		if c.Clip > 0 && length > c.Clip {
+			g[i] *= c.Clip / length
+		}
+		if i < 3 {
+			g[i] += c.WeightDecay * p[i]
+		}
+		v[i] = c.Momentum*v[i] + g[i]
+		if c.Nesterov {
+			p[i] -= rate * (g[i] + c.Momentum*v[i])
+		} else {
+			p[i] -= rate * v[i]
+		}
+	}
+	return length
+}
+
+func TestStepWithoutGradientIsAnError(t *testing.T) {
+	e := torchtest.Open(t)
+	s := torchtest.Scope(t, e)
+	w := net.NewParam("w", []int{1}, func(*rand.Rand, []float32) {})
+	if err := net.Materialise(s, "cpu", 1, []*net.Param{w}); err != nil {
+		t.Fatal(err)
+	}
+	o, err := NewSGD(e, SGDConfig{}, []*net.Param{w})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	if _, err := o.Step(s, 0.1); err == nil {
+		t.Error("no error")
+	}
+}
