@@ -11,8 +11,8 @@ const (
 	width      = 860.0
 	frameLeft  = 76.0
 	frameRight = width - 28
-	frameTop   = 88.0
-	frameBase  = 488.0
+	frameTop   = 96.0
+	frameBase  = 496.0
 )
 
 // decades of false accept rates: the axis begins at 1e-4.

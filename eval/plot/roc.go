@@ -13,8 +13,9 @@ import (
 // Chart is the content of a plot.
 type Chart struct {
 	Title, Subtitle string
-	// Different is the number of different-person pairs. Left of one in that many
-	// the curves say nothing, and the chart shows it.
+	// Different is the number of different-person pairs. A rate below one in that many
+	// cannot be told from zero: the chart is shaded there, and its scale is chosen
+	// for the rest.
 	Different int
 	Curves    []Curve
 }
@@ -88,17 +89,23 @@ func (c Chart) describe() string {
 	return strings.Join(lines, "; ")
 }
 
-// axis is the axis that holds all that is visible of all curves.
+// axis is the finest axis that holds all curves from the first rate on that can be
+// told from zero.
 func (c Chart) axis() tarAxis {
 	lowest := 1.0
 	for _, curve := range c.Curves {
-		lowest = min(lowest, curve.start())
+		lowest = min(lowest, curve.at(c.blindEnd()))
 	}
 	return chooseTARAxis(lowest)
 }
 
+// blindEnd is where the shading ends.
+func (c Chart) blindEnd() float64 { return xOf(1 / float64(max(c.Different, 1))) }
+
 func (c Chart) drawFrame(d *drawing) {
 	axis := c.axis()
+	d.add(`<clipPath id="frame"><rect x="%s" y="%s" width="%s" height="%s"/></clipPath>`,
+		coord(frameLeft), coord(frameTop-2), coord(frameRight-frameLeft+2), coord(frameBase-frameTop+3))
 	c.drawBlindZone(d)
 	drawFARAxis(d)
 	axis.draw(d)
@@ -111,13 +118,13 @@ func (c Chart) drawFrame(d *drawing) {
 
 // drawBlindZone shades the rates below one false accept.
 func (c Chart) drawBlindZone(d *drawing) {
-	if c.Different < 1 || xOf(1/float64(c.Different)) <= frameLeft {
+	end := c.blindEnd()
+	if coord(end) == coord(frameLeft) {
 		return
 	}
-	end := xOf(1 / float64(c.Different))
 	d.add(`<rect class="blind" x="%s" y="%s" width="%s" height="%s"/>`,
 		coord(frameLeft), coord(frameTop), coord(end-frameLeft), coord(frameBase-frameTop))
-	d.text("remark", "start", frameLeft+2, frameTop-8, fmt.Sprintf("shaded: less than one false accept in %d pairs", c.Different))
+	d.text("remark", "end", frameRight, frameTop-9, fmt.Sprintf("shaded: below one false accept in %d pairs", c.Different))
 }
 
 // drawChance draws what guessing gives, TAR = FAR.
@@ -135,11 +142,11 @@ func drawChance(d *drawing, axis tarAxis) {
 	d.add(`<path class="chance" d="%s"><title>chance</title></path>`, path.String())
 }
 
-// start is the true accept rate at the left end of the axis.
-func (c Curve) start() float64 {
+// at is the true accept rate of the step function at x.
+func (c Curve) at(x float64) float64 {
 	tar := 0.0
 	for _, p := range c.Points {
-		if coord(xOf(p.FAR)) == coord(frameLeft) {
+		if tenths(xOf(p.FAR)) <= tenths(x) {
 			tar = p.TAR
 		}
 	}
@@ -147,28 +154,29 @@ func (c Curve) start() float64 {
 }
 
 func (c Curve) draw(d *drawing, number int, axis tarAxis) {
-	d.add(`<path class="curve" %s d="%s"><title>%s</title></path>`, stroke(number), c.path(axis), escaped(c.Label))
+	d.add(`<path class="curve" clip-path="url(#frame)" %s d="%s"><title>%s</title></path>`, stroke(number), c.path(axis), escaped(c.Label))
 }
 
 // path is the curve as a staircase. Steps that fall on one tenth of a pixel are drawn
 // as one.
 func (c Curve) path(axis tarAxis) string {
 	var path strings.Builder
-	y := coord(axis.yOf(c.start()))
+	y := coord(axis.yOf(c.at(frameLeft)))
 	fmt.Fprintf(&path, "M%s %s", coord(frameLeft), y)
 	for i, p := range c.Points {
-		nextX, nextY := coord(xOf(p.FAR)), coord(axis.yOf(p.TAR))
+		x := tenths(xOf(p.FAR))
 		last := i+1 == len(c.Points)
-		if nextX == coord(frameLeft) || (!last && coord(xOf(c.Points[i+1].FAR)) == nextX) {
+		if x == tenths(frameLeft) || (!last && tenths(xOf(c.Points[i+1].FAR)) == x) {
 			continue
 		}
-		if nextY != y || last {
-			fmt.Fprintf(&path, "H%s", nextX)
+		next := coord(axis.yOf(p.TAR))
+		if next != y || last {
+			fmt.Fprintf(&path, "H%s", coord(xOf(p.FAR)))
 		}
-		if nextY != y {
-			fmt.Fprintf(&path, "V%s", nextY)
+		if next != y {
+			fmt.Fprintf(&path, "V%s", next)
 		}
-		y = nextY
+		y = next
 	}
 	return path.String()
 }

@@ -3,6 +3,8 @@ package plot
 import (
 	"bytes"
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -25,14 +27,11 @@ func (d *drawing) text(class, anchor string, x, y float64, text string) {
 	d.add(`<text class="%s" text-anchor="%s" x="%s" y="%s">%s</text>`, class, anchor, coord(x), coord(y), escaped(text))
 }
 
-// coord writes a coordinate in tenths of a pixel, which is as fine as a screen shows.
-func coord(v float64) string {
-	s := strings.TrimSuffix(fmt.Sprintf("%.1f", v), ".0")
-	if s == "-0" {
-		return "0"
-	}
-	return s
-}
+// tenths rounds a coordinate to tenths of a pixel, which is as fine as a screen shows.
+func tenths(v float64) int { return int(math.Round(10 * v)) }
+
+// coord writes a coordinate in tenths of a pixel.
+func coord(v float64) string { return strconv.FormatFloat(float64(tenths(v))/10, 'f', -1, 64) }
 
 var entities = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "'", "&#39;")
 

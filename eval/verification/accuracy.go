@@ -83,7 +83,7 @@ func meanStd(values []float64) (mean, std float64) {
 	}
 	mean /= n
 	for _, v := range values {
-		std += (v - mean) * (v - mean)
+		std += float64((v - mean) * (v - mean)) // not fused: see Norm
 	}
 	return mean, math.Sqrt(std / n)
 }

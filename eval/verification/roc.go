@@ -70,7 +70,7 @@ func (r ROC) EER() float64 {
 	}
 	before, after := r.Points[at-1], r.Points[at]
 	t := -excess(before) / (excess(after) - excess(before))
-	return r.FAR(before) + t*(r.FAR(after)-r.FAR(before))
+	return r.FAR(before) + float64(t*(r.FAR(after)-r.FAR(before))) // not fused: see Norm
 }
 
 // OperatingPoint is the ROC at the largest threshold that keeps the false accept rate

@@ -20,11 +20,14 @@ type Trial struct {
 // scaled to length one.
 func Cosine(d float64) float64 { return 1 - d/2 }
 
+// The conversions of products below keep compilers from fusing them into the sums, which
+// some processors would and others cannot: figures have the same bits everywhere.
+
 // Norm is the Euclidean length of an embedding.
 func Norm(e []float32) float64 {
 	sum := 0.0
 	for _, v := range e {
-		sum += float64(v) * float64(v)
+		sum += float64(float64(v) * float64(v))
 	}
 	return math.Sqrt(sum)
 }
@@ -39,7 +42,7 @@ func Distance(a, b []float32, normA, normB float64) float64 {
 	sum := 0.0
 	for i := range a {
 		difference := float64(a[i])/normA - float64(b[i])/normB
-		sum += difference * difference
+		sum += float64(difference * difference)
 	}
 	return min(sum, MaxDistance)
 }

@@ -1,0 +1,208 @@
+package plot
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write golden files anew")
+
+// power is a curve TAR = FAR^exponent in n steps: the smaller the exponent, the better.
+func power(label string, exponent float64, n int) Curve {
+	c := Curve{Label: label, Note: fmt.Sprintf("exponent %g", exponent), Points: []Point{{}}}
+	for k := 1; k <= n; k++ {
+		far := float64(k) / float64(n)
+		c.Points = append(c.Points, Point{far, math.Pow(far, exponent)})
+	}
+	return c
+}
+
+func TestGolden(t *testing.T) {
+	for name, c := range map[string]Chart{
+		"strong": {Title: "Strong models", Subtitle: "3000 and 3000 pairs", Different: 3000,
+			Curves: []Curve{power("teacher.onnx", 0.0005, 3000), power("student.onnx", 0.004, 3000)}},
+		"weak": {Title: "Weak models & <others>", Subtitle: "200 and 200 pairs", Different: 200,
+			Curves: []Curve{power("untrained.onnx", 0.9, 200), power("run/student.onnx", 0.2, 200)}},
+	} {
+		path := "testdata/" + name + ".svg"
+		got := c.SVG()
+		if *update {
+			if err := os.WriteFile(path, got, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s differs; look at it and run with -update if it should", path)
+		}
+	}
+}
+
+// texts are the contents of the document's text elements; it fails unless the document
+// is well-formed.
+func texts(t testing.TB, svg []byte) []string {
+	t.Helper()
+	d := xml.NewDecoder(bytes.NewReader(svg))
+	var found []string
+	inText := false
+	for {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			return found
+		}
+		if err != nil {
+			t.Fatalf("%v in %s", err, svg)
+		}
+		switch e := token.(type) {
+		case xml.StartElement:
+			inText = e.Name.Local == "text"
+		case xml.EndElement:
+			inText = false
+		case xml.CharData:
+			if inText {
+				found = append(found, string(e))
+			}
+		}
+	}
+}
+
+func TestAxisShowsAllThatIsVisible(t *testing.T) {
+	for _, c := range []struct{ exponent, from float64 }{{0.0005, 0.98}, {0.004, 0.95}, {0.01, 0.9}, {0.02, 0.8}, {0.06, 0.5}, {0.5, 0}, {1, 0}} {
+		chart := Chart{Different: 20_000, Curves: []Curve{power("a", 0.0001, 20_000), power("b", c.exponent, 20_000)}}
+		if got := chart.axis().from; got != c.from {
+			t.Errorf("TAR from %v at FAR 1e-4: axis from %v, want %v", chart.Curves[1].at(frameLeft), got, c.from)
+		}
+	}
+}
+
+// The closest pair of all may be one of different people: that is one bad pair, and
+// must not flatten the curves.
+func TestAxisIgnoresWhatCannotBeTold(t *testing.T) {
+	c := Chart{Different: 1000, Curves: []Curve{power("a", 0.004, 1000)}}
+	if c.Curves[0].at(frameLeft) != 0 || c.axis().from != 0.95 {
+		t.Errorf("TAR %v at 1e-4, axis from %v, want 0.95", c.Curves[0].at(frameLeft), c.axis().from)
+	}
+}
+
+// What is drawn is the step function, evaluated anywhere, to a tenth of a pixel.
+func TestPathIsTheCurve(t *testing.T) {
+	c := power("a", 0.3, 700)
+	axis := Chart{Curves: []Curve{c}}.axis()
+	steps := regexp.MustCompile(`[MHV][^MHV]+`).FindAllString(c.path(axis), -1)
+	var x, y float64
+	for _, s := range steps {
+		switch s[0] {
+		case 'M':
+			if _, err := fmt.Sscan(s[1:], &x, &y); err != nil {
+				t.Fatal(err)
+			}
+		case 'H':
+			next := number(t, s[1:])
+			if next < x {
+				t.Fatalf("the path goes back to %v from %v", next, x)
+			}
+			middle := farOf((x + next) / 2)
+			if next-x > 1 && math.Abs(y-axis.yOf(tarAt(c, middle))) > 0.11 {
+				t.Errorf("at FAR %v the path is at %v, the curve at %v", middle, y, axis.yOf(tarAt(c, middle)))
+			}
+			x = next
+		case 'V':
+			y = number(t, s[1:])
+		}
+	}
+	if math.Abs(x-frameRight) > 0.1 || math.Abs(y-frameTop) > 0.1 {
+		t.Errorf("the path ends at %v, %v", x, y)
+	}
+	if len(steps) < 100 {
+		t.Errorf("only %d steps", len(steps))
+	}
+}
+
+func number(t *testing.T, s string) float64 {
+	t.Helper()
+	v, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// tarAt is the step function of a curve.
+func tarAt(c Curve, far float64) float64 {
+	tar := 0.0
+	for _, p := range c.Points {
+		if p.FAR <= far {
+			tar = p.TAR
+		}
+	}
+	return tar
+}
+
+func TestLargeCurvesStaySmall(t *testing.T) {
+	c := Chart{Different: 200_000, Curves: []Curve{power("a", 0.05, 200_000)}}
+	if n := len(c.SVG()); n > 100_000 {
+		t.Errorf("%d bytes", n)
+	}
+}
+
+func TestRatesOutsideTheAxis(t *testing.T) {
+	none := Curve{Label: "none", Points: []Point{{0, 0}, {1, 1}}}
+	svg := Chart{Different: 100_000, Curves: []Curve{none, {Label: "no points"}}}.SVG()
+	if strings.Contains(string(svg), "NaN") || strings.Contains(string(svg), "Inf") {
+		t.Errorf("not finite: %s", svg)
+	}
+	if strings.Contains(string(svg), "shaded") {
+		t.Error("shading although one false accept is left of the axis")
+	}
+	texts(t, svg)
+}
+
+func TestShortened(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		n    int
+		want string
+	}{{"abc", 3, "abc"}, {"abcd", 3, "…cd"}, {"äöüß", 3, "…üß"}} {
+		if got := shortened(c.text, c.n); got != c.want {
+			t.Errorf("%s in %d: %s, want %s", c.text, c.n, got, c.want)
+		}
+	}
+}
+
+func TestManyCurvesLookDifferent(t *testing.T) {
+	looks := map[string]int{}
+	for i := range len(colours) * len(dashes) {
+		if before, taken := looks[stroke(i)]; taken {
+			t.Errorf("curves %d and %d look the same", before, i)
+		}
+		looks[stroke(i)] = i
+	}
+}
+
+// FuzzLabels: any label gives a well-formed document that shows it.
+func FuzzLabels(f *testing.F) {
+	f.Add("run/student.onnx")
+	f.Add(`<script>alert("&amp;")</script>]]>`)
+	f.Add("\x00\x1b[31m\xff\uffff\u0085")
+	f.Fuzz(func(t *testing.T, label string) {
+		c := power(label, 0.5, 3)
+		got := texts(t, Chart{Title: label, Subtitle: label, Different: 3, Curves: []Curve{c}}.SVG())
+		plain := regexp.MustCompile(`^[ -~]{1,60}$`)
+		if plain.MatchString(label) && !strings.Contains(strings.Join(got, "\n"), label) {
+			t.Errorf("%q is not in %q", label, got)
+		}
+	})
+}

@@ -1,0 +1,116 @@
+package eval
+
+import (
+	"errors"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// randomEmbeddings have little to do with the crops.
+func randomEmbeddings(s *PairSet, seed uint64) [][]float32 {
+	return syntheticEmbeddings(s, seed, 0)
+}
+
+// syntheticEmbeddings are the same direction for all pictures of a person, as strongly
+// as signal says, and noise.
+func syntheticEmbeddings(s *PairSet, seed uint64, signal float64) [][]float32 {
+	rng := rand.New(rand.NewPCG(seed, 5))
+	embeddings := make([][]float32, len(s.Locations()))
+	for i, name := range s.names {
+		person := rand.New(rand.NewPCG(seed, uint64(name[1])<<8|uint64(name[2])))
+		embeddings[i] = make([]float32, 32)
+		for k := range embeddings[i] {
+			embeddings[i][k] = float32(signal*person.NormFloat64() + rng.NormFloat64())
+		}
+	}
+	return embeddings
+}
+
+func TestVerifyIgnoresNorms(t *testing.T) {
+	s := loadPairs(t, openDataset(t, faces(t)), lfwList())
+	embeddings := syntheticEmbeddings(s, 3, 0.8)
+	want, err := s.Verify(embeddings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want.Accuracy < 0.6 || want.Accuracy > 0.99 {
+		t.Fatalf("accuracy %v: the test tells nothing", want.Accuracy)
+	}
+	before := slices.Clone(embeddings[0])
+	scaled := make([][]float32, len(embeddings))
+	rng := rand.New(rand.NewPCG(1, 1))
+	for i, e := range embeddings {
+		factor := float32(math.Exp2(float64(rng.IntN(20) - 10))) // exact
+		for _, v := range e {
+			scaled[i] = append(scaled[i], factor*v)
+		}
+	}
+	got, err := s.Verify(scaled)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Accuracy != want.Accuracy || got.AUC != want.AUC || got.EER != want.EER || got.Threshold != want.Threshold ||
+		!slices.Equal(got.OperatingPoints, want.OperatingPoints) {
+		t.Errorf("scaled embeddings: %+v, want %+v", got, want)
+	}
+	if !slices.Equal(before, embeddings[0]) {
+		t.Error("Verify changed the embeddings")
+	}
+}
+
+func TestSignalRaisesFigures(t *testing.T) {
+	s := loadPairs(t, openDataset(t, faces(t)), lfwList())
+	last := 0.0
+	for _, signal := range []float64{0, 0.7, 5} {
+		r, err := s.Verify(syntheticEmbeddings(s, 3, signal))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.AUC <= last {
+			t.Errorf("AUC %v with signal %v, %v with less", r.AUC, signal, last)
+		}
+		last = r.AUC
+	}
+	if last != 1 {
+		t.Errorf("AUC %v of separated people", last)
+	}
+}
+
+func TestUnusableEmbeddingsAreNamed(t *testing.T) {
+	s := loadPairs(t, openDataset(t, faces(t)), lfwList())
+	embeddings := randomEmbeddings(s, 1)
+	bad := slices.Index(s.names, "P03/P03_0001")
+	embeddings[bad][7] = float32(math.NaN())
+	zero := slices.Index(s.names, "P03/P03_0004")
+	clear(embeddings[zero])
+	_, err := s.Verify(embeddings)
+	var unusable *UnusableError
+	if !errors.As(err, &unusable) {
+		t.Fatalf("error %v, want an UnusableError", err)
+	}
+	// P03/1 is in three same pairs, in one as the first of a different pair and in
+	// one as the second; P03/4 only in a same pair, counted already.
+	if unusable.Pairs != 5 || unusable.Listed != 60 || unusable.Named != 40 || !slices.Equal(unusable.Crops, []string{"P03/P03_0001", "P03/P03_0004"}) {
+		t.Errorf("%+v", unusable)
+	}
+	for _, part := range []string{"2 of 40 embeddings", "5 of 60 pairs", "P03/P03_0001, P03/P03_0004"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("error %q lacks %q", err, part)
+		}
+	}
+}
+
+func TestVerifyWrongShapes(t *testing.T) {
+	s := loadPairs(t, openDataset(t, faces(t)), lfwList())
+	embeddings := randomEmbeddings(s, 1)
+	if _, err := s.Verify(embeddings[1:]); err == nil || !strings.Contains(err.Error(), "39 embeddings for 40 crops") {
+		t.Errorf("error %v for too few", err)
+	}
+	embeddings[3] = embeddings[3][1:]
+	if _, err := s.Verify(embeddings); err == nil || !strings.Contains(err.Error(), "embedding 3 has 31 values") {
+		t.Errorf("error %v for two dimensions", err)
+	}
+}
