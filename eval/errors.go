@@ -18,7 +18,7 @@ type MissingError struct {
 
 // Error names the first few.
 func (e *MissingError) Error() string {
-	return fmt.Sprintf("pair list %s: data set %s lacks %d of %d images, which takes away %d of %d pairs: %s",
+	return fmt.Sprintf("pair list %s: data set %s lacks %d of %d images, which takes away %d of %d pairs (--allow-missing leaves those out): %s",
 		e.List, e.Dataset, len(e.Images), e.Named, e.Pairs, e.Listed, firstFew(e.Images))
 }
 
