@@ -3,13 +3,13 @@ package teacher
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
-	"math/rand/v2"
-	"slices"
 
 	"facepipe/internal/embed"
+	"facepipe/internal/progress"
 	"facepipe/store"
 )
 
@@ -19,30 +19,47 @@ type ReplayOptions struct {
 	// Teacher is the cache's name; Model the ONNX file it was made with.
 	Teacher string
 	Model   string
-	// N crops are drawn, by Seed.
+	// N crops are drawn by Seed, all of them if there are no more.
 	N    int
 	Seed uint64
 	// MinCosine is the lowest agreement that passes; 0 takes 0.9999 for fp32 caches
 	// and 0.999 for fp16 ones.
 	MinCosine float64
-	Threads   int
-	Provider  string
-	Library   string
-	Progress  io.Writer
+	// Batch, Threads, Provider and Library are those of embed.Options.
+	Batch    int
+	Threads  int
+	Provider string
+	Library  string
+	// Progress receives the bar; nil is silent.
+	Progress io.Writer
 }
 
 // ReplayReport is how far the cache agrees with the model today.
 type ReplayReport struct {
 	Teacher string `json:"teacher"`
-	Rows    int    `json:"rows"`
-	// MinCosine and MeanCosine are between cached and new embeddings.
+	// Rows is the number of crops that were embedded again, Compared that of their
+	// embeddings, mirror images' too, which the cache and the model both have.
+	Rows     int `json:"rows"`
+	Compared int `json:"compared"`
+	// Changed is the number of embeddings that only one of the two has.
+	Changed int `json:"changed"`
+	// MinCosine and MeanCosine are between cached and new embeddings; 0 if there is
+	// nothing to compare.
 	MinCosine  float64 `json:"min_cosine"`
 	MeanCosine float64 `json:"mean_cosine"`
-	OK         bool    `json:"ok"`
+	// MaxNormError is the largest relative difference of a norm.
+	MaxNormError float64 `json:"max_norm_error"`
+	// OK says that all that were compared agree and none changed.
+	OK bool `json:"ok"`
 }
 
+// maxNormError is the relative difference of norms that passes: far above what another
+// processor's arithmetic does, far below what another scaling does.
+const maxNormError = 0.01
+
 // Replay embeds N random crops again, under the contract that the cache records, and
-// compares. A model file with another digest is store.ErrFingerprint.
+// compares the outcome with the cache. store.ErrNotFound if there is no such cache,
+// store.ErrFingerprint if the model file is not the cache's.
 func Replay(ctx context.Context, o ReplayOptions) (ReplayReport, error) {
 	ds, err := store.Open(o.Dataset)
 	if err != nil {
@@ -53,33 +70,138 @@ func Replay(ctx context.Context, o ReplayOptions) (ReplayReport, error) {
 	if err != nil {
 		return ReplayReport{}, err
 	}
+	if missing := cache.MissingShards(); len(missing) > 0 {
+		return ReplayReport{}, fmt.Errorf("replay teacher %s: it lacks %d of %d shards: run precompute-teacher again",
+			o.Teacher, len(missing), ds.Shards())
+	}
 	model, err := openAs(cache.Info(), o)
 	if err != nil {
 		return ReplayReport{}, err
 	}
 	defer model.Close()
 	rows := sample(ds.Rows(), o.N, o.Seed)
-	report := ReplayReport{Teacher: o.Teacher, MinCosine: 1}
-	sum := 0.0
-	_, err = model.Stream(ctx, len(rows), func(i int, rgb []byte) error {
-		return decode(ds, rows[i], rgb)
-	}, func(i int, fresh [][]float32) error {
-		cached, valid, err := lookUp(ds, cache, rows[i])
-		if err != nil || !valid {
-			return err
-		}
-		c := cosine(fresh[0], cached)
-		report.Rows++
-		report.MinCosine = min(report.MinCosine, c)
-		sum += c
-		return nil
-	}, embed.StreamOptions{Flips: []bool{false}})
+	shards, err := openShards(ds, cache, rows)
+	defer shards.close()
 	if err != nil {
-		return report, err
+		return ReplayReport{}, err
 	}
-	report.MeanCosine = sum / float64(max(1, report.Rows))
-	report.OK = report.Rows > 0 && report.MinCosine >= o.limit(cache.Info().DType)
-	return report, nil
+	c := comparison{cached: make([]float32, model.Dim()), info: cache.Info()}
+	bar := progress.New(o.Progress, "replay", int64(len(rows)))
+	defer bar.Finish()
+	_, err = model.Stream(ctx, len(rows), func(i int, rgb []byte) error {
+		at := ds.Locate(rows[i])
+		return decodeRow(shards[at.Shard].crops, int(at.Row), ds.Contract().CropSize, rgb)
+	}, func(i int, fresh [][]float32) error {
+		bar.Add(1)
+		at := ds.Locate(rows[i])
+		return c.compare(shards[at.Shard].embeddings, int(at.Row), fresh)
+	}, embed.StreamOptions{Flips: flips(c.info.Flip)})
+	return c.report(o), err
+}
+
+// openAs opens the model under the cache's own contract.
+func openAs(info store.TeacherInfo, o ReplayOptions) (*embed.Model, error) {
+	digest, err := embed.Digest(o.Model)
+	if err != nil {
+		return nil, err
+	}
+	if digest != info.ModelDigest {
+		return nil, fmt.Errorf("%w: teacher %s was made with %s (%.12s…), %s is another model (%.12s…)", store.ErrFingerprint,
+			info.Name, info.ModelFile, info.ModelDigest, o.Model, digest)
+	}
+	var contract embed.Preprocess
+	if err := json.Unmarshal(info.Preprocess, &contract); err != nil {
+		return nil, fmt.Errorf("%w: teacher %s: preprocessing: %w", store.ErrDamaged, info.Name, err)
+	}
+	model, err := embed.Open(o.Model, embed.Options{Contract: &contract, Batch: o.Batch, Threads: o.Threads,
+		Provider: o.Provider, Library: o.Library})
+	if err != nil {
+		return nil, err
+	}
+	if model.Fingerprint(info.Flip, info.DType) != info.Fingerprint || model.Dim() != info.Dim {
+		model.Close()
+		return nil, fmt.Errorf("%w: teacher %s: its fingerprint is not that of its own model and preprocessing", store.ErrFingerprint, info.Name)
+	}
+	return model, nil
+}
+
+// shardPair is a shard of crops with its embeddings.
+type shardPair struct {
+	crops      *store.CropShard
+	embeddings *store.EmbeddingShard
+}
+
+// shardPairs are open shards by their number. They stay open for the whole replay, as
+// an opened shard verifies its checksums anew.
+type shardPairs map[uint32]shardPair
+
+// openShards opens the shards that hold rows. What it opened is to be closed even when
+// there is an error.
+func openShards(ds *store.Dataset, cache *store.Teacher, rows []int) (shardPairs, error) {
+	open := shardPairs{}
+	for _, row := range rows {
+		number := ds.Locate(row).Shard
+		if _, done := open[number]; done {
+			continue
+		}
+		crops, err := ds.CropShard(int(number))
+		if err != nil {
+			return open, err
+		}
+		embeddings, err := cache.Shard(int(number))
+		if err != nil {
+			return open, errors.Join(err, crops.Close())
+		}
+		open[number] = shardPair{crops, embeddings}
+	}
+	return open, nil
+}
+
+func (p shardPairs) close() {
+	for _, s := range p {
+		s.crops.Close()
+		s.embeddings.Close()
+	}
+}
+
+// comparison collects how cached and new embeddings agree.
+type comparison struct {
+	info    store.TeacherInfo
+	cached  []float32 // one row
+	rows    int
+	changed int
+	cosines []float64
+	worst   float64 // relative difference of norms
+}
+
+// compare takes one crop's new embeddings: plain, then of the mirror image.
+func (c *comparison) compare(cache *store.EmbeddingShard, row int, fresh [][]float32) error {
+	c.rows++
+	for k, flip := range flips(c.info.Flip) {
+		norm, valid, err := cache.Row(row, flip, c.cached)
+		switch {
+		case err != nil:
+			return err
+		case valid != (faultOf(fresh[k], c.info.DType) == none):
+			c.changed++
+		case valid:
+			c.cosines = append(c.cosines, cosine(fresh[k], c.cached))
+			c.worst = max(c.worst, math.Abs(length(fresh[k])/float64(norm)-1))
+		}
+	}
+	return nil
+}
+
+func (c *comparison) report(o ReplayOptions) ReplayReport {
+	r := ReplayReport{Teacher: o.Teacher, Rows: c.rows, Compared: len(c.cosines), Changed: c.changed, MaxNormError: c.worst}
+	for i, v := range c.cosines {
+		if i == 0 || v < r.MinCosine {
+			r.MinCosine = v
+		}
+		r.MeanCosine += v / float64(len(c.cosines))
+	}
+	r.OK = r.Compared > 0 && r.Changed == 0 && r.MinCosine >= o.limit(c.info.DType) && r.MaxNormError <= maxNormError
+	return r
 }
 
 func (o ReplayOptions) limit(dtype string) float64 {
@@ -92,62 +214,19 @@ func (o ReplayOptions) limit(dtype string) float64 {
 	return 0.999
 }
 
-// openAs opens the model under the cache's own contract.
-func openAs(info store.TeacherInfo, o ReplayOptions) (*embed.Model, error) {
-	var contract embed.Preprocess
-	if err := json.Unmarshal(info.Preprocess, &contract); err != nil {
-		return nil, fmt.Errorf("%w: teacher %s: preprocessing: %w", store.ErrDamaged, info.Name, err)
+func length(v []float32) float64 {
+	sum := 0.0
+	for _, x := range v {
+		sum += float64(x) * float64(x)
 	}
-	model, err := embed.Open(o.Model, embed.Options{Contract: &contract, Threads: o.Threads, Provider: o.Provider, Library: o.Library})
-	if err != nil {
-		return nil, err
-	}
-	if model.Digest() != info.ModelDigest {
-		model.Close()
-		return nil, fmt.Errorf("%w: teacher %s was made with %s (%.12s…), %s is another file (%.12s…)", store.ErrFingerprint,
-			info.Name, info.ModelFile, info.ModelDigest, o.Model, model.Digest())
-	}
-	return model, nil
+	return math.Sqrt(sum)
 }
 
-// sample draws n distinct rows of total, in ascending order.
-func sample(total, n int, seed uint64) []int {
-	rows := rand.New(rand.NewPCG(seed, 0)).Perm(total)[:min(n, total)]
-	slices.Sort(rows)
-	return rows
-}
-
-func decode(ds *store.Dataset, row int, rgb []byte) error {
-	at := ds.Locate(row)
-	shard, err := ds.CropShard(int(at.Shard))
-	if err != nil {
-		return err
-	}
-	defer shard.Close()
-	crop, err := shard.Crop(int(at.Row))
-	if err != nil {
-		return err
-	}
-	return crop.DecodeRGB(ds.Contract().CropSize, rgb)
-}
-
-func lookUp(ds *store.Dataset, cache *store.Teacher, row int) ([]float32, bool, error) {
-	at := ds.Locate(row)
-	shard, err := cache.Shard(int(at.Shard))
-	if err != nil {
-		return nil, false, err
-	}
-	defer shard.Close()
-	e := make([]float32, cache.Info().Dim)
-	_, valid, err := shard.Row(int(at.Row), false, e)
-	return e, valid, err
-}
-
+// cosine is of two vectors that are usable.
 func cosine(a, b []float32) float64 {
-	var ab, aa, bb float64
+	sum := 0.0
 	for i := range a {
-		x, y := float64(a[i]), float64(b[i])
-		ab, aa, bb = ab+x*y, aa+x*x, bb+y*y
+		sum += float64(a[i]) * float64(b[i])
 	}
-	return ab / math.Sqrt(aa*bb)
+	return sum / (length(a) * length(b))
 }

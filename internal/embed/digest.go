@@ -11,6 +11,20 @@ import (
 	"facepipe/internal/onnx"
 )
 
+// Digest is what [Model.Digest] of a file would be. Errors wrap os.ErrNotExist,
+// onnx.ErrFormat or [ErrWeights] and name the file.
+func Digest(path string) (string, error) {
+	m, err := onnx.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("open model: %w", err)
+	}
+	digest, err := modelDigest(path, m)
+	if err != nil {
+		return "", fmt.Errorf("open model %s: %w", path, err)
+	}
+	return digest, nil
+}
+
 // modelDigest identifies a model's bytes in 64 hexadecimal digits: the SHA-256 of its
 // file or, if it keeps weights in files of their own, the SHA-256 over the digests of
 // all of them. Otherwise models with other weights would pass for the same.

@@ -1,0 +1,166 @@
+package teacher_test
+
+import (
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"facepipe/internal/imgcodec"
+	"facepipe/internal/onnx"
+	"facepipe/store"
+	"facepipe/teacher"
+)
+
+const side = 112
+
+var contract = store.Contract{CropSize: side, Template: "test", Warp: "none", Decoder: imgcodec.DecoderName()}
+
+// dark is the number of the first crop with a black corner.
+const dark = 1000
+
+// crop is a picture of blocks of 16×16.
+func crop(number int) []byte {
+	rng := rand.New(rand.NewPCG(7, uint64(number)))
+	pixels := make([]byte, side*side*3)
+	const block = 16
+	for y := 0; y < side; y += block {
+		for x := 0; x < side; x += block {
+			colour := [3]byte{byte(1 + rng.IntN(255)), byte(1 + rng.IntN(255)), byte(1 + rng.IntN(255))}
+			if number >= dark && x == 0 && y == 0 {
+				colour = [3]byte{}
+			}
+			for i := range block * block {
+				copy(pixels[3*((y+i/block)*side+x+i%block):], colour[:])
+			}
+		}
+	}
+	return pixels
+}
+
+// dataset writes crops in shards of 6.
+func dataset(t *testing.T, numbers ...int) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "faces.ds")
+	appendTo(t, dir, numbers...)
+	return dir
+}
+
+func appendTo(t *testing.T, dir string, numbers ...int) {
+	t.Helper()
+	keys, encoded := make([]string, len(numbers)), make([][]byte, len(numbers))
+	for i, number := range numbers {
+		keys[i], encoded[i] = fmt.Sprintf("crop%04d.raw", number), crop(number)
+	}
+	write(t, dir, keys, encoded, imgcodec.Raw)
+}
+
+// write appends encoded crops.
+func write(t *testing.T, dir string, keys []string, encoded [][]byte, format imgcodec.Format) {
+	t.Helper()
+	w, err := store.OpenWriter(dir, contract, store.WriterOptions{ShardRows: 6, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := w.AddSource(store.SourceInfo{Kind: "folder", Path: "test", Detector: "none"})
+	pixels := make([]byte, side*side*3)
+	for i, image := range encoded {
+		c := store.Crop{Source: source, Key: keys[i], Encoding: format, Image: image}
+		if err := c.DecodeRGB(side, pixels); err != nil {
+			t.Fatal(err)
+		}
+		c.ID = store.CropID(contract, pixels)
+		if outcome, err := w.Append(c); err != nil || outcome != store.Stored {
+			t.Fatalf("%s: %v, %v", c.Key, outcome, err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// upTo lists 0..n-1.
+func upTo(n int) []int {
+	numbers := make([]int, n)
+	for i := range numbers {
+		numbers[i] = i
+	}
+	return numbers
+}
+
+// tiny writes an embedder: the colours' averages over a 7×7 grid, 147 values. edit may
+// change it.
+func tiny(t *testing.T, edit func(*onnx.Graph)) string {
+	t.Helper()
+	g := onnx.Graph{
+		Name: "tiny",
+		Nodes: []onnx.Node{
+			{Name: "pool", OpType: "AveragePool", Inputs: []string{"input"}, Outputs: []string{"pooled"},
+				Attributes: []onnx.Attribute{onnx.Ints("kernel_shape", 16, 16), onnx.Ints("strides", 16, 16)}},
+			{Name: "flat", OpType: "Flatten", Inputs: []string{"pooled"}, Outputs: []string{"embedding"}},
+		},
+		Inputs:  []onnx.ValueInfo{{Name: "input", Type: onnx.Float32, Dims: append([]onnx.Dim{onnx.Variable("N")}, onnx.Fixed(3, side, side)...)}},
+		Outputs: []onnx.ValueInfo{{Name: "embedding", Type: onnx.Float32, Dims: []onnx.Dim{onnx.Variable("N"), {Size: 147}}}},
+	}
+	if edit != nil {
+		edit(&g)
+	}
+	path := filepath.Join(t.TempDir(), "tiny.onnx")
+	m := onnx.Model{IRVersion: 7, OpsetVersion: 13, Graph: g}
+	if err := os.WriteFile(path, m.Marshal(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// times makes the model multiply its embedding by a factor.
+func times(factor float32) func(*onnx.Graph) {
+	return func(g *onnx.Graph) {
+		g.Initializers = append(g.Initializers, onnx.FloatTensor("factor", []float32{factor}, 1))
+		g.Nodes[1].Outputs[0] = "flat"
+		g.Nodes = append(g.Nodes, onnx.Node{Name: "scaled", OpType: "Mul", Inputs: []string{"flat", "factor"}, Outputs: []string{"embedding"}})
+	}
+}
+
+// plusRatio makes the model add 0/0 to the embedding where a crop is black and 1
+// elsewhere, if it gets raw pixels.
+func plusRatio(g *onnx.Graph) {
+	g.Nodes[1].Outputs[0] = "flat"
+	g.Nodes = append(g.Nodes,
+		onnx.Node{Name: "ratio", OpType: "Div", Inputs: []string{"flat", "flat"}, Outputs: []string{"one"}},
+		onnx.Node{Name: "sum", OpType: "Add", Inputs: []string{"flat", "one"}, Outputs: []string{"embedding"}})
+}
+
+// files are the contents of a cache's files by their path, its lock left out.
+func files(t *testing.T, dir, name string) map[string]string {
+	t.Helper()
+	root := filepath.Join(dir, "teachers", name)
+	contents := map[string]string{}
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if len(data) > 0 {
+			contents[path[len(root):]] = string(data)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return contents
+}
+
+// precompute must succeed.
+func precompute(t *testing.T, o teacher.Options) teacher.Summary {
+	t.Helper()
+	s, err := teacher.Precompute(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}

@@ -1,0 +1,392 @@
+package teacher_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"facepipe/internal/embed"
+	"facepipe/internal/onnx"
+	"facepipe/internal/ort"
+	"facepipe/store"
+	"facepipe/teacher"
+)
+
+// Every row of the cache is what the model says of that crop, and of its mirror image.
+func TestCacheHoldsTheModelsEmbeddings(t *testing.T) {
+	numbers := upTo(20)
+	for _, dtype := range []string{store.FP16, store.FP32} {
+		dir, model := dataset(t, numbers...), tiny(t, nil)
+		s := precompute(t, teacher.Options{Dataset: dir, Model: model, Flip: true, DType: dtype, Batch: 4})
+		if s.Teacher != "tiny" || s.Rows != 20 || s.Computed != 20 || s.Reused != 0 || s.Dim != 147 || s.DType != dtype || !s.Flip || s.Invalid != 0 {
+			t.Errorf("%s: %+v", dtype, s)
+		}
+		m, err := embed.Open(model, embed.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		ds, cache := openCache(t, dir, "tiny")
+		for row, number := range numbers {
+			for _, flip := range []bool{false, true} {
+				want := make([]float32, 147)
+				if err := m.Embed(1, crop(number), flip, want); err != nil {
+					t.Fatal(err)
+				}
+				got, norm := rowOf(t, ds, cache, row, flip)
+				if !near(got, want, dtype) {
+					t.Fatalf("%s: crop %d, mirrored %v: got %v, want %v", dtype, number, flip, got[:4], want[:4])
+				}
+				if math.Abs(float64(norm)-length(want)) > 1e-3 {
+					t.Errorf("%s: crop %d: norm %g, want %g", dtype, number, norm, length(want))
+				}
+			}
+		}
+	}
+}
+
+func openCache(t *testing.T, dir, name string) (*store.Dataset, *store.Teacher) {
+	t.Helper()
+	ds, err := store.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ds.Close() })
+	cache, err := ds.OpenTeacher(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ds, cache
+}
+
+func rowOf(t *testing.T, ds *store.Dataset, cache *store.Teacher, row int, flip bool) ([]float32, float32) {
+	t.Helper()
+	at := ds.Locate(row)
+	shard, err := cache.Shard(int(at.Shard))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shard.Close()
+	e := make([]float32, cache.Info().Dim)
+	norm, _, err := shard.Row(int(at.Row), flip, e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e, norm
+}
+
+// near allows for the rounding of the element type and of a sum in another order.
+func near(got, want []float32, dtype string) bool {
+	relative := 1e-5
+	if dtype == store.FP16 {
+		relative = 1.0 / 2048
+	}
+	for i, w := range want {
+		if math.Abs(float64(got[i]-w)) > relative*math.Abs(float64(w))+1e-5 {
+			return false
+		}
+	}
+	return true
+}
+
+func length(v []float32) float64 {
+	sum := 0.0
+	for _, x := range v {
+		sum += float64(x) * float64(x)
+	}
+	return math.Sqrt(sum)
+}
+
+func TestSecondRunComputesNothing(t *testing.T) {
+	dir := dataset(t, upTo(14)...)
+	o := teacher.Options{Dataset: dir, Model: tiny(t, nil), Name: "first"}
+	first := precompute(t, o)
+	before := files(t, dir, "first")
+	again := precompute(t, o)
+	if again.Computed != 0 || again.Reused != 14 || again.Digest != first.Digest || again.ImagesPerSecond != 0 {
+		t.Errorf("first %+v\nagain %+v", first, again)
+	}
+	if !maps.Equal(before, files(t, dir, "first")) {
+		t.Error("a run with nothing to do changed the cache")
+	}
+	// What is appended to the dataset is embedded, and only that.
+	appendTo(t, dir, 20, 21, 22)
+	more := precompute(t, o)
+	if more.Computed != 3 || more.Reused != 14 || more.Digest == first.Digest {
+		t.Errorf("after an append: %+v", more)
+	}
+}
+
+// The bytes do not depend on how many workers there are, nor on an interruption.
+func TestSameBytes(t *testing.T) {
+	model := tiny(t, nil)
+	var want map[string]string
+	for _, workers := range []int{1, 5} {
+		dir := dataset(t, upTo(20)...)
+		precompute(t, teacher.Options{Dataset: dir, Model: model, Flip: true, Workers: workers})
+		if got := files(t, dir, "tiny"); want == nil {
+			want = got
+		} else if !maps.Equal(got, want) {
+			t.Errorf("%d workers made other files", workers)
+		}
+	}
+	dir := dataset(t, upTo(20)...)
+	o := teacher.Options{Dataset: dir, Model: model, Flip: true}
+	interrupted := interruptAt(t, o, 2)
+	if interrupted.Computed != 12 {
+		t.Fatalf("%d crops were computed before the interruption", interrupted.Computed)
+	}
+	rest := precompute(t, o)
+	if rest.Reused != 12 || rest.Computed != 8 {
+		t.Errorf("the run after the interruption: %+v", rest)
+	}
+	if !maps.Equal(files(t, dir, "tiny"), want) {
+		t.Error("an interrupted run and another made other files than one run")
+	}
+}
+
+// interruptAt cancels a run while it embeds the shard of that number.
+func interruptAt(t *testing.T, o teacher.Options, shard int) teacher.Summary {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ctx = &countdown{Context: ctx, cancel: cancel, dir: filepath.Join(o.Dataset, "teachers", "tiny"), shards: shard}
+	s, err := teacher.Precompute(ctx, o)
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "run the same command again") {
+		t.Fatalf("cancelled: %v", err)
+	}
+	return s
+}
+
+// countdown is a context that is done once that many shards are committed.
+type countdown struct {
+	context.Context
+	cancel context.CancelFunc
+	dir    string
+	shards int
+}
+
+// Done is what a run looks at when it begins a shard.
+func (c *countdown) Done() <-chan struct{} {
+	if manifests, err := filepath.Glob(filepath.Join(c.dir, "0*.json")); err == nil && len(manifests) >= c.shards {
+		c.cancel()
+	}
+	return c.Context.Done()
+}
+
+func TestAnotherFingerprintUnderOneName(t *testing.T) {
+	dir := dataset(t, upTo(7)...)
+	model := tiny(t, nil)
+	precompute(t, teacher.Options{Dataset: dir, Model: model})
+	before := files(t, dir, "tiny")
+	for name, o := range map[string]teacher.Options{
+		"model":         {Model: tiny(t, times(2))},
+		"preprocessing": {Model: model, Preprocess: "raw"},
+		"flip":          {Model: model, Flip: true},
+		"dtype":         {Model: model, DType: store.FP32},
+	} {
+		o.Dataset, o.Name = dir, "tiny"
+		_, err := teacher.Precompute(t.Context(), o)
+		if !errors.Is(err, store.ErrFingerprint) || !strings.Contains(err.Error(), "--name") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if o.Name = "other_" + name; precompute(t, o).Computed != 7 {
+			t.Errorf("%s: not computed under a name of its own", name)
+		}
+	}
+	if !maps.Equal(before, files(t, dir, "tiny")) {
+		t.Error("the cache was changed")
+	}
+	// The batch is no part of what an embedding is.
+	if s := precompute(t, teacher.Options{Dataset: dir, Model: model, Batch: 3, Threads: 1}); s.Reused != 7 {
+		t.Errorf("another batch: %+v", s)
+	}
+}
+
+func TestSomeCropsWithoutUse(t *testing.T) {
+	numbers := append(upTo(8), dark)
+	o := teacher.Options{Dataset: dataset(t, numbers...), Model: tiny(t, plusRatio), Preprocess: "raw", Flip: true}
+	s, err := teacher.Precompute(t.Context(), o)
+	var rate *teacher.RejectRateError
+	if !errors.As(err, &rate) || rate.Invalid != 2 || rate.Embeddings != 18 || rate.Max != teacher.DefaultMaxRejectRate {
+		t.Fatalf("2 of 18: %v", err)
+	}
+	if s.Invalid != 2 || s.Computed != 9 || s.Digest == "" {
+		t.Errorf("the cache is complete all the same: %+v", s)
+	}
+	o.MaxRejectRate = 0.2
+	if s := precompute(t, o); s.Invalid != 2 || s.Reused != 9 {
+		t.Errorf("tolerated: %+v", s)
+	}
+	ds, cache := openCache(t, o.Dataset, "tiny")
+	for row, number := range numbers {
+		if e, norm := rowOf(t, ds, cache, row, true); (norm == 0) != (number == dark) || (length(e) == 0) != (number == dark) {
+			t.Errorf("crop %d has norm %g", number, norm)
+		}
+	}
+	report, err := teacher.Replay(t.Context(), teacher.ReplayOptions{Dataset: o.Dataset, Teacher: "tiny", Model: o.Model, N: 100})
+	if err != nil || !report.OK || report.Rows != 9 || report.Compared != 16 {
+		t.Errorf("replay: %+v, %v", report, err)
+	}
+}
+
+// A model that gives nothing of use is refused before its cache takes the name.
+func TestModelWithoutUse(t *testing.T) {
+	nan := float32(math.NaN())
+	for name, c := range map[string]struct {
+		factor float32
+		dtype  string
+		say    string
+	}{
+		"NaN":       {nan, store.FP32, "NaN or infinity for 8 of 8"},
+		"infinity":  {float32(math.Inf(1)), store.FP16, "NaN or infinity for 8 of 8"},
+		"zeros":     {0, store.FP16, "zeros for 8 of 8"},
+		"too large": {1e9, store.FP16, "--dtype fp32"},
+	} {
+		dir := dataset(t, upTo(10)...)
+		model := tiny(t, times(c.factor))
+		_, err := teacher.Precompute(t.Context(), teacher.Options{Dataset: dir, Model: model, DType: c.dtype})
+		if !errors.Is(err, teacher.ErrEmbeddings) || !strings.Contains(err.Error(), c.say) || !strings.Contains(err.Error(), model) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "teachers")); !os.IsNotExist(err) {
+			t.Errorf("%s: the cache was begun (%v)", name, err)
+		}
+	}
+}
+
+// So is one that fails later: that shard is not stored, those before it are.
+func TestModelThatFailsLater(t *testing.T) {
+	dir := dataset(t, append(upTo(8), dark, dark+1, dark+2, dark+3)...)
+	_, err := teacher.Precompute(t.Context(), teacher.Options{Dataset: dir, Model: tiny(t, plusRatio), Preprocess: "raw"})
+	if !errors.Is(err, teacher.ErrEmbeddings) || !strings.Contains(err.Error(), "shard 1") || !strings.Contains(err.Error(), "4 of 6") {
+		t.Errorf("got %v", err)
+	}
+	_, cache := openCache(t, dir, "tiny")
+	if got := cache.MissingShards(); !slices.Equal(got, []int{1}) {
+		t.Errorf("missing shards %v", got)
+	}
+}
+
+func TestWhatCannotBeRun(t *testing.T) {
+	dir := dataset(t, upTo(3)...)
+	text := filepath.Join(t.TempDir(), "text.onnx")
+	if err := os.WriteFile(text, []byte("text"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	small := tiny(t, func(g *onnx.Graph) {
+		g.Inputs[0].Dims = append([]onnx.Dim{onnx.Variable("N")}, onnx.Fixed(3, 96, 96)...)
+	})
+	contract96 := embed.ArcFace()
+	contract96.Height, contract96.Width = 96, 96
+	data, err := json.Marshal(contract96)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := filepath.Join(t.TempDir(), "96.json")
+	if err := os.WriteFile(spec, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		o    teacher.Options
+		want error
+		say  string
+	}{
+		"no dataset":     {teacher.Options{Dataset: filepath.Join(dir, "no"), Model: tiny(t, nil)}, store.ErrNotFound, "no"},
+		"no model":       {teacher.Options{Dataset: dir, Model: "/no/such.onnx"}, os.ErrNotExist, "/no/such.onnx"},
+		"text":           {teacher.Options{Dataset: dir, Model: text}, onnx.ErrFormat, text},
+		"shape":          {teacher.Options{Dataset: dir, Model: small}, embed.ErrShape, small},
+		"crop size":      {teacher.Options{Dataset: dir, Model: small, Preprocess: spec}, store.ErrContract, "96x96"},
+		"preprocessing":  {teacher.Options{Dataset: dir, Model: tiny(t, nil), Preprocess: "sepia"}, embed.ErrPreprocess, "sepia"},
+		"provider":       {teacher.Options{Dataset: dir, Model: tiny(t, nil), Provider: "abacus"}, ort.ErrRuntime, "abacus"},
+		"name":           {teacher.Options{Dataset: dir, Model: tiny(t, nil), Name: "../up"}, nil, "../up"},
+		"element type":   {teacher.Options{Dataset: dir, Model: tiny(t, nil), DType: "fp8"}, nil, "fp8"},
+		"negative batch": {teacher.Options{Dataset: dir, Model: tiny(t, nil), Batch: -4}, nil, "-4"},
+	} {
+		_, err := teacher.Precompute(t.Context(), c.o)
+		if err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.say) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "teachers")); !os.IsNotExist(err) {
+		t.Errorf("a cache was begun (%v)", err)
+	}
+}
+
+func TestTwoRunsAtOnce(t *testing.T) {
+	dir := dataset(t, upTo(3)...)
+	model := tiny(t, nil)
+	precompute(t, teacher.Options{Dataset: dir, Model: model})
+	ds, cache := openCache(t, dir, "tiny")
+	w, err := ds.CreateTeacher(cache.Info())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if _, err := teacher.Precompute(t.Context(), teacher.Options{Dataset: dir, Model: model}); !errors.Is(err, store.ErrLocked) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestDamagedCropStopsTheRun(t *testing.T) {
+	dir := dataset(t, upTo(12)...)
+	path := filepath.Join(dir, "crops", "000001.arrow")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)/2] ^= 1
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err = teacher.Precompute(t.Context(), teacher.Options{Dataset: dir, Model: tiny(t, nil), Batch: 4})
+	if !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), "000001.arrow") {
+		t.Errorf("got %v", err)
+	}
+	_, cache := openCache(t, dir, "tiny")
+	if got := cache.MissingShards(); !slices.Equal(got, []int{1}) {
+		t.Errorf("missing shards %v", got)
+	}
+}
+
+// A user sees what preprocessing was chosen and why; scripts find it in the summary.
+func TestSaysWhatItDoes(t *testing.T) {
+	var out bytes.Buffer
+	dir := dataset(t, upTo(3)...)
+	s := precompute(t, teacher.Options{Dataset: dir, Model: tiny(t, nil), Progress: &out})
+	for _, want := range []string{"teacher tiny: RGB NCHW 112x112", "auto: the graph does not normalise", "batch 8", "precompute: 3/3"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in %q", want, out.String())
+		}
+	}
+	text, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys map[string]any
+	if err := json.Unmarshal(text, &keys); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"teacher", "rows", "computed", "reused", "dim", "seconds", "images_per_second", "dtype", "flip", "preprocess", "invalid", "digest", "stages"} {
+		if _, ok := keys[key]; !ok {
+			t.Errorf("the summary has no %s: %s", key, text)
+		}
+	}
+	if s.Stages.Infer <= 0 || s.ImagesPerSecond <= 0 || s.Runtime == "" {
+		t.Errorf("summary %+v", s)
+	}
+	_, cache := openCache(t, dir, "tiny")
+	if info := cache.Info(); info.ModelDigest != s.ModelDigest || info.Fingerprint != s.Fingerprint || info.PreprocessReason != s.PreprocessReason || info.ModelFile != "tiny.onnx" {
+		t.Errorf("recorded %+v", info)
+	}
+}

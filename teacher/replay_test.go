@@ -1,0 +1,132 @@
+package teacher_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"facepipe/store"
+	"facepipe/teacher"
+)
+
+func TestReplayAgrees(t *testing.T) {
+	for _, o := range []teacher.Options{{DType: store.FP16, Flip: true}, {DType: store.FP32}} {
+		o.Dataset, o.Model, o.Preprocess = dataset(t, upTo(20)...), tiny(t, nil), "raw"
+		precompute(t, o)
+		r, err := teacher.Replay(t.Context(), teacher.ReplayOptions{Dataset: o.Dataset, Teacher: "tiny", Model: o.Model, N: 9, Seed: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		compared := 9
+		if o.Flip {
+			compared = 18
+		}
+		if !r.OK || r.Rows != 9 || r.Compared != compared || r.Changed != 0 || r.MinCosine < 0.99999 || r.MeanCosine < r.MinCosine-1e-12 || r.MaxNormError > 1e-4 {
+			t.Errorf("%s: %+v", o.DType, r)
+		}
+	}
+}
+
+// lie writes a cache that claims to be the model's but holds other embeddings.
+func lie(t *testing.T, dir, model string, change func(row int, e []float32)) {
+	t.Helper()
+	precompute(t, teacher.Options{Dataset: dir, Model: model, Name: "honest"})
+	ds, honest := openCache(t, dir, "honest")
+	info := honest.Info()
+	info.Name = "liar"
+	w, err := ds.CreateTeacher(info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	row := 0
+	for _, i := range w.MissingShards() {
+		out, err := w.Shard(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range ds.ShardRows(i) {
+			e, _ := rowOf(t, ds, honest, row, false)
+			change(row, e)
+			row++
+			if err := out.Append(e, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := out.Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestReplayFindsLies(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(row int, e []float32)
+		check  func(teacher.ReplayReport) bool
+	}{
+		"direction": {func(row int, e []float32) {
+			if row == 5 {
+				e[0], e[1] = e[1]+1, e[0]-1
+			}
+		}, func(r teacher.ReplayReport) bool {
+			return r.MinCosine < 0.999 && r.MeanCosine > r.MinCosine && r.Changed == 0
+		}},
+		"length": {func(_ int, e []float32) {
+			for i := range e {
+				e[i] *= 2
+			}
+		}, func(r teacher.ReplayReport) bool { return r.MinCosine > 0.999 && r.MaxNormError > 0.4 }},
+		"nothing": {func(row int, e []float32) {
+			if row == 2 {
+				clear(e)
+			}
+		}, func(r teacher.ReplayReport) bool { return r.Changed == 1 && r.Compared == 7 }},
+		"everything": {func(_ int, e []float32) { clear(e) }, func(r teacher.ReplayReport) bool { return r.Changed == 8 && r.Compared == 0 }},
+	} {
+		dir, model := dataset(t, upTo(8)...), tiny(t, nil)
+		lie(t, dir, model, c.change)
+		r, err := teacher.Replay(t.Context(), teacher.ReplayOptions{Dataset: dir, Teacher: "liar", Model: model, N: 100})
+		if err != nil || r.OK || r.Rows != 8 || !c.check(r) {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
+	}
+}
+
+func TestReplayThreshold(t *testing.T) {
+	dir, model := dataset(t, upTo(6)...), tiny(t, nil)
+	lie(t, dir, model, func(_ int, e []float32) { e[0], e[1] = e[1], -e[0] }) // turned, not longer
+	for threshold, want := range map[float64]bool{0: false, 0.999: false, 0.5: true} {
+		r, err := teacher.Replay(t.Context(), teacher.ReplayOptions{Dataset: dir, Teacher: "liar", Model: model, N: 6, MinCosine: threshold})
+		if err != nil || r.OK != want {
+			t.Errorf("threshold %g: %+v, %v", threshold, r, err)
+		}
+	}
+}
+
+func TestReplayRefuses(t *testing.T) {
+	dir, model := dataset(t, upTo(14)...), tiny(t, nil)
+	precompute(t, teacher.Options{Dataset: dir, Model: model})
+	other := tiny(t, times(1)) // the same embeddings, but not the same file
+	half := dataset(t, upTo(14)...)
+	interruptAt(t, teacher.Options{Dataset: half, Model: model}, 1)
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, c := range map[string]struct {
+		ctx  context.Context
+		o    teacher.ReplayOptions
+		want error
+		say  string
+	}{
+		"no dataset":    {t.Context(), teacher.ReplayOptions{Dataset: t.TempDir(), Teacher: "tiny", Model: model, N: 1}, store.ErrNotFound, ""},
+		"no cache":      {t.Context(), teacher.ReplayOptions{Dataset: dir, Teacher: "none", Model: model, N: 1}, store.ErrNotFound, "none"},
+		"another model": {t.Context(), teacher.ReplayOptions{Dataset: dir, Teacher: "tiny", Model: other, N: 1}, store.ErrFingerprint, other},
+		"half a cache":  {t.Context(), teacher.ReplayOptions{Dataset: half, Teacher: "tiny", Model: model, N: 1}, nil, "precompute-teacher"},
+		"cancelled":     {cancelled, teacher.ReplayOptions{Dataset: dir, Teacher: "tiny", Model: model, N: 1}, context.Canceled, ""},
+	} {
+		r, err := teacher.Replay(c.ctx, c.o)
+		if err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.say) || r.OK {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
+	}
+}

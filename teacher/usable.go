@@ -1,0 +1,101 @@
+package teacher
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"facepipe/store"
+)
+
+// ErrEmbeddings marks a teacher whose embeddings cannot be used at all. Nothing of
+// the shard at hand was stored.
+var ErrEmbeddings = errors.New("unusable embeddings")
+
+// RejectRateError says that a cache is complete, but that the teacher gave no use for
+// more of its embeddings than allowed.
+type RejectRateError struct {
+	Teacher string
+	// Invalid of the cache's Embeddings have no use; Max is the allowed share.
+	Invalid, Embeddings int
+	Max                 float64
+}
+
+// Error gives the numbers and a remedy.
+func (e *RejectRateError) Error() string {
+	return fmt.Sprintf("teacher %s gives no usable embedding (NaN, infinite or zero) for %d of %d, more than the allowed share of %g; training leaves them out: look at those crops and at --preprocess",
+		e.Teacher, e.Invalid, e.Embeddings, e.Max)
+}
+
+// maxInvalid is the share of a shard's embeddings without use above which it is not
+// the crops that are at fault but the model or its preprocessing.
+const maxInvalid = 0.5
+
+const (
+	// minNorm is the norm below which an embedding has no direction to speak of; the
+	// cache does not take it.
+	minNorm = 1e-6
+	// maxHalf is the largest fp16.
+	maxHalf = 65504
+)
+
+// fault says in a word what keeps a cache of an element type from holding an embedding.
+type fault string
+
+const (
+	none      fault = ""
+	notFinite fault = "NaN or infinity"
+	tooLarge  fault = "values beyond fp16"
+	zero      fault = "zeros"
+)
+
+// remedy is what a user may do about it.
+func (f fault) remedy() string {
+	if f == tooLarge {
+		return "give --dtype fp32"
+	}
+	return "give the --preprocess that it was trained with"
+}
+
+// faultOf looks an embedding over.
+func faultOf(embedding []float32, dtype string) fault {
+	sum, largest := 0.0, 0.0
+	for _, v := range embedding {
+		x := math.Abs(float64(v))
+		sum += x * x
+		largest = max(largest, x) // NaN stays NaN
+	}
+	switch {
+	case !(largest <= math.MaxFloat32):
+		return notFinite
+	case dtype == store.FP16 && largest > maxHalf:
+		return tooLarge
+	case math.Sqrt(sum) < minNorm:
+		return zero
+	}
+	return none
+}
+
+// judge counts embeddings and stops a run that cannot come to any good.
+type judge struct {
+	model, dtype string
+	embeddings   int // that there will be
+	invalid      int
+	first        fault
+}
+
+// see looks at the embeddings of one crop. [ErrEmbeddings] once too many had no use.
+func (j *judge) see(rows [][]float32) error {
+	for _, row := range rows {
+		if f := faultOf(row, j.dtype); f != none {
+			j.invalid++
+			if j.first == none {
+				j.first = f
+			}
+		}
+	}
+	if float64(j.invalid) <= maxInvalid*float64(j.embeddings) {
+		return nil
+	}
+	return fmt.Errorf("%w: the model %s yields %s for %d of %d; %s", ErrEmbeddings, j.model, j.first, j.invalid, j.embeddings, j.first.remedy())
+}
