@@ -2,6 +2,7 @@ package embed
 
 import (
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 
@@ -91,5 +92,29 @@ func FuzzParsePreprocess(f *testing.F) {
 		if p, err := parsePreprocess(data); err == nil && p.Validate() == nil {
 			newFiller(Preprocess{ChannelOrder: p.ChannelOrder, Layout: p.Layout, Std: p.Std, Height: 2, Width: 2})
 		}
+	})
+}
+
+// Whatever a model file says, a contract that is found can be carried out.
+func FuzzResolveModel(f *testing.F) {
+	for _, edit := range []func(*onnx.Model){nil, func(m *onnx.Model) {
+		m.Metadata = []onnx.Property{{Key: PreprocessKey, Value: `{"std":[1,1,1],"height":96,"layout":"NHWC"}`}}
+	}} {
+		data, err := os.ReadFile(tiny(f, edit))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := onnx.Unmarshal(data)
+		if err != nil {
+			return
+		}
+		p, reason, err := ResolvePreprocess("auto", m)
+		if err == nil && (p.Validate() != nil || reason == "") {
+			t.Errorf("auto gave %v because %q", p, reason)
+		}
+		m.ExternalFiles()
 	})
 }
