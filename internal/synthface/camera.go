@@ -73,7 +73,8 @@ func (g *glow) mean(o *glow) glow {
 	return m
 }
 
-// kernelOne is the sum of a kernel's weights, its centre once and the others twice.
+// kernelOne is the sum of a kernel's weights, its centre once and the others
+// twice.
 const (
 	kernelBits = 12
 	kernelOne  = 1 << kernelBits

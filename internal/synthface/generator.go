@@ -17,9 +17,10 @@ type Generator struct {
 // New returns the generator of a seed's people.
 func New(seed uint64) *Generator { return &Generator{seed: seed} }
 
-// DefaultHard is the difficulty at which a small network that was trained on some
-// hundred people verifies others with 97 to 99 % accuracy, while raw pixels
-// stay near 60 %.
+// DefaultHard is the difficulty to train and test on. A network of 0.3 million
+// parameters that was trained with a margin softmax on 300 people, 16 photos of
+// each, is right for 97 % of the pairs of other people; the cosine of raw pixels for
+// 59 %, an untrained network for 56 to 61 %.
 const DefaultHard = 1.0
 
 // MaxHard is the highest difficulty.

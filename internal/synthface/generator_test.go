@@ -17,7 +17,7 @@ func TestLandmarksLieInThePhoto(t *testing.T) {
 		for _, hard := range []float64{0, DefaultHard, MaxHard} {
 			o := PhotoOptions{Size: size, Hard: hard}
 			limit := float64(o.size())
-			for i := range 300 {
+			for i := range 100 {
 				for j := range 3 {
 					for _, v := range g.Landmarks(i, j, o) {
 						if !(v > 0.02*limit && v < 0.98*limit) {
