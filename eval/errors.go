@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// MissingError says that a data set lacks images of a list.
+// MissingError says that a dataset lacks images of a list.
 type MissingError struct {
 	// List and Dataset are paths.
 	List, Dataset string
@@ -18,7 +18,7 @@ type MissingError struct {
 
 // Error names the first few.
 func (e *MissingError) Error() string {
-	return fmt.Sprintf("pair list %s: data set %s lacks %d of %d images, which takes away %d of %d pairs (--allow-missing leaves those out): %s",
+	return fmt.Sprintf("pair list %s: dataset %s lacks %d of %d images, which takes away %d of %d pairs (--allow-missing leaves those out): %s",
 		e.List, e.Dataset, len(e.Images), e.Named, e.Pairs, e.Listed, firstFew(e.Images))
 }
 

@@ -64,7 +64,7 @@ func writeDataset(t *testing.T, crops []store.Crop) string {
 
 const people, pictures = 10, 4
 
-// faces is a data set of people with several pictures each.
+// faces is a dataset of people with several pictures each.
 func faces(t *testing.T) string {
 	t.Helper()
 	var crops []store.Crop

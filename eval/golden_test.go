@@ -14,7 +14,7 @@ import (
 var update = flag.Bool("update", false, "write golden files anew")
 
 // goldenReport is a report of synthetic embeddings. What depends on the machine or on
-// other packages (times, paths, versions, the data set's digest) is made up.
+// other packages (times, paths, versions, the dataset's digest) is made up.
 func goldenReport(t *testing.T) Report {
 	t.Helper()
 	ds := openDataset(t, faces(t))

@@ -9,7 +9,7 @@ import (
 
 // Options are the settings of a run.
 type Options struct {
-	// Dataset is the folder of the data set that holds the crops.
+	// Dataset is the folder of the dataset that holds the crops.
 	Dataset string
 	// Pairs is the list of pairs.
 	Pairs string
@@ -25,7 +25,7 @@ type Options struct {
 	Batch    int
 	Threads  int
 	Library  string
-	// AllowMissing leaves out pairs that name images which the data set lacks.
+	// AllowMissing leaves out pairs that name images which the dataset lacks.
 	AllowMissing bool
 	// Out is the folder that the report is written to, made if necessary; "" writes
 	// nothing.

@@ -11,7 +11,7 @@ import (
 	"facepipe/store"
 )
 
-// PairSet is a list of pairs whose images were found in a data set.
+// PairSet is a list of pairs whose images were found in a dataset.
 type PairSet struct {
 	list      *pairlist.List
 	path      string
@@ -55,7 +55,7 @@ func LoadPairs(ds *store.Dataset, path string, allowMissing bool) (*PairSet, err
 	return s, nil
 }
 
-// absent stands for the row of an image that is not in the data set.
+// absent stands for the row of an image that is not in the dataset.
 const absent = -1
 
 // lookUp is the global row of every image of the list, or absent.
@@ -87,7 +87,7 @@ func rowOf(ds *store.Dataset, image pairlist.Image) (int, error) {
 }
 
 // locate keeps the pairs that have both crops, and what crops those need, in the order
-// of the data set: so they are read from one end to the other. rows are those of the
+// of the dataset: so they are read from one end to the other. rows are those of the
 // list's images.
 func (s *PairSet) locate(ds *store.Dataset, rows []int) {
 	nameOf := map[int]string{}
@@ -139,7 +139,7 @@ func (s *PairSet) Locations() []store.Location { return s.locations }
 // Pairs is the number of pairs whose images are all there.
 func (s *PairSet) Pairs() int { return len(s.pairs) }
 
-// Missing are the images that the data set lacks, in the order of the list.
+// Missing are the images that the dataset lacks, in the order of the list.
 func (s *PairSet) Missing() []string { return s.missing }
 
 // MissingPairs is the number of pairs that were left out for a missing image.

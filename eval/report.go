@@ -23,7 +23,7 @@ type Report struct {
 	// FARPick is le: TAR@FAR is read at the largest threshold whose FAR, over all
 	// pairs, is at most the target.
 	FARPick string `json:"far_pick"`
-	// Detector lists the detectors that found the faces of the data set.
+	// Detector lists the detectors that found the faces of the dataset.
 	Detector []string `json:"detector"`
 	// Decoder is the JPEG decoder that read the crops; Dataset.Contract names the one
 	// that read the photographs.

@@ -60,7 +60,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 // prepare does what should not fail after hours of work, and says what was left out.
 func (o Options) prepare(pairs *PairSet) error {
 	if n := len(pairs.Missing()); n > 0 && o.Progress != nil {
-		fmt.Fprintf(o.Progress, "%d of %d pairs are left out: %d images are not in the data set\n",
+		fmt.Fprintf(o.Progress, "%d of %d pairs are left out: %d images are not in the dataset\n",
 			pairs.MissingPairs(), len(pairs.list.Pairs), n)
 	}
 	if o.Out == "" {
@@ -72,8 +72,8 @@ func (o Options) prepare(pairs *PairSet) error {
 // measure fills Models and Failed. failures joins what is wrong with single models,
 // err ends the run.
 func (r *Report) measure(ctx context.Context, o Options, ds *store.Dataset, pairs *PairSet) (failures, err error) {
-	crops := newCropReader(ds, pairs)
-	defer func() { err = errors.Join(err, crops.close()) }()
+	crops := pairCrops{ds.CropReader(), pairs.Locations(), ds.Contract().CropSize}
+	defer func() { err = errors.Join(err, crops.Close()) }()
 	for _, path := range o.Models {
 		m, err := measureModel(ctx, o, path, crops, pairs)
 		if fault := (*modelError)(nil); errors.As(err, &fault) {
@@ -89,9 +89,19 @@ func (r *Report) measure(ctx context.Context, o Options, ds *store.Dataset, pair
 	return failures, nil
 }
 
+// pairCrops are the crops of a pair set, shared by the models.
+type pairCrops struct {
+	*store.CropReader
+	locations []store.Location
+	size      int // of a crop's side, in pixels
+}
+
+// decode decodes crop i into rgb.
+func (c pairCrops) decode(i int, rgb []byte) error { return c.DecodeRGB(c.locations[i], rgb) }
+
 // measureModel embeds all crops and computes the figures. What is the model's own
 // fault is a *modelError.
-func measureModel(ctx context.Context, o Options, path string, crops *cropReader, pairs *PairSet) (ModelReport, error) {
+func measureModel(ctx context.Context, o Options, path string, crops pairCrops, pairs *PairSet) (ModelReport, error) {
 	m, err := embed.Open(path, embed.Options{Preprocess: o.Preprocess, Batch: o.Batch, Threads: o.Threads, Provider: o.Provider, Library: o.Library})
 	if errors.Is(err, ort.ErrRuntime) {
 		return ModelReport{}, err
@@ -120,15 +130,15 @@ func measureModel(ctx context.Context, o Options, path string, crops *cropReader
 }
 
 // embedCrops is the embedding of every crop, the mirrored crop's added if o.Flip.
-func embedCrops(ctx context.Context, o Options, m *embed.Model, crops *cropReader) ([][]float32, error) {
-	embeddings := make([][]float32, crops.len())
+func embedCrops(ctx context.Context, o Options, m *embed.Model, crops pairCrops) ([][]float32, error) {
+	embeddings := make([][]float32, len(crops.locations))
 	flips := []bool{false}
 	if o.Flip {
 		flips = []bool{false, true}
 	}
-	bar := progress.New(o.Progress, "eval "+m.Path(), int64(crops.len()))
+	bar := progress.New(o.Progress, "eval "+m.Path(), int64(len(crops.locations)))
 	defer bar.Finish()
-	_, err := m.Stream(ctx, crops.len(), crops.read, func(i int, rows [][]float32) error {
+	_, err := m.Stream(ctx, len(crops.locations), crops.decode, func(i int, rows [][]float32) error {
 		embeddings[i] = sum(rows)
 		bar.Add(1)
 		return nil

@@ -16,7 +16,7 @@ import (
 	"facepipe/store"
 )
 
-// setUp is a data set, a list, and options that measure one model.
+// setUp is a dataset, a list, and options that measure one model.
 func setUp(t *testing.T) Options {
 	t.Helper()
 	o := DefaultOptions()
@@ -230,7 +230,7 @@ func TestMissingImagesInTheReport(t *testing.T) {
 	if r.Models[0].Pairs != 59 || r.Pairs.Used != 59 || len(r.Pairs.Missing) != 1 || r.Pairs.Missing[0] != "P04/P04_0009" {
 		t.Errorf("%d pairs, %+v", r.Models[0].Pairs, r.Pairs)
 	}
-	if !strings.Contains(notices.String(), "1 of 60 pairs are left out: 1 images are not in the data set") {
+	if !strings.Contains(notices.String(), "1 of 60 pairs are left out: 1 images are not in the dataset") {
 		t.Errorf("notices %q", notices.String())
 	}
 }
@@ -243,7 +243,7 @@ func TestRunErrors(t *testing.T) {
 	}{
 		"no model":      {func(o *Options) { o.Models = nil }, nil, "no model"},
 		"model twice":   {func(o *Options) { o.Models = append(o.Models, o.Models[0]) }, nil, "named twice"},
-		"no data set":   {func(o *Options) { o.Dataset += "x" }, store.ErrNotFound, "faces.dsx"},
+		"no dataset":    {func(o *Options) { o.Dataset += "x" }, store.ErrNotFound, "faces.dsx"},
 		"no list":       {func(o *Options) { o.Pairs += "x" }, os.ErrNotExist, "pairs.txtx"},
 		"out is a file": {func(o *Options) { o.Out = o.Pairs }, nil, "pairs.txt"},
 		"no runtime":    {func(o *Options) { o.Library = "/nowhere/libonnxruntime.so" }, ort.ErrRuntime, "/nowhere/libonnxruntime.so"},

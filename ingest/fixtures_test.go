@@ -143,7 +143,7 @@ func mustRun(t testing.TB, o ingest.Options) ingest.Summary {
 	return s
 }
 
-// crops reads a whole data set, by key.
+// crops reads a whole dataset, by key.
 func crops(t testing.TB, dir string) map[string]store.Crop {
 	t.Helper()
 	d, err := store.Open(dir)

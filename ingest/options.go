@@ -29,7 +29,7 @@ const DefaultMaxRejectRate = 0.05
 type Options struct {
 	// Sources are written KIND=PATH, see [source.ParseSpec]; at least one.
 	Sources []string
-	// Out is the folder of the data set, made or appended to.
+	// Out is the folder of the dataset, made or appended to.
 	Out string
 	// Detector is none (""), scrfd=FILE or yunet=FILE.
 	Detector string
@@ -39,7 +39,7 @@ type Options struct {
 	// detector's own.
 	MinScore float64
 	// Landmarks is a file of landmarks, see [source.Landmarks], whose keys are those
-	// of the data set. They are used instead of detection; items that the file does
+	// of the dataset. They are used instead of detection; items that the file does
 	// not name go to the detector, or are rejected if there is none.
 	Landmarks string
 	// Store is [StoreEncoded] ("") or [StoreRaw].
@@ -84,7 +84,7 @@ func (o Options) parse() (p parsed, err error) {
 	case len(o.Sources) == 0:
 		return p, errors.New("no source given")
 	case o.Out == "":
-		return p, errors.New("no data set given to write to")
+		return p, errors.New("no dataset given to write to")
 	case !(o.MaxRejectRate >= 0 && o.MaxRejectRate <= 1):
 		return p, fmt.Errorf("a reject rate of %v is not in 0..1", o.MaxRejectRate)
 	case !(o.MinScore >= 0 && o.MinScore <= 1):

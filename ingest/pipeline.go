@@ -18,8 +18,8 @@ const windowPerWorker = 8
 type task struct {
 	make func(context.Context) (store.Crop, error)
 	crop store.Crop // with source, key and identity set from the start
-	// skip marks an item that needs no work.
-	skip bool
+	// skip marks an item that an earlier run dealt with, refused one that it refused.
+	skip, refused bool
 
 	done chan struct{}
 	err  error

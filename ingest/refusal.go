@@ -58,7 +58,7 @@ func (r *refusal) kind() string {
 }
 
 // RejectRateError says that a run refused more of its inputs than it was allowed to.
-// The data set is complete all the same, without them.
+// The dataset is complete all the same, without them.
 type RejectRateError struct {
 	// Rejected of the Seen inputs were refused.
 	Rejected, Seen int
@@ -67,6 +67,6 @@ type RejectRateError struct {
 }
 
 func (e *RejectRateError) Error() string {
-	return fmt.Sprintf("%d of %d inputs were refused (%.2f %%), more than the allowed %.2f %%; rejects.jsonl in the data set says why",
+	return fmt.Sprintf("%d of %d inputs were refused (%.2f %%), more than the allowed %.2f %%; rejects.jsonl in the dataset says why",
 		e.Rejected, e.Seen, 100*float64(e.Rejected)/float64(e.Seen), 100*e.Max)
 }

@@ -22,19 +22,20 @@ type run struct {
 	cropper *cropper
 	sources []source.Source
 	writer  *store.Writer
-	numbers []int // of the sources, in the data set
+	numbers []int // of the sources, in the dataset
 	bar     *progress.Bar
 	summary Summary
 }
 
-// Run ingests all sources into the data set. What was ingested before is skipped
+// Run ingests all sources into the dataset. What was ingested before is skipped
 // without being read, so that the same call after an interruption finishes the job
 // and gives the same bytes as a run without one, and a call with more sources
 // appends.
 //
-// If more than MaxRejectRate of the inputs were refused, the data set is complete
-// and the summary valid, and the error is a [*RejectRateError]. When ctx is done the
-// error wraps ctx's; committed shards stay. Faults of the data set wrap the
+// If more than MaxRejectRate of the inputs were refused, by this run or by the one that
+// it finishes, the dataset is complete and the summary valid, and the error is a
+// [*RejectRateError]. When ctx is done the
+// error wraps ctx's; committed shards stay. Faults of the dataset wrap the
 // errors of package store.
 func Run(ctx context.Context, o Options) (Summary, error) {
 	r := &run{options: o, summary: Summary{Dataset: o.Out, RejectReasons: map[string]int{}}}
@@ -44,15 +45,12 @@ func Run(ctx context.Context, o Options) (Summary, error) {
 	if err != nil {
 		return r.summary, fmt.Errorf("ingest: %w", err)
 	}
-	if s := r.summary; float64(s.Rejected) > o.MaxRejectRate*float64(s.Seen) {
-		return s, &RejectRateError{Rejected: s.Rejected, Seen: s.Seen, Max: o.MaxRejectRate}
-	}
-	return r.summary, nil
+	return r.summary, r.summary.judge(o.MaxRejectRate)
 }
 
 func (r *run) run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, r.close()) }()
-	// Everything that can be wrong is found out before the data set is touched.
+	// Everything that can be wrong is found out before the dataset is touched.
 	if r.parsed, err = r.options.parse(); err != nil {
 		return err
 	}
@@ -80,7 +78,7 @@ func (r *run) run(ctx context.Context) (err error) {
 	return r.describeDataset()
 }
 
-// close lets go of everything that is still open; a data set that was not closed
+// close lets go of everything that is still open; a dataset that was not closed
 // keeps its committed shards.
 func (r *run) close() error {
 	var err error
@@ -174,7 +172,7 @@ func (r *run) task(number int, item source.Item) *task {
 		refused = refuse(stageRead, fmt.Errorf("%w: %w", errStore, err))
 		crop.Key = shortened(crop.Key)
 	}
-	t := &task{crop: crop, skip: r.writer.Seen(number, crop.Key)}
+	t := &task{crop: crop, skip: r.writer.Seen(number, crop.Key), refused: r.writer.Refused(number, crop.Key)}
 	t.make = func(ctx context.Context) (store.Crop, error) {
 		if refused != nil {
 			return crop, refused
@@ -201,6 +199,9 @@ func (r *run) consume(t *task) error {
 	defer r.bar.Add(1)
 	if t.skip {
 		r.summary.Skipped++
+		if t.refused {
+			r.summary.RejectedBefore++
+		}
 		return nil
 	}
 	var refused *refusal
@@ -240,7 +241,7 @@ func (r *run) countReject(why *refusal) {
 	r.bar.Note(fmt.Sprintf("%d rejected", r.summary.Rejected))
 }
 
-// describeDataset reads back what the data set has become.
+// describeDataset reads back what the dataset has become.
 func (r *run) describeDataset() error {
 	d, err := store.Open(r.options.Out)
 	if err != nil {

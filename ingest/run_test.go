@@ -215,7 +215,7 @@ func faces(t testing.TB, n int) string {
 	return folder(t, files)
 }
 
-// tree reads all files of a data set but its index and lock.
+// tree reads all files of a dataset but its index and lock.
 func tree(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
@@ -427,7 +427,12 @@ func TestRunCountsTheRejectRate(t *testing.T) {
 			t.Errorf("error %+v", rate)
 		}
 		if s.Written != 3 || len(crops(t, out)) != 3 {
-			t.Errorf("at %v the data set is not complete: %+v", tt.allowed, s)
+			t.Errorf("at %v the dataset is not complete: %+v", tt.allowed, s)
+		}
+		// A run that finds all done comes to the same verdict.
+		s, err = run(t, ingest.Options{Sources: []string{"folder=" + root}, Out: out, MaxRejectRate: tt.allowed})
+		if errors.As(err, &rate) != tt.exceeds || s.Skipped != 4 || s.Rejected != 0 || s.RejectedBefore != 1 {
+			t.Errorf("again at %v: %+v, %v", tt.allowed, s, err)
 		}
 	}
 }
@@ -468,10 +473,10 @@ func TestRunRefusals(t *testing.T) {
 			t.Errorf("%s: error %v, want one that says %q", tt.name, err, tt.want)
 		}
 		if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("%s: the data set was begun", tt.name)
+			t.Errorf("%s: the dataset was begun", tt.name)
 		}
 	}
-	if _, err := run(t, ingest.Options{Sources: []string{"folder=" + root}}); err == nil || !strings.Contains(err.Error(), "no data set") {
+	if _, err := run(t, ingest.Options{Sources: []string{"folder=" + root}}); err == nil || !strings.Contains(err.Error(), "no dataset") {
 		t.Errorf("no output: error %v", err)
 	}
 }

@@ -2,7 +2,7 @@ package ingest
 
 import "time"
 
-// Summary is what a run did, and the data set after it. Its JSON keys are part of
+// Summary is what a run did, and the dataset after it. Its JSON keys are part of
 // the command line's contract.
 type Summary struct {
 	// Seen counts the inputs met; each is one of the next four.
@@ -12,6 +12,8 @@ type Summary struct {
 	Rejected   int `json:"rejected"`
 	// Skipped inputs were dealt with by an earlier run over the same source.
 	Skipped int `json:"skipped"`
+	// RejectedBefore of the skipped inputs were refused by that run.
+	RejectedBefore int `json:"rejected_before"`
 	// Seconds is the run's duration, ImagesPerSecond the inputs it processed (not
 	// those it skipped) in each.
 	Seconds         float64 `json:"seconds"`
@@ -19,7 +21,7 @@ type Summary struct {
 	// RejectReasons counts the refused inputs by "stage: reason".
 	RejectReasons map[string]int `json:"reject_reasons"`
 	// Dataset is the folder written to; Digest, Rows, Shards and Identities are the
-	// data set's after the run.
+	// dataset's after the run.
 	Dataset    string `json:"dataset"`
 	Digest     string `json:"digest"`
 	Rows       int    `json:"rows"`
@@ -28,6 +30,16 @@ type Summary struct {
 	// Decoder and Detector are what the crops were made with.
 	Decoder  string `json:"decoder"`
 	Detector string `json:"detector"`
+}
+
+// judge reports that too many of the inputs were refused, by this run or by an earlier
+// one: the outcome of a job does not depend on how often it was interrupted.
+func (s *Summary) judge(allowed float64) error {
+	rejected := s.Rejected + s.RejectedBefore
+	if float64(rejected) <= allowed*float64(s.Seen) {
+		return nil
+	}
+	return &RejectRateError{Rejected: rejected, Seen: s.Seen, Max: allowed}
 }
 
 func (s *Summary) time(begun time.Time) {

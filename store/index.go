@@ -160,8 +160,8 @@ func (d *Dataset) openOrBuildIndex() (index, error) {
 	if err == nil {
 		return ix, nil
 	}
-	if !errors.Is(err, os.ErrNotExist) {
-		d.log.Warn("index is rebuilt", "dataset", d.dir, "cause", err)
+	if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, errStaleIndex) {
+		d.log.Warn("damaged index is rebuilt", "dataset", d.dir, "cause", err)
 	}
 	if err := d.rebuildIndex(); err != nil {
 		return nil, err

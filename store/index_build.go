@@ -30,6 +30,9 @@ type builtFile struct {
 	Checksum checksum `json:"crc32c"`
 }
 
+// errStaleIndex is of an index that was good until the dataset grew.
+var errStaleIndex = errors.New("is of another state of the dataset")
+
 // verifyBuilt returns the index's folder if its files are as they were built, for
 // this snapshot. A missing index is [os.ErrNotExist].
 func verifyBuilt(d *Dataset) (folder string, err error) {
@@ -39,7 +42,7 @@ func verifyBuilt(d *Dataset) (folder string, err error) {
 		return "", err
 	}
 	if doc.Dataset != d.doc.Digest {
-		return "", fmt.Errorf("%s is of another state of the dataset", folder)
+		return "", fmt.Errorf("%s %w", folder, errStaleIndex)
 	}
 	for _, want := range doc.Files {
 		if filepath.Base(want.Name) != want.Name {

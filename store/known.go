@@ -28,6 +28,11 @@ func (n *known) seen(source int, key string) bool {
 	if k, ok := n.keys.find(hashName(key)); ok && n.owners[k].source == uint32(source) {
 		return true
 	}
+	return n.refused(source, key)
+}
+
+// refused says whether a source's key was met and led to no crop.
+func (n *known) refused(source int, key string) bool {
 	_, ok := n.events.find(hashEvent(source, key))
 	return ok
 }

@@ -135,6 +135,14 @@ func (w *Writer) Seen(source int, key string) bool {
 	return w.known.seen(source, key)
 }
 
+// Refused says whether a source's key was met before and was rejected, or found taken
+// by another source.
+func (w *Writer) Refused(source int, key string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.known.refused(source, key)
+}
+
 // Rows is the number of crops in the dataset, those of earlier runs and those not
 // committed yet included.
 func (w *Writer) Rows() int {

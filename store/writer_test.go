@@ -298,6 +298,9 @@ func TestSeenAfterReopening(t *testing.T) {
 			t.Errorf("%s was not seen", key)
 		}
 	}
+	if !w.Refused(src, "broken/0038.jpg") || w.Refused(src, testCrop(0, 39).Key) || w.Refused(src, "twins/0033.png") {
+		t.Error("refused is not what was rejected")
+	}
 	if w.Seen(src, "person_99/0099.png") || w.Seen(src+1, testCrop(0, 0).Key) {
 		t.Error("saw what never came")
 	}

@@ -23,6 +23,8 @@ type Validation struct {
 func (v *Validation) run(ctx context.Context, m *model, batch int) (map[string]float64, error) {
 	size := v.Dataset.Contract().CropSize
 	area := size * size * 3
+	crops := v.Dataset.CropReader()
+	defer crops.Close()
 	embeddings := make([][]float32, 0, len(v.Crops))
 	pixels := make([]uint8, batch*area)
 	for from := 0; from < len(v.Crops); from += batch {
@@ -31,7 +33,7 @@ func (v *Validation) run(ctx context.Context, m *model, batch int) (map[string]f
 		}
 		n := min(batch, len(v.Crops)-from)
 		for i, at := range v.Crops[from : from+n] {
-			if err := decodeAt(v.Dataset, at, size, pixels[i*area:(i+1)*area]); err != nil {
+			if err := crops.DecodeRGB(at, pixels[i*area:(i+1)*area]); err != nil {
 				return nil, fmt.Errorf("validate: %w", err)
 			}
 		}
@@ -42,19 +44,6 @@ func (v *Validation) run(ctx context.Context, m *model, batch int) (map[string]f
 		embeddings = append(embeddings, rows...)
 	}
 	return v.Score(embeddings)
-}
-
-func decodeAt(ds *store.Dataset, at store.Location, size int, pixels []uint8) error {
-	shard, err := ds.CropShard(int(at.Shard))
-	if err != nil {
-		return err
-	}
-	defer shard.Close()
-	crop, err := shard.Crop(int(at.Row))
-	if err != nil {
-		return err
-	}
-	return crop.DecodeRGB(size, pixels)
 }
 
 // infer embeds pixels without recording gradients; one slice a row.

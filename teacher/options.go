@@ -36,7 +36,7 @@ type Options struct {
 	// Workers decode crops; 0 takes one a core.
 	Workers int
 	// MaxRejectRate is the share of embeddings without use, 0 to 1, above which
-	// [Precompute] returns a [*RejectRateError]; 0 takes [DefaultMaxRejectRate].
+	// [Precompute] returns a [*RejectRateError].
 	MaxRejectRate float64
 	// Progress receives the bar and notices; nil is silent.
 	Progress io.Writer
@@ -50,9 +50,6 @@ func (o Options) withDefaults() Options {
 	if o.Name == "" {
 		base := filepath.Base(o.Model)
 		o.Name = strings.TrimSuffix(base, filepath.Ext(base))
-	}
-	if o.MaxRejectRate == 0 {
-		o.MaxRejectRate = DefaultMaxRejectRate
 	}
 	return o
 }

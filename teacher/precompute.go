@@ -110,9 +110,12 @@ func (r *run) fits() error {
 		return nil // claimed already, or damaged: claiming it will tell
 	}
 	n := min(r.ds.Rows(), r.model.Batch())
-	pixels := make([]byte, n*size*size*3)
+	area := size * size * 3
+	pixels := make([]byte, n*area)
+	crops := r.ds.CropReader()
+	defer crops.Close()
 	for i := range n {
-		if err := decode(r.ds, i, pixels[i*size*size*3:(i+1)*size*size*3]); err != nil {
+		if err := crops.DecodeRGB(r.ds.Locate(i), pixels[i*area:(i+1)*area]); err != nil {
 			return err
 		}
 	}
@@ -166,10 +169,7 @@ func (r *run) embed(ctx context.Context, w *store.TeacherWriter, shards []int, t
 
 // shard embeds and commits one shard.
 func (r *run) shard(ctx context.Context, w *store.TeacherWriter, i int) error {
-	crops, err := r.ds.CropShard(i)
-	if err != nil {
-		return err
-	}
+	crops, rows := r.ds.CropReader(), r.ds.ShardRows(i)
 	defer crops.Close()
 	out, err := w.Shard(i)
 	if err != nil {
@@ -177,8 +177,10 @@ func (r *run) shard(ctx context.Context, w *store.TeacherWriter, i int) error {
 	}
 	defer out.Abort() // does nothing after Commit
 	mirrorings := flips(r.o.Flip)
-	j := judge{model: r.o.Model, dtype: r.o.DType, embeddings: crops.Rows() * len(mirrorings)}
-	load := func(row int, rgb []byte) error { return decodeRow(crops, row, r.ds.Contract().CropSize, rgb) }
+	j := judge{model: r.o.Model, dtype: r.o.DType, embeddings: rows * len(mirrorings)}
+	load := func(row int, rgb []byte) error {
+		return crops.DecodeRGB(store.Location{Shard: uint32(i), Row: uint32(row)}, rgb)
+	}
 	emit := func(_ int, rows [][]float32) error {
 		if err := j.see(rows); err != nil {
 			return err
@@ -190,7 +192,7 @@ func (r *run) shard(ctx context.Context, w *store.TeacherWriter, i int) error {
 		}
 		return out.Append(rows[0], mirror)
 	}
-	times, err := r.model.Stream(ctx, crops.Rows(), load, emit, embed.StreamOptions{Flips: mirrorings, Workers: r.o.Workers})
+	times, err := r.model.Stream(ctx, rows, load, emit, embed.StreamOptions{Flips: mirrorings, Workers: r.o.Workers})
 	r.times.Add(times)
 	if err != nil {
 		return err
@@ -213,27 +215,4 @@ func (r *run) conclude() error {
 		return &RejectRateError{Teacher: r.o.Name, Invalid: r.summary.Invalid, Embeddings: all, Max: r.o.MaxRejectRate}
 	}
 	return nil
-}
-
-// decodeRow decodes a shard's crop into size×size×3 of RGB.
-func decodeRow(crops *store.CropShard, row, size int, rgb []byte) error {
-	crop, err := crops.Crop(row)
-	if err != nil {
-		return err
-	}
-	if err := crop.DecodeRGB(size, rgb); err != nil {
-		return fmt.Errorf("decode %s: %w", crop.Key, err)
-	}
-	return nil
-}
-
-// decode decodes the crop of a global row.
-func decode(ds *store.Dataset, row int, rgb []byte) error {
-	at := ds.Locate(row)
-	crops, err := ds.CropShard(int(at.Shard))
-	if err != nil {
-		return err
-	}
-	defer crops.Close()
-	return decodeRow(crops, int(at.Row), ds.Contract().CropSize, rgb)
 }

@@ -212,10 +212,10 @@ func TestAnotherFingerprintUnderOneName(t *testing.T) {
 
 func TestSomeCropsWithoutUse(t *testing.T) {
 	numbers := append(upTo(8), dark)
-	o := teacher.Options{Dataset: dataset(t, numbers...), Model: tiny(t, plusRatio), Preprocess: "raw", Flip: true}
+	o := teacher.Options{Dataset: dataset(t, numbers...), Model: tiny(t, plusRatio), Preprocess: "raw", Flip: true, MaxRejectRate: 0.1}
 	s, err := teacher.Precompute(t.Context(), o)
 	var rate *teacher.RejectRateError
-	if !errors.As(err, &rate) || rate.Invalid != 2 || rate.Embeddings != 18 || rate.Max != teacher.DefaultMaxRejectRate {
+	if !errors.As(err, &rate) || rate.Invalid != 2 || rate.Embeddings != 18 || rate.Max != o.MaxRejectRate {
 		t.Fatalf("2 of 18: %v", err)
 	}
 	if s.Invalid != 2 || s.Computed != 9 || s.Digest == "" {

@@ -3,7 +3,6 @@ package teacher
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -81,20 +80,21 @@ func Replay(ctx context.Context, o ReplayOptions) (ReplayReport, error) {
 	defer model.Close()
 	rows := sample(ds.Rows(), o.N, o.Seed)
 	shards, err := openShards(ds, cache, rows)
-	defer shards.close()
+	defer closeShards(shards)
 	if err != nil {
 		return ReplayReport{}, err
 	}
+	crops := ds.CropReader()
+	defer crops.Close()
 	c := comparison{cached: make([]float32, model.Dim()), info: cache.Info()}
 	bar := progress.New(o.Progress, "replay", int64(len(rows)))
 	defer bar.Finish()
 	_, err = model.Stream(ctx, len(rows), func(i int, rgb []byte) error {
-		at := ds.Locate(rows[i])
-		return decodeRow(shards[at.Shard].crops, int(at.Row), ds.Contract().CropSize, rgb)
+		return crops.DecodeRGB(ds.Locate(rows[i]), rgb)
 	}, func(i int, fresh [][]float32) error {
 		bar.Add(1)
 		at := ds.Locate(rows[i])
-		return c.compare(shards[at.Shard].embeddings, int(at.Row), fresh)
+		return c.compare(shards[at.Shard], int(at.Row), fresh)
 	}, embed.StreamOptions{Flips: flips(c.info.Flip)})
 	return c.report(o), err
 }
@@ -125,42 +125,28 @@ func openAs(info store.TeacherInfo, o ReplayOptions) (*embed.Model, error) {
 	return model, nil
 }
 
-// shardPair is a shard of crops with its embeddings.
-type shardPair struct {
-	crops      *store.CropShard
-	embeddings *store.EmbeddingShard
-}
-
-// shardPairs are open shards by their number. They stay open for the whole replay, as
-// an opened shard verifies its checksums anew.
-type shardPairs map[uint32]shardPair
-
-// openShards opens the shards that hold rows. What it opened is to be closed even when
-// there is an error.
-func openShards(ds *store.Dataset, cache *store.Teacher, rows []int) (shardPairs, error) {
-	open := shardPairs{}
+// openShards opens the shards of a cache that hold rows. They stay open for the whole
+// replay, as an opened shard verifies its checksums anew. What it opened is to be closed
+// even when there is an error.
+func openShards(ds *store.Dataset, cache *store.Teacher, rows []int) (map[uint32]*store.EmbeddingShard, error) {
+	open := map[uint32]*store.EmbeddingShard{}
 	for _, row := range rows {
 		number := ds.Locate(row).Shard
 		if _, done := open[number]; done {
 			continue
 		}
-		crops, err := ds.CropShard(int(number))
+		shard, err := cache.Shard(int(number))
 		if err != nil {
 			return open, err
 		}
-		embeddings, err := cache.Shard(int(number))
-		if err != nil {
-			return open, errors.Join(err, crops.Close())
-		}
-		open[number] = shardPair{crops, embeddings}
+		open[number] = shard
 	}
 	return open, nil
 }
 
-func (p shardPairs) close() {
-	for _, s := range p {
-		s.crops.Close()
-		s.embeddings.Close()
+func closeShards(open map[uint32]*store.EmbeddingShard) {
+	for _, s := range open {
+		s.Close()
 	}
 }
 

@@ -53,6 +53,14 @@ func notNegative(name string, value int) error {
 	return nil
 }
 
+// share wants a number from 0 to 1.
+func share(name string, value float64) error {
+	if !(value >= 0 && value <= 1) {
+		return fmt.Errorf("%s %g is not from 0 to 1", name, value)
+	}
+	return nil
+}
+
 // preprocessing is a name or a file of the --preprocess flags.
 func preprocessing(spec string) error {
 	if filepath.Ext(spec) == ".json" {

@@ -8,6 +8,7 @@ import (
 	"facepipe/ingest"
 	"facepipe/store"
 	"facepipe/student"
+	"facepipe/teacher"
 )
 
 // Exit statuses, as scripts rely on them.
@@ -36,7 +37,6 @@ func usagef(format string, args ...any) error {
 // exitCode is the only place that maps errors to exit statuses. What the user did
 // goes before what the disk did: a stopped run may well report both.
 func exitCode(err error) int {
-	var rejects *ingest.RejectRateError
 	switch {
 	case err == nil:
 		return exitDone
@@ -46,10 +46,18 @@ func exitCode(err error) int {
 		return exitStopped
 	case errors.Is(err, store.ErrDamaged):
 		return exitDamaged
-	case errors.As(err, &rejects):
+	case tooManyRejects(err):
 		return exitRejects
 	}
 	return exitFailed
+}
+
+// tooManyRejects is whether a verb finished its work, but refused more of its inputs
+// than it was allowed to.
+func tooManyRejects(err error) bool {
+	var inputs *ingest.RejectRateError
+	var embeddings *teacher.RejectRateError
+	return errors.As(err, &inputs) || errors.As(err, &embeddings)
 }
 
 // exitStatus is the section of every help text about exit statuses.
@@ -58,7 +66,7 @@ EXIT STATUS
   0   done
   1   failed
   2   wrong usage
-  3   done, but more inputs were refused than --max-reject-rate allows (ingest)
+  3   done, but more was refused than --max-reject-rate allows
   4   data on disk is damaged
   75  stopped by a signal: run the same command again to go on
 `

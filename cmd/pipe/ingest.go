@@ -69,8 +69,7 @@ func (o *ingestOptions) validate(args []string) error {
 func (o *ingestOptions) run(ctx context.Context, s *session) (*result, error) {
 	o.ONNXRuntime, o.Progress = s.onnxruntime, s.progress()
 	summary, err := ingest.Run(ctx, o.Options)
-	var rejects *ingest.RejectRateError
-	if err != nil && !errors.As(err, &rejects) {
+	if err != nil && !tooManyRejects(err) {
 		return nil, err
 	}
 	return &result{summary, func(w io.Writer) { printIngested(w, summary) }}, err
@@ -80,7 +79,7 @@ func printIngested(w io.Writer, s ingest.Summary) {
 	fmt.Fprintf(w, "%s: %d crops of %d identities in %d shards\n", s.Dataset, s.Rows, s.Identities, s.Shards)
 	fmt.Fprintf(w, "  seen        %d in %.1f s (%.0f images/s)\n", s.Seen, s.Seconds, s.ImagesPerSecond)
 	fmt.Fprintf(w, "  written     %d\n", s.Written)
-	fmt.Fprintf(w, "  skipped     %d, known from earlier runs\n", s.Skipped)
+	fmt.Fprintf(w, "  skipped     %d, known from earlier runs (%d rejected)\n", s.Skipped, s.RejectedBefore)
 	fmt.Fprintf(w, "  duplicates  %d\n", s.Duplicates)
 	fmt.Fprintf(w, "  rejected    %d\n", s.Rejected)
 	for _, reason := range slices.Sorted(maps.Keys(s.RejectReasons)) {

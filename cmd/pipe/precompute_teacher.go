@@ -52,6 +52,7 @@ func (o *precomputeOptions) addFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.Batch, "batch", 0, "crops in one run of the model (default: fits the machine; a fixed batch is kept)")
 	f.IntVar(&o.Threads, "threads", 0, "threads of one operator (default: all cores)")
 	f.IntVar(&o.Workers, "workers", 0, "goroutines that decode crops (default: one a core)")
+	f.Float64Var(&o.MaxRejectRate, "max-reject-rate", teacher.DefaultMaxRejectRate, "share of embeddings without use above which the exit status is 3")
 }
 
 func (o *precomputeOptions) validate(args []string) error {
@@ -61,6 +62,7 @@ func (o *precomputeOptions) validate(args []string) error {
 		preprocessing(o.Preprocess),
 		oneOf("--dtype", o.DType, store.FP16, store.FP32),
 		oneOf("--provider", o.Provider, ort.Providers()...),
+		share("--max-reject-rate", o.MaxRejectRate),
 		notNegative("--batch", o.Batch), notNegative("--threads", o.Threads), notNegative("--workers", o.Workers),
 	)
 }
@@ -68,10 +70,10 @@ func (o *precomputeOptions) validate(args []string) error {
 func (o *precomputeOptions) run(ctx context.Context, s *session) (*result, error) {
 	o.Library, o.Progress = s.onnxruntime, s.progress()
 	summary, err := teacher.Precompute(ctx, o.Options)
-	if err != nil {
+	if err != nil && !tooManyRejects(err) {
 		return nil, err
 	}
-	return &result{summary, func(w io.Writer) { printPrecomputed(w, summary) }}, nil
+	return &result{summary, func(w io.Writer) { printPrecomputed(w, summary) }}, err
 }
 
 func printPrecomputed(w io.Writer, s teacher.Summary) {

@@ -11,6 +11,7 @@ import (
 	"facepipe/ingest"
 	"facepipe/store"
 	"facepipe/student"
+	"facepipe/teacher"
 )
 
 func TestExitCodes(t *testing.T) {
@@ -25,6 +26,7 @@ func TestExitCodes(t *testing.T) {
 		{usagef("--out is missing"), 2},
 		{wrap(student.ErrUsage), 2},
 		{wrap(&ingest.RejectRateError{Rejected: 1, Seen: 2, Max: 0.05}), 3},
+		{wrap(&teacher.RejectRateError{Invalid: 1, Embeddings: 2, Max: 0.05}), 3},
 		{wrap(store.ErrDamaged), 4},
 		{wrap(context.Canceled), 75},
 		{fmt.Errorf("%w while closing: %w", context.Canceled, store.ErrDamaged), 75},
@@ -48,7 +50,7 @@ func TestWrongUsage(t *testing.T) {
 		{"flag without its value", "distill d --out", "needs an argument"},
 		{"number that is none", "distill d --out o --epochs many", "invalid argument"},
 		{"ingest without a source", "ingest --out d", "no source"},
-		{"ingest without out", "ingest --source folder=p", "no data set"},
+		{"ingest without out", "ingest --source folder=p", "no dataset"},
 		{"ingest from an unknown kind", "ingest --source drawer=p --out d", "drawer"},
 		{"ingest with an unknown detector", "ingest --source folder=p --out d --detector eyes", "eyes"},
 		{"ingest into an unknown store", "ingest --source folder=p --out d --store heap", "heap"},
@@ -64,6 +66,7 @@ func TestWrongUsage(t *testing.T) {
 		{"precompute of an unknown type", "precompute-teacher d --teacher t.onnx --dtype fp64", "fp64"},
 		{"precompute on an unknown provider", "precompute-teacher d --teacher t.onnx --provider abacus", "abacus"},
 		{"precompute with an unknown preprocessing", "precompute-teacher d --teacher t.onnx --preprocess magic", "magic"},
+		{"precompute with a rate below zero", "precompute-teacher d --teacher t.onnx --max-reject-rate -0.1", "0 to 1"},
 		{"precompute with a negative batch", "precompute-teacher d --teacher t.onnx --batch -1", "negative"},
 		{"eval without a model", "eval --dataset d --pairs p", "--model is missing"},
 		{"eval without pairs", "eval --dataset d --model m.onnx", "--pairs is missing"},

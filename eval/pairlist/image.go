@@ -11,7 +11,7 @@ type Image struct {
 	stem bool // name lacks the extension
 }
 
-// Keys are the data set keys that the image may have, the likeliest first. LFW names
+// Keys are the dataset keys that the image may have, the likeliest first. LFW names
 // a person and a number and leaves the file's format open.
 func (i Image) Keys() []string {
 	if !i.stem {

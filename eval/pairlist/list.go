@@ -7,7 +7,7 @@
 //     of one or two numbers, "10 300", announces sets of so many same pairs
 //     ("NAME 1 4") and as many different ones ("NAME 1 OTHER 2").
 //   - [Plain]: "a b 1" for the same person, "a b 0" for different ones; a and b are
-//     keys of a data set.
+//     keys of a dataset.
 //
 // Columns are separated by tabs if a line has one, so that names may contain spaces,
 // and by any white space otherwise. Empty lines do not count. A line that is neither

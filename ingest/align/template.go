@@ -3,7 +3,7 @@ package align
 // CropSize is the side of an aligned crop in pixels.
 const CropSize = 112
 
-// TemplateName identifies the template in a data set's contract.
+// TemplateName identifies the template in a dataset's contract.
 const TemplateName = "arcface-112"
 
 // arcface112 is where the five landmarks lie in a 112 by 112 crop: the template

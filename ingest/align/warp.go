@@ -6,7 +6,7 @@ import (
 	"facepipe/internal/imgcodec"
 )
 
-// WarpName identifies the resampling of [Warp] in a data set's contract.
+// WarpName identifies the resampling of [Warp] in a dataset's contract.
 const WarpName = "bilinear-border0"
 
 // Crop aligns one face: it estimates the similarity from its landmarks to the

@@ -44,7 +44,7 @@ func (folder) Digest() string { return "" }
 func (folder) Close() error   { return nil }
 
 // requireImage looks for one file that begins like an image: a mistyped path is
-// better noticed before a data set is made of it.
+// better noticed before a dataset is made of it.
 func (f folder) requireImage(ctx context.Context) error {
 	found := errors.New("found")
 	files := 0
@@ -209,7 +209,7 @@ func readFile(path string) ([]byte, error) {
 }
 
 // reason strips the path from an operating system error: the key names the file
-// already, and a data set's records should not depend on where it was mounted.
+// already, and a dataset's records should not depend on where it was mounted.
 func reason(err error) error {
 	var pathErr *fs.PathError
 	if errors.As(err, &pathErr) {

@@ -2,7 +2,7 @@
 //
 // A [Source] walks over its [Item]s in an order that depends on nothing but its
 // contents, one directory or record at a time, so that memory does not grow with
-// the data set. An item has a key, unique within the source, perhaps an identity
+// the dataset. An item has a key, unique within the source, perhaps an identity
 // (whose face it is), and is read on demand, in any goroutine. What cannot be read
 // is an item too, whose reading fails: whoever walks records the reason and goes
 // on.

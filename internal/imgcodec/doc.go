@@ -8,7 +8,7 @@
 //
 // Two JPEG decoders stand behind one interface, the standard library's and
 // libjpeg-turbo's, and they differ in the last bits of a pixel. The one in use is
-// therefore chosen once a process ([Use]) and named in every data set
+// therefore chosen once a process ([Use]) and named in every dataset
 // ([DecoderName]).
 //
 // Refusals wrap one of the package's sentinel errors, which say what kind of

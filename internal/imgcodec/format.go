@@ -3,7 +3,7 @@ package imgcodec
 import "bytes"
 
 // Format names how the bytes of an image are encoded. Its values are written
-// into data sets and never change.
+// into datasets and never change.
 type Format string
 
 // The decoded formats.

@@ -28,7 +28,7 @@ const (
 	Turbo = "turbo"
 )
 
-// active is the JPEG decoder of the process: one, because the pixels of a data set
+// active is the JPEG decoder of the process: one, because the pixels of a dataset
 // depend on it.
 var active struct {
 	sync.RWMutex
@@ -52,7 +52,7 @@ func Use(choice string) error {
 }
 
 // DecoderName names the JPEG decoder in use and its version. The name is part of
-// a data set's contract: crops decoded by two decoders differ in their last bits.
+// a dataset's contract: crops decoded by two decoders differ in their last bits.
 func DecoderName() string {
 	return jpegDecoderInUse().name()
 }

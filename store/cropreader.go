@@ -1,0 +1,62 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// CropReader decodes crops from anywhere in a dataset. A shard is opened when it is
+// first needed and stays open (mapped, not read into memory) until Close: opening it
+// again would verify its checksums anew. Safe for concurrent use, except of Close.
+type CropReader struct {
+	ds *Dataset
+
+	mu     sync.Mutex
+	shards map[uint32]*CropShard
+}
+
+// CropReader is a reader to be closed before the dataset is.
+func (d *Dataset) CropReader() *CropReader {
+	return &CropReader{ds: d, shards: map[uint32]*CropShard{}}
+}
+
+// DecodeRGB decodes the crop at a location into rgb, as [Crop.DecodeRGB] does. The
+// error names the crop; it is [ErrDamaged] if the shard is.
+func (r *CropReader) DecodeRGB(at Location, rgb []byte) error {
+	shard, err := r.shard(at.Shard)
+	if err != nil {
+		return err
+	}
+	crop, err := shard.Crop(int(at.Row))
+	if err != nil {
+		return err
+	}
+	if err := crop.DecodeRGB(r.ds.Contract().CropSize, rgb); err != nil {
+		return fmt.Errorf("decode %s: %w", crop.Key, err)
+	}
+	return nil
+}
+
+func (r *CropReader) shard(number uint32) (*CropShard, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s, ok := r.shards[number]; ok {
+		return s, nil
+	}
+	s, err := r.ds.CropShard(int(number))
+	if err != nil {
+		return nil, err
+	}
+	r.shards[number] = s
+	return s, nil
+}
+
+// Close closes the shards that were needed.
+func (r *CropReader) Close() error {
+	var err error
+	for _, s := range r.shards {
+		err = errors.Join(err, s.Close())
+	}
+	return err
+}
