@@ -37,13 +37,14 @@ type Options struct {
 // DefaultOptions are the settings of a run that says nothing: mirror images on.
 func DefaultOptions() Options { return Options{Flip: true} }
 
-func (o Options) validate() error {
+// Validate says what is wrong with the options themselves, before any file is looked at.
+func (o Options) Validate() error {
 	if len(o.Models) == 0 {
-		return errors.New("evaluate: no model is named")
+		return errors.New("no model is named")
 	}
 	for i, m := range o.Models {
 		if slices.Contains(o.Models[:i], m) {
-			return fmt.Errorf("evaluate: model %s is named twice", m)
+			return fmt.Errorf("model %s is named twice", m)
 		}
 	}
 	return nil

@@ -23,8 +23,8 @@ import (
 // lists too), those of [LoadPairs], [store.ErrDamaged], [ort.ErrRuntime], the
 // context's.
 func Run(ctx context.Context, o Options) (Report, error) {
-	if err := o.validate(); err != nil {
-		return Report{}, err
+	if err := o.Validate(); err != nil {
+		return Report{}, fmt.Errorf("evaluate: %w", err)
 	}
 	ds, err := store.Open(o.Dataset)
 	if err != nil {

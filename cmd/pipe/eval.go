@@ -56,11 +56,8 @@ func (o *evalOptions) validate(args []string) error {
 	if o.noFlip {
 		o.Flip = false
 	}
-	if len(o.Models) == 0 {
-		return errors.New("--model is missing")
-	}
 	return errors.Join(
-		noArguments(args),
+		noArguments(args), o.Validate(),
 		required("--dataset", o.Dataset), required("--pairs", o.Pairs),
 		preprocessing(o.Preprocess),
 		oneOf("--provider", o.Provider, ort.Providers()...),
