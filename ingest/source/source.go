@@ -31,9 +31,30 @@ type Item struct {
 	// Landmarks are the face's, in pixels of the upright photograph; nil if the
 	// source has none.
 	Landmarks *align.Landmarks
+	// Box is where the face is, in pixels of the upright photograph; nil if the source
+	// does not tell.
+	Box *Box
+	// Split is the part of the dataset that the source puts the photograph in, such as
+	// train or val; "" if it does not.
+	Split string
+	// Attributes are what else the source knows, in its own order; keys do not repeat.
+	Attributes []Attribute
 	// Read returns the encoded image, or why there is none. It may be called from
 	// any goroutine, also after the walk has moved on, until the source is closed.
 	Read func() ([]byte, error)
+}
+
+// Box is a rectangle in pixels: X and Y of its upper left corner, width and height.
+type Box struct{ X, Y, W, H float64 }
+
+// Attribute is a further column of a source, kept as the text it was.
+type Attribute struct{ Name, Value string }
+
+// PairLister is a source that also holds verification pairs.
+type PairLister interface {
+	// Pairs calls visit for every pair of the source's keys, in order, with whether both
+	// are of one person, until visit returns an error, which it returns as it is.
+	Pairs(ctx context.Context, visit func(a, b string, same bool) error) error
 }
 
 // Source is a place that photographs come from.
