@@ -481,8 +481,8 @@ func inside(landmarks [5][2]float64, h imgcodec.Header) bool {
 
 // read returns the image of a record.
 func (s *recordIO) read(record recordio.Record) ([]byte, error) {
-	if record.Length > maxFileBytes {
-		return nil, fmt.Errorf("has %d bytes, more than the limit of %d", record.Length, int64(maxFileBytes))
+	if size := record.End - record.Offset; size > maxFileBytes {
+		return nil, fmt.Errorf("has %d bytes, more than the limit of %d", size, int64(maxFileBytes))
 	}
 	data, err := recordio.Read(s.file, record)
 	if err != nil {
