@@ -219,7 +219,10 @@ func (c *checker) checkIndex() error {
 		return nil
 	}
 	if c.readData {
-		err = c.file(asDamage(filepath.Join(c.dir, indexFolder), compareIndex(c.dataset, ix)))
+		err = compareIndex(c.ctx, c.dataset, ix)
+		if c.ctx.Err() == nil {
+			err = c.file(asDamage(filepath.Join(c.dir, indexFolder), err))
+		}
 	}
 	return errors.Join(err, ix.close())
 }
