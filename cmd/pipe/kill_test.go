@@ -93,6 +93,43 @@ func TestKilledPrecompute(t *testing.T) {
 	}, sameDataset)
 }
 
+func TestKilledAppend(t *testing.T) {
+	first, second := "folder="+alignedFaces(t, 4, 5), "folder="+alignedFaces(t, 6, 8)
+	killAtRandom(t, func() job {
+		dataset := filepath.Join(t.TempDir(), "faces.ds")
+		expect(t, exitDone, "ingest", "--source", first, "--out", dataset, "--shard-rows", "3")
+		return job{dataset, []string{"ingest", "--source", second, "--key-prefix", "more/", "--out", dataset, "--shard-rows", "3"}}
+	}, sameDataset)
+}
+
+func TestKilledMerge(t *testing.T) {
+	var inputs []string
+	for _, n := range []int{3, 5} { // the second has all people of the first
+		dataset := ingestAligned(t, n, 8)
+		precompute(t, dataset)
+		inputs = append(inputs, dataset)
+	}
+	killAtRandom(t, func() job {
+		dataset := filepath.Join(t.TempDir(), "merged.ds")
+		return job{dataset, append([]string{"merge", "--out", dataset, "--shard-rows", "3"}, inputs...)}
+	}, sameDataset)
+}
+
+func TestKilledIndexRebuild(t *testing.T) {
+	source := "folder=" + alignedFaces(t, 6, 8)
+	killAtRandom(t, func() job {
+		dataset := filepath.Join(t.TempDir(), "faces.ds")
+		expect(t, exitDone, "ingest", "--source", source, "--out", dataset, "--shard-rows", "3")
+		return job{dataset, []string{"index", "rebuild", dataset}}
+	}, func(t *testing.T, whole, killed string) {
+		t.Helper()
+		sameDataset(t, whole, killed)
+		if notes := expect(t, exitDone, "check", killed, "--read-data", "--json").object(t)["notes"]; notes != nil {
+			t.Errorf("after kills: %v", notes)
+		}
+	})
+}
+
 func TestKilledDistill(t *testing.T) {
 	dataset := ingestAligned(t, 4, 6)
 	precompute(t, dataset)

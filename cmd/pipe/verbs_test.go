@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"facepipe/internal/synthface"
 )
 
 // ingestAligned makes a dataset of aligned crops.
@@ -154,6 +156,85 @@ func TestDistill(t *testing.T) {
 	o := expect(t, exitUsage, distillArgs(dataset, out, "--lr", "0.01")...)
 	if !strings.Contains(o.stderr, "lr") {
 		t.Errorf("resuming with another learning rate does not name it: %s", o.stderr)
+	}
+}
+
+func TestMerge(t *testing.T) {
+	a, b := ingestAligned(t, 2, 5), ingestAligned(t, 4, 4) // of b's 16 crops, a has 8
+	model := precompute(t, a)
+	expect(t, exitDone, "precompute-teacher", b, "--teacher", model, "--flip", "--name", "tiny")
+	out := filepath.Join(t.TempDir(), "both.ds")
+	args := []string{"merge", a, b, "--out", out, "--json"}
+	first := expect(t, exitDone, args...).object(t)
+	for key, want := range map[string]float64{"seen": 26, "written": 18, "duplicates": 8, "rejected": 0, "rows": 18, "identities": 4} {
+		if got := number(t, first, key); got != want {
+			t.Errorf("%s is %v, want %v", key, got, want)
+		}
+	}
+	expect(t, exitDone, "check", out, "--read-data")
+	// The embeddings are what the model says of the merged crops, and all are there.
+	replay := expect(t, exitDone, "check", out, "--replay", "18", "--teacher", "tiny", "--model", model, "--json").object(t)
+	if replay["ok"] != true {
+		t.Errorf("replay gave %v", replay)
+	}
+	if again := expect(t, exitDone, "precompute-teacher", out, "--teacher", model, "--flip", "--name", "tiny", "--json").object(t); number(t, again, "computed") != 0 {
+		t.Errorf("embeddings were computed again: %v", again)
+	}
+	if again := expect(t, exitDone, args...).object(t); again["digest"] != first["digest"] || number(t, again, "skipped") != 26 {
+		t.Errorf("the same command again gave %v", again)
+	}
+}
+
+func TestMergeOfConflicts(t *testing.T) {
+	root := t.TempDir()
+	for i, dataset := range []string{"a", "b"} {
+		draw := synthface.New(uint64(10 + i))
+		for j := range 4 {
+			img, _ := draw.Aligned(0, j, synthface.DefaultHard)
+			savePNG(t, filepath.Join(root, dataset, faceKey(0, j)), img)
+		}
+		expect(t, exitDone, "ingest", "--source", "folder="+filepath.Join(root, dataset), "--out", filepath.Join(root, dataset+".ds"))
+	}
+	a, b := filepath.Join(root, "a.ds"), filepath.Join(root, "b.ds")
+	o := expect(t, exitRejects, "merge", a, b, "--out", filepath.Join(root, "both.ds"), "--json")
+	if summary := o.object(t); number(t, summary, "rejected") != 4 || number(t, summary, "rows") != 4 {
+		t.Errorf("4 keys of 8 that are taken gave %v", summary)
+	}
+	expect(t, exitDone, "merge", a, b, "--out", filepath.Join(root, "tolerant.ds"), "--max-reject-rate", "0.5")
+	if o := expect(t, exitFailed, "merge", a, b, "--out", a); !strings.Contains(o.stderr, a) {
+		t.Errorf("merging into an input does not name it: %s", o.stderr)
+	}
+}
+
+func TestIndexRebuild(t *testing.T) {
+	dataset := ingestAligned(t, 3, 4)
+	for _, derived := range []string{"index", "rejects.jsonl"} {
+		if err := os.RemoveAll(filepath.Join(dataset, derived)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect(t, exitDamaged, "check", dataset)
+	summary := expect(t, exitDone, "index", "rebuild", dataset, "--json").object(t)
+	if number(t, summary, "rows") != 12 {
+		t.Errorf("summary is %v", summary)
+	}
+	number(t, summary, "seconds")
+	if report := expect(t, exitDone, "check", dataset, "--read-data", "--json").object(t); report["notes"] != nil {
+		t.Errorf("check says %v", report)
+	}
+	if o := expect(t, exitFailed, "index", "rebuild", "/does/not/exist"); !strings.Contains(o.stderr, "/does/not/exist") {
+		t.Errorf("a missing dataset is not named: %s", o.stderr)
+	}
+}
+
+func TestCheckSubset(t *testing.T) {
+	dataset := ingestAligned(t, 4, 4) // 2 shards
+	flip(t, filepath.Join(dataset, "crops", "000001.arrow"))
+	expect(t, exitDone, "check", dataset, "--read-data-subset", "1/2")
+	expect(t, exitDamaged, "check", dataset, "--read-data-subset", "2/2")
+	report := expect(t, exitDamaged, "check", dataset, "--read-data-subset", "100%", "--json").object(t)
+	if number(t, report, "shards_read") != 2 {
+		t.Errorf("check says %v", report)
 	}
 }
 
