@@ -206,6 +206,33 @@ func TestMergeOfConflicts(t *testing.T) {
 	}
 }
 
+func TestInfo(t *testing.T) {
+	dataset := ingestAligned(t, 3, 4)
+	precompute(t, dataset)
+	info := expect(t, exitDone, "info", dataset, "--json").object(t)
+	if number(t, info, "rows") != 12 || number(t, info["identities"].(map[string]any), "median") != 4 {
+		t.Errorf("info is %v", info)
+	}
+	teacher := info["teachers"].([]any)[0].(map[string]any)
+	if teacher["name"] != "tiny" || number(t, teacher, "rows") != 12 || number(t, teacher, "dim") != 192 {
+		t.Errorf("teacher is %v", teacher)
+	}
+	text := expect(t, exitDone, "info", dataset).stdout
+	for _, want := range []string{"12 crops", "identities: 3, with 4 to 4 images, median 4", "source 0: folder=", "teacher tiny: 12 of 12 crops"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("text does not say %q:\n%s", want, text)
+		}
+	}
+}
+
+func TestByteSize(t *testing.T) {
+	for n, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1536: "1.5 KiB", 5 << 30: "5.0 GiB", 3 << 52: "12288.0 TiB"} {
+		if got := byteSize(n); got != want {
+			t.Errorf("%d is %s, want %s", n, got, want)
+		}
+	}
+}
+
 func TestIndexRebuild(t *testing.T) {
 	dataset := ingestAligned(t, 3, 4)
 	for _, derived := range []string{"index", "rejects.jsonl"} {
