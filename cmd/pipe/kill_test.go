@@ -130,6 +130,21 @@ func TestKilledIndexRebuild(t *testing.T) {
 	})
 }
 
+// TestKilledExport: there is nothing under the export's name, or all of it.
+func TestKilledExport(t *testing.T) {
+	dataset := ingestAligned(t, 6, 8)
+	killAtRandom(t, func() job {
+		out := filepath.Join(t.TempDir(), "crops")
+		return job{out, []string{"export", dataset, "--to", "folder", "--out", out}}
+	}, func(t *testing.T, whole, killed string) {
+		t.Helper()
+		sameFiles(t, whole, killed)
+		if rest, err := os.ReadDir(filepath.Dir(killed)); err != nil || len(rest) != 1 {
+			t.Errorf("beside the export there is %v: %v", rest, err)
+		}
+	})
+}
+
 func TestKilledDistill(t *testing.T) {
 	dataset := ingestAligned(t, 4, 6)
 	precompute(t, dataset)
@@ -184,6 +199,12 @@ func lossCurve(t *testing.T, run string) map[int]float64 {
 // own numbering of its files, and looks for damage.
 func sameDataset(t *testing.T, whole, killed string) {
 	t.Helper()
+	sameFiles(t, whole, killed)
+	expect(t, exitDone, "check", killed, "--read-data")
+}
+
+func sameFiles(t *testing.T, whole, killed string) {
+	t.Helper()
 	want, got := contents(t, whole), contents(t, killed)
 	for name, data := range want {
 		if other, there := got[name]; !there {
@@ -197,7 +218,6 @@ func sameDataset(t *testing.T, whole, killed string) {
 			t.Errorf("%s is left over after kills", name)
 		}
 	}
-	expect(t, exitDone, "check", killed, "--read-data")
 }
 
 func contents(t *testing.T, root string) map[string][]byte {

@@ -76,6 +76,7 @@ once; students, losses and settings are then tried at the price of the student.
 		s.command(new(infoOptions)),
 		s.command(new(mergeOptions)),
 		s.indexCommand(),
+		s.command(new(exportOptions)),
 		s.command(new(demoOptions)),
 		s.command(new(versionOptions)),
 	)

@@ -3,12 +3,14 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"facepipe/internal/synthface"
+	"facepipe/store"
 )
 
 // ingestAligned makes a dataset of aligned crops.
@@ -223,6 +225,85 @@ func TestInfo(t *testing.T) {
 			t.Errorf("text does not say %q:\n%s", want, text)
 		}
 	}
+}
+
+// cropIDs are the ids, as hexadecimal digits, of a dataset's crops by their keys.
+func cropIDs(t *testing.T, dataset string) map[string]string {
+	t.Helper()
+	d, err := store.Open(dataset)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	ids := map[string]string{}
+	for i := range d.Shards() {
+		s, err := d.CropShard(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for row := range s.Rows() {
+			c, err := s.Crop(row)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids[c.Key] = c.ID.String()
+		}
+		s.Close()
+	}
+	return ids
+}
+
+// TestExportedIsIngested: a folder gives the dataset it came from, whether the crops
+// were kept encoded or raw.
+func TestExportedIsIngested(t *testing.T) {
+	source := "folder=" + alignedFaces(t, 3, 4)
+	for _, kept := range []string{"encoded", "raw"} {
+		dataset, out, again := filepath.Join(t.TempDir(), "a.ds"), filepath.Join(t.TempDir(), "out"), filepath.Join(t.TempDir(), "b.ds")
+		expect(t, exitDone, "ingest", "--source", source, "--store", kept, "--out", dataset)
+		summary := expect(t, exitDone, "export", dataset, "--to", "folder", "--out", out, "--json").object(t)
+		if number(t, summary, "rows") != 12 || number(t, summary, "files") != 12 || summary["digest"] == "" {
+			t.Errorf("summary is %v", summary)
+		}
+		ingested := expect(t, exitDone, "ingest", "--source", "folder="+out, "--store", kept, "--out", again, "--json").object(t)
+		if number(t, ingested, "rejected") != 0 || number(t, ingested, "identities") != 3 {
+			t.Errorf("ingesting an export gives %v", ingested)
+		}
+		want, got := cropIDs(t, dataset), cropIDs(t, again)
+		if len(want) != 12 || !maps.Equal(got, want) {
+			t.Errorf("%s: ids after a way out and in are %v, before %v", kept, got, want)
+		}
+		if text := expect(t, exitDone, "export", dataset, "--to", "folder", "--out", out).stdout; !strings.Contains(text, "there already") {
+			t.Errorf("the same export again says %q", text)
+		}
+	}
+}
+
+func TestExport(t *testing.T) {
+	dataset := ingestAligned(t, 3, 4)
+	precompute(t, dataset)
+	for _, tt := range []struct {
+		to    string
+		flags []string
+		files []string
+	}{
+		{"webdataset", []string{"--shard-crops", "10"}, []string{"000000.tar", "000001.tar"}},
+		{"npy", []string{"--teacher", "tiny"}, []string{"embeddings.npy", "embeddings_mirror.npy", "norms.npy", "keys.txt"}},
+	} {
+		out := filepath.Join(t.TempDir(), tt.to)
+		expect(t, exitDone, append([]string{"export", dataset, "--to", tt.to, "--out", out}, tt.flags...)...)
+		for _, name := range tt.files {
+			if _, err := os.Stat(filepath.Join(out, name)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	photos := t.TempDir()
+	writeFile(t, filepath.Join(photos, "mine.jpg"), "mine")
+	if o := expect(t, exitFailed, "export", dataset, "--to", "folder", "--out", photos); !strings.Contains(o.stderr, photos) {
+		t.Errorf("a folder in use is not named: %s", o.stderr)
+	}
+	flip(t, filepath.Join(dataset, "crops", "000000.arrow"))
+	expect(t, exitDamaged, "export", dataset, "--to", "folder", "--out", filepath.Join(t.TempDir(), "x"))
 }
 
 func TestByteSize(t *testing.T) {

@@ -220,8 +220,9 @@ func (s *staging) publish() error {
 	if err := s.sync(); err != nil {
 		return err
 	}
-	if err := os.Rename(s.dir, s.out); err != nil {
-		return err
+	// Unlike os.Rename, the system's takes the place of an empty folder.
+	if err := unix.Rename(s.dir, s.out); err != nil {
+		return fmt.Errorf("rename %s to %s: %w", s.dir, s.out, err)
 	}
 	s.done = true
 	if err := durable.SyncDir(filepath.Dir(s.out)); err != nil {
