@@ -18,6 +18,10 @@ type CheckOptions struct {
 	// their ids compared, embeddings looked at one by one, the index is compared with
 	// what it indexes. Without it only manifests and file sizes are compared.
 	ReadData bool
+	// Subset limits ReadData to some of the shards, their embeddings included. What
+	// compares shards with each other (keys stored twice, totals, the index's entries)
+	// is then left out.
+	Subset Subset
 }
 
 // Problem is damage: something on disk is not what was written.
@@ -35,13 +39,16 @@ type CheckReport struct {
 	// Notes are worth knowing and no damage: an interrupted run's remains, a missing
 	// index, shards no teacher has seen.
 	Notes []string `json:"notes,omitempty"`
+	// ShardsRead of the Shards of crops were read whole, with their embeddings.
+	Shards     int `json:"shards"`
+	ShardsRead int `json:"shards_read"`
 }
 
 // Check looks for damage in a dataset, goes on after it finds some, and changes
 // nothing. An error means that it could not look: there is no dataset
 // ([ErrNotFound], [ErrUnfinished], [ErrVersion]), a file cannot be read, ctx is done.
 func Check(ctx context.Context, dir string, o CheckOptions) (CheckReport, error) {
-	c := &checker{ctx: ctx, dir: dir, readData: o.ReadData}
+	c := &checker{ctx: ctx, dir: dir, readData: o.ReadData, subset: o.Subset}
 	err := c.run()
 	c.report.OK = err == nil && len(c.report.Problems) == 0
 	if c.report.Problems == nil {
@@ -54,6 +61,8 @@ type checker struct {
 	ctx      context.Context
 	dir      string
 	readData bool
+	subset   Subset
+	chosen   []bool // the shards whose data are read
 	dataset  *Dataset
 	cropsBad bool // some crop shard has a problem
 	report   CheckReport
@@ -67,6 +76,7 @@ func (c *checker) run() error {
 	if c.dataset, err = newDataset(c.dir, doc); err != nil {
 		return err
 	}
+	c.choose()
 	for _, step := range []func() error{
 		c.checkCrops, c.checkCounts, c.checkRejects, c.checkTeachers, c.checkIndex, c.noteRemains,
 	} {
@@ -75,6 +85,24 @@ func (c *checker) run() error {
 		}
 	}
 	return nil
+}
+
+// choose decides which shards are read.
+func (c *checker) choose() {
+	c.report.Shards = c.dataset.Shards()
+	c.chosen = make([]bool, c.report.Shards)
+	if !c.readData {
+		return
+	}
+	c.chosen = c.subset.choose(c.report.Shards)
+	for _, yes := range c.chosen {
+		if yes {
+			c.report.ShardsRead++
+		}
+	}
+	if !c.subset.all() {
+		c.note("subset %v: the data of %d of %d shards are read", c.subset, c.report.ShardsRead, c.report.Shards)
+	}
 }
 
 // file takes damage down as a problem; other errors it returns.
@@ -110,7 +138,7 @@ func (c *checker) checkCrops() error {
 		}
 		info, err := c.dataset.loadShard(i)
 		c.dataset.shards = append(c.dataset.shards, info)
-		if err == nil && c.readData && info.file != nil {
+		if err == nil && c.chosen[i] && info.file != nil {
 			var skipped int
 			skipped, err = checkCropData(c.ctx, c.dataset, i)
 			idsSkipped += skipped
@@ -129,10 +157,10 @@ func (c *checker) checkCrops() error {
 }
 
 // checkCounts checks the shards against each other and the totals of dataset.json. It
-// reads the keys of all crops, so that it is for ReadData; after damage it would only
+// reads the keys of all crops, so that it is for ReadData of all shards; after damage it would only
 // repeat it.
 func (c *checker) checkCounts() error {
-	if !c.readData || c.cropsBad {
+	if !c.readsAll() || c.cropsBad {
 		return nil
 	}
 	var n known
@@ -158,6 +186,9 @@ func (c *checker) checkCounts() error {
 	}
 	return nil
 }
+
+// readsAll says that the data of all shards are read.
+func (c *checker) readsAll() bool { return c.readData && c.subset.all() }
 
 // checkTeachers checks every teacher cache.
 func (c *checker) checkTeachers() error {
@@ -192,7 +223,7 @@ func (c *checker) checkTeacher(t *Teacher) error {
 			missing++
 			continue
 		}
-		if err == nil && info != nil && c.readData {
+		if err == nil && info != nil && c.chosen[i] {
 			err = checkEmbeddingData(t, i, info.file)
 		}
 		if err := c.file(err); err != nil {
@@ -218,8 +249,11 @@ func (c *checker) checkIndex() error {
 		c.note("the index is rebuilt when it is needed: %v", err)
 		return nil
 	}
-	if c.readData {
-		err = c.file(asDamage(filepath.Join(c.dir, indexFolder), compareIndex(c.dataset, ix)))
+	if c.readsAll() {
+		err = compareIndex(c.ctx, c.dataset, ix)
+		if c.ctx.Err() == nil {
+			err = c.file(asDamage(filepath.Join(c.dir, indexFolder), err))
+		}
 	}
 	return errors.Join(err, ix.close())
 }

@@ -185,12 +185,12 @@ func (v *vectors) check(k int) error {
 
 // compareIndex looks up everything in ix and compares the answers with those of an
 // index in memory.
-func compareIndex(d *Dataset, ix index) error {
-	want, err := newMemoryIndex(d)
+func compareIndex(ctx context.Context, d *Dataset, ix index) error {
+	want, err := newMemoryIndex(ctx, d)
 	if err != nil {
 		return err
 	}
-	return d.eachEntry(&indexComparison{dataset: d, have: ix, want: want})
+	return d.eachEntry(ctx, &indexComparison{dataset: d, have: ix, want: want})
 }
 
 type indexComparison struct {

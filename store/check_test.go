@@ -150,11 +150,11 @@ func TestCheckIsCancelled(t *testing.T) {
 func TestCompareIndex(t *testing.T) {
 	d := mustOpen(t, buildDataset(t, 30, 8))
 	other := mustOpen(t, buildDataset(t, 29, 8))
-	wrong, err := newMemoryIndex(other)
+	wrong, err := newMemoryIndex(t.Context(), other)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := compareIndex(d, wrong); err == nil {
+	if err := compareIndex(t.Context(), d, wrong); err == nil {
 		t.Error("an index of other crops passes")
 	}
 	for name, spoil := range map[string]func(*memoryIndex){
@@ -163,15 +163,15 @@ func TestCompareIndex(t *testing.T) {
 		"alias":    func(m *memoryIndex) { m.rowOf[len(m.rowOf)-1]-- },
 		"identity": func(m *memoryIndex) { m.rows[1]++ },
 	} {
-		m, err := newMemoryIndex(d)
+		m, err := newMemoryIndex(t.Context(), d)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := compareIndex(d, m); err != nil {
+		if err := compareIndex(t.Context(), d, m); err != nil {
 			t.Fatal(err)
 		}
 		spoil(m)
-		if err := compareIndex(d, m); err == nil {
+		if err := compareIndex(t.Context(), d, m); err == nil {
 			t.Errorf("%s: passes", name)
 		}
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -82,11 +83,11 @@ func describeFile(folder, name string) (builtFile, error) {
 }
 
 // buildBadgerIndex makes the index of d in an empty folder, durably.
-func buildBadgerIndex(d *Dataset, folder string) error {
+func buildBadgerIndex(ctx context.Context, d *Dataset, folder string) error {
 	if err := checkSpace(d, folder); err != nil {
 		return err
 	}
-	if err := fillBadger(d, folder); err != nil {
+	if err := fillBadger(ctx, d, folder); err != nil {
 		return fmt.Errorf("build index: %w", err)
 	}
 	doc := builtDoc{header: headerOf(formatIndex), Dataset: d.doc.Digest}
@@ -147,14 +148,14 @@ func checkSpace(d *Dataset, folder string) error {
 }
 
 // fillBadger writes the entries and closes the database.
-func fillBadger(d *Dataset, folder string) (err error) {
+func fillBadger(ctx context.Context, d *Dataset, folder string) (err error) {
 	defer recoverBadger(&err)
 	db, err := badger.Open(badgerOptions(folder))
 	if err != nil {
 		return err
 	}
 	b := badgerBuilder{dataset: d, batch: db.NewWriteBatch()}
-	if err := d.eachEntry(&b); err != nil {
+	if err := d.eachEntry(ctx, &b); err != nil {
 		b.batch.Cancel()
 		return errors.Join(err, db.Close())
 	}
