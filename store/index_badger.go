@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -39,6 +40,17 @@ func appendKeyEntry(b []byte, key string) []byte { return append(append(b, entry
 // NUL.
 func appendIdentityPrefix(b []byte, name string) []byte {
 	return append(append(append(b, entryIdentity), name...), 0)
+}
+
+// locationBytes is the length of a location in an entry.
+const locationBytes = 8
+
+func appendLocation(b []byte, l Location) []byte {
+	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(b, l.Shard), l.Row)
+}
+
+func parseLocation(b []byte) Location {
+	return Location{Shard: binary.BigEndian.Uint32(b), Row: binary.BigEndian.Uint32(b[4:])}
 }
 
 // badgerOptions are for a database that is written once and then only read: no
@@ -101,10 +113,10 @@ var errEntry = fmt.Errorf("index: %w: entry of a wrong length", ErrDamaged)
 
 func (b *badgerIndex) byID(id ID) (l Location, ok bool, err error) {
 	ok, err = b.get(appendIDEntry(nil, id), func(value []byte) error {
-		if len(value) != 8 {
+		if len(value) != locationBytes {
 			return errEntry
 		}
-		l = Location{Shard: binary.BigEndian.Uint32(value), Row: binary.BigEndian.Uint32(value[4:])}
+		l = parseLocation(value)
 		return nil
 	})
 	return l, ok, err
@@ -146,6 +158,27 @@ func (b *badgerIndex) byIdentity(name string) (rows []int, err error) {
 		rows = append(rows, int(binary.BigEndian.Uint32(row)))
 	}
 	return rows, nil
+}
+
+// each calls visit with all entries in the order of keys; what it is given is valid
+// until it returns.
+func (b *badgerIndex) each(ctx context.Context, visit func(entry, value []byte) error) (err error) {
+	defer recoverBadger(&err)
+	o := badger.DefaultIteratorOptions
+	o.PrefetchValues = false // they are beside their keys
+	it := b.view.NewIterator(o)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		item := it.Item()
+		err := item.Value(func(value []byte) error { return visit(item.Key(), value) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (b *badgerIndex) close() (err error) {

@@ -144,4 +144,3 @@ func checkSpace(d *Dataset, folder string) error {
 	}
 	return nil
 }
-

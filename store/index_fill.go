@@ -13,7 +13,7 @@ import (
 // Limits of the memory that building an index takes.
 const (
 	sortBytes   = 4 << 20 // of the entries of one kind, while they are sorted
-	streamBytes = 2 << 20  // of the entries on their way to Badger
+	streamBytes = 2 << 20 // of the entries on their way to Badger
 )
 
 // fillBadger writes the entries and closes the database. They are sorted first:
@@ -54,12 +54,9 @@ func (b *badgerEntries) close() error {
 }
 
 func (b *badgerEntries) crop(row int, id ID, key, identity string) error {
-	l := b.dataset.Locate(row)
-	var value [8]byte
-	binary.BigEndian.PutUint32(value[:4], l.Shard)
-	binary.BigEndian.PutUint32(value[4:], l.Row)
-	b.scratch = appendIDEntry(b.scratch[:0], id)
-	if err := b.ids.add(b.scratch, value[:]); err != nil {
+	b.scratch = appendLocation(appendIDEntry(b.scratch[:0], id), b.dataset.Locate(row))
+	value := len(b.scratch) - locationBytes
+	if err := b.ids.add(b.scratch[:value], b.scratch[value:]); err != nil {
 		return err
 	}
 	if err := b.alias(key, id); err != nil || identity == "" {

@@ -82,14 +82,14 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	memory := watchMemory()
+	memory, before := watchMemory(), processorSeconds()
 	r, err := phases[i].run(s)
 	stop()
 	if err != nil {
 		return fmt.Errorf("%s: %w", args[0], err)
 	}
 	r.System, r.Phase, r.Rows = "pipe", args[0], s.rows
-	r.PeakMiB = memory.peak()
+	r.PeakMiB, r.Processor = memory.peak(), processorSeconds()-before
 	return r.print(os.Stdout)
 }
 

@@ -12,6 +12,7 @@ type result struct {
 	Rows       int                `json:"rows"`
 	Threads    int                `json:"threads,omitempty"`
 	Seconds    float64            `json:"seconds"`
+	Processor  float64            `json:"processor_seconds"`
 	Operations int                `json:"operations"`
 	Bytes      int64              `json:"bytes,omitempty"`
 	PeakMiB    float64            `json:"peak_mib,omitempty"`
