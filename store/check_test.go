@@ -168,7 +168,7 @@ func TestCompareIndex(t *testing.T) {
 	}
 	defer mustClose(t, closer(ix.close))
 	for name, spoil := range map[string]func(*memoryIndex){
-		"id":            func(m *memoryIndex) { m.crops.keys[3][9]++ },
+		"id":            func(m *memoryIndex) { m.crops.keys.at(3)[9]++ },
 		"key":           func(m *memoryIndex) { m.rowOf[4]++ },
 		"alias":         func(m *memoryIndex) { m.rowOf[len(m.rowOf)-1]-- },
 		"identity":      func(m *memoryIndex) { m.rows[1]++ },

@@ -109,8 +109,8 @@ func TestKeyTable(t *testing.T) {
 		t.Errorf("%d keys, want %d", table.len(), len(want))
 	}
 	for k, n := range want {
-		if table.keys[n] != k {
-			t.Fatalf("key %d is %x, want %x", n, table.keys[n], k)
+		if *table.keys.at(int(n)) != k {
+			t.Fatalf("key %d is %x, want %x", n, *table.keys.at(int(n)), k)
 		}
 	}
 }
