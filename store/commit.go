@@ -73,8 +73,16 @@ func (w *Writer) Close() error {
 	if err := w.fail(w.writeDataset()); err != nil {
 		return errors.Join(err, w.Abort())
 	}
+	w.forget()
 	w.prepareIndex()
 	return w.unlock()
+}
+
+// forget makes room for the building of the index, which takes as much.
+func (w *Writer) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.known = known{}
 }
 
 // Abort gives up the shard in flight and lets go of the dataset; what was committed

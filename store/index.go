@@ -134,10 +134,13 @@ func (d *Dataset) eachEntry(ctx context.Context, to indexEntries) error {
 // openedIndex is the index: the one on disk if it is good, else that one rebuilt,
 // else (the dataset cannot be written, its disk is full ...) one in memory.
 func (d *Dataset) openedIndex() (index, error) {
+	if ix := d.index.Load(); ix != nil {
+		return *ix, nil
+	}
 	d.indexMu.Lock()
 	defer d.indexMu.Unlock()
-	if d.index != nil {
-		return d.index, nil
+	if ix := d.index.Load(); ix != nil {
+		return *ix, nil
 	}
 	ix, err := d.openOrBuildIndex()
 	if err != nil {
@@ -146,7 +149,7 @@ func (d *Dataset) openedIndex() (index, error) {
 			return nil, err
 		}
 	}
-	d.index = ix
+	d.index.Store(&ix)
 	return ix, nil
 }
 
