@@ -160,7 +160,7 @@ func TestManifestBadRows(t *testing.T) {
 			"b.png | B",
 			"//line 4 |  | line 4: has 8 cells, the header has 7",
 		}},
-		{"numbers", header + "a.png,A,1,2,3,wide,\nb.png,B,1,2,NaN,4,\nc.png,C,1,,3,4,\nd.png,D,,,,,1 2 3\nsome.png,S,1,1,0,5,\n"+root+"/d.png,E,1.5,-2,3e1,4,\n", []string{
+		{"numbers", header + "a.png,A,1,2,3,wide,\nb.png,B,1,2,NaN,4,\nc.png,C,1,,3,4,\nd.png,D,,,,,1 2 3\nsome.png,S,1,1,0,5,\n" + root + "/d.png,E,1.5,-2,3e1,4,\n", []string{
 			`a.png |  | line 2: column "h": "wide" is not a number`,
 			`b.png |  | line 3: column "w": "NaN" is not a number`,
 			`c.png |  | line 4: column "y" is empty, others of its set are not`,
@@ -313,7 +313,7 @@ func TestManifestColumns(t *testing.T) {
 		}
 		near := tt.landmarks == nil == (got.Landmarks == nil)
 		for i := 0; near && tt.landmarks != nil && i < len(tt.landmarks); i++ {
-			near = math.Hypot(got.Landmarks[i].X-tt.landmarks[i].X, got.Landmarks[i].Y-tt.landmarks[i].Y) < 1e-12*100
+			near = math.Hypot(got.Landmarks[i].X-tt.landmarks[i].X, got.Landmarks[i].Y-tt.landmarks[i].Y) < 1e-9
 		}
 		if !near || !reflect.DeepEqual(got.Box, tt.box) || !reflect.DeepEqual(got.Attributes, tt.attributes) {
 			t.Errorf("%s:\n got %v %v %v\nwant %v %v %v", tt.header, got.Landmarks, got.Box, got.Attributes, tt.landmarks, tt.box, tt.attributes)
