@@ -86,6 +86,7 @@ func kinds() map[string]opener {
 	return map[string]opener{
 		"folder":   openFolder,
 		"recordio": openRecordIO,
+		"manifest": openManifest,
 	}
 }
 
