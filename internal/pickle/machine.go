@@ -16,7 +16,7 @@ var ErrRefused = errors.New("refused")
 var ErrMalformed = errors.New("malformed pickle")
 
 // MaxCells bounds the values that a pickle may make, those of which it makes tuples and
-// lists included; a set of a million images stays below, or of a hundred thousand numpy arrays.
+// lists included. A set of a million images stays below, or of eighty thousand arrays.
 const MaxCells = 1 << 22
 
 // maxShort bounds names, numbers and other text that is looked at.
