@@ -84,9 +84,10 @@ type opener func(ctx context.Context, path string) (Source, error)
 // kinds are the sources that exist, by the name the command line knows them by.
 func kinds() map[string]opener {
 	return map[string]opener{
-		"bin":      openBin,
-		"folder":   openFolder,
-		"recordio": openRecordIO,
+		"bin":        openBin,
+		"folder":     openFolder,
+		"recordio":   openRecordIO,
+		"webdataset": openWebDataset,
 	}
 }
 
