@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -93,15 +94,10 @@ func findRecords(path string) (string, error) {
 }
 
 func (s *recordIO) open(ctx context.Context) error {
-	info, err := os.Stat(s.path) // before opening, which would wait at a pipe
-	if err != nil {
-		return reason(err)
-	}
-	if !info.Mode().IsRegular() {
-		return errors.New("not a regular file but " + describeMode(info.Mode()))
-	}
-	if s.file, err = os.Open(s.path); err != nil {
-		return reason(err)
+	var info fs.FileInfo
+	var err error
+	if s.file, info, err = openRegular(s.path); err != nil {
+		return err
 	}
 	s.size = info.Size()
 	if err := s.look(ctx); err != nil {
@@ -481,8 +477,8 @@ func inside(landmarks [5][2]float64, h imgcodec.Header) bool {
 
 // read returns the image of a record.
 func (s *recordIO) read(record recordio.Record) ([]byte, error) {
-	if size := record.End - record.Offset; size > maxFileBytes {
-		return nil, fmt.Errorf("has %d bytes, more than the limit of %d", size, int64(maxFileBytes))
+	if err := checkSize(record.End - record.Offset); err != nil {
+		return nil, err
 	}
 	data, err := recordio.Read(s.file, record)
 	if err != nil {

@@ -84,9 +84,11 @@ type opener func(ctx context.Context, path string) (Source, error)
 // kinds are the sources that exist, by the name the command line knows them by.
 func kinds() map[string]opener {
 	return map[string]opener{
-		"folder":   openFolder,
-		"recordio": openRecordIO,
-		"manifest": openManifest,
+		"bin":        openBin,
+		"folder":     openFolder,
+		"manifest":   openManifest,
+		"recordio":   openRecordIO,
+		"webdataset": openWebDataset,
 	}
 }
 
