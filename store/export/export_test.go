@@ -228,7 +228,7 @@ func TestWebDataset(t *testing.T) {
 			var info sampleInfo
 			must(t, json.Unmarshal(readAll(t, r), &info))
 			if h.Name != stem+".json" || info.Key != c.Key || info.Identity != c.Identity || info.ID != c.ID || info.Score != c.Score ||
-				(len(info.Landmarks) == 10) != c.HasLandmarks || c.HasLandmarks && info.Landmarks[9] != c.Landmarks[9] {
+				(len(info.PhotoLandmarks) == 10) != c.HasLandmarks || c.HasLandmarks && info.PhotoLandmarks[9] != c.Landmarks[9] {
 				t.Errorf("%s is %+v", h.Name, info)
 			}
 			row++
