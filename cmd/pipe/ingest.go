@@ -36,6 +36,11 @@ an interrupted run, and another source is appended.
 SOURCES
   folder=DIR   DIR/IDENTITY/IMAGE, or DIR/IMAGE without identities; JPEG, PNG, WebP
                and BMP, told apart by content
+  manifest=FILE
+               CSV, TSV or JSONL, one photograph a row: path (relative to FILE's
+               folder), identity, a box, 5 or 68 landmarks, split; other columns are
+               attributes. docs/manifest.md names the columns. With a box and a
+               detector the face in the box is taken
 DETECTORS
   none, scrfd=FILE.onnx, yunet=FILE.onnx
 LANDMARKS
