@@ -38,6 +38,11 @@ SOURCES
                and BMP, told apart by content
   recordio=REC MXNet's train.rec, or the folder with one, beside it train.idx and
                train.lst if there are any; identities are FOLDER/LABEL
+  manifest=FILE
+               CSV, TSV or JSONL, one photograph a row: path (relative to FILE's
+               folder), identity, a box, 5 or 68 landmarks, split; other columns are
+               attributes. docs/manifest.md names the columns. With a box and a
+               detector the face in the box is taken
 DETECTORS
   none, scrfd=FILE.onnx, yunet=FILE.onnx
 LANDMARKS
