@@ -38,6 +38,13 @@ SOURCES
                and BMP, told apart by content
   recordio=REC MXNet's train.rec, or the folder with one, beside it train.idx and
                train.lst if there are any; identities are FOLDER/LABEL
+  webdataset=SHARDS
+               a .tar or .tar.gz, a folder of them, or a pattern such as
+               'train-{00..99}.tar'; beside the images of a sample .cls (an integer;
+               identities are FOLDER/LABEL), .json (identity or label, landmarks, box,
+               split; other fields are attributes) and .txt (an attribute)
+  bin=FILE     a verification pickle of images and pair flags, such as lfw.bin; keys are
+               the images' numbers, 000000 onwards, and there are no identities
 DETECTORS
   none, scrfd=FILE.onnx, yunet=FILE.onnx
 LANDMARKS
