@@ -38,10 +38,13 @@ SOURCES
                       WebP and BMP, told apart by content
   recordio=REC        MXNet's train.rec, or the folder with one, beside it train.idx
                       and train.lst if there are any; identities are FOLDER/LABEL
-  webdataset=TARS     a .tar or .tar.gz, a folder of them, or a pattern with braces
-                      such as 'train-{00..99}.tar'; .cls, .json and .txt of a sample
-                      tell of its image; identities are FOLDER/LABEL
-  bin=FILE            a verification set as insightface packs them; no identities
+  webdataset=TARS     a .tar or .tar.gz, a folder of them, or a pattern such as
+                      'train-{00..99}.tar'; beside the images of a sample .cls (an
+                      integer; identities are FOLDER/LABEL), .json (identity or label,
+                      landmarks, box, split; other fields are attributes) and .txt (an
+                      attribute)
+  bin=FILE            a verification pickle of images and pair flags, such as lfw.bin;
+                      keys are the images' numbers, 000000 onwards; no identities
   manifest=FILE       CSV, TSV or JSONL, one photograph a row: path (relative to FILE's
                       folder), identity, a box, 5 or 68 landmarks, split; other columns
                       are attributes. docs/manifest.md names the columns. With a box and

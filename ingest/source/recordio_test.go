@@ -148,7 +148,9 @@ func walk(t testing.TB, src Source) (s seen) {
 		}
 		s.lines = append(s.lines, line)
 	}
-	s.notices = src.(Noticer).Notices()
+	if n, ok := src.(Noticer); ok {
+		s.notices = n.Notices()
+	}
 	return s
 }
 
