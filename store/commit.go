@@ -161,7 +161,7 @@ func writeRejects(disk durable.Disk, dir string, shards int) error {
 // prepareIndex builds the index so that the first reader finds it. A failure is no
 // failure of the dataset, from which the index can be made at any time.
 func (w *Writer) prepareIndex() {
-	d, err := Open(w.dir, WithLogger(w.log))
+	d, err := Open(w.dir, WithLogger(w.log), withDisk(w.disk))
 	if err == nil {
 		err = errors.Join(d.ensureIndex(), d.tidyIndex(), d.Close())
 	}

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 
 	"github.com/apache/arrow-go/v18/arrow"
+
+	"facepipe/internal/durable"
 )
 
 // Dataset is an open dataset: a snapshot, in which crops that are appended later do
@@ -21,6 +23,7 @@ import (
 type Dataset struct {
 	dir    string
 	log    *slog.Logger
+	disk   durable.Disk // for what is derived
 	doc    *datasetDoc
 	schema *arrow.Schema
 	shards []shardInfo
@@ -44,6 +47,8 @@ type Option func(*Dataset)
 // WithLogger sends notices (such as that the index is rebuilt) to l instead of
 // [slog.Default].
 func WithLogger(l *slog.Logger) Option { return func(d *Dataset) { d.log = l } }
+
+func withDisk(disk durable.Disk) Option { return func(d *Dataset) { d.disk = disk } }
 
 // Open opens the dataset in dir for reading. It reads all manifests and compares
 // them with dataset.json and with the sizes of their files, but no crop:
@@ -73,7 +78,7 @@ func newDataset(dir string, doc *datasetDoc, options ...Option) (*Dataset, error
 	if err != nil {
 		return nil, err
 	}
-	d := &Dataset{dir: dir, log: slog.Default(), doc: doc, schema: schema}
+	d := &Dataset{dir: dir, log: slog.Default(), disk: durable.Disk{FS: durable.OS{}}, doc: doc, schema: schema}
 	for _, o := range options {
 		o(d)
 	}

@@ -57,6 +57,13 @@ func (f *faulty) SyncDir(a string) error {
 	return f.OS.SyncDir(a)
 }
 
+func (f *faulty) Seal(a string, perm os.FileMode) error {
+	if err := f.fault("fsync", a); err != nil {
+		return err
+	}
+	return f.OS.Seal(a, perm)
+}
+
 type faultyFile struct {
 	durable.File
 	fs     *faulty

@@ -202,30 +202,31 @@ func (d *Dataset) rebuildIndex() error {
 // replaceIndex builds the index and puts it in the place of whatever is there. The
 // caller has the index lock.
 func (d *Dataset) replaceIndex(ctx context.Context) error {
-	if err := removeIndexTemps(d.dir); err != nil {
+	if err := removeIndexTemps(d.disk, d.dir); err != nil {
 		return err
 	}
-	temp, err := os.MkdirTemp(d.dir, indexTempPrefix)
-	if err != nil {
+	temp := filepath.Join(d.dir, indexTempPrefix+"new")
+	if err := d.disk.FS.Mkdir(temp, folderMode); err != nil {
 		return err
 	}
 	if err := buildBadgerIndex(ctx, d, temp); err != nil {
-		return errors.Join(err, os.RemoveAll(temp))
+		return errors.Join(err, removeAll(d.disk, temp))
 	}
-	return replaceFolder(filepath.Join(d.dir, indexFolder), temp)
+	return replaceFolder(d.disk, filepath.Join(d.dir, indexFolder), temp)
 }
 
 // removeIndexTemps deletes what killed builders left. The caller has the index lock.
-func removeIndexTemps(dir string) error {
+func removeIndexTemps(disk durable.Disk, dir string) error {
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), indexTempPrefix) {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+			err = errors.Join(err, removeAll(disk, filepath.Join(dir, e.Name())))
 		}
 	}
 	return err
 }
 
+<<<<<<< HEAD
 // tidyIndex deletes what a builder left that was killed after its index was in place, an
 // older index perhaps. While another builds, it leaves that to the next.
 func (d *Dataset) tidyIndex() error {
@@ -243,15 +244,47 @@ func (d *Dataset) tidyIndex() error {
 // whoever comes then finds no index and waits for the lock.
 func replaceFolder(target, temp string) error {
 	old, err := os.MkdirTemp(filepath.Dir(target), indexTempPrefix)
+=======
+// removeAll is [os.RemoveAll] on a disk.
+func removeAll(disk durable.Disk, path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+>>>>>>> h-perf
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(old)
-	if err := os.Rename(target, filepath.Join(old, indexFolder)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if info.IsDir() {
+		entries, err := os.ReadDir(path)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if err := removeAll(disk, filepath.Join(path, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return disk.FS.Remove(path)
+}
+
+// replaceFolder moves temp to target. Between the two renames there is no target;
+// whoever comes then finds no index and waits for the lock.
+func replaceFolder(disk durable.Disk, target, temp string) error {
+	old := filepath.Join(filepath.Dir(target), indexTempPrefix+"old")
+	if _, err := os.Lstat(target); err == nil {
+		if err := disk.FS.Rename(target, old); err != nil {
+			return err
+		}
+	}
+	if err := disk.FS.Rename(temp, target); err != nil {
 		return err
 	}
-	if err := os.Rename(temp, target); err != nil {
+	if err := disk.FS.SyncDir(filepath.Dir(target)); err != nil {
 		return err
 	}
-	return durable.SyncDir(filepath.Dir(target))
+	// The new index stands; what is left of the old one goes next time.
+	_ = removeAll(disk, old)
+	return nil
 }

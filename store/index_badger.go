@@ -53,9 +53,9 @@ func parseLocation(b []byte) Location {
 	return Location{Shard: binary.BigEndian.Uint32(b), Row: binary.BigEndian.Uint32(b[4:])}
 }
 
-// badgerOptions are for a database that is written once and then only read: no
-// compression (digests), hence no block cache; no versions; small memtables, each of
-// which is mapped at twice its size.
+// badgerOptions are for a database that is written once, by a stream, and then only
+// read: no compression (digests), hence no block cache; no versions; memtables, which
+// nothing goes through, and hence a threshold of values beside keys, as small as may be.
 func badgerOptions(dir string) badger.Options {
 	return badger.DefaultOptions(dir).
 		WithLogger(nil).
@@ -66,11 +66,11 @@ func badgerOptions(dir string) badger.Options {
 		WithNumVersionsToKeep(1).
 		WithDetectConflicts(false).
 		WithSyncWrites(false).
-		WithMemTableSize(16 << 20).
+		WithMemTableSize(1 << 20).
+		WithValueThreshold(64 << 10).
 		WithNumMemtables(2).
-		WithNumCompactors(2).
-		WithValueLogFileSize(1 << 20).
-		WithBaseTableSize(16 << 20)
+		WithNumCompactors(0).
+		WithValueLogFileSize(1 << 20)
 }
 
 // openBadgerIndex opens the dataset's index if it is whole and of this snapshot. A

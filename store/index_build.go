@@ -66,7 +66,7 @@ func describeFile(folder, name string) (builtFile, error) {
 	}
 	defer f.Close()
 	d := builtFile{Name: name}
-	buf := make([]byte, 1<<20)
+	buf := make([]byte, 1<<17)
 	for {
 		n, err := f.Read(buf)
 		d.Bytes += int64(n)
@@ -94,33 +94,23 @@ func buildBadgerIndex(ctx context.Context, d *Dataset, folder string) error {
 		return err
 	}
 	for _, e := range entries {
-		file, err := finishFile(folder, e.Name())
+		file, err := finishFile(d.disk, folder, e.Name())
 		if err != nil {
 			return fmt.Errorf("build index: %w", err)
 		}
 		doc.Files = append(doc.Files, file)
 	}
-	// The folder came from MkdirTemp, for its owner only.
-	if err := os.Chmod(folder, folderMode); err != nil {
-		return err
-	}
 	data, err := encodeSealed(&doc)
 	if err != nil {
 		return err
 	}
-	return durable.WriteFile(filepath.Join(folder, builtName), data, onceMode)
+	return d.disk.WriteFile(filepath.Join(folder, builtName), data, onceMode)
 }
 
 // finishFile makes one of Badger's files durable and readable for everybody (it
 // creates them for its own user), and describes it.
-func finishFile(folder, name string) (builtFile, error) {
-	path := filepath.Join(folder, name)
-	f, err := os.Open(path)
-	if err != nil {
-		return builtFile{}, err
-	}
-	err = errors.Join(f.Chmod(onceMode), f.Sync(), f.Close())
-	if err != nil {
+func finishFile(disk durable.Disk, folder, name string) (builtFile, error) {
+	if err := disk.FS.Seal(filepath.Join(folder, name), onceMode); err != nil {
 		return builtFile{}, err
 	}
 	return describeFile(folder, name)

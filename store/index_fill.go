@@ -13,8 +13,13 @@ import (
 // Limits of the memory that building an index takes.
 const (
 	sortBytes   = 4 << 20 // of the entries of one kind, while they are sorted
-	streamBytes = 2 << 20 // of the entries on their way to Badger
+	streamBytes = 1 << 20 // of the entries on their way to Badger
+	tableBytes  = 8 << 20 // of a table, of which Badger builds a few at once
 )
+
+// streamTableFactor is by how much Badger's tables are larger than was asked for when
+// they come from a stream.
+const streamTableFactor = 32
 
 // fillBadger writes the entries and closes the database. They are sorted first:
 // Badger then writes its tables one after another, each once, without a log and
@@ -26,8 +31,7 @@ func fillBadger(ctx context.Context, d *Dataset, folder string) (err error) {
 	if err := d.eachEntry(ctx, entries); err != nil {
 		return err
 	}
-	// A stream's tables are 32 times as large as the base.
-	db, err := badger.Open(badgerOptions(folder).WithNumCompactors(0).WithBaseTableSize(256 << 10))
+	db, err := badger.Open(badgerOptions(folder).WithBaseTableSize(entries.tableBytes() / streamTableFactor))
 	if err != nil {
 		return err
 	}
@@ -71,9 +75,14 @@ func (b *badgerEntries) alias(key string, of ID) error {
 	return b.keys.add(b.scratch, of[:])
 }
 
+// tableBytes is the size of the tables: one table if the entries are few.
+func (b *badgerEntries) tableBytes() int64 {
+	return min(tableBytes, max(128<<10, 2*(b.ids.bytes+b.keys.bytes+b.names.bytes)))
+}
+
 // stream writes all entries to an empty database.
 func (b *badgerEntries) stream(ctx context.Context, db *badger.DB) error {
-	out := &entryStream{ctx: ctx, to: db.NewStreamWriter(), buf: z.NewBuffer(2*streamBytes, "index")}
+	out := &entryStream{ctx: ctx, to: db.NewStreamWriter(), buf: z.NewBuffer(streamBytes+streamBytes/2, "index")}
 	defer func() { _ = out.buf.Release() }()
 	if err := out.to.Prepare(); err != nil {
 		return err

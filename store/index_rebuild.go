@@ -54,11 +54,10 @@ func RebuildIndex(ctx context.Context, dir string, options ...Option) (r Rebuilt
 
 // rebuildDerived is for one who holds both locks.
 func (d *Dataset) rebuildDerived(ctx context.Context) error {
-	disk := durable.Disk{FS: durable.OS{}}
-	if err := disk.RemoveTemps(d.dir); err != nil {
+	if err := d.disk.RemoveTemps(d.dir); err != nil {
 		return err
 	}
-	if err := writeRejects(disk, d.dir, d.Shards()); err != nil {
+	if err := writeRejects(d.disk, d.dir, d.Shards()); err != nil {
 		return err
 	}
 	return d.replaceIndex(ctx)

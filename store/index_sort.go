@@ -23,6 +23,7 @@ type entrySorter struct {
 	limit  int    // bytes of entries in memory
 	arena  []byte
 	refs   []entryRef
+	bytes  int64    // of all entries
 	file   *os.File // nil until there is a run
 	ends   []int64  // of the runs in the file
 }
@@ -52,15 +53,13 @@ func (s *entrySorter) add(key, value []byte) error {
 			return err
 		}
 	}
-	if s.arena == nil {
-		s.arena = make([]byte, 0, s.limit)
-	}
 	r := entryRef{start: uint32(len(s.arena)), key: uint16(len(key)), value: uint16(len(value))}
 	var lead [8]byte
 	copy(lead[:], key)
 	r.lead = binary.BigEndian.Uint64(lead[:])
 	s.arena = append(append(s.arena, key...), value...)
 	s.refs = append(s.refs, r)
+	s.bytes += int64(len(key) + len(value))
 	return nil
 }
 

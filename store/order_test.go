@@ -70,6 +70,11 @@ func (r *recorder) SyncDir(a string) error {
 	return r.OS.SyncDir(a)
 }
 
+func (r *recorder) Seal(a string, perm os.FileMode) error {
+	r.note("chmod and fsync %s %o", r.name(a), perm)
+	return r.OS.Seal(a, perm)
+}
+
 // recordedFile notes only the first of several writes in a row.
 type recordedFile struct {
 	durable.File

@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"errors"
 	"io"
 	"os"
 )
@@ -21,6 +22,9 @@ type FS interface {
 	Mkdir(name string, perm os.FileMode) error
 	// SyncDir makes the names in dir durable.
 	SyncDir(dir string) error
+	// Seal sets the permission bits of a file that somebody else wrote, and makes it
+	// durable.
+	Seal(name string, perm os.FileMode) error
 }
 
 // File is a file that is being written.
@@ -63,4 +67,13 @@ func (OS) SyncDir(dir string) error {
 		err = cerr
 	}
 	return err
+}
+
+// Seal opens the file, changes its mode and calls fsync on it.
+func (OS) Seal(name string, perm os.FileMode) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Chmod(perm), f.Sync(), f.Close())
 }

@@ -1,0 +1,417 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"facepipe/internal/durable"
+	"facepipe/internal/powerloss"
+)
+
+// promise is something that a call which returned has made durable.
+type promise struct {
+	since int // calls made by then
+	what  string
+	kept  func(dir string) error
+}
+
+// diary is a disk's history with what was promised on the way.
+type diary struct {
+	disk     *powerloss.Disk
+	dataset  string // its folder
+	promises []promise
+}
+
+func (d *diary) promise(what string, kept func(dir string) error) {
+	d.promises = append(d.promises, promise{since: d.disk.History().Len(), what: what, kept: kept})
+}
+
+// build is the command that a user runs again: two ingests, the second appending, and
+// a teacher.
+func (d *diary) build() error {
+	for session := range killSources {
+		if err := d.ingest(session); err != nil {
+			return err
+		}
+	}
+	return d.embed()
+}
+
+func (d *diary) ingest(session int) error {
+	w, err := openWriter(d.dataset, testContract, WriterOptions{ShardRows: 3, Logger: quiet}, durable.Disk{FS: d.disk})
+	if err != nil {
+		return err
+	}
+	s := w.AddSource(killSources[session])
+	for i := 5 * session; i < 5*session+5; i++ {
+		before := len(w.shards)
+		if err := appendOne(w, s, i); err != nil {
+			return errors.Join(err, w.Abort())
+		}
+		if len(w.shards) > before {
+			d.promise(fmt.Sprintf("shard %d is committed", before), func(dir string) error { return committedCrops(dir, before) })
+		}
+	}
+	begun := d.disk.History().Len()
+	if err := w.Close(); err != nil {
+		return err
+	}
+	ds, err := Open(d.dataset, WithLogger(quiet))
+	if err != nil {
+		return err
+	}
+	d.promiseBeforeIndex(begun, func(dir string) error { _, err := holds(dir, ds.Digest(), ds.Shards()); return err })
+	d.promise(fmt.Sprintf("ingest %d is done", session), func(dir string) error { return indexed(dir, ds.Digest(), ds.Shards()) })
+	return ds.Close()
+}
+
+// promiseBeforeIndex promises what must be durable before an index is begun that refers
+// to it.
+func (d *diary) promiseBeforeIndex(from int, kept func(dir string) error) {
+	h := d.disk.History()
+	for i := from; i < h.Len(); i++ {
+		if call := h.Describe(i); strings.HasPrefix(call, "mkdir ") && strings.Contains(call, indexTempPrefix) {
+			d.promises = append(d.promises, promise{since: i, what: "an index is begun", kept: kept})
+		}
+	}
+}
+
+// appendOne brings a reject, a crop and a duplicate now and then.
+func appendOne(w *Writer, source, i int) error {
+	if i%3 == 1 {
+		if err := w.Reject(Reject{Source: source, Key: fmt.Sprintf("broken/%d", i), Stage: "decode", Reason: "truncated"}); err != nil {
+			return err
+		}
+	}
+	twin := testCrop(source, i-i%4)
+	twin.Key = fmt.Sprintf("twin/%d", i)
+	for _, c := range []Crop{testCrop(source, i), twin} {
+		if w.Seen(source, c.Key) {
+			continue
+		}
+		if _, err := w.Append(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *diary) embed() error {
+	ds, err := Open(d.dataset, WithLogger(quiet))
+	if err != nil {
+		return err
+	}
+	defer ds.Close()
+	w, err := ds.createTeacher(testTeacher(FP16, true), durable.Disk{FS: d.disk})
+	if err != nil {
+		return err
+	}
+	d.promise("the teacher is declared", func(dir string) error {
+		_, err := readTeacherInfo(filepath.Join(dir, teachersFolder, w.Info().Name), w.Info().Name)
+		return err
+	})
+	for _, shard := range w.MissingShards() {
+		if err := embedRows(ds, w, shard); err != nil {
+			return errors.Join(err, w.Close())
+		}
+		d.promise(fmt.Sprintf("shard %d is embedded", shard), func(dir string) error { return committedEmbeddings(dir, w.Info().Name, shard) })
+	}
+	return w.Close()
+}
+
+// committedCrops reads all of a crop shard, which dataset.json may not list yet.
+func committedCrops(dir string, shard int) error {
+	crops := filepath.Join(dir, cropsFolder)
+	m, err := readCropManifest(crops, shard)
+	if err != nil || m.File == nil {
+		return err
+	}
+	schema, err := cropSchema(m.Contract)
+	if err != nil {
+		return err
+	}
+	f, err := openCropFile(filepath.Join(crops, arrowName(shard)), m.File, schema)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.verifyAll(), f.Close())
+}
+
+func committedEmbeddings(dir, teacher string, shard int) error {
+	d, err := Open(dir, WithLogger(quiet))
+	if err != nil {
+		return err
+	}
+	t, err := d.OpenTeacher(teacher)
+	if err != nil {
+		return err
+	}
+	s, err := t.Shard(shard)
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.view.shard.verifyAll(), s.Close())
+}
+
+// holds says that a dataset is of that digest or has grown since.
+func holds(dir, digest string, shards int) (grown bool, err error) {
+	d, err := Open(dir, WithLogger(quiet))
+	if err != nil {
+		return false, err
+	}
+	if d.Shards() == shards && d.Digest() != digest {
+		return false, fmt.Errorf("digest is %s, was %s", d.Digest(), digest)
+	}
+	return d.Shards() > shards, d.Close()
+}
+
+// indexed is holds, with an index unless the dataset has grown.
+func indexed(dir, digest string, shards int) error {
+	if grown, err := holds(dir, digest, shards); err != nil || grown {
+		return err
+	}
+	d, err := Open(dir, WithLogger(quiet))
+	if err != nil {
+		return err
+	}
+	ix, err := openBadgerIndex(d)
+	if err != nil {
+		return fmt.Errorf("index: %w", err)
+	}
+	return ix.close()
+}
+
+// referee judges what the disk holds after the power came back.
+type referee struct {
+	t       *testing.T
+	want    string          // an uninterrupted run's dataset
+	digests map[string]bool // of the datasets that a run passes through
+	fine    map[string]bool // states that were judged, with what was promised
+	// after is the last that is asked of a state: finishes, or canGoOn, which takes a
+	// tenth of the time.
+	after func(root, dir string) error
+}
+
+func unread(path string) bool { return strings.HasPrefix(filepath.Base(path), durable.TempPrefix) }
+
+// judge returns what is wrong with a state, in which some promises were made. It is
+// told of a state once.
+func (r *referee) judge(s powerloss.State, promises []promise) error {
+	key := fmt.Sprintf("%d %d", s.Sum(unread), len(promises))
+	if r.fine[key] {
+		return nil
+	}
+	root := memoryDir(r.t)
+	defer os.RemoveAll(root)
+	if err := s.Write(root); err != nil {
+		r.t.Fatal(err)
+	}
+	dir := filepath.Join(root, filepath.Base(r.want))
+	if err := r.readable(dir); err != nil {
+		return err
+	}
+	if d, err := Open(dir, WithLogger(quiet)); err == nil && !r.digests[d.Digest()] {
+		return fmt.Errorf("digest is %s, which no run had", d.Digest())
+	}
+	for _, p := range promises {
+		if err := p.kept(dir); err != nil {
+			return fmt.Errorf("%s, but after the loss: %w", p.what, err)
+		}
+	}
+	if err := r.after(root, dir); err != nil {
+		return err
+	}
+	r.fine[key] = true
+	return nil
+}
+
+// readable finds that a dataset reads wrong, or as damaged, before anybody writes.
+func (r *referee) readable(dir string) error {
+	d, err := Open(dir, WithLogger(quiet))
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnfinished) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	if err := d.Close(); err != nil {
+		return err
+	}
+	report, err := Check(r.t.Context(), dir, CheckOptions{ReadData: true})
+	if err != nil || !report.OK {
+		return fmt.Errorf("check: %+v, %v", report.Problems, err)
+	}
+	return nil
+}
+
+// finishes runs the same command again, and finds that it does not end up where an
+// uninterrupted one does.
+func (r *referee) finishes(root, dir string) error {
+	disk, err := powerloss.Watch(root)
+	if err != nil {
+		return err
+	}
+	again := diary{disk: disk, dataset: dir}
+	if err := again.build(); err != nil {
+		return fmt.Errorf("the same command again: %w", err)
+	}
+	have, want := contents(r.t, dir), contents(r.t, r.want)
+	for _, files := range []map[string][]byte{have, want} {
+		for name := range files {
+			if string(have[name]) != string(want[name]) {
+				return fmt.Errorf("the same command again: %s differs", name)
+			}
+		}
+	}
+	d, err := Open(dir, WithLogger(quiet))
+	if err != nil {
+		return err
+	}
+	return indexed(dir, d.Digest(), d.Shards())
+}
+
+// canGoOn takes up what was committed, as the same command would, and adds nothing.
+func (r *referee) canGoOn(_, dir string) error {
+	w, err := OpenWriter(dir, testContract, WriterOptions{Logger: quiet})
+	if err == nil {
+		err = w.Abort()
+	}
+	if err != nil {
+		return fmt.Errorf("going on: %w", err)
+	}
+	return nil
+}
+
+// recorded is an uninterrupted run and the referee of interrupted ones.
+func recorded(t *testing.T) (*diary, *referee) {
+	t.Helper()
+	root := memoryDir(t)
+	disk, err := powerloss.Watch(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &diary{disk: disk, dataset: filepath.Join(root, "faces.ds")}
+	r := &referee{t: t, want: d.dataset, digests: map[string]bool{}, fine: map[string]bool{}}
+	for session := range killSources {
+		if err := d.ingest(session); err != nil {
+			t.Fatal(err)
+		}
+		r.digests[mustOpen(t, d.dataset).Digest()] = true
+	}
+	if err := d.embed(); err != nil {
+		t.Fatal(err)
+	}
+	cleanCheck(t, d.dataset)
+	return d, r
+}
+
+// made are the promises of the first n calls.
+func (d *diary) made(n int) []promise {
+	var made []promise
+	for _, p := range d.promises {
+		if p.since <= n {
+			made = append(made, p)
+		}
+	}
+	return made
+}
+
+// afterEveryCall judges the states after each call from the one numbered first on, and
+// returns the first fault.
+func (r *referee) afterEveryCall(d *diary, first, limit int, lost ...int) error {
+	rng := rand.New(rand.NewPCG(1, uint64(first)))
+	h := d.disk.History()
+	for n := first; n <= h.Len(); n++ {
+		for _, s := range h.After(n, lost...).States(limit, rng) {
+			if err := r.judge(s, d.made(n)); err != nil {
+				return fmt.Errorf("power lost after call %d (%s): %w", n, h.Describe(max(0, n-1)), err)
+			}
+		}
+	}
+	return nil
+}
+
+// However the power is lost, a dataset reads right or is unfinished, what was promised
+// is there, and the same command finishes it.
+func TestPowerLoss(t *testing.T) {
+	d, r := recorded(t)
+	r.after = r.finishes
+	limit := 32
+	if testing.Short() {
+		limit = 4
+	}
+	if err := r.afterEveryCall(d, 0, limit); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d calls, %d promises, %d states", d.disk.History().Len(), len(d.promises), len(r.fine))
+}
+
+// Every sync is needed: without any one of them there is a call after which a loss of
+// power does harm.
+func TestPowerLossWithoutASync(t *testing.T) {
+	d, r := recorded(t)
+	r.after = r.canGoOn
+	h := d.disk.History()
+	syncs := h.Syncs()
+	if len(syncs) < 20 {
+		t.Fatalf("only %d syncs", len(syncs))
+	}
+	for _, sync := range syncs {
+		err := r.afterEveryCall(d, sync+1, 16, sync)
+		if err == nil {
+			t.Errorf("call %d, %s, can be left out", sync, h.Describe(sync))
+		} else {
+			t.Logf("without call %d, %s: %v", sync, h.Describe(sync), err)
+		}
+	}
+}
+
+// The power is lost again and again, while what earlier losses left is being finished.
+func TestPowerLossAgain(t *testing.T) {
+	whole, r := recorded(t)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	rounds := 20
+	if testing.Short() {
+		rounds = 3
+	}
+	for range rounds {
+		d := whole
+		for range 4 {
+			d = r.loseAndGoOn(d, rng)
+		}
+		sameContents(t, d.dataset, whole.dataset)
+		cleanCheck(t, d.dataset)
+	}
+}
+
+// loseAndGoOn loses power at a random moment of a run, in a random way, judges what is
+// left, and runs the command again.
+func (r *referee) loseAndGoOn(d *diary, rng *rand.Rand) *diary {
+	h := d.disk.History()
+	n := rng.IntN(h.Len() + 1)
+	states := h.After(n).States(16, rng)
+	root := memoryDir(r.t)
+	if err := states[rng.IntN(len(states))].Write(root); err != nil {
+		r.t.Fatal(err)
+	}
+	disk, err := powerloss.Watch(root)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	next := &diary{disk: disk, dataset: filepath.Join(root, filepath.Base(d.dataset))}
+	err = r.readable(next.dataset)
+	for _, p := range d.made(n) {
+		err = errors.Join(err, p.kept(next.dataset))
+	}
+	if err = errors.Join(err, next.build()); err != nil {
+		r.t.Fatalf("power lost after call %d of %d (%s): %v", n, h.Len(), h.Describe(max(0, n-1)), err)
+	}
+	return next
+}
