@@ -226,7 +226,6 @@ func removeIndexTemps(disk durable.Disk, dir string) error {
 	return err
 }
 
-<<<<<<< HEAD
 // tidyIndex deletes what a builder left that was killed after its index was in place, an
 // older index perhaps. While another builds, it leaves that to the next.
 func (d *Dataset) tidyIndex() error {
@@ -237,21 +236,15 @@ func (d *Dataset) tidyIndex() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(removeIndexTemps(d.dir), lock.Unlock())
+	return errors.Join(removeIndexTemps(d.disk, d.dir), lock.Unlock())
 }
 
-// replaceFolder moves temp to target. Between the two renames there is no target;
-// whoever comes then finds no index and waits for the lock.
-func replaceFolder(target, temp string) error {
-	old, err := os.MkdirTemp(filepath.Dir(target), indexTempPrefix)
-=======
 // removeAll is [os.RemoveAll] on a disk.
 func removeAll(disk durable.Disk, path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
->>>>>>> h-perf
 	if err != nil {
 		return err
 	}
