@@ -197,7 +197,7 @@ func BenchmarkLookup(b *testing.B) {
 	crops := benchCrops(benchRows)
 	for name, open := range map[string]func() (index, error){
 		"badger": func() (index, error) { return openBadgerIndex(d) },
-		"memory": func() (index, error) { return newMemoryIndex(d) },
+		"memory": func() (index, error) { return newMemoryIndex(b.Context(), d) },
 	} {
 		b.Run(name, func(b *testing.B) {
 			ix, err := open()

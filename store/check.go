@@ -18,6 +18,10 @@ type CheckOptions struct {
 	// their ids compared, embeddings looked at one by one, the index is compared with
 	// what it indexes. Without it only manifests and file sizes are compared.
 	ReadData bool
+	// Subset limits ReadData to some of the shards, their embeddings included. What
+	// compares shards with each other (keys stored twice, totals, the index's entries)
+	// is then left out.
+	Subset Subset
 }
 
 // Problem is damage: something on disk is not what was written.
@@ -35,13 +39,16 @@ type CheckReport struct {
 	// Notes are worth knowing and no damage: an interrupted run's remains, a missing
 	// index, shards no teacher has seen.
 	Notes []string `json:"notes,omitempty"`
+	// ShardsRead of the Shards of crops were read whole, with their embeddings.
+	Shards     int `json:"shards"`
+	ShardsRead int `json:"shards_read"`
 }
 
 // Check looks for damage in a dataset, goes on after it finds some, and changes
 // nothing. An error means that it could not look: there is no dataset
 // ([ErrNotFound], [ErrUnfinished], [ErrVersion]), a file cannot be read, ctx is done.
 func Check(ctx context.Context, dir string, o CheckOptions) (CheckReport, error) {
-	c := &checker{ctx: ctx, dir: dir, readData: o.ReadData}
+	c := &checker{ctx: ctx, dir: dir, readData: o.ReadData, subset: o.Subset}
 	err := c.run()
 	c.report.OK = err == nil && len(c.report.Problems) == 0
 	if c.report.Problems == nil {
@@ -54,6 +61,8 @@ type checker struct {
 	ctx      context.Context
 	dir      string
 	readData bool
+	subset   Subset
+	chosen   []bool // the shards whose data are read
 	dataset  *Dataset
 	cropsBad bool // some crop shard has a problem
 	report   CheckReport
@@ -65,6 +74,7 @@ func (c *checker) run() error {
 		return c.file(err)
 	}
 	c.dataset = newDataset(c.dir, doc)
+	c.choose()
 	for _, step := range []func() error{
 		c.checkCrops, c.checkCounts, c.checkRejects, c.checkTeachers, c.checkIndex, c.noteRemains,
 	} {
@@ -73,6 +83,24 @@ func (c *checker) run() error {
 		}
 	}
 	return nil
+}
+
+// choose decides which shards are read.
+func (c *checker) choose() {
+	c.report.Shards = c.dataset.Shards()
+	c.chosen = make([]bool, c.report.Shards)
+	if !c.readData {
+		return
+	}
+	c.chosen = c.subset.choose(c.report.Shards)
+	for _, yes := range c.chosen {
+		if yes {
+			c.report.ShardsRead++
+		}
+	}
+	if !c.subset.all() {
+		c.note("subset %v: the data of %d of %d shards are read", c.subset, c.report.ShardsRead, c.report.Shards)
+	}
 }
 
 // file takes damage down as a problem; other errors it returns.
@@ -108,7 +136,7 @@ func (c *checker) checkCrops() error {
 		}
 		info, err := c.dataset.loadShard(i)
 		c.dataset.shards = append(c.dataset.shards, info)
-		if err == nil && c.readData && info.file != nil {
+		if err == nil && c.chosen[i] && info.file != nil {
 			var skipped int
 			skipped, err = checkCropData(c.ctx, c.dataset, i)
 			idsSkipped += skipped
@@ -127,10 +155,10 @@ func (c *checker) checkCrops() error {
 }
 
 // checkCounts checks the shards against each other and the totals of dataset.json. It
-// reads the keys of all crops, so that it is for ReadData; after damage it would only
+// reads the keys of all crops, so that it is for ReadData of all shards; after damage it would only
 // repeat it.
 func (c *checker) checkCounts() error {
-	if !c.readData || c.cropsBad {
+	if !c.readsAll() || c.cropsBad {
 		return nil
 	}
 	var n known
@@ -157,10 +185,16 @@ func (c *checker) checkCounts() error {
 	return nil
 }
 
+// readsAll says that the data of all shards are read.
+func (c *checker) readsAll() bool { return c.readData && c.subset.all() }
+
 // checkTeachers checks every teacher cache.
 func (c *checker) checkTeachers() error {
 	names, err := c.dataset.Teachers()
 	if err != nil {
+		return err
+	}
+	if err := c.checkNameless(names); err != nil {
 		return err
 	}
 	for _, name := range names {
@@ -170,6 +204,34 @@ func (c *checker) checkTeachers() error {
 		}
 		if err := c.file(err); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// checkNameless looks for caches, besides those of the names, that have lost what says
+// whose they are: it is written before any shard.
+func (c *checker) checkNameless(names []string) error {
+	folder := filepath.Join(c.dir, teachersFolder)
+	entries, err := os.ReadDir(folder)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		if !e.IsDir() || slices.Contains(names, e.Name()) {
+			continue
+		}
+		for _, suffix := range []string{manifestSuffix, arrowSuffix} {
+			shards, err := listShards(filepath.Join(folder, e.Name()), suffix)
+			if err != nil {
+				return err
+			}
+			if len(shards) > 0 {
+				err = c.file(damaged(filepath.Join(folder, e.Name(), teacherFile), "missing, though there are shards of the teacher"))
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -190,7 +252,7 @@ func (c *checker) checkTeacher(t *Teacher) error {
 			missing++
 			continue
 		}
-		if err == nil && info != nil && c.readData {
+		if err == nil && info != nil && c.chosen[i] {
 			err = checkEmbeddingData(t, i, info.file)
 		}
 		if err := c.file(err); err != nil {
@@ -209,15 +271,22 @@ func (c *checker) checkIndex() error {
 		return nil
 	}
 	ix, err := openBadgerIndex(c.dataset)
-	switch {
+	folder := filepath.Join(c.dir, indexFolder)
+	switch _, statErr := os.Stat(folder); {
 	case errors.Is(err, ErrDamaged):
 		return c.file(err)
+	case errors.Is(err, os.ErrNotExist) && statErr == nil:
+		// The folder is moved into place whole.
+		return c.file(damaged(filepath.Join(folder, builtName), "missing"))
 	case err != nil:
 		c.note("the index is rebuilt when it is needed: %v", err)
 		return nil
 	}
-	if c.readData {
-		err = c.file(asDamage(filepath.Join(c.dir, indexFolder), compareIndex(c.dataset, ix)))
+	if c.readsAll() {
+		err = compareIndex(c.ctx, c.dataset, ix)
+		if c.ctx.Err() == nil {
+			err = c.file(asDamage(folder, err))
+		}
 	}
 	return errors.Join(err, ix.close())
 }
@@ -239,11 +308,30 @@ func (c *checker) noteRemains() error {
 		return err
 	}
 	for _, name := range names {
-		folders = append(folders, c.dataset.teacherFolder(name))
+		folder := c.dataset.teacherFolder(name)
+		folders = append(folders, folder)
+		if err := c.noteOrphans(folder); err != nil {
+			return err
+		}
 	}
 	for _, folder := range folders {
 		if err := c.noteTemps(folder); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// noteOrphans mentions a teacher's shards without a manifest: of an interrupted run, as
+// a rule, but a manifest that was lost looks the same.
+func (c *checker) noteOrphans(folder string) error {
+	shards, err := listShards(folder, arrowSuffix)
+	if err != nil {
+		return err
+	}
+	for _, shard := range shards {
+		if _, err := os.Stat(filepath.Join(folder, manifestName(shard))); errors.Is(err, os.ErrNotExist) {
+			c.note("%s has no manifest: a run was interrupted, or the manifest is lost; the shard is embedded anew", filepath.Join(folder, arrowName(shard)))
 		}
 	}
 	return nil

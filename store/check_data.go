@@ -123,13 +123,14 @@ func checkEmbeddingData(t *Teacher, i int, info *fileInfo) (err error) {
 	}
 	defer func() { err = errors.Join(err, crops.Close()) }()
 	zeros := 0
+	scratch := make([]float32, t.info.Dim)
 	for b := range f.columns {
 		c, err := f.columns[b]()
 		if err != nil {
 			return err
 		}
 		for k := range c.id.Len() {
-			n, err := checkEmbeddingRow(&c, k, crops, f.starts[b]+k)
+			n, err := checkEmbeddingRow(&c, k, crops, f.starts[b]+k, scratch)
 			if err != nil {
 				return asDamage(f.path, fmt.Errorf("row %d: %w", f.starts[b]+k, err))
 			}
@@ -143,8 +144,8 @@ func checkEmbeddingData(t *Teacher, i int, info *fileInfo) (err error) {
 }
 
 // checkEmbeddingRow checks row k of a batch against the crop in a row of its shard. It
-// returns the number of invalid embeddings, 0 to 2.
-func checkEmbeddingRow(c *embeddingColumns, k int, crops *cropFile, row int) (zeros int, err error) {
+// returns the number of invalid embeddings, 0 to 2. scratch has the teacher's dimension.
+func checkEmbeddingRow(c *embeddingColumns, k int, crops *cropFile, row int, scratch []float32) (zeros int, err error) {
 	b, at := crops.find(row)
 	cropColumns, err := crops.columns[b]()
 	if err != nil {
@@ -157,7 +158,7 @@ func checkEmbeddingRow(c *embeddingColumns, k int, crops *cropFile, row int) (ze
 		if v == nil {
 			continue
 		}
-		if err := v.check(k); err != nil {
+		if err := v.check(k, scratch); err != nil {
 			return 0, err
 		}
 		if v.norms[k] == 0 {
@@ -168,9 +169,8 @@ func checkEmbeddingRow(c *embeddingColumns, k int, crops *cropFile, row int) (ze
 }
 
 // check compares an embedding with its norm: both finite, equal up to the rounding of
-// the elements, and both zero if one is.
-func (v *vectors) check(k int) error {
-	x := make([]float32, v.dim)
+// the elements, and both zero if one is. x has length dim and is overwritten.
+func (v *vectors) check(k int, x []float32) error {
 	v.copyRow(k, x)
 	sum := 0.0
 	for i, e := range x {
@@ -184,53 +184,4 @@ func (v *vectors) check(k int) error {
 		return fmt.Errorf("norm is %g, the elements give %g", norm, have)
 	}
 	return nil
-}
-
-// compareIndex looks up everything in ix and compares the answers with those of an
-// index in memory.
-func compareIndex(d *Dataset, ix index) error {
-	want, err := newMemoryIndex(d)
-	if err != nil {
-		return err
-	}
-	return d.eachEntry(&indexComparison{dataset: d, have: ix, want: want})
-}
-
-type indexComparison struct {
-	dataset    *Dataset
-	have, want index
-}
-
-func (c *indexComparison) crop(row int, id ID, key, identity string) error {
-	l, ok, err := c.have.byID(id)
-	if err != nil {
-		return err
-	}
-	if !ok || l != c.dataset.Locate(row) {
-		return fmt.Errorf("crop %v leads to %+v (found: %t), it is at %+v", id, l, ok, c.dataset.Locate(row))
-	}
-	if err := c.alias(key, id); err != nil || identity == "" {
-		return err
-	}
-	want, err := c.want.byIdentity(identity)
-	if err != nil || want[0] != row {
-		return err // compared at the identity's first crop
-	}
-	have, err := c.have.byIdentity(identity)
-	if err == nil && !slices.Equal(have, want) {
-		err = fmt.Errorf("identity %q leads to %d rows, it has %d", identity, len(have), len(want))
-	}
-	return err
-}
-
-func (c *indexComparison) alias(key string, of ID) error {
-	want, _, err := c.want.byID(of)
-	if err != nil {
-		return err
-	}
-	have, ok, err := c.have.byKey(key)
-	if err == nil && (!ok || have != want) {
-		err = fmt.Errorf("key %q leads to %+v (found: %t), it is at %+v", key, have, ok, want)
-	}
-	return err
 }

@@ -146,33 +146,51 @@ func TestCheckIsCancelled(t *testing.T) {
 	}
 }
 
-// An index that says something else than the shards is found.
+// An index that says something else than the shards is found: entries that are wrong,
+// missing or too many.
 func TestCompareIndex(t *testing.T) {
 	d := mustOpen(t, buildDataset(t, 30, 8))
-	other := mustOpen(t, buildDataset(t, 29, 8))
-	wrong, err := newMemoryIndex(other)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := compareIndex(d, wrong); err == nil {
-		t.Error("an index of other crops passes")
-	}
-	for name, spoil := range map[string]func(*memoryIndex){
-		"id":       func(m *memoryIndex) { m.crops.keys[3][9]++ },
-		"key":      func(m *memoryIndex) { m.rowOf[4]++ },
-		"alias":    func(m *memoryIndex) { m.rowOf[len(m.rowOf)-1]-- },
-		"identity": func(m *memoryIndex) { m.rows[1]++ },
+	for name, have := range map[string]string{
+		"one crop fewer": buildDataset(t, 29, 8), "one more": buildDataset(t, 31, 8), "none": buildDataset(t, 0, 8),
 	} {
-		m, err := newMemoryIndex(d)
+		ix, err := openBadgerIndex(mustOpen(t, have))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := compareIndex(d, m); err != nil {
+		if err := compareIndex(t.Context(), d, ix); err == nil {
+			t.Errorf("%s: passes", name)
+		}
+		mustClose(t, closer(ix.close))
+	}
+	ix, err := openBadgerIndex(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mustClose(t, closer(ix.close))
+	for name, spoil := range map[string]func(*memoryIndex){
+		"id":            func(m *memoryIndex) { m.crops.keys.at(3)[9]++ },
+		"key":           func(m *memoryIndex) { m.rowOf[4]++ },
+		"alias":         func(m *memoryIndex) { m.rowOf[len(m.rowOf)-1]-- },
+		"identity":      func(m *memoryIndex) { m.rows[1]++ },
+		"key too many":  func(m *memoryIndex) { m.setKey("another", 1) },
+		"crop too many": func(m *memoryIndex) { m.crops.insert(key128{1}) },
+		"row too many":  func(m *memoryIndex) { m.rows = append(m.rows, 1) },
+	} {
+		m, err := newMemoryIndex(t.Context(), d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.compare(t.Context(), ix); err != nil {
 			t.Fatal(err)
 		}
 		spoil(m)
-		if err := compareIndex(d, m); err == nil {
+		if err := m.compare(t.Context(), ix); err == nil {
 			t.Errorf("%s: passes", name)
 		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := compareIndex(ctx, d, ix); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"facepipe/internal/durable"
 )
 
 // Modes of what is written. Shards and manifests are written once.
@@ -72,8 +74,16 @@ func (w *Writer) Close() error {
 	if err := w.fail(w.writeDataset()); err != nil {
 		return errors.Join(err, w.Abort())
 	}
+	w.forget()
 	w.prepareIndex()
 	return w.unlock()
+}
+
+// forget makes room for the building of the index, which takes as much.
+func (w *Writer) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.known = known{}
 }
 
 // Abort gives up the shard in flight and lets go of the dataset; what was committed
@@ -124,22 +134,22 @@ func (w *Writer) writeDataset() error {
 	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
 		return nil
 	}
-	if err := w.writeRejects(); err != nil {
+	if err := writeRejects(w.disk, w.dir, len(w.shards)); err != nil {
 		return err
 	}
 	return w.disk.WriteFile(path, data, fileMode)
 }
 
-// writeRejects gathers the rejects of all manifests in one file for people and
-// scripts. Nothing reads it back.
-func (w *Writer) writeRejects() error {
-	out, err := w.disk.Create(filepath.Join(w.dir, rejectsFile))
+// writeRejects gathers the rejects of the manifests of a dataset's shards in one file
+// for people and scripts. Nothing reads it back.
+func writeRejects(disk durable.Disk, dir string, shards int) error {
+	out, err := disk.Create(filepath.Join(dir, rejectsFile))
 	if err != nil {
 		return err
 	}
 	buffered := bufio.NewWriter(out)
-	for shard := range w.shards {
-		m, err := readCropManifest(filepath.Join(w.dir, cropsFolder), shard)
+	for shard := range shards {
+		m, err := readCropManifest(filepath.Join(dir, cropsFolder), shard)
 		if err != nil {
 			return errors.Join(err, out.Abort())
 		}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sort"
 	"sync"
+	"sync/atomic"
 )
 
 // Dataset is an open dataset: a snapshot, in which crops that are appended later do
@@ -23,8 +24,8 @@ type Dataset struct {
 	starts []int // global row of the first crop of each shard
 	crops  openShards[*cropFile]
 
-	indexMu sync.Mutex
-	index   index
+	indexMu sync.Mutex // held by who opens or closes the index
+	index   atomic.Pointer[index]
 }
 
 // shardInfo is what an open dataset keeps of a crop shard's manifest.
@@ -135,12 +136,11 @@ func (d *Dataset) cropPath(shard int) string {
 func (d *Dataset) Close() error {
 	d.indexMu.Lock()
 	defer d.indexMu.Unlock()
-	if d.index == nil {
+	ix := d.index.Swap(nil)
+	if ix == nil {
 		return nil
 	}
-	err := d.index.close()
-	d.index = nil
-	return err
+	return (*ix).close()
 }
 
 // Dir is the dataset's folder.

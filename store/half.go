@@ -18,8 +18,9 @@ var halfTable = sync.OnceValue(func() *[1 << 16]float32 {
 	return t
 })
 
-// widen converts src to dst, which has the same length.
-func widen(dst []float32, src []uint16) {
+// widenByTable converts src to dst, which has the same length. [widen] does so by what
+// the processor has for it, where it has something.
+func widenByTable(dst []float32, src []uint16) {
 	t := halfTable()
 	dst = dst[:len(src)]
 	for i, h := range src {

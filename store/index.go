@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -95,9 +96,12 @@ func (d *Dataset) IdentityRows(name string) ([]int, error) {
 
 // eachEntry tells an index all it is made of. It reads the keys of all shards, no
 // images.
-func (d *Dataset) eachEntry(to indexEntries) error {
+func (d *Dataset) eachEntry(ctx context.Context, to indexEntries) error {
 	row := 0
 	for shard := range d.shards {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		f, err := d.openCrops(shard)
 		if err != nil {
 			return err
@@ -130,19 +134,22 @@ func (d *Dataset) eachEntry(to indexEntries) error {
 // openedIndex is the index: the one on disk if it is good, else that one rebuilt,
 // else (the dataset cannot be written, its disk is full ...) one in memory.
 func (d *Dataset) openedIndex() (index, error) {
+	if ix := d.index.Load(); ix != nil {
+		return *ix, nil
+	}
 	d.indexMu.Lock()
 	defer d.indexMu.Unlock()
-	if d.index != nil {
-		return d.index, nil
+	if ix := d.index.Load(); ix != nil {
+		return *ix, nil
 	}
 	ix, err := d.openOrBuildIndex()
 	if err != nil {
 		d.log.Warn("index on disk cannot be used; reading all keys", "dataset", d.dir, "cause", err)
-		if ix, err = newMemoryIndex(d); err != nil {
+		if ix, err = newMemoryIndex(context.Background(), d); err != nil {
 			return nil, err
 		}
 	}
-	d.index = ix
+	d.index.Store(&ix)
 	return ix, nil
 }
 
@@ -189,6 +196,12 @@ func (d *Dataset) rebuildIndex() error {
 	if doc.Digest != d.doc.Digest {
 		return errors.New("the dataset has grown since it was opened")
 	}
+	return d.replaceIndex(context.Background())
+}
+
+// replaceIndex builds the index and puts it in the place of whatever is there. The
+// caller has the index lock.
+func (d *Dataset) replaceIndex(ctx context.Context) error {
 	if err := removeIndexTemps(d.dir); err != nil {
 		return err
 	}
@@ -196,7 +209,7 @@ func (d *Dataset) rebuildIndex() error {
 	if err != nil {
 		return err
 	}
-	if err := buildBadgerIndex(d, temp); err != nil {
+	if err := buildBadgerIndex(ctx, d, temp); err != nil {
 		return errors.Join(err, os.RemoveAll(temp))
 	}
 	return replaceFolder(filepath.Join(d.dir, indexFolder), temp)

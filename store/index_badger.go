@@ -1,9 +1,11 @@
 package store
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -19,6 +21,9 @@ import (
 // crop shard, so that a crop's location is that of its embeddings.
 type badgerIndex struct {
 	db *badger.DB
+	// view is of all there is. Reading through it changes nothing in it, so that all
+	// look-ups share it; one each would spend a third of their time on being numbered.
+	view *badger.Txn
 }
 
 const (
@@ -27,13 +32,25 @@ const (
 	entryIdentity = 'n'
 )
 
-func idEntry(id ID) []byte { return append([]byte{entryID}, id[:]...) }
+func appendIDEntry(b []byte, id ID) []byte { return append(append(b, entryID), id[:]...) }
 
-func keyEntry(key string) []byte { return append([]byte{entryKey}, key...) }
+func appendKeyEntry(b []byte, key string) []byte { return append(append(b, entryKey), key...) }
 
-// identityPrefix begins the entries of one identity and no other: names have no NUL.
-func identityPrefix(name string) []byte {
-	return append(append([]byte{entryIdentity}, name...), 0)
+// appendIdentityPrefix begins the entries of one identity and no other: names have no
+// NUL.
+func appendIdentityPrefix(b []byte, name string) []byte {
+	return append(append(append(b, entryIdentity), name...), 0)
+}
+
+// locationBytes is the length of a location in an entry.
+const locationBytes = 8
+
+func appendLocation(b []byte, l Location) []byte {
+	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(b, l.Shard), l.Row)
+}
+
+func parseLocation(b []byte) Location {
+	return Location{Shard: binary.BigEndian.Uint32(b), Row: binary.BigEndian.Uint32(b[4:])}
 }
 
 // badgerOptions are for a database that is written once and then only read: no
@@ -64,11 +81,11 @@ func openBadgerIndex(d *Dataset) (ix *badgerIndex, err error) {
 		return nil, err
 	}
 	defer recoverBadger(&err)
-	db, err := badger.Open(badgerOptions(folder).WithReadOnly(true))
+	db, err := badger.OpenManaged(badgerOptions(folder).WithReadOnly(true))
 	if err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
-	return &badgerIndex{db: db}, nil
+	return &badgerIndex{db: db, view: db.NewTransactionAt(math.MaxUint64, false)}, nil
 }
 
 // recoverBadger turns a panic of the library into an error: an index is not worth a
@@ -82,15 +99,12 @@ func recoverBadger(err *error) {
 // get calls use with the value of an entry, which is valid only until use returns.
 func (b *badgerIndex) get(entry []byte, use func(value []byte) error) (ok bool, err error) {
 	defer recoverBadger(&err)
-	err = b.db.View(func(txn *badger.Txn) error {
-		item, err := txn.Get(entry)
-		if err != nil {
-			return err
-		}
-		return item.Value(use)
-	})
+	item, err := b.view.Get(entry)
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		return false, nil
+	}
+	if err == nil {
+		err = item.Value(use)
 	}
 	return err == nil, err
 }
@@ -98,11 +112,11 @@ func (b *badgerIndex) get(entry []byte, use func(value []byte) error) (ok bool, 
 var errEntry = fmt.Errorf("index: %w: entry of a wrong length", ErrDamaged)
 
 func (b *badgerIndex) byID(id ID) (l Location, ok bool, err error) {
-	ok, err = b.get(idEntry(id), func(value []byte) error {
-		if len(value) != 8 {
+	ok, err = b.get(appendIDEntry(nil, id), func(value []byte) error {
+		if len(value) != locationBytes {
 			return errEntry
 		}
-		l = Location{Shard: binary.BigEndian.Uint32(value), Row: binary.BigEndian.Uint32(value[4:])}
+		l = parseLocation(value)
 		return nil
 	})
 	return l, ok, err
@@ -113,7 +127,7 @@ func (b *badgerIndex) byKey(key string) (Location, bool, error) {
 		return Location{}, false, nil
 	}
 	var id ID
-	ok, err := b.get(keyEntry(key), func(value []byte) error {
+	ok, err := b.get(appendKeyEntry(nil, key), func(value []byte) error {
 		if len(value) != len(id) {
 			return errEntry
 		}
@@ -131,26 +145,44 @@ func (b *badgerIndex) byIdentity(name string) (rows []int, err error) {
 		return nil, nil
 	}
 	defer recoverBadger(&err)
-	prefix := identityPrefix(name)
-	err = b.db.View(func(txn *badger.Txn) error {
-		o := badger.DefaultIteratorOptions
-		o.PrefetchValues = false
-		o.Prefix = prefix
-		it := txn.NewIterator(o)
-		defer it.Close()
-		for it.Rewind(); it.Valid(); it.Next() {
-			row := it.Item().Key()[len(prefix):]
-			if len(row) != 4 {
-				return errEntry
-			}
-			rows = append(rows, int(binary.BigEndian.Uint32(row)))
+	o := badger.DefaultIteratorOptions
+	o.PrefetchValues = false
+	o.Prefix = appendIdentityPrefix(nil, name)
+	it := b.view.NewIterator(o)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		row := it.Item().Key()[len(o.Prefix):]
+		if len(row) != 4 {
+			return nil, errEntry
 		}
-		return nil
-	})
-	return rows, err
+		rows = append(rows, int(binary.BigEndian.Uint32(row)))
+	}
+	return rows, nil
+}
+
+// each calls visit with all entries in the order of keys; what it is given is valid
+// until it returns.
+func (b *badgerIndex) each(ctx context.Context, visit func(entry, value []byte) error) (err error) {
+	defer recoverBadger(&err)
+	o := badger.DefaultIteratorOptions
+	o.PrefetchValues = false // they are beside their keys
+	it := b.view.NewIterator(o)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		item := it.Item()
+		err := item.Value(func(value []byte) error { return visit(item.Key(), value) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (b *badgerIndex) close() (err error) {
 	defer recoverBadger(&err)
+	b.view.Discard()
 	return b.db.Close()
 }

@@ -1,14 +1,13 @@
 package store
 
 import (
-	"encoding/binary"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 
-	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/sys/unix"
 
 	"facepipe/internal/durable"
@@ -82,11 +81,11 @@ func describeFile(folder, name string) (builtFile, error) {
 }
 
 // buildBadgerIndex makes the index of d in an empty folder, durably.
-func buildBadgerIndex(d *Dataset, folder string) error {
+func buildBadgerIndex(ctx context.Context, d *Dataset, folder string) error {
 	if err := checkSpace(d, folder); err != nil {
 		return err
 	}
-	if err := fillBadger(d, folder); err != nil {
+	if err := fillBadger(ctx, d, folder); err != nil {
 		return fmt.Errorf("build index: %w", err)
 	}
 	doc := builtDoc{header: headerOf(formatIndex), Dataset: d.doc.Digest}
@@ -131,7 +130,7 @@ func finishFile(folder, name string) (builtFile, error) {
 // mappings, and a full disk then ends the process with SIGBUS.
 func checkSpace(d *Dataset, folder string) error {
 	const (
-		perInput  = 1 << 10 // bytes of entries, generously, with room to compact them
+		perInput  = 1 << 10 // bytes of entries, generously, and again while they are sorted
 		fixedCost = 16 << 20
 	)
 	var fs unix.Statfs_t
@@ -144,47 +143,4 @@ func checkSpace(d *Dataset, folder string) error {
 		return fmt.Errorf("build index: %d MiB are free, it may take %d: %w", free>>20, need>>20, unix.ENOSPC)
 	}
 	return nil
-}
-
-// fillBadger writes the entries and closes the database.
-func fillBadger(d *Dataset, folder string) (err error) {
-	defer recoverBadger(&err)
-	db, err := badger.Open(badgerOptions(folder))
-	if err != nil {
-		return err
-	}
-	b := badgerBuilder{dataset: d, batch: db.NewWriteBatch()}
-	if err := d.eachEntry(&b); err != nil {
-		b.batch.Cancel()
-		return errors.Join(err, db.Close())
-	}
-	return errors.Join(b.batch.Flush(), db.Close())
-}
-
-// badgerBuilder passes entries on to Badger. Strings and slices it is given point
-// into mapped files, hence are copied.
-type badgerBuilder struct {
-	dataset *Dataset
-	batch   *badger.WriteBatch
-}
-
-func (b *badgerBuilder) crop(row int, id ID, key, identity string) error {
-	l := b.dataset.Locate(row)
-	value := binary.BigEndian.AppendUint32(make([]byte, 0, 8), l.Shard)
-	value = binary.BigEndian.AppendUint32(value, l.Row)
-	if err := b.batch.Set(idEntry(id), value); err != nil {
-		return err
-	}
-	if err := b.alias(key, id); err != nil {
-		return err
-	}
-	if identity == "" {
-		return nil
-	}
-	entry := binary.BigEndian.AppendUint32(identityPrefix(identity), uint32(row))
-	return b.batch.Set(entry, nil)
-}
-
-func (b *badgerBuilder) alias(key string, of ID) error {
-	return b.batch.Set(keyEntry(key), of[:])
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"fmt"
 	"slices"
 )
@@ -17,10 +18,10 @@ type memoryIndex struct {
 	starts []uint32
 }
 
-func newMemoryIndex(d *Dataset) (*memoryIndex, error) {
+func newMemoryIndex(ctx context.Context, d *Dataset) (*memoryIndex, error) {
 	m := &memoryIndex{dataset: d}
 	b := &memoryBuilder{index: m}
-	if err := d.eachEntry(b); err != nil {
+	if err := d.eachEntry(ctx, b); err != nil {
 		return nil, err
 	}
 	b.groupByIdentity()

@@ -55,7 +55,7 @@ func testIndex(t *testing.T, d *Dataset, ix index) {
 func TestIndexConformance(t *testing.T) {
 	d := mustOpen(t, buildDataset(t, 300, 64))
 	for name, open := range map[string]func() (index, error){
-		"memory": func() (index, error) { return newMemoryIndex(d) },
+		"memory": func() (index, error) { return newMemoryIndex(t.Context(), d) },
 		"badger": func() (index, error) { return openBadgerIndex(d) },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -13,7 +13,7 @@ type key128 = [16]byte
 // Open addressing with linear probing over slots that hold number+1; keys are
 // digests, so their own bits are the hash.
 type keyTable struct {
-	keys  []key128
+	keys  chunks[key128]
 	slots []uint32
 }
 
@@ -28,19 +28,19 @@ func (t *keyTable) find(k key128) (uint32, bool) {
 
 // insert returns the key's number and whether it is new.
 func (t *keyTable) insert(k key128) (n uint32, added bool) {
-	if 4*(len(t.keys)+1) > 3*len(t.slots) {
+	if 4*(t.keys.n+1) > 3*len(t.slots) {
 		t.grow()
 	}
 	at := t.probe(k)
 	if s := t.slots[at]; s != 0 {
 		return s - 1, false
 	}
-	t.keys = append(t.keys, k)
-	t.slots[at] = uint32(len(t.keys))
-	return uint32(len(t.keys) - 1), true
+	t.keys.append(k)
+	t.slots[at] = uint32(t.keys.n)
+	return uint32(t.keys.n - 1), true
 }
 
-func (t *keyTable) len() int { return len(t.keys) }
+func (t *keyTable) len() int { return t.keys.n }
 
 // probe is the slot of k, or the empty one where it belongs.
 func (t *keyTable) probe(k key128) int {
@@ -48,7 +48,7 @@ func (t *keyTable) probe(k key128) int {
 	at := int(binary.LittleEndian.Uint64(k[:8])) & mask
 	for {
 		s := t.slots[at]
-		if s == 0 || t.keys[s-1] == k {
+		if s == 0 || *t.keys.at(int(s-1)) == k {
 			return at
 		}
 		at = (at + 1) & mask
@@ -57,7 +57,26 @@ func (t *keyTable) probe(k key128) int {
 
 func (t *keyTable) grow() {
 	t.slots = make([]uint32, max(16, 2*len(t.slots)))
-	for i, k := range t.keys {
-		t.slots[t.probe(k)] = uint32(i + 1)
+	for i := range t.keys.n {
+		t.slots[t.probe(*t.keys.at(i))] = uint32(i + 1)
 	}
+}
+
+// chunks is a list that grows without being copied: of a list of many million keys
+// that doubles, the old one is garbage for a while, as large as all that is in use.
+type chunks[T any] struct {
+	parts [][]T
+	n     int
+}
+
+const chunkLen = 1 << 14
+
+func (c *chunks[T]) at(i int) *T { return &c.parts[i/chunkLen][i%chunkLen] }
+
+func (c *chunks[T]) append(v T) {
+	if c.n == len(c.parts)*chunkLen {
+		c.parts = append(c.parts, make([]T, chunkLen))
+	}
+	*c.at(c.n) = v
+	c.n++
 }

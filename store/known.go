@@ -7,9 +7,9 @@ import "fmt"
 type known struct {
 	// crops numbers the stored crops as their global rows.
 	crops keyTable
-	// keys are those that lead to a crop; owners[i] belongs to keys.keys[i].
+	// keys are those that lead to a crop; owner i belongs to key i.
 	keys   keyTable
-	owners []keyOwner
+	owners chunks[keyOwner]
 	// events are inputs (source, key) that were rejected, or that found their key
 	// taken by another source.
 	events keyTable
@@ -25,7 +25,7 @@ type keyOwner struct {
 
 // seen says whether a source's key was met.
 func (n *known) seen(source int, key string) bool {
-	if k, ok := n.keys.find(hashName(key)); ok && n.owners[k].source == uint32(source) {
+	if k, ok := n.keys.find(hashName(key)); ok && n.owners.at(int(k)).source == uint32(source) {
 		return true
 	}
 	return n.refused(source, key)
@@ -43,14 +43,27 @@ func (n *known) owner(key string) (keyOwner, bool) {
 	if !ok {
 		return keyOwner{}, false
 	}
-	return n.owners[k], true
+	return *n.owners.at(int(k)), true
+}
+
+// stored says whether a crop is.
+func (n *known) stored(id ID) bool {
+	_, ok := n.crops.find(key128(id))
+	return ok
+}
+
+// leads says whether a key leads to a crop.
+func (n *known) leads(key string, id ID) bool {
+	owner, taken := n.owner(key)
+	row, stored := n.crops.find(key128(id))
+	return taken && stored && owner.row == row
 }
 
 // claim gives a key to a row. It reports false, and records the input as an event,
 // if the key was given away before.
 func (n *known) claim(source int, key string, row uint32) bool {
 	if _, added := n.keys.insert(hashName(key)); added {
-		n.owners = append(n.owners, keyOwner{row: row, source: uint32(source)})
+		n.owners.append(keyOwner{row: row, source: uint32(source)})
 		return true
 	}
 	n.event(source, key)

@@ -53,10 +53,35 @@ func TestHalf(t *testing.T) {
 	if floatToHalf(float32(math.Copysign(0, -1))) != 0x8000 {
 		t.Error("the sign of zero is lost")
 	}
-	dst := make([]float32, 3)
-	widen(dst, []uint16{0x3c00, 0x8001, 0x7c00})
-	if dst[0] != 1 || dst[1] != -1.0/(1<<24) || dst[2] != inf {
-		t.Errorf("widened to %v", dst)
+}
+
+// widen agrees with halfToFloat, whatever the length and the alignment.
+func TestWiden(t *testing.T) {
+	src := make([]uint16, 1<<16)
+	for h := range src {
+		src[h] = uint16(h)
+	}
+	dst := make([]float32, len(src)+1)
+	check := func(dst []float32, src []uint16) {
+		for i, h := range src {
+			got, want := dst[i], halfToFloat(h)
+			if math.Float32bits(got) != math.Float32bits(want) && (got == got || want == want) {
+				t.Fatalf("%d numbers: %#04x becomes %g, want %g", len(src), h, got, want)
+			}
+		}
+	}
+	widen(dst[:len(src)], src)
+	check(dst, src)
+	for n := range 70 {
+		for offset := range 3 {
+			part := src[0x3bf0+offset:][:n]
+			dst[n] = -1
+			widen(dst[:n], part)
+			check(dst, part)
+			if dst[n] != -1 {
+				t.Fatalf("%d numbers: wrote beyond the end", n)
+			}
+		}
 	}
 }
 
@@ -84,8 +109,8 @@ func TestKeyTable(t *testing.T) {
 		t.Errorf("%d keys, want %d", table.len(), len(want))
 	}
 	for k, n := range want {
-		if table.keys[n] != k {
-			t.Fatalf("key %d is %x, want %x", n, table.keys[n], k)
+		if *table.keys.at(int(n)) != k {
+			t.Fatalf("key %d is %x, want %x", n, *table.keys.at(int(n)), k)
 		}
 	}
 }

@@ -329,6 +329,21 @@ func TestDivergenceIsReported(t *testing.T) {
 	}
 }
 
+// Who says nothing of the warm-up gets one that fits the run.
+func TestWarmup(t *testing.T) {
+	o := DefaultOptions()
+	for _, tt := range []struct {
+		epochs int
+		warmup float64
+		want   int
+	}{{18, -1, 200}, {1, -1, 11}, {18, 0, 0}, {18, 1.5, 150}} {
+		o.Epochs, o.WarmupEpochs = tt.epochs, tt.warmup
+		if s, err := o.schedule(100); err != nil || s.Warmup != tt.want {
+			t.Errorf("%d epochs, warm-up %g: %d steps, %v; want %d", tt.epochs, tt.warmup, s.Warmup, err, tt.want)
+		}
+	}
+}
+
 func TestConfigFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "distill.yaml")
 	write := func(text string) {
@@ -341,7 +356,7 @@ func TestConfigFile(t *testing.T) {
 	if err := o.ReadFile(path); err != nil {
 		t.Fatal(err)
 	}
-	if o.Epochs != 7 || o.Size.Dim != 64 || o.Loss.RPSD.Bank != 100 || o.Optimizer.Momentum != 0.8 || o.Batch != 64 {
+	if o.Epochs != 7 || o.Size.Dim != 64 || o.Loss.RPSD.Bank != 100 || o.Optimizer.Momentum != 0.8 || o.Batch != 32 {
 		t.Errorf("read %+v", o)
 	}
 	write("epochs: 7\nepoch: 8\n")

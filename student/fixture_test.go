@@ -107,6 +107,6 @@ func options(t testing.TB, dataset string) Options {
 	o.Size.Dim, o.Size.Width = 16, 0.125
 	o.Epochs, o.Batch, o.LogEvery = 3, 8, 1
 	o.Loss.RPSD.Bank, o.Loss.RPSD.Negatives, o.Loss.RPSD.Ramp, o.Loss.ILED.Warmup = 24, 8, 4, 4
-	o.LR = 0.05
+	o.LR, o.WarmupEpochs = 0.05, 1
 	return o
 }

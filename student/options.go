@@ -35,11 +35,11 @@ type Options struct {
 	// Epochs over the dataset and Batch crops a step.
 	Epochs int `json:"epochs" yaml:"epochs"`
 	Batch  int `json:"batch" yaml:"batch"`
-	// LR is the peak learning rate; 0 takes 0.2 for distillation losses and 0.1
+	// LR is the peak learning rate; 0 takes 0.15 for distillation losses and 0.1
 	// for margin softmax.
 	LR float64 `json:"lr" yaml:"lr"`
 	// Schedule is cosine, poly, step or constant, after WarmupEpochs of linear
-	// rise; Power tunes poly, Milestones and Factor tune step.
+	// rise (negative for a ninth of the run); Power tunes poly, Milestones and Factor tune step.
 	Schedule     string    `json:"schedule" yaml:"schedule"`
 	WarmupEpochs float64   `json:"warmup_epochs" yaml:"warmup_epochs"`
 	Power        float64   `json:"power" yaml:"power"`
@@ -89,7 +89,7 @@ type Options struct {
 func DefaultOptions() Options {
 	return Options{
 		Network: "mobilefacenet", Loss: loss.Config{Name: "unified"},
-		Epochs: 20, Batch: 64, Schedule: "cosine", WarmupEpochs: 1, Power: 1,
+		Epochs: 20, Batch: 32, Schedule: "cosine", WarmupEpochs: -1, Power: 1,
 		Milestones: []float64{0.4, 0.7, 0.9}, Factor: 0.1,
 		Optimizer: optim.SGDConfig{Momentum: 0.9, Nesterov: true, WeightDecay: 5e-4, Clip: 5},
 		Seed:      1, Flip: "auto", Precision: "fp32", InputNorm: "outside",
@@ -148,14 +148,22 @@ func (o *Options) peakRate() float64 {
 	case o.Loss.Name == "arcface" || o.Loss.Name == "cosface":
 		return 0.1
 	}
-	return 0.2
+	return 0.15
+}
+
+// warmupEpochs is the length of the warm-up.
+func (o *Options) warmupEpochs() float64 {
+	if o.WarmupEpochs < 0 {
+		return float64(o.Epochs) / 9
+	}
+	return o.WarmupEpochs
 }
 
 // schedule is the learning rate over a run of so many steps an epoch.
 func (o *Options) schedule(stepsPerEpoch int) (optim.Schedule, error) {
 	s := optim.Schedule{
 		Kind: o.Schedule, Peak: o.peakRate(), Total: o.Epochs * stepsPerEpoch,
-		Warmup: int(o.WarmupEpochs * float64(stepsPerEpoch)),
+		Warmup: int(o.warmupEpochs() * float64(stepsPerEpoch)),
 		Power:  o.Power, Milestones: o.Milestones, Factor: o.Factor,
 	}
 	if err := s.Validate(); err != nil {

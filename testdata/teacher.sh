@@ -18,7 +18,7 @@ faces -out "$work/train" -identities 300 -per-identity 16
 faces -out "$work/test" -first 300 -identities 100 -per-identity 10
 ingest train
 ingest test
-bin/pipe distill "$work/train.ds" --loss arcface --width 0.5 --dim 128 --epochs 12 \
+bin/pipe distill "$work/train.ds" --loss arcface --width 0.5 --dim 128 --epochs 12 --batch 64 --warmup 1 \
 	--val-dataset "$work/test.ds" --val-pairs "$work/test/pairs.txt" --out "$work/run" --resume
 bin/pipe eval --model "$work/run/student.onnx" --dataset "$work/test.ds" --pairs "$work/test/pairs.txt" --out "$work/report"
 cp "$work/run/student.onnx" testdata/teacher.onnx

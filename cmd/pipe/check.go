@@ -16,6 +16,8 @@ import (
 type checkOptions struct {
 	dataset string
 	store.CheckOptions
+	subset string
+	seed   uint64
 	replay teacher.ReplayOptions
 }
 
@@ -33,20 +35,26 @@ func (o *checkOptions) describe() *cobra.Command {
 with --read-data every byte with its digest. It changes nothing, and goes on after
 it finds damage.
 
+--read-data-subset reads some of the shards: 3/10 the third of ten equal parts, the
+same each time, so that ten runs read everything; 5% a random sample, another one for
+each --seed.
+
 With --replay N it embeds N random crops again with the teacher's model and compares
 the result with the cache.`,
 		Example: `  pipe check faces.ds
   pipe check faces.ds --read-data --json
+  pipe check faces.ds --read-data-subset 1/7
   pipe check faces.ds --replay 200 --teacher w600k --model w600k_r50.onnx`,
 	}
 }
 
 func (o *checkOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.ReadData, "read-data", false, "read and compare every byte")
+	f.StringVar(&o.subset, "read-data-subset", "", "read a `part` of the shards: n/t or P%")
 	f.IntVar(&o.replay.N, "replay", 0, "embed this many random `crops` again")
 	f.StringVar(&o.replay.Teacher, "teacher", "", "`name` of the cache to replay")
 	f.StringVar(&o.replay.Model, "model", "", "ONNX `file` that the cache was made with")
-	f.Uint64Var(&o.replay.Seed, "seed", 1, "seed of the choice of crops")
+	f.Uint64Var(&o.seed, "seed", 1, "seed of random choices: of crops to replay, of shards to read")
 	f.Float64Var(&o.replay.MinCosine, "min-cosine", 0, "lowest agreement that passes (default: 0.9999 for fp32 caches, 0.999 for fp16)")
 }
 
@@ -55,6 +63,20 @@ func (o *checkOptions) validate(args []string) error {
 	if o.replay.N > 0 {
 		err = errors.Join(err, required("--teacher", o.replay.Teacher), required("--model", o.replay.Model))
 	}
+	return errors.Join(err, o.validateSubset())
+}
+
+func (o *checkOptions) validateSubset() error {
+	o.replay.Seed = o.seed
+	if o.subset == "" {
+		return nil
+	}
+	if o.ReadData {
+		return errors.New("--read-data reads everything: give it or --read-data-subset")
+	}
+	subset, err := store.ParseSubset(o.subset)
+	subset.Seed = o.seed
+	o.ReadData, o.Subset = true, subset
 	return err
 }
 

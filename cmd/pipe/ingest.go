@@ -36,6 +36,8 @@ an interrupted run, and another source is appended.
 SOURCES
   folder=DIR   DIR/IDENTITY/IMAGE, or DIR/IMAGE without identities; JPEG, PNG, WebP
                and BMP, told apart by content
+  recordio=REC MXNet's train.rec, or the folder with one, beside it train.idx and
+               train.lst if there are any; identities are FOLDER/LABEL
 DETECTORS
   none, scrfd=FILE.onnx, yunet=FILE.onnx
 LANDMARKS

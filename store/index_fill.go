@@ -1,0 +1,117 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/pb"
+	"github.com/dgraph-io/ristretto/v2/z"
+)
+
+// Limits of the memory that building an index takes.
+const (
+	sortBytes   = 4 << 20 // of the entries of one kind, while they are sorted
+	streamBytes = 2 << 20 // of the entries on their way to Badger
+)
+
+// fillBadger writes the entries and closes the database. They are sorted first:
+// Badger then writes its tables one after another, each once, without a log and
+// without compactions.
+func fillBadger(ctx context.Context, d *Dataset, folder string) (err error) {
+	defer recoverBadger(&err)
+	entries := newBadgerEntries(d, folder)
+	defer func() { err = errors.Join(err, entries.close()) }()
+	if err := d.eachEntry(ctx, entries); err != nil {
+		return err
+	}
+	// A stream's tables are 32 times as large as the base.
+	db, err := badger.Open(badgerOptions(folder).WithNumCompactors(0).WithBaseTableSize(256 << 10))
+	if err != nil {
+		return err
+	}
+	return errors.Join(entries.stream(ctx, db), db.Close())
+}
+
+// badgerEntries sorts the entries by kind and key. Strings and slices it is given
+// point into mapped files, hence are copied.
+type badgerEntries struct {
+	dataset *Dataset
+	ids     *entrySorter
+	keys    *entrySorter
+	names   *entrySorter
+	scratch []byte
+}
+
+func newBadgerEntries(d *Dataset, folder string) *badgerEntries {
+	sorter := func() *entrySorter { return newEntrySorter(folder, sortBytes) }
+	return &badgerEntries{dataset: d, ids: sorter(), keys: sorter(), names: sorter()}
+}
+
+func (b *badgerEntries) close() error {
+	return errors.Join(b.ids.close(), b.keys.close(), b.names.close())
+}
+
+func (b *badgerEntries) crop(row int, id ID, key, identity string) error {
+	b.scratch = appendLocation(appendIDEntry(b.scratch[:0], id), b.dataset.Locate(row))
+	value := len(b.scratch) - locationBytes
+	if err := b.ids.add(b.scratch[:value], b.scratch[value:]); err != nil {
+		return err
+	}
+	if err := b.alias(key, id); err != nil || identity == "" {
+		return err
+	}
+	b.scratch = binary.BigEndian.AppendUint32(appendIdentityPrefix(b.scratch[:0], identity), uint32(row))
+	return b.names.add(b.scratch, nil)
+}
+
+func (b *badgerEntries) alias(key string, of ID) error {
+	b.scratch = appendKeyEntry(b.scratch[:0], key)
+	return b.keys.add(b.scratch, of[:])
+}
+
+// stream writes all entries to an empty database.
+func (b *badgerEntries) stream(ctx context.Context, db *badger.DB) error {
+	out := &entryStream{ctx: ctx, to: db.NewStreamWriter(), buf: z.NewBuffer(2*streamBytes, "index")}
+	defer func() { _ = out.buf.Release() }()
+	if err := out.to.Prepare(); err != nil {
+		return err
+	}
+	// Sorted as their kinds are: i, k, n.
+	for _, s := range []*entrySorter{b.ids, b.keys, b.names} {
+		if err := s.each(out.add); err != nil {
+			out.to.Cancel()
+			return err
+		}
+	}
+	if err := out.flush(); err != nil {
+		out.to.Cancel()
+		return err
+	}
+	return out.to.Flush()
+}
+
+// entryStream passes sorted entries on to Badger.
+type entryStream struct {
+	ctx context.Context
+	to  *badger.StreamWriter
+	buf *z.Buffer
+}
+
+func (e *entryStream) add(key, value []byte) error {
+	badger.KVToBuffer(&pb.KV{Key: key, Value: value, Version: 1}, e.buf)
+	if e.buf.LenNoPadding() < streamBytes {
+		return nil
+	}
+	return e.flush()
+}
+
+func (e *entryStream) flush() error {
+	if err := e.ctx.Err(); err != nil {
+		return err
+	}
+	err := e.to.Write(e.buf)
+	e.buf.Reset()
+	return err
+}
