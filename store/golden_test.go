@@ -101,6 +101,9 @@ func describeSource(s SourceInfo) string {
 	if s.Policy != "" {
 		text += " policy " + s.Policy
 	}
+	if s.MergedFrom != "" {
+		text += " merged from " + s.MergedFrom
+	}
 	return text
 }
 

@@ -226,6 +226,19 @@ func removeIndexTemps(dir string) error {
 	return err
 }
 
+// tidyIndex deletes what a builder left that was killed after its index was in place, an
+// older index perhaps. While another builds, it leaves that to the next.
+func (d *Dataset) tidyIndex() error {
+	lock, err := durable.TryLock(filepath.Join(d.dir, indexLockFile))
+	if errors.Is(err, ErrLocked) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(removeIndexTemps(d.dir), lock.Unlock())
+}
+
 // replaceFolder moves temp to target. Between the two renames there is no target;
 // whoever comes then finds no index and waits for the lock.
 func replaceFolder(target, temp string) error {
