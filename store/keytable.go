@@ -48,7 +48,7 @@ func (t *keyTable) probe(k key128) int {
 	at := int(binary.LittleEndian.Uint64(k[:8])) & mask
 	for {
 		s := t.slots[at]
-		if s == 0 || *t.keys.at(int(s-1)) == k {
+		if s == 0 || *t.keys.at(int(s - 1)) == k {
 			return at
 		}
 		at = (at + 1) & mask
