@@ -32,11 +32,14 @@ KINDS
   folder      DIR/IDENTITY/IMAGE; characters that not every file system takes are
               written %XX, names that differ only in case get a number
   webdataset  DIR/NNNNNN.tar with a .jpg (or .png ...), a .json and a .cls a crop
+  recordio    train.rec, train.idx, train.lst and property, for insightface and its
+              relatives, crops grouped by identity; those without one are left out
   npy         embeddings.npy, norms.npy, labels.npy, ids.npy and keys.txt of a teacher's
               cache, and embeddings_mirror.npy, norms_mirror.npy if it has them; a norm
               of 0 marks an embedding without use`,
 		Example: `  pipe export faces.ds --to folder --out faces
   pipe export faces.ds --to webdataset --out tars --shard-crops 5000
+  pipe export faces.ds --to recordio --out faces_rec
   pipe export faces.ds --to npy --teacher w600k_r50 --out arrays`,
 	}
 }
@@ -70,4 +73,7 @@ func printExported(w io.Writer, s export.Summary) {
 		state = "there already"
 	}
 	fmt.Fprintf(w, "%s: %d crops as %s: %d files, %s, %s\n", s.Out, s.Rows, s.To, s.Files, byteSize(s.Bytes), state)
+	if s.LeftOut > 0 {
+		fmt.Fprintf(w, "  left out    %d crops without an identity\n", s.LeftOut)
+	}
 }

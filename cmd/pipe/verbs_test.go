@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -275,6 +276,24 @@ func TestExportedIsIngested(t *testing.T) {
 		if text := expect(t, exitDone, "export", dataset, "--to", "folder", "--out", out).stdout; !strings.Contains(text, "there already") {
 			t.Errorf("the same export again says %q", text)
 		}
+	}
+}
+
+// TestExportedRecordsAreIngested: RecordIO gives the same crops under the keys of records.
+func TestExportedRecordsAreIngested(t *testing.T) {
+	dataset := ingestAligned(t, 3, 4)
+	out, again := filepath.Join(t.TempDir(), "rec"), filepath.Join(t.TempDir(), "b.ds")
+	expect(t, exitDone, "export", dataset, "--to", "recordio", "--out", out)
+	ingested := expect(t, exitDone, "ingest", "--source", "recordio="+out, "--out", again, "--json").object(t)
+	if number(t, ingested, "rejected") != 0 || number(t, ingested, "identities") != 3 || number(t, ingested, "written") != 12 {
+		t.Errorf("ingesting an export gives %v", ingested)
+	}
+	want, got := cropIDs(t, dataset), cropIDs(t, again)
+	if before, after := slices.Sorted(maps.Values(want)), slices.Sorted(maps.Values(got)); len(before) != 12 || !slices.Equal(before, after) {
+		t.Errorf("ids after a way out and in are %v, before %v", after, before)
+	}
+	if got["1"] != want[faceKey(0, 0)] {
+		t.Errorf("record 1 is crop %s, want %s", got["1"], want[faceKey(0, 0)])
 	}
 }
 

@@ -165,6 +165,11 @@ func (l *labels) field(name string, value any, known map[string]any) error {
 		known[name] = value
 		return nil
 	}
+	return l.scalar(name, value)
+}
+
+// scalar makes an attribute of a string, a number or a boolean.
+func (l *labels) scalar(name string, value any) error {
 	switch v := value.(type) {
 	case string:
 		return l.attribute(name, v)
@@ -178,22 +183,8 @@ func (l *labels) field(name string, value any, known map[string]any) error {
 
 // known takes what the fields that mean something say.
 func (l *labels) known(fields map[string]any, namespace string) error {
-	named := false
-	for _, name := range []string{"identity", "label"} {
-		if fields[name] == nil {
-			continue
-		}
-		if named {
-			// A label beside an identity is its number, and no more than an attribute.
-			if err := l.attribute(name, fmt.Sprint(fields[name])); err != nil {
-				return err
-			}
-			continue
-		}
-		named = true
-		if err := l.identify(name, fields[name], namespace); err != nil {
-			return err
-		}
+	if err := l.names(fields["identity"], fields["label"], namespace); err != nil {
+		return err
 	}
 	if v := fields["split"]; v != nil {
 		split, ok := v.(string)
@@ -203,6 +194,21 @@ func (l *labels) known(fields map[string]any, namespace string) error {
 		l.item.Split = split
 	}
 	return l.geometry(fields)
+}
+
+// names takes the identity, or the label in its place. A label beside an identity is an
+// attribute.
+func (l *labels) names(identity, label any, namespace string) error {
+	switch {
+	case identity != nil:
+		if err := l.identify("identity", identity, namespace); err != nil {
+			return err
+		}
+		return l.scalar("label", label)
+	case label != nil:
+		return l.identify("label", label, namespace)
+	}
+	return nil
 }
 
 func (l *labels) identify(name string, value any, namespace string) error {

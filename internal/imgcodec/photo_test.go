@@ -290,3 +290,14 @@ func BenchmarkReduce(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkBlockMeans(b *testing.B) {
+	img := portrait(2000, 1500)
+	for _, side := range []int{2, 4, 8} {
+		b.Run(fmt.Sprint(side), func(b *testing.B) {
+			for b.Loop() {
+				blockMeans(img, side)
+			}
+		})
+	}
+}

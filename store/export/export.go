@@ -46,6 +46,8 @@ type Summary struct {
 	Out    string `json:"out"`
 	// Rows is the number of crops or embeddings.
 	Rows int `json:"rows"`
+	// LeftOut crops have no identity, which recordio has no place for.
+	LeftOut int `json:"left_out"`
 	// Files and Bytes count what lies in Out.
 	Files int   `json:"files"`
 	Bytes int64 `json:"bytes"`
@@ -56,7 +58,7 @@ type Summary struct {
 
 // target writes crops into a staging folder.
 type target interface {
-	// add takes the crop at a location; they come in order. Its Image is empty if the
+	// add takes the crop at a location; they come in the order of the kind. Its Image is empty if the
 	// target wants none, else valid during the call.
 	add(at store.Location, c *store.Crop) error
 	// close completes the files.
@@ -68,6 +70,9 @@ type target interface {
 // kind is a form of export.
 type kind struct {
 	open func(*run) (target, error)
+	// grouped says whether crops come by identity, in the order of labels and those
+	// without one left out; otherwise they come in the order of the dataset.
+	grouped bool
 	// images says whether the crops' images are wanted.
 	images bool
 	// teacher says whether a teacher cache is wanted.
@@ -77,6 +82,7 @@ type kind struct {
 func kinds() map[string]kind {
 	return map[string]kind{
 		"folder":     {open: newFolder, images: true},
+		"recordio":   {open: newRecords, images: true, grouped: true},
 		"webdataset": {open: newWebDataset, images: true},
 		"npy":        {open: newArrays, teacher: true},
 	}
@@ -111,13 +117,14 @@ type run struct {
 	kind    kind
 	dataset *store.Dataset
 	teacher *store.Teacher // nil unless one is wanted
+	groups  *groups        // nil unless crops come by identity
 	stage   *staging
 }
 
 // Run exports a dataset. What is read is verified: [store.ErrDamaged]. Out appears
 // complete or not at all; one that holds this very export already is left as it is, and
 // one that holds anything else is refused. Memory grows by about 100 bytes a crop for
-// folder, by nothing for the others.
+// folder, by 4 for recordio, by nothing for the others.
 func Run(ctx context.Context, o Options) (Summary, error) {
 	begun := time.Now()
 	s, err := runOptions(ctx, o)
@@ -144,6 +151,13 @@ func runOptions(ctx context.Context, o Options) (s Summary, err error) {
 	if o.To == "webdataset" {
 		m.ShardCrops = o.ShardCrops
 	}
+	if r.kind.grouped {
+		if r.groups, err = groupRows(ctx, r.dataset); err != nil {
+			return s, err
+		}
+		m.LeftOut = m.Rows - len(r.groups.rows)
+		m.Rows = len(r.groups.rows)
+	}
 	if r.teacher != nil {
 		m.Teacher = o.Teacher
 		if m.TeacherDigest, err = r.teacher.Digest(); err != nil {
@@ -167,7 +181,7 @@ func runOptions(ctx context.Context, o Options) (s Summary, err error) {
 	m = r.stage.marker
 	return Summary{
 		Dataset: o.Dataset, Digest: m.Dataset, To: o.To, Out: o.Out,
-		Rows: m.Rows, Files: m.Files, Bytes: m.Bytes, Reused: reused,
+		Rows: m.Rows, LeftOut: m.LeftOut, Files: m.Files, Bytes: m.Bytes, Reused: reused,
 	}, nil
 }
 
@@ -195,14 +209,26 @@ func (r *run) write(ctx context.Context) error {
 		return err
 	}
 	defer t.abort()
-	bar := progress.New(r.options.Progress, "export", int64(r.dataset.Rows()))
+	bar := progress.New(r.options.Progress, "export", int64(r.stage.marker.Rows))
+	if r.groups != nil {
+		err = r.writeGroups(ctx, t, bar)
+	} else {
+		err = r.writeShards(ctx, t, bar)
+	}
+	if err != nil {
+		return err
+	}
+	bar.Finish()
+	return t.close()
+}
+
+func (r *run) writeShards(ctx context.Context, t target, bar *progress.Bar) error {
 	for shard := range r.dataset.Shards() {
 		if err := r.writeShard(ctx, shard, t, bar); err != nil {
 			return err
 		}
 	}
-	bar.Finish()
-	return t.close()
+	return nil
 }
 
 func (r *run) writeShard(ctx context.Context, shard int, t target, bar *progress.Bar) (err error) {

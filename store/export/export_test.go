@@ -19,6 +19,7 @@ import (
 	"testing"
 
 	"facepipe/internal/imgcodec"
+	"facepipe/internal/recordio"
 	"facepipe/store"
 )
 
@@ -227,7 +228,7 @@ func TestWebDataset(t *testing.T) {
 			var info sampleInfo
 			must(t, json.Unmarshal(readAll(t, r), &info))
 			if h.Name != stem+".json" || info.Key != c.Key || info.Identity != c.Identity || info.ID != c.ID || info.Score != c.Score ||
-				(len(info.Landmarks) == 10) != c.HasLandmarks || c.HasLandmarks && info.Landmarks[9] != c.Landmarks[9] {
+				(len(info.PhotoLandmarks) == 10) != c.HasLandmarks || c.HasLandmarks && info.PhotoLandmarks[9] != c.Landmarks[9] {
 				t.Errorf("%s is %+v", h.Name, info)
 			}
 			row++
@@ -246,6 +247,67 @@ func readAll(t testing.TB, r io.Reader) []byte {
 	data, err := io.ReadAll(r)
 	must(t, err)
 	return data
+}
+
+func TestRecordIO(t *testing.T) {
+	dataset, out := buildDataset(t, 30), filepath.Join(t.TempDir(), "out")
+	s := mustRun(t, Options{Dataset: dataset, To: "recordio", Out: out})
+	if s.Files != 4 || s.Rows != 26 || s.LeftOut != 4 || s.Bytes == 0 {
+		t.Errorf("%+v", s)
+	}
+	files := contents(t, out)
+	if got := string(files["property"]); got != "6,8,8\n" {
+		t.Errorf("property is %q", got)
+	}
+	rec := bytes.NewReader(files["train.rec"])
+	scanner := recordio.NewScanner(rec, rec.Size(), 0)
+	list := strings.Split(string(files["train.lst"]), "\n")
+	for i, n := 0, 0; i < 30; i++ {
+		c := testCrop(i)
+		if c.Identity == "" {
+			continue
+		}
+		at, err := scanner.Next()
+		must(t, err)
+		data, err := recordio.Read(rec, at)
+		must(t, err)
+		h, err := recordio.ParseHeader(data, int64(len(data)))
+		must(t, err)
+		// Labels number the identities by appearance, which here is their own order.
+		if n++; h.Label() != float32(i/5) || h.ID != uint64(n) || list[n-1] != fmt.Sprintf("%d\t%d\t%s", n, i/5, c.Key) {
+			t.Errorf("record %d is %+v, listed as %q; want crop %d", n, h, list[n-1], i)
+		}
+		sameCrop(t, c.Key, data[int64(len(data))-h.ImageSize:], c)
+	}
+}
+
+// An identity whose crops lie far apart is put together.
+func TestGroups(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "faces.ds")
+	w, err := store.OpenWriter(dir, contract, store.WriterOptions{ShardRows: 3, Logger: quiet})
+	must(t, err)
+	w.AddSource(store.SourceInfo{Kind: "folder", Path: "p", Detector: "none"})
+	for i, name := range []string{"b", "", "a", "b", "c", "a", "", "b"} {
+		c := testCrop(i)
+		c.Identity = name
+		_, err := w.Append(c)
+		must(t, err)
+	}
+	must(t, w.Close())
+	d, err := store.Open(dir, store.WithLogger(quiet))
+	must(t, err)
+	defer d.Close()
+	g, err := groupRows(t.Context(), d)
+	if err != nil || fmt.Sprint(g.rows) != "[0 3 7 2 5 4]" || g.identities != 3 {
+		t.Errorf("%+v, %v", g, err)
+	}
+	if s := mustRun(t, Options{Dataset: dir, To: "recordio", Out: filepath.Join(t.TempDir(), "out")}); s.Rows != 6 || s.LeftOut != 2 {
+		t.Errorf("%+v", s)
+	}
+	empty := buildDataset(t, 0)
+	if _, err := Run(t.Context(), Options{Dataset: empty, To: "recordio", Out: filepath.Join(t.TempDir(), "out"), Logger: quiet}); err == nil || !strings.Contains(err.Error(), "no crop has an identity") {
+		t.Errorf("of nobody: %v", err)
+	}
 }
 
 func TestArrays(t *testing.T) {
@@ -335,7 +397,7 @@ func TestValidate(t *testing.T) {
 		"name the teacher":  {Dataset: "d", Out: "o", To: "npy"},
 		"takes no teacher":  {Dataset: "d", Out: "o", To: "folder", Teacher: "t"},
 		"-1 crops a shard":  {Dataset: "d", Out: "o", To: "webdataset", ShardCrops: -1},
-		"folder, npy, webd": {Dataset: "d", Out: "o"},
+		"folder, npy, reco": {Dataset: "d", Out: "o"},
 	} {
 		if err := o.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %q", o, err, want)
@@ -367,7 +429,7 @@ func TestStopped(t *testing.T) {
 		}
 		mustRun(t, o)
 		want := contents(t, o.Out)
-		for _, left := range []int{0, 1, 7, 19} {
+		for _, left := range []int{0, 1, 7, 15} {
 			parent := t.TempDir()
 			o.Out = filepath.Join(parent, "out")
 			if _, err := Run(&stopping{t.Context(), left}, o); !errors.Is(err, context.Canceled) {
@@ -443,7 +505,7 @@ func TestOut(t *testing.T) {
 // Damage of the dataset stops the export, which then leaves nothing.
 func TestDamage(t *testing.T) {
 	dataset := buildDataset(t, 30)
-	for to, name := range map[string]string{"folder": "crops/000001.arrow", "webdataset": "crops/000003.arrow", "npy": "teachers/r50/000001.arrow"} {
+	for to, name := range map[string]string{"folder": "crops/000001.arrow", "webdataset": "crops/000003.arrow", "recordio": "crops/000004.arrow", "npy": "teachers/r50/000001.arrow"} {
 		path := filepath.Join(dataset, name)
 		data, err := os.ReadFile(path)
 		must(t, err)

@@ -35,6 +35,7 @@ type marker struct {
 	TeacherDigest string `json:"teacher_digest,omitempty"`
 	ShardCrops    int    `json:"shard_crops,omitempty"`
 	Rows          int    `json:"rows"`
+	LeftOut       int    `json:"left_out,omitempty"`
 	Files         int    `json:"files"`
 	Bytes         int64  `json:"bytes"`
 }
@@ -178,6 +179,17 @@ func (s *staging) create(name string) (*file, error) {
 	}
 	s.marker.Files++
 	return &file{stage: s, file: f, buffer: bufio.NewWriterSize(f, 1<<16)}, nil
+}
+
+// adopt counts a file that somebody else has written into the export.
+func (s *staging) adopt(name string) error {
+	info, err := os.Stat(filepath.Join(s.dir, name))
+	if err != nil {
+		return err
+	}
+	s.marker.Files++
+	s.marker.Bytes += info.Size()
+	return nil
 }
 
 // file is one of an export's files. The first failure sticks and close returns it.

@@ -35,9 +35,10 @@ type sampleInfo struct {
 	Identity string   `json:"identity,omitempty"`
 	ID       store.ID `json:"id"`
 	Source   int      `json:"source"`
-	// Landmarks are x0, y0 ... y4 in the source's photograph.
-	Landmarks []float32 `json:"landmarks,omitempty"`
-	Score     float32   `json:"score,omitempty"`
+	// PhotoLandmarks are x0, y0 ... y4 in the photograph that the crop is from. Readers
+	// take "landmarks" for those of the sample's own image, and would align it again.
+	PhotoLandmarks []float32 `json:"photo_landmarks,omitempty"`
+	Score          float32   `json:"score,omitempty"`
 }
 
 func newWebDataset(r *run) (target, error) {
@@ -51,7 +52,7 @@ func (d *webDataset) add(_ store.Location, c *store.Crop) error {
 	}
 	info := sampleInfo{Key: c.Key, Identity: c.Identity, ID: c.ID, Source: c.Source, Score: c.Score}
 	if c.HasLandmarks {
-		info.Landmarks = c.Landmarks[:]
+		info.PhotoLandmarks = c.Landmarks[:]
 	}
 	text, err := json.Marshal(info)
 	if err != nil {
