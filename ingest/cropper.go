@@ -1,9 +1,11 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sync/semaphore"
 
@@ -20,14 +22,17 @@ const pixelBudget = 2 * imgcodec.DefaultMaxPixels
 
 // cropper makes crops of photographs. It is used by all workers at once.
 type cropper struct {
-	contract  store.Contract
-	raw       bool
-	detector  *detect.Detector  // nil without one
-	landmarks *source.Landmarks // nil without a file
-	pixels    *semaphore.Weighted
+	contract    store.Contract
+	raw         bool
+	jpegQuality int    // of crops that are cut out, 0 for PNG
+	faces       string // which are taken, see [Options.Faces]
+	gate        Gate
+	detector    *detect.Detector  // nil without one
+	landmarks   *source.Landmarks // nil without a file
+	pixels      *semaphore.Weighted
 }
 
-func newCropper(raw bool) *cropper {
+func newCropper(p parsed, gate Gate) *cropper {
 	return &cropper{
 		contract: store.Contract{
 			CropSize: align.CropSize,
@@ -35,8 +40,11 @@ func newCropper(raw bool) *cropper {
 			Warp:     align.WarpName,
 			Decoder:  imgcodec.DecoderName(),
 		},
-		raw:    raw,
-		pixels: semaphore.NewWeighted(pixelBudget),
+		raw:         p.raw,
+		jpegQuality: p.quality,
+		faces:       p.faces,
+		gate:        gate,
+		pixels:      semaphore.NewWeighted(pixelBudget),
 	}
 }
 
@@ -58,27 +66,34 @@ type face struct {
 	score     float64
 }
 
-// crop makes the crop of one item: everything but its source, key and identity. A
-// fault of the item is a [refusal].
-func (c *cropper) crop(ctx context.Context, item source.Item, key string) (store.Crop, error) {
+// crops makes the crops of one item, the main face's last: everything but their source,
+// key and identity. A fault of the item, or of one face, is a [refusal].
+func (c *cropper) crops(ctx context.Context, item source.Item, key string) ([]candidate, error) {
 	data, err := item.Read()
 	if err != nil {
-		return store.Crop{}, refuse(stageRead, fmt.Errorf("%w: %w", errUnreadable, err))
+		return nil, refuse(stageRead, fmt.Errorf("%w: %w", errUnreadable, err))
 	}
 	opened, err := imgcodec.OpenPhoto(data, imgcodec.Limits{})
 	if err != nil {
-		return store.Crop{}, refuse(stageDecode, err)
+		return nil, refuse(stageDecode, err)
 	}
 	given, err := c.given(item, key)
 	if err != nil {
-		return store.Crop{}, err
+		return nil, err
 	}
 	if given == nil && c.detector == nil && c.landmarks == nil {
-		return c.passThrough(opened.Header, data)
+		crop, err := c.passThrough(opened.Header, data)
+		return []candidate{{crop, nil}}, err
 	}
 	photo := &photograph{Photo: opened, budget: c.pixels}
 	defer photo.close()
-	return c.alignFace(ctx, photo, item, given)
+	faces := []face{}
+	if given != nil {
+		faces = append(faces, *given)
+	} else if faces, err = c.find(ctx, photo, item); err != nil {
+		return nil, err
+	}
+	return c.alignFaces(ctx, photo, faces)
 }
 
 // given looks for landmarks that need no detection; nil if there are none.
@@ -101,32 +116,71 @@ func (c *cropper) given(item source.Item, key string) (*face, error) {
 	return nil, nil
 }
 
-// alignFace warps a photograph's face, which is where given says or else where the
-// detector finds it.
-func (c *cropper) alignFace(ctx context.Context, photo *photograph, item source.Item, given *face) (store.Crop, error) {
-	if given == nil {
-		faces, err := photo.detect(ctx, c.detector)
-		if err != nil {
-			return store.Crop{}, err
-		}
-		w, h := photo.Size()
-		f, err := wanted(faces, item.Box, w, h)
-		if err != nil {
-			return store.Crop{}, err
-		}
-		given = &face{landmarks: f.Landmarks, score: f.Score}
+// find detects the faces to take, the main one last.
+func (c *cropper) find(ctx context.Context, photo *photograph, item source.Item) ([]face, error) {
+	found, err := photo.detect(ctx, c.detector)
+	if err != nil {
+		return nil, err
 	}
-	aligned, err := photo.align(ctx, given.landmarks, c.contract.CropSize)
+	w, h := photo.Size()
+	chosen, err := choose(c.faces, found, item.Box, w, h)
+	if err != nil {
+		return nil, err
+	}
+	faces := make([]face, len(chosen))
+	for i, f := range chosen {
+		faces[i] = face{landmarks: f.Landmarks, score: f.Score}
+	}
+	return faces, nil
+}
+
+// alignFaces makes the crops of a photograph's faces, in their order.
+func (c *cropper) alignFaces(ctx context.Context, photo *photograph, faces []face) ([]candidate, error) {
+	// A photograph is decoded at one size at a time: those that need the same follow
+	// each other. A face whose reduction has an error is refused with it below.
+	order, reductions := make([]int, len(faces)), make([]int, len(faces))
+	for i, f := range faces {
+		order[i] = i
+		reductions[i], _ = photo.reductionFor(f.landmarks, c.contract.CropSize)
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(reductions[a], reductions[b]) })
+	out := make([]candidate, len(faces))
+	for _, i := range order {
+		crop, err := c.alignFace(ctx, photo, faces[i])
+		var refused *refusal
+		if err != nil && !errors.As(err, &refused) {
+			return nil, err
+		}
+		out[i] = candidate{crop, err}
+	}
+	return out, nil
+}
+
+// alignFace warps a face out of its photograph.
+func (c *cropper) alignFace(ctx context.Context, photo *photograph, f face) (store.Crop, error) {
+	aligned, err := photo.align(ctx, f.landmarks, c.contract.CropSize)
 	if err != nil {
 		return store.Crop{}, err
 	}
-	crop := c.encode(aligned)
+	var crop store.Crop
+	if c.jpegQuality == 0 {
+		crop = c.encode(aligned)
+	} else if crop, err = c.encodeJPEG(aligned); err != nil {
+		return store.Crop{}, err
+	}
 	crop.HasLandmarks = true
-	crop.Score = float32(given.score)
-	for i, p := range given.landmarks {
+	crop.Score = float32(f.score)
+	for i, p := range f.landmarks {
 		crop.Landmarks[2*i], crop.Landmarks[2*i+1] = float32(p.X), float32(p.Y)
 	}
-	return crop, nil
+	return c.judge(crop, aligned, &f.landmarks)
+}
+
+// judge measures the face of a crop and holds it against the gate. landmarks are where it
+// was in its photograph, nil if that is not known.
+func (c *cropper) judge(crop store.Crop, pixels *imgcodec.Image, landmarks *align.Landmarks) (store.Crop, error) {
+	crop.HasQuality, crop.Quality = true, measure(pixels, landmarks)
+	return crop, c.gate.judge(crop.Quality)
 }
 
 // passThrough takes a photograph that is an aligned crop as it is, with its original
@@ -140,17 +194,28 @@ func (c *cropper) passThrough(header imgcodec.Header, data []byte) (store.Crop, 
 	if err != nil {
 		return store.Crop{}, refuse(stageDecode, err)
 	}
-	if !c.raw && header.Orientation == 1 && (format == imgcodec.JPEG || format == imgcodec.PNG) {
-		return store.Crop{ID: store.CropID(c.contract, photo.Pix), Encoding: format, Image: data}, nil
+	crop := store.Crop{ID: store.CropID(c.contract, photo.Pix), Encoding: format, Image: data}
+	if c.raw || header.Orientation != 1 || format != imgcodec.JPEG && format != imgcodec.PNG {
+		crop = c.encode(photo)
 	}
-	return c.encode(photo), nil
+	return c.judge(crop, photo, nil)
 }
 
-// encode makes a crop of aligned pixels.
+// encode makes a crop of aligned pixels, without loss.
 func (c *cropper) encode(aligned *imgcodec.Image) store.Crop {
 	crop := store.Crop{ID: store.CropID(c.contract, aligned.Pix), Encoding: imgcodec.Raw, Image: aligned.Pix}
 	if !c.raw {
 		crop.Encoding, crop.Image = imgcodec.PNG, imgcodec.EncodePNG(aligned)
 	}
 	return crop
+}
+
+// encodeJPEG makes a crop whose pixels are those that come out of the JPEG again; aligned
+// becomes them.
+func (c *cropper) encodeJPEG(aligned *imgcodec.Image) (store.Crop, error) {
+	data := imgcodec.EncodeJPEG(aligned, c.jpegQuality)
+	if err := imgcodec.DecodeRGB(imgcodec.JPEG, data, aligned.W, aligned.H, aligned.Pix); err != nil {
+		return store.Crop{}, fmt.Errorf("decode the crop's own JPEG: %w", err)
+	}
+	return store.Crop{ID: store.CropID(c.contract, aligned.Pix), Encoding: imgcodec.JPEG, Image: data}, nil
 }

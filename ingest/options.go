@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -21,6 +22,17 @@ const (
 	// StoreRaw keeps RGB pixels: about twice the space, nothing to decode.
 	StoreRaw = "raw"
 )
+
+// How crops that were cut out of photographs are encoded, the values of
+// [Options.CropFormat].
+const (
+	CropPNG  = "png"
+	CropJPEG = "jpeg"
+)
+
+// MinJPEGQuality is the least quality at which crops are encoded: below it, what is lost
+// shows in what models say of them.
+const MinJPEGQuality = 95
 
 // DefaultMaxRejectRate is the share of refused inputs that is taken as normal.
 const DefaultMaxRejectRate = 0.05
@@ -42,8 +54,27 @@ type Options struct {
 	// of the dataset. They are used instead of detection; items that the file does
 	// not name go to the detector, or are rejected if there is none.
 	Landmarks string
+	// Faces is [FacesLargest] (""), [FacesOne] or [FacesAll].
+	Faces string
+	// Gate refuses faces that are not good enough.
+	Gate Gate
+	// MinImages leaves identities out that have fewer photographs in this run's sources;
+	// 0 leaves none out.
+	MinImages int
+	// Split is NAME=SHARE,NAME=SHARE..., whose shares add up to 1: every identity, and
+	// every photograph without one, is put into one of the splits by a hash of its name
+	// and SplitSeed. Where a source tells the split, that counts. "" splits nothing.
+	Split     string
+	SplitSeed uint64
 	// Store is [StoreEncoded] ("") or [StoreRaw].
 	Store string
+	// CropFormat is how crops that were cut out of photographs are encoded: [CropPNG]
+	// ("") or [CropJPEG] of JPEGQuality, MinJPEGQuality..100, 0 for the least.
+	CropFormat  string
+	JPEGQuality int
+	// PairsOut is a file to write the verification pairs to that sources hold, "" for
+	// none.
+	PairsOut string
 	// Workers is the number of photographs processed at once, 0 for one a core.
 	Workers int
 	// ShardRows is the number of crops in a shard, 0 for the store's default.
@@ -51,9 +82,9 @@ type Options struct {
 	// MaxRejectRate is the share of inputs, 0 to 1, above which [Run] returns a
 	// [RejectRateError].
 	MaxRejectRate float64
-	// KeyPrefix is put before every key and identity, so that those of two sources
-	// cannot collide.
-	KeyPrefix string
+	// KeyPrefixes are put before every key and identity, so that those of two sources
+	// cannot collide: none, one for all sources, or one for each in their order.
+	KeyPrefixes []string
 	// Decoder is the JPEG decoder: auto (""), std or turbo.
 	Decoder string
 	// ONNXRuntime is the path of the ONNX Runtime library, "" to look it up.
@@ -68,7 +99,10 @@ type Options struct {
 type parsed struct {
 	sources  []source.Spec
 	detector detect.Spec
+	faces    string
+	split    *splitter // nil without
 	raw      bool
+	quality  int // of JPEG crops, 0 for PNG
 	workers  int
 }
 
@@ -89,31 +123,116 @@ func (o Options) parse() (p parsed, err error) {
 		return p, fmt.Errorf("a reject rate of %v is not in 0..1", o.MaxRejectRate)
 	case !(o.MinScore >= 0 && o.MinScore <= 1):
 		return p, fmt.Errorf("a score of %v is not in 0..1", o.MinScore)
-	case o.DetSize < 0 || o.Workers < 0 || o.ShardRows < 0:
+	case o.DetSize < 0 || o.Workers < 0 || o.ShardRows < 0 || o.MinImages < 0:
 		return p, errors.New("sizes and numbers must not be negative")
-	case !utf8.ValidString(o.KeyPrefix) || strings.ContainsRune(o.KeyPrefix, 0):
-		return p, fmt.Errorf("key prefix %q is not valid UTF-8 text", o.KeyPrefix)
 	}
-	for _, s := range o.Sources {
-		spec, err := source.ParseSpec(s)
-		if err != nil {
-			return p, err
-		}
-		p.sources = append(p.sources, spec)
+	if p.sources, err = o.parseSources(); err != nil {
+		return p, err
+	}
+	if p.faces, err = oneOf("faces", o.Faces, FacesLargest, FacesOne, FacesAll); err != nil {
+		return p, err
+	}
+	if err := o.Gate.validate(); err != nil {
+		return p, err
+	}
+	if p.split, err = parseSplit(o.Split, o.SplitSeed); err != nil {
+		return p, err
 	}
 	if p.detector, err = detect.ParseSpec(o.Detector); err != nil {
 		return p, err
 	}
-	switch o.Store {
-	case StoreEncoded, "":
-	case StoreRaw:
-		p.raw = true
-	default:
-		return p, fmt.Errorf("store %q: want %s or %s", o.Store, StoreEncoded, StoreRaw)
+	if err := o.parseFormat(&p); err != nil {
+		return p, err
 	}
 	p.workers = o.Workers
 	if p.workers == 0 {
 		p.workers = runtime.GOMAXPROCS(0)
 	}
 	return p, nil
+}
+
+// oneOf is value, or the first of the known ones if it is empty.
+func oneOf(what, value string, known ...string) (string, error) {
+	if value == "" {
+		return known[0], nil
+	}
+	if !slices.Contains(known, value) {
+		return "", fmt.Errorf("%s %q: want %s", what, value, strings.Join(known, " or "))
+	}
+	return value, nil
+}
+
+// parseSources parses the sources and makes sure that they are kept apart.
+func (o Options) parseSources() ([]source.Spec, error) {
+	if n := len(o.KeyPrefixes); n > 1 && n != len(o.Sources) {
+		return nil, fmt.Errorf("%d key prefixes for %d sources: give one for all, or one for each", n, len(o.Sources))
+	}
+	for _, p := range o.KeyPrefixes {
+		if !utf8.ValidString(p) || strings.ContainsRune(p, 0) {
+			return nil, fmt.Errorf("key prefix %q is not valid UTF-8 text", p)
+		}
+	}
+	var specs []source.Spec
+	for i, s := range o.Sources {
+		spec, err := source.ParseSpec(s)
+		if err != nil {
+			return nil, err
+		}
+		for k, other := range specs {
+			if why := source.Collision(other, spec); why != "" && o.prefix(i) == o.prefix(k) {
+				return nil, fmt.Errorf("sources %s and %s: %s: give each a key prefix of its own, in the order of the sources", other, spec, why)
+			}
+		}
+		specs = append(specs, spec)
+	}
+	return specs, nil
+}
+
+// prefix is put before the keys and identities of source i.
+func (o Options) prefix(i int) string {
+	switch len(o.KeyPrefixes) {
+	case 0:
+		return ""
+	case 1:
+		return o.KeyPrefixes[0]
+	}
+	return o.KeyPrefixes[i]
+}
+
+// parseFormat parses how crops are kept.
+func (o Options) parseFormat(p *parsed) error {
+	kept, err := oneOf("store", o.Store, StoreEncoded, StoreRaw)
+	if err != nil {
+		return err
+	}
+	format, err := oneOf("crop format", o.CropFormat, CropPNG, CropJPEG)
+	if err != nil {
+		return err
+	}
+	p.raw = kept == StoreRaw
+	switch {
+	case format == CropPNG && o.JPEGQuality != 0:
+		return fmt.Errorf("a JPEG quality of %d needs the crop format jpeg", o.JPEGQuality)
+	case format == CropPNG:
+		return nil
+	case p.raw:
+		return errors.New("raw pixels have no crop format")
+	case o.JPEGQuality != 0 && (o.JPEGQuality < MinJPEGQuality || o.JPEGQuality > 100):
+		return fmt.Errorf("a JPEG quality of %d is not in %d..100", o.JPEGQuality, MinJPEGQuality)
+	}
+	p.quality = max(o.JPEGQuality, MinJPEGQuality)
+	return nil
+}
+
+// policy describes which faces are taken, "" for the default. It is part of what a
+// source is: a run under another policy looks at the same photographs again.
+func (o Options) policy(faces string) string {
+	var parts []string
+	if faces != FacesLargest {
+		parts = append(parts, "faces "+faces)
+	}
+	if gate := o.Gate.describe(); gate != "" {
+		parts = append(parts, gate)
+	}
+	return strings.Join(parts, ", ")
 }

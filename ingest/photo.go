@@ -99,14 +99,23 @@ func enlarged(f detect.Face, r *imgcodec.Reduced) detect.Face {
 	return f
 }
 
+// reductionFor is the reduction at which the crop of a face is made.
+func (p *photograph) reductionFor(face align.Landmarks, size int) (int, error) {
+	m, err := align.Estimate(face, align.Template(size))
+	if err != nil {
+		return 0, refuse(stageAlign, err)
+	}
+	return p.reduction(1 / (oversampling * m.Scale())), nil
+}
+
 // align makes the crop of size by size pixels of the face at the landmarks, which are
 // in pixels of the full-size photograph.
 func (p *photograph) align(ctx context.Context, face align.Landmarks, size int) (*imgcodec.Image, error) {
-	m, err := align.Estimate(face, align.Template(size))
+	reduction, err := p.reductionFor(face, size)
 	if err != nil {
-		return nil, refuse(stageAlign, err)
+		return nil, err
 	}
-	r, err := p.at(ctx, p.reduction(1/(oversampling*m.Scale())))
+	r, err := p.at(ctx, reduction)
 	if err != nil {
 		return nil, err
 	}

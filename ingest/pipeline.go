@@ -16,13 +16,22 @@ const windowPerWorker = 8
 // task is one item on its way through the pipeline. Its fields below done are
 // written by the worker before it closes done.
 type task struct {
-	make func(context.Context) (store.Crop, error)
-	crop store.Crop // with source, key and identity set from the start
-	// skip marks an item that an earlier run dealt with, refused one that it refused.
-	skip, refused bool
+	source int    // its number in the dataset
+	key    string // of the item, in the dataset
+	make   func(context.Context) ([]candidate, error)
+	// skip marks an item that an earlier run dealt with.
+	skip bool
 
-	done chan struct{}
-	err  error
+	done  chan struct{}
+	faces []candidate // in the order in which they are appended
+	err   error       // of the item as a whole
+}
+
+// candidate is a face on its way into the dataset: its crop, or why there is none. The
+// crop has its source and key in any case.
+type candidate struct {
+	crop    store.Crop
+	refused error
 }
 
 // pipeline runs produce, a number of workers and consume at once. produce submits
@@ -57,7 +66,7 @@ func pipeline(ctx context.Context, workers int,
 		group.Go(func() error {
 			for t := range work {
 				if !t.skip && ctx.Err() == nil {
-					t.crop, t.err = t.make(ctx)
+					t.faces, t.err = t.make(ctx)
 				}
 				close(t.done)
 			}

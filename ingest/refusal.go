@@ -14,7 +14,9 @@ const (
 	stageDecode = "decode"
 	stageDetect = "detect"
 	stageAlign  = "align"
-	stageStore  = "store"
+	// stageQuality is of faces that were found and aligned, and are not good enough.
+	stageQuality = "quality"
+	stageStore   = "store"
 )
 
 // Why an input was refused, beyond what [imgcodec] and [align] say.
@@ -22,15 +24,23 @@ var (
 	errUnreadable  = errors.New("unreadable")
 	errNoFace      = errors.New("no face found")
 	errNoMatch     = errors.New("no face in the given box")
+	errFaceCount   = errors.New("not exactly one face")
 	errNoLandmarks = errors.New("no landmarks")
 	errSize        = errors.New("not an aligned crop")
 	errStore       = errors.New("cannot be stored")
 	errConflict    = errors.New("key taken by another source")
+
+	errSmall   = errors.New("face too small")
+	errBlurred = errors.New("face too blurred")
+	errYaw     = errors.New("face turned too far")
+	errPitch   = errors.New("face looks too far up or down")
+	errRoll    = errors.New("head leans too far")
 )
 
 // refusalKinds are the reasons that a summary counts; every refusal wraps one.
 var refusalKinds = []error{
-	errUnreadable, errNoFace, errNoMatch, errNoLandmarks, errSize, errStore, errConflict,
+	errUnreadable, errNoFace, errNoMatch, errFaceCount, errNoLandmarks, errSize, errStore, errConflict,
+	errSmall, errBlurred, errYaw, errPitch, errRoll,
 	imgcodec.ErrEmpty, imgcodec.ErrNotImage, imgcodec.ErrUnsupported, imgcodec.ErrAnimated,
 	imgcodec.ErrTooLarge, imgcodec.ErrTruncated, imgcodec.ErrCorrupt,
 	align.ErrDegenerate,

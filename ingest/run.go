@@ -24,8 +24,11 @@ type run struct {
 	sources []source.Source
 	writer  *store.Writer
 	numbers []int // of the sources, in the dataset
-	bar     *progress.Bar
-	summary Summary
+	// photographs counts those of each identity, where identities with few are left out.
+	photographs map[string]int
+	filtered    int // photographs left out; of produce, until the pipeline has ended
+	bar         *progress.Bar
+	summary     Summary
 }
 
 // Run ingests all sources into the dataset. What was ingested before is skipped
@@ -61,8 +64,16 @@ func (r *run) run(ctx context.Context) (err error) {
 	if err := r.openSources(ctx); err != nil {
 		return err
 	}
+	if err := r.requirePairs(); err != nil {
+		return err
+	}
 	if err := r.openCropper(); err != nil {
 		return err
+	}
+	if r.options.MinImages > 0 {
+		if err := r.count(ctx); err != nil {
+			return err
+		}
 	}
 	if err := r.openWriter(); err != nil {
 		return err
@@ -70,10 +81,14 @@ func (r *run) run(ctx context.Context) (err error) {
 	r.bar = progress.New(r.options.Progress, "ingest", -1)
 	err = pipeline(ctx, r.parsed.workers, r.produce, r.consume)
 	r.bar.Finish()
+	r.summary.Filtered = r.filtered
 	if err != nil {
 		return err
 	}
 	if err := r.writer.Close(); err != nil {
+		return err
+	}
+	if err := r.writePairs(ctx); err != nil {
 		return err
 	}
 	return r.describeDataset()
@@ -108,7 +123,7 @@ func (r *run) openSources(ctx context.Context) error {
 
 func (r *run) openCropper() (err error) {
 	o := r.options
-	r.cropper = newCropper(r.parsed.raw)
+	r.cropper = newCropper(r.parsed, o.Gate)
 	r.summary.Decoder = r.cropper.contract.Decoder
 	r.summary.Detector = detect.None
 	if o.Landmarks != "" {
@@ -137,7 +152,8 @@ func (r *run) openWriter() (err error) {
 		return err
 	}
 	for i, spec := range r.parsed.sources {
-		info := store.SourceInfo{Kind: spec.Kind, Path: spec.Path, Digest: r.sources[i].Digest(), Detector: r.summary.Detector}
+		info := store.SourceInfo{Kind: spec.Kind, Path: spec.Path, Digest: r.sources[i].Digest(), Detector: r.summary.Detector,
+			Policy: r.options.policy(r.parsed.faces)}
 		if r.cropper.detector != nil {
 			info.DetectorDigest = r.cropper.detector.Digest()
 		}
@@ -152,7 +168,13 @@ func (r *run) openWriter() (err error) {
 // produce walks the sources and submits their items.
 func (r *run) produce(ctx context.Context, submit func(*task) error) error {
 	for i, s := range r.sources {
-		err := s.Walk(ctx, func(item source.Item) error { return submit(r.task(r.numbers[i], item)) })
+		err := s.Walk(ctx, func(item source.Item) error {
+			t := r.task(i, item)
+			if t == nil {
+				return nil
+			}
+			return submit(t)
+		})
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -179,26 +201,68 @@ func (r *run) tell(i int) {
 	}
 }
 
-func (r *run) task(number int, item source.Item) *task {
-	crop := store.Crop{Source: number, Key: r.options.KeyPrefix + item.Key}
-	if item.Identity != "" {
-		crop.Identity = r.options.KeyPrefix + item.Identity
+// key is the key in the dataset of what source i calls name.
+func (r *run) key(i int, name string) string {
+	key := r.options.prefix(i) + name
+	if r.parsed.faces == FacesAll {
+		key = photoKey(key)
 	}
+	return key
+}
+
+// task is what is to be done about an item of source i; nil if it is left out.
+func (r *run) task(i int, item source.Item) *task {
+	crop := store.Crop{Source: r.numbers[i], Key: r.key(i, item.Key), Attributes: attributesJSON(item.Attributes)}
+	if item.Identity != "" {
+		crop.Identity = r.options.prefix(i) + item.Identity
+	}
+	if r.tooFew(crop.Identity) {
+		r.filtered++
+		return nil
+	}
+	crop.Split = r.split(item, crop)
 	var refused error
 	if err := store.ValidKey(crop.Key); err != nil {
 		refused = refuse(stageRead, fmt.Errorf("%w: %w", errStore, err))
 		crop.Key = shortened(crop.Key)
 	}
-	t := &task{crop: crop, skip: r.writer.Seen(number, crop.Key), refused: r.writer.Refused(number, crop.Key)}
-	t.make = func(ctx context.Context) (store.Crop, error) {
+	t := &task{source: crop.Source, key: crop.Key, skip: r.writer.Seen(crop.Source, crop.Key)}
+	t.make = func(ctx context.Context) ([]candidate, error) {
 		if refused != nil {
-			return crop, refused
+			return nil, refused
 		}
-		made, err := r.cropper.crop(ctx, item, crop.Key)
-		made.Source, made.Key, made.Identity = crop.Source, crop.Key, crop.Identity
-		return made, err
+		faces, err := r.cropper.crops(ctx, item, crop.Key)
+		if err == nil {
+			name(faces, crop)
+		}
+		return faces, err
 	}
 	return t
+}
+
+// split is the split that an item is put into.
+func (r *run) split(item source.Item, crop store.Crop) string {
+	switch {
+	case item.Split != "" || r.parsed.split == nil:
+		return item.Split
+	case crop.Identity != "":
+		return r.parsed.split.of(crop.Identity)
+	}
+	return r.parsed.split.of(crop.Key)
+}
+
+// name gives the faces of an item what the item says. The main face, the last, gets all
+// of it; of further ones nothing is known but the photograph that they are in.
+func name(faces []candidate, item store.Crop) {
+	for n := range faces {
+		c := &faces[n].crop
+		c.Source, c.Split = item.Source, item.Split
+		if n == len(faces)-1 {
+			c.Key, c.Identity, c.Attributes = item.Key, item.Identity, item.Attributes
+		} else {
+			c.Key = furtherKey(item.Key, n+1)
+		}
+	}
 }
 
 // shortened stands for a key that is too long to be recorded: its beginning, and a
@@ -212,27 +276,57 @@ func shortened(key string) string {
 // consume records what became of one item. It runs on one goroutine, in the order
 // of the sources.
 func (r *run) consume(t *task) error {
-	r.summary.Seen++
 	defer r.bar.Add(1)
 	if t.skip {
-		r.summary.Skipped++
-		if t.refused {
-			r.summary.RejectedBefore++
+		r.skip(t.source, t.key)
+		// Its further faces were dealt with before it was.
+		for n := 1; r.parsed.faces == FacesAll && r.writer.Seen(t.source, furtherKey(t.key, n)); n++ {
+			r.skip(t.source, furtherKey(t.key, n))
 		}
 		return nil
 	}
 	var refused *refusal
 	switch {
 	case errors.As(t.err, &refused):
-		return r.reject(t.crop, refused)
+		t.faces = []candidate{{store.Crop{Source: t.source, Key: t.key}, t.err}}
 	case t.err != nil:
-		return fmt.Errorf("%s: %w", t.crop.Key, t.err)
+		return fmt.Errorf("%s: %w", t.key, t.err)
 	}
-	outcome, err := r.writer.Append(t.crop)
+	for i := range t.faces {
+		if err := r.take(&t.faces[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// skip counts an input that was dealt with before.
+func (r *run) skip(source int, key string) {
+	r.summary.Seen++
+	r.summary.Skipped++
+	if r.writer.Refused(source, key) {
+		r.summary.RejectedBefore++
+	}
+}
+
+// take records what became of one face.
+func (r *run) take(c *candidate) error {
+	if r.writer.Seen(c.crop.Source, c.crop.Key) {
+		// A run was interrupted between this face and its photograph's main one, or the
+		// source has two items of this key.
+		r.skip(c.crop.Source, c.crop.Key)
+		return nil
+	}
+	r.summary.Seen++
+	var refused *refusal
+	if errors.As(c.refused, &refused) {
+		return r.reject(c.crop, refused)
+	}
+	outcome, err := r.writer.Append(c.crop)
 	if err != nil {
 		// A crop that the store does not take leaves it usable: then the reject is
 		// recorded. After a failure to write, that fails with the same error.
-		return r.reject(t.crop, &refusal{stageStore, fmt.Errorf("%w: %w", errStore, err)})
+		return r.reject(c.crop, &refusal{stageStore, fmt.Errorf("%w: %w", errStore, err)})
 	}
 	switch outcome {
 	case store.Stored:

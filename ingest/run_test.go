@@ -335,7 +335,7 @@ func TestRunAppends(t *testing.T) {
 	if second.RejectReasons["store: key taken by another source"] != 1 {
 		t.Errorf("reasons %v", second.RejectReasons)
 	}
-	third := mustRun(t, ingest.Options{Sources: []string{"folder=" + two}, Out: out, KeyPrefix: "two/"})
+	third := mustRun(t, ingest.Options{Sources: []string{"folder=" + two}, Out: out, KeyPrefixes: []string{"two/"}})
 	if third.Written != 1 || third.Duplicates != 2 || third.Rejected != 0 {
 		t.Errorf("with a prefix: %+v", third)
 	}
@@ -356,7 +356,7 @@ func TestRunRecordsKeysThatAreTooLong(t *testing.T) {
 		"longer/1.png":  imgcodec.EncodePNG(photo(2, 112, 112, 8, 8)),
 		"longer/22.png": imgcodec.EncodePNG(photo(3, 112, 112, 8, 8)),
 	})
-	o := ingest.Options{Sources: []string{"folder=" + root}, Out: filepath.Join(t.TempDir(), "faces.ds"), KeyPrefix: prefix}
+	o := ingest.Options{Sources: []string{"folder=" + root}, Out: filepath.Join(t.TempDir(), "faces.ds"), KeyPrefixes: []string{prefix}}
 	s := mustRun(t, o)
 	if s.Written != 1 || s.Rejected != 2 || s.RejectReasons["read: cannot be stored"] != 2 {
 		t.Errorf("summary %+v", s)
@@ -386,7 +386,7 @@ func TestRunWithLandmarks(t *testing.T) {
 	if err := os.WriteFile(list, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	o := ingest.Options{Sources: []string{"folder=" + root}, Out: filepath.Join(t.TempDir(), "faces.ds"), Landmarks: list, KeyPrefix: "p/"}
+	o := ingest.Options{Sources: []string{"folder=" + root}, Out: filepath.Join(t.TempDir(), "faces.ds"), Landmarks: list, KeyPrefixes: []string{"p/"}}
 	s := mustRun(t, o)
 	want := map[string]int{"detect: no landmarks": 1, "align: degenerate landmarks": 1}
 	if s.Written != 1 || !reflect.DeepEqual(s.RejectReasons, want) {
@@ -463,7 +463,7 @@ func TestRunRefusals(t *testing.T) {
 		{"reject rate", ingest.Options{Sources: []string{"folder=" + root}, MaxRejectRate: 5}, "0..1"},
 		{"score", ingest.Options{Sources: []string{"folder=" + root}, MinScore: -1}, "0..1"},
 		{"workers", ingest.Options{Sources: []string{"folder=" + root}, Workers: -1}, "negative"},
-		{"prefix", ingest.Options{Sources: []string{"folder=" + root}, KeyPrefix: "\xff"}, "UTF-8"},
+		{"prefix", ingest.Options{Sources: []string{"folder=" + root}, KeyPrefixes: []string{"\xff"}}, "UTF-8"},
 	}
 	for _, tt := range tests {
 		out := filepath.Join(t.TempDir(), "faces.ds")

@@ -5,7 +5,8 @@ import "time"
 // Summary is what a run did, and the dataset after it. Its JSON keys are part of
 // the command line's contract.
 type Summary struct {
-	// Seen counts the inputs met; each is one of the next four.
+	// Seen counts the inputs met: photographs and, where all faces are taken, each further
+	// face. Each is one of the next four.
 	Seen       int `json:"seen"`
 	Written    int `json:"written"`
 	Duplicates int `json:"duplicates"`
@@ -14,6 +15,11 @@ type Summary struct {
 	Skipped int `json:"skipped"`
 	// RejectedBefore of the skipped inputs were refused by that run.
 	RejectedBefore int `json:"rejected_before"`
+	// Filtered counts the photographs of identities with too few of them. They are not
+	// in Seen, and nothing is recorded of them.
+	Filtered int `json:"filtered"`
+	// Pairs is the number of pairs that were written.
+	Pairs int `json:"pairs"`
 	// Seconds is the run's duration, ImagesPerSecond the inputs it processed (not
 	// those it skipped) in each.
 	Seconds         float64 `json:"seconds"`

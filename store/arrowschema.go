@@ -26,17 +26,27 @@ const (
 	columnMirror     = "embedding_mirror"
 )
 
-// landmarkValues is x and y of five points.
-const landmarkValues = 10
+// Lengths of the lists in a crop shard: x and y of five points, and the measures of
+// [Quality].
+const (
+	landmarkValues = 10
+	qualityValues  = 5
+)
 
 func required(name string, t arrow.DataType) arrow.Field {
 	return arrow.Field{Name: name, Type: t}
 }
 
-// cropSchema is the schema of crop shards. There are no dictionary columns: the
-// mapped reader of arrow-go cannot read them, and a shard would not be readable
-// batch by batch. The image is last, so that everything before it is one stretch.
-func cropSchema(c Contract) (*arrow.Schema, error) {
+// floatList is a column that holds n numbers, or nothing, a row.
+func floatList(name string, n int32) arrow.Field {
+	return arrow.Field{Name: name, Nullable: true, Type: arrow.FixedSizeListOfNonNullable(n, arrow.PrimitiveTypes.Float32)}
+}
+
+// cropSchema is the schema of crop shards of a version. There are no dictionary
+// columns: the mapped reader of arrow-go cannot read them, and a shard would not be
+// readable batch by batch. The image is last, so that everything before it is one
+// stretch; a new version puts its columns right before it.
+func cropSchema(c Contract, version int) (*arrow.Schema, error) {
 	contract, err := json.Marshal(c)
 	if err != nil {
 		return nil, err
@@ -48,16 +58,19 @@ func cropSchema(c Contract) (*arrow.Schema, error) {
 		required("identity", arrow.BinaryTypes.String),
 		required("label", arrow.PrimitiveTypes.Int32),
 		required("encoding", arrow.BinaryTypes.String),
-		{
-			Name: "landmarks", Nullable: true,
-			Type: arrow.FixedSizeListOfNonNullable(landmarkValues, arrow.PrimitiveTypes.Float32),
-		},
+		floatList("landmarks", landmarkValues),
 		required("score", arrow.PrimitiveTypes.Float32),
-		required("image", arrow.BinaryTypes.Binary),
 	}
+	if version > 1 {
+		fields = append(fields,
+			required("split", arrow.BinaryTypes.String),
+			required("attributes", arrow.BinaryTypes.String),
+			floatList("quality", qualityValues))
+	}
+	fields = append(fields, required("image", arrow.BinaryTypes.Binary))
 	meta := arrow.NewMetadata(
 		[]string{metaFormat, metaVersion, metaContract},
-		[]string{formatCrops, strconv.Itoa(FormatVersion), string(contract)})
+		[]string{formatCrops, strconv.Itoa(version), string(contract)})
 	return arrow.NewSchema(fields, &meta), nil
 }
 
@@ -80,7 +93,7 @@ func embeddingSchema(t TeacherInfo) *arrow.Schema {
 	}
 	meta := arrow.NewMetadata(
 		[]string{metaFormat, metaVersion, metaFingerprint},
-		[]string{formatEmbeddings, strconv.Itoa(FormatVersion), t.Fingerprint})
+		[]string{formatEmbeddings, strconv.Itoa(newestVersion(formatEmbeddings)), t.Fingerprint})
 	return arrow.NewSchema(fields, &meta)
 }
 

@@ -73,9 +73,7 @@ func (c *checker) run() error {
 	if err != nil {
 		return c.file(err)
 	}
-	if c.dataset, err = newDataset(c.dir, doc); err != nil {
-		return err
-	}
+	c.dataset = newDataset(c.dir, doc)
 	c.choose()
 	for _, step := range []func() error{
 		c.checkCrops, c.checkCounts, c.checkRejects, c.checkTeachers, c.checkIndex, c.noteRemains,

@@ -92,6 +92,9 @@ func checkIDs(ctx context.Context, contract Contract, c *cropColumns) (skipped i
 
 func checkID(contract Contract, c *cropColumns, k int, rgb []byte) error {
 	crop := c.crop(k)
+	if err := validCrop(&crop); err != nil {
+		return fmt.Errorf("crop %q: %w", crop.Key, err)
+	}
 	if err := crop.DecodeRGB(contract.CropSize, rgb); err != nil {
 		return fmt.Errorf("crop %q does not decode: %w", crop.Key, err)
 	}

@@ -48,6 +48,7 @@ func (w *Writer) commit() error {
 		return err
 	}
 	w.shards = append(w.shards, shardRef{Rows: m.Rows, Digest: m.Digest})
+	w.version = max(w.version, m.Version)
 	w.duplicates += len(m.Duplicates)
 	w.rejects += len(m.Rejects)
 	w.flight = nil
@@ -116,6 +117,11 @@ func (w *Writer) writeDataset() error {
 		Duplicates: w.duplicates,
 		Rejects:    w.rejects,
 		Shards:     w.shards,
+	}
+	if len(w.shards) > 0 {
+		// A program that cannot read the newest shard is told so here, and one that can
+		// read all of them is not kept out.
+		doc.Version = w.version
 	}
 	if err := doc.setDigest(); err != nil {
 		return err

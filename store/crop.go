@@ -5,6 +5,9 @@ import "facepipe/internal/imgcodec"
 // NoLabel is the label of a crop without an identity.
 const NoLabel int32 = -1
 
+// MaxAttributesBytes is the longest [Crop].Attributes.
+const MaxAttributesBytes = 64 << 10
+
 // Crop is one aligned face.
 type Crop struct {
 	// ID is [CropID] of the decoded pixels.
@@ -30,6 +33,16 @@ type Crop struct {
 	Landmarks [10]float32
 	// Score is the detector's confidence, in its own range; 0 without a detector.
 	Score float32
+	// Split is the part of the dataset that the crop belongs to, such as train or val;
+	// "" if it was not split.
+	Split string
+	// Attributes are what else the source knew, a JSON object whose members are in the
+	// source's order, at most [MaxAttributesBytes]; "" for nothing.
+	Attributes string
+	// HasQuality says whether Quality means anything.
+	HasQuality bool
+	// Quality is what was measured of the face.
+	Quality Quality
 }
 
 // DecodeRGB decodes the crop into dst as size*size*3 bytes of interleaved 8-bit

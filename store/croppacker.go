@@ -1,9 +1,11 @@
 package store
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"unicode/utf8"
 
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
@@ -20,10 +22,11 @@ type cropPacker struct {
 	builder *array.RecordBuilder
 	rows    int   // in the batch that is being built
 	bytes   int64 // of the images in it
+	text    int64 // of the attributes in it
 }
 
 func newCropPacker(disk durable.Disk, dir string, shard int, c Contract) (*cropPacker, error) {
-	schema, err := cropSchema(c)
+	schema, err := cropSchema(c, newestVersion(formatCrops))
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +40,7 @@ func newCropPacker(disk durable.Disk, dir string, shard int, c Contract) (*cropP
 
 // add appends a crop, copying it.
 func (p *cropPacker) add(c *Crop) error {
-	if p.rows == maxBatchRows || p.bytes+int64(len(c.Image)) > maxBatchBytes {
+	if p.rows == maxBatchRows || p.bytes+p.text+int64(len(c.Image)+len(c.Attributes)) > maxBatchBytes {
 		if err := p.flush(); err != nil {
 			return err
 		}
@@ -49,18 +52,27 @@ func (p *cropPacker) add(c *Crop) error {
 	b.Field(3).(*array.StringBuilder).Append(c.Identity)
 	b.Field(4).(*array.Int32Builder).Append(c.Label)
 	b.Field(5).(*array.StringBuilder).Append(string(c.Encoding))
-	points := b.Field(6).(*array.FixedSizeListBuilder)
-	points.Append(c.HasLandmarks)
-	values := [landmarkValues]float32{}
-	if c.HasLandmarks {
-		values = c.Landmarks
-	}
-	points.ValueBuilder().(*array.Float32Builder).AppendValues(values[:], nil)
+	appendList(b.Field(6), c.HasLandmarks, c.Landmarks[:])
 	b.Field(7).(*array.Float32Builder).Append(c.Score)
-	b.Field(8).(*array.BinaryBuilder).Append(c.Image)
+	b.Field(8).(*array.StringBuilder).Append(c.Split)
+	b.Field(9).(*array.StringBuilder).Append(c.Attributes)
+	measures := c.Quality.values()
+	appendList(b.Field(10), c.HasQuality, measures[:])
+	b.Field(11).(*array.BinaryBuilder).Append(c.Image)
 	p.rows++
 	p.bytes += int64(len(c.Image))
+	p.text += int64(len(c.Attributes))
 	return nil
+}
+
+// appendList adds a row to a floatList: the values, or null over zeros.
+func appendList(b array.Builder, valid bool, values []float32) {
+	list := b.(*array.FixedSizeListBuilder)
+	list.Append(valid)
+	if !valid {
+		values = make([]float32, len(values))
+	}
+	list.ValueBuilder().(*array.Float32Builder).AppendValues(values, nil)
 }
 
 // flush writes the batch.
@@ -71,7 +83,7 @@ func (p *cropPacker) flush() error {
 	rec := p.builder.NewRecordBatch()
 	defer rec.Release()
 	err := p.out.write(rec, p.bytes)
-	p.rows, p.bytes = 0, 0
+	p.rows, p.bytes, p.text = 0, 0, 0
 	return err
 }
 
@@ -104,8 +116,23 @@ func validCrop(c *Crop) error {
 	case c.Encoding == "":
 		return errors.New("image has no encoding")
 	}
-	if err := ValidKey(c.Key); err != nil {
-		return err
+	if c.HasQuality {
+		if err := c.Quality.validate(); err != nil {
+			return err
+		}
 	}
-	return validIdentity(c.Identity)
+	return errors.Join(ValidKey(c.Key), validIdentity(c.Identity), validName("split", c.Split), validAttributes(c.Attributes))
+}
+
+// validAttributes wants a JSON object, or nothing.
+func validAttributes(s string) error {
+	switch {
+	case s == "":
+		return nil
+	case len(s) > MaxAttributesBytes:
+		return fmt.Errorf("attributes of %d bytes are longer than %d", len(s), MaxAttributesBytes)
+	case s[0] != '{' || !json.Valid([]byte(s)) || !utf8.ValidString(s):
+		return errors.New("attributes are no JSON object")
+	}
+	return nil
 }

@@ -2,8 +2,6 @@ package store
 
 import (
 	"errors"
-
-	"github.com/apache/arrow-go/v18/arrow"
 )
 
 // CropShard is a view of one memory-mapped shard of crops. It is safe for
@@ -17,10 +15,14 @@ type CropShard struct {
 // cropFile is an open crop shard; without rows it has no file.
 type cropFile struct{ *arrowFile[cropColumns] }
 
-// openCropFile opens the Arrow file at path.
-func openCropFile(path string, info *fileInfo, schema *arrow.Schema) (*cropFile, error) {
+// openCropFile opens the Arrow file at path, which its manifest says is of a version.
+func openCropFile(path string, info *fileInfo, c Contract, version int) (*cropFile, error) {
 	if info == nil {
 		return &cropFile{}, nil
+	}
+	schema, err := cropSchema(c, version)
+	if err != nil {
+		return nil, err
 	}
 	f, err := openArrow(path, info, schema, parseCropColumns)
 	if err != nil {

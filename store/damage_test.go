@@ -226,9 +226,9 @@ func TestVersions(t *testing.T) {
 	for _, name := range []string{"dataset.json", "crops/000000.json"} {
 		path := filepath.Join(dir, name)
 		rewrite(t, path, func(b []byte) []byte {
-			return []byte(strings.Replace(string(b), `"version": 1`, `"version": 2`, 1))
+			return []byte(strings.Replace(string(b), `"version": 2`, `"version": 3`, 1))
 		})
-		if _, err := Open(dir); !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "2") {
+		if _, err := Open(dir); !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "version 3") {
 			t.Errorf("%s: %v", name, err)
 		}
 		if _, err := Check(t.Context(), dir, CheckOptions{}); !errors.Is(err, ErrVersion) {
@@ -238,7 +238,7 @@ func TestVersions(t *testing.T) {
 			t.Errorf("%s: writer says %v", name, err)
 		}
 		rewrite(t, path, func(b []byte) []byte {
-			return []byte(strings.Replace(string(b), `"version": 2`, `"version": 1`, 1))
+			return []byte(strings.Replace(string(b), `"version": 3`, `"version": 2`, 1))
 		})
 	}
 	mustOpen(t, dir)

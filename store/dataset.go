@@ -12,8 +12,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/apache/arrow-go/v18/arrow"
-
 	"facepipe/internal/durable"
 )
 
@@ -25,7 +23,6 @@ type Dataset struct {
 	log    *slog.Logger
 	disk   durable.Disk // for what is derived
 	doc    *datasetDoc
-	schema *arrow.Schema
 	shards []shardInfo
 	starts []int // global row of the first crop of each shard
 	crops  openShards[*cropFile]
@@ -36,9 +33,10 @@ type Dataset struct {
 
 // shardInfo is what an open dataset keeps of a crop shard's manifest.
 type shardInfo struct {
-	rows   int
-	digest digest
-	file   *fileInfo // nil without rows
+	version int
+	rows    int
+	digest  digest
+	file    *fileInfo // nil without rows
 }
 
 // Option adjusts [Open].
@@ -58,10 +56,7 @@ func Open(dir string, options ...Option) (*Dataset, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := newDataset(dir, doc, options...)
-	if err != nil {
-		return nil, err
-	}
+	d := newDataset(dir, doc, options...)
 	for i := range doc.Shards {
 		info, err := d.loadShard(i)
 		if err != nil {
@@ -73,12 +68,8 @@ func Open(dir string, options ...Option) (*Dataset, error) {
 }
 
 // newDataset is the dataset that doc describes, its shards not loaded.
-func newDataset(dir string, doc *datasetDoc, options ...Option) (*Dataset, error) {
-	schema, err := cropSchema(doc.Contract)
-	if err != nil {
-		return nil, err
-	}
-	d := &Dataset{dir: dir, log: slog.Default(), disk: durable.Disk{FS: durable.OS{}}, doc: doc, schema: schema}
+func newDataset(dir string, doc *datasetDoc, options ...Option) *Dataset {
+	d := &Dataset{dir: dir, log: slog.Default(), disk: durable.Disk{FS: durable.OS{}}, doc: doc}
 	for _, o := range options {
 		o(d)
 	}
@@ -87,7 +78,7 @@ func newDataset(dir string, doc *datasetDoc, options ...Option) (*Dataset, error
 		d.starts = append(d.starts, row)
 		row += s.Rows
 	}
-	return d, nil
+	return d
 }
 
 // loadShard reads the manifest of shard i and checks it against dataset.json and the
@@ -97,7 +88,7 @@ func (d *Dataset) loadShard(i int) (shardInfo, error) {
 	if err != nil {
 		return shardInfo{}, err
 	}
-	info := shardInfo{rows: m.Rows, file: m.File}
+	info := shardInfo{version: m.Version, rows: m.Rows, file: m.File}
 	if info.digest, err = parseDigest(m.Digest); err != nil {
 		return shardInfo{}, err
 	}
@@ -118,6 +109,8 @@ func (d *Dataset) readManifest(i int) (*cropManifest, error) {
 	switch ref := d.doc.Shards[i]; {
 	case m.Digest != ref.Digest || m.Rows != ref.Rows:
 		return nil, damaged(path, "is not the shard that %s lists", datasetFile)
+	case m.Version > d.doc.Version:
+		return nil, damaged(path, "has version %d, %s only %d", m.Version, datasetFile, d.doc.Version)
 	case m.Contract != d.doc.Contract:
 		return nil, damaged(path, "contract %+v is not the dataset's", m.Contract)
 	case m.FirstRow != d.starts[i]:
@@ -215,7 +208,7 @@ func (d *Dataset) CropShard(i int) (*CropShard, error) {
 
 // openCrops opens the file of shard i for the caller alone.
 func (d *Dataset) openCrops(i int) (*cropFile, error) {
-	return openCropFile(d.cropPath(i), d.shards[i].file, d.schema)
+	return openCropFile(d.cropPath(i), d.shards[i].file, d.doc.Contract, d.shards[i].version)
 }
 
 // hexDigest is the digest of crop shard i as manifests write it.

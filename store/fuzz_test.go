@@ -24,18 +24,23 @@ func reseal(data []byte) []byte {
 	return append(hex.AppendEncode(bytes.Clone(data), sum[:]), sealTail...)
 }
 
-// addGolden adds files of the golden dataset to the corpus and returns the last.
-func addGolden(f *testing.F, names ...string) (last []byte) {
+// addGolden adds files of the golden datasets to the corpus.
+func addGolden(f *testing.F, names ...string) {
 	f.Helper()
 	for _, name := range names {
-		data, err := os.ReadFile(filepath.Join(goldenV1, name))
-		if err != nil {
-			f.Fatal(err)
+		for _, dir := range []string{goldenV1, goldenV2} {
+			f.Add(readGolden(f, dir, name))
 		}
-		f.Add(data)
-		last = data
 	}
-	return last
+}
+
+func readGolden(f *testing.F, dir, name string) []byte {
+	f.Helper()
+	data, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		f.Fatal(err)
+	}
+	return data
 }
 
 // inBounds fails if a reader that slices a file by info could leave it.
@@ -169,21 +174,35 @@ func openMutated[C any](t *testing.T, whole, data []byte, info fileInfo, schema 
 	return f
 }
 
-// FuzzCropFile opens damaged crop shards and reads all their rows.
+// FuzzCropFile opens damaged crop shards, of both versions in turn, and reads all their
+// rows.
 func FuzzCropFile(f *testing.F) {
-	whole := addGolden(f, "crops/000000.arrow")
-	m, err := readCropManifest(filepath.Join(goldenV1, cropsFolder), 0)
-	if err != nil {
-		f.Fatal(err)
+	type shard struct {
+		whole  []byte
+		info   fileInfo
+		schema *arrow.Schema
 	}
-	schema, err := cropSchema(testContract)
-	if err != nil {
-		f.Fatal(err)
+	var shards []shard
+	for _, dir := range []string{goldenV1, goldenV2} {
+		m, err := readCropManifest(filepath.Join(dir, cropsFolder), 0)
+		if err != nil {
+			f.Fatal(err)
+		}
+		schema, err := cropSchema(m.Contract, m.Version)
+		if err != nil {
+			f.Fatal(err)
+		}
+		s := shard{readGolden(f, dir, "crops/000000.arrow"), *m.File, schema}
+		f.Add(len(shards) > 0, s.whole)
+		shards = append(shards, s)
 	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		file := openMutated(t, whole, data, *m.File, schema, parseCropColumns)
-		crops := &cropFile{file}
-		for row := range m.Rows {
+	f.Fuzz(func(t *testing.T, second bool, data []byte) {
+		s := shards[0]
+		if second {
+			s = shards[1]
+		}
+		crops := &cropFile{openMutated(t, s.whole, data, s.info, s.schema, parseCropColumns)}
+		for row := range s.info.rows() {
 			if _, err := crops.crop(row); err != nil && !errors.Is(err, ErrDamaged) {
 				t.Fatalf("row %d: %v", row, err)
 			}
@@ -193,7 +212,8 @@ func FuzzCropFile(f *testing.F) {
 
 // FuzzEmbeddingFile is FuzzCropFile for embeddings.
 func FuzzEmbeddingFile(f *testing.F) {
-	whole := addGolden(f, "teachers/r50/000000.arrow")
+	whole := readGolden(f, goldenV1, "teachers/r50/000000.arrow")
+	f.Add(whole)
 	folder := filepath.Join(goldenV1, teachersFolder, "r50")
 	info, err := readTeacherInfo(folder, "r50")
 	if err != nil {

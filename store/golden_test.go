@@ -7,11 +7,18 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+
+	"facepipe/internal/imgcodec"
 )
 
-// goldenV1 is a dataset of format version 1, which every later program must read.
-const goldenV1 = "testdata/golden-v1/faces.ds"
+// Datasets of every format version so far, which every later program must read.
+const (
+	goldenV1 = "testdata/golden-v1/faces.ds"
+	goldenV2 = "testdata/golden-v2/faces.ds"
+)
 
 // buildGolden writes the golden dataset: three shards (the last without rows), two
 // sources, rejects, duplicates, a conflict, and two teachers, one of them incomplete.
@@ -22,6 +29,7 @@ func buildGolden(t *testing.T, dir string) {
 	other := w.AddSource(SourceInfo{
 		Kind: "folder", Path: "other", Detector: "test detector 256",
 		DetectorDigest: fmt.Sprintf("%x", sha256.Sum256([]byte("detector"))),
+		Policy:         "faces all",
 	})
 	taken := testCrop(other, 40)
 	taken.Key = testCrop(0, 3).Key
@@ -66,9 +74,7 @@ func describe(t *testing.T, dir string) []byte {
 			if err != nil {
 				t.Fatal(err)
 			}
-			sum := sha256.Sum256(c.Image)
-			c.Image = sum[:4]
-			fmt.Fprintf(&b, "crop %d/%d %+v\n", i, k, c)
+			fmt.Fprintf(&b, "crop %d/%d %s\n", i, k, describeCrop(c))
 		}
 		mustClose(t, s)
 	}
@@ -86,14 +92,43 @@ func describe(t *testing.T, dir string) []byte {
 	return b.Bytes()
 }
 
-// describeSource tells what version 1 had in the words it was told in then, and what was
-// added later only where there is any.
+// describeSource and describeCrop tell what version 1 had in the words it was told in
+// then, and what was added later only where there is any.
 func describeSource(s SourceInfo) string {
 	text := fmt.Sprintf("%+v", struct{ Kind, Path, Digest, Detector, DetectorDigest, Landmarks string }{
 		s.Kind, s.Path, s.Digest, s.Detector, s.DetectorDigest, s.Landmarks,
 	})
+	if s.Policy != "" {
+		text += " policy " + s.Policy
+	}
 	if s.MergedFrom != "" {
 		text += " merged from " + s.MergedFrom
+	}
+	return text
+}
+
+func describeCrop(c Crop) string {
+	sum := sha256.Sum256(c.Image)
+	text := fmt.Sprintf("%+v", struct {
+		ID           ID
+		Source       int
+		Key          string
+		Identity     string
+		Label        int32
+		Encoding     imgcodec.Format
+		Image        []byte
+		HasLandmarks bool
+		Landmarks    [10]float32
+		Score        float32
+	}{c.ID, c.Source, c.Key, c.Identity, c.Label, c.Encoding, sum[:4], c.HasLandmarks, c.Landmarks, c.Score})
+	if c.Split != "" {
+		text += " split " + c.Split
+	}
+	if c.Attributes != "" {
+		text += " attributes " + c.Attributes
+	}
+	if c.HasQuality {
+		text += fmt.Sprintf(" quality %+v", c.Quality)
 	}
 	return text
 }
@@ -129,41 +164,165 @@ func describeTeacher(t *testing.T, b *bytes.Buffer, teacher *Teacher) {
 	}
 }
 
-// A dataset of format version 1 reads as it always did, can be appended to, and has
-// no damage.
-func TestGoldenV1(t *testing.T) {
-	if *update {
-		if err := os.RemoveAll(goldenV1); err != nil {
-			t.Fatal(err)
-		}
-		buildGolden(t, goldenV1)
-		for _, derived := range []string{indexFolder, lockFile, indexLockFile, "teachers/r50/.lock", "teachers/incomplete/.lock"} {
-			if err := os.RemoveAll(filepath.Join(goldenV1, derived)); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	// Reading builds an index and appending changes the files: on a copy.
+// copyGolden is a copy of a golden dataset: reading builds an index, and appending
+// changes the files.
+func copyGolden(t *testing.T, from string) string {
+	t.Helper()
 	dir := filepath.Join(t.TempDir(), "copy")
-	if err := os.CopyFS(dir, os.DirFS(goldenV1)); err != nil {
+	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "testdata/golden-v1/contents.txt", describe(t, dir))
-	cleanCheck(t, dir)
-	w := mustWriter(t, dir, 8)
-	if n := ingest(t, w, testSource, 0, 20); n[Stored] != 6 {
-		t.Errorf("appended %v", n)
-	}
-	mustClose(t, w)
-	embed(t, mustOpen(t, dir), testTeacher(FP16, true), -1, nil)
-	cleanCheck(t, dir)
+	return dir
 }
 
-// What is written today is version 1 to the byte. If this fails after a change that is
+// Datasets of all versions read as they always did, can be appended to in today's
+// version, and have no damage.
+func TestGolden(t *testing.T) {
+	if *update {
+		rebuildGolden(t, goldenV2)
+	}
+	for from, compare := range map[string]func(*testing.T, string, []byte){
+		goldenV1: sameAsFile, // never written again
+		goldenV2: golden,
+	} {
+		dir := copyGolden(t, from)
+		compare(t, filepath.Join(filepath.Dir(from), "contents.txt"), describe(t, dir))
+		cleanCheck(t, dir)
+		w := mustWriter(t, dir, 8)
+		if n := ingest(t, w, testSource, 0, 20); n[Stored] != 6 {
+			t.Errorf("%s: appended %v", from, n)
+		}
+		mustClose(t, w)
+		embed(t, mustOpen(t, dir), testTeacher(FP16, true), -1, nil)
+		cleanCheck(t, dir)
+	}
+}
+
+// rebuildGolden writes the golden dataset of the version of today.
+func rebuildGolden(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	buildGolden(t, dir)
+	for _, derived := range []string{indexFolder, lockFile, indexLockFile, "teachers/r50/.lock", "teachers/incomplete/.lock"} {
+		if err := os.RemoveAll(filepath.Join(dir, derived)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What is written today is version 2 to the byte. If this fails after a change that is
 // meant, an older program must still be able to read the new files, or the version
 // must rise; then -update.
-func TestGoldenV1IsWritten(t *testing.T) {
+func TestGoldenIsWritten(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new")
 	buildGolden(t, dir)
+	sameContents(t, dir, goldenV2)
+}
+
+// A dataset that has nothing new stays of version 1, to the byte; appended to, its old
+// shards stay as they were and the new ones are of version 2, which dataset.json tells.
+func TestAppendToVersion1(t *testing.T) {
+	dir := copyGolden(t, goldenV1)
+	mustClose(t, mustWriter(t, dir, 8))
 	sameContents(t, dir, goldenV1)
+
+	w := mustWriter(t, dir, 8)
+	ingest(t, w, testSource, 0, 20)
+	mustClose(t, w)
+	old := contents(t, goldenV1)
+	for name, data := range contents(t, dir) {
+		if before, ok := old[name]; ok && name != datasetFile && name != rejectsFile && !bytes.Equal(before, data) {
+			t.Errorf("%s was changed", name)
+		}
+	}
+	d := mustOpen(t, dir)
+	var versions []int
+	for _, s := range d.shards {
+		versions = append(versions, s.version)
+	}
+	if fmt.Sprint(versions) != "[1 1 1 2]" || d.doc.Version != 2 {
+		t.Errorf("shards have versions %v, %s has %d", versions, datasetFile, d.doc.Version)
+	}
+	for row := range d.Rows() {
+		c := cropAt(t, d, row)
+		if have := c.Split != "" || c.Attributes != "" || c.HasQuality; have && d.shards[d.Locate(row).Shard].version == 1 {
+			t.Errorf("row %d of version 1 is %+v", row, c)
+		}
+	}
+	want := testCrop(0, 18)
+	at, err := d.Lookup(want.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := cropAt(t, d, d.RowOf(at))
+	want.Label = got.Label
+	if describeCrop(got) != describeCrop(want) {
+		t.Errorf("read\n%s\nwrote\n%s", describeCrop(got), describeCrop(want))
+	}
+}
+
+// A program of version 1 is told so at dataset.json, before it meets a shard.
+func TestVersionIsToldFirst(t *testing.T) {
+	dir := copyGolden(t, goldenV2)
+	path := filepath.Join(dir, datasetFile)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, reseal(bytes.Replace(data, []byte(`"version": 2`), []byte(`"version": 1`), 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, WithLogger(quiet)); !errors.Is(err, ErrDamaged) {
+		t.Errorf("%s of version 1 over shards of version 2: %v", datasetFile, err)
+	}
+	if err := os.WriteFile(path, reseal(bytes.Replace(data, []byte(`"version": 2`), []byte(`"version": 3`), 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, WithLogger(quiet)); !errors.Is(err, ErrVersion) {
+		t.Errorf("%s of version 3: %v", datasetFile, err)
+	}
+}
+
+func cropAt(t *testing.T, d *Dataset, row int) Crop {
+	t.Helper()
+	at := d.Locate(row)
+	s, err := d.CropShard(int(at.Shard))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	c, err := s.Crop(int(at.Row))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Image = bytes.Clone(c.Image)
+	return c
+}
+
+func TestSplitRows(t *testing.T) {
+	dir := copyGolden(t, goldenV1)
+	if _, err := mustOpen(t, dir).SplitRows("train"); !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "no split") {
+		t.Errorf("before there are splits: %v", err)
+	}
+	w := mustWriter(t, dir, 8)
+	ingest(t, w, testSource, 0, 40)
+	mustClose(t, w)
+	d := mustOpen(t, dir)
+	for _, split := range []string{"train", "val"} {
+		var want []int
+		for row := range d.Rows() {
+			if cropAt(t, d, row).Split == split {
+				want = append(want, row)
+			}
+		}
+		got, err := d.SplitRows(split)
+		if err != nil || !slices.Equal(got, want) || len(want) < 5 {
+			t.Errorf("%s is rows %v, %v, want %v", split, got, err, want)
+		}
+	}
+	if _, err := d.SplitRows("test"); !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "train, val") {
+		t.Errorf("a split that is not there: %v", err)
+	}
 }

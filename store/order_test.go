@@ -168,6 +168,11 @@ func golden(t *testing.T, path string, data []byte) {
 		}
 		return
 	}
+	sameAsFile(t, path, data)
+}
+
+func sameAsFile(t *testing.T, path string, data []byte) {
+	t.Helper()
 	want, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

@@ -136,7 +136,7 @@ func TestSealed(t *testing.T) {
 		"number":        {func(s string) string { return strings.Replace(s, `"rows": 0`, `"rows": 1`, 1) }, "seal"},
 		"no seal":       {func(s string) string { return s[:strings.Index(s, sealLead)] + "\n}\n" }, "seal"},
 		"another kind":  {func(s string) string { return strings.Replace(s, formatDataset, formatCrops, 1) }, "format"},
-		"version 0":     {func(s string) string { return strings.Replace(s, `"version": 1`, `"version": 0`, 1) }, "version"},
+		"version 0":     {func(s string) string { return strings.Replace(s, `"version": 2`, `"version": 0`, 1) }, "version"},
 		"cut":           {func(s string) string { return s[:len(s)-1] }, "seal"},
 		"not JSON":      {func(s string) string { return s[1:] }, "JSON"},
 		"empty":         {func(string) string { return "" }, "JSON"},

@@ -131,11 +131,7 @@ func committedCrops(dir string, shard int) error {
 	if err != nil || m.File == nil {
 		return err
 	}
-	schema, err := cropSchema(m.Contract)
-	if err != nil {
-		return err
-	}
-	f, err := openCropFile(filepath.Join(crops, arrowName(shard)), m.File, schema)
+	f, err := openCropFile(filepath.Join(crops, arrowName(shard)), m.File, m.Contract, m.Version)
 	if err != nil {
 		return err
 	}

@@ -91,6 +91,7 @@ func (w *Writer) loadCommitted(crops string, sealed []shardRef) error {
 			return err
 		}
 		w.shards = append(w.shards, ref)
+		w.version = max(w.version, m.Version)
 		w.sources = append(w.sources, m.Sources...)
 		w.duplicates += len(m.Duplicates)
 		w.rejects += len(m.Rejects)
@@ -105,12 +106,8 @@ func (n *known) loadShard(crops string, m *cropManifest) error {
 	if m.FirstRow != n.crops.len() {
 		return damaged(path, "begins at row %d, earlier shards end at %d", m.FirstRow, n.crops.len())
 	}
-	schema, err := cropSchema(m.Contract)
-	if err != nil {
-		return err
-	}
 	arrowPath := filepath.Join(crops, arrowName(m.Shard))
-	f, err := openCropFile(arrowPath, m.File, schema)
+	f, err := openCropFile(arrowPath, m.File, m.Contract, m.Version)
 	if err != nil {
 		return err
 	}

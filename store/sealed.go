@@ -10,18 +10,30 @@ import (
 	"os"
 )
 
-// FormatVersion is the version of the files that this package writes.
+// FormatVersion is the newest version of a file that this package writes.
 //
 // History:
 //
 //	1  first
+//	2  crop shards have the columns split, attributes and quality
 //
-// A reader accepts minFormatVersion..FormatVersion. A change that an older reader
-// would misunderstand takes a new number; a new optional field does not.
+// Every file has the version of its own kind: what a change does not concern keeps
+// its number. A reader accepts minFormatVersion..newestVersion of a kind. A change
+// that an older reader would misunderstand takes a new number; a new optional field
+// does not.
 const (
-	FormatVersion    = 1
+	FormatVersion    = 2
 	minFormatVersion = 1
 )
+
+// newestVersion is the version in which a kind of file is written.
+func newestVersion(format string) int {
+	switch format {
+	case formatDataset, formatCrops:
+		return 2
+	}
+	return 1
+}
 
 // header begins every JSON file of a dataset.
 type header struct {
@@ -38,7 +50,7 @@ const (
 	formatIndex      = "facepipe index"
 )
 
-func headerOf(format string) header { return header{Format: format, Version: FormatVersion} }
+func headerOf(format string) header { return header{Format: format, Version: newestVersion(format)} }
 
 // A sealed file is a JSON object whose last member, "seal", is the SHA-256 of all
 // bytes before its value. Text that was altered by a bit would else often still
@@ -81,8 +93,8 @@ func decodeSealed(data []byte, format string, doc any) error {
 	if h.Format != format {
 		return fmt.Errorf("format is %q, want %q", h.Format, format)
 	}
-	if h.Version < minFormatVersion || h.Version > FormatVersion {
-		return fmt.Errorf("%w %d: this program reads %d to %d", ErrVersion, h.Version, minFormatVersion, FormatVersion)
+	if newest := newestVersion(format); h.Version < minFormatVersion || h.Version > newest {
+		return fmt.Errorf("%w %d: this program reads %d to %d", ErrVersion, h.Version, minFormatVersion, newest)
 	}
 	if err := verifySeal(data); err != nil {
 		return err

@@ -15,6 +15,9 @@ type SourceInfo struct {
 	DetectorDigest string `json:"detector_digest,omitempty"`
 	// Landmarks is the SHA-256 (hexadecimal) of a file of given landmarks.
 	Landmarks string `json:"landmarks,omitempty"`
+	// Policy says which faces were taken, where that is not the default: a run under
+	// another policy finds other faces in the same photographs.
+	Policy string `json:"policy,omitempty"`
 	// MergedFrom is the digest of the dataset by way of which [Merge] took the crops
 	// over, "" for what was ingested directly. It keeps sources of two datasets apart
 	// that are described in the same words.
@@ -27,7 +30,7 @@ type Reject struct {
 	Source int `json:"source"`
 	// Key names the input within the source.
 	Key string `json:"key"`
-	// Stage is the step that refused it: read, decode, detect, align, store.
+	// Stage is the step that refused it: read, decode, detect, align, quality, store.
 	Stage string `json:"stage"`
 	// Reason is one sentence for a person.
 	Reason string `json:"reason"`

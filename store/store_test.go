@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -20,7 +21,9 @@ var testContract = Contract{CropSize: 8, Template: "five-point-test", Warp: "non
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
 // testCrop makes the i-th crop: pixels from a generator seeded with i, alternately PNG
-// and raw, every third with landmarks, five crops an identity, every seventh without.
+// and raw, every third with landmarks and all measures, every third after it with one,
+// five crops an identity, every seventh without, three of four in a split, every fifth
+// with attributes.
 func testCrop(source, i int) Crop {
 	rng := rand.New(rand.NewPCG(uint64(i), 1))
 	img := imgcodec.NewImage(testContract.CropSize, testContract.CropSize)
@@ -47,6 +50,20 @@ func testCrop(source, i int) Crop {
 		for p := range c.Landmarks {
 			c.Landmarks[p] = float32(i) + float32(p)/16
 		}
+	}
+	if i%4 != 0 {
+		c.Split = []string{"train", "val"}[i%4/3]
+	}
+	if i%5 == 1 {
+		c.Attributes = fmt.Sprintf(`{"place":"Zürich & <more>","number":"%d"}`, i)
+	}
+	if i%3 < 2 {
+		nan := float32(math.NaN())
+		c.HasQuality = true
+		c.Quality = Quality{FaceSize: nan, Sharpness: float32(i) * 1.5, Yaw: nan, Pitch: nan, Roll: nan}
+	}
+	if i%3 == 0 {
+		c.Quality = Quality{FaceSize: 100 + float32(i), Sharpness: float32(i) / 4, Yaw: float32(-i), Pitch: 0.5, Roll: float32(i)}
 	}
 	return c
 }

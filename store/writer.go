@@ -68,6 +68,7 @@ type Writer struct {
 
 	sources    []SourceInfo
 	shards     []shardRef // committed
+	version    int        // newest of them
 	duplicates int        // in all of them
 	rejects    int
 	flight     *flight // nil until there is something to commit

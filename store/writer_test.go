@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -68,16 +69,26 @@ func TestAppendRefuses(t *testing.T) {
 	w := mustWriter(t, filepath.Join(t.TempDir(), "d"), 100)
 	src := w.AddSource(testSource)
 	for name, spoil := range map[string]func(*Crop){
-		"no id":          func(c *Crop) { c.ID = ID{} },
-		"no image":       func(c *Crop) { c.Image = nil },
-		"huge image":     func(c *Crop) { c.Image = make([]byte, maxImageBytes+1) },
-		"no encoding":    func(c *Crop) { c.Encoding = "" },
-		"no key":         func(c *Crop) { c.Key = "" },
-		"long key":       func(c *Crop) { c.Key = strings.Repeat("k", MaxKeyBytes+1) },
-		"key not UTF-8":  func(c *Crop) { c.Key = "\xff" },
-		"NUL in key":     func(c *Crop) { c.Key = "a\x00b" },
-		"NUL in name":    func(c *Crop) { c.Identity = "a\x00b" },
-		"unknown source": func(c *Crop) { c.Source = 1 },
+		"no id":                func(c *Crop) { c.ID = ID{} },
+		"no image":             func(c *Crop) { c.Image = nil },
+		"huge image":           func(c *Crop) { c.Image = make([]byte, maxImageBytes+1) },
+		"no encoding":          func(c *Crop) { c.Encoding = "" },
+		"no key":               func(c *Crop) { c.Key = "" },
+		"long key":             func(c *Crop) { c.Key = strings.Repeat("k", MaxKeyBytes+1) },
+		"key not UTF-8":        func(c *Crop) { c.Key = "\xff" },
+		"NUL in key":           func(c *Crop) { c.Key = "a\x00b" },
+		"NUL in name":          func(c *Crop) { c.Identity = "a\x00b" },
+		"unknown source":       func(c *Crop) { c.Source = 1 },
+		"NUL in split":         func(c *Crop) { c.Split = "a\x00b" },
+		"attribute list":       func(c *Crop) { c.Attributes = `["a"]` },
+		"no JSON":              func(c *Crop) { c.Attributes = `{"a":1` },
+		"attributes not UTF-8": func(c *Crop) { c.Attributes = "{\"a\":\"\xff\"}" },
+		"long attributes": func(c *Crop) {
+			c.Attributes = `{"a":"` + strings.Repeat("a", MaxAttributesBytes) + `"}`
+		},
+		"infinite measure": func(c *Crop) {
+			c.HasQuality, c.Quality.Yaw = true, float32(math.Inf(1))
+		},
 	} {
 		c := testCrop(src, 0)
 		spoil(&c)
@@ -90,6 +101,26 @@ func TestAppendRefuses(t *testing.T) {
 	}
 	if o, err := w.Append(testCrop(src, 0)); err != nil || o != Stored {
 		t.Errorf("after refusals: %v, %v", o, err)
+	}
+}
+
+// Long attributes do not make a record batch larger than a reader takes.
+func TestLongAttributes(t *testing.T) {
+	dir := filepath.Join(memoryDir(t), "d")
+	w := mustWriter(t, dir, 1000)
+	src := w.AddSource(testSource)
+	const n = 520
+	for i := range n {
+		c := testCrop(src, i)
+		c.Image = make([]byte, MaxAttributesBytes)
+		c.Attributes = `{"a":"` + strings.Repeat("a", MaxAttributesBytes-8) + `"}`
+		if o, err := w.Append(c); err != nil || o != Stored {
+			t.Fatalf("crop %d: %v, %v", i, o, err)
+		}
+	}
+	mustClose(t, w)
+	if c := cropAt(t, mustOpen(t, dir), n-1); len(c.Attributes) != MaxAttributesBytes {
+		t.Errorf("%d bytes of attributes came back", len(c.Attributes))
 	}
 }
 

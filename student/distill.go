@@ -126,7 +126,7 @@ func (r *run) prepare() error {
 	}
 	r.flip = o.Flip == "on" || (o.Flip == "auto" && (r.teacher == nil || r.teacher.Info().Flip))
 	var err error
-	r.loader, err = data.New(r.ds, r.teacher, data.Options{Batch: o.Batch, Seed: o.Seed, Flip: r.flip, Workers: o.Workers})
+	r.loader, err = data.New(r.ds, r.teacher, data.Options{Batch: o.Batch, Split: o.Split, Seed: o.Seed, Flip: r.flip, Workers: o.Workers})
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func (r *run) prepare() error {
 		return err
 	}
 	r.manifest.Options, r.manifest.Dataset = *o, r.ds.Digest()
-	r.manifest.Flip, r.manifest.Crops = r.flip, r.ds.Rows()
+	r.manifest.Flip, r.manifest.Crops = r.flip, r.loader.Crops()
 	return nil
 }
 
@@ -266,7 +266,7 @@ func (r *run) start() error {
 		return err
 	}
 	fmt.Fprintf(r.progress, "train %s (%d parameters, %d-d) with %s on %d crops: %d epochs of %d steps of %d, %s, mirroring %s\n",
-		o.Network, r.model.network.Parameters(), r.model.network.Dim, o.Loss.Name, r.ds.Rows(), o.Epochs,
+		o.Network, r.model.network.Parameters(), r.model.network.Dim, o.Loss.Name, r.loader.Crops(), o.Epochs,
 		r.loader.StepsPerEpoch(), o.Batch, o.Precision, map[bool]string{true: "on", false: "off"}[r.flip])
 	r.bar = progress.New(o.Progress, "distill", int64((r.schedule.Total-r.last.Step)*o.Batch))
 	return nil

@@ -26,6 +26,9 @@ type Options struct {
 	// Teacher is the name of a teacher cache in the dataset; "" trains on labels
 	// alone.
 	Teacher string `json:"teacher" yaml:"teacher"`
+	// Split is the part of the dataset to train on, "" for all of it. Validation and its
+	// dataset are not concerned.
+	Split string `json:"split,omitempty" yaml:"split"`
 	// Network is one of [net.Architectures], with its size.
 	Network string     `json:"student" yaml:"student"`
 	Size    net.Config `json:"size" yaml:"size"`

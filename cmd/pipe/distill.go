@@ -66,6 +66,7 @@ func (o *distillOptions) addFlags(f *pflag.FlagSet) {
 // addTrainingFlags binds what decides the result.
 func (o *distillOptions) addTrainingFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Teacher, "teacher", o.Teacher, "`name` of the teacher cache to learn from")
+	f.StringVar(&o.Split, "split", o.Split, "`name` of the split to train on (default: all crops)")
 	f.StringVar(&o.Network, "student", o.Network, "`network` to train: "+strings.Join(net.Architectures(), ", "))
 	f.IntVar(&o.Size.Dim, "dim", o.Size.Dim, "length of the student's embedding (default: the network's own, 512)")
 	f.Float64Var(&o.Size.Width, "width", o.Size.Width, "`factor` on the channels of every layer (default 1)")

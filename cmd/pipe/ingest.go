@@ -24,9 +24,9 @@ func (o *ingestOptions) describe() *cobra.Command {
 	return &cobra.Command{
 		Use:   "ingest --source KIND=PATH --out DATASET",
 		Short: "Turn photographs into a dataset of aligned face crops",
-		Long: `Ingest decodes photographs, finds one face in each (the largest, nearest to the
-middle), aligns it by five landmarks to 112x112 pixels and appends the crop to a
-dataset. Without a detector and landmarks, photographs must be aligned crops of
+		Long: `Ingest decodes photographs, finds a face in each (the largest, nearest to the
+middle; see --faces), aligns it by five landmarks to 112x112 pixels and appends the
+crop to a dataset. Without a detector and landmarks, photographs must be aligned crops of
 112x112 already; their bytes are kept as they are.
 
 What cannot be used is recorded in DATASET/rejects.jsonl with its reason and stops
@@ -51,6 +51,14 @@ SOURCES
                       a detector the face in the box is taken
 DETECTORS
   none, scrfd=FILE.onnx, yunet=FILE.onnx
+FACES
+  largest   the largest face, nearest to the middle, or the one in the source's box
+  one       the face of photographs with exactly one; others are refused
+  all       every face; the main one has the photograph's key and identity, the others
+            KEY#1, KEY#2 ... and none
+QUALITY
+  What is measured is recorded with every crop; the limits (--min-face and so on) are
+  off unless given. An aligned crop only tells its sharpness.
 LANDMARKS
   a text file, one photograph a line: its key (the path within the source), x and y
   of the eyes, the nose and the mouth's corners, each from the image's left`,
@@ -67,12 +75,29 @@ func (o *ingestOptions) addFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.DetSize, "det-size", 0, "longest side in `pixels` of what the detector looks at (default: the detector's own)")
 	f.Float64Var(&o.MinScore, "min-score", 0, "confidence from which a face counts (default: the detector's own)")
 	f.StringVar(&o.Landmarks, "landmarks", "", "text `file` of landmarks that are used instead of detection")
-	f.StringVar(&o.Store, "store", ingest.StoreEncoded, "how crops are kept: encoded (as they came, else PNG) or raw pixels")
-	f.StringVar(&o.KeyPrefix, "key-prefix", "", "`text` put before every key and identity, to keep sources apart")
+	f.StringVar(&o.Faces, "faces", ingest.FacesLargest, "which faces of a photograph are taken: largest, one or all")
+	o.addGateFlags(f)
+	f.IntVar(&o.MinImages, "min-images", 0, "leave out identities with fewer `photographs` in these sources")
+	f.StringVar(&o.Split, "split", "", "put identities into splits by a hash of their names: `NAME=SHARE,...`, such as train=0.9,val=0.1")
+	f.Uint64Var(&o.SplitSeed, "split-seed", 0, "seed of that hash")
+	f.StringVar(&o.Store, "store", ingest.StoreEncoded, "how crops are kept: encoded (as they came, else see --crop-format) or raw pixels")
+	f.StringVar(&o.CropFormat, "crop-format", ingest.CropPNG, "how crops are encoded that are cut out of photographs: png or jpeg")
+	f.IntVar(&o.JPEGQuality, "jpeg-quality", 0, fmt.Sprintf("quality of --crop-format jpeg, %d to 100 (default %[1]d)", ingest.MinJPEGQuality))
+	f.StringArrayVar(&o.KeyPrefixes, "key-prefix", nil, "`text` put before every key and identity, to keep sources apart; once for all, or once for each --source")
+	f.StringVar(&o.PairsOut, "pairs-out", "", "`file` to write the verification pairs to that a source holds")
 	f.StringVar(&o.Decoder, "decoder", "auto", "JPEG decoder: auto, std (Go's) or turbo (libjpeg-turbo); a dataset has exactly one")
 	f.IntVar(&o.ShardRows, "shard-rows", store.DefaultShardRows, "`crops` in a shard; a killed run loses at most one shard")
 	f.IntVar(&o.Workers, "workers", 0, "photographs processed at once (default: one a core)")
 	f.Float64Var(&o.MaxRejectRate, "max-reject-rate", ingest.DefaultMaxRejectRate, "share of refused inputs above which the exit status is 3")
+}
+
+func (o *ingestOptions) addGateFlags(f *pflag.FlagSet) {
+	g := &o.Gate
+	f.Float64Var(&g.MinFace, "min-face", 0, "refuse faces of which the crop shows fewer `pixels` a side of the photograph")
+	f.Float64Var(&g.MinSharpness, "min-sharpness", 0, "refuse crops whose Laplacian has a lower `variance`")
+	f.Float64Var(&g.MaxYaw, "max-yaw", 0, "refuse faces turned to a side by more `degrees`")
+	f.Float64Var(&g.MaxPitch, "max-pitch", 0, "refuse faces that look up or down by more `degrees`")
+	f.Float64Var(&g.MaxRoll, "max-roll", 0, "refuse heads that lean by more `degrees`")
 }
 
 func (o *ingestOptions) validate(args []string) error {
@@ -97,6 +122,12 @@ func printIngested(w io.Writer, s ingest.Summary) {
 	fmt.Fprintf(w, "  rejected    %d\n", s.Rejected)
 	for _, reason := range slices.Sorted(maps.Keys(s.RejectReasons)) {
 		fmt.Fprintf(w, "    %6d  %s\n", s.RejectReasons[reason], reason)
+	}
+	if s.Filtered > 0 {
+		fmt.Fprintf(w, "  filtered    %d, of identities with too few photographs\n", s.Filtered)
+	}
+	if s.Pairs > 0 {
+		fmt.Fprintf(w, "  pairs       %d\n", s.Pairs)
 	}
 	fmt.Fprintf(w, "  decoder     %s\n  detector    %s\n", s.Decoder, s.Detector)
 }

@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"image"
-	"image/jpeg"
 	"io/fs"
 	"os"
 	slashpath "path"
@@ -234,19 +232,5 @@ func name(i int) string { return fmt.Sprintf("id_%04d", i) }
 func (g *Generator) JPEG(i, j int, o PhotoOptions) ([]byte, [10]float64) {
 	img, landmarks := g.Photo(i, j, o)
 	quality := g.shot(i, j, o.Hard).camera.quality
-	var buf bytes.Buffer
-	if err := jpeg.Encode(&buf, rgba(img), &jpeg.Options{Quality: quality}); err != nil {
-		panic(fmt.Sprintf("synthface: encode photo: %v", err)) // a buffer takes every byte
-	}
-	return buf.Bytes(), landmarks
-}
-
-// rgba copies a picture into the layout for which the JPEG encoder has a fast path.
-func rgba(img *imgcodec.Image) *image.RGBA {
-	out := image.NewRGBA(image.Rect(0, 0, img.W, img.H))
-	for i, j := 0, 0; i < len(img.Pix); i, j = i+3, j+4 {
-		copy(out.Pix[j:j+3], img.Pix[i:i+3])
-		out.Pix[j+3] = 255
-	}
-	return out
+	return imgcodec.EncodeJPEG(img, quality), landmarks
 }

@@ -33,6 +33,7 @@ type webDataset struct {
 type sampleInfo struct {
 	Key      string   `json:"key"`
 	Identity string   `json:"identity,omitempty"`
+	Split    string   `json:"split,omitempty"`
 	ID       store.ID `json:"id"`
 	Source   int      `json:"source"`
 	// PhotoLandmarks are x0, y0 ... y4 in the photograph that the crop is from. Readers
@@ -50,7 +51,7 @@ func (d *webDataset) add(_ store.Location, c *store.Crop) error {
 	if err != nil {
 		return err
 	}
-	info := sampleInfo{Key: c.Key, Identity: c.Identity, ID: c.ID, Source: c.Source, Score: c.Score}
+	info := sampleInfo{Key: c.Key, Identity: c.Identity, Split: c.Split, ID: c.ID, Source: c.Source, Score: c.Score}
 	if c.HasLandmarks {
 		info.PhotoLandmarks = c.Landmarks[:]
 	}

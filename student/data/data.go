@@ -33,6 +33,7 @@ type Batch struct {
 // Options tune a loader.
 type Options struct {
 	Batch   int    // crops in a batch
+	Split   string // whose crops make up the batches, "" for all crops
 	Seed    uint64 // of the order and the mirroring
 	Flip    bool   // mirror every crop with probability one half
 	Workers int    // batches that are prepared at the same time
@@ -42,6 +43,7 @@ type Options struct {
 type Loader struct {
 	o       Options
 	ds      *store.Dataset
+	rows    []int          // global rows of the split, nil without
 	teacher *store.Teacher // nil without
 	crops   []*store.CropShard
 	targets []*store.EmbeddingShard
@@ -53,13 +55,20 @@ type Loader struct {
 	orders map[int][]int // epoch -> rows, of the epochs in flight
 }
 
-// New opens all shards of a dataset, and of a teacher unless it is nil. A dataset
-// smaller than one batch and a cache that lacks shards are errors.
+// New opens all shards of a dataset, and of a teacher unless it is nil. A dataset, or a
+// split, smaller than one batch and a cache that lacks shards are errors; so is a split
+// without crops: [store.ErrNotFound].
 func New(ds *store.Dataset, teacher *store.Teacher, o Options) (*Loader, error) {
-	if o.Batch < 1 || o.Batch > ds.Rows() {
-		return nil, fmt.Errorf("batch %d: the dataset %s has %d crops", o.Batch, ds.Dir(), ds.Rows())
-	}
 	l := &Loader{o: o, ds: ds, teacher: teacher, size: ds.Contract().CropSize, orders: map[int][]int{}}
+	if o.Split != "" {
+		var err error
+		if l.rows, err = ds.SplitRows(o.Split); err != nil {
+			return nil, err
+		}
+	}
+	if o.Batch < 1 || o.Batch > l.Crops() {
+		return nil, fmt.Errorf("batch %d: the dataset %s has %d crops to train on", o.Batch, ds.Dir(), l.Crops())
+	}
 	l.pool.New = func() any { return &Batch{Pixels: make([]uint8, o.Batch*l.size*l.size*3)} }
 	if teacher != nil {
 		l.dim = teacher.Info().Dim
@@ -107,9 +116,17 @@ func (l *Loader) Close() {
 	l.crops, l.targets = nil, nil
 }
 
-// StepsPerEpoch is the number of whole batches in the dataset. The crops left over
-// are different ones in every epoch.
-func (l *Loader) StepsPerEpoch() int { return l.ds.Rows() / l.o.Batch }
+// Crops is the number of crops that batches are made of.
+func (l *Loader) Crops() int {
+	if l.rows != nil {
+		return len(l.rows)
+	}
+	return l.ds.Rows()
+}
+
+// StepsPerEpoch is the number of whole batches in the crops. The crops left over are
+// different ones in every epoch.
+func (l *Loader) StepsPerEpoch() int { return l.Crops() / l.o.Batch }
 
 // CropSize is the side of the crops in pixels.
 func (l *Loader) CropSize() int { return l.size }
@@ -205,7 +222,12 @@ func (l *Loader) order(epoch int) []int {
 		return rows
 	}
 	delete(l.orders, epoch-2) // workers span at most an epoch and the next
-	rows := rand.New(rand.NewPCG(l.o.Seed, uint64(epoch))).Perm(l.ds.Rows())
+	rows := rand.New(rand.NewPCG(l.o.Seed, uint64(epoch))).Perm(l.Crops())
+	if l.rows != nil {
+		for i, k := range rows {
+			rows[i] = l.rows[k]
+		}
+	}
 	l.orders[epoch] = rows
 	return rows
 }
