@@ -14,6 +14,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"facepipe/ingest/detect/detecttest"
+	"facepipe/internal/imgcodec"
 )
 
 // kills is how often each verb is killed; PIPE_KILLS asks for more.
@@ -81,6 +84,31 @@ func TestKilledIngest(t *testing.T) {
 	killAtRandom(t, func() job {
 		dataset := filepath.Join(t.TempDir(), "faces.ds")
 		return job{dataset, []string{"ingest", "--source", source, "--out", dataset, "--shard-rows", "3"}}
+	}, sameDataset)
+}
+
+// Photographs with several faces, so that kills fall between two of one photograph.
+func TestKilledIngestOfAllFaces(t *testing.T) {
+	root := t.TempDir()
+	model := filepath.Join(root, "detector.onnx")
+	writeFile(t, model, string(detecttest.Model(detecttest.Options{Kind: "scrfd"})))
+	if err := os.Mkdir(filepath.Join(root, "photos"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 16 {
+		img := imgcodec.NewImage(384, 128)
+		for p := range img.Pix {
+			img.Pix[p] = byte(80 + (i*7919+p*p/3)%61)
+		}
+		for face := range 1 + i%4 {
+			detecttest.Draw(img, 40+96*face, 56)
+		}
+		writeFile(t, filepath.Join(root, "photos", fmt.Sprintf("%02d.png", i)), string(imgcodec.EncodePNG(img)))
+	}
+	killAtRandom(t, func() job {
+		dataset := filepath.Join(t.TempDir(), "faces.ds")
+		return job{dataset, []string{"ingest", "--source", "folder=" + filepath.Join(root, "photos"), "--detector", "scrfd=" + model,
+			"--faces", "all", "--min-sharpness", "1", "--split", "train=0.8,val=0.2", "--out", dataset, "--shard-rows", "3"}}
 	}, sameDataset)
 }
 

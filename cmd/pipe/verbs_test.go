@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -362,6 +363,35 @@ func TestCheckSubset(t *testing.T) {
 	report := expect(t, exitDamaged, "check", dataset, "--read-data-subset", "100%", "--json").object(t)
 	if number(t, report, "shards_read") != 2 {
 		t.Errorf("check says %v", report)
+	}
+}
+
+// A run on one split says so, and does not go on with another.
+func TestDistillSplit(t *testing.T) {
+	dataset := filepath.Join(t.TempDir(), "faces.ds")
+	expect(t, exitDone, "ingest", "--source", "folder="+alignedFaces(t, 6, 4), "--out", dataset, "--split", "train=0.6,val=0.4", "--split-seed", "1")
+	precompute(t, dataset)
+	out := filepath.Join(t.TempDir(), "run")
+	expect(t, exitDone, distillArgs(dataset, out, "--split", "train")...)
+	data, err := os.ReadFile(filepath.Join(out, "run.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var record struct {
+		Options struct{ Split string }
+		Crops   int
+	}
+	if err := json.Unmarshal(data, &record); err != nil {
+		t.Fatal(err)
+	}
+	if record.Options.Split != "train" || record.Crops == 0 || record.Crops == 24 || record.Crops%4 != 0 {
+		t.Errorf("the run is recorded as %+v", record)
+	}
+	if o := expect(t, exitUsage, distillArgs(dataset, out, "--split", "val")...); !strings.Contains(o.stderr, "split") {
+		t.Errorf("resuming on another split does not name it: %s", o.stderr)
+	}
+	if o := expect(t, exitFailed, distillArgs(dataset, filepath.Join(t.TempDir(), "run"), "--split", "test")...); !strings.Contains(o.stderr, "train, val") {
+		t.Errorf("a split that is not there is refused without naming those that are: %s", o.stderr)
 	}
 }
 
