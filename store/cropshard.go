@@ -78,6 +78,14 @@ func (s *CropShard) Crop(row int) (Crop, error) {
 	return f.crop(row)
 }
 
+// Prefetch asks the system to have n rows, from row on, in memory soon; it does not wait
+// for that. Rows out of range panic.
+func (s *CropShard) Prefetch(row, n int) {
+	if f := s.view.use(); f.arrowFile != nil {
+		f.prefetch(row, n)
+	}
+}
+
 // Retain is a second view of the shard, to be closed by itself.
 func (s *CropShard) Retain() *CropShard { return &CropShard{view: s.view.retain()} }
 

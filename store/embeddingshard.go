@@ -64,6 +64,14 @@ func (s *EmbeddingShard) Row(row int, flip bool, dst []float32) (norm float32, v
 	return norm, true, nil
 }
 
+// Prefetch asks the system to have n rows, from row on, in memory soon; it does not wait
+// for that. Rows out of range panic.
+func (s *EmbeddingShard) Prefetch(row, n int) {
+	if f := s.view.use(); f.arrowFile != nil {
+		f.prefetch(row, n)
+	}
+}
+
 // Retain is a second view of the shard, to be closed by itself.
 func (s *EmbeddingShard) Retain() *EmbeddingShard { return &EmbeddingShard{view: s.view.retain()} }
 

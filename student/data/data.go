@@ -7,9 +7,12 @@
 package data
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"facepipe/store"
@@ -36,6 +39,11 @@ type Options struct {
 	Seed    uint64 // of the order and the mirroring
 	Flip    bool   // mirror every crop with probability one half
 	Workers int    // batches that are prepared at the same time
+	// Window is the number of rows that are shuffled among each other: what is read at
+	// random at a time. 0, or as many as there are, shuffles the dataset as a whole; a
+	// smaller one reads it in runs of consecutive rows, for datasets larger than the
+	// memory that caches them. Another window is another order.
+	Window int
 }
 
 // Loader makes batches of a dataset.
@@ -49,9 +57,14 @@ type Loader struct {
 	dim     int
 	pool    sync.Pool
 
-	mu     sync.Mutex
-	orders map[int][]int // epoch -> rows, of the epochs in flight
+	mu      sync.Mutex
+	orders  map[int]*order      // of the epochs in flight
+	windows map[windowKey][]int // rows of the windows in flight
+	ahead   sync.WaitGroup      // reading of windows to come
 }
+
+// windowKey is a window of an epoch.
+type windowKey struct{ epoch, number int }
 
 // New opens all shards of a dataset, and of a teacher unless it is nil. A dataset
 // smaller than one batch and a cache that lacks shards are errors.
@@ -59,7 +72,13 @@ func New(ds *store.Dataset, teacher *store.Teacher, o Options) (*Loader, error) 
 	if o.Batch < 1 || o.Batch > ds.Rows() {
 		return nil, fmt.Errorf("batch %d: the dataset %s has %d crops", o.Batch, ds.Dir(), ds.Rows())
 	}
-	l := &Loader{o: o, ds: ds, teacher: teacher, size: ds.Contract().CropSize, orders: map[int][]int{}}
+	if o.Window < 0 {
+		return nil, fmt.Errorf("window of %d rows", o.Window)
+	}
+	l := &Loader{
+		o: o, ds: ds, teacher: teacher, size: ds.Contract().CropSize,
+		orders: map[int]*order{}, windows: map[windowKey][]int{},
+	}
 	l.pool.New = func() any { return &Batch{Pixels: make([]uint8, o.Batch*l.size*l.size*3)} }
 	if teacher != nil {
 		l.dim = teacher.Info().Dim
@@ -98,6 +117,7 @@ func (l *Loader) open() error {
 
 // Close releases the shards.
 func (l *Loader) Close() {
+	l.ahead.Wait()
 	for _, s := range l.crops {
 		s.Close()
 	}
@@ -164,7 +184,7 @@ func (l *Loader) prepare(step int) (*Batch, error) {
 	b := l.pool.Get().(*Batch)
 	b.Step, b.Rows, b.Labels, b.Teacher = step, b.Rows[:0], b.Labels[:0], b.Teacher[:0]
 	epoch, at := step/l.StepsPerEpoch(), step%l.StepsPerEpoch()*l.o.Batch
-	for i, row := range l.order(epoch)[at : at+l.o.Batch] {
+	for i, row := range l.rows(epoch, at) {
 		if err := l.add(b, i, row, l.o.Flip && mirrored(l.o.Seed, epoch, row)); err != nil {
 			return nil, err
 		}
@@ -197,17 +217,84 @@ func (l *Loader) add(b *Batch, i, row int, flip bool) error {
 	return err
 }
 
-// order is the shuffled rows of an epoch.
-func (l *Loader) order(epoch int) []int {
+// rows are those of a batch, which begins at a place of an epoch.
+func (l *Loader) rows(epoch, at int) []int {
+	rows := make([]int, 0, l.o.Batch)
+	for len(rows) < l.o.Batch {
+		window, into := l.window(epoch, at+len(rows))
+		rows = append(rows, window[into:min(len(window), into+l.o.Batch-len(rows))]...)
+	}
+	return rows
+}
+
+// window is the window that a place of an epoch is in, and its place there. One that
+// is new has the next one read ahead.
+func (l *Loader) window(epoch, at int) (rows []int, into int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if rows, ok := l.orders[epoch]; ok {
-		return rows
+	o := l.order(epoch)
+	key := windowKey{epoch, at / o.window}
+	rows, ok := l.windows[key]
+	if !ok {
+		rows = o.fill(key.number)
+		l.windows[key] = rows
+		l.forget()
+		if key.number+1 < o.windows() {
+			l.readAhead(o, key.number+1)
+		} else {
+			l.readAhead(l.order(epoch+1), 0)
+		}
 	}
-	delete(l.orders, epoch-2) // workers span at most an epoch and the next
-	rows := rand.New(rand.NewPCG(l.o.Seed, uint64(epoch))).Perm(l.ds.Rows())
-	l.orders[epoch] = rows
-	return rows
+	return rows, at % o.window
+}
+
+// order is that of an epoch.
+func (l *Loader) order(epoch int) *order {
+	if o, ok := l.orders[epoch]; ok {
+		return o
+	}
+	delete(l.orders, epoch-3) // workers span at most an epoch and the next, and look ahead
+	o := newOrder(l.ds.Rows(), l.o.Window, l.o.Seed, epoch)
+	l.orders[epoch] = o
+	return o
+}
+
+// forget drops the oldest windows beyond those that batches in flight can be in. If one
+// should be asked for again, it is made again.
+func (l *Loader) forget() {
+	inFlight := (l.o.Workers + 2) * l.o.Batch
+	size := l.ds.Rows()
+	if l.o.Window > 0 {
+		size = min(size, l.o.Window)
+	}
+	for len(l.windows) > inFlight/size+2 {
+		oldest := slices.MinFunc(slices.Collect(maps.Keys(l.windows)), func(a, b windowKey) int {
+			return cmp.Or(cmp.Compare(a.epoch, b.epoch), cmp.Compare(a.number, b.number))
+		})
+		delete(l.windows, oldest)
+	}
+}
+
+// readAhead has the system read a window's rows, run after run, before they are asked
+// for in their random order.
+func (l *Loader) readAhead(o *order, number int) {
+	if o.blocks == nil {
+		return // all rows, which may be more than the memory that caches them
+	}
+	l.ahead.Go(func() {
+		o.spans(number, func(row, n int) {
+			for n > 0 {
+				at := l.ds.Locate(row)
+				here := min(n, l.ds.ShardRows(int(at.Shard))-int(at.Row))
+				l.crops[at.Shard].Prefetch(int(at.Row), here)
+				if l.teacher != nil {
+					l.targets[at.Shard].Prefetch(int(at.Row), here)
+				}
+				row += here
+				n -= here
+			}
+		})
+	})
 }
 
 // mirrored draws whether a crop is mirrored in an epoch.
