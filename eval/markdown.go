@@ -61,7 +61,7 @@ func (r Report) writeProtocol(b *bytes.Buffer) {
 		{"Crops", fmt.Sprintf("%d pixels, template %s, warp %s, decoder %s, detector %s",
 			c.CropSize, c.Template, c.Warp, c.Decoder, strings.Join(r.Detector, " and "))},
 		{"Run", fmt.Sprintf("ONNX Runtime %s on %s, crops decoded by %s", r.Runtime, r.Provider, r.Decoder)},
-		{"Data set", fmt.Sprintf("%s, digest %s", code(r.Dataset.Path), code(r.Dataset.Digest))},
+		{"Dataset", fmt.Sprintf("%s, digest %s", code(r.Dataset.Path), code(r.Dataset.Digest))},
 		{"Pair list", "SHA-256 " + code(r.Pairs.Digest)},
 	} {
 		fmt.Fprintf(b, "* %s: %s\n", item.what, item.is)

@@ -65,10 +65,7 @@ func (c *cropper) crop(ctx context.Context, item source.Item, key string) (store
 	if err != nil {
 		return store.Crop{}, refuse(stageRead, fmt.Errorf("%w: %w", errUnreadable, err))
 	}
-	header, err := imgcodec.Inspect(data)
-	if err == nil {
-		err = imgcodec.Limits{}.Check(header)
-	}
+	opened, err := imgcodec.OpenPhoto(data, imgcodec.Limits{})
 	if err != nil {
 		return store.Crop{}, refuse(stageDecode, err)
 	}
@@ -77,14 +74,11 @@ func (c *cropper) crop(ctx context.Context, item source.Item, key string) (store
 		return store.Crop{}, err
 	}
 	if given == nil && c.detector == nil && c.landmarks == nil {
-		return c.passThrough(header, data)
+		return c.passThrough(opened.Header, data)
 	}
-	weight := int64(header.W) * int64(header.H)
-	if err := c.pixels.Acquire(ctx, weight); err != nil {
-		return store.Crop{}, err
-	}
-	defer c.pixels.Release(weight)
-	return c.alignFace(data, given)
+	photo := &photograph{Photo: opened, budget: c.pixels}
+	defer photo.close()
+	return c.alignFace(ctx, photo, item, given)
 }
 
 // given looks for landmarks that need no detection; nil if there are none.
@@ -109,25 +103,22 @@ func (c *cropper) given(item source.Item, key string) (*face, error) {
 
 // alignFace warps a photograph's face, which is where given says or else where the
 // detector finds it.
-func (c *cropper) alignFace(data []byte, given *face) (store.Crop, error) {
-	photo, _, err := imgcodec.Decode(data, imgcodec.Limits{})
-	if err != nil {
-		return store.Crop{}, refuse(stageDecode, err)
-	}
+func (c *cropper) alignFace(ctx context.Context, photo *photograph, item source.Item, given *face) (store.Crop, error) {
 	if given == nil {
-		faces, err := c.detector.Detect(photo)
+		faces, err := photo.detect(ctx, c.detector)
 		if err != nil {
 			return store.Crop{}, err
 		}
-		if len(faces) == 0 {
-			return store.Crop{}, refuse(stageDetect, fmt.Errorf("%w in %dx%d pixels", errNoFace, photo.W, photo.H))
+		w, h := photo.Size()
+		f, err := wanted(faces, item.Box, w, h)
+		if err != nil {
+			return store.Crop{}, err
 		}
-		f := detect.Main(faces, photo.W, photo.H)
 		given = &face{landmarks: f.Landmarks, score: f.Score}
 	}
-	aligned, err := align.Crop(photo, given.landmarks, c.contract.CropSize)
+	aligned, err := photo.align(ctx, given.landmarks, c.contract.CropSize)
 	if err != nil {
-		return store.Crop{}, refuse(stageAlign, err)
+		return store.Crop{}, err
 	}
 	crop := c.encode(aligned)
 	crop.HasLandmarks = true

@@ -21,6 +21,7 @@ const (
 var (
 	errUnreadable  = errors.New("unreadable")
 	errNoFace      = errors.New("no face found")
+	errNoMatch     = errors.New("no face in the given box")
 	errNoLandmarks = errors.New("no landmarks")
 	errSize        = errors.New("not an aligned crop")
 	errStore       = errors.New("cannot be stored")
@@ -29,7 +30,7 @@ var (
 
 // refusalKinds are the reasons that a summary counts; every refusal wraps one.
 var refusalKinds = []error{
-	errUnreadable, errNoFace, errNoLandmarks, errSize, errStore, errConflict,
+	errUnreadable, errNoFace, errNoMatch, errNoLandmarks, errSize, errStore, errConflict,
 	imgcodec.ErrEmpty, imgcodec.ErrNotImage, imgcodec.ErrUnsupported, imgcodec.ErrAnimated,
 	imgcodec.ErrTooLarge, imgcodec.ErrTruncated, imgcodec.ErrCorrupt,
 	align.ErrDegenerate,

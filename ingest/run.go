@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"facepipe/ingest/detect"
@@ -158,8 +159,24 @@ func (r *run) produce(ctx context.Context, submit func(*task) error) error {
 		if err != nil {
 			return fmt.Errorf("walk source %s: %w", r.parsed.sources[i], err)
 		}
+		r.tell(i)
 	}
 	return nil
+}
+
+// tell logs what a source that was walked has noticed.
+func (r *run) tell(i int) {
+	noticer, ok := r.sources[i].(source.Noticer)
+	if !ok {
+		return
+	}
+	logger := r.options.Logger
+	if logger == nil {
+		logger = slog.Default()
+	}
+	for _, notice := range noticer.Notices() {
+		logger.Warn(notice, "source", r.parsed.sources[i].String())
+	}
 }
 
 func (r *run) task(number int, item source.Item) *task {

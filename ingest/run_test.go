@@ -450,7 +450,7 @@ func TestRunRefusals(t *testing.T) {
 		want string
 	}{
 		{"no source", ingest.Options{Out: "x"}, "no source"},
-		{"unknown kind", ingest.Options{Sources: []string{"album=" + root}}, "known: folder"},
+		{"unknown kind", ingest.Options{Sources: []string{"album=" + root}}, "known: bin, folder"},
 		{"missing folder", ingest.Options{Sources: []string{"folder=" + dir + "/none"}}, dir + "/none"},
 		{"folder without images", ingest.Options{Sources: []string{"folder=" + dir}}, "no image"},
 		{"unknown detector", ingest.Options{Sources: []string{"folder=" + root}, Detector: "eyes=x"}, "scrfd=FILE"},

@@ -196,6 +196,9 @@ func (c *checker) checkTeachers() error {
 	if err != nil {
 		return err
 	}
+	if err := c.checkNameless(names); err != nil {
+		return err
+	}
 	for _, name := range names {
 		t, err := c.dataset.newTeacher(name)
 		if err == nil {
@@ -203,6 +206,34 @@ func (c *checker) checkTeachers() error {
 		}
 		if err := c.file(err); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// checkNameless looks for caches, besides those of the names, that have lost what says
+// whose they are: it is written before any shard.
+func (c *checker) checkNameless(names []string) error {
+	folder := filepath.Join(c.dir, teachersFolder)
+	entries, err := os.ReadDir(folder)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		if !e.IsDir() || slices.Contains(names, e.Name()) {
+			continue
+		}
+		for _, suffix := range []string{manifestSuffix, arrowSuffix} {
+			shards, err := listShards(filepath.Join(folder, e.Name()), suffix)
+			if err != nil {
+				return err
+			}
+			if len(shards) > 0 {
+				err = c.file(damaged(filepath.Join(folder, e.Name(), teacherFile), "missing, though there are shards of the teacher"))
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -242,9 +273,13 @@ func (c *checker) checkIndex() error {
 		return nil
 	}
 	ix, err := openBadgerIndex(c.dataset)
-	switch {
+	folder := filepath.Join(c.dir, indexFolder)
+	switch _, statErr := os.Stat(folder); {
 	case errors.Is(err, ErrDamaged):
 		return c.file(err)
+	case errors.Is(err, os.ErrNotExist) && statErr == nil:
+		// The folder is moved into place whole.
+		return c.file(damaged(filepath.Join(folder, builtName), "missing"))
 	case err != nil:
 		c.note("the index is rebuilt when it is needed: %v", err)
 		return nil
@@ -252,7 +287,7 @@ func (c *checker) checkIndex() error {
 	if c.readsAll() {
 		err = compareIndex(c.ctx, c.dataset, ix)
 		if c.ctx.Err() == nil {
-			err = c.file(asDamage(filepath.Join(c.dir, indexFolder), err))
+			err = c.file(asDamage(folder, err))
 		}
 	}
 	return errors.Join(err, ix.close())
@@ -275,11 +310,30 @@ func (c *checker) noteRemains() error {
 		return err
 	}
 	for _, name := range names {
-		folders = append(folders, c.dataset.teacherFolder(name))
+		folder := c.dataset.teacherFolder(name)
+		folders = append(folders, folder)
+		if err := c.noteOrphans(folder); err != nil {
+			return err
+		}
 	}
 	for _, folder := range folders {
 		if err := c.noteTemps(folder); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// noteOrphans mentions a teacher's shards without a manifest: of an interrupted run, as
+// a rule, but a manifest that was lost looks the same.
+func (c *checker) noteOrphans(folder string) error {
+	shards, err := listShards(folder, arrowSuffix)
+	if err != nil {
+		return err
+	}
+	for _, shard := range shards {
+		if _, err := os.Stat(filepath.Join(folder, manifestName(shard))); errors.Is(err, os.ErrNotExist) {
+			c.note("%s has no manifest: a run was interrupted, or the manifest is lost; the shard is embedded anew", filepath.Join(folder, arrowName(shard)))
 		}
 	}
 	return nil

@@ -163,7 +163,7 @@ func writeRejects(disk durable.Disk, dir string, shards int) error {
 func (w *Writer) prepareIndex() {
 	d, err := Open(w.dir, WithLogger(w.log), withDisk(w.disk))
 	if err == nil {
-		err = errors.Join(d.ensureIndex(), d.Close())
+		err = errors.Join(d.ensureIndex(), d.tidyIndex(), d.Close())
 	}
 	if err != nil {
 		w.log.Warn("index is not built; look-ups will read all keys", "dataset", w.dir, "cause", err)

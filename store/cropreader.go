@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// CropReader decodes crops from anywhere in a dataset. A shard is opened when it is
+// CropReader reads crops from anywhere in a dataset. A shard is opened when it is
 // first needed and stays open (mapped, not read into memory) until Close: opening it
 // again would verify its checksums anew. Safe for concurrent use, except of Close.
 type CropReader struct {
@@ -24,11 +24,7 @@ func (d *Dataset) CropReader() *CropReader {
 // DecodeRGB decodes the crop at a location into rgb, as [Crop.DecodeRGB] does. The
 // error names the crop; it is [ErrDamaged] if the shard is.
 func (r *CropReader) DecodeRGB(at Location, rgb []byte) error {
-	shard, err := r.shard(at.Shard)
-	if err != nil {
-		return err
-	}
-	crop, err := shard.Crop(int(at.Row))
+	crop, err := r.Crop(at)
 	if err != nil {
 		return err
 	}
@@ -36,6 +32,16 @@ func (r *CropReader) DecodeRGB(at Location, rgb []byte) error {
 		return fmt.Errorf("decode %s: %w", crop.Key, err)
 	}
 	return nil
+}
+
+// Crop reads the crop at a location, as [CropShard.Crop] does; its Image may be used until
+// Close.
+func (r *CropReader) Crop(at Location) (Crop, error) {
+	shard, err := r.shard(at.Shard)
+	if err != nil {
+		return Crop{}, err
+	}
+	return shard.Crop(int(at.Row))
 }
 
 func (r *CropReader) shard(number uint32) (*CropShard, error) {

@@ -86,6 +86,23 @@ func (s *CropShard) Prefetch(row, n int) {
 	}
 }
 
+// Head reads a row as [CropShard.Crop] does, but leaves Image empty: images are neither
+// read nor verified.
+func (s *CropShard) Head(row int) (Crop, error) {
+	f := s.view.use()
+	if f.arrowFile == nil {
+		panic("store: crop of a shard without rows")
+	}
+	b, k := f.find(row)
+	c, err := f.columns[b]()
+	if err != nil {
+		return Crop{}, err
+	}
+	crop := c.crop(k)
+	crop.Image = nil
+	return crop, nil
+}
+
 // Retain is a second view of the shard, to be closed by itself.
 func (s *CropShard) Retain() *CropShard { return &CropShard{view: s.view.retain()} }
 

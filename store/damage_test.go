@@ -291,3 +291,69 @@ func TestViews(t *testing.T) {
 		}()
 	}
 }
+
+// Whatever happens to whichever file of a dataset, check says so with the file's name.
+// A teacher's manifest that is gone is all that it can only note: the shard is then
+// one that was not embedded yet.
+func TestCheckFindsEveryHurtFile(t *testing.T) {
+	whole := buildDataset(t, 12, 8)
+	embed(t, mustOpen(t, whole), testTeacher(FP16, true), -1, nil)
+	var names []string
+	err := filepath.WalkDir(whole, func(path string, e os.DirEntry, err error) error {
+		if err == nil && !e.IsDir() && !strings.HasPrefix(e.Name(), lockFile) {
+			name, _ := filepath.Rel(whole, path)
+			names = append(names, name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(names) < 14 {
+		t.Fatalf("the dataset has only %q", names)
+	}
+	for _, name := range names {
+		for verb, hurt := range map[string]func(path string){
+			"flipped":   func(path string) { rewrite(t, path, func(b []byte) []byte { b[len(b)/2] ^= 2; return b }) },
+			"truncated": func(path string) { truncate(t, path) },
+			"emptied":   func(path string) { rewrite(t, path, func([]byte) []byte { return nil }) },
+			"lengthened": func(path string) {
+				rewrite(t, path, func(b []byte) []byte { return append(b, '\n') })
+			},
+			"removed": func(path string) { os.Remove(path) },
+		} {
+			dir := filepath.Join(memoryDir(t), "copy")
+			if err := os.CopyFS(dir, os.DirFS(whole)); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(dir, name)
+			if info, err := os.Stat(path); err != nil || info.Size() == 0 {
+				t.Fatalf("%s is empty: %v", name, err)
+			}
+			hurt(path)
+			r, err := Check(t.Context(), dir, CheckOptions{ReadData: true})
+			found := strings.Join(r.Notes, "\n")
+			for _, p := range r.Problems {
+				found += "\n" + p.File
+			}
+			switch {
+			case verb == "removed" && name == datasetFile:
+				if !errors.Is(err, ErrUnfinished) {
+					t.Errorf("%s %s: %v", name, verb, err)
+				}
+			case err != nil:
+				t.Errorf("%s %s: %v", name, verb, err)
+			case verb == "removed" && strings.HasPrefix(name, "teachers/r50/0") && strings.HasSuffix(name, manifestSuffix):
+				if arrow := strings.TrimSuffix(name, manifestSuffix) + arrowSuffix; !strings.Contains(found, arrow+" has no manifest") {
+					t.Errorf("%s %s: %+v", name, verb, r)
+				}
+			case verb == "lengthened" && name == rejectsFile:
+				if !strings.Contains(found, rejectsFile) { // an interrupted run may have left more
+					t.Errorf("%s %s: %+v", name, verb, r)
+				}
+			case r.OK || !strings.Contains(found, name):
+				t.Errorf("%s %s: %+v", name, verb, r)
+			}
+		}
+	}
+}

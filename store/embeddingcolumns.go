@@ -1,8 +1,10 @@
 package store
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"unsafe"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -35,6 +37,21 @@ func (v *vectors) copyRow(k int, dst []float32) {
 		return
 	}
 	copy(dst, v.full[lo:hi])
+}
+
+// appendRow appends the elements of row k to dst, little-endian.
+func (v *vectors) appendRow(dst []byte, k int) []byte {
+	lo, hi := k*v.dim, (k+1)*v.dim
+	if v.half != nil {
+		for _, h := range v.half[lo:hi] {
+			dst = binary.LittleEndian.AppendUint16(dst, h)
+		}
+		return dst
+	}
+	for _, x := range v.full[lo:hi] {
+		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(x))
+	}
+	return dst
 }
 
 // parseEmbeddingColumns relies on the schema being embeddingSchema and on

@@ -37,20 +37,9 @@ func (s *EmbeddingShard) Rows() int {
 // flip on a cache without mirror images are mistakes of the caller: the last is an
 // error, the others panic. [ErrDamaged] if the batch does not match its checksum.
 func (s *EmbeddingShard) Row(row int, flip bool, dst []float32) (norm float32, valid bool, err error) {
-	f := s.view.use()
-	if f.arrowFile == nil {
-		panic("store: embedding of a shard without rows")
-	}
-	b, k := f.find(row)
-	c, err := f.columns[b]()
+	v, k, err := s.find(row, flip)
 	if err != nil {
 		return 0, false, err
-	}
-	v := &c.plain
-	if flip {
-		if v = c.mirror; v == nil {
-			return 0, false, fmt.Errorf("%s: holds no embeddings of mirror images", f.path)
-		}
 	}
 	if len(dst) != v.dim {
 		panic(fmt.Sprintf("store: embedding of %d elements read into %d", v.dim, len(dst)))
@@ -70,6 +59,36 @@ func (s *EmbeddingShard) Prefetch(row, n int) {
 	if f := s.view.use(); f.arrowFile != nil {
 		f.prefetch(row, n)
 	}
+}
+
+// AppendBytes appends the embedding that [EmbeddingShard.Row] reads to dst as it is
+// stored, Dim elements of the cache's type, little-endian; zeros if it is not valid.
+func (s *EmbeddingShard) AppendBytes(dst []byte, row int, flip bool) (embedding []byte, norm float32, err error) {
+	v, k, err := s.find(row, flip)
+	if err != nil {
+		return dst, 0, err
+	}
+	return v.appendRow(dst, k), v.norms[k], nil
+}
+
+// find is the column that holds a row's embedding, and where in it.
+func (s *EmbeddingShard) find(row int, flip bool) (v vectors, k int, err error) {
+	f := s.view.use()
+	if f.arrowFile == nil {
+		panic("store: embedding of a shard without rows")
+	}
+	b, k := f.find(row)
+	c, err := f.columns[b]()
+	if err != nil {
+		return vectors{}, 0, err
+	}
+	if !flip {
+		return c.plain, k, nil
+	}
+	if c.mirror == nil {
+		return vectors{}, 0, fmt.Errorf("%s: holds no embeddings of mirror images", f.path)
+	}
+	return *c.mirror, k, nil
 }
 
 // Retain is a second view of the shard, to be closed by itself.

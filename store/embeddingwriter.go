@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -72,13 +73,50 @@ func (w *EmbeddingWriter) Append(embedding, mirror []float32) error {
 	if info.Flip {
 		mirrorDim = info.Dim
 	}
+	if len(embedding) != info.Dim || len(mirror) != mirrorDim {
+		return w.failed(fmt.Errorf("row %d has %d and %d elements, want %d and %d", w.row, len(embedding), len(mirror), info.Dim, mirrorDim))
+	}
+	if err := w.begin(); err != nil {
+		return err
+	}
+	w.add(&w.batch.plain, embedding, false)
+	if info.Flip {
+		w.add(&w.batch.mirror, mirror, true)
+	}
+	w.row++
+	return nil
+}
+
+// appendStored adds row k of a batch of another cache of the same fingerprint, bit for
+// bit: a norm was taken before rounding and cannot be had from the elements. It must be
+// the embedding of the next row's crop. why are the reasons of embeddings without use.
+func (w *EmbeddingWriter) appendStored(c *embeddingColumns, k int, why unusable) error {
+	if err := w.begin(); err != nil {
+		return err
+	}
+	ids := w.batch.ids
+	if have, want := c.id.Value(k), ids[len(ids)-len(ID{}):]; !bytes.Equal(have, want) {
+		return w.failed(fmt.Errorf("row %d is crop %x, the embedding is of %x", w.row, want, have))
+	}
+	w.account(w.batch.plain.appendStored(&c.plain, k), false, why.plain)
+	if c.mirror != nil {
+		w.account(w.batch.mirror.appendStored(c.mirror, k), true, why.mirror)
+	}
+	w.row++
+	return nil
+}
+
+// unusable are the reasons why a teacher's embedding of a crop, and that of its mirror
+// image, are invalid; of no meaning for one that is not.
+type unusable struct{ plain, mirror string }
+
+// begin puts the id of the next row's crop into the batch.
+func (w *EmbeddingWriter) begin() error {
 	switch {
 	case w.done:
 		return w.failed(errors.New("already committed or aborted"))
 	case w.row == w.manifest.Rows:
 		return w.failed(fmt.Errorf("more than its %d rows", w.row))
-	case len(embedding) != info.Dim || len(mirror) != mirrorDim:
-		return w.failed(fmt.Errorf("row %d has %d and %d elements, want %d and %d", w.row, len(embedding), len(mirror), info.Dim, mirrorDim))
 	}
 	if w.batch.full() {
 		if err := w.flush(); err != nil {
@@ -90,11 +128,6 @@ func (w *EmbeddingWriter) Append(embedding, mirror []float32) error {
 		return err
 	}
 	w.batch.ids = append(w.batch.ids, id[:]...)
-	w.add(&w.batch.plain, embedding, false)
-	if info.Flip {
-		w.add(&w.batch.mirror, mirror, true)
-	}
-	w.row++
 	return nil
 }
 
@@ -112,12 +145,22 @@ func (w *EmbeddingWriter) id(row int) (ID, error) {
 	return c.idAt(k), nil
 }
 
-// add appends one embedding to a column and keeps the manifest's account of it.
+// add appends one embedding to a column.
 func (w *EmbeddingWriter) add(to *vectorColumn, embedding []float32, mirror bool) {
 	norm, err := to.append(embedding)
-	m := &w.manifest
+	reason := ""
 	if err != nil {
-		m.Invalid = append(m.Invalid, invalid{Row: w.row, Mirror: mirror, Reason: err.Error()})
+		reason = err.Error()
+	}
+	w.account(norm, mirror, reason)
+}
+
+// account keeps the manifest's account of an embedding of the row, whose norm is 0 if it
+// is invalid.
+func (w *EmbeddingWriter) account(norm float32, mirror bool, reason string) {
+	m := &w.manifest
+	if norm == 0 {
+		m.Invalid = append(m.Invalid, invalid{Row: w.row, Mirror: mirror, Reason: reason})
 		return
 	}
 	if m.NormMax == 0 {
@@ -258,6 +301,18 @@ func (v *vectorColumn) append(embedding []float32) (norm float32, err error) {
 	}
 	v.norms = append(v.norms, norm)
 	return norm, err
+}
+
+// appendStored copies row k of stored embeddings of the same type and returns its norm.
+func (v *vectorColumn) appendStored(from *vectors, k int) (norm float32) {
+	lo, hi := k*from.dim, (k+1)*from.dim
+	if from.half != nil {
+		v.half = append(v.half, from.half[lo:hi]...)
+	} else {
+		v.full = append(v.full, from.full[lo:hi]...)
+	}
+	v.norms = append(v.norms, from.norms[k])
+	return from.norms[k]
 }
 
 func (v *vectorColumn) appendZeros(n int) {

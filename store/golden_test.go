@@ -52,7 +52,7 @@ func describe(t *testing.T, dir string) []byte {
 	d := mustOpen(t, dir)
 	fmt.Fprintf(&b, "digest %s\ncontract %+v\n", d.Digest(), d.Contract())
 	for i, s := range d.Sources() {
-		fmt.Fprintf(&b, "source %d %+v\n", i, s)
+		fmt.Fprintf(&b, "source %d %s\n", i, describeSource(s))
 	}
 	fmt.Fprintf(&b, "%d rows, %d shards, %d identities, %d duplicates, %d rejects\n",
 		d.Rows(), d.Shards(), d.Identities(), d.Duplicates(), d.Rejects())
@@ -84,6 +84,18 @@ func describe(t *testing.T, dir string) []byte {
 		describeTeacher(t, &b, mustTeacher(t, d, name))
 	}
 	return b.Bytes()
+}
+
+// describeSource tells what version 1 had in the words it was told in then, and what was
+// added later only where there is any.
+func describeSource(s SourceInfo) string {
+	text := fmt.Sprintf("%+v", struct{ Kind, Path, Digest, Detector, DetectorDigest, Landmarks string }{
+		s.Kind, s.Path, s.Digest, s.Detector, s.DetectorDigest, s.Landmarks,
+	})
+	if s.MergedFrom != "" {
+		text += " merged from " + s.MergedFrom
+	}
+	return text
 }
 
 func describeTeacher(t *testing.T, b *bytes.Buffer, teacher *Teacher) {

@@ -226,6 +226,19 @@ func removeIndexTemps(disk durable.Disk, dir string) error {
 	return err
 }
 
+// tidyIndex deletes what a builder left that was killed after its index was in place, an
+// older index perhaps. While another builds, it leaves that to the next.
+func (d *Dataset) tidyIndex() error {
+	lock, err := durable.TryLock(filepath.Join(d.dir, indexLockFile))
+	if errors.Is(err, ErrLocked) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(removeIndexTemps(d.disk, d.dir), lock.Unlock())
+}
+
 // removeAll is [os.RemoveAll] on a disk.
 func removeAll(disk durable.Disk, path string) error {
 	info, err := os.Lstat(path)

@@ -21,8 +21,7 @@ func TestRebuildIndex(t *testing.T) {
 		{"good", func() {}},
 		{"missing", func() { os.RemoveAll(folder); os.Remove(rejects) }},
 		{"of no entries, but sealed", func() {
-			d := mustOpen(t, dir)
-			empty := *d
+			empty := mustOpen(t, dir)
 			empty.shards = nil
 			if err := empty.replaceIndex(t.Context()); err != nil {
 				t.Fatal(err)

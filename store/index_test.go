@@ -149,6 +149,18 @@ type closer func() error
 
 func (c closer) Close() error { return c() }
 
+// A writer removes what a killed builder left beside a good index.
+func TestIndexIsTidied(t *testing.T) {
+	dir := buildDataset(t, 20, 8)
+	if err := os.CopyFS(filepath.Join(dir, indexTempPrefix+"1", indexFolder), os.DirFS(filepath.Join(dir, indexFolder))); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, mustWriter(t, dir, 8))
+	if notes := cleanCheck(t, dir).Notes; len(notes) > 0 {
+		t.Errorf("notes are %q", notes)
+	}
+}
+
 // An old snapshot neither replaces a newer index nor is led astray by it.
 func TestIndexOfGrownDataset(t *testing.T) {
 	dir := buildDataset(t, 20, 8)

@@ -46,6 +46,19 @@ func (n *known) owner(key string) (keyOwner, bool) {
 	return *n.owners.at(int(k)), true
 }
 
+// stored says whether a crop is.
+func (n *known) stored(id ID) bool {
+	_, ok := n.crops.find(key128(id))
+	return ok
+}
+
+// leads says whether a key leads to a crop.
+func (n *known) leads(key string, id ID) bool {
+	owner, taken := n.owner(key)
+	row, stored := n.crops.find(key128(id))
+	return taken && stored && owner.row == row
+}
+
 // claim gives a key to a row. It reports false, and records the input as an event,
 // if the key was given away before.
 func (n *known) claim(source int, key string, row uint32) bool {

@@ -15,6 +15,10 @@ type SourceInfo struct {
 	DetectorDigest string `json:"detector_digest,omitempty"`
 	// Landmarks is the SHA-256 (hexadecimal) of a file of given landmarks.
 	Landmarks string `json:"landmarks,omitempty"`
+	// MergedFrom is the digest of the dataset by way of which [Merge] took the crops
+	// over, "" for what was ingested directly. It keeps sources of two datasets apart
+	// that are described in the same words.
+	MergedFrom string `json:"merged_from,omitempty"`
 }
 
 // Reject is an input that was refused.

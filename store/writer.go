@@ -161,9 +161,15 @@ func (w *Writer) Append(c Crop) (Outcome, error) {
 	if err := validCrop(&c); err != nil {
 		return 0, fmt.Errorf("append crop %q: %w", c.Key, err)
 	}
-	switch outcome, owner := w.place(&c); outcome {
+	return w.take(&c)
+}
+
+// take stores a valid crop, or records what else becomes of it. One whose pixels are
+// stored already needs no image.
+func (w *Writer) take(c *Crop) (Outcome, error) {
+	switch outcome, owner := w.place(c); outcome {
 	case Stored:
-		return outcome, w.fail(w.store(&c))
+		return outcome, w.fail(w.store(c))
 	case Duplicate:
 		m := &w.inFlight().manifest
 		m.Duplicates = append(m.Duplicates, duplicate{Source: c.Source, Key: c.Key, Of: c.ID, Identity: c.Identity})

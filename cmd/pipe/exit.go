@@ -57,7 +57,8 @@ func exitCode(err error) int {
 func tooManyRejects(err error) bool {
 	var inputs *ingest.RejectRateError
 	var embeddings *teacher.RejectRateError
-	return errors.As(err, &inputs) || errors.As(err, &embeddings)
+	var keys *store.ConflictRateError
+	return errors.As(err, &inputs) || errors.As(err, &embeddings) || errors.As(err, &keys)
 }
 
 // exitStatus is the section of every help text about exit statuses.

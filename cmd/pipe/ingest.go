@@ -34,8 +34,21 @@ nothing. What an earlier run has dealt with is skipped, so the same command fini
 an interrupted run, and another source is appended.
 
 SOURCES
-  folder=DIR   DIR/IDENTITY/IMAGE, or DIR/IMAGE without identities; JPEG, PNG, WebP
-               and BMP, told apart by content
+  folder=DIR          DIR/IDENTITY/IMAGE, or DIR/IMAGE without identities; JPEG, PNG,
+                      WebP and BMP, told apart by content
+  recordio=REC        MXNet's train.rec, or the folder with one, beside it train.idx
+                      and train.lst if there are any; identities are FOLDER/LABEL
+  webdataset=TARS     a .tar or .tar.gz, a folder of them, or a pattern such as
+                      'train-{00..99}.tar'; beside the images of a sample .cls (an
+                      integer; identities are FOLDER/LABEL), .json (identity or label,
+                      landmarks, box, split; other fields are attributes) and .txt (an
+                      attribute)
+  bin=FILE            a verification pickle of images and pair flags, such as lfw.bin;
+                      keys are the images' numbers, 000000 onwards; no identities
+  manifest=FILE       CSV, TSV or JSONL, one photograph a row: path (relative to FILE's
+                      folder), identity, a box, 5 or 68 landmarks, split; other columns
+                      are attributes. docs/manifest.md names the columns. With a box and
+                      a detector the face in the box is taken
 DETECTORS
   none, scrfd=FILE.onnx, yunet=FILE.onnx
 LANDMARKS

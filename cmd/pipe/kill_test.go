@@ -93,6 +93,58 @@ func TestKilledPrecompute(t *testing.T) {
 	}, sameDataset)
 }
 
+func TestKilledAppend(t *testing.T) {
+	first, second := "folder="+alignedFaces(t, 4, 5), "folder="+alignedFaces(t, 6, 8)
+	killAtRandom(t, func() job {
+		dataset := filepath.Join(t.TempDir(), "faces.ds")
+		expect(t, exitDone, "ingest", "--source", first, "--out", dataset, "--shard-rows", "3")
+		return job{dataset, []string{"ingest", "--source", second, "--key-prefix", "more/", "--out", dataset, "--shard-rows", "3"}}
+	}, sameDataset)
+}
+
+func TestKilledMerge(t *testing.T) {
+	var inputs []string
+	for _, n := range []int{3, 5} { // the second has all people of the first
+		dataset := ingestAligned(t, n, 8)
+		precompute(t, dataset)
+		inputs = append(inputs, dataset)
+	}
+	killAtRandom(t, func() job {
+		dataset := filepath.Join(t.TempDir(), "merged.ds")
+		return job{dataset, append([]string{"merge", "--out", dataset, "--shard-rows", "3"}, inputs...)}
+	}, sameDataset)
+}
+
+func TestKilledIndexRebuild(t *testing.T) {
+	source := "folder=" + alignedFaces(t, 6, 8)
+	killAtRandom(t, func() job {
+		dataset := filepath.Join(t.TempDir(), "faces.ds")
+		expect(t, exitDone, "ingest", "--source", source, "--out", dataset, "--shard-rows", "3")
+		return job{dataset, []string{"index", "rebuild", dataset}}
+	}, func(t *testing.T, whole, killed string) {
+		t.Helper()
+		sameDataset(t, whole, killed)
+		if notes := expect(t, exitDone, "check", killed, "--read-data", "--json").object(t)["notes"]; notes != nil {
+			t.Errorf("after kills: %v", notes)
+		}
+	})
+}
+
+// TestKilledExport: there is nothing under the export's name, or all of it.
+func TestKilledExport(t *testing.T) {
+	dataset := ingestAligned(t, 6, 8)
+	killAtRandom(t, func() job {
+		out := filepath.Join(t.TempDir(), "crops")
+		return job{out, []string{"export", dataset, "--to", "folder", "--out", out}}
+	}, func(t *testing.T, whole, killed string) {
+		t.Helper()
+		sameFiles(t, whole, killed)
+		if rest, err := os.ReadDir(filepath.Dir(killed)); err != nil || len(rest) != 1 {
+			t.Errorf("beside the export there is %v: %v", rest, err)
+		}
+	})
+}
+
 func TestKilledDistill(t *testing.T) {
 	dataset := ingestAligned(t, 4, 6)
 	precompute(t, dataset)
@@ -147,6 +199,12 @@ func lossCurve(t *testing.T, run string) map[int]float64 {
 // own numbering of its files, and looks for damage.
 func sameDataset(t *testing.T, whole, killed string) {
 	t.Helper()
+	sameFiles(t, whole, killed)
+	expect(t, exitDone, "check", killed, "--read-data")
+}
+
+func sameFiles(t *testing.T, whole, killed string) {
+	t.Helper()
 	want, got := contents(t, whole), contents(t, killed)
 	for name, data := range want {
 		if other, there := got[name]; !there {
@@ -160,7 +218,6 @@ func sameDataset(t *testing.T, whole, killed string) {
 			t.Errorf("%s is left over after kills", name)
 		}
 	}
-	expect(t, exitDone, "check", killed, "--read-data")
 }
 
 func contents(t *testing.T, root string) map[string][]byte {

@@ -73,6 +73,10 @@ once; students, losses and settings are then tried at the price of the student.
 		s.command(new(distillOptions)),
 		s.command(new(evalOptions)),
 		s.command(new(checkOptions)),
+		s.command(new(infoOptions)),
+		s.command(new(mergeOptions)),
+		s.indexCommand(),
+		s.command(new(exportOptions)),
 		s.command(new(demoOptions)),
 		s.command(new(versionOptions)),
 	)

@@ -3,10 +3,15 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"facepipe/internal/synthface"
+	"facepipe/store"
 )
 
 // ingestAligned makes a dataset of aligned crops.
@@ -154,6 +159,209 @@ func TestDistill(t *testing.T) {
 	o := expect(t, exitUsage, distillArgs(dataset, out, "--lr", "0.01")...)
 	if !strings.Contains(o.stderr, "lr") {
 		t.Errorf("resuming with another learning rate does not name it: %s", o.stderr)
+	}
+}
+
+func TestMerge(t *testing.T) {
+	a, b := ingestAligned(t, 2, 5), ingestAligned(t, 4, 4) // of b's 16 crops, a has 8
+	model := precompute(t, a)
+	expect(t, exitDone, "precompute-teacher", b, "--teacher", model, "--flip", "--name", "tiny")
+	out := filepath.Join(t.TempDir(), "both.ds")
+	args := []string{"merge", a, b, "--out", out, "--json"}
+	first := expect(t, exitDone, args...).object(t)
+	for key, want := range map[string]float64{"seen": 26, "written": 18, "duplicates": 8, "rejected": 0, "rows": 18, "identities": 4} {
+		if got := number(t, first, key); got != want {
+			t.Errorf("%s is %v, want %v", key, got, want)
+		}
+	}
+	expect(t, exitDone, "check", out, "--read-data")
+	// The embeddings are what the model says of the merged crops, and all are there.
+	replay := expect(t, exitDone, "check", out, "--replay", "18", "--teacher", "tiny", "--model", model, "--json").object(t)
+	if replay["ok"] != true {
+		t.Errorf("replay gave %v", replay)
+	}
+	if again := expect(t, exitDone, "precompute-teacher", out, "--teacher", model, "--flip", "--name", "tiny", "--json").object(t); number(t, again, "computed") != 0 {
+		t.Errorf("embeddings were computed again: %v", again)
+	}
+	if again := expect(t, exitDone, args...).object(t); again["digest"] != first["digest"] || number(t, again, "skipped") != 26 {
+		t.Errorf("the same command again gave %v", again)
+	}
+}
+
+func TestMergeOfConflicts(t *testing.T) {
+	root := t.TempDir()
+	for i, dataset := range []string{"a", "b"} {
+		draw := synthface.New(uint64(10 + i))
+		for j := range 4 {
+			img, _ := draw.Aligned(0, j, synthface.DefaultHard)
+			savePNG(t, filepath.Join(root, dataset, faceKey(0, j)), img)
+		}
+		expect(t, exitDone, "ingest", "--source", "folder="+filepath.Join(root, dataset), "--out", filepath.Join(root, dataset+".ds"))
+	}
+	a, b := filepath.Join(root, "a.ds"), filepath.Join(root, "b.ds")
+	o := expect(t, exitRejects, "merge", a, b, "--out", filepath.Join(root, "both.ds"), "--json")
+	if summary := o.object(t); number(t, summary, "rejected") != 4 || number(t, summary, "rows") != 4 {
+		t.Errorf("4 keys of 8 that are taken gave %v", summary)
+	}
+	expect(t, exitDone, "merge", a, b, "--out", filepath.Join(root, "tolerant.ds"), "--max-reject-rate", "0.5")
+	if o := expect(t, exitFailed, "merge", a, b, "--out", a); !strings.Contains(o.stderr, a) {
+		t.Errorf("merging into an input does not name it: %s", o.stderr)
+	}
+}
+
+func TestInfo(t *testing.T) {
+	dataset := ingestAligned(t, 3, 4)
+	precompute(t, dataset)
+	info := expect(t, exitDone, "info", dataset, "--json").object(t)
+	if number(t, info, "rows") != 12 || number(t, info["identities"].(map[string]any), "median") != 4 {
+		t.Errorf("info is %v", info)
+	}
+	teacher := info["teachers"].([]any)[0].(map[string]any)
+	if teacher["name"] != "tiny" || number(t, teacher, "rows") != 12 || number(t, teacher, "dim") != 192 {
+		t.Errorf("teacher is %v", teacher)
+	}
+	text := expect(t, exitDone, "info", dataset).stdout
+	for _, want := range []string{"12 crops", "identities: 3, with 4 to 4 images, median 4", "source 0: folder=", "teacher tiny: 12 of 12 crops"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("text does not say %q:\n%s", want, text)
+		}
+	}
+}
+
+// cropIDs are the ids, as hexadecimal digits, of a dataset's crops by their keys.
+func cropIDs(t *testing.T, dataset string) map[string]string {
+	t.Helper()
+	d, err := store.Open(dataset)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	ids := map[string]string{}
+	for i := range d.Shards() {
+		s, err := d.CropShard(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for row := range s.Rows() {
+			c, err := s.Crop(row)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids[c.Key] = c.ID.String()
+		}
+		s.Close()
+	}
+	return ids
+}
+
+// TestExportedIsIngested: a folder gives the dataset it came from, whether the crops
+// were kept encoded or raw.
+func TestExportedIsIngested(t *testing.T) {
+	source := "folder=" + alignedFaces(t, 3, 4)
+	for _, kept := range []string{"encoded", "raw"} {
+		dataset, out, again := filepath.Join(t.TempDir(), "a.ds"), filepath.Join(t.TempDir(), "out"), filepath.Join(t.TempDir(), "b.ds")
+		expect(t, exitDone, "ingest", "--source", source, "--store", kept, "--out", dataset)
+		summary := expect(t, exitDone, "export", dataset, "--to", "folder", "--out", out, "--json").object(t)
+		if number(t, summary, "rows") != 12 || number(t, summary, "files") != 12 || summary["digest"] == "" {
+			t.Errorf("summary is %v", summary)
+		}
+		ingested := expect(t, exitDone, "ingest", "--source", "folder="+out, "--store", kept, "--out", again, "--json").object(t)
+		if number(t, ingested, "rejected") != 0 || number(t, ingested, "identities") != 3 {
+			t.Errorf("ingesting an export gives %v", ingested)
+		}
+		want, got := cropIDs(t, dataset), cropIDs(t, again)
+		if len(want) != 12 || !maps.Equal(got, want) {
+			t.Errorf("%s: ids after a way out and in are %v, before %v", kept, got, want)
+		}
+		if text := expect(t, exitDone, "export", dataset, "--to", "folder", "--out", out).stdout; !strings.Contains(text, "there already") {
+			t.Errorf("the same export again says %q", text)
+		}
+	}
+}
+
+// TestExportedRecordsAreIngested: RecordIO gives the same crops under the keys of records.
+func TestExportedRecordsAreIngested(t *testing.T) {
+	dataset := ingestAligned(t, 3, 4)
+	out, again := filepath.Join(t.TempDir(), "rec"), filepath.Join(t.TempDir(), "b.ds")
+	expect(t, exitDone, "export", dataset, "--to", "recordio", "--out", out)
+	ingested := expect(t, exitDone, "ingest", "--source", "recordio="+out, "--out", again, "--json").object(t)
+	if number(t, ingested, "rejected") != 0 || number(t, ingested, "identities") != 3 || number(t, ingested, "written") != 12 {
+		t.Errorf("ingesting an export gives %v", ingested)
+	}
+	want, got := cropIDs(t, dataset), cropIDs(t, again)
+	if before, after := slices.Sorted(maps.Values(want)), slices.Sorted(maps.Values(got)); len(before) != 12 || !slices.Equal(before, after) {
+		t.Errorf("ids after a way out and in are %v, before %v", after, before)
+	}
+	if got["1"] != want[faceKey(0, 0)] {
+		t.Errorf("record 1 is crop %s, want %s", got["1"], want[faceKey(0, 0)])
+	}
+}
+
+func TestExport(t *testing.T) {
+	dataset := ingestAligned(t, 3, 4)
+	precompute(t, dataset)
+	for _, tt := range []struct {
+		to    string
+		flags []string
+		files []string
+	}{
+		{"webdataset", []string{"--shard-crops", "10"}, []string{"000000.tar", "000001.tar"}},
+		{"npy", []string{"--teacher", "tiny"}, []string{"embeddings.npy", "embeddings_mirror.npy", "norms.npy", "keys.txt"}},
+	} {
+		out := filepath.Join(t.TempDir(), tt.to)
+		expect(t, exitDone, append([]string{"export", dataset, "--to", tt.to, "--out", out}, tt.flags...)...)
+		for _, name := range tt.files {
+			if _, err := os.Stat(filepath.Join(out, name)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	photos := t.TempDir()
+	writeFile(t, filepath.Join(photos, "mine.jpg"), "mine")
+	if o := expect(t, exitFailed, "export", dataset, "--to", "folder", "--out", photos); !strings.Contains(o.stderr, photos) {
+		t.Errorf("a folder in use is not named: %s", o.stderr)
+	}
+	flip(t, filepath.Join(dataset, "crops", "000000.arrow"))
+	expect(t, exitDamaged, "export", dataset, "--to", "folder", "--out", filepath.Join(t.TempDir(), "x"))
+}
+
+func TestByteSize(t *testing.T) {
+	for n, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1536: "1.5 KiB", 5 << 30: "5.0 GiB", 3 << 52: "12288.0 TiB"} {
+		if got := byteSize(n); got != want {
+			t.Errorf("%d is %s, want %s", n, got, want)
+		}
+	}
+}
+
+func TestIndexRebuild(t *testing.T) {
+	dataset := ingestAligned(t, 3, 4)
+	for _, derived := range []string{"index", "rejects.jsonl"} {
+		if err := os.RemoveAll(filepath.Join(dataset, derived)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect(t, exitDamaged, "check", dataset)
+	summary := expect(t, exitDone, "index", "rebuild", dataset, "--json").object(t)
+	if number(t, summary, "rows") != 12 {
+		t.Errorf("summary is %v", summary)
+	}
+	number(t, summary, "seconds")
+	if report := expect(t, exitDone, "check", dataset, "--read-data", "--json").object(t); report["notes"] != nil {
+		t.Errorf("check says %v", report)
+	}
+	if o := expect(t, exitFailed, "index", "rebuild", "/does/not/exist"); !strings.Contains(o.stderr, "/does/not/exist") {
+		t.Errorf("a missing dataset is not named: %s", o.stderr)
+	}
+}
+
+func TestCheckSubset(t *testing.T) {
+	dataset := ingestAligned(t, 4, 4) // 2 shards
+	flip(t, filepath.Join(dataset, "crops", "000001.arrow"))
+	expect(t, exitDone, "check", dataset, "--read-data-subset", "1/2")
+	expect(t, exitDamaged, "check", dataset, "--read-data-subset", "2/2")
+	report := expect(t, exitDamaged, "check", dataset, "--read-data-subset", "100%", "--json").object(t)
+	if number(t, report, "shards_read") != 2 {
+		t.Errorf("check says %v", report)
 	}
 }
 

@@ -129,6 +129,10 @@ func (d *Detector) try() error {
 	})
 }
 
+// Shrink is by how much, at least 1, a photograph of w by h pixels is made smaller
+// before the model looks at it.
+func (d *Detector) Shrink(w, h int) float64 { return 1 / d.size.fit(w, h) }
+
 // Detect finds the faces of a photograph, best score first; none is no error.
 func (d *Detector) Detect(photo *imgcodec.Image) ([]Face, error) {
 	for _, s := range looks {

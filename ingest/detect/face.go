@@ -19,6 +19,9 @@ type Face struct {
 
 func (f Face) area() float64 { return (f.X2 - f.X1) * (f.Y2 - f.Y1) }
 
+// Overlap is the intersection over union of two faces' boxes, 0 to 1.
+func (f Face) Overlap(g Face) float64 { return intersectionOverUnion(f, g, 0) }
+
 // Main chooses the face that a photograph of w by h pixels is of: the largest in
 // area minus twice the squared distance of its centre from the photograph's, as
 // InsightFace does, so that a passer-by at the edge does not win by a few pixels.

@@ -13,10 +13,6 @@ import (
 	"facepipe/internal/imgcodec"
 )
 
-// maxFileBytes bounds the memory one file may take before its header is looked at;
-// a hundred megapixels of uncompressed 16-bit colour still fit.
-const maxFileBytes = 1 << 30
-
 // folder is a directory tree of image files. A file's identity is the directory it
 // lies in, relative to the root: root/identity/image, or deeper. Files right below
 // the root have none. Names that begin with a dot are passed over. Symbolic links
@@ -195,8 +191,8 @@ func readFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, reason(err)
 	}
-	if info.Size() > maxFileBytes {
-		return nil, fmt.Errorf("has %d bytes, more than the limit of %d", info.Size(), int64(maxFileBytes))
+	if err := checkSize(info.Size()); err != nil {
+		return nil, err
 	}
 	data := make([]byte, info.Size())
 	if _, err := io.ReadFull(file, data); err != nil {

@@ -57,6 +57,13 @@ type PairLister interface {
 	Pairs(ctx context.Context, visit func(a, b string, same bool) error) error
 }
 
+// Noticer is a source that may have something to tell beside its items, such as that
+// an index did not fit and what was done instead.
+type Noticer interface {
+	// Notices are what was noticed when the source was opened and, after a walk, by that.
+	Notices() []string
+}
+
 // Source is a place that photographs come from.
 type Source interface {
 	// Walk calls visit for every item, always in the same order, until visit
@@ -77,7 +84,11 @@ type opener func(ctx context.Context, path string) (Source, error)
 // kinds are the sources that exist, by the name the command line knows them by.
 func kinds() map[string]opener {
 	return map[string]opener{
-		"folder": openFolder,
+		"bin":        openBin,
+		"folder":     openFolder,
+		"manifest":   openManifest,
+		"recordio":   openRecordIO,
+		"webdataset": openWebDataset,
 	}
 }
 

@@ -25,7 +25,7 @@ func Decode(data []byte, lim Limits) (*Image, Format, error) {
 		return nil, h.Format, err
 	}
 	img := NewImage(h.W, h.H)
-	if err := decodeInto(img.Pix, h, data); err != nil {
+	if err := decodeInto(img.Pix, h, data, 1); err != nil {
 		return nil, h.Format, err
 	}
 	return upright(img, h.Orientation), h.Format, nil
@@ -54,11 +54,12 @@ func DecodeRGB(f Format, data []byte, w, h int, dst []byte) error {
 		return refusal(ErrCorrupt, header.Format, "of %dx%d pixels where %s of %dx%d was announced",
 			header.W, header.H, f, w, h)
 	}
-	return decodeInto(dst, header, data)
+	return decodeInto(dst, header, data, 1)
 }
 
-// decodeInto decodes data, whose header is h, to stored-orientation RGB.
-func decodeInto(dst []byte, h Header, data []byte) error {
+// decodeInto decodes data, whose header is h, to stored-orientation RGB. A reduction
+// other than 1 is for decoders that reduce.
+func decodeInto(dst []byte, h Header, data []byte, reduction int) error {
 	var (
 		img image.Image
 		err error
@@ -66,7 +67,7 @@ func decodeInto(dst []byte, h Header, data []byte) error {
 	)
 	switch h.Format {
 	case JPEG:
-		return decodeJPEG(dst, h, data)
+		return decodeJPEG(dst, h, data, reduction)
 	case PNG:
 		img, err = png.Decode(bytes.NewReader(data))
 	case WebP:

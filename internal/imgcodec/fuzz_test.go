@@ -26,6 +26,7 @@ func FuzzDecode(f *testing.F) {
 	const limit = 1 << 16
 	f.Fuzz(func(t *testing.T, data []byte) {
 		img, format, err := Decode(data, Limits{Pixels: limit})
+		fuzzReduced(t, data, img, limit)
 		if err != nil {
 			if img != nil {
 				t.Fatal("an image was returned along with an error")
@@ -36,6 +37,27 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%s image of %dx%d with %d bytes", format, img.W, img.H, len(img.Pix))
 		}
 	})
+}
+
+// fuzzReduced decodes at every reduction what is full at full size, nil if it is
+// refused: then the others are refused as well.
+func fuzzReduced(t *testing.T, data []byte, full *Image, limit int64) {
+	p, err := OpenPhoto(data, Limits{Pixels: limit})
+	if err != nil {
+		if full != nil {
+			t.Fatalf("decoded, but cannot be opened: %v", err)
+		}
+		return
+	}
+	for _, reduction := range []int{2, 4, 8} {
+		r, err := p.Decode(reduction)
+		switch {
+		case (err == nil) != (full != nil):
+			t.Fatalf("at 1/%d: %v", reduction, err)
+		case err == nil && (r.W != ceilDiv(full.W, reduction) || r.H != ceilDiv(full.H, reduction) || len(r.Pix) != 3*r.W*r.H):
+			t.Fatalf("at 1/%d of %dx%d: %dx%d with %d bytes", reduction, full.W, full.H, r.W, r.H, len(r.Pix))
+		}
+	}
 }
 
 // FuzzEXIF feeds arbitrary bytes to the orientation parser.

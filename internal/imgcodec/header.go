@@ -20,6 +20,9 @@ type Header struct {
 
 	// pixels is the offset of a JPEG's first scan.
 	pixels int
+	// progressive marks a JPEG whose components come in several scans, which decoders
+	// collect at full size whatever size is asked for.
+	progressive bool
 }
 
 // Inspect reads the header of a decodable image without decoding a pixel and

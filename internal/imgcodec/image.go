@@ -12,6 +12,9 @@ func NewImage(w, h int) *Image {
 	return &Image{W: w, H: h, Pix: make([]byte, 3*w*h)}
 }
 
+// transposed is the first of the EXIF orientations that swap columns and rows.
+const transposed = 5
+
 // upright undoes an EXIF orientation (Exif 2.3, tag 0x0112: which side of the
 // scene row 0 and column 0 of the stored image show). It returns img itself where
 // nothing is to be done.
@@ -39,7 +42,7 @@ func upright(img *Image, orientation int) *Image {
 	default:
 		return img
 	}
-	if orientation >= 5 {
+	if orientation >= transposed {
 		w, h = h, w
 	}
 	out := NewImage(w, h)
@@ -53,4 +56,25 @@ func upright(img *Image, orientation int) *Image {
 		}
 	}
 	return out
+}
+
+// firstBlock is by how much the first column and the first row of blocks reach beyond
+// an upright image, if in its stored orientation the last ones do, by beyondX and
+// beyondY pixels.
+func firstBlock(orientation, beyondX, beyondY int) (left, top int) {
+	switch orientation {
+	case 2:
+		return beyondX, 0
+	case 3:
+		return beyondX, beyondY
+	case 4:
+		return 0, beyondY
+	case 6:
+		return beyondY, 0
+	case 7:
+		return beyondY, beyondX
+	case 8:
+		return 0, beyondX
+	}
+	return 0, 0
 }

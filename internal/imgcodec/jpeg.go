@@ -17,8 +17,10 @@ import (
 type jpegDecoder interface {
 	// name identifies the decoder and the version its pixels depend on.
 	name() string
-	// decode writes interleaved RGB as stored, 3*w*h bytes.
-	decode(dst []byte, h Header, data []byte) error
+	// decode writes interleaved RGB as stored, at the reduction, of 3 bytes a pixel.
+	decode(dst []byte, h Header, data []byte, reduction int) error
+	// reduces says whether decode takes another reduction than 1.
+	reduces() bool
 }
 
 // The choices of [Use].
@@ -97,25 +99,19 @@ func openJPEGDecoder(choice string) (jpegDecoder, error) {
 // decoding by another one instead would be no answer.
 type brokenJPEG struct{ err error }
 
-func (brokenJPEG) name() string                          { return "none" }
-func (b brokenJPEG) decode([]byte, Header, []byte) error { return b.err }
+func (brokenJPEG) name() string                               { return "none" }
+func (brokenJPEG) reduces() bool                              { return false }
+func (b brokenJPEG) decode([]byte, Header, []byte, int) error { return b.err }
 
 // maxScans bounds the scans of a progressive JPEG, each of which may cost a pass
 // over the whole picture however few bytes it has. Encoders write about ten.
 const maxScans = 500
 
-func decodeJPEG(dst []byte, h Header, data []byte) error {
+func decodeJPEG(dst []byte, h Header, data []byte, reduction int) error {
 	if n := bytes.Count(data[h.pixels:], []byte{0xff, markerSOS}); n > maxScans {
 		return refusal(ErrUnsupported, JPEG, "has %d scans, more than the limit of %d", n, maxScans)
 	}
-	decoder := jpegDecoderInUse()
-	if h.Components == 4 {
-		// Whether CMYK ink is stored inverted is a convention that libjpeg leaves
-		// to its caller and the standard library knows; such photographs are rare
-		// enough for one path.
-		decoder = stdJPEG{}
-	}
-	err := decoder.decode(dst, h, data)
+	err := jpegDecoderFor(h).decode(dst, h, data, reduction)
 	if errors.Is(err, ErrCorrupt) && !bytes.Contains(data[h.pixels:], []byte{0xff, markerEOI}) {
 		// The decoders report some cuts inside a code word as bad codes.
 		return refusal(ErrTruncated, JPEG, "has no end marker")
@@ -123,9 +119,21 @@ func decodeJPEG(dst []byte, h Header, data []byte) error {
 	return err
 }
 
+// jpegDecoderFor chooses the decoder of one image. Whether CMYK ink is stored inverted
+// is a convention that libjpeg leaves to its caller and the standard library knows; such
+// photographs are rare enough for one path.
+func jpegDecoderFor(h Header) jpegDecoder {
+	if h.Components == 4 {
+		return stdJPEG{}
+	}
+	return jpegDecoderInUse()
+}
+
 // stdJPEG is the standard library's decoder: exact inverse DCT, chroma repeated
-// rather than interpolated.
+// rather than interpolated, full size only.
 type stdJPEG struct{}
+
+func (stdJPEG) reduces() bool { return false }
 
 // name carries the language release because Go 1.26 replaced the decoder and a
 // later release may do so again.
@@ -137,7 +145,7 @@ func (stdJPEG) name() string {
 	return release + " image/jpeg"
 }
 
-func (stdJPEG) decode(dst []byte, h Header, data []byte) error {
+func (stdJPEG) decode(dst []byte, h Header, data []byte, _ int) error {
 	img, err := jpeg.Decode(bytes.NewReader(data))
 	if err != nil {
 		return classify(JPEG, err)

@@ -38,6 +38,7 @@ func inspectJPEG(data []byte) (Header, error) {
 				return Header{}, refusal(ErrCorrupt, JPEG, "has a scan before its frame header")
 			}
 			h.pixels = len(data) - len(rest)
+			h.progressive = h.progressive || len(segment) > 0 && int(segment[0]) != h.Components
 			return h, nil
 		case marker == markerAPP1 && bytes.HasPrefix(segment, []byte(exifPrefix)):
 			h.Orientation = exifOrientation(segment)
@@ -111,6 +112,7 @@ func readFrameHeader(h *Header, marker byte, segment []byte) error {
 	if precision := segment[0]; precision != 8 {
 		return refusal(ErrUnsupported, JPEG, "has %d bits a sample, not 8", precision)
 	}
+	h.progressive = marker == markerSOF2
 	h.H = int(binary.BigEndian.Uint16(segment[1:]))
 	h.W = int(binary.BigEndian.Uint16(segment[3:]))
 	h.Components = int(segment[5])

@@ -105,7 +105,11 @@ func turboVersion(path string) string {
 
 func (t *turboJPEG) name() string { return "libjpeg-turbo " + t.version }
 
-func (t *turboJPEG) decode(dst []byte, h Header, data []byte) error {
+// reduces: the inverse DCT of fewer coefficients gives a block of 4, 2 or 1 pixels a
+// side where the whole one gives 8.
+func (t *turboJPEG) reduces() bool { return true }
+
+func (t *turboJPEG) decode(dst []byte, h Header, data []byte, reduction int) error {
 	handle, err := t.acquire()
 	if err != nil {
 		return err
@@ -120,6 +124,7 @@ func (t *turboJPEG) decode(dst []byte, h Header, data []byte) error {
 	if int(w) != h.W || int(height) != h.H {
 		return refusal(ErrCorrupt, JPEG, "declares %dx%d pixels and holds %dx%d", h.W, h.H, w, height)
 	}
+	w, height = int32(ceilDiv(h.W, reduction)), int32(ceilDiv(h.H, reduction))
 	if t.api.decompress(handle, src, size, unsafe.Pointer(&dst[0]), w, 3*w, height,
 		tjPixelRGB, tjFlagAccurateDCT|tjFlagLimitScans) != 0 {
 		return t.judge(handle, data)

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"facepipe/store"
+)
+
+type infoOptions struct {
+	dataset string
+}
+
+func (o *infoOptions) describe() *cobra.Command {
+	return &cobra.Command{
+		Use:   "info DATASET",
+		Short: "Say what a dataset holds",
+		Long: `Info counts a dataset's crops, identities, sources, rejects and teacher caches. It
+reads manifests and what describes the crops, no image and no embedding, and changes
+nothing.`,
+		Example: `  pipe info faces.ds
+  pipe info faces.ds --json`,
+	}
+}
+
+func (o *infoOptions) addFlags(*pflag.FlagSet) {}
+
+func (o *infoOptions) validate(args []string) error { return oneDataset(args, &o.dataset) }
+
+func (o *infoOptions) run(ctx context.Context, _ *session) (*result, error) {
+	info, err := store.ReadInfo(ctx, o.dataset)
+	if err != nil {
+		return nil, err
+	}
+	return &result{info, func(w io.Writer) { printInfo(w, info) }}, nil
+}
+
+func printInfo(w io.Writer, i store.Info) {
+	fmt.Fprintf(w, "%s: %d crops in %d shards, %s\n", i.Dataset, i.Rows, i.Shards, byteSize(i.CropBytes))
+	fmt.Fprintf(w, "  digest      %s, format version %d\n", i.Digest, i.FormatVersion)
+	fmt.Fprintf(w, "  contract    %dx%d pixels, template %s, warp %s, decoder %s\n",
+		i.Contract.CropSize, i.Contract.CropSize, i.Contract.Template, i.Contract.Warp, i.Contract.Decoder)
+	var encodings []string
+	for _, name := range slices.Sorted(maps.Keys(i.Encodings)) {
+		encodings = append(encodings, fmt.Sprintf("%d %s", i.Encodings[name], name))
+	}
+	fmt.Fprintf(w, "  encodings   %s\n", strings.Join(encodings, ", "))
+	fmt.Fprintf(w, "  duplicates  %d\n", i.Duplicates)
+	fmt.Fprintf(w, "  index       %s, %s\n", i.Index, byteSize(i.IndexBytes))
+	printIdentities(w, i.Identities)
+	for n, s := range i.Sources {
+		fmt.Fprintf(w, "source %d: %s=%s: %d crops, %d duplicates, %d rejects\n", n, s.Kind, s.Path, s.Rows, s.Duplicates, s.Rejects)
+		for _, part := range []struct{ name, value string }{
+			{"digest", s.Digest}, {"detector", s.Detector}, {"model", s.DetectorDigest}, {"landmarks", s.Landmarks}, {"merged from", s.MergedFrom},
+		} {
+			if part.value != "" {
+				fmt.Fprintf(w, "  %-11s %s\n", part.name, part.value)
+			}
+		}
+	}
+	for _, stage := range i.Rejects {
+		fmt.Fprintf(w, "rejects at stage %s: %d\n", stage.Stage, stage.Count)
+		for _, r := range stage.Reasons {
+			fmt.Fprintf(w, "  %6d  %s\n", r.Count, r.Reason)
+		}
+	}
+	for _, t := range i.Teachers {
+		printTeacher(w, t, i.Rows)
+	}
+}
+
+func printIdentities(w io.Writer, i store.IdentityInfo) {
+	fmt.Fprintf(w, "identities: %d, with %d to %d images, median %d; %d crops have none\n", i.Count, i.Min, i.Max, i.Median, i.Nameless)
+	widest := 1
+	for _, bin := range i.Histogram {
+		widest = max(widest, bin.Identities)
+	}
+	for _, bin := range i.Histogram {
+		bar := strings.Repeat("#", (40*bin.Identities+widest-1)/widest)
+		fmt.Fprintf(w, "  %6d to %-6d %8d  %s\n", bin.From, bin.To, bin.Identities, bar)
+	}
+}
+
+func printTeacher(w io.Writer, t store.TeacherState, rows int) {
+	fmt.Fprintf(w, "teacher %s: %d of %d crops, %d-d %s, mirrored too: %v, %s\n", t.Name, t.Rows, rows, t.Dim, t.DType, t.Flip, byteSize(t.Bytes))
+	fmt.Fprintf(w, "  model       %s, SHA-256 %s\n", t.ModelFile, t.ModelDigest)
+	fmt.Fprintf(w, "  fingerprint %s\n", t.Fingerprint)
+	if t.MissingShards > 0 {
+		fmt.Fprintf(w, "  missing     %d shards\n", t.MissingShards)
+	}
+	if t.Invalid > 0 {
+		fmt.Fprintf(w, "  unusable    %d embeddings were not finite or zero\n", t.Invalid)
+	}
+}
+
+// byteSize is a number of bytes for people.
+func byteSize(n int64) string {
+	const step = 1024
+	if n < step {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, unit := float64(n)/step, 0
+	for value >= step && unit < 3 {
+		value /= step
+		unit++
+	}
+	return fmt.Sprintf("%.1f %ciB", value, "KMGT"[unit])
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"facepipe/ingest"
+	"facepipe/store"
+)
+
+type mergeOptions struct {
+	inputs []string
+	out    string
+	store.MergeOptions
+}
+
+func (o *mergeOptions) describe() *cobra.Command {
+	return &cobra.Command{
+		Use:   "merge DATASET DATASET... --out DATASET",
+		Short: "Make one dataset of several",
+		Long: `Merge appends the crops of datasets, in the order they are named, to a new one. All
+must have been made in the same way (crop size, template, warp, decoder). The inputs
+are only read.
+
+A crop that several have is stored once; the others are recorded as duplicates. A key
+that leads to another crop already is refused and recorded in DATASET/rejects.jsonl.
+Identities of one name are one person; labels are numbered anew. Rejects and sources
+are taken over, sources with the digest of the dataset they came from.
+
+Teacher caches that every input has are merged too, bit for bit. Caches of one name
+must be of one fingerprint.`,
+		Example: `  pipe merge casia.ds celeb.ds --out both.ds
+  pipe merge a.ds b.ds c.ds --out all.ds --without-teachers --json`,
+	}
+}
+
+func (o *mergeOptions) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.out, "out", "", "`dataset` to make (required)")
+	f.BoolVar(&o.WithoutTeachers, "without-teachers", false, "leave teacher caches behind")
+	f.IntVar(&o.ShardRows, "shard-rows", store.DefaultShardRows, "`crops` in a shard; a killed run loses at most one shard")
+	f.Float64Var(&o.MaxRejectRate, "max-reject-rate", ingest.DefaultMaxRejectRate, "share of crops with taken keys above which the exit status is 3")
+}
+
+func (o *mergeOptions) validate(args []string) error {
+	o.inputs = args
+	if len(args) < 2 {
+		return errors.New("name two datasets or more")
+	}
+	for _, dataset := range args {
+		if err := required("DATASET", dataset); err != nil {
+			return err
+		}
+	}
+	return errors.Join(required("--out", o.out), notNegative("--shard-rows", o.ShardRows), share("--max-reject-rate", o.MaxRejectRate))
+}
+
+func (o *mergeOptions) run(ctx context.Context, s *session) (*result, error) {
+	o.Progress = s.progress()
+	summary, err := store.Merge(ctx, o.out, o.inputs, o.MergeOptions)
+	if err != nil && !tooManyRejects(err) {
+		return nil, err
+	}
+	return &result{summary, func(w io.Writer) { printMerged(w, summary) }}, err
+}
+
+func printMerged(w io.Writer, s store.MergeSummary) {
+	fmt.Fprintf(w, "%s: %d crops of %d identities in %d shards, of %d datasets in %.1f s\n",
+		s.Dataset, s.Rows, s.Identities, s.Shards, len(s.Inputs), s.Seconds)
+	fmt.Fprintf(w, "  seen        %d\n", s.Seen)
+	fmt.Fprintf(w, "  written     %d\n", s.Written)
+	fmt.Fprintf(w, "  skipped     %d, known from an earlier run or input (%d rejected)\n", s.Skipped, s.RejectedBefore)
+	fmt.Fprintf(w, "  duplicates  %d\n", s.Duplicates)
+	fmt.Fprintf(w, "  rejected    %d, their keys being taken\n", s.Rejected)
+	fmt.Fprintf(w, "  taken over  %d rejects\n", s.CarriedRejects)
+	for _, t := range s.Teachers {
+		fmt.Fprintf(w, "  teacher %s: %d embeddings copied, %d reused, %d missing\n", t.Teacher, t.Copied, t.Reused, t.Missing)
+	}
+	for _, note := range s.Notes {
+		fmt.Fprintf(w, "note: %s\n", note)
+	}
+}

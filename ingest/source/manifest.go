@@ -1,0 +1,356 @@
+package source
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"math"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// manifest is a table with one photograph a row: where its file is and what is known
+// of it. It is CSV, TSV or JSONL (a JSON object a line); what the columns are called
+// says what they hold, see [resolveColumns].
+//
+// Paths are relative to the manifest's folder, or absolute. An item's key is the path
+// as it is written, cleaned of "." and doubled slashes; a relative path that leads out
+// of the folder is refused, so that a manifest from elsewhere reaches what was
+// unpacked with it and nothing else unless it says so openly. An identity that is a
+// mere number is put behind the source's [Namespace].
+//
+// A row that cannot be understood is an item whose reading fails and says which line
+// it is. Its key is its path where it has one. A row without one, and one that repeats
+// the path of an earlier row, has a key that ends in "//line" and its number, which no
+// cleaned path does.
+type manifest struct {
+	path      string
+	folder    string
+	namespace string
+	file      *os.File
+	format    tableFormat
+	digest    string
+	repeats   repeats
+}
+
+func openManifest(ctx context.Context, path string) (Source, error) {
+	if err := regular(path); err != nil {
+		return nil, err
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, reason(err)
+	}
+	m := &manifest{path: path, folder: filepath.Dir(path), namespace: Namespace(path), file: file}
+	if err := m.index(ctx); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return m, nil
+}
+
+func (m *manifest) Digest() string { return m.digest }
+func (m *manifest) Close() error   { return m.file.Close() }
+
+// index reads the file once: for its digest, for the paths that repeat, and to make
+// sure that there is a photograph behind it.
+func (m *manifest) index(ctx context.Context) (err error) {
+	if m.format, err = sniffTable(m.path, m.file); err != nil {
+		return err
+	}
+	var finder repeatFinder
+	var firstFault error
+	rows, found := 0, false
+	digest, err := m.scan(ctx, func(r tableRow) error {
+		rows++
+		if int64(r.line) > math.MaxUint32 {
+			return fmt.Errorf("has more than %d lines", uint32(math.MaxUint32))
+		}
+		photo, err := m.photograph(r)
+		if photo.key != "" {
+			finder.add(photo.key, r.line)
+		}
+		if err != nil && firstFault == nil {
+			firstFault = r.fault(err)
+		}
+		found = found || err == nil && regular(photo.file) == nil && startsLikeImage(photo.file)
+		return nil
+	})
+	switch {
+	case err != nil:
+		return err
+	case rows == 0:
+		return errors.New("no rows in it")
+	case !found && firstFault != nil:
+		return fmt.Errorf("none of its %d rows leads to an image; %w", rows, firstFault)
+	case !found:
+		return fmt.Errorf("none of its %d rows leads to an image below %s", rows, m.folder)
+	}
+	m.digest, m.repeats = digest, finder.find()
+	return nil
+}
+
+func (m *manifest) Walk(ctx context.Context, visit func(Item) error) error {
+	digest, err := m.scan(ctx, func(r tableRow) error { return visit(m.item(r)) })
+	if err == nil && digest != m.digest {
+		return errors.New("the manifest changed while it was read")
+	}
+	return err
+}
+
+// scan calls visit for every row and returns the digest of the whole file.
+func (m *manifest) scan(ctx context.Context, visit func(tableRow) error) (digest string, err error) {
+	sum := sha256.New()
+	rows, err := m.format.rows(m.hashed(sum))
+	if err != nil {
+		return "", err
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		row, err := rows.next()
+		if err == io.EOF {
+			return hex.EncodeToString(sum.Sum(nil)), nil
+		}
+		if err != nil {
+			return "", reason(err)
+		}
+		if err := visit(row); err != nil {
+			return "", err
+		}
+	}
+}
+
+// hashed reads the file from its beginning, and what is read into sum.
+func (m *manifest) hashed(sum hash.Hash) io.Reader {
+	const wholeFile = 1<<63 - 1
+	return io.TeeReader(io.NewSectionReader(m.file, 0, wholeFile), sum)
+}
+
+// photograph is what a row says.
+type photograph struct {
+	// key is empty if the row names no file.
+	key, file string
+	entry
+}
+
+// photograph reads a row. With an error the key may be known all the same.
+func (m *manifest) photograph(r tableRow) (photograph, error) {
+	if r.err != nil {
+		return photograph{}, r.err
+	}
+	name := r.columns.path(r.cells)
+	switch {
+	case name == "":
+		return photograph{}, errors.New("names no file")
+	case strings.ContainsRune(name, 0):
+		return photograph{}, errors.New("the path holds a NUL byte")
+	}
+	name = path.Clean(name)
+	p := photograph{key: escapeName(name), file: name}
+	if name == ".." || strings.HasPrefix(name, "../") {
+		return p, errors.New("the path leads out of the manifest's folder")
+	}
+	if !path.IsAbs(name) {
+		p.file = filepath.Join(m.folder, name)
+	}
+	var err error
+	if p.entry, err = r.columns.entry(r.cells); err != nil {
+		return p, err
+	}
+	p.identity = m.person(p.identity)
+	return p, nil
+}
+
+// person is the identity that a cell names.
+func (m *manifest) person(name string) string {
+	if name != "" && strings.Trim(name, "0123456789") == "" {
+		return m.namespace + "/" + name
+	}
+	return escapeName(name)
+}
+
+// item is what a row gives.
+func (m *manifest) item(r tableRow) Item {
+	p, err := m.photograph(r)
+	first, repeated := m.repeats.of(r.line)
+	switch {
+	case p.key == "":
+		p.key = r.key("")
+	case repeated:
+		p.key = r.key(p.key)
+		err = fmt.Errorf("repeats the path of line %d", first)
+	}
+	item := Item{Key: p.key}
+	if err != nil {
+		err = r.fault(err)
+		item.Read = func() ([]byte, error) { return nil, err }
+		return item
+	}
+	item.Identity, item.Split, item.Attributes = p.identity, p.split, p.attributes
+	item.Landmarks, item.Box = p.landmarks, p.box
+	item.Read = func() ([]byte, error) {
+		if err := regular(p.file); err != nil {
+			return nil, err
+		}
+		return readFile(p.file)
+	}
+	return item
+}
+
+// regular refuses what is no regular file before it is opened: to open a named pipe
+// would wait for somebody who writes to it.
+func regular(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return reason(err)
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("not a regular file but %s", describeMode(info.Mode()))
+	}
+	return nil
+}
+
+// tableRow is one row of a table, or why a part of the file is none.
+type tableRow struct {
+	line    int // that it begins at, counted from 1
+	columns *columns
+	cells   []string
+	err     error
+}
+
+// fault says which row an error is about.
+func (r tableRow) fault(err error) error { return fmt.Errorf("line %d: %w", r.line, err) }
+
+// key names a row that has no path of its own.
+func (r tableRow) key(path string) string { return fmt.Sprintf("%s//line %d", path, r.line) }
+
+// tableFormat is how a manifest is written.
+type tableFormat struct {
+	// skip is the number of bytes before the text: of a byte order mark.
+	skip int
+	// delimiter separates the cells of a row; 0 for JSONL.
+	delimiter byte
+}
+
+// sniffTable finds the format by the name's ending and the first line. A semicolon is
+// what spreadsheets write to CSV files where the comma is part of numbers.
+func sniffTable(path string, file io.ReaderAt) (tableFormat, error) {
+	head := make([]byte, maxRecord)
+	n, err := file.ReadAt(head, 0)
+	if err != nil && err != io.EOF {
+		return tableFormat{}, reason(err)
+	}
+	head = head[:n]
+	var f tableFormat
+	const mark = "\ufeff"
+	if bytes.HasPrefix(head, []byte(mark)) {
+		f.skip, head = len(mark), head[len(mark):]
+	}
+	header, _, _ := bytes.Cut(bytes.TrimLeft(head, "\r\n"), []byte("\n"))
+	switch {
+	case bytes.HasPrefix(head, []byte("\xff\xfe")), bytes.HasPrefix(head, []byte("\xfe\xff")):
+		return f, errors.New("is UTF-16 text, convert it to UTF-8")
+	case bytes.IndexByte(header, 0) >= 0:
+		return f, errors.New("not a text file")
+	}
+	candidates := "\t,;"
+	switch strings.ToLower(filepath.Ext(path)) {
+	case ".jsonl", ".ndjson", ".json":
+		return f, nil
+	case ".csv":
+		candidates = ",;\t"
+	case ".tsv", ".tab":
+		candidates = "\t"
+	}
+	if bytes.HasPrefix(bytes.TrimSpace(header), []byte("{")) {
+		return f, nil
+	}
+	f.delimiter = candidates[0]
+	for i := range len(candidates) {
+		if bytes.IndexByte(header, candidates[i]) >= 0 {
+			f.delimiter = candidates[i]
+			break
+		}
+	}
+	return f, nil
+}
+
+// rows reads a table's rows; a header that cannot be understood is an error.
+func (f tableFormat) rows(r io.Reader) (*rowReader, error) {
+	if _, err := io.CopyN(io.Discard, r, int64(f.skip)); err != nil {
+		return nil, reason(err)
+	}
+	rows := &rowReader{records: newRecordReader(r, f.delimiter)}
+	if f.delimiter == 0 {
+		return rows, nil
+	}
+	header, err := rows.next()
+	switch {
+	case err == io.EOF:
+		return nil, errors.New("has no header")
+	case err != nil:
+		return nil, reason(err)
+	case header.err != nil:
+		return nil, fmt.Errorf("header: %w", header.err)
+	}
+	if rows.columns, err = resolveColumns(header.cells); err != nil {
+		return nil, fmt.Errorf("header: %w", err)
+	}
+	return rows, nil
+}
+
+// rowReader reads the rows of a table one by one.
+type rowReader struct {
+	records *recordReader
+	// columns are the header's; those of the row before in JSONL, where each row has
+	// its own and nearly always the same.
+	columns *columns
+}
+
+// next returns the next row that is not blank, or io.EOF.
+func (r *rowReader) next() (tableRow, error) {
+	for {
+		rec, err := r.records.next()
+		if err != nil {
+			return tableRow{}, err
+		}
+		row := tableRow{line: rec.line, columns: r.columns, err: rec.fault}
+		if rec.fault == nil && len(bytes.TrimSpace(rec.text)) == 0 {
+			continue
+		}
+		switch {
+		case rec.fault != nil:
+		case r.records.delimiter == 0:
+			r.object(&row, rec.text)
+		default:
+			row.cells, row.err = splitCells(rec.text, r.records.delimiter)
+			if row.err == nil && r.columns != nil {
+				row.err = r.columns.fit(row.cells)
+			}
+		}
+		if row.err == nil && strings.Join(row.cells, "") == "" {
+			continue
+		}
+		return row, nil
+	}
+}
+
+// object reads a row of JSONL.
+func (r *rowReader) object(row *tableRow, text []byte) {
+	names, cells, err := objectCells(text)
+	if err == nil && (r.columns == nil || !r.columns.named(names)) {
+		var c *columns
+		if c, err = resolveColumns(names); err == nil {
+			r.columns = c
+		}
+	}
+	row.columns, row.cells, row.err = r.columns, cells, err
+}

@@ -1,0 +1,512 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"facepipe/ingest/align"
+	"facepipe/internal/imgcodec"
+	"facepipe/internal/recordio"
+)
+
+// recordIO is a .rec file of MXNet, in insightface's layout or in im2rec's, with what
+// lies beside it under the same name.
+//
+// The .rec alone says which records there are: all of them are walked over, in the
+// order of the file. A .idx only gives them their keys, see [indexKeys]; without a sound
+// one they are numbered, see [positionKeys]. Records without an image that have
+// insightface's two labels (record 0, identities) are no items.
+//
+// An image's identity is its own label, the first of a vector, behind the folder's name
+// and a slash; it has none if the label is negative. insightface's ranges of keys are
+// not needed: they are float32 and may be off above 2^24; they are compared with the
+// labels, and what does not fit is a notice.
+//
+// A .lst adds the attribute "path". Its landmarks and box are those of the photograph
+// before insightface aligned it, and a record holds what came out of that. They are
+// taken only where the record's image is a photograph still: larger than a crop and of
+// another size than the property file says, with all landmarks inside.
+type recordIO struct {
+	path      string
+	file      *os.File
+	size      int64
+	namespace string
+
+	index  []recordio.Entry // by offset; nil to number records
+	first  uint64           // key of the first record, if they are numbered
+	images uint64           // insightface's: keys of images are below; 0 if not known
+	list   string           // path of the .lst file, "" without one
+	crop   *recordio.Property
+
+	opened, walked []string // notices
+}
+
+func openRecordIO(ctx context.Context, path string) (Source, error) {
+	path, err := findRecords(path)
+	if err != nil {
+		return nil, err
+	}
+	s := &recordIO{path: path, namespace: Namespace(path)}
+	if err := s.open(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// findRecords returns the .rec file that path is, or that lies in it: train.rec, or
+// the only one.
+func findRecords(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", reason(err)
+	}
+	if !info.IsDir() {
+		return path, nil
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return "", fmt.Errorf("list directory: %w", reason(err))
+	}
+	var found []string
+	for _, e := range entries {
+		if name := e.Name(); filepath.Ext(name) == ".rec" && !strings.HasPrefix(name, ".") {
+			found = append(found, name)
+		}
+	}
+	switch {
+	case slices.Contains(found, recordio.RecordName):
+		return filepath.Join(path, recordio.RecordName), nil
+	case len(found) == 1:
+		return filepath.Join(path, found[0]), nil
+	case len(found) == 0:
+		return "", errors.New("no .rec file in it")
+	}
+	return "", fmt.Errorf("%d .rec files in it and no %s: name one", len(found), recordio.RecordName)
+}
+
+func (s *recordIO) open(ctx context.Context) error {
+	var info fs.FileInfo
+	var err error
+	if s.file, info, err = openRegular(s.path); err != nil {
+		return err
+	}
+	s.size = info.Size()
+	if err := s.look(ctx); err != nil {
+		return err
+	}
+	if err := s.openIndex(); err != nil {
+		return err
+	}
+	if err := s.readFirst(); err != nil {
+		return err
+	}
+	s.openProperty()
+	if list := s.beside(".lst"); isRegular(list) {
+		s.list = list
+	}
+	return nil
+}
+
+// beside is the path of another file with the records' name.
+func (s *recordIO) beside(ext string) string {
+	return strings.TrimSuffix(s.path, filepath.Ext(s.path)) + ext
+}
+
+func isRegular(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// look goes on to the first two images, which must exist or at least one, and finds
+// out where the numbering would begin: at 1 if the images say so themselves.
+func (s *recordIO) look(ctx context.Context) error {
+	scan := recordio.NewScanner(s.file, s.size, 0)
+	var ids []uint64
+	for number := uint64(0); len(ids) < 2; number++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		record, err := scan.Next()
+		if errors.As(err, new(*recordio.DamageError)) {
+			continue
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return reason(err)
+		}
+		h, err := recordio.ParseHeader(scan.Prefix(), record.Length)
+		if err == nil && h.ImageSize > 0 {
+			ids = append(ids, h.ID-number)
+		}
+	}
+	if len(ids) == 0 {
+		return errors.New("no record with an image in it")
+	}
+	if ids[0] == 1 && ids[len(ids)-1] == 1 {
+		s.first = 1
+	}
+	return nil
+}
+
+// openIndex reads the .idx file, or says in a notice why it is not used.
+func (s *recordIO) openIndex() error {
+	path := s.beside(".idx")
+	name := filepath.Base(path)
+	why := s.readIndex(path)
+	if errors.Is(why, os.ErrNotExist) {
+		s.opened = append(s.opened, fmt.Sprintf("there is no %s: records have the keys %d, %d and so on", name, s.first, s.first+1))
+		return nil
+	}
+	if why == nil {
+		var err error
+		if why, err = s.judgeIndex(); err != nil {
+			return err
+		}
+	}
+	if why != nil {
+		s.index = nil
+		s.opened = append(s.opened, fmt.Sprintf("%s is not used: %v; records have the keys %d, %d and so on", name, why, s.first, s.first+1))
+	}
+	return nil
+}
+
+func (s *recordIO) readIndex(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return reason(err)
+	}
+	if !info.Mode().IsRegular() {
+		return errors.New("not a regular file but " + describeMode(info.Mode()))
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return reason(err)
+	}
+	s.index, err = recordio.ReadIndex(file, info.Size())
+	if err == nil && len(s.index) == 0 {
+		err = errors.New("is empty")
+	}
+	return errors.Join(err, file.Close())
+}
+
+// indexSamples is how many entries of an index are looked at before it is believed.
+const indexSamples = 256
+
+// judgeIndex returns why the index is not one of this .rec: most of it leads to no
+// records, or records follow behind the last one that it knows. What is wrong with
+// single entries is found by the walk.
+func (s *recordIO) judgeIndex() (why, err error) {
+	inside, _ := slices.BinarySearchFunc(s.index, s.size, func(e recordio.Entry, size int64) int {
+		if e.Offset < size {
+			return -1
+		}
+		return 1
+	})
+	samples := min(inside, indexSamples)
+	found := 0
+	for i := range samples {
+		ok, err := recordio.BeginsAt(s.file, s.index[i*inside/samples].Offset)
+		if err != nil {
+			return nil, reason(err)
+		}
+		if ok {
+			found++
+		}
+	}
+	if 2*found < samples || samples == 0 {
+		return fmt.Errorf("%d of %d entries looked at lead to no record", samples-found, samples), nil
+	}
+	if inside < len(s.index) {
+		return nil, nil // the end of the .rec is missing
+	}
+	scan := recordio.NewScanner(s.file, s.size, s.index[inside-1].Offset)
+	for range 2 {
+		if _, err := scan.Next(); err != nil {
+			return nil, passOver(err)
+		}
+	}
+	return errors.New("ends before " + filepath.Base(s.path)), nil
+}
+
+// passOver returns err unless it is the end of the file or damage.
+func passOver(err error) error {
+	if err == io.EOF || errors.As(err, new(*recordio.DamageError)) {
+		return nil
+	}
+	return reason(err)
+}
+
+// readFirst learns from insightface's record 0, if it can be found without a scan,
+// where the keys of images end.
+func (s *recordIO) readFirst() error {
+	var offset int64
+	if s.index != nil {
+		i := slices.IndexFunc(s.index, func(e recordio.Entry) bool { return e.Key == 0 })
+		if i < 0 {
+			return nil
+		}
+		offset = s.index[i].Offset
+	}
+	scan := recordio.NewScanner(s.file, s.size, offset)
+	record, err := scan.Next()
+	if err != nil {
+		return passOver(err)
+	}
+	h, err := recordio.ParseHeader(scan.Prefix(), record.Length)
+	if err != nil {
+		return nil
+	}
+	// Above 2^24 the label may have been rounded, to either side.
+	if from, _, ok := h.Range(); ok && from >= 1 && from < recordio.MaxExact {
+		s.images = uint64(from)
+	}
+	return nil
+}
+
+func (s *recordIO) openProperty() {
+	path := filepath.Join(filepath.Dir(s.path), recordio.PropertyName)
+	if !isRegular(path) {
+		return
+	}
+	data, err := readFile(path)
+	if err == nil {
+		var p recordio.Property
+		if p, err = recordio.ParseProperty(data); err == nil {
+			s.crop = &p
+			return
+		}
+	}
+	s.opened = append(s.opened, fmt.Sprintf("%s is not used: %v", recordio.PropertyName, err))
+}
+
+// Digest is none: keys and paths come from other files than the images.
+func (s *recordIO) Digest() string { return "" }
+
+func (s *recordIO) Close() error {
+	if s.file == nil {
+		return nil
+	}
+	return s.file.Close()
+}
+
+func (s *recordIO) Notices() []string { return slices.Concat(s.opened, s.walked) }
+
+func (s *recordIO) Walk(ctx context.Context, visit func(Item) error) error {
+	w := &recordWalk{source: s, visit: visit}
+	w.keys = newKeys(s)
+	if s.list != "" {
+		list, err := openList(s.list)
+		if err != nil {
+			return err
+		}
+		w.list = list
+		defer list.close()
+	}
+	err := w.walk(ctx)
+	s.walked = w.notices()
+	return err
+}
+
+// recordWalk is one walk over the records.
+type recordWalk struct {
+	source *recordIO
+	visit  func(Item) error
+	keys   recordKeys
+	list   *listCursor // nil without one
+	ranges rangeCheck
+
+	unsure  int // labels that float32 may have rounded
+	unnamed int // records that the index does not know
+}
+
+func (w *recordWalk) walk(ctx context.Context) error {
+	scan := recordio.NewScanner(w.source.file, w.source.size, 0)
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		record, err := scan.Next()
+		var damage *recordio.DamageError
+		switch {
+		case err == nil:
+			err = w.record(record, scan.Prefix())
+		case errors.As(err, &damage):
+			err = w.damaged(damage)
+		case err == io.EOF:
+			return w.missing()
+		default:
+			return reason(err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// fault visits an item that cannot be read.
+func (w *recordWalk) fault(key string, err error) error {
+	return w.visit(Item{Key: key, Read: func() ([]byte, error) { return nil, err }})
+}
+
+func (w *recordWalk) damaged(damage *recordio.DamageError) error {
+	// Numbers may be off from here on, and so are ranges of them.
+	w.ranges.off = w.ranges.off || w.source.index == nil
+	for _, key := range w.keys.damaged(damage.From, damage.To) {
+		if err := w.fault(key, damage); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// missing visits what the index names behind the end of the file.
+func (w *recordWalk) missing() error {
+	for _, e := range w.keys.behind() {
+		if err := w.fault(formatKey(e.Key), fmt.Errorf("begins at byte %d, but the file ends at byte %d", e.Offset, w.source.size)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// record visits a record, unless it is one of insightface's without an image.
+func (w *recordWalk) record(record recordio.Record, prefix []byte) error {
+	h, headErr := recordio.ParseHeader(prefix, record.Length)
+	from, to, isRange := h.Range()
+	name := w.keys.record(record, h, isRange)
+	for _, e := range name.inside {
+		if err := w.fault(formatKey(e.Key), fmt.Errorf("no record begins at byte %d, where the index has one", e.Offset)); err != nil {
+			return err
+		}
+	}
+	if isRange && !w.isImage(name) {
+		w.ranges.add(name, from, to)
+		return nil
+	}
+	if !name.known {
+		w.unnamed++
+	}
+	switch label := h.Label(); {
+	case headErr != nil:
+		return w.fault(name.text, headErr)
+	case h.ImageSize == 0:
+		return w.fault(name.text, errors.New("the record holds no image"))
+	case math.IsNaN(float64(label)) || math.IsInf(float64(label), 0):
+		return w.fault(name.text, fmt.Errorf("the label is %v", label))
+	}
+	return w.visit(w.item(record, h, name))
+}
+
+// isImage tells whether a record without an image has the key of one.
+func (w *recordWalk) isImage(name recordName) bool {
+	return name.known && name.key >= 1 && name.key < w.source.images
+}
+
+func (w *recordWalk) item(record recordio.Record, h recordio.Header, name recordName) Item {
+	label := h.Label()
+	if label >= recordio.MaxExact {
+		w.unsure++
+	}
+	if name.known {
+		w.ranges.image(name.key, label)
+	}
+	item := Item{Key: name.text, Read: func() ([]byte, error) { return w.source.read(record) }}
+	if label >= 0 {
+		item.Identity = w.source.namespace + "/" + formatLabel(label)
+	}
+	// Both packers write the key as the record's id too. Where it differs, the record was
+	// copied from elsewhere and is not the one of that line.
+	if w.list != nil && name.known && h.ID == name.key {
+		if e, ok := w.list.find(name.key, label); ok {
+			w.source.describe(&item, e)
+		}
+	}
+	return item
+}
+
+// describe adds what the .lst says of a record.
+func (s *recordIO) describe(item *Item, e recordio.ListEntry) {
+	item.Attributes = []Attribute{{Name: "path", Value: escapeName(e.Path)}}
+	if e.Aligned || e.Landmarks == nil {
+		return
+	}
+	data, err := item.Read()
+	if err != nil {
+		return
+	}
+	h, err := imgcodec.Inspect(data)
+	if err != nil || !s.isPhotograph(h) || !inside(*e.Landmarks, h) {
+		return
+	}
+	item.Landmarks = new(align.Landmarks)
+	for i, p := range e.Landmarks {
+		item.Landmarks[i] = align.Point{X: p[0], Y: p[1]}
+	}
+	if c := e.Corners; c != nil && c[2] > c[0] && c[3] > c[1] {
+		item.Box = &Box{X: c[0], Y: c[1], W: c[2] - c[0], H: c[3] - c[1]}
+	}
+}
+
+// isPhotograph tells whether an image is larger than an aligned crop.
+func (s *recordIO) isPhotograph(h imgcodec.Header) bool {
+	if s.crop != nil && h.W == s.crop.Width && h.H == s.crop.Height {
+		return false
+	}
+	return h.Orientation == 1 && min(h.W, h.H) > align.CropSize
+}
+
+func inside(landmarks [5][2]float64, h imgcodec.Header) bool {
+	for _, p := range landmarks {
+		if p[0] < 0 || p[1] < 0 || p[0] > float64(h.W) || p[1] > float64(h.H) {
+			return false
+		}
+	}
+	return true
+}
+
+// read returns the image of a record.
+func (s *recordIO) read(record recordio.Record) ([]byte, error) {
+	if err := checkSize(record.End - record.Offset); err != nil {
+		return nil, err
+	}
+	data, err := recordio.Read(s.file, record)
+	if err != nil {
+		return nil, reason(err)
+	}
+	h, err := recordio.ParseHeader(data, int64(len(data)))
+	if err != nil {
+		return nil, err
+	}
+	return data[int64(len(data))-h.ImageSize:], nil
+}
+
+// notices are what the walk found out.
+func (w *recordWalk) notices() []string {
+	var out []string
+	if w.unsure > 0 {
+		out = append(out, fmt.Sprintf("%d labels are %d or above, where float32 does not hold every number: people may have one label", w.unsure, recordio.MaxExact))
+	}
+	if w.unnamed > 0 {
+		out = append(out, fmt.Sprintf("%d records are not in the index: they have the key @ and their offset", w.unnamed))
+	}
+	out = append(out, w.ranges.notices()...)
+	if w.list != nil && w.list.fault != nil {
+		out = append(out, fmt.Sprintf("%s is not used to its end: %v", filepath.Base(w.source.list), w.list.fault))
+	}
+	return out
+}
+
+func formatKey(key uint64) string { return strconv.FormatUint(key, 10) }
+
+func formatLabel(label float32) string { return strconv.FormatFloat(float64(label), 'f', -1, 32) }

@@ -1,0 +1,153 @@
+package webdataset
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"io"
+	"os"
+)
+
+// windowBytes is how much of an archive is looked at at a time.
+const windowBytes = 32 << 10
+
+// input goes forward through the archive in a file.
+type input struct {
+	r    *bufio.Reader
+	file *os.File // to seek in; nil if the archive is compressed
+	pos  int64    // in the archive
+	size int64    // of the archive; -1 if that is not known
+	ctx  context.Context
+}
+
+// newInput reads the archive in file from its beginning.
+func newInput(ctx context.Context, file *os.File, size int64, compressed bool) (*input, error) {
+	in := &input{ctx: ctx, size: -1}
+	if !compressed {
+		in.file, in.size = file, size
+		in.r = bufio.NewReaderSize(stoppable{ctx, file}, windowBytes)
+		return in, nil
+	}
+	z, err := gzip.NewReader(bufio.NewReaderSize(stoppable{ctx, file}, windowBytes))
+	if err != nil {
+		return nil, truncation(err)
+	}
+	in.r = bufio.NewReaderSize(stoppable{ctx, z}, windowBytes)
+	return in, nil
+}
+
+// isGzip says whether a file begins like a compressed one.
+func isGzip(file io.ReaderAt) bool {
+	head := make([]byte, 2)
+	n, _ := file.ReadAt(head, 0)
+	return n == len(head) && bytes.Equal(head, []byte{0x1f, 0x8b})
+}
+
+// stoppable is a reader that ends when ctx is done: a member of a compressed archive may
+// be endless.
+type stoppable struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (s stoppable) Read(p []byte) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return s.r.Read(p)
+}
+
+// peek shows the next n bytes, fewer only at the end or before an error.
+func (in *input) peek(n int) ([]byte, error) {
+	b, err := in.r.Peek(n)
+	if err == io.EOF {
+		err = nil
+	}
+	return b, err
+}
+
+// left is how many bytes of the archive lie ahead; the largest number if that is not
+// known.
+func (in *input) left() int64 {
+	if in.size < 0 {
+		return 1<<63 - 1
+	}
+	return max(in.size-in.pos, 0)
+}
+
+// skip passes over n bytes; io.ErrUnexpectedEOF if there are fewer.
+func (in *input) skip(n int64) error {
+	if in.file != nil && n > int64(in.r.Buffered()) && n <= in.left() {
+		if _, err := in.file.Seek(in.pos+n, io.SeekStart); err != nil {
+			return err
+		}
+		in.r.Reset(stoppable{in.ctx, in.file})
+		in.pos += n
+		return in.ctx.Err()
+	}
+	skipped, err := io.CopyN(io.Discard, in.r, n)
+	in.pos += skipped
+	return truncation(err)
+}
+
+// read gives the next n bytes; io.ErrUnexpectedEOF if there are fewer.
+func (in *input) read(n int64) ([]byte, error) {
+	data := make([]byte, n)
+	got, err := io.ReadFull(in.r, data)
+	in.pos += int64(got)
+	return data, truncation(err)
+}
+
+// truncation makes an end in the middle of something an error of its own.
+func truncation(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// nextHeader goes forward to the next header that is sound and has the magic of tar,
+// at any offset: lost bytes shift what follows them. zeros says whether all that was
+// skipped are zeros; io.EOF if there is no more header.
+func (in *input) nextHeader() (zeros bool, err error) {
+	zeros = true
+	pass := func(window []byte) {
+		zeros = zeros && len(bytes.Trim(window, "\x00")) == 0
+		n, _ := in.r.Discard(len(window))
+		in.pos += int64(n)
+	}
+	for {
+		window, err := in.peek(windowBytes)
+		at, found := findHeader(window)
+		if found {
+			pass(window[:at])
+			return zeros, nil
+		}
+		if len(window) < windowBytes { // the last one
+			pass(window)
+			if err == nil {
+				err = io.EOF
+			}
+			return zeros, err
+		}
+		pass(window[:at])
+	}
+}
+
+// findHeader looks for a header in a window; at is where it is, or else how much of the
+// window belongs to none.
+func findHeader(window []byte) (at int, found bool) {
+	for {
+		i := bytes.Index(window[min(at+magicAt, len(window)):], []byte(magic))
+		if i < 0 || at+i+blockBytes > len(window) {
+			break
+		}
+		at += i
+		if _, err := parseHeader(window[at : at+blockBytes]); err == nil {
+			return at, true
+		}
+		at++
+	}
+	return max(at, len(window)-blockBytes+1, 0), false
+}

@@ -1,0 +1,108 @@
+package webdataset
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Sample is what consecutive members of one name are, their extensions aside.
+type Sample struct {
+	// Key is the name that they share, with its folders.
+	Key     string
+	Members []Member
+	// Fault is why members may be missing: the archive is damaged next to them, and
+	// they are not the ones that its samples usually have. Nil for others.
+	Fault error
+}
+
+// Member is one file of a sample.
+type Member struct {
+	// Name is its path in the archive, without . and .. and not absolute unless Fault
+	// says so. It need not be UTF-8.
+	Name string
+	// Extension is what follows the first dot of the file name, in lower case.
+	Extension string
+	// Size is in bytes.
+	Size int64
+	// Fault is why it cannot be read; nil if it can.
+	Fault error
+
+	offset int64 // of the data, in the archive
+	data   []byte
+	held   bool
+}
+
+// Offset is where the member's data begin in the archive, after decompression.
+func (m *Member) Offset() int64 { return m.offset }
+
+// Bounds of what is in memory of one sample.
+const (
+	maxMembers = 256
+	// MaxHeld is how many bytes of a sample are read on the way, at most.
+	MaxHeld = 4 << 20
+)
+
+// member describes a member of an archive; ok is false for what is no file of a sample:
+// folders, and names without an extension or without anything before it.
+func (h *header) member() (key string, m Member, ok bool) {
+	if h.kind == kindDirectory || strings.HasSuffix(h.name, "/") && (h.kind == kindOld || h.kind == kindRegular) {
+		return "", Member{}, false
+	}
+	m.Name, m.Fault = cleanName(h.name)
+	m.Size = h.size
+	if m.Fault == nil {
+		m.Fault = h.fault()
+	}
+	dir, file := path.Split(m.Name)
+	stem, extension, dotted := strings.Cut(file, ".")
+	if !dotted || stem == "" {
+		return "", Member{}, false
+	}
+	m.Extension = strings.ToLower(extension)
+	return dir + stem, m, true
+}
+
+// cleanName makes names that mean the same equal. One that leads out of the archive is
+// kept as it is, with the fault.
+func cleanName(name string) (string, error) {
+	if strings.HasPrefix(name, "/") {
+		return name, errors.New("has an absolute name")
+	}
+	if slices.Contains(strings.Split(name, "/"), "..") {
+		return name, errors.New("has a name that leads out of the archive")
+	}
+	return path.Clean(name), nil
+}
+
+// fault is why the data of a member are no file.
+func (h *header) fault() error {
+	if h.sparse {
+		return errors.New("is a sparse file")
+	}
+	switch h.kind {
+	case kindOld, kindRegular, kindContiguous:
+		return nil
+	case kindHardLink:
+		return errors.New("is a hard link to another member")
+	case kindSymlink:
+		return errors.New("is a symbolic link")
+	case kindCharacter, kindBlock:
+		return errors.New("is a device")
+	case kindFIFO:
+		return errors.New("is a named pipe")
+	}
+	return fmt.Errorf("is a member of unknown type %q", h.kind)
+}
+
+// extensions are what a sample is made of.
+func (s *Sample) extensions() string {
+	var all []string
+	for _, m := range s.Members {
+		all = append(all, m.Extension)
+	}
+	slices.Sort(all)
+	return strings.Join(all, " ")
+}

@@ -1,0 +1,276 @@
+package webdataset
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+)
+
+// Shard is one archive. It is not kept open. Its methods may be called from several
+// goroutines.
+type Shard struct {
+	path       string
+	size       int64
+	changed    time.Time
+	compressed bool
+}
+
+// Visitor is told what is in a shard.
+type Visitor struct {
+	// Hold says which members to read on the way. At most [MaxHeld] bytes of a sample
+	// are; others are read by [Shard.Read] when they are asked for, for which a
+	// compressed archive is read again up to there.
+	Hold func(m *Member) bool
+	// Sample is called for every sample.
+	Sample func(Sample) error
+	// Damage is called for what cannot be read, between the samples that surround it.
+	Damage func(Damage) error
+}
+
+// Damage is a part of an archive that cannot be read.
+type Damage struct {
+	// Offset is where it begins in the archive, after decompression; Length is up to
+	// where reading went on.
+	Offset, Length int64
+	Err            error
+}
+
+// Open looks at the shard at path, which must be a regular file.
+func Open(path string) (*Shard, error) {
+	info, err := os.Stat(path) // before opening, which would wait at a pipe
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("not a regular file but %s", info.Mode().Type())
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return &Shard{path: path, size: info.Size(), changed: info.ModTime(), compressed: isGzip(file)}, nil
+}
+
+// Compressed says whether members are expensive to read again.
+func (s *Shard) Compressed() bool { return s.compressed }
+
+// open opens the file, if it is still the one that was looked at.
+func (s *Shard) open() (*os.File, error) {
+	file, err := os.Open(s.path)
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && (info.Size() != s.size || !info.ModTime().Equal(s.changed)) {
+		err = errors.New("archive has changed while it was read")
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+// Read gives a member's bytes.
+func (s *Shard) Read(m *Member) ([]byte, error) {
+	if m.Fault != nil || m.held {
+		return m.data, m.Fault
+	}
+	file, err := s.open()
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if s.compressed {
+		return s.inflate(file, m)
+	}
+	data := make([]byte, m.Size) // within the file, or there would be a fault
+	if _, err := file.ReadAt(data, m.offset); err != nil {
+		return nil, truncation(err)
+	}
+	return data, nil
+}
+
+// inflate reads a member of a compressed archive.
+func (s *Shard) inflate(file *os.File, m *Member) ([]byte, error) {
+	in, err := newInput(context.Background(), file, s.size, true)
+	if err != nil {
+		return nil, err
+	}
+	if err := in.skip(m.offset); err != nil {
+		return nil, err
+	}
+	return in.read(m.Size)
+}
+
+// Walk tells v what is in the shard, in its order. Its errors are those of v, ctx's, and
+// those of opening the file; what is wrong inside is told to v.
+func (s *Shard) Walk(ctx context.Context, v Visitor) error {
+	file, err := s.open()
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	w := walk{ctx: ctx, v: v}
+	in, err := newInput(ctx, file, s.size, s.compressed)
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return v.Damage(Damage{Err: describe(err), Length: s.size})
+	}
+	w.archive = archive{in}
+	return w.run()
+}
+
+// walk is one passage through a shard.
+type walk struct {
+	ctx     context.Context
+	v       Visitor
+	archive archive
+	sample  Sample // members are still to come
+	held    int64  // bytes of it in memory
+	usual   string // extensions of samples far from damage
+	damaged error  // right before the sample
+}
+
+func (w *walk) run() error {
+	for {
+		at := w.archive.in.pos
+		h, err := w.archive.next()
+		if err == nil {
+			err = w.member(h)
+		}
+		if err == nil {
+			continue
+		}
+		var stop *visitError
+		switch {
+		case errors.As(err, &stop):
+			return stop.err
+		case w.ctx.Err() != nil:
+			return w.ctx.Err()
+		}
+		if goOn, err := w.recover(at, err); !goOn {
+			return err
+		}
+	}
+}
+
+// visitError is an error of the visitor.
+type visitError struct{ err error }
+
+func (e *visitError) Error() string { return e.err.Error() }
+
+// member takes in a member and goes past its data. An error that is no [visitError] is
+// damage, which the member's fault tells already.
+func (w *walk) member(h header) error {
+	in := w.archive.in
+	key, m, ok := h.member()
+	if !ok {
+		return w.archive.skipData(h.size)
+	}
+	m.offset = in.pos
+	if key != w.sample.Key || len(w.sample.Members) == maxMembers {
+		var again error
+		if key == w.sample.Key {
+			again = fmt.Errorf("sample has more than %d members", maxMembers)
+			w.sample.Fault = again
+		}
+		if err := w.flush(); err != nil {
+			return &visitError{err}
+		}
+		w.sample = Sample{Key: key, Fault: again}
+	}
+	err := w.load(&m, h.size)
+	if err != nil && m.Fault == nil {
+		m.Fault = describe(err)
+	}
+	w.sample.Members = append(w.sample.Members, m)
+	return err
+}
+
+// load goes past a member's data, reading them if they are to be held.
+func (w *walk) load(m *Member, size int64) error {
+	in := w.archive.in
+	if m.Fault != nil || size > MaxHeld-w.held || size > in.left() || !w.v.Hold(m) {
+		return w.archive.skipData(size)
+	}
+	data, err := in.read(size)
+	if err != nil {
+		return err
+	}
+	m.data, m.held = data, true
+	w.held += size
+	return w.archive.skipPadding(size)
+}
+
+// flush hands over the sample.
+func (w *walk) flush() error {
+	s := w.sample
+	w.sample, w.held = Sample{}, 0
+	if len(s.Members) == 0 {
+		return nil
+	}
+	extensions := s.extensions()
+	if w.damaged != nil && s.Fault == nil && extensions != w.usual {
+		s.Fault = w.damaged
+	}
+	if w.damaged == nil && s.Fault == nil {
+		w.usual = extensions
+	}
+	w.damaged = nil
+	return w.v.Sample(s)
+}
+
+// recover goes on behind damage, or behind the archive's end if more is there. goOn is
+// false at the end.
+func (w *walk) recover(at int64, cause error) (goOn bool, err error) {
+	in := w.archive.in
+	proper := cause == io.EOF
+	zeros, err := in.nextHeader()
+	switch {
+	case w.ctx.Err() != nil:
+		return false, w.ctx.Err()
+	case err != nil && err != io.EOF: // nothing more can be read
+		return false, w.report(Damage{Offset: at, Length: in.pos - at, Err: describe(err)})
+	case proper && zeros:
+		// The end; or archives one behind the other, which are one.
+		if err == nil {
+			return true, nil
+		}
+		return false, w.flush()
+	case proper:
+		cause = errBehind
+	}
+	if err := w.report(Damage{Offset: at, Length: in.pos - at, Err: describe(cause)}); err != nil {
+		return false, err
+	}
+	return err == nil, nil
+}
+
+// report tells of damage, and hands over the sample before it.
+func (w *walk) report(d Damage) error {
+	w.damaged = fmt.Errorf("archive is damaged next to it: %w", d.Err)
+	if err := w.flush(); err != nil {
+		return err
+	}
+	w.damaged = fmt.Errorf("archive is damaged next to it: %w", d.Err)
+	return w.v.Damage(d)
+}
+
+// describe says in words what damage is.
+func describe(err error) error {
+	var path *fs.PathError
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("is cut short")
+	case errors.As(err, &path):
+		return fmt.Errorf("%s: %w", path.Op, path.Err)
+	}
+	return err
+}

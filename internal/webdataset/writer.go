@@ -1,0 +1,163 @@
+package webdataset
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// ShardName is the usual name of a shard: prefix-000000.tar.
+func ShardName(prefix string, number int) string { return fmt.Sprintf("%s-%06d.tar", prefix, number) }
+
+// Output is where a shard is written. It ends with one of Commit and Abort.
+type Output interface {
+	io.Writer
+	// Commit keeps what was written.
+	Commit() error
+	// Abort drops it.
+	Abort() error
+}
+
+// File is a member to write.
+type File struct {
+	// Extension is without its dot and in lower case: jpg, cls, json.
+	Extension string
+	Data      []byte
+}
+
+// Writer writes samples as shards. The same samples give the same bytes: no time, user
+// or mode of the machine gets into them. A Writer is used by one goroutine.
+type Writer struct {
+	perShard int
+	create   func(number int) (Output, error)
+
+	out     Output // nil between shards
+	tar     *tar.Writer
+	shards  int // begun
+	samples int // in this one
+	last    string
+}
+
+// NewWriter writes shards of perShard samples, the last perhaps of fewer, to what create
+// gives for their numbers from 0 on.
+func NewWriter(perShard int, create func(number int) (Output, error)) (*Writer, error) {
+	if perShard < 1 {
+		return nil, fmt.Errorf("write webdataset: %d samples in a shard", perShard)
+	}
+	return &Writer{perShard: perShard, create: create}, nil
+}
+
+// Shards is how many shards were begun.
+func (w *Writer) Shards() int { return w.shards }
+
+// Write adds a sample. Its key is a path with slashes, valid UTF-8, without a dot in its
+// last part, which would end the key there for readers, and other than the key before. An
+// error of the key or of the extensions leaves the Writer usable; after another one only
+// Abort is of use.
+func (w *Writer) Write(key string, files ...File) error {
+	if err := w.valid(key, files); err != nil {
+		return fmt.Errorf("write sample %q: %w", key, err)
+	}
+	if err := w.begin(); err != nil {
+		return fmt.Errorf("write sample %q: %w", key, err)
+	}
+	for _, f := range files {
+		if err := w.file(key+"."+f.Extension, f.Data); err != nil {
+			return fmt.Errorf("write sample %q: %w", key, err)
+		}
+	}
+	w.last = key
+	if w.samples++; w.samples == w.perShard {
+		return w.finish()
+	}
+	return nil
+}
+
+// valid refuses what would be read as another sample than it was written as.
+func (w *Writer) valid(key string, files []File) error {
+	switch {
+	case key == "" || strings.HasSuffix(key, "/"):
+		return errors.New("no name")
+	case !utf8.ValidString(key) || strings.ContainsRune(key, 0):
+		return errors.New("key is not text")
+	case strings.Contains(path.Base(key), "."):
+		return errors.New("key has a dot in its last part")
+	case key == w.last:
+		return errors.New("key is that of the sample before")
+	case len(files) == 0 || len(files) > maxMembers:
+		return fmt.Errorf("%d files", len(files))
+	}
+	if clean, err := cleanName(key); err != nil || clean != key {
+		return errors.New("key is no plain path")
+	}
+	seen := map[string]bool{}
+	for _, f := range files {
+		if f.Extension == "" || f.Extension != strings.ToLower(f.Extension) || strings.ContainsAny(f.Extension, "/\x00") ||
+			!utf8.ValidString(f.Extension) || seen[f.Extension] {
+			return fmt.Errorf("extension %q", f.Extension)
+		}
+		seen[f.Extension] = true
+	}
+	return nil
+}
+
+// begin opens a shard if none is open.
+func (w *Writer) begin() error {
+	if w.out != nil {
+		return nil
+	}
+	out, err := w.create(w.shards)
+	if err != nil {
+		return err
+	}
+	w.out, w.tar, w.samples = out, tar.NewWriter(out), 0
+	w.shards++
+	return nil
+}
+
+func (w *Writer) file(name string, data []byte) error {
+	const perm = 0o644
+	err := w.tar.WriteHeader(&tar.Header{
+		Typeflag: tar.TypeReg, Name: name, Size: int64(len(data)), Mode: perm, ModTime: time.Unix(0, 0),
+	})
+	if err != nil {
+		return err
+	}
+	_, err = w.tar.Write(data)
+	return err
+}
+
+// finish completes the shard.
+func (w *Writer) finish() error {
+	if err := w.tar.Close(); err != nil {
+		return fmt.Errorf("write shard %d: %w", w.shards-1, err)
+	}
+	if err := w.out.Commit(); err != nil {
+		return fmt.Errorf("write shard %d: %w", w.shards-1, err)
+	}
+	w.out = nil
+	return nil
+}
+
+// Close completes the last shard.
+func (w *Writer) Close() error {
+	if w.out == nil {
+		return nil
+	}
+	return w.finish()
+}
+
+// Abort drops the shard that is not complete. After Close it does nothing.
+func (w *Writer) Abort() error {
+	if w.out == nil {
+		return nil
+	}
+	out := w.out
+	w.out = nil
+	return out.Abort()
+}

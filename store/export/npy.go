@@ -1,0 +1,172 @@
+package export
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"facepipe/store"
+)
+
+// Descriptions of array elements, as NumPy writes them.
+const (
+	npyInt32   = "<i4"
+	npyUint8   = "|u1"
+	npyFloat16 = "<f2"
+	npyFloat32 = "<f4"
+)
+
+// npyHeader begins a .npy file of a C-ordered array. Format version 1.0, as
+// numpy.lib.format describes it: magic, version, the length of the text (2 bytes,
+// little-endian), then the text, padded with spaces so that data begin at a multiple of
+// 64 bytes.
+func npyHeader(element string, shape ...int) []byte {
+	const prefix, align = 10, 64
+	sides := make([]string, len(shape))
+	for i, n := range shape {
+		sides[i] = fmt.Sprint(n)
+	}
+	list := strings.Join(sides, ", ")
+	if len(shape) == 1 {
+		list += ","
+	}
+	text := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", element, list)
+	pad := align - (prefix+len(text)+1)%align
+	text += strings.Repeat(" ", pad%align) + "\n"
+	header := append([]byte("\x93NUMPY\x01\x00"), 0, 0)
+	binary.LittleEndian.PutUint16(header[8:], uint16(len(text)))
+	return append(header, text...)
+}
+
+// arrays writes a teacher's embeddings and what belongs to them. Row i of all is the
+// crop of row i.
+type arrays struct {
+	teacher *store.Teacher
+	flip    bool
+
+	embeddings, mirrors *file // the teacher's output, [rows, dim]; mirrors if flip
+	norms, mirrorNorms  *file // float32 [rows]; 0 where there is no usable output
+	labels              *file // int32 [rows]; -1 without an identity
+	ids                 *file // uint8 [rows, 16]
+	keys                *file // a line each
+	all                 []*file
+
+	shard  *store.EmbeddingShard // that of number
+	number uint32
+	row    []byte // scratch
+}
+
+func newArrays(r *run) (target, error) {
+	info, rows := r.teacher.Info(), r.dataset.Rows()
+	element := npyFloat32
+	if info.DType == store.FP16 {
+		element = npyFloat16
+	}
+	a := &arrays{teacher: r.teacher, flip: info.Flip}
+	parts := []struct {
+		to     **file
+		name   string
+		header []byte
+		wanted bool
+	}{
+		{&a.embeddings, "embeddings.npy", npyHeader(element, rows, info.Dim), true},
+		{&a.mirrors, "embeddings_mirror.npy", npyHeader(element, rows, info.Dim), info.Flip},
+		{&a.norms, "norms.npy", npyHeader(npyFloat32, rows), true},
+		{&a.mirrorNorms, "norms_mirror.npy", npyHeader(npyFloat32, rows), info.Flip},
+		{&a.labels, "labels.npy", npyHeader(npyInt32, rows), true},
+		{&a.ids, "ids.npy", npyHeader(npyUint8, rows, len(store.ID{})), true},
+		{&a.keys, "keys.txt", nil, true},
+	}
+	for _, p := range parts {
+		if !p.wanted {
+			continue
+		}
+		f, err := r.stage.create(p.name)
+		if err != nil {
+			a.abort()
+			return nil, err
+		}
+		*p.to = f
+		a.all = append(a.all, f)
+		if _, err := f.Write(p.header); err != nil {
+			a.abort()
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+func (a *arrays) add(at store.Location, c *store.Crop) error {
+	if err := a.open(at.Shard); err != nil {
+		return err
+	}
+	if err := a.embedding(int(at.Row), false, a.embeddings, a.norms); err != nil {
+		return err
+	}
+	if a.flip {
+		if err := a.embedding(int(at.Row), true, a.mirrors, a.mirrorNorms); err != nil {
+			return err
+		}
+	}
+	_, err1 := a.labels.Write(binary.LittleEndian.AppendUint32(nil, uint32(c.Label)))
+	_, err2 := a.ids.Write(c.ID[:])
+	_, err3 := a.keys.Write(keyLine(c.Key))
+	return errors.Join(err1, err2, err3)
+}
+
+// open opens a shard of embeddings in the place of the one before.
+func (a *arrays) open(number uint32) (err error) {
+	if a.shard != nil && a.number == number {
+		return nil
+	}
+	if err := a.closeShard(); err != nil {
+		return err
+	}
+	a.shard, err = a.teacher.Shard(int(number))
+	a.number = number
+	return err
+}
+
+func (a *arrays) closeShard() error {
+	if a.shard == nil {
+		return nil
+	}
+	err := a.shard.Close()
+	a.shard = nil
+	return err
+}
+
+func (a *arrays) embedding(row int, mirror bool, values, norms *file) (err error) {
+	var norm float32
+	if a.row, norm, err = a.shard.AppendBytes(a.row[:0], row, mirror); err != nil {
+		return err
+	}
+	_, err1 := values.Write(a.row)
+	_, err2 := norms.Write(binary.LittleEndian.AppendUint32(nil, math.Float32bits(norm)))
+	return errors.Join(err1, err2)
+}
+
+// keyLine is a key as a line; one that breaks lines, or looks like one that does, is
+// written as a JSON string.
+func keyLine(key string) []byte {
+	if !strings.ContainsAny(key, "\n\r\v\f\x1c\x1d\x1e\u0085\u2028\u2029") && !strings.HasPrefix(key, `"`) {
+		return append([]byte(key), '\n')
+	}
+	line, _ := json.Marshal(key) // a string always encodes
+	return append(line, '\n')
+}
+
+func (a *arrays) close() error {
+	err := a.closeShard()
+	for _, f := range a.all {
+		err = errors.Join(err, f.close())
+	}
+	return err
+}
+
+func (a *arrays) abort() {
+	_ = a.close() // the files are thrown away
+}

@@ -1,0 +1,219 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"time"
+
+	"facepipe/internal/progress"
+)
+
+// MergeOptions adjust [Merge].
+type MergeOptions struct {
+	// ShardRows is the number of crops in a full shard; 0 is [DefaultShardRows].
+	ShardRows int
+	// WithoutTeachers leaves the teacher caches behind.
+	WithoutTeachers bool
+	// MaxRejectRate is the share, 0 to 1, of crops that may be refused because their
+	// keys are taken.
+	MaxRejectRate float64
+	// Progress gets a progress display; nil is none.
+	Progress io.Writer
+	// Logger gets notices; nil is [slog.Default].
+	Logger *slog.Logger
+}
+
+// MergeSummary is what [Merge] did, and the dataset after it.
+type MergeSummary struct {
+	// Inputs are the datasets that were merged, in order.
+	Inputs []MergeInput `json:"inputs"`
+	// Seen counts the crops and duplicates of the inputs; each is one of the next four.
+	Seen       int `json:"seen"`
+	Written    int `json:"written"`
+	Duplicates int `json:"duplicates"`
+	// Rejected are those whose keys are taken by other pixels.
+	Rejected int `json:"rejected"`
+	// Skipped ones were dealt with before: by an interrupted run, or because one source
+	// reaches the merge by way of two inputs. RejectedBefore of them were refused.
+	Skipped        int `json:"skipped"`
+	RejectedBefore int `json:"rejected_before"`
+	// CarriedRejects are the inputs' own rejects, recorded again.
+	CarriedRejects int `json:"carried_rejects"`
+	// Teachers are the caches that were merged, Notes what was left out and why.
+	Teachers []MergedTeacher `json:"teachers"`
+	Notes    []string        `json:"notes,omitempty"`
+	Seconds  float64         `json:"seconds"`
+	// Dataset is the folder written to; the rest is the dataset's.
+	Dataset    string `json:"dataset"`
+	Digest     string `json:"digest"`
+	Rows       int    `json:"rows"`
+	Shards     int    `json:"shards"`
+	Identities int    `json:"identities"`
+}
+
+// MergeInput is one of the datasets that were merged.
+type MergeInput struct {
+	Dataset string `json:"dataset"`
+	Digest  string `json:"digest"`
+	Rows    int    `json:"rows"`
+}
+
+// MergedTeacher is a teacher cache of the merged dataset.
+type MergedTeacher struct {
+	Teacher     string `json:"teacher"`
+	Fingerprint string `json:"fingerprint"`
+	// Copied rows were taken over by this run, Reused ones by an interrupted one.
+	// Missing ones are in shards with a crop that no input has an embedding of.
+	Copied  int `json:"copied"`
+	Reused  int `json:"reused"`
+	Missing int `json:"missing"`
+}
+
+// ConflictRateError says that a merge refused more crops than it was allowed to. The
+// dataset is complete all the same, without them.
+type ConflictRateError struct {
+	// Rejected of the Seen crops and duplicates had keys that were taken.
+	Rejected, Seen int
+	// Max is the share that was allowed.
+	Max float64
+}
+
+func (e *ConflictRateError) Error() string {
+	return fmt.Sprintf("merge: %d of %d crops had keys that lead to other pixels (%.2f %%), more than the allowed %.2f %%; rejects.jsonl in the dataset says which",
+		e.Rejected, e.Seen, 100*float64(e.Rejected)/float64(e.Seen), 100*e.Max)
+}
+
+// Merge makes one dataset of several in the folder out: all crops in the order of the
+// inputs, identities of one name being one person, sources and rejects taken over. A
+// crop that several inputs have is stored once and the others are recorded as
+// duplicates. A crop whose key leads to other pixels already is recorded as a reject.
+//
+// All inputs must have one contract ([ErrContract]). A teacher cache that every input
+// has is merged too, its embeddings copied bit for bit by the crops' ids; one name with
+// two fingerprints is [ErrFingerprint]. Inputs are only read, and what is read of them
+// is verified: [ErrDamaged].
+//
+// After an interruption the same call finishes the job and gives the same bytes as a
+// run without one; out may hold nothing but this very merge. The error is a
+// [*ConflictRateError] if too many keys were taken; the summary is then valid. Memory
+// grows by about 100 bytes a crop.
+func Merge(ctx context.Context, out string, inputs []string, o MergeOptions) (MergeSummary, error) {
+	begun := time.Now()
+	m := &merge{ctx: ctx, out: out, options: o}
+	m.summary.Dataset, m.summary.Teachers = out, []MergedTeacher{}
+	err := m.run(inputs)
+	m.summary.Seconds = time.Since(begun).Seconds()
+	if err != nil {
+		return m.summary, fmt.Errorf("merge: %w", err)
+	}
+	return m.summary, m.summary.judge(o.MaxRejectRate)
+}
+
+// judge counts rejects over interrupted runs: the outcome of a job does not depend on
+// how often it was interrupted.
+func (s *MergeSummary) judge(allowed float64) error {
+	rejected := s.Rejected + s.RejectedBefore
+	if float64(rejected) <= allowed*float64(s.Seen) {
+		return nil
+	}
+	return &ConflictRateError{Rejected: rejected, Seen: s.Seen, Max: allowed}
+}
+
+// merge is one call of [Merge].
+type merge struct {
+	ctx      context.Context
+	out      string
+	options  MergeOptions
+	inputs   []*Dataset
+	teachers []teacherMerge
+	summary  MergeSummary
+}
+
+func (m *merge) run(inputs []string) (err error) {
+	defer func() { err = errors.Join(err, m.close()) }()
+	// Everything that can be wrong with the inputs is found out before anything is
+	// written.
+	if err := m.open(inputs); err != nil {
+		return err
+	}
+	if err := m.matchTeachers(); err != nil {
+		return err
+	}
+	if err := m.crops(); err != nil {
+		return err
+	}
+	merged, err := Open(m.out, m.openOptions()...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, merged.Close()) }()
+	m.summary.Digest, m.summary.Rows = merged.Digest(), merged.Rows()
+	m.summary.Shards, m.summary.Identities = merged.Shards(), merged.Identities()
+	for i := range m.teachers {
+		if err := m.mergeTeacher(merged, &m.teachers[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *merge) close() error {
+	var err error
+	for _, d := range m.inputs {
+		err = errors.Join(err, d.Close())
+	}
+	return err
+}
+
+func (m *merge) openOptions() []Option {
+	if m.options.Logger == nil {
+		return nil
+	}
+	return []Option{WithLogger(m.options.Logger)}
+}
+
+// open opens the inputs and refuses those that do not go together.
+func (m *merge) open(inputs []string) error {
+	if len(inputs) == 0 {
+		return errors.New("no dataset is named")
+	}
+	for i, dir := range inputs {
+		if slices.ContainsFunc(inputs[:i], func(earlier string) bool { return sameFolder(earlier, dir) }) {
+			return fmt.Errorf("%s is named twice", dir)
+		}
+		if sameFolder(dir, m.out) {
+			return fmt.Errorf("%s is both an input and the output; name a new folder", dir)
+		}
+		d, err := Open(dir, m.openOptions()...)
+		if err != nil {
+			return err
+		}
+		m.inputs = append(m.inputs, d)
+		if first := m.inputs[0]; d.Contract() != first.Contract() {
+			return fmt.Errorf("%w: the crops of %s are made under %+v, those of %s under %+v",
+				ErrContract, first.dir, first.Contract(), d.dir, d.Contract())
+		}
+		m.summary.Inputs = append(m.summary.Inputs, MergeInput{Dataset: dir, Digest: d.Digest(), Rows: d.Rows()})
+	}
+	return nil
+}
+
+// sameFolder says whether two paths lead to one folder.
+func sameFolder(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
+}
+
+// bar shows how far one part of the merge is.
+func (m *merge) bar(label string, total int) *progress.Bar {
+	return progress.New(m.options.Progress, label, int64(total))
+}
