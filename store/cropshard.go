@@ -80,6 +80,14 @@ func (s *CropShard) Crop(row int) (Crop, error) {
 	return f.crop(row)
 }
 
+// Prefetch asks the system to have n rows, from row on, in memory soon; it does not wait
+// for that. Rows out of range panic.
+func (s *CropShard) Prefetch(row, n int) {
+	if f := s.view.use(); f.arrowFile != nil {
+		f.prefetch(row, n)
+	}
+}
+
 // Head reads a row as [CropShard.Crop] does, but leaves Image empty: images are neither
 // read nor verified.
 func (s *CropShard) Head(row int) (Crop, error) {

@@ -53,6 +53,14 @@ func (s *EmbeddingShard) Row(row int, flip bool, dst []float32) (norm float32, v
 	return norm, true, nil
 }
 
+// Prefetch asks the system to have n rows, from row on, in memory soon; it does not wait
+// for that. Rows out of range panic.
+func (s *EmbeddingShard) Prefetch(row, n int) {
+	if f := s.view.use(); f.arrowFile != nil {
+		f.prefetch(row, n)
+	}
+}
+
 // AppendBytes appends the embedding that [EmbeddingShard.Row] reads to dst as it is
 // stored, Dim elements of the cache's type, little-endian; zeros if it is not valid.
 func (s *EmbeddingShard) AppendBytes(dst []byte, row int, flip bool) (embedding []byte, norm float32, err error) {

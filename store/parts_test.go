@@ -262,3 +262,25 @@ func TestDamageError(t *testing.T) {
 		t.Error("asDamage")
 	}
 }
+
+// Prefetching changes nothing, at any range of rows, of shards with and without a file.
+func TestPrefetch(t *testing.T) {
+	d := mustOpen(t, buildDataset(t, 1100, 1100))
+	crops, err := d.CropShard(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mustClose(t, crops)
+	for _, span := range [][2]int{{0, 0}, {0, 1}, {0, 1100}, {511, 2}, {1099, 1}, {1024, 76}} {
+		crops.Prefetch(span[0], span[1])
+	}
+	if c, err := crops.Crop(600); err != nil || c.Key != testCrop(0, 600).Key {
+		t.Errorf("%q, %v", c.Key, err)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("rows out of range were prefetched")
+		}
+	}()
+	crops.Prefetch(1000, 101)
+}

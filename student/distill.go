@@ -113,6 +113,9 @@ type run struct {
 // prepare opens the data and settles what depends on it.
 func (r *run) prepare() error {
 	o := &r.o
+	if o.ShuffleWindow >= r.ds.Rows() {
+		o.ShuffleWindow = 0 // the same, and the same for every such window
+	}
 	if o.Workers == 0 {
 		o.Workers = max(2, runtime.GOMAXPROCS(0))
 	}
@@ -126,7 +129,9 @@ func (r *run) prepare() error {
 	}
 	r.flip = o.Flip == "on" || (o.Flip == "auto" && (r.teacher == nil || r.teacher.Info().Flip))
 	var err error
-	r.loader, err = data.New(r.ds, r.teacher, data.Options{Batch: o.Batch, Split: o.Split, Seed: o.Seed, Flip: r.flip, Workers: o.Workers})
+	r.loader, err = data.New(r.ds, r.teacher, data.Options{
+		Batch: o.Batch, Split: o.Split, Seed: o.Seed, Flip: r.flip, Workers: o.Workers, Window: o.ShuffleWindow,
+	})
 	if err != nil {
 		return err
 	}

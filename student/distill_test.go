@@ -228,15 +228,16 @@ func TestRefusals(t *testing.T) {
 		want   error
 		say    string
 	}{
-		"no dataset":       {func(o *Options) { o.Dataset = "/no/such" }, store.ErrNotFound, "/no/such"},
-		"no teacher":       {func(o *Options) { o.Teacher = "x" }, store.ErrNotFound, "x"},
-		"teacher needed":   {func(o *Options) { o.Teacher = "" }, ErrUsage, "--teacher"},
-		"unknown loss":     {func(o *Options) { o.Loss.Name = "magic" }, ErrUsage, "magic"},
-		"unknown student":  {func(o *Options) { o.Network = "magic" }, ErrUsage, "magic"},
-		"no epochs":        {func(o *Options) { o.Epochs = 0 }, ErrUsage, "epochs"},
-		"batch too large":  {func(o *Options) { o.Batch = 41 }, nil, "40 crops"},
-		"warm-up too long": {func(o *Options) { o.WarmupEpochs = 9 }, ErrUsage, "warm-up"},
-		"no such device":   {func(o *Options) { o.Device = "cuda:99" }, nil, "cuda:99"},
+		"no dataset":        {func(o *Options) { o.Dataset = "/no/such" }, store.ErrNotFound, "/no/such"},
+		"no teacher":        {func(o *Options) { o.Teacher = "x" }, store.ErrNotFound, "x"},
+		"teacher needed":    {func(o *Options) { o.Teacher = "" }, ErrUsage, "--teacher"},
+		"unknown loss":      {func(o *Options) { o.Loss.Name = "magic" }, ErrUsage, "magic"},
+		"unknown student":   {func(o *Options) { o.Network = "magic" }, ErrUsage, "magic"},
+		"no epochs":         {func(o *Options) { o.Epochs = 0 }, ErrUsage, "epochs"},
+		"batch too large":   {func(o *Options) { o.Batch = 41 }, nil, "40 crops"},
+		"window below zero": {func(o *Options) { o.ShuffleWindow = -1 }, ErrUsage, "shuffle-window"},
+		"warm-up too long":  {func(o *Options) { o.WarmupEpochs = 9 }, ErrUsage, "warm-up"},
+		"no such device":    {func(o *Options) { o.Device = "cuda:99" }, nil, "cuda:99"},
 	} {
 		o := options(t, dataset)
 		c.change(&o)
@@ -267,6 +268,15 @@ func TestRunFolderIsProtected(t *testing.T) {
 	other.LR = 0.01
 	if _, err := Distill(t.Context(), other); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "options.lr") {
 		t.Errorf("resume with another rate: %v", err)
+	}
+	other = o
+	other.ShuffleWindow = 7
+	if _, err := Distill(t.Context(), other); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "options.shuffle_window") {
+		t.Errorf("resume in another order: %v", err)
+	}
+	other.ShuffleWindow = 1 << 30 // which holds all crops, as the window of the run does
+	if _, err := Distill(t.Context(), other); err != nil {
+		t.Errorf("resume in the same order: %v", err)
 	}
 	files, err := checkpoints(o.Out)
 	if err != nil || len(files) != 2 {

@@ -52,6 +52,10 @@ type Options struct {
 	Optimizer optim.SGDConfig `json:"optimizer" yaml:"optimizer"`
 	// Seed of the weights, the order and the mirroring.
 	Seed uint64 `json:"seed" yaml:"seed"`
+	// ShuffleWindow is the number of crops that are shuffled among each other; see
+	// [data.Options]. 0, and any that holds the dataset, shuffles all of it: run.json
+	// then has no such key.
+	ShuffleWindow int `json:"shuffle_window,omitempty" yaml:"shuffle_window"`
 	// Flip mirrors crops at random: auto (if the teacher has embeddings of
 	// mirrored crops), on, off.
 	Flip string `json:"flip" yaml:"flip"`
@@ -94,8 +98,9 @@ func DefaultOptions() Options {
 		Network: "mobilefacenet", Loss: loss.Config{Name: "unified"},
 		Epochs: 20, Batch: 32, Schedule: "cosine", WarmupEpochs: -1, Power: 1,
 		Milestones: []float64{0.4, 0.7, 0.9}, Factor: 0.1,
-		Optimizer: optim.SGDConfig{Momentum: 0.9, Nesterov: true, WeightDecay: 5e-4, Clip: 5},
-		Seed:      1, Flip: "auto", Precision: "fp32", InputNorm: "outside",
+		Optimizer:     optim.SGDConfig{Momentum: 0.9, Nesterov: true, WeightDecay: 5e-4, Clip: 5},
+		ShuffleWindow: 1 << 20,
+		Seed:          1, Flip: "auto", Precision: "fp32", InputNorm: "outside",
 		Device: "cpu", LogEvery: 10, CheckpointEvery: 1000, KeepCheckpoints: 2, ValidateEvery: 1,
 	}
 }
@@ -131,6 +136,7 @@ func (o *Options) validate() error {
 		choice("precision", o.Precision, "fp32", "bf16"),
 		choice("input-norm", o.InputNorm, "outside", "inside"),
 		atLeast("epochs", o.Epochs, 1), atLeast("batch", o.Batch, 2),
+		atLeast("shuffle-window", o.ShuffleWindow, 0),
 		atLeast("log-every", o.LogEvery, 1), atLeast("checkpoint-every", o.CheckpointEvery, 1),
 		atLeast("keep-checkpoints", o.KeepCheckpoints, 1), atLeast("validate-every", o.ValidateEvery, 1),
 	)

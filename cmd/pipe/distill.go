@@ -81,6 +81,7 @@ func (o *distillOptions) addTrainingFlags(f *pflag.FlagSet) {
 	f.Float64Var(&o.Optimizer.Clip, "clip", o.Optimizer.Clip, "longest gradient; 0 for any")
 	f.StringVar(&o.Flip, "flip", o.Flip, "mirror crops at random: auto (if the teacher has mirrored embeddings), on or off")
 	f.Uint64Var(&o.Seed, "seed", o.Seed, "seed of weights, order and mirroring")
+	f.IntVar(&o.ShuffleWindow, "shuffle-window", o.ShuffleWindow, "`rows` that are shuffled among each other; fewer read the dataset more in order, for one larger than memory; 0 for all")
 	f.StringVar(&o.Precision, "precision", o.Precision, "`type` of activations and convolutions: fp32 or bf16")
 	f.StringVar(&o.InputNorm, "input-norm", o.InputNorm, "where the exported model's pixels are normalised: outside (takes -1..1) or inside the graph (takes 0..255)")
 }

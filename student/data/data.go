@@ -7,9 +7,12 @@
 package data
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"facepipe/store"
@@ -37,13 +40,18 @@ type Options struct {
 	Seed    uint64 // of the order and the mirroring
 	Flip    bool   // mirror every crop with probability one half
 	Workers int    // batches that are prepared at the same time
+	// Window is the number of rows that are shuffled among each other: what is read at
+	// random at a time. 0, or as many as there are, shuffles the dataset as a whole; a
+	// smaller one reads it in runs of consecutive rows, for datasets larger than the
+	// memory that caches them. Another window is another order.
+	Window int
 }
 
 // Loader makes batches of a dataset.
 type Loader struct {
 	o       Options
 	ds      *store.Dataset
-	rows    []int          // global rows of the split, nil without
+	split   []int          // global rows of the split, nil without
 	teacher *store.Teacher // nil without
 	crops   []*store.CropShard
 	targets []*store.EmbeddingShard
@@ -51,23 +59,34 @@ type Loader struct {
 	dim     int
 	pool    sync.Pool
 
-	mu     sync.Mutex
-	orders map[int][]int // epoch -> rows, of the epochs in flight
+	mu      sync.Mutex
+	orders  map[int]*order      // of the epochs in flight
+	windows map[windowKey][]int // rows of the windows in flight
+	ahead   sync.WaitGroup      // reading of windows to come
 }
+
+// windowKey is a window of an epoch.
+type windowKey struct{ epoch, number int }
 
 // New opens all shards of a dataset, and of a teacher unless it is nil. A dataset, or a
 // split, smaller than one batch and a cache that lacks shards are errors; so is a split
 // without crops: [store.ErrNotFound].
 func New(ds *store.Dataset, teacher *store.Teacher, o Options) (*Loader, error) {
-	l := &Loader{o: o, ds: ds, teacher: teacher, size: ds.Contract().CropSize, orders: map[int][]int{}}
+	l := &Loader{
+		o: o, ds: ds, teacher: teacher, size: ds.Contract().CropSize,
+		orders: map[int]*order{}, windows: map[windowKey][]int{},
+	}
 	if o.Split != "" {
 		var err error
-		if l.rows, err = ds.SplitRows(o.Split); err != nil {
+		if l.split, err = ds.SplitRows(o.Split); err != nil {
 			return nil, err
 		}
 	}
 	if o.Batch < 1 || o.Batch > l.Crops() {
 		return nil, fmt.Errorf("batch %d: the dataset %s has %d crops to train on", o.Batch, ds.Dir(), l.Crops())
+	}
+	if o.Window < 0 {
+		return nil, fmt.Errorf("window of %d rows", o.Window)
 	}
 	l.pool.New = func() any { return &Batch{Pixels: make([]uint8, o.Batch*l.size*l.size*3)} }
 	if teacher != nil {
@@ -107,6 +126,7 @@ func (l *Loader) open() error {
 
 // Close releases the shards.
 func (l *Loader) Close() {
+	l.ahead.Wait()
 	for _, s := range l.crops {
 		s.Close()
 	}
@@ -118,8 +138,8 @@ func (l *Loader) Close() {
 
 // Crops is the number of crops that batches are made of.
 func (l *Loader) Crops() int {
-	if l.rows != nil {
-		return len(l.rows)
+	if l.split != nil {
+		return len(l.split)
 	}
 	return l.ds.Rows()
 }
@@ -181,7 +201,7 @@ func (l *Loader) prepare(step int) (*Batch, error) {
 	b := l.pool.Get().(*Batch)
 	b.Step, b.Rows, b.Labels, b.Teacher = step, b.Rows[:0], b.Labels[:0], b.Teacher[:0]
 	epoch, at := step/l.StepsPerEpoch(), step%l.StepsPerEpoch()*l.o.Batch
-	for i, row := range l.order(epoch)[at : at+l.o.Batch] {
+	for i, row := range l.rows(epoch, at) {
 		if err := l.add(b, i, row, l.o.Flip && mirrored(l.o.Seed, epoch, row)); err != nil {
 			return nil, err
 		}
@@ -214,22 +234,105 @@ func (l *Loader) add(b *Batch, i, row int, flip bool) error {
 	return err
 }
 
-// order is the shuffled rows of an epoch.
-func (l *Loader) order(epoch int) []int {
+// rows are those of a batch, which begins at a place of an epoch.
+func (l *Loader) rows(epoch, at int) []int {
+	rows := make([]int, 0, l.o.Batch)
+	for len(rows) < l.o.Batch {
+		window, into := l.window(epoch, at+len(rows))
+		rows = append(rows, window[into:min(len(window), into+l.o.Batch-len(rows))]...)
+	}
+	return rows
+}
+
+// window is the window that a place of an epoch is in, and its place there. One that
+// is new has the next one read ahead.
+func (l *Loader) window(epoch, at int) (rows []int, into int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if rows, ok := l.orders[epoch]; ok {
-		return rows
-	}
-	delete(l.orders, epoch-2) // workers span at most an epoch and the next
-	rows := rand.New(rand.NewPCG(l.o.Seed, uint64(epoch))).Perm(l.Crops())
-	if l.rows != nil {
-		for i, k := range rows {
-			rows[i] = l.rows[k]
+	o := l.order(epoch)
+	key := windowKey{epoch, at / o.window}
+	rows, ok := l.windows[key]
+	if !ok {
+		rows = o.fill(key.number)
+		for i, place := range rows {
+			rows[i] = l.row(place)
+		}
+		l.windows[key] = rows
+		l.forget()
+		if key.number+1 < o.windows() {
+			l.readAhead(o, key.number+1)
+		} else {
+			l.readAhead(l.order(epoch+1), 0)
 		}
 	}
-	l.orders[epoch] = rows
-	return rows
+	return rows, at % o.window
+}
+
+// order is that of an epoch.
+func (l *Loader) order(epoch int) *order {
+	if o, ok := l.orders[epoch]; ok {
+		return o
+	}
+	delete(l.orders, epoch-3) // workers span at most an epoch and the next, and look ahead
+	o := newOrder(l.Crops(), l.o.Window, l.o.Seed, epoch)
+	l.orders[epoch] = o
+	return o
+}
+
+// forget drops the oldest windows beyond those that batches in flight can be in. If one
+// should be asked for again, it is made again.
+func (l *Loader) forget() {
+	inFlight := (l.o.Workers + 2) * l.o.Batch
+	size := l.Crops()
+	if l.o.Window > 0 {
+		size = min(size, l.o.Window)
+	}
+	for len(l.windows) > inFlight/size+2 {
+		oldest := slices.MinFunc(slices.Collect(maps.Keys(l.windows)), func(a, b windowKey) int {
+			return cmp.Or(cmp.Compare(a.epoch, b.epoch), cmp.Compare(a.number, b.number))
+		})
+		delete(l.windows, oldest)
+	}
+}
+
+// readAhead has the system read a window's rows, run after run, before they are asked
+// for in their random order.
+func (l *Loader) readAhead(o *order, number int) {
+	if o.blocks == nil {
+		return // all rows, which may be more than the memory that caches them
+	}
+	l.ahead.Go(func() {
+		o.spans(number, func(from, n int) {
+			for from, end := from, from+n; from < end; {
+				from += l.prefetch(from, end)
+			}
+		})
+	})
+}
+
+// prefetch has the system read the crops of places from .. end as far as they lie in a
+// row, and returns how many those are.
+func (l *Loader) prefetch(from, end int) int {
+	row := l.row(from)
+	at := l.ds.Locate(row)
+	end = min(end, from+l.ds.ShardRows(int(at.Shard))-int(at.Row))
+	n := 1
+	for from+n < end && l.row(from+n) == row+n {
+		n++
+	}
+	l.crops[at.Shard].Prefetch(int(at.Row), n)
+	if l.teacher != nil {
+		l.targets[at.Shard].Prefetch(int(at.Row), n)
+	}
+	return n
+}
+
+// row is the global row of a place among the crops that are trained on.
+func (l *Loader) row(place int) int {
+	if l.split == nil {
+		return place
+	}
+	return l.split[place]
 }
 
 // mirrored draws whether a crop is mirrored in an epoch.

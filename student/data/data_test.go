@@ -210,11 +210,61 @@ func TestStepsAreReproducible(t *testing.T) {
 	}
 }
 
+// With a window, too: every crop once an epoch, the same at any number of workers and
+// from any step on, at windows smaller and larger than a batch.
+func TestWindows(t *testing.T) {
+	ds, teacher := fixture(t, true)
+	for _, window := range []int{1, 3, 5, 8, 22} {
+		o := Options{Batch: 5, Seed: 9, Flip: true, Workers: 1, Window: window}
+		want := collect(t, ds, teacher, o, 0, 12) // 4 steps an epoch
+		for epoch := range 3 {
+			seen := map[int64]bool{}
+			for _, b := range want[4*epoch : 4*epoch+4] {
+				for i, row := range b.Rows {
+					if seen[row] || b.Teacher[2*i] != float32(row+1) {
+						t.Errorf("window %d, epoch %d: row %d, seen before: %v, target %v", window, epoch, row, seen[row], b.Teacher[2*i])
+					}
+					seen[row] = true
+				}
+			}
+		}
+		o.Workers = 5
+		for _, from := range []int{0, 3, 7, 11} {
+			for k, b := range collect(t, ds, teacher, o, from, 12) {
+				if w := want[from+k]; fmt.Sprint(b.Rows, b.Teacher) != fmt.Sprint(w.Rows, w.Teacher) || !bytes.Equal(b.Pixels, w.Pixels) {
+					t.Errorf("window %d: step %d of a run from step %d differs", window, w.Step, from)
+				}
+			}
+		}
+	}
+}
+
+// Windows that are done with are forgotten.
+func TestMemoryOfWindows(t *testing.T) {
+	ds, teacher := fixture(t, true)
+	l, err := New(ds, teacher, Options{Batch: 5, Workers: 2, Window: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	most := 0
+	err = l.Run(t.Context(), 0, 400, func(*Batch) error {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		most = max(most, len(l.windows), len(l.orders))
+		return nil
+	})
+	if err != nil || most > 4*5/4+2 {
+		t.Errorf("%d windows or orders are kept, %v", most, err)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	ds, teacher := fixture(t, false)
 	for name, o := range map[string]Options{
 		"batch beyond the dataset": {Batch: crops + 1, Workers: 1},
 		"no batch":                 {Workers: 1},
+		"window below zero":        {Batch: 2, Window: -1, Workers: 1},
 		"flip without mirrors":     {Batch: 2, Flip: true, Workers: 1},
 	} {
 		if l, err := New(ds, teacher, o); err == nil {
