@@ -160,26 +160,28 @@ func TestSplit(t *testing.T) {
 	if l.Crops() != 18 || l.StepsPerEpoch() != 3 {
 		t.Errorf("%d crops, %d steps an epoch; want 18 and 3", l.Crops(), l.StepsPerEpoch())
 	}
-	o := Options{Batch: 6, Seed: 3, Split: "train", Flip: true, Workers: 2}
-	seen := map[int64]int{}
-	all := collect(t, ds, teacher, o, 0, 6)
-	for _, b := range all {
-		for i, row := range b.Rows {
-			seen[row]++
-			if row%4 == 3 || b.Labels[i] != int32(row%4) || b.Teacher[2*i] != float32(row+1) {
-				t.Errorf("row %d is in the batch, with label %d and target %v", row, b.Labels[i], b.Teacher[2*i])
+	for _, window := range []int{0, 7} {
+		o := Options{Batch: 6, Seed: 3, Split: "train", Flip: true, Workers: 2, Window: window}
+		seen := map[int64]int{}
+		all := collect(t, ds, teacher, o, 0, 6)
+		for _, b := range all {
+			for i, row := range b.Rows {
+				seen[row]++
+				if row%4 == 3 || b.Labels[i] != int32(row%4) || b.Teacher[2*i] != float32(row+1) {
+					t.Errorf("row %d is in the batch, with label %d and target %v", row, b.Labels[i], b.Teacher[2*i])
+				}
 			}
 		}
-	}
-	for row, n := range seen {
-		if n != 2 {
-			t.Errorf("row %d was seen %d times in two epochs", row, n)
+		for row, n := range seen {
+			if n != 2 {
+				t.Errorf("row %d was seen %d times in two epochs", row, n)
+			}
 		}
-	}
-	o.Workers = 1
-	for k, b := range collect(t, ds, teacher, o, 4, 6) {
-		if w := all[4+k]; fmt.Sprint(b.Rows, b.Teacher) != fmt.Sprint(w.Rows, w.Teacher) || !bytes.Equal(b.Pixels, w.Pixels) {
-			t.Errorf("step %d of a run from step 4 differs", w.Step)
+		o.Workers = 1
+		for k, b := range collect(t, ds, teacher, o, 4, 6) {
+			if w := all[4+k]; fmt.Sprint(b.Rows, b.Teacher) != fmt.Sprint(w.Rows, w.Teacher) || !bytes.Equal(b.Pixels, w.Pixels) {
+				t.Errorf("step %d of a run from step 4 differs", w.Step)
+			}
 		}
 	}
 	if _, err := New(ds, teacher, Options{Batch: 6, Split: "test", Workers: 1}); !errors.Is(err, store.ErrNotFound) {
