@@ -13,6 +13,8 @@ import (
 	"runtime/pprof"
 	"slices"
 	"strings"
+
+	"facepipe/bench/measure"
 )
 
 // settings are what the flags say.
@@ -24,11 +26,14 @@ type settings struct {
 	profile string
 }
 
-// phases are what can be measured, in the order in which they need each other.
-var phases = []struct {
+// phase is something to measure.
+type phase struct {
 	name string
-	run  func(settings) (result, error)
-}{
+	run  func(settings) (measure.Result, error)
+}
+
+// phases are in the order in which they need each other.
+var phases = []phase{
 	{"export", exportRows},
 	{"write", writeCrops},
 	{"embed", writeEmbeddings},
@@ -56,12 +61,7 @@ func run(args []string) error {
 	if args[0] == "table" {
 		return printTable(os.Stdin, os.Stdout)
 	}
-	i := slices.IndexFunc(phases, func(p struct {
-		name string
-		run  func(settings) (result, error)
-	}) bool {
-		return p.name == args[0]
-	})
+	i := slices.IndexFunc(phases, func(p phase) bool { return p.name == args[0] })
 	if i < 0 {
 		return fmt.Errorf("no phase %q; there are %s", args[0], phaseNames())
 	}
@@ -82,15 +82,15 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	memory, before := watchMemory(), processorSeconds()
+	memory, before := measure.WatchMemory(), measure.ProcessorSeconds()
 	r, err := phases[i].run(s)
 	stop()
 	if err != nil {
 		return fmt.Errorf("%s: %w", args[0], err)
 	}
-	r.System, r.Phase, r.Rows = "pipe", args[0], s.rows
-	r.PeakMiB, r.Processor = memory.peak(), processorSeconds()-before
-	return r.print(os.Stdout)
+	r.System, r.Version, r.Phase, r.Rows = "pipe", runtime.Version(), args[0], s.rows
+	r.PeakMiB, r.Processor = memory.Peak(), measure.ProcessorSeconds()-before
+	return r.Print(os.Stdout)
 }
 
 // startProfile profiles the process until stop is called, if path names a file.

@@ -9,12 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"facepipe/bench/measure"
 	"facepipe/store"
 )
 
@@ -67,37 +67,32 @@ func (o *opened) warm() error {
 
 // openDataset is the time until a dataset and its embeddings can be read, and until
 // the first crop was looked up, in a process that has done nothing before. Medians.
-func openDataset(s settings) (result, error) {
+func openDataset(s settings) (measure.Result, error) {
 	id := newGenerator().crop(0).ID
 	var opens, looks []float64
 	for range 7 {
 		begun := time.Now()
 		d, err := store.Open(s.dataset())
 		if err != nil {
-			return result{}, err
+			return measure.Result{}, err
 		}
 		if _, err := d.OpenTeacher(teacherName); err != nil {
-			return result{}, err
+			return measure.Result{}, err
 		}
 		opens = append(opens, time.Since(begun).Seconds())
 		if _, err := d.LookupID(id); err != nil {
-			return result{}, err
+			return measure.Result{}, err
 		}
 		looks = append(looks, time.Since(begun).Seconds())
 		if err := d.Close(); err != nil {
-			return result{}, err
+			return measure.Result{}, err
 		}
 	}
-	return result{Seconds: median(opens), Operations: 1, Also: map[string]float64{"first_lookup_seconds": median(looks)}}, nil
-}
-
-func median(x []float64) float64 {
-	slices.Sort(x)
-	return (x[(len(x)-1)/2] + x[len(x)/2]) / 2
+	return measure.Result{Seconds: measure.Median(opens), Operations: 1, Also: map[string]float64{"first_lookup_seconds": measure.Median(looks)}}, nil
 }
 
 // lookUpIDs finds crops by their ids, in random order.
-func lookUpIDs(s settings) (result, error) {
+func lookUpIDs(s settings) (measure.Result, error) {
 	return atRandom(s, func(o *opened, ids []store.ID, row int, _ []float32) error {
 		l, err := o.dataset.LookupID(ids[row])
 		if err == nil && o.dataset.RowOf(l) != row {
@@ -108,7 +103,7 @@ func lookUpIDs(s settings) (result, error) {
 }
 
 // readByID reads the embeddings of ids, in random order.
-func readByID(s settings) (result, error) {
+func readByID(s settings) (measure.Result, error) {
 	return atRandom(s, func(o *opened, ids []store.ID, row int, x []float32) error {
 		l, err := o.dataset.LookupID(ids[row])
 		if err != nil {
@@ -119,7 +114,7 @@ func readByID(s settings) (result, error) {
 }
 
 // readByRow reads the embeddings of rows, in random order.
-func readByRow(s settings) (result, error) {
+func readByRow(s settings) (measure.Result, error) {
 	return atRandom(s, func(o *opened, _ []store.ID, row int, x []float32) error {
 		return o.read(o.dataset.Locate(row), x)
 	})
@@ -135,10 +130,10 @@ func (o *opened) read(l store.Location, x []float32) error {
 
 // atRandom calls use with random rows on all threads for a while, after everything was
 // read once.
-func atRandom(s settings, use func(o *opened, ids []store.ID, row int, x []float32) error) (r result, err error) {
+func atRandom(s settings, use func(o *opened, ids []store.ID, row int, x []float32) error) (r measure.Result, err error) {
 	o, err := openAll(s)
 	if err != nil {
-		return result{}, err
+		return measure.Result{}, err
 	}
 	defer func() { err = errors.Join(err, o.close()) }()
 	g := newGenerator()
@@ -147,12 +142,12 @@ func atRandom(s settings, use func(o *opened, ids []store.ID, row int, x []float
 		ids[i] = g.crop(i).ID
 	}
 	if err := o.warm(); err != nil {
-		return result{}, err
+		return measure.Result{}, err
 	}
 	x := make([]float32, dim)
 	for row := range min(s.rows, 100_000) {
 		if err := use(o, ids, row*7919%s.rows, x); err != nil {
-			return result{}, err
+			return measure.Result{}, err
 		}
 	}
 	counts, failures := make([]int, s.threads), make([]error, s.threads)
@@ -175,7 +170,7 @@ func atRandom(s settings, use func(o *opened, ids []store.ID, row int, x []float
 		})
 	}
 	threads.Wait()
-	r = result{Seconds: time.Since(begun).Seconds(), Threads: s.threads}
+	r = measure.Result{Seconds: time.Since(begun).Seconds(), Threads: s.threads}
 	for _, n := range counts {
 		r.Operations += n
 	}
@@ -184,10 +179,10 @@ func atRandom(s settings, use func(o *opened, ids []store.ID, row int, x []float
 
 // scanFiles maps the embeddings' files and adds up all their bytes, eight at a time,
 // on one thread: what reading in order is measured against.
-func scanFiles(s settings) (result, error) {
+func scanFiles(s settings) (measure.Result, error) {
 	paths, err := filepath.Glob(filepath.Join(s.dataset(), "teachers", teacherName, "*.arrow"))
 	if err != nil {
-		return result{}, err
+		return measure.Result{}, err
 	}
 	var times []float64
 	var size int64
@@ -197,13 +192,13 @@ func scanFiles(s settings) (result, error) {
 		for _, p := range paths {
 			n, err := scanFile(p)
 			if err != nil {
-				return result{}, err
+				return measure.Result{}, err
 			}
 			size += n
 		}
 		times = append(times, time.Since(begun).Seconds())
 	}
-	return result{Seconds: median(times), Operations: s.rows, Bytes: size, Threads: 1}, nil
+	return measure.Result{Seconds: measure.Median(times), Operations: s.rows, Bytes: size, Threads: 1}, nil
 }
 
 func scanFile(path string) (int64, error) {
@@ -231,10 +226,10 @@ func scanFile(path string) (int64, error) {
 // readInOrder reads all embeddings in their order on one thread, shard after shard, each
 // opened, its checksums verified on the way, and closed. Then again with all of them
 // open and verified.
-func readInOrder(s settings) (r result, err error) {
+func readInOrder(s settings) (r measure.Result, err error) {
 	o, err := openAll(s)
 	if err != nil {
-		return result{}, err
+		return measure.Result{}, err
 	}
 	defer func() { err = errors.Join(err, o.close()) }()
 	var verified, again []float64
@@ -242,25 +237,25 @@ func readInOrder(s settings) (r result, err error) {
 		// A second Teacher, whose shards nobody has verified.
 		fresh, err := o.dataset.OpenTeacher(teacherName)
 		if err != nil {
-			return result{}, err
+			return measure.Result{}, err
 		}
 		begun := time.Now()
 		for i := range o.dataset.Shards() {
 			if err := readShard(fresh, i); err != nil {
-				return result{}, err
+				return measure.Result{}, err
 			}
 		}
 		verified = append(verified, time.Since(begun).Seconds())
 		if err := o.warm(); err != nil {
-			return result{}, err
+			return measure.Result{}, err
 		}
 		begun = time.Now()
 		if err := o.warm(); err != nil {
-			return result{}, err
+			return measure.Result{}, err
 		}
 		again = append(again, time.Since(begun).Seconds())
 	}
-	return result{Seconds: median(verified), Operations: s.rows, Threads: 1, Also: map[string]float64{"again_seconds": median(again)}}, nil
+	return measure.Result{Seconds: measure.Median(verified), Operations: s.rows, Threads: 1, Also: map[string]float64{"again_seconds": measure.Median(again)}}, nil
 }
 
 func readShard(t *store.Teacher, i int) error {
@@ -272,11 +267,11 @@ func readShard(t *store.Teacher, i int) error {
 }
 
 // checkDataset reads every byte as `pipe check --read-data` does.
-func checkDataset(s settings) (result, error) {
+func checkDataset(s settings) (measure.Result, error) {
 	begun := time.Now()
 	report, err := store.Check(context.Background(), s.dataset(), store.CheckOptions{ReadData: true})
 	if err == nil && !report.OK {
 		err = fmt.Errorf("%+v", report.Problems)
 	}
-	return result{Seconds: time.Since(begun).Seconds(), Operations: s.rows}, err
+	return measure.Result{Seconds: time.Since(begun).Seconds(), Operations: s.rows}, err
 }

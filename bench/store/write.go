@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"facepipe/bench/measure"
 	"facepipe/store"
 )
 
@@ -20,17 +21,17 @@ const teacherName = "bench"
 
 // exportRows writes the rows as plain binary files, for the other containers: ids.bin,
 // images.bin, embeddings.bin (little-endian half precision), row after row.
-func exportRows(s settings) (result, error) {
+func exportRows(s settings) (measure.Result, error) {
 	begun := time.Now()
 	folder := filepath.Join(s.dir, "rows")
 	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return result{}, err
+		return measure.Result{}, err
 	}
 	var out [3]*bufio.Writer
 	for i, name := range []string{"ids.bin", "images.bin", "embeddings.bin"} {
 		f, err := os.Create(filepath.Join(folder, name))
 		if err != nil {
-			return result{}, err
+			return measure.Result{}, err
 		}
 		defer f.Close()
 		out[i] = bufio.NewWriterSize(f, 1<<20)
@@ -42,26 +43,26 @@ func exportRows(s settings) (result, error) {
 		_, err1 := out[0].Write(c.ID[:])
 		_, err2 := out[1].Write(c.Image)
 		if err := errors.Join(err1, err2, binary.Write(out[2], binary.LittleEndian, half)); err != nil {
-			return result{}, err
+			return measure.Result{}, err
 		}
 	}
 	for _, o := range out {
 		if err := o.Flush(); err != nil {
-			return result{}, err
+			return measure.Result{}, err
 		}
 	}
-	return result{Seconds: time.Since(begun).Seconds(), Operations: s.rows}, nil
+	return measure.Result{Seconds: time.Since(begun).Seconds(), Operations: s.rows}, nil
 }
 
 // writeCrops appends all crops and commits them; the index is built too, and its time
 // is part of Close's.
-func writeCrops(s settings) (result, error) {
+func writeCrops(s settings) (measure.Result, error) {
 	if err := os.RemoveAll(s.dataset()); err != nil {
-		return result{}, err
+		return measure.Result{}, err
 	}
 	w, err := store.OpenWriter(s.dataset(), contract, store.WriterOptions{})
 	if err != nil {
-		return result{}, err
+		return measure.Result{}, err
 	}
 	source := w.AddSource(store.SourceInfo{Kind: "folder", Path: "rows", Detector: "none"})
 	g := newGenerator()
@@ -76,31 +77,31 @@ func writeCrops(s settings) (result, error) {
 			err = fmt.Errorf("row %d: outcome %d", i, outcome)
 		}
 		if err != nil {
-			return result{}, errors.Join(err, w.Abort())
+			return measure.Result{}, errors.Join(err, w.Abort())
 		}
 	}
 	begun := time.Now()
 	if err := w.Close(); err != nil {
-		return result{}, err
+		return measure.Result{}, err
 	}
-	r := result{Seconds: appending.Seconds(), Operations: s.rows, Also: map[string]float64{"close_seconds": time.Since(begun).Seconds()}}
+	r := measure.Result{Seconds: appending.Seconds(), Operations: s.rows, Also: map[string]float64{"close_seconds": time.Since(begun).Seconds()}}
 	r.Bytes, err = diskBytes(filepath.Join(s.dataset(), "crops"))
 	return r, err
 }
 
 // writeEmbeddings fills a teacher cache; the time to make the embeddings is left out.
-func writeEmbeddings(s settings) (r result, err error) {
+func writeEmbeddings(s settings) (r measure.Result, err error) {
 	if err := os.RemoveAll(filepath.Join(s.dataset(), "teachers")); err != nil {
-		return result{}, err
+		return measure.Result{}, err
 	}
 	d, err := store.Open(s.dataset())
 	if err != nil {
-		return result{}, err
+		return measure.Result{}, err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
 	w, err := d.CreateTeacher(store.TeacherInfo{Name: teacherName, ModelDigest: "bench", Fingerprint: "bench", Dim: dim, DType: store.FP16})
 	if err != nil {
-		return result{}, err
+		return measure.Result{}, err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
 	g := newGenerator()
@@ -115,11 +116,11 @@ func writeEmbeddings(s settings) (r result, err error) {
 		}
 		begun := time.Now()
 		if err := embedShard(w, shard, vectors); err != nil {
-			return result{}, err
+			return measure.Result{}, err
 		}
 		writing += time.Since(begun)
 	}
-	r = result{Seconds: writing.Seconds(), Operations: row}
+	r = measure.Result{Seconds: writing.Seconds(), Operations: row}
 	r.Bytes, err = diskBytes(filepath.Join(s.dataset(), "teachers"))
 	return r, err
 }
@@ -138,12 +139,12 @@ func embedShard(w *store.TeacherWriter, shard int, vectors [][dim]float32) error
 }
 
 // buildIndex makes the index of the dataset anew.
-func buildIndex(s settings) (result, error) {
+func buildIndex(s settings) (measure.Result, error) {
 	rebuilt, err := store.RebuildIndex(context.Background(), s.dataset())
 	if err != nil {
-		return result{}, err
+		return measure.Result{}, err
 	}
-	r := result{Seconds: rebuilt.Seconds, Operations: rebuilt.Rows}
+	r := measure.Result{Seconds: rebuilt.Seconds, Operations: rebuilt.Rows}
 	r.Bytes, err = diskBytes(filepath.Join(s.dataset(), "index"))
 	return r, err
 }

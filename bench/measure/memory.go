@@ -1,4 +1,4 @@
-package main
+package measure
 
 import (
 	"bytes"
@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// processorSeconds is the time that all processors spent on this process: on a machine
+// ProcessorSeconds is the time that all processors spent on this process: on a machine
 // that others use, too, it says more than a clock.
-func processorSeconds() float64 {
+func ProcessorSeconds() float64 {
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
 		return 0
@@ -20,16 +20,17 @@ func processorSeconds() float64 {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
 }
 
-// memoryWatch samples the process's own memory: what it allocated, not the pages of
-// files that it mapped, which the kernel takes back when it needs them.
-type memoryWatch struct {
+// Memory samples the process's own memory: what it allocated, not the pages of files
+// that it mapped, which the kernel takes back when it needs them.
+type Memory struct {
 	stop chan struct{}
 	done sync.WaitGroup
 	most int64 // KiB
 }
 
-func watchMemory() *memoryWatch {
-	m := &memoryWatch{stop: make(chan struct{})}
+// WatchMemory begins to sample.
+func WatchMemory() *Memory {
+	m := &Memory{stop: make(chan struct{})}
 	m.done.Go(func() {
 		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
@@ -45,8 +46,8 @@ func watchMemory() *memoryWatch {
 	return m
 }
 
-// peak ends the watch and is the most there was, in MiB.
-func (m *memoryWatch) peak() float64 {
+// Peak ends the watch and is the most there was, in MiB.
+func (m *Memory) Peak() float64 {
 	close(m.stop)
 	m.done.Wait()
 	return float64(max(m.most, anonymousKiB())) / 1024
