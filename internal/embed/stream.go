@@ -47,6 +47,9 @@ func (t *Times) Add(o Times) {
 // crop's index), of the runtime or of emit, or with ctx's.
 func (m *Model) Stream(ctx context.Context, n int, load func(i int, rgb []byte) error,
 	emit func(i int, embeddings [][]float32) error, o StreamOptions) (Times, error) {
+	if err := ctx.Err(); err != nil { // a few crops might be through before the stages notice
+		return Times{}, err
+	}
 	p, err := newPipeline(m, n, load, o.Flips)
 	defer p.close()
 	if err != nil {
