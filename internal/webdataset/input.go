@@ -7,6 +7,8 @@ import (
 	"context"
 	"io"
 	"os"
+
+	"facepipe/internal/ctxio"
 )
 
 // windowBytes is how much of an archive is looked at at a time.
@@ -21,19 +23,20 @@ type input struct {
 	ctx  context.Context
 }
 
-// newInput reads the archive in file from its beginning.
+// newInput reads the archive in file from its beginning, until ctx is done: a member of a
+// compressed archive may be endless.
 func newInput(ctx context.Context, file *os.File, size int64, compressed bool) (*input, error) {
 	in := &input{ctx: ctx, size: -1}
 	if !compressed {
 		in.file, in.size = file, size
-		in.r = bufio.NewReaderSize(stoppable{ctx, file}, windowBytes)
+		in.r = bufio.NewReaderSize(ctxio.NewReader(ctx, file), windowBytes)
 		return in, nil
 	}
-	z, err := gzip.NewReader(bufio.NewReaderSize(stoppable{ctx, file}, windowBytes))
+	z, err := gzip.NewReader(bufio.NewReaderSize(ctxio.NewReader(ctx, file), windowBytes))
 	if err != nil {
 		return nil, truncation(err)
 	}
-	in.r = bufio.NewReaderSize(stoppable{ctx, z}, windowBytes)
+	in.r = bufio.NewReaderSize(ctxio.NewReader(ctx, z), windowBytes)
 	return in, nil
 }
 
@@ -42,20 +45,6 @@ func isGzip(file io.ReaderAt) bool {
 	head := make([]byte, 2)
 	n, _ := file.ReadAt(head, 0)
 	return n == len(head) && bytes.Equal(head, []byte{0x1f, 0x8b})
-}
-
-// stoppable is a reader that ends when ctx is done: a member of a compressed archive may
-// be endless.
-type stoppable struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (s stoppable) Read(p []byte) (int, error) {
-	if err := s.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return s.r.Read(p)
 }
 
 // peek shows the next n bytes, fewer only at the end or before an error.
@@ -82,7 +71,7 @@ func (in *input) skip(n int64) error {
 		if _, err := in.file.Seek(in.pos+n, io.SeekStart); err != nil {
 			return err
 		}
-		in.r.Reset(stoppable{in.ctx, in.file})
+		in.r.Reset(ctxio.NewReader(in.ctx, in.file))
 		in.pos += n
 		return in.ctx.Err()
 	}
