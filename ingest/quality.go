@@ -36,27 +36,45 @@ func hundredths(v float64) float32 { return float32(math.Round(100*v) / 100) }
 // Integers keep it the same on every processor; 0 for an image without such pixels.
 func sharpness(img *imgcodec.Image) float64 {
 	const unit = 1000 // of luma
-	luma := make([]int32, img.W*img.H)
-	for i := range luma {
-		p := img.Pix[3*i : 3*i+3 : 3*i+3]
-		luma[i] = 299*int32(p[0]) + 587*int32(p[1]) + 114*int32(p[2])
-	}
-	var n, sum int64
-	var squares float64
-	for y := 1; y < img.H-1; y++ {
-		above, row, below := luma[(y-1)*img.W:][:img.W], luma[y*img.W:][:img.W], luma[(y+1)*img.W:][:img.W]
-		var rowSquares int64 // of at most 1e12 each: exact, and far from the limit
-		for x := 1; x < img.W-1; x++ {
-			l := int64(above[x] + below[x] + row[x-1] + row[x+1] - 4*row[x])
-			sum += l
-			rowSquares += l * l
-			n++
-		}
-		squares += float64(rowSquares)
-	}
-	if n == 0 {
+	if img.W < 3 || img.H < 3 {
 		return 0
 	}
-	mean := float64(sum) / float64(n)
-	return (squares/float64(n) - float64(mean*mean)) / (unit * unit)
+	var rows [3][]int32
+	for i := range rows {
+		rows[i] = make([]int32, img.W)
+	}
+	var sum int64
+	var squares float64
+	for y := range img.H {
+		above, row, below := rows[y%3], rows[(y+1)%3], rows[(y+2)%3]
+		lumaRow(below, img.Pix[3*y*img.W:])
+		if y < 2 {
+			continue
+		}
+		s, q := laplacianRow(above, row, below)
+		sum += s
+		squares += float64(q) // exact: a row of 112 pixels has less than 2⁴⁷
+	}
+	n := float64((img.W - 2) * (img.H - 2))
+	mean := float64(sum) / n
+	return (squares/n - float64(mean*mean)) / (unit * unit)
+}
+
+// lumaRow is the luma of a row of RGB pixels, in thousandths.
+func lumaRow(luma []int32, rgb []byte) {
+	rgb = rgb[:3*len(luma)]
+	for i := range luma {
+		luma[i] = 299*int32(rgb[3*i]) + 587*int32(rgb[3*i+1]) + 114*int32(rgb[3*i+2])
+	}
+}
+
+// laplacianRow sums up the Laplacian of a row's inner pixels, and its squares.
+func laplacianRow(above, row, below []int32) (sum, squares int64) {
+	above, below = above[:len(row)], below[:len(row)]
+	for x := 1; x < len(row)-1; x++ {
+		l := int64(above[x] + below[x] + row[x-1] + row[x+1] - 4*row[x])
+		sum += l
+		squares += l * l
+	}
+	return sum, squares
 }

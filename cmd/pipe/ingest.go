@@ -55,7 +55,7 @@ FACES
   largest   the largest face, nearest to the middle, or the one in the source's box
   one       the face of photographs with exactly one; others are refused
   all       every face; the main one has the photograph's key and identity, the others
-            KEY#1, KEY#2 ... and none
+            KEY#1, KEY#2 ... and none; all are in the photograph's split
 QUALITY
   What is measured is recorded with every crop; the limits (--min-face and so on) are
   off unless given. An aligned crop only tells its sharpness.
