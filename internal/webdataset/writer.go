@@ -38,13 +38,18 @@ type Writer struct {
 
 	out     Output // nil between shards
 	tar     *tar.Writer
-	shards  int // begun
-	samples int // in this one
+	shards  int   // begun
+	samples int   // in this one
+	bytes   int64 // in this one, of its files
 	last    string
 }
 
-// NewWriter writes shards of perShard samples, the last perhaps of fewer, to what create
-// gives for their numbers from 0 on.
+// maxShardBytes is what the files of a shard hold at most, unless one sample has more:
+// far below the size that old programs can handle. A variable for tests.
+var maxShardBytes int64 = 1 << 30
+
+// NewWriter writes shards of perShard samples, fewer where they are large and in the last
+// one, to what create gives for their numbers from 0 on.
 func NewWriter(perShard int, create func(number int) (Output, error)) (*Writer, error) {
 	if perShard < 1 {
 		return nil, fmt.Errorf("write webdataset: %d samples in a shard", perShard)
@@ -63,7 +68,7 @@ func (w *Writer) Write(key string, files ...File) error {
 	if err := w.valid(key, files); err != nil {
 		return fmt.Errorf("write sample %q: %w", key, err)
 	}
-	if err := w.begin(); err != nil {
+	if err := w.begin(files); err != nil {
 		return fmt.Errorf("write sample %q: %w", key, err)
 	}
 	for _, f := range files {
@@ -106,8 +111,18 @@ func (w *Writer) valid(key string, files []File) error {
 	return nil
 }
 
-// begin opens a shard if none is open.
-func (w *Writer) begin() error {
+// begin opens a shard if none is open, or the files do not fit into that one.
+func (w *Writer) begin(files []File) error {
+	var size int64
+	for _, f := range files {
+		size += int64(len(f.Data))
+	}
+	if w.out != nil && w.bytes+size > maxShardBytes {
+		if err := w.finish(); err != nil {
+			return err
+		}
+	}
+	w.bytes += size
 	if w.out != nil {
 		return nil
 	}
@@ -115,7 +130,7 @@ func (w *Writer) begin() error {
 	if err != nil {
 		return err
 	}
-	w.out, w.tar, w.samples = out, tar.NewWriter(out), 0
+	w.out, w.tar, w.samples, w.bytes = out, tar.NewWriter(out), 0, size
 	w.shards++
 	return nil
 }

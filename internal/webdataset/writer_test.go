@@ -1,10 +1,14 @@
 package webdataset_test
 
 import (
+	"archive/tar"
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -88,6 +92,55 @@ func TestWriterOfDurableFiles(t *testing.T) {
 	}
 	if names, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(names) != 2 || filepath.Base(names[1]) != "faces-000001.tar" {
 		t.Errorf("%v, %v", names, err)
+	}
+}
+
+// A shard ends before it gets too large, and a sample is never torn.
+func TestWriterEndsLargeShards(t *testing.T) {
+	defer webdataset.SetMaxShardBytes(100)()
+	dir := t.TempDir()
+	w, err := webdataset.NewWriter(1000, func(number int) (webdataset.Output, error) {
+		return durable.Create(filepath.Join(dir, webdataset.ShardName("faces", number)))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, size := range []int{60, 40, 1, 98, 2, 500, 3} {
+		data := webdataset.File{Extension: "jpg", Data: make([]byte, size-1)}
+		if err := w.Write(fmt.Sprint(i), data, webdataset.File{Extension: "cls", Data: []byte("7")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var shards [][]string
+	for number := range w.Shards() {
+		f, err := os.Open(filepath.Join(dir, webdataset.ShardName("faces", number)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for r := tar.NewReader(f); ; {
+			h, err := r.Next()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			names = append(names, h.Name)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		shards = append(shards, names)
+	}
+	want := [][]string{
+		{"0.jpg", "0.cls", "1.jpg", "1.cls"}, {"2.jpg", "2.cls", "3.jpg", "3.cls"}, {"4.jpg", "4.cls"}, {"5.jpg", "5.cls"}, {"6.jpg", "6.cls"},
+	}
+	if !reflect.DeepEqual(shards, want) {
+		t.Errorf("%v, want %v", shards, want)
 	}
 }
 

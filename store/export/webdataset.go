@@ -1,32 +1,19 @@
 package export
 
 import (
-	"archive/tar"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"time"
 
+	"facepipe/internal/webdataset"
 	"facepipe/store"
 )
 
-// maxTarBytes ends a tar file early: far below the size that old programs can handle.
-const maxTarBytes = 1 << 30
-
-// webDataset writes crops as samples in tar files (POSIX ustar, nothing that depends on
-// the machine or the time). A sample's files share a name, the crop's row, which has no
-// dot: readers cut names at the first one.
+// webDataset writes crops as samples of WebDataset shards. A sample's key is the crop's
+// row.
 type webDataset struct {
-	stage *staging
-	size  int // of the crops, in pixels
-	limit int // crops in a file
-
-	row   int // next
-	shard int // next
-	crops int // in the open file
-	bytes int64
-	file  *file
-	tar   *tar.Writer // nil if no file is open
+	size   int // of the crops, in pixels
+	row    int // next
+	writer *webdataset.Writer
 }
 
 // sampleInfo is a sample's .json file.
@@ -43,7 +30,11 @@ type sampleInfo struct {
 }
 
 func newWebDataset(r *run) (target, error) {
-	return &webDataset{stage: r.stage, size: r.dataset.Contract().CropSize, limit: r.options.ShardCrops}, nil
+	w, err := webdataset.NewWriter(r.options.ShardCrops, func(number int) (webdataset.Output, error) {
+		f, err := r.stage.create(fmt.Sprintf("%06d.tar", number))
+		return shardFile{f}, err
+	})
+	return &webDataset{size: r.dataset.Contract().CropSize, writer: w}, err
 }
 
 func (d *webDataset) add(_ store.Location, c *store.Crop) error {
@@ -59,67 +50,21 @@ func (d *webDataset) add(_ store.Location, c *store.Crop) error {
 	if err != nil {
 		return fmt.Errorf("crop %q: %w", c.Key, err)
 	}
-	if d.tar != nil && (d.crops == d.limit || d.bytes+int64(len(data)) > maxTarBytes) {
-		if err := d.finish(); err != nil {
-			return err
-		}
-	}
-	if err := d.begin(); err != nil {
-		return err
-	}
-	err = d.member(endings(format)[0], data)
+	files := []webdataset.File{{Extension: endings(format)[0][1:], Data: data}}
 	if c.Label != store.NoLabel {
-		err = errors.Join(err, d.member(".cls", fmt.Appendf(nil, "%d", c.Label)))
+		files = append(files, webdataset.File{Extension: "cls", Data: fmt.Append(nil, c.Label)})
 	}
-	err = errors.Join(err, d.member(".json", text))
+	files = append(files, webdataset.File{Extension: "json", Data: text})
 	d.row++
-	d.crops++
-	d.bytes += int64(len(data))
-	return err
+	return d.writer.Write(fmt.Sprintf("%09d", d.row-1), files...)
 }
 
-// begin opens the next tar file unless one is open.
-func (d *webDataset) begin() (err error) {
-	if d.tar != nil {
-		return nil
-	}
-	if d.file, err = d.stage.create(fmt.Sprintf("%06d.tar", d.shard)); err != nil {
-		return err
-	}
-	d.tar = tar.NewWriter(d.file)
-	d.shard++
-	d.crops, d.bytes = 0, 0
-	return nil
-}
+func (d *webDataset) close() error { return d.writer.Close() }
 
-// member writes a file of the sample.
-func (d *webDataset) member(ending string, data []byte) error {
-	err := d.tar.WriteHeader(&tar.Header{
-		Typeflag: tar.TypeReg,
-		Name:     fmt.Sprintf("%09d%s", d.row, ending),
-		Size:     int64(len(data)),
-		Mode:     int64(fileMode),
-		ModTime:  time.Unix(0, 0),
-		Format:   tar.FormatUSTAR,
-	})
-	if err == nil {
-		_, err = d.tar.Write(data)
-	}
-	return err
-}
+func (d *webDataset) abort() { _ = d.writer.Abort() } // the folder is thrown away
 
-// finish completes the open tar file.
-func (d *webDataset) finish() error {
-	if d.tar == nil {
-		return nil
-	}
-	err := errors.Join(d.tar.Close(), d.file.close())
-	d.tar = nil
-	return err
-}
+// shardFile is a shard in the staging folder, where nothing is durable one by one.
+type shardFile struct{ *file }
 
-func (d *webDataset) close() error { return d.finish() }
-
-func (d *webDataset) abort() {
-	_ = d.file.close() // the file is thrown away
-}
+func (f shardFile) Commit() error { return f.close() }
+func (f shardFile) Abort() error  { return f.close() }
