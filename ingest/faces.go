@@ -10,11 +10,10 @@ import (
 	"facepipe/store"
 )
 
-// Which faces of a photograph are taken, the values of [Options.Faces]. Landmarks that
-// are given with a photograph are one face in any case.
+// Which faces of a photograph are taken, the values of [Options.Faces]. Landmarks or a box
+// that are given with a photograph choose one face in any case.
 const (
-	// FacesLargest takes the main face: see [detect.Main], or the one in the source's
-	// box.
+	// FacesLargest takes the main face: see [detect.Main].
 	FacesLargest = "largest"
 	// FacesOne takes the face of photographs that have exactly one, and refuses others.
 	FacesOne = "one"
@@ -32,6 +31,8 @@ func choose(policy string, faces []detect.Face, box *source.Box, w, h int) ([]de
 		return nil, err
 	}
 	switch {
+	case box != nil:
+		return []detect.Face{main}, nil
 	case policy == FacesOne && len(faces) != 1:
 		return nil, refuse(stageDetect, fmt.Errorf("%w: %d found", errFaceCount, len(faces)))
 	case policy == FacesAll:
@@ -45,7 +46,7 @@ func choose(policy string, faces []detect.Face, box *source.Box, w, h int) ([]de
 func furtherKey(key string, n int) string {
 	key = fmt.Sprintf("%s#%d", key, n)
 	if store.ValidKey(key) != nil {
-		return shortened(key)
+		return substitute(key)
 	}
 	return key
 }

@@ -1,13 +1,16 @@
 package ingest
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
 	"facepipe/ingest/align"
+	"facepipe/ingest/detect"
 	"facepipe/ingest/source"
 	"facepipe/internal/imgcodec"
 	"facepipe/store"
@@ -232,5 +235,50 @@ func BenchmarkMeasure(b *testing.B) {
 	img, face := imgcodec.NewImage(112, 112), align.Template(112)
 	for b.Loop() {
 		measure(img, &face)
+	}
+}
+
+// Whatever the policy, a photograph's box chooses one face.
+func TestChoose(t *testing.T) {
+	face := func(x float64) detect.Face { return detect.Face{X1: x, X2: x + 40, Y1: 0, Y2: 40, Score: 0.9} }
+	small := detect.Face{X1: 180, X2: 190, Y1: 180, Y2: 190, Score: 0.9}
+	three := []detect.Face{small, face(60), face(120)}
+	right := &source.Box{X: 118, Y: 2, W: 44, H: 40}
+	for _, c := range []struct {
+		policy string
+		faces  []detect.Face
+		box    *source.Box
+		want   []detect.Face
+		fails  error
+	}{
+		{FacesLargest, three, nil, []detect.Face{face(60)}, nil},
+		{FacesAll, three, nil, []detect.Face{small, face(120), face(60)}, nil},
+		{FacesOne, three, nil, nil, errFaceCount},
+		{FacesOne, three[:1], nil, three[:1], nil},
+		{FacesLargest, three, right, []detect.Face{face(120)}, nil},
+		{FacesAll, three, right, []detect.Face{face(120)}, nil},
+		{FacesOne, three, right, []detect.Face{face(120)}, nil},
+		{FacesAll, three[:2], right, nil, errNoMatch},
+		{FacesAll, nil, nil, nil, errNoFace},
+	} {
+		got, err := choose(c.policy, c.faces, c.box, 200, 200)
+		if !slices.Equal(got, c.want) || !errors.Is(err, c.fails) {
+			t.Errorf("%s of %d faces, box %v: %v, %v", c.policy, len(c.faces), c.box, got, err)
+		}
+	}
+}
+
+// What stands for a key that cannot be recorded can, and is no other one's.
+func TestSubstitute(t *testing.T) {
+	seen := map[string]bool{}
+	for _, key := range []string{
+		"", "a\x00b", "ab", "a\xffb", "\x00", strings.Repeat("é", store.MaxKeyBytes), strings.Repeat("é", store.MaxKeyBytes) + "1",
+		"p" + strings.Repeat("é", store.MaxKeyBytes),
+	} {
+		got := substitute(key)
+		if err := store.ValidKey(got); err != nil || seen[got] || len(got) > 600 {
+			t.Errorf("%.20q becomes %q: %v", key, got, err)
+		}
+		seen[got] = true
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"facepipe/ingest/detect"
@@ -38,9 +39,8 @@ type run struct {
 //
 // If more than MaxRejectRate of the inputs were refused, by this run or by the one that
 // it finishes, the dataset is complete and the summary valid, and the error is a
-// [*RejectRateError]. When ctx is done the
-// error wraps ctx's; committed shards stay. Faults of the dataset wrap the
-// errors of package store.
+// [*RejectRateError]. When ctx is done the error wraps ctx's; committed shards stay. Faults
+// of the dataset wrap the errors of package store.
 func Run(ctx context.Context, o Options) (Summary, error) {
 	r := &run{options: o, summary: Summary{Dataset: o.Out, RejectReasons: map[string]int{}}}
 	begun := time.Now()
@@ -224,7 +224,7 @@ func (r *run) task(i int, item source.Item) *task {
 	var refused error
 	if err := store.ValidKey(crop.Key); err != nil {
 		refused = refuse(stageRead, fmt.Errorf("%w: %w", errStore, err))
-		crop.Key = shortened(crop.Key)
+		crop.Key = substitute(crop.Key)
 	}
 	t := &task{source: crop.Source, key: crop.Key, skip: r.writer.Seen(crop.Source, crop.Key)}
 	t.make = func(ctx context.Context) ([]candidate, error) {
@@ -265,12 +265,13 @@ func name(faces []candidate, item store.Crop) {
 	}
 }
 
-// shortened stands for a key that is too long to be recorded: its beginning, and a
-// digest of the whole.
-func shortened(key string) string {
+// substitute stands for a key that cannot be recorded, as it is too long or no text: what
+// is text of its beginning, and a digest of the whole.
+func substitute(key string) string {
 	const keep = 512
 	sum := sha256.Sum256([]byte(key))
-	return fmt.Sprintf("%.*s...%s", keep, key, hex.EncodeToString(sum[:8]))
+	text := strings.ReplaceAll(strings.ToValidUTF8(key[:min(keep, len(key))], ""), "\x00", "")
+	return text + "..." + hex.EncodeToString(sum[:8])
 }
 
 // consume records what became of one item. It runs on one goroutine, in the order
