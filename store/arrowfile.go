@@ -32,7 +32,7 @@ type arrowFile[C any] struct {
 	reader *ipc.FileReader
 	starts []int // first row of each batch
 	// columns and payloads of batch i, loaded once.
-	columns  []func() (C, error)
+	columns  []func() (*C, error)
 	payloads []func() error
 }
 
@@ -55,9 +55,9 @@ func openArrow[C any](path string, info *fileInfo, schema *arrow.Schema, parse p
 	for i, b := range info.Batch {
 		f.starts = append(f.starts, row)
 		row += b.Rows
-		f.columns = append(f.columns, sync.OnceValues(func() (C, error) {
+		f.columns = append(f.columns, sync.OnceValues(func() (*C, error) {
 			c, err := f.loadBatch(i, parse)
-			return c, asDamage(path, err)
+			return &c, asDamage(path, err)
 		}))
 		f.payloads = append(f.payloads, sync.OnceValue(func() error {
 			if err := b.Payload.verify(b.payload(data)); err != nil {

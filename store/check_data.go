@@ -44,7 +44,7 @@ func checkCropData(ctx context.Context, d *Dataset, i int) (idsSkipped int, err 
 		if err != nil {
 			return idsSkipped, err
 		}
-		skipped, err := checkIDs(ctx, d.Contract(), &c)
+		skipped, err := checkIDs(ctx, d.Contract(), c)
 		idsSkipped += skipped
 		if err != nil {
 			return idsSkipped, asDamage(f.path, err)
@@ -130,7 +130,7 @@ func checkEmbeddingData(t *Teacher, i int, info *fileInfo) (err error) {
 			return err
 		}
 		for k := range c.id.Len() {
-			n, err := checkEmbeddingRow(&c, k, crops, f.starts[b]+k, scratch)
+			n, err := checkEmbeddingRow(c, k, crops, f.starts[b]+k, scratch)
 			if err != nil {
 				return asDamage(f.path, fmt.Errorf("row %d: %w", f.starts[b]+k, err))
 			}

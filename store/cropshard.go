@@ -120,7 +120,7 @@ func (f *cropFile) eachColumns(visit func(*cropColumns) error) (err error) {
 		if err != nil {
 			return err
 		}
-		if err := visit(&c); err != nil {
+		if err := visit(c); err != nil {
 			return err
 		}
 	}

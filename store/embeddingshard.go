@@ -72,7 +72,7 @@ func (s *EmbeddingShard) AppendBytes(dst []byte, row int, flip bool) (embedding 
 }
 
 // find is the column that holds a row's embedding, and where in it.
-func (s *EmbeddingShard) find(row int, flip bool) (v vectors, k int, err error) {
+func (s *EmbeddingShard) find(row int, flip bool) (v *vectors, k int, err error) {
 	f := s.view.use()
 	if f.arrowFile == nil {
 		panic("store: embedding of a shard without rows")
@@ -80,15 +80,15 @@ func (s *EmbeddingShard) find(row int, flip bool) (v vectors, k int, err error) 
 	b, k := f.find(row)
 	c, err := f.columns[b]()
 	if err != nil {
-		return vectors{}, 0, err
+		return nil, 0, err
 	}
 	if !flip {
-		return c.plain, k, nil
+		return &c.plain, k, nil
 	}
 	if c.mirror == nil {
-		return vectors{}, 0, fmt.Errorf("%s: holds no embeddings of mirror images", f.path)
+		return nil, 0, fmt.Errorf("%s: holds no embeddings of mirror images", f.path)
 	}
-	return *c.mirror, k, nil
+	return c.mirror, k, nil
 }
 
 // Retain is a second view of the shard, to be closed by itself.

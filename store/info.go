@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Info says what a dataset holds.
@@ -21,7 +22,10 @@ type Info struct {
 	// CropBytes is the size of the crop shards, without manifests.
 	CropBytes int64 `json:"crop_bytes"`
 	// Encodings counts the crops by the format of their images.
-	Encodings  map[string]int  `json:"encodings"`
+	Encodings map[string]int `json:"encodings"`
+	// Splits counts the crops by their split, "" for those in none. After the first
+	// thousand, further splits are counted together as "...".
+	Splits     map[string]int  `json:"splits"`
 	Sources    []SourceContent `json:"sources"`
 	Identities IdentityInfo    `json:"identities"`
 	Rejects    []StageRejects  `json:"rejects"`
@@ -72,7 +76,7 @@ func readInfo(ctx context.Context, dir string, options []Option) (info Info, err
 	info = Info{
 		Dataset: dir, Digest: d.Digest(), FormatVersion: d.doc.Version, Contract: d.Contract(),
 		Rows: d.Rows(), Shards: d.Shards(), Duplicates: d.Duplicates(),
-		Encodings: map[string]int{}, Rejects: []StageRejects{}, Teachers: []TeacherState{},
+		Encodings: map[string]int{}, Splits: map[string]int{}, Rejects: []StageRejects{}, Teachers: []TeacherState{},
 	}
 	for _, s := range d.Sources() {
 		info.Sources = append(info.Sources, SourceContent{SourceInfo: s})
@@ -147,6 +151,7 @@ func (t *tally) crop(path string, c *cropColumns, k int) error {
 	}
 	s.Rows++
 	t.info.Encodings[string(encodingOf(c.encoding.Value(k)))]++
+	t.split(c.splitAt(k))
 	switch label := int(c.label.Value(k)); {
 	case label == int(NoLabel):
 		t.nameless++
@@ -156,6 +161,16 @@ func (t *tally) crop(path string, c *cropColumns, k int) error {
 		t.images[label]++
 	}
 	return nil
+}
+
+// maxSplitsCounted bounds what names of splits take: a file may give each row its own.
+const maxSplitsCounted = 1000
+
+func (t *tally) split(name string) {
+	if _, known := t.info.Splits[name]; !known && len(t.info.Splits) >= maxSplitsCounted {
+		name = "..."
+	}
+	t.info.Splits[strings.Clone(name)]++
 }
 
 func (t *tally) source(path string, number int) (*SourceContent, error) {

@@ -33,6 +33,9 @@ func TestReadInfo(t *testing.T) {
 	if want := map[string]int{"png": 16, "raw": 16}; !reflect.DeepEqual(info.Encodings, want) {
 		t.Errorf("encodings are %v", info.Encodings)
 	}
+	if want := map[string]int{"": 8, "train": 16, "val": 8}; !reflect.DeepEqual(info.Splits, want) {
+		t.Errorf("splits are %v", info.Splits)
+	}
 	rows, duplicates, rejects := 0, 0, 0
 	for i, s := range info.Sources {
 		if s.SourceInfo != d.Sources()[i] {

@@ -125,7 +125,7 @@ func (c *cropMerge) rows(shard int) (err error) {
 		}
 		for k := range columns.rows() {
 			at := Location{Shard: uint32(shard), Row: uint32(f.starts[b] + k)}
-			if err := c.row(f, &columns, k, at); err != nil {
+			if err := c.row(f, columns, k, at); err != nil {
 				return err
 			}
 		}

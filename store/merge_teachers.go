@@ -250,7 +250,7 @@ func (c *teacherCopy) row(w *EmbeddingWriter, at inputRow) error {
 	if err != nil {
 		return err
 	}
-	return w.appendStored(&columns, k, s.why[int(at.row)])
+	return w.appendStored(columns, k, s.why[int(at.row)])
 }
 
 // source opens a shard of an input.

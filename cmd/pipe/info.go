@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -47,11 +48,10 @@ func printInfo(w io.Writer, i store.Info) {
 	fmt.Fprintf(w, "  digest      %s, format version %d\n", i.Digest, i.FormatVersion)
 	fmt.Fprintf(w, "  contract    %dx%d pixels, template %s, warp %s, decoder %s\n",
 		i.Contract.CropSize, i.Contract.CropSize, i.Contract.Template, i.Contract.Warp, i.Contract.Decoder)
-	var encodings []string
-	for _, name := range slices.Sorted(maps.Keys(i.Encodings)) {
-		encodings = append(encodings, fmt.Sprintf("%d %s", i.Encodings[name], name))
+	fmt.Fprintf(w, "  encodings   %s\n", counts(i.Encodings))
+	if i.Splits[""] < i.Rows {
+		fmt.Fprintf(w, "  splits      %s\n", counts(i.Splits))
 	}
-	fmt.Fprintf(w, "  encodings   %s\n", strings.Join(encodings, ", "))
 	fmt.Fprintf(w, "  duplicates  %d\n", i.Duplicates)
 	fmt.Fprintf(w, "  index       %s, %s\n", i.Index, byteSize(i.IndexBytes))
 	printIdentities(w, i.Identities)
@@ -74,6 +74,15 @@ func printInfo(w io.Writer, i store.Info) {
 	for _, t := range i.Teachers {
 		printTeacher(w, t, i.Rows)
 	}
+}
+
+// counts lists numbers with what they are of.
+func counts(of map[string]int) string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(of)) {
+		list = append(list, fmt.Sprintf("%d %s", of[name], cmp.Or(name, "in none")))
+	}
+	return strings.Join(list, ", ")
 }
 
 func printIdentities(w io.Writer, i store.IdentityInfo) {
