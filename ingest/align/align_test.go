@@ -292,6 +292,30 @@ func TestWarpSurvivesWildTransforms(t *testing.T) {
 	}
 }
 
+// What the processor's own way of filling a row gives is what pixel by pixel gives, also
+// at every edge of the photograph.
+func TestWarpLineIsExact(t *testing.T) {
+	rng := rand.New(rand.NewPCG(15, 16))
+	for range 400 {
+		w, h := 1+rng.IntN(40), 1+rng.IntN(40)
+		src, dst := noise(rng, w, h), imgcodec.NewImage(1+rng.IntN(50), 1+rng.IntN(50))
+		turn, scale := 2*math.Pi*rng.Float64(), math.Exp(3*rng.Float64()-1.5)
+		m := Similarity{A: scale * math.Cos(turn), B: scale * math.Sin(turn), Tx: 60*rng.Float64() - 30, Ty: 60*rng.Float64() - 30}
+		if rng.IntN(3) == 0 { // exactly on the pixels
+			m = Similarity{A: 1, Tx: float64(rng.IntN(9) - 4), Ty: float64(rng.IntN(9) - 4)}
+		}
+		want := imgcodec.NewImage(dst.W, dst.H)
+		for v := range dst.H {
+			l := newLine(src, m.Inverse(), v)
+			l.sample(want.Pix[3*v*dst.W:3*(v+1)*dst.W], 0)
+		}
+		Warp(dst, src, m)
+		if !bytes.Equal(dst.Pix, want.Pix) {
+			t.Fatalf("%dx%d from %dx%d by %+v: the pixels differ", dst.W, dst.H, w, h, m)
+		}
+	}
+}
+
 func TestWarpAgreesWithOpenCV(t *testing.T) {
 	src, want := readPNG(t, "testdata/opencv_src.png"), readPNG(t, "testdata/opencv_warp.png")
 	got := imgcodec.NewImage(want.W, want.H)

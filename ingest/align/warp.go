@@ -28,14 +28,34 @@ func Crop(photo *imgcodec.Image, face Landmarks, size int) (*imgcodec.Image, err
 func Warp(dst, src *imgcodec.Image, m Similarity) {
 	inv := m.Inverse()
 	for v := range dst.H {
-		row := dst.Pix[3*v*dst.W : 3*(v+1)*dst.W]
-		for u := range dst.W {
-			// The conversions forbid fused multiply-add, so that every processor
-			// computes the same crop.
-			x := float64(inv.A*float64(u)) - float64(inv.B*float64(v)) + inv.Tx
-			y := float64(inv.B*float64(u)) + float64(inv.A*float64(v)) + inv.Ty
-			sample(row[3*u:3*u+3:3*u+3], src, x, y)
-		}
+		l := newLine(src, inv, v)
+		warpLine(dst.Pix[3*v*dst.W:3*(v+1)*dst.W], &l)
+	}
+}
+
+// line is one row of a crop in its photograph.
+type line struct {
+	src *imgcodec.Image
+	// Pixel u of the row is at x = a·u − bv + tx, y = b·u + av + ty.
+	a, b, av, bv, tx, ty float64
+}
+
+func newLine(src *imgcodec.Image, inv Similarity, v int) line {
+	// The conversions, here and below, forbid fused multiply-add, so that every
+	// processor computes the same crop.
+	return line{src: src, a: inv.A, b: inv.B, av: float64(inv.A * float64(v)), bv: float64(inv.B * float64(v)), tx: inv.Tx, ty: inv.Ty}
+}
+
+// at is where in the photograph pixel u is.
+func (l *line) at(u int) (x, y float64) {
+	return float64(l.a*float64(u)) - l.bv + l.tx, float64(l.b*float64(u)) + l.av + l.ty
+}
+
+// sample fills the pixels from u = from on, one after another; row begins with the first.
+func (l *line) sample(row []byte, from int) {
+	for i := 0; i < len(row); i += 3 {
+		x, y := l.at(from + i/3)
+		sample(row[i:i+3:i+3], l.src, x, y)
 	}
 }
 
