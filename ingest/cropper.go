@@ -194,6 +194,9 @@ func (c *cropper) passThrough(header imgcodec.Header, data []byte) (store.Crop, 
 	if err != nil {
 		return store.Crop{}, refuse(stageDecode, err)
 	}
+	if !c.raw {
+		defer imgcodec.Recycle(photo)
+	}
 	crop := store.Crop{ID: store.CropID(c.contract, photo.Pix), Encoding: format, Image: data}
 	if c.raw || header.Orientation != 1 || format != imgcodec.JPEG && format != imgcodec.PNG {
 		crop = c.encode(photo)

@@ -34,9 +34,11 @@ type photograph struct {
 	current *imgcodec.Reduced
 }
 
-// close gives back the budget.
+// close lets go of all pictures, and gives back the budget.
 func (p *photograph) close() {
+	p.Recycle(p.current)
 	p.current = nil
+	p.Close()
 	p.budget.Release(p.held)
 	p.held = 0
 }
@@ -47,6 +49,7 @@ func (p *photograph) at(ctx context.Context, reduction int) (*imgcodec.Reduced, 
 	if p.current != nil && p.current.Reduction == reduction {
 		return p.current, nil
 	}
+	p.Recycle(p.current)
 	p.current = nil
 	if need := p.Pixels(reduction); need != p.held {
 		p.close()

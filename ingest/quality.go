@@ -62,9 +62,10 @@ func sharpness(img *imgcodec.Image) float64 {
 
 // lumaRow is the luma of a row of RGB pixels, in thousandths.
 func lumaRow(luma []int32, rgb []byte) {
-	rgb = rgb[:3*len(luma)]
 	for i := range luma {
-		luma[i] = 299*int32(rgb[3*i]) + 587*int32(rgb[3*i+1]) + 114*int32(rgb[3*i+2])
+		p := rgb[:3]
+		luma[i] = 299*int32(p[0]) + 587*int32(p[1]) + 114*int32(p[2])
+		rgb = rgb[3:]
 	}
 }
 

@@ -23,6 +23,7 @@ type cropPacker struct {
 	rows    int   // in the batch that is being built
 	bytes   int64 // of the images in it
 	text    int64 // of the attributes in it
+	before  int64 // of the images in the batch before
 }
 
 func newCropPacker(disk durable.Disk, dir string, shard int, c Contract) (*cropPacker, error) {
@@ -46,6 +47,9 @@ func (p *cropPacker) add(c *Crop) error {
 		}
 	}
 	b := p.builder
+	if p.rows == 0 {
+		p.reserve()
+	}
 	b.Field(0).(*array.FixedSizeBinaryBuilder).Append(c.ID[:])
 	b.Field(1).(*array.Int32Builder).Append(int32(c.Source))
 	b.Field(2).(*array.StringBuilder).Append(c.Key)
@@ -63,6 +67,16 @@ func (p *cropPacker) add(c *Crop) error {
 	p.bytes += int64(len(c.Image))
 	p.text += int64(len(c.Attributes))
 	return nil
+}
+
+// reserve makes room for a batch like the one before, which growing step by step would
+// copy several times over.
+func (p *cropPacker) reserve() {
+	if p.before == 0 {
+		return
+	}
+	p.builder.Reserve(maxBatchRows)
+	p.builder.Field(11).(*array.BinaryBuilder).ReserveData(int(p.before))
 }
 
 // appendList adds a row to a floatList: the values, or null over zeros.
@@ -83,7 +97,7 @@ func (p *cropPacker) flush() error {
 	rec := p.builder.NewRecordBatch()
 	defer rec.Release()
 	err := p.out.write(rec, p.bytes)
-	p.rows, p.bytes, p.text = 0, 0, 0
+	p.rows, p.bytes, p.text, p.before = 0, 0, 0, p.bytes
 	return err
 }
 

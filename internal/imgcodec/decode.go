@@ -24,7 +24,7 @@ func Decode(data []byte, lim Limits) (*Image, Format, error) {
 	if err := lim.Check(h); err != nil {
 		return nil, h.Format, err
 	}
-	img := NewImage(h.W, h.H)
+	img := newPicture(h.W, h.H)
 	if err := decodeInto(img.Pix, h, data, 1); err != nil {
 		return nil, h.Format, err
 	}

@@ -14,7 +14,7 @@ import (
 
 func TestDecodeReadsEveryFormat(t *testing.T) {
 	want := testPattern()
-	src := opaque(want)
+	src := rgba(want)
 	var bmpFile bytes.Buffer
 	if err := bmp.Encode(&bmpFile, src); err != nil {
 		t.Fatal(err)
@@ -117,10 +117,10 @@ func TestDecodePixelLayouts(t *testing.T) {
 func TestDecodeRefusals(t *testing.T) {
 	pattern := testPattern()
 	pngFile := EncodePNG(pattern)
-	jpegFile := encodeJPEG(t, opaque(pattern))
+	jpegFile := encodeJPEG(t, rgba(pattern))
 	webpFile := fixture(t, "photo_lossless.webp")
 	var bmpFile bytes.Buffer
-	if err := bmp.Encode(&bmpFile, opaque(pattern)); err != nil {
+	if err := bmp.Encode(&bmpFile, rgba(pattern)); err != nil {
 		t.Fatal(err)
 	}
 	half := func(b []byte) []byte { return b[:len(b)/2] }
@@ -248,7 +248,7 @@ func TestOrientation(t *testing.T) {
 }
 
 func TestOrientationOfJPEG(t *testing.T) {
-	plain := encodeJPEG(t, opaque(testPattern()))
+	plain := encodeJPEG(t, rgba(testPattern()))
 	upside, _, err := Decode(withEXIF(plain, exifBlock(binary.LittleEndian, 3)), Limits{})
 	if err != nil {
 		t.Fatal(err)

@@ -22,7 +22,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(data)
 	}
 	f.Add(EncodePNG(testPattern()))
-	f.Add(withEXIF(encodeJPEG(f, opaque(testPattern())), exifBlock(binary.BigEndian, 6)))
+	f.Add(withEXIF(encodeJPEG(f, rgba(testPattern())), exifBlock(binary.BigEndian, 6)))
 	const limit = 1 << 16
 	f.Fuzz(func(t *testing.T, data []byte) {
 		img, format, err := Decode(data, Limits{Pixels: limit})

@@ -54,8 +54,8 @@ func TestDecodersAgree(t *testing.T) {
 		"rgb":               {fixture(t, "rgb.jpg"), 50},
 		"grey":              {fixture(t, "grey.jpg"), 50},
 		"cmyk":              {fixture(t, "cmyk.jpg"), math.Inf(1)},
-		"portrait 4:2:0":    {encodeJPEG(t, opaque(portrait(250, 250))), 38},
-		"odd size":          {encodeJPEG(t, opaque(portrait(113, 77))), 35},
+		"portrait 4:2:0":    {encodeJPEG(t, rgba(portrait(250, 250))), 38},
+		"odd size":          {encodeJPEG(t, rgba(portrait(113, 77))), 35},
 	}
 	for name, file := range files {
 		t.Run(name, func(t *testing.T) {
@@ -82,7 +82,7 @@ func TestDecodersAgree(t *testing.T) {
 
 // Both decoders must refuse the same damage for the same reason.
 func TestDecodersRefuseDamage(t *testing.T) {
-	good := encodeJPEG(t, opaque(portrait(64, 64)))
+	good := encodeJPEG(t, rgba(portrait(64, 64)))
 	damaged := append([]byte{}, good...)
 	for i := len(good) / 2; i < len(good)/2+8; i++ {
 		damaged[i] = 0xff
@@ -117,7 +117,7 @@ func TestDecodersRefuseDamage(t *testing.T) {
 
 func TestTurboIsSafeForConcurrentUse(t *testing.T) {
 	use(t, Turbo)
-	data := encodeJPEG(t, opaque(portrait(100, 80)))
+	data := encodeJPEG(t, rgba(portrait(100, 80)))
 	want, _, err := Decode(data, Limits{})
 	if err != nil {
 		t.Fatal(err)
@@ -173,8 +173,8 @@ func TestLoadTurboRefusesOtherFiles(t *testing.T) {
 
 func BenchmarkDecode(b *testing.B) {
 	files := map[string][]byte{
-		"jpeg250": encodeJPEG(b, opaque(portrait(250, 250))),
-		"jpeg112": encodeJPEG(b, opaque(portrait(112, 112))),
+		"jpeg250": encodeJPEG(b, rgba(portrait(250, 250))),
+		"jpeg112": encodeJPEG(b, rgba(portrait(112, 112))),
 	}
 	for _, choice := range []string{Std, Turbo} {
 		for name, data := range files {

@@ -94,6 +94,21 @@ func (p *Photo) Decode(reduction int) (*Reduced, error) {
 	return r, nil
 }
 
+// Recycle gives back the memory of a picture that [Photo.Decode] made, unless it is still
+// needed for others. nil is fine.
+func (p *Photo) Recycle(r *Reduced) {
+	if r != nil && (p.full == nil || &r.Pix[0] != &p.full.Pix[0]) {
+		Recycle(r.Image)
+	}
+}
+
+// Close gives back the memory that is kept between decodings. The photograph can be
+// decoded again.
+func (p *Photo) Close() {
+	Recycle(p.full)
+	p.full = nil
+}
+
 // stored decodes in stored orientation.
 func (p *Photo) stored(reduction int) (*Image, error) {
 	if p.decoderReduces() {
@@ -113,7 +128,7 @@ func (p *Photo) stored(reduction int) (*Image, error) {
 }
 
 func (p *Photo) decode(reduction int) (*Image, error) {
-	img := NewImage(ceilDiv(p.Header.W, reduction), ceilDiv(p.Header.H, reduction))
+	img := newPicture(ceilDiv(p.Header.W, reduction), ceilDiv(p.Header.H, reduction))
 	if err := decodeInto(img.Pix, p.Header, p.data, reduction); err != nil {
 		return nil, err
 	}

@@ -102,7 +102,7 @@ func TestReducedPixelsAreWhereTheySay(t *testing.T) {
 			for _, size := range [][2]int{{96, 64}, {91, 67}, {90, 61}} {
 				const step = 2
 				stored := ramps(size[0], size[1], step)
-				files := map[string][]byte{"jpeg": encodeJPEG(t, opaque(stored)), "png": EncodePNG(stored)}
+				files := map[string][]byte{"jpeg": encodeJPEG(t, rgba(stored)), "png": EncodePNG(stored)}
 				for orientation := 1; orientation <= 8; orientation++ {
 					full := upright(stored, orientation)
 					for format, data := range files {
@@ -160,7 +160,7 @@ func TestDecodersReduceAlike(t *testing.T) {
 	use(t, Turbo)
 	turbo := jpegDecoderInUse()
 	files := map[string][]byte{
-		"portrait":    encodeJPEG(t, opaque(portrait(1000, 751))),
+		"portrait":    encodeJPEG(t, rgba(portrait(1000, 751))),
 		"progressive": fixture(t, "progressive_420.jpg"),
 		"4:4:4":       fixture(t, "baseline_444.jpg"),
 		"grey":        fixture(t, "grey.jpg"),
@@ -190,7 +190,7 @@ func TestReductionOfTinyPictures(t *testing.T) {
 				for h := 1; h <= 20; h++ {
 					const step = 10
 					full := ramps(w, h, step)
-					data := encodeJPEG(t, opaque(full))
+					data := encodeJPEG(t, rgba(full))
 					for _, reduction := range []int{2, 4, 8} {
 						comparePlaces(t, fmt.Sprintf("%dx%d", w, h), mustReduce(t, data, reduction), full, step)
 					}
@@ -201,7 +201,7 @@ func TestReductionOfTinyPictures(t *testing.T) {
 }
 
 func TestPhotoSizes(t *testing.T) {
-	baseline, progressive := encodeJPEG(t, opaque(portrait(203, 100))), fixture(t, "progressive_420.jpg")
+	baseline, progressive := encodeJPEG(t, rgba(portrait(203, 100))), fixture(t, "progressive_420.jpg")
 	turned := withEXIF(baseline, exifBlock(binary.LittleEndian, 8))
 	tests := []struct {
 		name    string
@@ -249,7 +249,7 @@ func TestOpenPhotoRefuses(t *testing.T) {
 
 // Damage is refused at every reduction, for the same reason by both decoders.
 func TestReducedDamage(t *testing.T) {
-	good := encodeJPEG(t, opaque(portrait(300, 200)))
+	good := encodeJPEG(t, rgba(portrait(300, 200)))
 	damaged := bytes.Clone(good)
 	for i := len(good) / 2; i < len(good)/2+8; i++ {
 		damaged[i] = 0xff
@@ -277,7 +277,7 @@ func TestReducedDamage(t *testing.T) {
 
 // BenchmarkReduce decodes a photograph of 12 megapixels at every size.
 func BenchmarkReduce(b *testing.B) {
-	data := encodeJPEG(b, opaque(portrait(4000, 3000)))
+	data := encodeJPEG(b, rgba(portrait(4000, 3000)))
 	for _, choice := range []string{Std, Turbo} {
 		for _, reduction := range []int{1, 2, 4, 8} {
 			b.Run(fmt.Sprintf("%s/%d", choice, reduction), func(b *testing.B) {

@@ -2,10 +2,10 @@ package imgcodec
 
 import (
 	"bytes"
+	"compress/flate"
+	"compress/zlib"
 	"encoding/binary"
-	"fmt"
-	"image"
-	"image/png"
+	"hash/crc32"
 	"sync"
 )
 
@@ -46,38 +46,100 @@ func pngSide(b []byte) int {
 	return int(int32(binary.BigEndian.Uint32(b)))
 }
 
-// pngBuffers keeps the compressor's state between calls of EncodePNG.
-type pngBuffers sync.Pool
-
-func (p *pngBuffers) Get() *png.EncoderBuffer {
-	b, _ := (*sync.Pool)(p).Get().(*png.EncoderBuffer)
-	return b
+// pngWriter encodes one picture after another.
+//
+// The standard library's encoder tries five filters a row and then searches the result for
+// repetitions, of which photographs have none: the Paeth filter and Huffman codes alone are
+// three to four times as fast, and on faces the files are some percent smaller.
+type pngWriter struct {
+	filtered   []byte
+	compressed bytes.Buffer
+	zlib       *zlib.Writer
 }
 
-func (p *pngBuffers) Put(b *png.EncoderBuffer) { (*sync.Pool)(p).Put(b) }
-
-// Fast compression: a crop is written once and read by every run that follows,
-// and the slower levels win a few percent of space on photographs at several
-// times the cost.
-var pngEncoder = png.Encoder{CompressionLevel: png.BestSpeed, BufferPool: new(pngBuffers)}
+var pngWriters = sync.Pool{New: func() any {
+	z, err := zlib.NewWriterLevel(nil, flate.HuffmanOnly)
+	if err != nil {
+		panic(err) // the level is one
+	}
+	return &pngWriter{zlib: z}
+}}
 
 // EncodePNG encodes img, of at least one pixel, as a lossless 24-bit PNG. The
 // same pixels give the same bytes.
 func EncodePNG(img *Image) []byte {
-	var buf bytes.Buffer
-	if err := pngEncoder.Encode(&buf, opaque(img)); err != nil {
-		// A buffer accepts every byte; only an image without pixels gets here.
-		panic(fmt.Sprintf("imgcodec: encode png: %v", err))
-	}
-	return buf.Bytes()
+	w := pngWriters.Get().(*pngWriter)
+	defer pngWriters.Put(w)
+	w.filter(img)
+	w.compressed.Reset()
+	w.zlib.Reset(&w.compressed)
+	// A buffer accepts every byte.
+	_, _ = w.zlib.Write(w.filtered)
+	_ = w.zlib.Close()
+
+	header := binary.BigEndian.AppendUint32(nil, uint32(img.W))
+	header = binary.BigEndian.AppendUint32(header, uint32(img.H))
+	header = append(header, 8, 2, 0, 0, 0) // bits, RGB; the only compression and filtering; not interlaced
+	const chunks = 3 * 12
+	out := append(make([]byte, 0, len(pngMagic)+chunks+len(header)+w.compressed.Len()), pngMagic...)
+	out = appendChunk(out, "IHDR", header)
+	out = appendChunk(out, "IDAT", w.compressed.Bytes())
+	return appendChunk(out, "IEND", nil)
 }
 
-// opaque copies img into the layout for which the PNG encoder has a fast path.
-func opaque(img *Image) *image.NRGBA {
-	out := image.NewNRGBA(image.Rect(0, 0, img.W, img.H))
-	for i, j := 0, 0; i < len(img.Pix); i, j = i+3, j+4 {
-		copy(out.Pix[j:j+3], img.Pix[i:i+3])
-		out.Pix[j+3] = 0xff
+// appendChunk appends a chunk (PNG 3rd edition, 5.3).
+func appendChunk(out []byte, kind string, body []byte) []byte {
+	out = binary.BigEndian.AppendUint32(out, uint32(len(body)))
+	from := len(out)
+	out = append(append(out, kind...), body...)
+	return binary.BigEndian.AppendUint32(out, crc32.ChecksumIEEE(out[from:]))
+}
+
+// filter is the picture in which each byte is what the Paeth predictor leaves of it (PNG
+// 3rd edition, 9.4), each row behind its filter's number.
+func (w *pngWriter) filter(img *Image) {
+	const paeth = 4
+	stride := 3 * img.W
+	if n := (1 + stride) * img.H; cap(w.filtered) < n {
+		w.filtered = make([]byte, n)
+	} else {
+		w.filtered = w.filtered[:n]
 	}
-	return out
+	above := make([]byte, stride)
+	for y := range img.H {
+		row := img.Pix[y*stride:][:stride:stride]
+		out := w.filtered[y*(1+stride):][:1+stride]
+		out[0] = paeth
+		subtractPaeth(out[1:], row, above)
+		above = row
+	}
+}
+
+// subtractPaeth leaves of row what left, above and upper left pixels do not predict.
+func subtractPaeth(out, row, above []byte) {
+	for i := range min(3, len(row)) {
+		out[i] = row[i] - above[i]
+	}
+	n := len(row)
+	lefts, uppers := row[:n-3], above[:n-3] // of the pixels from 3 on
+	row, above, out = row[3:n:n], above[3:n:n], out[3:n:n]
+	for i, v := range row {
+		left, up, corner := int32(lefts[i]), int32(above[i]), int32(uppers[i])
+		toLeft, toUp := up-corner, left-corner
+		toCorner := abs(toLeft + toUp)
+		toLeft, toUp = abs(toLeft), abs(toUp)
+		predicted := corner
+		if toUp <= toCorner {
+			predicted = up
+		}
+		if toLeft <= min(toUp, toCorner) {
+			predicted = left
+		}
+		out[i] = v - byte(predicted)
+	}
+}
+
+func abs(v int32) int32 {
+	sign := v >> 31
+	return v ^ sign - sign
 }
