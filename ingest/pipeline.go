@@ -2,16 +2,19 @@ package ingest
 
 import (
 	"context"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
 	"facepipe/store"
 )
 
-// windowPerWorker is how many items a worker may be ahead of the slowest one: enough
-// that one large photograph does not leave the other workers idle, and a bound on
-// the crops that wait in memory.
-const windowPerWorker = 8
+// How far workers may be ahead of what is consumed: enough that neither one large
+// photograph nor a shard that is being committed leaves them idle.
+const (
+	windowPerWorker = 256      // items
+	windowBytes     = 64 << 20 // of crops that wait in memory, about
+)
 
 // task is one item on its way through the pipeline. Its fields below done are
 // written by the worker before it closes done.
@@ -22,9 +25,19 @@ type task struct {
 	// skip marks an item that an earlier run dealt with.
 	skip bool
 
-	done  chan struct{}
+	number int // in the order of submission
+	done   chan struct{}
 	faces []candidate // in the order in which they are appended
 	err   error       // of the item as a whole
+}
+
+// size is the memory that the crops take, about.
+func (t *task) size() int {
+	n := 0
+	for i := range t.faces {
+		n += len(t.faces[i].crop.Image)
+	}
+	return n
 }
 
 // candidate is a face on its way into the dataset: its crop, or why there is none. The
@@ -46,12 +59,15 @@ func pipeline(ctx context.Context, workers int,
 	// A task is in order before it is in work, so that the consumer waits for every
 	// task that a worker may hold.
 	order, work := make(chan *task, window), make(chan *task, window)
+	waiting := newBacklog(windowBytes)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		defer close(order)
 		defer close(work)
+		submitted := 0
 		return produce(ctx, func(t *task) error {
-			t.done = make(chan struct{})
+			t.done, t.number = make(chan struct{}), submitted
+			submitted++
 			for _, queue := range []chan *task{order, work} {
 				select {
 				case queue <- t:
@@ -65,16 +81,74 @@ func pipeline(ctx context.Context, workers int,
 	for range workers {
 		group.Go(func() error {
 			for t := range work {
+				waiting.enter(t.number)
 				if !t.skip && ctx.Err() == nil {
 					t.faces, t.err = t.make(ctx)
 				}
+				waiting.add(t.size())
 				close(t.done)
 			}
 			return nil
 		})
 	}
-	group.Go(func() error { return drain(ctx, order, consume) })
+	group.Go(func() error {
+		defer waiting.close()
+		return drain(ctx, order, func(t *task) error {
+			defer waiting.remove(t.size())
+			return consume(t)
+		})
+	})
 	return group.Wait()
+}
+
+// backlog bounds the bytes of finished tasks that wait for their turn.
+type backlog struct {
+	limit int
+
+	mu       sync.Mutex
+	changed  sync.Cond
+	bytes    int
+	consumed int // tasks
+	closed   bool
+}
+
+func newBacklog(limit int) *backlog {
+	b := &backlog{limit: limit}
+	b.changed.L = &b.mu
+	return b
+}
+
+// enter waits until there is room for another result. The task whose turn is next never
+// waits: room comes from its being consumed.
+func (b *backlog) enter(number int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.bytes > b.limit && number > b.consumed && !b.closed {
+		b.changed.Wait()
+	}
+}
+
+func (b *backlog) add(bytes int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.bytes += bytes
+}
+
+// remove is for a task that was consumed.
+func (b *backlog) remove(bytes int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.bytes -= bytes
+	b.consumed++
+	b.changed.Broadcast()
+}
+
+// close lets everybody in: nothing is consumed any more.
+func (b *backlog) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	b.changed.Broadcast()
 }
 
 // drain consumes tasks in order until there are no more or ctx is done.
