@@ -99,11 +99,28 @@ type Info struct {
 type Options struct {
 	// Threads of one operator; 0 takes as many as this process may use cores.
 	Threads int
-	// Provider is cpu ("" too), cuda, tensorrt, openvino or coreml, if the opened
-	// library was built with it.
+	// Provider is one of [Providers], "" is the processor.
 	Provider string
+	// Device is the number of the provider's device.
+	Device int
+	// Half computes in half precision, of which only TensorRT is capable.
+	Half bool
+	// AllowFallback lets the processor do what the provider cannot; without it a model
+	// of which any part would run there is refused.
+	AllowFallback bool
 	// Library is the path of the runtime; "" looks it up.
 	Library string
+}
+
+// place says where a model was to run, if not on the processor.
+func (o Options) place() string {
+	switch {
+	case o.Provider == "" || o.Provider == CPU:
+		return ""
+	case o.AllowFallback:
+		return fmt.Sprintf(" on %s, device %d", o.Provider, o.Device)
+	}
+	return fmt.Sprintf(" on %s, device %d (--allow-fallback would let the processor do what that cannot)", o.Provider, o.Device)
 }
 
 // Session is a loaded model.
@@ -121,7 +138,7 @@ func Open(path string, o Options) (*Session, error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrModel, err)
 	}
-	options, err := sessionOptions(o)
+	options, err := sessionOptions(path, o)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +149,7 @@ func Open(path string, o Options) (*Session, error) {
 	}
 	s.session, err = yalue.NewDynamicAdvancedSession(path, names(s.inputs), names(s.outputs), options)
 	if err != nil {
-		return nil, fmt.Errorf("%w %s: %s", ErrModel, path, firstLine(err))
+		return nil, fmt.Errorf("%w %s%s: %s", ErrModel, path, o.place(), firstLine(err))
 	}
 	return s, nil
 }
@@ -159,7 +176,7 @@ func (s *Session) describe() error {
 	return err
 }
 
-func sessionOptions(o Options) (*yalue.SessionOptions, error) {
+func sessionOptions(path string, o Options) (*yalue.SessionOptions, error) {
 	options, err := yalue.NewSessionOptions()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRuntime, err)
@@ -174,45 +191,12 @@ func sessionOptions(o Options) (*yalue.SessionOptions, error) {
 		// that decode crops, and from whatever else runs: on two busy cores the same
 		// run of a MobileFaceNet took half as much processor time again with it.
 		options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"),
-		addProvider(options, o.Provider))
+		addProvider(options, path, o))
 	if err != nil {
 		options.Destroy()
 		return nil, fmt.Errorf("%w: %w", ErrRuntime, err)
 	}
 	return options, nil
-}
-
-// Providers lists the names that [Options.Provider] takes.
-func Providers() []string { return []string{"cpu", "cuda", "tensorrt", "openvino", "coreml"} }
-
-func addProvider(options *yalue.SessionOptions, name string) error {
-	var err error
-	switch name {
-	case "", "cpu":
-		return nil
-	case "cuda":
-		var c *yalue.CUDAProviderOptions
-		if c, err = yalue.NewCUDAProviderOptions(); err == nil {
-			defer c.Destroy()
-			err = options.AppendExecutionProviderCUDA(c)
-		}
-	case "tensorrt":
-		var c *yalue.TensorRTProviderOptions
-		if c, err = yalue.NewTensorRTProviderOptions(); err == nil {
-			defer c.Destroy()
-			err = options.AppendExecutionProviderTensorRT(c)
-		}
-	case "openvino":
-		err = options.AppendExecutionProviderOpenVINO(nil)
-	case "coreml":
-		err = options.AppendExecutionProviderCoreMLV2(nil)
-	default:
-		return fmt.Errorf("provider %q is none of %v", name, Providers())
-	}
-	if err != nil {
-		return fmt.Errorf("provider %s is not usable with %s (%s): open a runtime built with it by --onnxruntime", name, opened, firstLine(err))
-	}
-	return nil
 }
 
 // infos refuses what is no float32 tensor: pipe's models have nothing else.
