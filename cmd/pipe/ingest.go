@@ -52,10 +52,11 @@ SOURCES
 DETECTORS
   none, scrfd=FILE.onnx, yunet=FILE.onnx
 FACES
-  largest   the largest face, nearest to the middle, or the one in the source's box
+  largest   the largest face, nearest to the middle
   one       the face of photographs with exactly one; others are refused
   all       every face; the main one has the photograph's key and identity, the others
             KEY#1, KEY#2 ... and none; all are in the photograph's split
+  A box or landmarks that the source gives choose one face whatever is asked for.
 QUALITY
   What is measured is recorded with every crop; the limits (--min-face and so on) are
   off unless given. An aligned crop only tells its sharpness.
