@@ -27,8 +27,8 @@ type task struct {
 
 	number int // in the order of submission
 	done   chan struct{}
-	faces []candidate // in the order in which they are appended
-	err   error       // of the item as a whole
+	faces  []candidate // in the order in which they are appended
+	err    error       // of the item as a whole
 }
 
 // size is the memory that the crops take, about.
