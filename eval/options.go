@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+
+	"facepipe/internal/ort"
 )
 
 // Options are the settings of a run.
@@ -20,11 +22,10 @@ type Options struct {
 	Flip bool
 	// Preprocess is auto (also ""), arcface, raw or a JSON file, for all models.
 	Preprocess string
-	// Provider, Batch, Threads and Library are those of [embed.Options].
-	Provider string
-	Batch    int
-	Threads  int
-	Library  string
+	// Batch is that of [embed.Options].
+	Batch int
+	// Runtime says what runs the model.
+	Runtime ort.Options
 	// AllowMissing leaves out pairs that name images which the dataset lacks.
 	AllowMissing bool
 	// Out is the folder that the report is written to, made if necessary; "" writes

@@ -1,11 +1,13 @@
 package eval
 
 import (
+	"cmp"
 	"slices"
 
 	"facepipe/eval/pairlist"
 	"facepipe/eval/verification"
 	"facepipe/internal/embed"
+	"facepipe/internal/ort"
 	"facepipe/store"
 )
 
@@ -96,7 +98,7 @@ type FailedModel struct {
 func newReport(o Options, ds *store.Dataset) Report {
 	r := Report{
 		Flip: o.Flip, Norm: "unit", Distance: "squared-euclidean", FARPick: "le",
-		Provider: provider(o.Provider), Detector: []string{}, Models: []ModelReport{},
+		Provider: cmp.Or(o.Runtime.Provider, ort.CPU), Detector: []string{}, Models: []ModelReport{},
 		Dataset: DatasetReport{Path: o.Dataset, Digest: ds.Digest(), Rows: ds.Rows(), Contract: ds.Contract(), Sources: ds.Sources()},
 	}
 	for _, s := range r.Dataset.Sources {
@@ -105,13 +107,6 @@ func newReport(o Options, ds *store.Dataset) Report {
 		}
 	}
 	return r
-}
-
-func provider(name string) string {
-	if name == "" {
-		return "cpu"
-	}
-	return name
 }
 
 // addPairs tells about the pairs.

@@ -102,7 +102,7 @@ func (c pairCrops) decode(i int, rgb []byte) error { return c.DecodeRGB(c.locati
 // measureModel embeds all crops and computes the figures. What is the model's own
 // fault is a *modelError.
 func measureModel(ctx context.Context, o Options, path string, crops pairCrops, pairs *PairSet) (ModelReport, error) {
-	m, err := embed.Open(path, embed.Options{Preprocess: o.Preprocess, Batch: o.Batch, Threads: o.Threads, Provider: o.Provider, Library: o.Library})
+	m, err := embed.Open(path, embed.Options{Preprocess: o.Preprocess, Batch: o.Batch, Runtime: o.Runtime})
 	if errors.Is(err, ort.ErrRuntime) {
 		return ModelReport{}, err
 	}

@@ -23,7 +23,7 @@ func setUp(t *testing.T) Options {
 	o.Dataset, o.Pairs = faces(t), writeFile(t, "pairs.txt", lfwList())
 	o.Models = []string{linearModel(t, "linear.onnx", 1, nil)}
 	o.Out = filepath.Join(t.TempDir(), "deep", "report")
-	o.Threads = 1
+	o.Runtime.Threads = 1
 	return o
 }
 
@@ -147,7 +147,7 @@ func TestBatchAndThreadsDoNotMoveFigures(t *testing.T) {
 	o := setUp(t)
 	o.Out = ""
 	want := run(t, o).Models[0]
-	o.Batch, o.Threads = 3, 2
+	o.Batch, o.Runtime.Threads = 3, 2
 	got := run(t, o).Models[0]
 	if !reflect.DeepEqual(got.Result, want.Result) {
 		t.Errorf("batch 3: %+v, want %+v", got.Result, want.Result)
@@ -246,7 +246,7 @@ func TestRunErrors(t *testing.T) {
 		"no dataset":    {func(o *Options) { o.Dataset += "x" }, store.ErrNotFound, "faces.dsx"},
 		"no list":       {func(o *Options) { o.Pairs += "x" }, os.ErrNotExist, "pairs.txtx"},
 		"out is a file": {func(o *Options) { o.Out = o.Pairs }, nil, "pairs.txt"},
-		"no runtime":    {func(o *Options) { o.Library = "/nowhere/libonnxruntime.so" }, ort.ErrRuntime, "/nowhere/libonnxruntime.so"},
+		"no runtime":    {func(o *Options) { o.Runtime.Library = "/nowhere/libonnxruntime.so" }, ort.ErrRuntime, "/nowhere/libonnxruntime.so"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := setUp(t)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"facepipe/internal/embed"
+	"facepipe/internal/ort"
 	"facepipe/store"
 )
 
@@ -28,11 +29,10 @@ type Options struct {
 	Flip bool
 	// DType is store.FP16 or store.FP32; "" is fp16.
 	DType string
-	// Batch, Threads, Provider and Library are those of embed.Options.
-	Batch    int
-	Threads  int
-	Provider string
-	Library  string
+	// Batch is that of embed.Options.
+	Batch int
+	// Runtime says what runs the model.
+	Runtime ort.Options
 	// Workers decode crops; 0 takes one a core.
 	Workers int
 	// MaxRejectRate is the share of embeddings without use, 0 to 1, above which

@@ -31,8 +31,7 @@ func Precompute(ctx context.Context, o Options) (Summary, error) {
 		return Summary{}, err
 	}
 	defer ds.Close()
-	model, err := embed.Open(o.Model, embed.Options{Preprocess: o.Preprocess, Batch: o.Batch, Threads: o.Threads,
-		Provider: o.Provider, Library: o.Library})
+	model, err := embed.Open(o.Model, embed.Options{Preprocess: o.Preprocess, Batch: o.Batch, Runtime: o.Runtime})
 	if err != nil {
 		return Summary{}, err
 	}

@@ -205,7 +205,7 @@ func TestAnotherFingerprintUnderOneName(t *testing.T) {
 		t.Error("the cache was changed")
 	}
 	// The batch is no part of what an embedding is.
-	if s := precompute(t, teacher.Options{Dataset: dir, Model: model, Batch: 3, Threads: 1}); s.Reused != 7 {
+	if s := precompute(t, teacher.Options{Dataset: dir, Model: model, Batch: 3, Runtime: ort.Options{Threads: 1}}); s.Reused != 7 {
 		t.Errorf("another batch: %+v", s)
 	}
 }
@@ -305,7 +305,7 @@ func TestWhatCannotBeRun(t *testing.T) {
 		"shape":          {teacher.Options{Dataset: dir, Model: small}, embed.ErrShape, small},
 		"crop size":      {teacher.Options{Dataset: dir, Model: small, Preprocess: spec}, store.ErrContract, "96x96"},
 		"preprocessing":  {teacher.Options{Dataset: dir, Model: tiny(t, nil), Preprocess: "sepia"}, embed.ErrPreprocess, "sepia"},
-		"provider":       {teacher.Options{Dataset: dir, Model: tiny(t, nil), Provider: "abacus"}, ort.ErrRuntime, "abacus"},
+		"provider":       {teacher.Options{Dataset: dir, Model: tiny(t, nil), Runtime: ort.Options{Provider: "abacus"}}, ort.ErrRuntime, "abacus"},
 		"name":           {teacher.Options{Dataset: dir, Model: tiny(t, nil), Name: "../up"}, nil, "../up"},
 		"element type":   {teacher.Options{Dataset: dir, Model: tiny(t, nil), DType: "fp8"}, nil, "fp8"},
 		"negative batch": {teacher.Options{Dataset: dir, Model: tiny(t, nil), Batch: -4}, nil, "-4"},

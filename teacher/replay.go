@@ -8,6 +8,7 @@ import (
 	"math"
 
 	"facepipe/internal/embed"
+	"facepipe/internal/ort"
 	"facepipe/internal/progress"
 	"facepipe/store"
 )
@@ -24,11 +25,10 @@ type ReplayOptions struct {
 	// MinCosine is the lowest agreement that passes; 0 takes 0.9999 for fp32 caches
 	// and 0.999 for fp16 ones.
 	MinCosine float64
-	// Batch, Threads, Provider and Library are those of embed.Options.
-	Batch    int
-	Threads  int
-	Provider string
-	Library  string
+	// Batch is that of embed.Options.
+	Batch int
+	// Runtime says what runs the model.
+	Runtime ort.Options
 	// Progress receives the bar; nil is silent.
 	Progress io.Writer
 }
@@ -113,8 +113,7 @@ func openAs(info store.TeacherInfo, o ReplayOptions) (*embed.Model, error) {
 	if err := json.Unmarshal(info.Preprocess, &contract); err != nil {
 		return nil, fmt.Errorf("%w: teacher %s: preprocessing: %w", store.ErrDamaged, info.Name, err)
 	}
-	model, err := embed.Open(o.Model, embed.Options{Contract: &contract, Batch: o.Batch, Threads: o.Threads,
-		Provider: o.Provider, Library: o.Library})
+	model, err := embed.Open(o.Model, embed.Options{Contract: &contract, Batch: o.Batch, Runtime: o.Runtime})
 	if err != nil {
 		return nil, err
 	}

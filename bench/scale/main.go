@@ -17,6 +17,7 @@ import (
 
 	"facepipe/bench/measure"
 	"facepipe/ingest"
+	"facepipe/internal/ort"
 	"facepipe/store"
 	"facepipe/teacher"
 )
@@ -94,7 +95,7 @@ func precompute(ctx context.Context, s settings) error {
 	if err := os.RemoveAll(filepath.Join(s.dataset(), "teachers")); err != nil {
 		return err
 	}
-	summary, err := teacher.Precompute(ctx, teacher.Options{Dataset: s.dataset(), Model: s.model(), Preprocess: "arcface", Library: s.runtime})
+	summary, err := teacher.Precompute(ctx, teacher.Options{Dataset: s.dataset(), Model: s.model(), Preprocess: "arcface", Runtime: ort.Options{Library: s.runtime}})
 	if err == nil && summary.Computed != s.rows {
 		err = fmt.Errorf("%d of %d crops were embedded", summary.Computed, s.rows)
 	}

@@ -87,7 +87,7 @@ func (o *checkOptions) run(ctx context.Context, s *session) (*result, error) {
 	}
 	summary := &checkSummary{CheckReport: report}
 	if report.OK && o.replay.N > 0 {
-		o.replay.Dataset, o.replay.Library, o.replay.Progress = o.dataset, s.onnxruntime, s.progress()
+		o.replay.Dataset, o.replay.Runtime.Library, o.replay.Progress = o.dataset, s.onnxruntime, s.progress()
 		replayed, err := teacher.Replay(ctx, o.replay)
 		if err != nil {
 			return nil, err

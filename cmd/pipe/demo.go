@@ -14,6 +14,7 @@ import (
 	"facepipe/eval"
 	"facepipe/ingest"
 	"facepipe/internal/durable"
+	"facepipe/internal/ort"
 	"facepipe/internal/synthface"
 	"facepipe/store"
 	"facepipe/student"
@@ -144,7 +145,7 @@ func (d *demo) precompute(ctx context.Context) (err error) {
 	d.say("pipe precompute-teacher %s --teacher %s --name %s --flip", d.path("train.ds"), model, demoTeacher)
 	d.summary.PrecomputeTeacher, err = teacher.Precompute(ctx, teacher.Options{
 		Dataset: d.path("train.ds"), Model: model, Name: demoTeacher, Preprocess: "auto", Flip: true, DType: store.FP16,
-		Library: d.session.onnxruntime, Progress: d.session.progress(),
+		Runtime: ort.Options{Library: d.session.onnxruntime}, Progress: d.session.progress(),
 	})
 	return err
 }
@@ -162,7 +163,7 @@ func (d *demo) eval(ctx context.Context) (err error) {
 	o := eval.DefaultOptions()
 	o.Dataset, o.Pairs, o.Out = d.path("test.ds"), d.pairs, d.path("report")
 	o.Models = []string{d.path("teacher.onnx"), d.summary.Distill.ONNX}
-	o.Library, o.Progress = d.session.onnxruntime, d.session.progress()
+	o.Runtime.Library, o.Progress = d.session.onnxruntime, d.session.progress()
 	d.say("pipe eval --model %s --model %s --dataset %s --pairs %s --out %s", o.Models[0], o.Models[1], o.Dataset, o.Pairs, o.Out)
 	d.summary.Eval, err = eval.Run(ctx, o)
 	return err

@@ -47,9 +47,9 @@ func (o *evalOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.noFlip, "no-flip", false, "do not; the same as --flip=false")
 	f.BoolVar(&o.AllowMissing, "allow-missing", false, "leave out pairs whose images the dataset lacks")
 	f.StringVar(&o.Preprocess, "preprocess", "auto", "`preprocessing` of all models: auto, arcface, raw or a JSON file")
-	f.StringVar(&o.Provider, "provider", "cpu", "execution `provider` of ONNX Runtime")
+	f.StringVar(&o.Runtime.Provider, "provider", "cpu", "execution `provider` of ONNX Runtime")
 	f.IntVar(&o.Batch, "batch", 0, "crops in one run of a model (default: fits the machine)")
-	f.IntVar(&o.Threads, "threads", 0, "threads of one operator (default: all cores)")
+	f.IntVar(&o.Runtime.Threads, "threads", 0, "threads of one operator (default: all cores)")
 }
 
 func (o *evalOptions) validate(args []string) error {
@@ -60,13 +60,13 @@ func (o *evalOptions) validate(args []string) error {
 		noArguments(args), o.Validate(),
 		required("--dataset", o.Dataset), required("--pairs", o.Pairs),
 		preprocessing(o.Preprocess),
-		oneOf("--provider", o.Provider, ort.Providers()...),
-		notNegative("--batch", o.Batch), notNegative("--threads", o.Threads),
+		oneOf("--provider", o.Runtime.Provider, ort.Providers()...),
+		notNegative("--batch", o.Batch), notNegative("--threads", o.Runtime.Threads),
 	)
 }
 
 func (o *evalOptions) run(ctx context.Context, s *session) (*result, error) {
-	o.Library, o.Progress = s.onnxruntime, s.progress()
+	o.Runtime.Library, o.Progress = s.onnxruntime, s.progress()
 	report, err := eval.Run(ctx, o.Options)
 	// A report without a model is worth printing if it says which images or models
 	// are at fault.

@@ -48,9 +48,9 @@ func (o *precomputeOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Preprocess, "preprocess", "auto", "`preprocessing`: auto, arcface, raw or a JSON file")
 	f.BoolVar(&o.Flip, "flip", false, "embed the mirror image of every crop, too")
 	f.StringVar(&o.DType, "dtype", store.FP16, "`type` of cached embeddings: fp16 or fp32")
-	f.StringVar(&o.Provider, "provider", "cpu", "execution `provider`: "+strings.Join(ort.Providers(), ", "))
+	f.StringVar(&o.Runtime.Provider, "provider", "cpu", "execution `provider`: "+strings.Join(ort.Providers(), ", "))
 	f.IntVar(&o.Batch, "batch", 0, "crops in one run of the model (default: fits the machine; a fixed batch is kept)")
-	f.IntVar(&o.Threads, "threads", 0, "threads of one operator (default: all cores)")
+	f.IntVar(&o.Runtime.Threads, "threads", 0, "threads of one operator (default: all cores)")
 	f.IntVar(&o.Workers, "workers", 0, "goroutines that decode crops (default: one a core)")
 	f.Float64Var(&o.MaxRejectRate, "max-reject-rate", teacher.DefaultMaxRejectRate, "share of embeddings without use above which the exit status is 3")
 }
@@ -61,14 +61,14 @@ func (o *precomputeOptions) validate(args []string) error {
 		required("--teacher", o.Model),
 		preprocessing(o.Preprocess),
 		oneOf("--dtype", o.DType, store.FP16, store.FP32),
-		oneOf("--provider", o.Provider, ort.Providers()...),
+		oneOf("--provider", o.Runtime.Provider, ort.Providers()...),
 		share("--max-reject-rate", o.MaxRejectRate),
-		notNegative("--batch", o.Batch), notNegative("--threads", o.Threads), notNegative("--workers", o.Workers),
+		notNegative("--batch", o.Batch), notNegative("--threads", o.Runtime.Threads), notNegative("--workers", o.Workers),
 	)
 }
 
 func (o *precomputeOptions) run(ctx context.Context, s *session) (*result, error) {
-	o.Library, o.Progress = s.onnxruntime, s.progress()
+	o.Runtime.Library, o.Progress = s.onnxruntime, s.progress()
 	summary, err := teacher.Precompute(ctx, o.Options)
 	if err != nil && !tooManyRejects(err) {
 		return nil, err

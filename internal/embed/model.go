@@ -48,10 +48,8 @@ type Options struct {
 	// model with a fixed batch runs at its own, and one that claims to take any but
 	// fails runs at 1.
 	Batch int
-	// Threads, Provider and Library are those of [ort.Options].
-	Threads  int
-	Provider string
-	Library  string
+	// Runtime says what runs the model.
+	Runtime ort.Options
 }
 
 // Model is an opened embedder. One goroutine at a time may run it.
@@ -79,10 +77,10 @@ func Open(path string, o Options) (*Model, error) {
 	if err := m.identify(parsed, o); err != nil {
 		return nil, fmt.Errorf("open model %s: %w", path, err)
 	}
-	if m.session, err = ort.Open(path, ort.Options{Threads: o.Threads, Provider: o.Provider, Library: o.Library}); err != nil {
+	if m.session, err = ort.Open(path, o.Runtime); err != nil {
 		return nil, err
 	}
-	if err := m.measure(cmp.Or(o.Batch, defaultBatch(o.Provider))); err != nil {
+	if err := m.measure(cmp.Or(o.Batch, defaultBatch(o.Runtime.Provider))); err != nil {
 		return nil, errors.Join(fmt.Errorf("open model %s: %w", path, err), m.session.Close())
 	}
 	return m, nil
