@@ -34,6 +34,9 @@ func (r *CropReader) DecodeRGB(at Location, rgb []byte) error {
 	return nil
 }
 
+// CropSize is the side of the dataset's crops in pixels.
+func (r *CropReader) CropSize() int { return r.ds.Contract().CropSize }
+
 // Crop reads the crop at a location, as [CropShard.Crop] does; its Image may be used until
 // Close.
 func (r *CropReader) Crop(at Location) (Crop, error) {
@@ -56,6 +59,19 @@ func (r *CropReader) shard(number uint32) (*CropShard, error) {
 	}
 	r.shards[number] = s
 	return s, nil
+}
+
+// Release closes a shard that is not needed any more, so that a walk through a dataset
+// keeps few open. Its crops must not be in use.
+func (r *CropReader) Release(number uint32) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s, ok := r.shards[number]
+	if !ok {
+		return nil
+	}
+	delete(r.shards, number)
+	return s.Close()
 }
 
 // Close closes the shards that were needed.

@@ -33,6 +33,9 @@ type Options struct {
 	Batch int
 	// Runtime says what runs the model.
 	Runtime ort.Options
+	// Devices are the numbers of the provider's devices that share the work; none takes
+	// device 0.
+	Devices []int
 	// Workers decode crops; 0 takes one a core.
 	Workers int
 	// MaxRejectRate is the share of embeddings without use, 0 to 1, above which
@@ -40,6 +43,8 @@ type Options struct {
 	MaxRejectRate float64
 	// Progress receives the bar and notices; nil is silent.
 	Progress io.Writer
+
+	begin func(shard int) // of tests: called before a shard is begun
 }
 
 // withDefaults fills in what was left out.
@@ -52,6 +57,13 @@ func (o Options) withDefaults() Options {
 		o.Name = strings.TrimSuffix(base, filepath.Ext(base))
 	}
 	return o
+}
+
+func (o Options) devices() []int {
+	if len(o.Devices) == 0 {
+		return []int{0}
+	}
+	return o.Devices
 }
 
 // flips are the mirrorings to embed.
@@ -94,24 +106,34 @@ type Summary struct {
 	Stages  Stages `json:"stages"`
 }
 
-// Stages is where the seconds of a run went. The stages overlap.
+// Stages is where the seconds of a run went. The stages overlap, and each but Commit is
+// summed over those who do it: the largest in proportion to their number is what a faster
+// machine would need more of.
 type Stages struct {
-	// Load is decoding and normalising, summed over the workers.
-	Load float64 `json:"load_seconds"`
-	// Infer is the model's time, Wait the time it waited for crops.
+	// Read is the time to reach crops and verify their checksums, Decode that to make
+	// pixels of them, Normalise that to make the model's input: of the workers.
+	Read      float64 `json:"read_seconds"`
+	Decode    float64 `json:"decode_seconds"`
+	Normalise float64 `json:"normalise_seconds"`
+	// Infer is the model's time, Wait the time it waited for crops: of the devices.
 	Infer float64 `json:"infer_seconds"`
 	Wait  float64 `json:"wait_seconds"`
-	// Write is the time it took to collect embeddings, without the commits of shards.
-	Write float64 `json:"write_seconds"`
+	// Write is the time to collect embeddings, Commit that to make shards durable.
+	Write  float64 `json:"write_seconds"`
+	Commit float64 `json:"commit_seconds"`
 }
 
-func stagesOf(t embed.Times) Stages {
-	return Stages{Load: t.Load.Seconds(), Infer: t.Infer.Seconds(), Wait: t.Wait.Seconds(), Write: t.Emit.Seconds()}
+// stagesOf splits up the times of a stream, of which loading took read for reading.
+func stagesOf(t embed.Times, read, commit time.Duration) Stages {
+	return Stages{
+		Read: read.Seconds(), Decode: (t.Load - read).Seconds(), Normalise: t.Normalise.Seconds(),
+		Infer: t.Infer.Seconds(), Wait: t.Wait.Seconds(), Write: t.Emit.Seconds(), Commit: commit.Seconds(),
+	}
 }
 
 // close fills in what is known when a run ends.
-func (s *Summary) close(begun time.Time, t embed.Times) {
+func (s *Summary) close(begun time.Time, stages Stages) {
 	s.Seconds = time.Since(begun).Seconds()
 	s.ImagesPerSecond = float64(s.Computed) / s.Seconds
-	s.Stages = stagesOf(t)
+	s.Stages = stages
 }

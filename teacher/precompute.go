@@ -31,24 +31,47 @@ func Precompute(ctx context.Context, o Options) (Summary, error) {
 		return Summary{}, err
 	}
 	defer ds.Close()
-	model, err := embed.Open(o.Model, embed.Options{Preprocess: o.Preprocess, Batch: o.Batch, Runtime: o.Runtime})
+	models, err := openModels(o)
+	defer closeModels(models)
 	if err != nil {
 		return Summary{}, err
 	}
-	defer model.Close()
-	r := &run{o: o, ds: ds, model: model}
+	r := &run{o: o, ds: ds, models: models, model: models[0]}
 	err = r.fill(ctx)
-	r.summary.close(begun, r.times)
+	r.summary.close(begun, r.stages)
 	return r.summary, err
+}
+
+// openModels opens the model once for each device. What was opened is to be closed even
+// when there is an error.
+func openModels(o Options) ([]*embed.Model, error) {
+	var models []*embed.Model
+	for _, device := range o.devices() {
+		runtime := o.Runtime
+		runtime.Device = device
+		m, err := embed.Open(o.Model, embed.Options{Preprocess: o.Preprocess, Batch: o.Batch, Runtime: runtime})
+		if err != nil {
+			return models, err
+		}
+		models = append(models, m)
+	}
+	return models, nil
+}
+
+func closeModels(models []*embed.Model) {
+	for _, m := range models {
+		m.Close()
+	}
 }
 
 // run is one call of Precompute.
 type run struct {
 	o       Options
 	ds      *store.Dataset
-	model   *embed.Model
+	models  []*embed.Model // one for each device
+	model   *embed.Model   // the first, for what is the same of all
 	bar     *progress.Bar
-	times   embed.Times
+	stages  Stages
 	summary Summary
 }
 
@@ -149,54 +172,50 @@ func (r *run) claim() (*store.TeacherWriter, error) {
 	return w, err
 }
 
-// embed embeds and commits shards, in which there are todo crops.
+// embed embeds and commits shards, in which there are todo crops, as one stream: the
+// model goes on with the next shard while one is being committed.
 func (r *run) embed(ctx context.Context, w *store.TeacherWriter, shards []int, todo int) error {
 	r.bar = progress.New(r.o.Progress, "precompute", int64(todo))
 	defer r.bar.Finish()
-	for _, i := range shards {
-		err := r.shard(ctx, w, i)
-		if errors.Is(err, context.Canceled) {
-			return fmt.Errorf("stopped; the finished shards are kept, run the same command again to go on: %w", err)
-		}
-		if err != nil {
-			return fmt.Errorf("embed shard %d: %w", i, err)
-		}
-		r.summary.Computed += r.ds.ShardRows(i)
-	}
-	return nil
-}
-
-// shard embeds and commits one shard.
-func (r *run) shard(ctx context.Context, w *store.TeacherWriter, i int) error {
-	crops, rows := r.ds.CropReader(), r.ds.ShardRows(i)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	crops, rows := r.ds.CropReader(), newShardRows(r.ds, shards)
 	defer crops.Close()
-	out, err := w.Shard(i)
-	if err != nil {
-		return err
-	}
-	defer out.Abort() // does nothing after Commit
-	mirrorings := flips(r.o.Flip)
-	j := judge{model: r.o.Model, dtype: r.o.DType, embeddings: rows * len(mirrorings)}
-	load := func(row int, rgb []byte) error {
-		return crops.DecodeRGB(store.Location{Shard: uint32(i), Row: uint32(row)}, rgb)
-	}
-	emit := func(_ int, rows [][]float32) error {
-		if err := j.see(rows); err != nil {
+	out := newSink(rows, r.newJudge, func(shard int) (shardWriter, error) {
+		if r.o.begin != nil {
+			r.o.begin(shard)
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		return w.Shard(shard)
+	}, stop)
+	read := newReading(crops)
+	times, err := embed.Stream(ctx, r.models, todo, func(i int, rgb []byte) error {
+		return read.decode(rows.at(i), rgb)
+	}, func(i int, embeddings [][]float32) error {
+		r.bar.Add(1)
+		at := rows.at(i)
+		if err := out.take(at, embeddings); err != nil || !rows.last(at) {
 			return err
 		}
-		r.bar.Add(1)
-		var mirror []float32
-		if r.o.Flip {
-			mirror = rows[1]
-		}
-		return out.Append(rows[0], mirror)
+		return crops.Release(at.Shard)
+	}, embed.StreamOptions{Flips: flips(r.o.Flip), Workers: r.o.Workers})
+	committed, commitErr := out.close()
+	r.summary.Computed = committed
+	r.stages = stagesOf(times, read.seconds(), out.seconds())
+	if commitErr != nil {
+		return commitErr
 	}
-	times, err := r.model.Stream(ctx, rows, load, emit, embed.StreamOptions{Flips: mirrorings, Workers: r.o.Workers})
-	r.times.Add(times)
-	if err != nil {
-		return err
+	if errors.Is(err, context.Canceled) {
+		return fmt.Errorf("stopped; the finished shards are kept, run the same command again to go on: %w", err)
 	}
-	return out.Commit()
+	return err
+}
+
+// newJudge looks at the embeddings of a shard of so many crops.
+func (r *run) newJudge(crops int) *judge {
+	return &judge{model: r.o.Model, dtype: r.o.DType, embeddings: crops * len(flips(r.o.Flip))}
 }
 
 // conclude reads back what only the finished cache can tell.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"facepipe/internal/embed"
 	"facepipe/internal/onnx"
@@ -125,13 +126,14 @@ func TestSecondRunComputesNothing(t *testing.T) {
 	}
 }
 
-// The bytes do not depend on how many workers there are, nor on an interruption.
+// The bytes do not depend on how many workers or devices there are, nor on an
+// interruption.
 func TestSameBytes(t *testing.T) {
 	model := tiny(t, nil)
 	var want map[string]string
 	for _, workers := range []int{1, 5} {
 		dir := dataset(t, upTo(20)...)
-		precompute(t, teacher.Options{Dataset: dir, Model: model, Flip: true, Workers: workers})
+		precompute(t, teacher.Options{Dataset: dir, Model: model, Flip: true, Workers: workers, Devices: make([]int, workers)})
 		if got := files(t, dir, "tiny"); want == nil {
 			want = got
 		} else if !maps.Equal(got, want) {
@@ -157,28 +159,25 @@ func TestSameBytes(t *testing.T) {
 func interruptAt(t *testing.T, o teacher.Options, shard int) teacher.Summary {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	ctx = &countdown{Context: ctx, cancel: cancel, dir: filepath.Join(o.Dataset, "teachers", "tiny"), shards: shard}
-	s, err := teacher.Precompute(ctx, o)
+	defer cancel()
+	s, err := teacher.Precompute(ctx, teacher.WithBegin(o, func(begun int) {
+		if begun != shard {
+			return
+		}
+		// Those before it are committed beside the embedding of the next.
+		for {
+			manifests, err := filepath.Glob(filepath.Join(o.Dataset, "teachers", "tiny", "0*.json"))
+			if err != nil || len(manifests) == shard {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	}))
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "run the same command again") {
 		t.Fatalf("cancelled: %v", err)
 	}
 	return s
-}
-
-// countdown is a context that is done once that many shards are committed.
-type countdown struct {
-	context.Context
-	cancel context.CancelFunc
-	dir    string
-	shards int
-}
-
-// Done is what a run looks at when it begins a shard.
-func (c *countdown) Done() <-chan struct{} {
-	if manifests, err := filepath.Glob(filepath.Join(c.dir, "0*.json")); err == nil && len(manifests) >= c.shards {
-		c.cancel()
-	}
-	return c.Context.Done()
 }
 
 func TestAnotherFingerprintUnderOneName(t *testing.T) {

@@ -49,6 +49,9 @@ func (o *precomputeOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.Flip, "flip", false, "embed the mirror image of every crop, too")
 	f.StringVar(&o.DType, "dtype", store.FP16, "`type` of cached embeddings: fp16 or fp32")
 	f.StringVar(&o.Runtime.Provider, "provider", "cpu", "execution `provider`: "+strings.Join(ort.Providers(), ", "))
+	f.IntSliceVar(&o.Devices, "devices", nil, "`numbers` of the provider's devices that share the work (default: 0)")
+	f.BoolVar(&o.Runtime.Half, "half", false, "let TensorRT compute in half precision; such a cache is another one")
+	f.BoolVar(&o.Runtime.AllowFallback, "allow-fallback", false, "let the processor do what the provider cannot; else that is an error")
 	f.IntVar(&o.Batch, "batch", 0, "crops in one run of the model (default: fits the machine; a fixed batch is kept)")
 	f.IntVar(&o.Runtime.Threads, "threads", 0, "threads of one operator (default: all cores)")
 	f.IntVar(&o.Workers, "workers", 0, "goroutines that decode crops (default: one a core)")
@@ -81,6 +84,9 @@ func printPrecomputed(w io.Writer, s teacher.Summary) {
 	fmt.Fprintf(w, "  preprocessing  %v (%s)\n", s.Preprocess, s.PreprocessReason)
 	fmt.Fprintf(w, "  computed       %d in %.1f s (%.0f images/s)\n", s.Computed, s.Seconds, s.ImagesPerSecond)
 	fmt.Fprintf(w, "  reused         %d\n", s.Reused)
+	t := s.Stages
+	fmt.Fprintf(w, "  stages         read %.1f s, decode %.1f s, normalise %.1f s, infer %.1f s (waited %.1f s), write %.1f s, commit %.1f s\n",
+		t.Read, t.Decode, t.Normalise, t.Infer, t.Wait, t.Write, t.Commit)
 	if s.Invalid > 0 {
 		fmt.Fprintf(w, "  unusable       %d embeddings were not finite or zero\n", s.Invalid)
 	}

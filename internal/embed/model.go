@@ -59,6 +59,7 @@ type Model struct {
 	preprocess Preprocess
 	reason     string
 	dim, batch int
+	half       bool // computes in half precision
 	outShape   []int64
 	fill       *filler
 	session    *ort.Session
@@ -73,7 +74,7 @@ func Open(path string, o Options) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open model: %w", err)
 	}
-	m := &Model{path: path}
+	m := &Model{path: path, half: o.Runtime.Half}
 	if err := m.identify(parsed, o); err != nil {
 		return nil, fmt.Errorf("open model %s: %w", path, err)
 	}
@@ -155,8 +156,8 @@ func (m *Model) Close() {
 }
 
 // Fingerprint identifies what an embedding's value depends on: the model's bytes,
-// the preprocessing, whether mirror images are embedded, and the stored precision.
-// 64 hexadecimal digits.
+// the preprocessing, whether mirror images are embedded, the stored precision, and that
+// of the computation where it is less than single. 64 hexadecimal digits.
 func (m *Model) Fingerprint(flip bool, dtype string) string {
 	text, err := json.Marshal(struct {
 		Format     string
@@ -164,7 +165,8 @@ func (m *Model) Fingerprint(flip bool, dtype string) string {
 		Preprocess Preprocess
 		Flip       bool
 		DType      string
-	}{"facepipe teacher v1", m.digest, m.preprocess, flip, dtype})
+		Half       bool `json:",omitempty"`
+	}{"facepipe teacher v1", m.digest, m.preprocess, flip, dtype, m.half})
 	if err != nil {
 		panic(err) // plain values always encode
 	}

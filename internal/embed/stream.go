@@ -19,9 +19,9 @@ type StreamOptions struct {
 
 // Times is where a pipeline spent its time. The stages overlap.
 type Times struct {
-	// Load is summed over the workers: decoding and normalising.
-	Load time.Duration
-	// Infer is the runtime's, Wait how long it waited for crops.
+	// Load and Normalise are summed over the workers.
+	Load, Normalise time.Duration
+	// Infer is the runtime's, Wait how long it waited for crops, summed over the devices.
 	Infer, Wait time.Duration
 	// Emit is the consumer's.
 	Emit time.Duration
@@ -30,27 +30,36 @@ type Times struct {
 // Add adds up the times of two pipelines.
 func (t *Times) Add(o Times) {
 	t.Load += o.Load
+	t.Normalise += o.Normalise
 	t.Infer += o.Infer
 	t.Wait += o.Wait
 	t.Emit += o.Emit
 }
 
-// Stream embeds crops 0..n-1. load decodes crop i into H×W×3 of RGB, on one of the
-// workers. emit gets its raw embeddings, one for each of o.Flips, in the order of i
-// and in the caller's goroutine; the slices are used again after it returns.
+// Stream embeds crops 0..n-1 on one device; see [Stream].
+func (m *Model) Stream(ctx context.Context, n int, load func(i int, rgb []byte) error,
+	emit func(i int, embeddings [][]float32) error, o StreamOptions) (Times, error) {
+	return Stream(ctx, []*Model{m}, n, load, emit, o)
+}
+
+// Stream embeds crops 0..n-1 on all of devices, which have the same model open at the same
+// batch size. load decodes crop i into H×W×3 of RGB, on one of the workers. emit gets its
+// raw embeddings, one for each of o.Flips, in the order of i and in the caller's
+// goroutine, whichever device they are from; the slices are used again after it returns.
 //
-// Three batches are on their way at a time: one being loaded, one in the model, one
-// being emitted. A stage that is behind holds the others up, so memory does not depend
+// Two batches a device are on their way, one in the model and one loaded for it, and one
+// is being emitted. A stage that is behind holds the others up, so memory does not depend
 // on n, and nothing is allocated for a crop.
 //
 // It ends with the first error in the order of the crops, of load (named by the
-// crop's index), of the runtime or of emit, or with ctx's.
-func (m *Model) Stream(ctx context.Context, n int, load func(i int, rgb []byte) error,
+// crop's index; what is in front of it is emitted), of the runtime or of emit, or with
+// ctx's.
+func Stream(ctx context.Context, devices []*Model, n int, load func(i int, rgb []byte) error,
 	emit func(i int, embeddings [][]float32) error, o StreamOptions) (Times, error) {
 	if err := ctx.Err(); err != nil { // a few crops might be through before the stages notice
 		return Times{}, err
 	}
-	p, err := newPipeline(m, n, load, o.Flips)
+	p, err := newPipeline(devices, n, load, o.Flips)
 	defer p.close()
 	if err != nil {
 		return Times{}, err
@@ -58,14 +67,16 @@ func (m *Model) Stream(ctx context.Context, n int, load func(i int, rgb []byte) 
 	running, stop := context.WithCancel(ctx)
 	var stages sync.WaitGroup
 	stages.Go(func() { p.feed(running) })
-	stages.Go(func() { p.infer(running) })
+	for _, device := range devices {
+		stages.Go(func() { p.infer(running, device) })
+	}
 	if o.Workers <= 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
 	}
 	for range o.Workers {
 		stages.Go(p.work)
 	}
-	emitted, err := p.drain(emit)
+	emitted, err := p.drain(running, emit)
 	stop()
 	stages.Wait()
 	if err == nil && emitted < n {
@@ -74,31 +85,32 @@ func (m *Model) Stream(ctx context.Context, n int, load func(i int, rgb []byte) 
 	return p.times(), err
 }
 
-// ring is the number of batches on their way.
-const ring = 3
+// ring is the number of batches on their way with so many devices.
+func ring(devices int) int { return 1 + 2*devices }
 
 // pipeline is one run of Stream. Its slots go round: free, queued while crops are
-// loaded into them, done when embedded, free again.
+// loaded into them, embedded by whichever device is next, emitted in order, free again.
 type pipeline struct {
-	model *Model
+	first *Model // of the devices, which differ in nothing that is asked of it
 	n     int
 	load  func(int, []byte) error
 	flips []bool
 
-	slots              []*slot
-	free, queued, done chan *slot
-	crops              chan crop
+	slots                 []*slot
+	free, queued, ordered chan *slot
+	crops                 chan crop
 
-	loading            atomic.Int64 // nanoseconds
-	inferring, waiting time.Duration
-	emitting           time.Duration
+	// Nanoseconds.
+	loading, normalising, inferring, waiting atomic.Int64
+	emitting                                 time.Duration
 }
 
 // slot is a batch on its way: crops from..from+n-1, by mirroring.
 type slot struct {
-	from, n int
-	runs    []*batch // one for each mirroring
-	loaded  chan struct{}
+	from, n  int
+	runs     []*batch // one for each mirroring
+	loaded   chan struct{}
+	embedded chan struct{}
 
 	mu      sync.Mutex
 	pending int
@@ -112,12 +124,13 @@ type crop struct {
 	row  int
 }
 
-func newPipeline(m *Model, n int, load func(int, []byte) error, flips []bool) (*pipeline, error) {
-	p := &pipeline{model: m, n: n, load: load, flips: flips, crops: make(chan crop),
+func newPipeline(devices []*Model, n int, load func(int, []byte) error, flips []bool) (*pipeline, error) {
+	m, slots := devices[0], ring(len(devices))
+	p := &pipeline{first: m, n: n, load: load, flips: flips, crops: make(chan crop, m.batch),
 		// All have room for every slot, so that only a lack of slots holds a stage up.
-		free: make(chan *slot, ring), queued: make(chan *slot, ring), done: make(chan *slot, ring)}
-	for range min(ring, (n+m.batch-1)/m.batch) {
-		s := &slot{loaded: make(chan struct{}, 1)}
+		free: make(chan *slot, slots), queued: make(chan *slot, slots), ordered: make(chan *slot, slots)}
+	for range min(slots, (n+m.batch-1)/m.batch) {
+		s := &slot{loaded: make(chan struct{}, 1), embedded: make(chan struct{}, 1)}
 		p.slots = append(p.slots, s)
 		p.free <- s
 		for range flips {
@@ -141,18 +154,20 @@ func (p *pipeline) close() {
 
 // feed hands out the crops, slot by slot.
 func (p *pipeline) feed(ctx context.Context) {
+	defer close(p.ordered)
 	defer close(p.queued)
 	defer close(p.crops)
-	for from := 0; from < p.n; from += p.model.batch {
+	for from := 0; from < p.n; from += p.first.batch {
 		var s *slot
 		select {
 		case s = <-p.free:
 		case <-ctx.Done():
 			return
 		}
-		s.from, s.n = from, min(p.model.batch, p.n-from)
+		s.from, s.n = from, min(p.first.batch, p.n-from)
 		s.pending = s.n
 		p.queued <- s
+		p.ordered <- s
 		for row := range s.n {
 			select {
 			case p.crops <- crop{s, row}:
@@ -165,16 +180,18 @@ func (p *pipeline) feed(ctx context.Context) {
 
 // work loads crops until there are no more.
 func (p *pipeline) work() {
-	rgb := make([]byte, p.model.fill.size)
+	rgb := make([]byte, p.first.fill.size)
 	for c := range p.crops {
 		begun := time.Now()
 		err := p.load(c.slot.from+c.row, rgb)
+		loaded := time.Now()
 		if err == nil {
 			for k, flip := range p.flips {
-				c.slot.runs[k].put(p.model.fill, c.row, rgb, flip)
+				c.slot.runs[k].put(p.first.fill, c.row, rgb, flip)
 			}
 		}
-		p.loading.Add(int64(time.Since(begun)))
+		p.loading.Add(int64(loaded.Sub(begun)))
+		p.normalising.Add(int64(time.Since(loaded)))
 		c.slot.finish(c.row, err)
 	}
 }
@@ -193,9 +210,8 @@ func (s *slot) finish(row int, err error) {
 	}
 }
 
-// infer runs the model over slots as they are loaded.
-func (p *pipeline) infer(ctx context.Context) {
-	defer close(p.done)
+// infer runs a device's model over slots as they are loaded.
+func (p *pipeline) infer(ctx context.Context, device *Model) {
 	for {
 		begun := time.Now()
 		s, more := <-p.queued
@@ -208,38 +224,42 @@ func (p *pipeline) infer(ctx context.Context) {
 			return
 		}
 		loaded := time.Now()
-		p.waiting += loaded.Sub(begun)
-		if s.err != nil {
+		p.waiting.Add(int64(loaded.Sub(begun)))
+		if s.err != nil { // those in front of the first bad crop are still to be emitted
 			s.err = fmt.Errorf("load crop %d: %w", s.from+s.failed, s.err)
+			s.n = s.failed
 		}
-		for k := 0; k < len(s.runs) && s.err == nil; k++ {
-			s.err = p.model.run(s.runs[k], s.n)
+		for _, b := range s.runs {
+			if err := device.run(b, s.n); err != nil {
+				s.n, s.err = 0, err
+			}
 		}
-		p.inferring += time.Since(loaded)
-		failed := s.err != nil // from here on the slot is another stage's
-		p.done <- s
-		if failed {
-			return
-		}
+		p.inferring.Add(int64(time.Since(loaded)))
+		s.embedded <- struct{}{} // from here on the slot is another stage's
 	}
 }
 
-// drain emits slots as they are done and returns how many crops that were.
-func (p *pipeline) drain(emit func(int, [][]float32) error) (emitted int, err error) {
+// drain emits slots in their order and returns how many crops that were.
+func (p *pipeline) drain(ctx context.Context, emit func(int, [][]float32) error) (emitted int, err error) {
 	rows := make([][]float32, len(p.flips))
-	for s := range p.done {
-		if s.err != nil {
-			return emitted, s.err
+	for s := range p.ordered {
+		select {
+		case <-s.embedded:
+		case <-ctx.Done():
+			return emitted, nil
 		}
 		begun := time.Now()
 		for i := range s.n {
 			for k, b := range s.runs {
-				rows[k] = b.row(i, p.model.dim)
+				rows[k] = b.row(i, p.first.dim)
 			}
 			if err := emit(s.from+i, rows); err != nil {
 				return emitted, err
 			}
 			emitted++
+		}
+		if s.err != nil {
+			return emitted, s.err
 		}
 		p.emitting += time.Since(begun)
 		p.free <- s
@@ -249,5 +269,6 @@ func (p *pipeline) drain(emit func(int, [][]float32) error) (emitted int, err er
 
 // times is for when all stages have ended.
 func (p *pipeline) times() Times {
-	return Times{Load: time.Duration(p.loading.Load()), Infer: p.inferring, Wait: p.waiting, Emit: p.emitting}
+	return Times{Load: time.Duration(p.loading.Load()), Normalise: time.Duration(p.normalising.Load()),
+		Infer: time.Duration(p.inferring.Load()), Wait: time.Duration(p.waiting.Load()), Emit: p.emitting}
 }

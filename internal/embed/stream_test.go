@@ -52,6 +52,37 @@ func TestStreamGivesWhatEmbedGives(t *testing.T) {
 	}
 }
 
+// However many devices there are, the rows come in order, each once.
+func TestStreamOnSeveralDevices(t *testing.T) {
+	const n = 301
+	pixels := crops(n)
+	size := len(pixels) / n
+	var want []float32
+	for _, count := range []int{1, 2, 3} {
+		var devices []*Model
+		for range count {
+			devices = append(devices, open(t, tiny(t, nil), Options{Batch: 4}))
+		}
+		var got []float32
+		_, err := Stream(t.Context(), devices, n, func(i int, rgb []byte) error {
+			copy(rgb, pixels[i*size:(i+1)*size])
+			return nil
+		}, func(_ int, rows [][]float32) error {
+			got = append(got, rows[0]...)
+			return nil
+		}, StreamOptions{Flips: []bool{false}, Workers: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want == nil {
+			want = got
+		}
+		if len(got) != n*devices[0].Dim() || !slices.Equal(got, want) {
+			t.Errorf("%d devices gave other rows", count)
+		}
+	}
+}
+
 // The same rows come out whatever the workers do and however long a crop takes.
 func TestStreamOrderWithSlowCrops(t *testing.T) {
 	m := open(t, tiny(t, nil), Options{Batch: 4})
@@ -105,7 +136,7 @@ func TestStreamHoldsLoadingBack(t *testing.T) {
 		if i%100 == 0 {
 			time.Sleep(20 * time.Millisecond) // long enough to load all, if nothing stops it
 		}
-		if ahead := loaded.Load() - int64(i); ahead > ring*4 {
+		if ahead := loaded.Load() - int64(i); ahead > int64(ring(1)*4) {
 			return fmt.Errorf("%d crops were loaded ahead of crop %d", ahead, i)
 		}
 		return nil
@@ -132,7 +163,7 @@ func TestStreamNamesTheFirstBadCrop(t *testing.T) {
 			emitted++
 			return nil
 		}, StreamOptions{Flips: []bool{false}, Workers: 5})
-		if err == nil || err.Error() != "load crop 9: no pixels in 9" || emitted != 8 {
+		if err == nil || err.Error() != "load crop 9: no pixels in 9" || emitted != 9 {
 			t.Fatalf("%d rows, then %v", emitted, err)
 		}
 	}

@@ -1,6 +1,7 @@
 package ort
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -46,6 +47,10 @@ func Probe(library string) (State, error) {
 		state := ProviderState{Provider: p.name, Usable: true}
 		if err := tryProvider(model, p.name); err != nil {
 			state.Usable, state.Reason = false, err.Error()
+			var refused *providerError
+			if errors.As(err, &refused) {
+				state.Reason = refused.reason
+			}
 		}
 		s.Providers = append(s.Providers, state)
 	}

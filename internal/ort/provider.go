@@ -93,12 +93,29 @@ func addProvider(options *yalue.SessionOptions, model string, o Options) error {
 		return err
 	}
 	if err := p.add(options, target{model, o.Device, o.Half}); err != nil {
-		return fmt.Errorf("provider %s is not usable with %s (%s): open a runtime built with it by --onnxruntime", p.name, opened, firstLine(err))
+		return &providerError{provider: p.name, reason: cause(err)}
 	}
 	if o.AllowFallback {
 		return nil
 	}
 	return options.AddSessionConfigEntry("session.disable_cpu_ep_fallback", "1")
+}
+
+// providerError is a provider that the opened library cannot use.
+type providerError struct{ provider, reason string }
+
+func (e *providerError) Error() string {
+	return fmt.Sprintf("provider %s is not usable with %s (%s): open a runtime built with it by --onnxruntime", e.provider, opened, e.reason)
+}
+
+// cause is the last part of what the runtime says, which begins with where in its source
+// the error arose.
+func cause(err error) string {
+	text := firstLine(err)
+	if _, last, found := strings.Cut(text, " : FAIL : "); found {
+		return last
+	}
+	return text
 }
 
 // provider is the one that the options name.

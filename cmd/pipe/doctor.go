@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"facepipe/internal/imgcodec"
+	"facepipe/internal/ort"
+	"facepipe/student/torch"
+)
+
+type doctorOptions struct {
+	engine string
+}
+
+// doctorSummary is the state of everything that pipe opens at run time.
+type doctorSummary struct {
+	ONNXRuntime ort.State `json:"onnxruntime"`
+	// JPEG is the decoder that an ingest takes by itself.
+	JPEG   string      `json:"jpeg"`
+	Engine engineState `json:"engine"`
+}
+
+// engineState says whether students can be trained here.
+type engineState struct {
+	Usable bool   `json:"usable"`
+	Torch  string `json:"torch,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+func (o *doctorOptions) describe() *cobra.Command {
+	return &cobra.Command{
+		Use:   "doctor",
+		Short: "Say what this machine can run, and why the rest it cannot",
+		Long: `Doctor opens the native libraries and runs a tiny model on every execution provider of
+ONNX Runtime: only that tells whether a provider's own libraries and its device are
+there. It changes nothing.`,
+		Example: `  pipe doctor
+  pipe doctor --onnxruntime /opt/onnxruntime-gpu/lib/libonnxruntime.so --json`,
+	}
+}
+
+func (o *doctorOptions) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.engine, "engine", "", "training engine to open (default: $PIPE_ENGINE, the one of make engine, the system's)")
+}
+
+func (o *doctorOptions) validate(args []string) error { return noArguments(args) }
+
+func (o *doctorOptions) run(_ context.Context, s *session) (*result, error) {
+	runtime, err := ort.Probe(s.onnxruntime)
+	if err != nil {
+		return nil, err
+	}
+	summary := doctorSummary{ONNXRuntime: runtime, JPEG: imgcodec.DecoderName(), Engine: probeEngine(o.engine)}
+	return &result{summary, func(w io.Writer) { printHealth(w, summary) }}, nil
+}
+
+func probeEngine(path string) engineState {
+	e, err := torch.Open(path)
+	if err != nil {
+		return engineState{Reason: err.Error()}
+	}
+	return engineState{Usable: true, Torch: e.TorchVersion()}
+}
+
+func printHealth(w io.Writer, s doctorSummary) {
+	if s.ONNXRuntime.Version == "" {
+		fmt.Fprintf(w, "ONNX Runtime: none: %s\n", s.ONNXRuntime.Reason)
+	} else {
+		fmt.Fprintf(w, "ONNX Runtime %s: %s\n", s.ONNXRuntime.Version, s.ONNXRuntime.Library)
+	}
+	for _, p := range s.ONNXRuntime.Providers {
+		if p.Usable {
+			fmt.Fprintf(w, "  %-9s usable\n", p.Provider)
+		} else {
+			fmt.Fprintf(w, "  %-9s no: %s\n", p.Provider, p.Reason)
+		}
+	}
+	fmt.Fprintf(w, "JPEG decoder: %s\n", s.JPEG)
+	if s.Engine.Usable {
+		fmt.Fprintf(w, "training engine: libtorch %s\n", s.Engine.Torch)
+	} else {
+		fmt.Fprintf(w, "training engine: none: %s\n", s.Engine.Reason)
+	}
+}
