@@ -187,7 +187,7 @@ func TestBatchSizes(t *testing.T) {
 	}
 	expectError(t, tiny(t, fixed(1e9)), Options{}, nil, "1000000000 crops")
 	expectError(t, tiny(t, nil), Options{Batch: 1e9}, nil, "1000000000 crops")
-	expectError(t, tiny(t, nil), Options{Batch: -1}, nil, "-1 crops")
+	expectError(t, tiny(t, nil), Options{Batch: -2}, nil, "-2 crops")
 	expectError(t, tiny(t, reshape(16)), Options{Batch: 8}, ErrShape, "Reshape")
 }
 

@@ -44,9 +44,9 @@ type Options struct {
 	Preprocess string
 	// Contract, where set, is the preprocessing itself and Preprocess does not count.
 	Contract *Preprocess
-	// Batch is the number of crops of one run, up to 4096; 0 takes the default. A
-	// model with a fixed batch runs at its own, and one that claims to take any but
-	// fails runs at 1.
+	// Batch is the number of crops of one run, up to 4096; 0 takes the default, and
+	// [AutoBatch] the fastest. A model with a fixed batch runs at its own, and one that
+	// claims to take any but fails runs at 1.
 	Batch int
 	// Runtime says what runs the model.
 	Runtime ort.Options
@@ -114,8 +114,11 @@ func (m *Model) measure(batch int) error {
 			ErrShape, ins[0].Name, declared, m.preprocess, want)
 	}
 	fixed := declared[0] > 0
-	if fixed {
+	switch {
+	case fixed:
 		batch = int(declared[0])
+	case batch == AutoBatch:
+		return m.fastestBatch()
 	}
 	if batch < 1 || batch > maxBatch {
 		return fmt.Errorf("a batch of %d crops is not within 1 and %d", batch, maxBatch)
@@ -126,6 +129,14 @@ func (m *Model) measure(batch int) error {
 		return nil
 	}
 	return err
+}
+
+// Under is the same model, fed under another contract of the same size and layout. It is
+// not to be closed, nor used at the same time as m or after it.
+func (m *Model) Under(p Preprocess) *Model {
+	other := *m
+	other.preprocess, other.reason, other.fill, other.own = p, "given", newFiller(p), nil
+	return &other
 }
 
 // Path is the model's file.

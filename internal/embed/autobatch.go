@@ -1,0 +1,58 @@
+package embed
+
+import (
+	"time"
+)
+
+// AutoBatch as [Options.Batch] measures a few sizes and takes the one at which a crop
+// costs least.
+const AutoBatch = -1
+
+const (
+	// maxAutoBatch is the largest size that is measured: beyond it no device gains.
+	maxAutoBatch = 512
+	// tryFor is how long a size is measured, at least.
+	tryFor = 150 * time.Millisecond
+	// worthwhile is the gain for which a larger batch, and its memory, is taken.
+	worthwhile = 1.03
+	// hopeless is the loss after which larger sizes are not tried.
+	hopeless = 0.85
+)
+
+// fastestBatch measures the model at 1, 2, 4 ... crops a run and leaves it at the fastest.
+func (m *Model) fastestBatch() error {
+	best, most := 0, 0.0
+	for size := 1; size <= maxAutoBatch; size *= 2 {
+		rate, err := m.rate(size)
+		if err != nil && best == 0 {
+			return err
+		}
+		// A size that fails, for want of memory perhaps, ends the search as a slow one does.
+		if err != nil || rate < hopeless*most {
+			break
+		}
+		if rate > worthwhile*most {
+			best, most = size, rate
+		}
+	}
+	return m.try(best)
+}
+
+// rate is the number of crops a second at a batch size.
+func (m *Model) rate(size int) (float64, error) {
+	if err := m.try(size); err != nil { // also plans the runtime's memory
+		return 0, err
+	}
+	b, err := m.newBatch()
+	if err != nil {
+		return 0, err
+	}
+	defer b.close()
+	runs, begun := 0, time.Now()
+	for ; runs < 2 || time.Since(begun) < tryFor; runs++ {
+		if err := m.run(b, size); err != nil {
+			return 0, err
+		}
+	}
+	return float64(runs*size) / time.Since(begun).Seconds(), nil
+}
