@@ -66,3 +66,15 @@ func floatToHalf(f float32) uint16 {
 	b += 0xfff + b>>13&1
 	return sign | uint16(b>>13)
 }
+
+// HalfCosine is the cosine between an embedding, which must not be zero, and what fp16
+// keeps of it.
+func HalfCosine(embedding []float32) float64 {
+	table := halfTable()
+	var xx, yy, xy float64
+	for _, v := range embedding {
+		x, y := float64(v), float64(table[floatToHalf(v)])
+		xx, yy, xy = xx+x*x, yy+y*y, xy+x*y
+	}
+	return xy / math.Sqrt(xx*yy)
+}

@@ -36,6 +36,9 @@ type Options struct {
 	// Devices are the numbers of the provider's devices that share the work; none takes
 	// device 0.
 	Devices []int
+	// NoSelfTest leaves out the comparison with other preprocessings that a new cache
+	// begins with; see [SelfTest].
+	NoSelfTest bool
 	// Workers decode crops; 0 takes one a core.
 	Workers int
 	// MaxRejectRate is the share of embeddings without use, 0 to 1, above which
@@ -104,6 +107,10 @@ type Summary struct {
 	Runtime string `json:"runtime"`
 	Decoder string `json:"decoder"`
 	Stages  Stages `json:"stages"`
+	// SelfTest is there if the cache is new and the dataset has faces to compare.
+	SelfTest *SelfTest `json:"self_test,omitempty"`
+	// Drift is what half precision costs, over some embeddings of this run; nil for fp32.
+	Drift *Drift `json:"fp16_drift,omitempty"`
 }
 
 // Stages is where the seconds of a run went. The stages overlap, and each but Commit is

@@ -81,6 +81,9 @@ func (r *run) fill(ctx context.Context) error {
 	if err := r.fits(); err != nil {
 		return err
 	}
+	if err := r.selfTest(ctx); err != nil {
+		return err
+	}
 	writer, err := r.claim()
 	if err != nil {
 		return err
@@ -127,8 +130,7 @@ func (r *run) fits() error {
 		return fmt.Errorf("%w: model %s takes crops of %dx%d, those of %s are %dx%d", store.ErrContract, r.o.Model,
 			p.Width, p.Height, r.o.Dataset, size, size)
 	}
-	_, err := r.ds.OpenTeacher(r.o.Name)
-	if !errors.Is(err, store.ErrNotFound) || r.ds.Rows() == 0 {
+	if !r.isNew() || r.ds.Rows() == 0 {
 		return nil // claimed already, or damaged: claiming it will tell
 	}
 	n := min(r.ds.Rows(), r.model.Batch())
@@ -151,6 +153,27 @@ func (r *run) fits() error {
 		if err := j.see([][]float32{embeddings[i*dim : (i+1)*dim]}); err != nil && j.invalid == n {
 			return err
 		}
+	}
+	return nil
+}
+
+// isNew says that there is no cache of that name yet.
+func (r *run) isNew() bool {
+	_, err := r.ds.OpenTeacher(r.o.Name)
+	return errors.Is(err, store.ErrNotFound)
+}
+
+// selfTest holds the preprocessing of a new cache against the usual ones. It warns only:
+// a model that was trained for something else may well be better under another.
+func (r *run) selfTest(ctx context.Context) (err error) {
+	if r.o.NoSelfTest || !r.isNew() {
+		return nil
+	}
+	if r.summary.SelfTest, err = selfTest(ctx, r.ds, r.model); err != nil || r.summary.SelfTest == nil || r.o.Progress == nil {
+		return err
+	}
+	if warning := r.summary.SelfTest.warning(); warning != "" {
+		fmt.Fprintf(r.o.Progress, "warning: %s\n", warning)
 	}
 	return nil
 }
@@ -181,6 +204,7 @@ func (r *run) embed(ctx context.Context, w *store.TeacherWriter, shards []int, t
 	defer stop(nil)
 	crops, rows := r.ds.CropReader(), newShardRows(r.ds, shards)
 	defer crops.Close()
+	drift := newDrift(r.o.DType)
 	out := newSink(rows, r.newJudge, func(shard int) (shardWriter, error) {
 		if r.o.begin != nil {
 			r.o.begin(shard)
@@ -196,13 +220,14 @@ func (r *run) embed(ctx context.Context, w *store.TeacherWriter, shards []int, t
 	}, func(i int, embeddings [][]float32) error {
 		r.bar.Add(1)
 		at := rows.at(i)
+		drift.see(i, embeddings[0])
 		if err := out.take(at, embeddings); err != nil || !rows.last(at) {
 			return err
 		}
 		return crops.Release(at.Shard)
 	}, embed.StreamOptions{Flips: flips(r.o.Flip), Workers: r.o.Workers})
 	committed, commitErr := out.close()
-	r.summary.Computed = committed
+	r.summary.Computed, r.summary.Drift = committed, drift.result()
 	r.stages = stagesOf(times, read.seconds(), out.seconds())
 	if commitErr != nil {
 		return commitErr

@@ -98,7 +98,7 @@ func selfTest(ctx context.Context, ds *store.Dataset, model *embed.Model) (*Self
 		}
 	}
 	for i, c := range t.Contracts {
-		if i > 0 && c.better(t.Contracts[0]) && c.Separation > t.Contracts[t.Best].Separation {
+		if c.better(t.Contracts[t.Best]) {
 			t.Best = i
 		}
 	}
