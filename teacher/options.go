@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"facepipe/internal/embed"
 	"facepipe/internal/ort"
 	"facepipe/store"
@@ -88,8 +90,11 @@ type Summary struct {
 	// not finite or zero; those of mirror images count by themselves.
 	Invalid int `json:"invalid"`
 	Dim     int `json:"dim"`
-	// Seconds of the run, and crops (not embeddings) computed in one of them.
+	// Seconds of the run, and crops (not embeddings) computed in one of them; those of
+	// all processors, and those that the devices computed.
 	Seconds         float64 `json:"seconds"`
+	CPUSeconds      float64 `json:"cpu_seconds"`
+	DeviceSeconds   float64 `json:"device_seconds"`
 	ImagesPerSecond float64 `json:"images_per_second"`
 	DType           string  `json:"dtype"`
 	Flip            bool    `json:"flip"`
@@ -138,9 +143,20 @@ func stagesOf(t embed.Times, read, commit time.Duration) Stages {
 	}
 }
 
+// processorSeconds is the time that all processors have spent on this process; 0 where the
+// system does not tell.
+func processorSeconds() float64 {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
+}
+
 // close fills in what is known when a run ends.
 func (s *Summary) close(begun time.Time, stages Stages) {
 	s.Seconds = time.Since(begun).Seconds()
 	s.ImagesPerSecond = float64(s.Computed) / s.Seconds
+	s.CPUSeconds, s.DeviceSeconds = processorSeconds(), stages.Infer
 	s.Stages = stages
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"facepipe/eval"
 	"facepipe/internal/ort"
 	"facepipe/store"
 	"facepipe/teacher"
@@ -17,7 +19,13 @@ import (
 
 type precomputeOptions struct {
 	teacher.Options
+	verifyPairs   string
+	verifyDataset string
+	minAccuracy   float64
 }
+
+// defaultMinAccuracy is what any teacher worth distilling reaches on LFW.
+const defaultMinAccuracy = 0.99
 
 func (o *precomputeOptions) describe() *cobra.Command {
 	return &cobra.Command{
@@ -52,9 +60,13 @@ func (o *precomputeOptions) addFlags(f *pflag.FlagSet) {
 	f.IntSliceVar(&o.Devices, "devices", nil, "`numbers` of the provider's devices that share the work (default: 0)")
 	f.BoolVar(&o.Runtime.Half, "half", false, "let TensorRT compute in half precision; such a cache is another one")
 	f.BoolVar(&o.Runtime.AllowFallback, "allow-fallback", false, "let the processor do what the provider cannot; else that is an error")
-	f.IntVar(&o.Batch, "batch", 0, "crops in one run of the model (default: fits the machine; a fixed batch is kept)")
+	f.Var(batchFlag{&o.Batch}, "batch", "crops in one run of the model; auto measures a few sizes (default: fits the machine; a fixed batch is kept)")
 	f.IntVar(&o.Runtime.Threads, "threads", 0, "threads of one operator (default: all cores)")
 	f.IntVar(&o.Workers, "workers", 0, "goroutines that decode crops (default: one a core)")
+	f.BoolVar(&o.NoSelfTest, "no-self-test", false, "do not compare the preprocessing of a new cache with the usual ones")
+	f.StringVar(&o.verifyPairs, "verify-pairs", "", "score the teacher on this `file` of pairs first")
+	f.StringVar(&o.verifyDataset, "verify-dataset", "", "`dataset` that holds the images of --verify-pairs (default: the one to embed)")
+	f.Float64Var(&o.minAccuracy, "min-accuracy", defaultMinAccuracy, "accuracy on --verify-pairs below which the teacher is refused")
 	f.Float64Var(&o.MaxRejectRate, "max-reject-rate", teacher.DefaultMaxRejectRate, "share of embeddings without use above which the exit status is 3")
 }
 
@@ -65,18 +77,50 @@ func (o *precomputeOptions) validate(args []string) error {
 		preprocessing(o.Preprocess),
 		oneOf("--dtype", o.DType, store.FP16, store.FP32),
 		oneOf("--provider", o.Runtime.Provider, ort.Providers()...),
-		share("--max-reject-rate", o.MaxRejectRate),
-		notNegative("--batch", o.Batch), notNegative("--threads", o.Runtime.Threads), notNegative("--workers", o.Workers),
+		share("--max-reject-rate", o.MaxRejectRate), share("--min-accuracy", o.minAccuracy), o.validateVerification(),
+		notNegative("--threads", o.Runtime.Threads), notNegative("--workers", o.Workers),
 	)
 }
 
 func (o *precomputeOptions) run(ctx context.Context, s *session) (*result, error) {
 	o.Runtime.Library, o.Progress = s.onnxruntime, s.progress()
+	if err := o.verify(ctx); err != nil {
+		return nil, err
+	}
 	summary, err := teacher.Precompute(ctx, o.Options)
 	if err != nil && !tooManyRejects(err) {
 		return nil, err
 	}
 	return &result{summary, func(w io.Writer) { printPrecomputed(w, summary) }}, err
+}
+
+func (o *precomputeOptions) validateVerification() error {
+	if o.verifyDataset != "" && o.verifyPairs == "" {
+		return errors.New("--verify-dataset needs --verify-pairs")
+	}
+	return nil
+}
+
+// verify refuses a teacher that misses the figure it is known for: a wrong
+// preprocessing, or another model than it is thought to be.
+func (o *precomputeOptions) verify(ctx context.Context) error {
+	if o.verifyPairs == "" {
+		return nil
+	}
+	report, err := eval.Run(ctx, eval.Options{
+		Dataset: cmp.Or(o.verifyDataset, o.Dataset), Pairs: o.verifyPairs, Models: []string{o.Model}, Preprocess: o.Preprocess,
+		Runtime: o.Runtime, Progress: o.Progress,
+	})
+	if err != nil {
+		return fmt.Errorf("verify teacher %s: %w", o.Model, err)
+	}
+	m := report.Models[0]
+	if m.Accuracy < o.minAccuracy {
+		return fmt.Errorf("verify teacher %s: accuracy %.4f on %s, wanted %g; under %v (%s)", o.Model, m.Accuracy, o.verifyPairs, o.minAccuracy,
+			m.Preprocess, m.PreprocessReason)
+	}
+	fmt.Fprintf(o.Progress, "teacher %s: accuracy %.4f on %s\n", o.Model, m.Accuracy, o.verifyPairs)
+	return nil
 }
 
 func printPrecomputed(w io.Writer, s teacher.Summary) {
@@ -87,6 +131,14 @@ func printPrecomputed(w io.Writer, s teacher.Summary) {
 	t := s.Stages
 	fmt.Fprintf(w, "  stages         read %.1f s, decode %.1f s, normalise %.1f s, infer %.1f s (waited %.1f s), write %.1f s, commit %.1f s\n",
 		t.Read, t.Decode, t.Normalise, t.Infer, t.Wait, t.Write, t.Commit)
+	if d := s.Drift; d != nil {
+		fmt.Fprintf(w, "  fp16           cosine to what the teacher said at least %.7f, on average %.7f\n", d.MinCosine, d.MeanCosine)
+	}
+	if s.SelfTest != nil && s.SelfTest.Best > 0 {
+		best := s.SelfTest.Contracts[s.SelfTest.Best]
+		fmt.Fprintf(w, "  WARNING        %s tells people apart better than this preprocessing: separation %.2f against %.2f\n",
+			best.Name, best.Separation, s.SelfTest.Contracts[0].Separation)
+	}
 	if s.Invalid > 0 {
 		fmt.Fprintf(w, "  unusable       %d embeddings were not finite or zero\n", s.Invalid)
 	}

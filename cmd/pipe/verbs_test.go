@@ -116,6 +116,45 @@ func TestPrecompute(t *testing.T) {
 	}
 }
 
+// A teacher that misses its figure caches nothing.
+func TestPrecomputeVerifies(t *testing.T) {
+	dataset, model := ingestAligned(t, 4, 4), tinyTeacher(t)
+	args := []string{"precompute-teacher", dataset, "--teacher", model, "--verify-pairs", pairsFile(t, 4, 4), "--batch", "auto", "--devices", "0,0", "--json"}
+	o := expect(t, exitFailed, append(args, "--min-accuracy", "1")...)
+	if !strings.Contains(o.stderr, "accuracy 0.") || !strings.Contains(o.stderr, model) {
+		t.Errorf("the message does not tell the accuracy: %s", o.stderr)
+	}
+	if info := expect(t, exitDone, "info", dataset, "--json").object(t); len(info["teachers"].([]any)) != 0 {
+		t.Errorf("a refused teacher left %v", info["teachers"])
+	}
+	s := expect(t, exitDone, append(args, "--min-accuracy", "0.1")...).object(t)
+	if number(t, s, "computed") != 16 || number(t, s, "batch") < 1 || number(t, s, "cpu_seconds") <= 0 || number(t, s, "device_seconds") <= 0 {
+		t.Errorf("summary is %v", s)
+	}
+	drift := s["fp16_drift"].(map[string]any)
+	if low := number(t, drift, "min_cosine"); low < 0.99999 || low > 1 {
+		t.Errorf("fp16 drift is %v", drift)
+	}
+	if test := s["self_test"].(map[string]any); len(test["contracts"].([]any)) != 6 {
+		t.Errorf("self-test is %v", test)
+	}
+}
+
+func TestDoctor(t *testing.T) {
+	s := expect(t, exitDone, "doctor", "--json").object(t)
+	runtime := s["onnxruntime"].(map[string]any)
+	if first := runtime["providers"].([]any)[0].(map[string]any); first["provider"] != "cpu" || first["usable"] != true {
+		t.Errorf("providers are %v", runtime["providers"])
+	}
+	if engine := s["engine"].(map[string]any); engine["usable"] != true || s["jpeg"] == "" {
+		t.Errorf("doctor says %v", s)
+	}
+	o := expect(t, exitDone, "doctor", "--onnxruntime", "/does/not/exist.so")
+	if !strings.Contains(o.stdout, "/does/not/exist.so") {
+		t.Errorf("the library is not named: %s", o.stdout)
+	}
+}
+
 func TestPrecomputeOfNoModel(t *testing.T) {
 	dataset := ingestAligned(t, 1, 2)
 	text := filepath.Join(t.TempDir(), "letter.onnx")

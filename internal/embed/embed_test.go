@@ -178,6 +178,8 @@ func TestBatchSizes(t *testing.T) {
 		"declared any, traced with one":     {reshape(1), 8, 1},
 		"declared any, reshapes any":        {reshape(-1), 8, 8},
 		"declared any, traced with sixteen": {reshape(16), 16, 16},
+		"measured, fixed at three":          {fixed(3), AutoBatch, 3},
+		"measured, traced with one":         {reshape(1), AutoBatch, 1},
 	} {
 		m := open(t, tiny(t, c.edit), Options{Batch: c.ask})
 		if m.Batch() != c.batch {
