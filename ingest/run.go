@@ -350,7 +350,7 @@ func (r *run) reject(c store.Crop, why *refusal) error {
 func (r *run) countReject(why *refusal) {
 	r.summary.Rejected++
 	r.summary.RejectReasons[why.kind()]++
-	r.bar.Note(fmt.Sprintf("%d rejected", r.summary.Rejected))
+	r.bar.Reject(1)
 }
 
 // describeDataset reads back what the dataset has become.

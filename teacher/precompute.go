@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"facepipe/internal/embed"
@@ -221,6 +222,9 @@ func (r *run) embed(ctx context.Context, w *store.TeacherWriter, shards []int, t
 		r.bar.Add(1)
 		at := rows.at(i)
 		drift.see(i, embeddings[0])
+		if slices.ContainsFunc(embeddings, func(e []float32) bool { return faultOf(e, r.o.DType) != none }) {
+			r.bar.Reject(1)
+		}
 		if err := out.take(at, embeddings); err != nil || !rows.last(at) {
 			return err
 		}

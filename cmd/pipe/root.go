@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os/signal"
 	"slices"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"facepipe/internal/metrics"
 )
 
 // session is one run of the program: its streams, the flags that every verb takes,
@@ -20,7 +23,9 @@ type session struct {
 	json        bool
 	quiet       bool
 	onnxruntime string
+	metrics     string
 
+	server *metrics.Server // nil unless asked for
 	result *result
 }
 
@@ -88,6 +93,7 @@ func (s *session) addFlags(f *pflag.FlagSet) {
 	f.SortFlags = false
 	f.BoolVar(&s.json, "json", false, "print exactly one JSON object, the summary, on stdout")
 	f.BoolVarP(&s.quiet, "quiet", "q", false, "show no progress on stderr")
+	f.StringVar(&s.metrics, "metrics", "", "serve Prometheus metrics on this `address` while the verb runs: PORT, or HOST:PORT for other machines, too")
 	f.StringVar(&s.onnxruntime, "onnxruntime", "", "ONNX Runtime `library` to load (default: $PIPE_ONNXRUNTIME, the pinned one, the system's)")
 }
 
@@ -135,6 +141,12 @@ func (s *session) command(v verb) *cobra.Command {
 		if err := v.validate(args); err != nil {
 			return usagef("%s: %w", c.Name(), err)
 		}
+		if s.metrics != "" {
+			if s.server, err = metrics.Serve(s.metrics); err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, s.server.Close()) }()
+		}
 		s.result, err = v.run(c.Context(), s)
 		return err
 	}
@@ -143,8 +155,12 @@ func (s *session) command(v verb) *cobra.Command {
 
 // progress is where a library may show how far it is.
 func (s *session) progress() io.Writer {
+	w := s.stderr
 	if s.quiet {
-		return io.Discard
+		w = io.Discard
 	}
-	return s.stderr
+	if s.server != nil {
+		return s.server.Watch(w)
+	}
+	return w
 }

@@ -16,6 +16,16 @@ import (
 // interval is how often a plain line is printed.
 const interval = 5 * time.Second
 
+// Observer is a writer of a run's messages that wants to know its counts, too.
+type Observer interface {
+	io.Writer
+	// Unwrap is the writer that shows the messages.
+	Unwrap() io.Writer
+	// Observe is told of every bar that begins; total is -1 if unknown. What it returns
+	// is told how many are done, and how many of them were rejected.
+	Observe(label string, total int64) func(done, rejected int64)
+}
+
 // Bar counts towards a total. A nil *Bar is silent. Safe for concurrent use.
 type Bar struct {
 	w     io.Writer
@@ -23,12 +33,14 @@ type Bar struct {
 	total int64 // -1 if unknown
 	now   func() time.Time
 
-	mu      sync.Mutex
-	done    int64
-	note    string
-	begun   time.Time
-	printed time.Time
-	bar     *progressbar.ProgressBar // on a terminal
+	mu       sync.Mutex
+	done     int64
+	note     string
+	rejected int64
+	observe  func(done, rejected int64) // nil if nobody does
+	begun    time.Time
+	printed  time.Time
+	bar      *progressbar.ProgressBar // on a terminal
 }
 
 // New starts a bar on w; nil w gives a nil, silent bar. total is -1 if unknown.
@@ -36,7 +48,11 @@ func New(w io.Writer, label string, total int64) *Bar {
 	if w == nil {
 		return nil
 	}
-	b := &Bar{w: w, label: label, total: total, now: time.Now}
+	b := &Bar{label: label, total: total, now: time.Now}
+	if o, ok := w.(Observer); ok {
+		b.observe, w = o.Observe(label, total), o.Unwrap()
+	}
+	b.w = w
 	b.begun = b.now()
 	b.printed = b.begun
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
@@ -55,6 +71,7 @@ func (b *Bar) Add(n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.done += n
+	b.tell()
 	if b.bar != nil {
 		_ = b.bar.Add64(n) // a bar that cannot be drawn is no reason to stop
 		return
@@ -75,6 +92,25 @@ func (b *Bar) Note(text string) {
 	b.note = text
 	if b.bar != nil {
 		b.bar.Describe(b.label + " " + text)
+	}
+}
+
+// Reject counts n of what is done as rejected, and shows how many those are.
+func (b *Bar) Reject(n int64) {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	b.rejected += n
+	b.tell()
+	text := fmt.Sprintf("%d rejected", b.rejected)
+	b.mu.Unlock()
+	b.Note(text)
+}
+
+func (b *Bar) tell() {
+	if b.observe != nil {
+		b.observe(b.done, b.rejected)
 	}
 }
 

@@ -1,0 +1,105 @@
+// Package metrics serves what a run is doing to Prometheus.
+package metrics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"facepipe/internal/progress"
+)
+
+// Server serves /metrics. Beside what is known of every Go process there are, with the
+// label of a bar as "stage":
+//
+//	pipe_items_done      what is done of the stage's items
+//	pipe_items_rejected  how many of these were refused, or have no usable embedding
+//	pipe_items_total     how many there will be; -1 if that is not known
+type Server struct {
+	listener              net.Listener
+	server                http.Server
+	done, rejected, total *prometheus.GaugeVec
+}
+
+// Serve begins to serve on an address, HOST:PORT, :PORT or PORT. Without a host only this
+// machine is answered. Port 0 takes a free one.
+func Serve(address string) (*Server, error) {
+	listener, err := net.Listen("tcp", local(address))
+	if err != nil {
+		return nil, fmt.Errorf("serve metrics: %w", err)
+	}
+	gauge := func(name, help string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "pipe", Name: name, Help: help}, []string{"stage"})
+	}
+	s := &Server{
+		listener: listener,
+		done:     gauge("items_done", "Items that the stage is done with."),
+		rejected: gauge("items_rejected", "Items of those that were refused or have no usable embedding."),
+		total:    gauge("items_total", "Items of the stage, -1 if unknown."),
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(s.done, s.rejected, s.total,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	s.server = http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = s.server.Serve(listener) }() // ends with Close
+	return s, nil
+}
+
+// local keeps an address without a host on this machine.
+func local(address string) string {
+	if !strings.Contains(address, ":") {
+		address = ":" + address
+	}
+	if strings.HasPrefix(address, ":") {
+		return "127.0.0.1" + address
+	}
+	return address
+}
+
+// Address is where the server listens.
+func (s *Server) Address() string { return s.listener.Addr().String() }
+
+// Close ends the server; a scrape that has begun is answered.
+func (s *Server) Close() error {
+	const patience = time.Second
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := s.server.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return s.server.Close()
+}
+
+// Watch is a writer for a run's messages, passed on to w, whose bars are served.
+func (s *Server) Watch(w io.Writer) io.Writer { return watched{w, s} }
+
+type watched struct {
+	io.Writer
+	server *Server
+}
+
+var _ progress.Observer = watched{}
+
+// Unwrap is the writer that shows the messages.
+func (w watched) Unwrap() io.Writer { return w.Writer }
+
+// Observe serves a bar's counts.
+func (w watched) Observe(label string, total int64) func(done, rejected int64) {
+	w.server.total.WithLabelValues(label).Set(float64(total))
+	done, rejected := w.server.done.WithLabelValues(label), w.server.rejected.WithLabelValues(label)
+	return func(d, r int64) {
+		done.Set(float64(d))
+		rejected.Set(float64(r))
+	}
+}

@@ -1,0 +1,74 @@
+package metrics_test
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"facepipe/internal/metrics"
+	"facepipe/internal/progress"
+)
+
+func TestServer(t *testing.T) {
+	s, err := metrics.Serve("0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if host, _, err := net.SplitHostPort(s.Address()); err != nil || host != "127.0.0.1" {
+		t.Errorf("it listens on %s", s.Address())
+	}
+	var shown bytes.Buffer
+	bar := progress.New(s.Watch(&shown), "ingest", 9)
+	bar.Add(3)
+	bar.Add(2)
+	bar.Reject(1)
+	page := scrape(t, s)
+	for _, line := range []string{
+		`pipe_items_done{stage="ingest"} 5`, `pipe_items_rejected{stage="ingest"} 1`, `pipe_items_total{stage="ingest"} 9`, "go_goroutines ", "process_cpu_seconds_total ",
+	} {
+		if !strings.Contains(page, line) {
+			t.Errorf("%q is not in\n%s", line, page)
+		}
+	}
+	bar.Finish()
+	if text := shown.String(); !strings.Contains(text, "ingest: 5/9") || !strings.Contains(text, "1 rejected") {
+		t.Errorf("shown is %q", text)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := http.Get("http://" + s.Address() + "/metrics"); err == nil {
+		t.Error("it still answers")
+	}
+}
+
+func scrape(t *testing.T, s *metrics.Server) string {
+	t.Helper()
+	r, err := http.Get("http://" + s.Address() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	page, err := io.ReadAll(r.Body)
+	if err != nil || r.StatusCode != http.StatusOK {
+		t.Fatalf("status %d, %v", r.StatusCode, err)
+	}
+	return string(page)
+}
+
+func TestServeRefuses(t *testing.T) {
+	s, err := metrics.Serve("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, address := range []string{s.Address(), "nowhere.invalid:1", "1:2:3"} {
+		if other, err := metrics.Serve(address); err == nil {
+			other.Close()
+			t.Errorf("%s was taken", address)
+		}
+	}
+}
