@@ -23,7 +23,7 @@ const (
 func (m *Model) fastestBatch() error {
 	best, most := 0, 0.0
 	for size := 1; size <= maxAutoBatch; size *= 2 {
-		rate, err := m.rate(size)
+		rate, err := m.Rate(size, tryFor)
 		if err != nil && best == 0 {
 			return err
 		}
@@ -38,8 +38,10 @@ func (m *Model) fastestBatch() error {
 	return m.try(best)
 }
 
-// rate is the number of crops a second at a batch size.
-func (m *Model) rate(size int) (float64, error) {
+// Rate runs the model on one batch of a size, again and again for a duration, and returns
+// the crops a second: what no pipeline around it can be faster than. The model stays at
+// that size.
+func (m *Model) Rate(size int, duration time.Duration) (float64, error) {
 	if err := m.try(size); err != nil { // also plans the runtime's memory
 		return 0, err
 	}
@@ -49,7 +51,7 @@ func (m *Model) rate(size int) (float64, error) {
 	}
 	defer b.close()
 	runs, begun := 0, time.Now()
-	for ; runs < 2 || time.Since(begun) < tryFor; runs++ {
+	for ; runs < 2 || time.Since(begun) < duration; runs++ {
 		if err := m.run(b, size); err != nil {
 			return 0, err
 		}

@@ -3,12 +3,13 @@ package embed
 // filler writes crops into a model's input tensor: every source byte has its place
 // and goes through a table of 256 results for its channel.
 type filler struct {
-	size   int // of one crop in values
-	area   int // of one crop in pixels
-	width  int
-	planar bool
-	table  [3][256]float32 // by channel of the source
-	place  [3]int          // of a source channel in the target
+	size      int // of one crop in values
+	area      int // of one crop in pixels
+	width     int
+	planar    bool
+	table     [3][256]float32 // by channel of the source
+	mean, std [3]float32      // the same
+	place     [3]int          // of a source channel in the target
 }
 
 func newFiller(p Preprocess) *filler {
@@ -18,8 +19,9 @@ func newFiller(p Preprocess) *filler {
 		if p.ChannelOrder == "BGR" {
 			f.place[c] = 2 - c
 		}
+		f.mean[c], f.std[c] = p.Mean[f.place[c]], p.Std[f.place[c]]
 		for v := range 256 {
-			f.table[c][v] = (float32(v) - p.Mean[f.place[c]]) / p.Std[f.place[c]]
+			f.table[c][v] = (float32(v) - f.mean[c]) / f.std[c]
 		}
 	}
 	return f
@@ -27,20 +29,35 @@ func newFiller(p Preprocess) *filler {
 
 // fill normalises one RGB crop into dst, mirrored left to right if flip.
 func (f *filler) fill(dst []float32, rgb []byte, flip bool) {
-	stride, plane := 3, 1
-	if f.planar {
-		stride, plane = 1, f.area
+	if !f.planar {
+		f.fillInterleaved(dst, rgb, flip)
+		return
 	}
-	r, g, b := dst[f.place[0]*plane:], dst[f.place[1]*plane:], dst[f.place[2]*plane:]
+	run := f.area // pixels that follow each other in both
+	if flip {
+		run = f.width
+	}
+	for at := 0; at < f.area; at += run {
+		plane := func(c int) []float32 { return dst[f.place[c]*f.area+at:][:run] }
+		f.fillPlanes(plane(0), plane(1), plane(2), rgb[3*at:3*(at+run)], run, flip)
+	}
+}
+
+// one normalises the first pixel of rgb into element to of each plane.
+func (f *filler) one(r, g, b []float32, rgb []byte, to int) {
+	r[to], g[to], b[to] = f.table[0][rgb[0]], f.table[1][rgb[1]], f.table[2][rgb[2]]
+}
+
+func (f *filler) fillInterleaved(dst []float32, rgb []byte, flip bool) {
 	for row := 0; row < f.area; row += f.width {
 		from, step := row, 1
 		if flip {
 			from, step = row+f.width-1, -1
 		}
-		for x := range f.width {
-			pixel := rgb[3*from : 3*from+3 : 3*from+3]
-			to := (row + x) * stride
-			r[to], g[to], b[to] = f.table[0][pixel[0]], f.table[1][pixel[1]], f.table[2][pixel[2]]
+		for to := row; to < row+f.width; to++ {
+			for c := range 3 {
+				dst[3*to+f.place[c]] = f.table[c][rgb[3*from+c]]
+			}
 			from += step
 		}
 	}

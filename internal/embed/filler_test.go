@@ -1,6 +1,9 @@
 package embed
 
-import "testing"
+import (
+	"math/rand/v2"
+	"testing"
+)
 
 func TestFlipMirrorsTheCrop(t *testing.T) {
 	f := newFiller(Raw())
@@ -16,6 +19,36 @@ func TestFlipMirrorsTheCrop(t *testing.T) {
 				}
 				if plain[c*f.area+y*112+x] != float32(pixels[3*(y*112+x)+c]) {
 					t.Fatalf("channel %d at %d,%d is not the pixel", c, x, y)
+				}
+			}
+		}
+	}
+}
+
+// What the processor's own way of filling planes gives is what the tables say, to the bit.
+func TestFillIsExact(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	for _, width := range []int{1, 7, 8, 9, 16, 31, 112} {
+		for _, order := range []string{"RGB", "BGR"} {
+			p := Preprocess{ChannelOrder: order, Mean: [3]float32{127.5, 103.94, 0}, Std: [3]float32{127.5, 128, 0.3}, Height: 3, Width: width, Layout: "NCHW"}
+			f := newFiller(p)
+			rgb := make([]byte, f.size)
+			for i := range rgb {
+				rgb[i] = byte(rng.IntN(256))
+			}
+			for _, flip := range []bool{false, true} {
+				dst := make([]float32, f.size)
+				f.fill(dst, rgb, flip)
+				for i := range f.area {
+					from := i
+					if flip {
+						from = i/width*width + width - 1 - i%width
+					}
+					for c := range 3 {
+						if got, want := dst[f.place[c]*f.area+i], f.table[c][rgb[3*from+c]]; got != want {
+							t.Fatalf("width %d, %s, flip %v: channel %d of pixel %d is %g, want %g", width, order, flip, c, i, got, want)
+						}
+					}
 				}
 			}
 		}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"facepipe/internal/onnx"
+)
+
+// Names of the models that are made.
+const (
+	free = "free"
+	r50  = "r50"
+)
+
+// builder makes a graph layer by layer.
+type builder struct {
+	graph onnx.Graph
+	rng   *rand.Rand
+	value string // the last layer's output
+	n     int
+}
+
+func newBuilder(name string) *builder {
+	return &builder{graph: onnx.Graph{Name: name}, rng: rand.New(rand.NewPCG(1, 2)), value: "input"}
+}
+
+// add appends a layer to what from names and returns its output.
+func (b *builder) add(op string, from []string, attributes ...onnx.Attribute) string {
+	b.n++
+	out := fmt.Sprintf("v%d", b.n)
+	b.graph.Nodes = append(b.graph.Nodes, onnx.Node{Name: "n" + out, OpType: op, Inputs: from, Outputs: []string{out}, Attributes: attributes})
+	b.value = out
+	return out
+}
+
+// weights is a tensor of numbers that keep activations at their size.
+func (b *builder) weights(fanIn int64, dims ...int64) string {
+	n := int64(1)
+	for _, d := range dims {
+		n *= d
+	}
+	values, scale := make([]float32, n), math.Sqrt(2/float64(fanIn))
+	for i := range values {
+		values[i] = float32(scale * b.rng.NormFloat64())
+	}
+	b.n++
+	name := fmt.Sprintf("w%d", b.n)
+	b.graph.Initializers = append(b.graph.Initializers, onnx.FloatTensor(name, values, dims...))
+	return name
+}
+
+func (b *builder) conv(from string, in, out, kernel, stride int64) string {
+	pad := kernel / 2
+	return b.add("Conv", []string{from, b.weights(in*kernel*kernel, out, in, kernel, kernel)},
+		onnx.Ints("kernel_shape", kernel, kernel), onnx.Ints("strides", stride, stride), onnx.Ints("pads", pad, pad, pad, pad))
+}
+
+func (b *builder) prelu(from string, channels int64) string {
+	return b.add("PRelu", []string{from, b.weights(32, channels, 1, 1)})
+}
+
+// model finishes the graph: the last value is an embedding of a size.
+func (b *builder) model(size int64) []byte {
+	last := &b.graph.Nodes[len(b.graph.Nodes)-1]
+	last.Outputs[0] = "embedding"
+	b.graph.Inputs = []onnx.ValueInfo{{Name: "input", Type: onnx.Float32, Dims: append([]onnx.Dim{onnx.Variable("N")}, onnx.Fixed(3, 112, 112)...)}}
+	b.graph.Outputs = []onnx.ValueInfo{{Name: "embedding", Type: onnx.Float32, Dims: []onnx.Dim{onnx.Variable("N"), {Size: size}}}}
+	m := onnx.Model{IRVersion: 7, OpsetVersion: 13, Graph: b.graph}
+	return m.Marshal()
+}
+
+// freeModel costs next to nothing: the mean of every 16×16 pixels of each colour.
+func freeModel() []byte {
+	b := newBuilder(free)
+	pooled := b.add("AveragePool", []string{"input"}, onnx.Ints("kernel_shape", 16, 16), onnx.Ints("strides", 16, 16))
+	b.add("Flatten", []string{pooled})
+	return b.model(3 * 7 * 7)
+}
+
+// resNet50 has the layers of the IR-50 that face teachers are (3, 4, 14 and 3 blocks of two
+// 3×3 convolutions, batch normalisation folded into them) and random weights.
+func resNet50() []byte {
+	b := newBuilder(r50)
+	x := b.prelu(b.conv("input", 3, 64, 3, 1), 64)
+	in := int64(64)
+	for stage, blocks := range []int{3, 4, 14, 3} {
+		out := int64(64) << stage
+		for block := range blocks {
+			stride := int64(1)
+			if block == 0 {
+				stride = 2
+			}
+			shortcut := x
+			if block == 0 {
+				shortcut = b.conv(x, in, out, 1, stride)
+			}
+			y := b.prelu(b.conv(x, in, out, 3, 1), out)
+			y = b.conv(y, out, out, 3, stride)
+			x = b.add("Add", []string{y, shortcut})
+			in = out
+		}
+	}
+	const size, flat = 512, 512 * 7 * 7
+	b.add("Gemm", []string{b.add("Flatten", []string{x}), b.weights(flat, flat, size)})
+	return b.model(size)
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+
+	"facepipe/bench/measure"
+)
+
+// printTable makes Markdown of results: each model beside its limit and beside Python,
+// and where the time went.
+func printTable(r io.Reader, w io.Writer) error {
+	all, err := measure.Read(r)
+	if err != nil {
+		return err
+	}
+	if len(all) == 0 {
+		return errors.New("no results")
+	}
+	fmt.Fprintf(w, "%d threads; crops in the page cache; commits included; medians of %d rounds; %s", all[0].Threads,
+		len(all.Of(all[0].System, all[0].Phase, all[0].Rows)), all[0].Version)
+	for _, r := range all {
+		if r.System != "pipe" {
+			fmt.Fprintf(w, ", %s", r.Version)
+			break
+		}
+	}
+	fmt.Fprint(w, ".\n\n")
+	table := measure.Table{{"precompute-teacher", "crops/s", "bare session", "of it", "Python", "times it", "peak MiB", "µs a crop: decode", "normalise", "write"}}
+	for _, phase := range phasesOf(all) {
+		runs := all.Of("pipe", phase, 0)
+		words := strings.Fields(phase) // precompute MODEL DATA
+		rate, bare, python := runs.Rate(), all.Of("pipe", "session "+words[1], 0).Rate(), all.Of("python", phase, 0).Rate()
+		each := func(stage string) string {
+			return measure.Number(1e6 * runs.Median(func(r measure.Result) float64 { return r.Also[stage] / float64(r.Operations) }))
+		}
+		table = append(table, []string{
+			words[1] + ", " + words[2], measure.Number(rate), measure.Number(bare), ratio(rate, bare), measure.Number(python), ratio(rate, python),
+			measure.Number(runs.Median(func(r measure.Result) float64 { return r.PeakMiB })), each("decode"), each("normalise"), each("write"),
+		})
+	}
+	return table.Print(w)
+}
+
+func ratio(a, b float64) string {
+	if math.IsNaN(b) {
+		return ""
+	}
+	return fmt.Sprintf("%.2f", a/b)
+}
+
+// phasesOf are the phases of precomputing, in the order in which they were measured.
+func phasesOf(all measure.Results) []string {
+	var phases []string
+	for _, r := range all {
+		if r.System == "pipe" && strings.HasPrefix(r.Phase, "precompute ") && !slices.Contains(phases, r.Phase) {
+			phases = append(phases, r.Phase)
+		}
+	}
+	return phases
+}
