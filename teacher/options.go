@@ -90,11 +90,12 @@ type Summary struct {
 	// not finite or zero; those of mirror images count by themselves.
 	Invalid int `json:"invalid"`
 	Dim     int `json:"dim"`
-	// Seconds of the run, and crops (not embeddings) computed in one of them; those of
-	// all processors, and those that the devices computed.
-	Seconds         float64 `json:"seconds"`
-	CPUSeconds      float64 `json:"cpu_seconds"`
-	DeviceSeconds   float64 `json:"device_seconds"`
+	// Seconds of the run; those of all processors, and those that the devices computed.
+	Seconds       float64 `json:"seconds"`
+	CPUSeconds    float64 `json:"cpu_seconds"`
+	DeviceSeconds float64 `json:"device_seconds"`
+	// ImagesPerSecond is the number of crops (not embeddings) a second from the first to
+	// the last commit, without opening and testing the model.
 	ImagesPerSecond float64 `json:"images_per_second"`
 	DType           string  `json:"dtype"`
 	Flip            bool    `json:"flip"`
@@ -156,7 +157,6 @@ func processorSeconds() float64 {
 // close fills in what is known when a run ends.
 func (s *Summary) close(begun time.Time, stages Stages) {
 	s.Seconds = time.Since(begun).Seconds()
-	s.ImagesPerSecond = float64(s.Computed) / s.Seconds
 	s.CPUSeconds, s.DeviceSeconds = processorSeconds(), stages.Infer
 	s.Stages = stages
 }

@@ -199,6 +199,7 @@ func (r *run) claim() (*store.TeacherWriter, error) {
 // embed embeds and commits shards, in which there are todo crops, as one stream: the
 // model goes on with the next shard while one is being committed.
 func (r *run) embed(ctx context.Context, w *store.TeacherWriter, shards []int, todo int) error {
+	begun := time.Now()
 	r.bar = progress.New(r.o.Progress, "precompute", int64(todo))
 	defer r.bar.Finish()
 	ctx, stop := context.WithCancelCause(ctx)
@@ -232,6 +233,7 @@ func (r *run) embed(ctx context.Context, w *store.TeacherWriter, shards []int, t
 	}, embed.StreamOptions{Flips: flips(r.o.Flip), Workers: r.o.Workers})
 	committed, commitErr := out.close()
 	r.summary.Computed, r.summary.Drift = committed, drift.result()
+	r.summary.ImagesPerSecond = float64(committed) / time.Since(begun).Seconds()
 	r.stages = stagesOf(times, read.seconds(), out.seconds())
 	if commitErr != nil {
 		return commitErr

@@ -119,7 +119,7 @@ func precompute(s settings) (measure.Result, error) {
 		err = fmt.Errorf("%d of %d crops were embedded", summary.Computed, s.crops)
 	}
 	t := summary.Stages
-	return measure.Result{Operations: summary.Computed, Seconds: summary.Seconds, Also: map[string]float64{
+	return measure.Result{Operations: summary.Computed, Seconds: float64(summary.Computed) / summary.ImagesPerSecond, Also: map[string]float64{
 		"read": t.Read, "decode": t.Decode, "normalise": t.Normalise, "infer": t.Infer, "wait": t.Wait, "write": t.Write, "commit": t.Commit,
 	}}, err
 }

@@ -35,7 +35,7 @@ func (b *builder) add(op string, from []string, attributes ...onnx.Attribute) st
 	return out
 }
 
-// weights is a tensor of numbers that keep activations at their size.
+// weights is a tensor of numbers that keep activations at their size: of a sum of so many.
 func (b *builder) weights(fanIn int64, dims ...int64) string {
 	n := int64(1)
 	for _, d := range dims {
@@ -51,9 +51,10 @@ func (b *builder) weights(fanIn int64, dims ...int64) string {
 	return name
 }
 
-func (b *builder) conv(from string, in, out, kernel, stride int64) string {
+// conv is a convolution whose output is smaller than its input by the root of damping.
+func (b *builder) conv(from string, in, out, kernel, stride, damping int64) string {
 	pad := kernel / 2
-	return b.add("Conv", []string{from, b.weights(in*kernel*kernel, out, in, kernel, kernel)},
+	return b.add("Conv", []string{from, b.weights(damping*in*kernel*kernel, out, in, kernel, kernel)},
 		onnx.Ints("kernel_shape", kernel, kernel), onnx.Ints("strides", stride, stride), onnx.Ints("pads", pad, pad, pad, pad))
 }
 
@@ -83,7 +84,7 @@ func freeModel() []byte {
 // 3×3 convolutions, batch normalisation folded into them) and random weights.
 func resNet50() []byte {
 	b := newBuilder(r50)
-	x := b.prelu(b.conv("input", 3, 64, 3, 1), 64)
+	x := b.prelu(b.conv("input", 3, 64, 3, 1, 1), 64)
 	in := int64(64)
 	for stage, blocks := range []int{3, 4, 14, 3} {
 		out := int64(64) << stage
@@ -94,10 +95,10 @@ func resNet50() []byte {
 			}
 			shortcut := x
 			if block == 0 {
-				shortcut = b.conv(x, in, out, 1, stride)
+				shortcut = b.conv(x, in, out, 1, stride, 1)
 			}
-			y := b.prelu(b.conv(x, in, out, 3, 1), out)
-			y = b.conv(y, out, out, 3, stride)
+			y := b.prelu(b.conv(x, in, out, 3, 1, 1), out)
+			y = b.conv(y, out, out, 3, stride, 32) // or 24 sums of two would grow beyond measure
 			x = b.add("Add", []string{y, shortcut})
 			in = out
 		}
