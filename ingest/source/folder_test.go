@@ -142,6 +142,46 @@ func TestFolderSymbolicLinks(t *testing.T) {
 	)
 }
 
+func TestFolderOfManyFiles(t *testing.T) {
+	const files = 100_000
+	root := t.TempDir()
+	first := filepath.Join(root, "000000.jpg")
+	if err := os.WriteFile(first, picture, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for i := 1; i < files; i++ {
+		// A file has no more links than some file systems allow.
+		if i%10_000 == 0 {
+			first = filepath.Join(root, fmt.Sprintf("%06d.jpg", i))
+			if err := os.WriteFile(first, picture, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		} else if err := os.Link(first, filepath.Join(root, fmt.Sprintf("%06d.jpg", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := ParseSpec("folder=" + root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	src, err := s.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	n := 0
+	err = src.Walk(t.Context(), func(item Item) error {
+		if want := fmt.Sprintf("%06d.jpg", n); item.Key != want {
+			return fmt.Errorf("item %d has the key %q", n, item.Key)
+		}
+		n++
+		return nil
+	})
+	if err != nil || n != files {
+		t.Errorf("%d items, %v", n, err)
+	}
+}
+
 func TestFolderSpecialFiles(t *testing.T) {
 	root := tree(t, map[string][]byte{"a.png": picture})
 	// A pipe without a writer would block whoever opens it.
