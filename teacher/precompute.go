@@ -49,6 +49,7 @@ type run struct {
 	ds      *store.Dataset
 	model   *embed.Model
 	bar     *progress.Bar
+	donors  *store.Donors // nil without Options.Reuse
 	times   embed.Times
 	summary Summary
 }
@@ -59,7 +60,15 @@ func (r *run) fill(ctx context.Context) error {
 	if err := r.fits(); err != nil {
 		return err
 	}
-	writer, err := r.claim()
+	info, err := r.info()
+	if err != nil {
+		return err
+	}
+	if err := r.openDonors(info); err != nil {
+		return err
+	}
+	defer r.closeDonors()
+	writer, err := r.claim(info)
 	if err != nil {
 		return err
 	}
@@ -133,17 +142,19 @@ func (r *run) fits() error {
 	return nil
 }
 
-// claim opens the cache for writing under the model's fingerprint.
-func (r *run) claim() (*store.TeacherWriter, error) {
+// info describes the cache.
+func (r *run) info() (store.TeacherInfo, error) {
 	contract, err := json.Marshal(r.model.Preprocess())
-	if err != nil {
-		return nil, err
-	}
-	w, err := r.ds.CreateTeacher(store.TeacherInfo{
+	return store.TeacherInfo{
 		Name: r.o.Name, ModelFile: filepath.Base(r.o.Model), ModelDigest: r.model.Digest(),
 		Fingerprint: r.summary.Fingerprint, Preprocess: contract, PreprocessReason: r.model.Reason(),
 		Dim: r.model.Dim(), DType: r.o.DType, Flip: r.o.Flip,
-	})
+	}, err
+}
+
+// claim opens the cache for writing under the model's fingerprint.
+func (r *run) claim(info store.TeacherInfo) (*store.TeacherWriter, error) {
+	w, err := r.ds.CreateTeacher(info)
 	if errors.Is(err, store.ErrFingerprint) {
 		return nil, fmt.Errorf("%w (--name)", err)
 	}
@@ -162,7 +173,6 @@ func (r *run) embed(ctx context.Context, w *store.TeacherWriter, shards []int, t
 		if err != nil {
 			return fmt.Errorf("embed shard %d: %w", i, err)
 		}
-		r.summary.Computed += r.ds.ShardRows(i)
 	}
 	return nil
 }
@@ -171,17 +181,25 @@ func (r *run) embed(ctx context.Context, w *store.TeacherWriter, shards []int, t
 func (r *run) shard(ctx context.Context, w *store.TeacherWriter, i int) error {
 	crops, rows := r.ds.CropReader(), r.ds.ShardRows(i)
 	defer crops.Close()
+	plan, err := r.lookUp(ctx, i)
+	if err != nil {
+		return err
+	}
 	out, err := w.Shard(i)
 	if err != nil {
 		return err
 	}
 	defer out.Abort() // does nothing after Commit
 	mirrorings := flips(r.o.Flip)
+	// The few rows that no donor has are not held to be the whole shard.
 	j := judge{model: r.o.Model, dtype: r.o.DType, embeddings: rows * len(mirrorings)}
-	load := func(row int, rgb []byte) error {
-		return crops.DecodeRGB(store.Location{Shard: uint32(i), Row: uint32(row)}, rgb)
+	load := func(n int, rgb []byte) error {
+		return crops.DecodeRGB(store.Location{Shard: uint32(i), Row: uint32(plan.compute[n])}, rgb)
 	}
-	emit := func(_ int, rows [][]float32) error {
+	emit := func(n int, rows [][]float32) error {
+		if err := r.copyUpTo(ctx, out, plan, plan.compute[n]); err != nil {
+			return err
+		}
 		if err := j.see(rows); err != nil {
 			return err
 		}
@@ -192,12 +210,20 @@ func (r *run) shard(ctx context.Context, w *store.TeacherWriter, i int) error {
 		}
 		return out.Append(rows[0], mirror)
 	}
-	times, err := r.model.Stream(ctx, rows, load, emit, embed.StreamOptions{Flips: mirrorings, Workers: r.o.Workers})
+	times, err := r.model.Stream(ctx, len(plan.compute), load, emit, embed.StreamOptions{Flips: mirrorings, Workers: r.o.Workers})
 	r.times.Add(times)
 	if err != nil {
 		return err
 	}
-	return out.Commit()
+	if err := r.copyUpTo(ctx, out, plan, rows); err != nil {
+		return err
+	}
+	if err := out.Commit(); err != nil {
+		return err
+	}
+	r.summary.Computed += len(plan.compute)
+	r.summary.Copied += rows - len(plan.compute)
+	return nil
 }
 
 // conclude reads back what only the finished cache can tell.
