@@ -47,6 +47,16 @@ func (r *CropReader) Crop(at Location) (Crop, error) {
 	return shard.Crop(int(at.Row))
 }
 
+// ID is the id of the crop at a location; its image is not read.
+func (r *CropReader) ID(at Location) (ID, error) {
+	shard, err := r.shard(at.Shard)
+	if err != nil {
+		return ID{}, err
+	}
+	crop, err := shard.Head(int(at.Row))
+	return crop.ID, err
+}
+
 func (r *CropReader) shard(number uint32) (*CropShard, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

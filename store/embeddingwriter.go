@@ -96,7 +96,7 @@ func (w *EmbeddingWriter) appendStored(c *embeddingColumns, k int, why unusable)
 	}
 	ids := w.batch.ids
 	if have, want := c.id.Value(k), ids[len(ids)-len(ID{}):]; !bytes.Equal(have, want) {
-		return w.failed(fmt.Errorf("row %d is crop %x, the embedding is of %x", w.row, want, have))
+		return w.failed(fmt.Errorf("%w: row %d is crop %x, the embedding is of %x", errOtherCrop, w.row, want, have))
 	}
 	w.account(w.batch.plain.appendStored(&c.plain, k), false, why.plain)
 	if c.mirror != nil {
@@ -105,6 +105,9 @@ func (w *EmbeddingWriter) appendStored(c *embeddingColumns, k int, why unusable)
 	w.row++
 	return nil
 }
+
+// errOtherCrop is of an embedding that is not where its crop's id led.
+var errOtherCrop = errors.New("another crop's embedding")
 
 // unusable are the reasons why a teacher's embedding of a crop, and that of its mirror
 // image, are invalid; of no meaning for one that is not.

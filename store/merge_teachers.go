@@ -58,8 +58,8 @@ func (m *merge) matchTeacher(name string) error {
 		case first == nil:
 			first = cache
 		}
-		if err := sameTeacher(first, cache); err != nil {
-			return err
+		if err := sameTeacher(first.folder, first.info, cache.folder, cache.info); err != nil {
+			return fmt.Errorf("%w; leave teachers out, or embed one of the two under another name", err)
 		}
 		t.from[i] = cache
 	}
@@ -70,15 +70,15 @@ func (m *merge) matchTeacher(name string) error {
 	return nil
 }
 
-// sameTeacher refuses two caches of one name whose embeddings do not go together.
-func sameTeacher(a, b *Teacher) error {
-	x, y := a.info, b.info
+// sameTeacher refuses two caches whose embeddings do not go together; a and b are what
+// they are called.
+func sameTeacher(a string, x TeacherInfo, b string, y TeacherInfo) error {
 	if x.Fingerprint == y.Fingerprint && x.Dim == y.Dim && x.DType == y.DType && x.Flip == y.Flip {
 		return nil
 	}
-	return fmt.Errorf("%w: %s has %s (%s, %s, dim %d, flip %t), %s has %s (%s, %s, dim %d, flip %t); leave teachers out, or embed one of the two under another name", ErrFingerprint,
-		a.folder, x.Fingerprint, x.ModelFile, x.DType, x.Dim, x.Flip,
-		b.folder, y.Fingerprint, y.ModelFile, y.DType, y.Dim, y.Flip)
+	return fmt.Errorf("%w: %s has %s (%s, %s, dim %d, flip %t), %s has %s (%s, %s, dim %d, flip %t)", ErrFingerprint,
+		a, x.Fingerprint, x.ModelFile, x.DType, x.Dim, x.Flip,
+		b, y.Fingerprint, y.ModelFile, y.DType, y.Dim, y.Flip)
 }
 
 func (m *merge) note(format string, args ...any) {
@@ -92,32 +92,11 @@ type teacherCopy struct {
 	teacher *teacherMerge
 	writer  *TeacherWriter
 	bar     *progress.Bar
+	copier  embeddingCopier
 	// ids are the crops that have an embedding; at[i] is where that of number i lies.
 	ids keyTable
 	at  []inputRow
-	// open are the shards of the inputs that are being read.
-	open map[inputShard]*sourceShard
 }
-
-// inputShard is a shard of one of the inputs.
-type inputShard struct{ input, shard uint32 }
-
-// inputRow is a row of such a shard.
-type inputRow struct {
-	inputShard
-	row uint32
-}
-
-// sourceShard is an input's shard of embeddings, with the reasons of those that are
-// invalid, by row.
-type sourceShard struct {
-	file *embeddingFile
-	why  map[int]unusable
-}
-
-// maxOpenShards bounds the mappings of a merge; crops come in the order of the inputs,
-// so that few are in use at a time.
-const maxOpenShards = 64
 
 func (m *merge) mergeTeacher(merged *Dataset, t *teacherMerge) (err error) {
 	w, err := merged.CreateTeacher(t.info)
@@ -125,8 +104,8 @@ func (m *merge) mergeTeacher(merged *Dataset, t *teacherMerge) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	c := &teacherCopy{merge: m, dataset: merged, teacher: t, writer: w, open: map[inputShard]*sourceShard{}}
-	defer func() { err = errors.Join(err, c.closeShards()) }()
+	c := &teacherCopy{merge: m, dataset: merged, teacher: t, writer: w, copier: embeddingCopier{from: t.from}}
+	defer func() { err = errors.Join(err, c.copier.close()) }()
 	report := MergedTeacher{Teacher: t.info.Name, Fingerprint: t.info.Fingerprint, Reused: merged.Rows()}
 	missing := w.MissingShards()
 	if len(missing) > 0 {
@@ -206,7 +185,7 @@ func (c *teacherCopy) shard(shard int) (copied int, err error) {
 		if n%maxBatchRows == 0 && c.ctx.Err() != nil {
 			return 0, c.ctx.Err()
 		}
-		if err := c.row(w, at); err != nil {
+		if err := c.copier.copy(w, at); err != nil {
 			return 0, err
 		}
 		c.bar.Add(1)
@@ -237,73 +216,4 @@ func (c *teacherCopy) find(shard int) (rows []inputRow, err error) {
 		return nil, err
 	}
 	return rows, err
-}
-
-// row copies one embedding.
-func (c *teacherCopy) row(w *EmbeddingWriter, at inputRow) error {
-	s, err := c.source(at.inputShard)
-	if err != nil {
-		return err
-	}
-	b, k := s.file.find(int(at.row))
-	columns, err := s.file.columns[b]()
-	if err != nil {
-		return err
-	}
-	return w.appendStored(columns, k, s.why[int(at.row)])
-}
-
-// source opens a shard of an input.
-func (c *teacherCopy) source(at inputShard) (*sourceShard, error) {
-	if s := c.open[at]; s != nil {
-		return s, nil
-	}
-	if len(c.open) == maxOpenShards {
-		if err := c.closeShards(); err != nil {
-			return nil, err
-		}
-	}
-	t, shard := c.teacher.from[at.input], int(at.shard)
-	why, err := t.invalidRows(shard)
-	if err != nil {
-		return nil, err
-	}
-	f, err := t.openFile(shard)
-	if err != nil {
-		return nil, err
-	}
-	s := &sourceShard{file: f, why: why}
-	c.open[at] = s
-	return s, nil
-}
-
-func (c *teacherCopy) closeShards() error {
-	var err error
-	for at, s := range c.open {
-		err = errors.Join(err, s.file.Close())
-		delete(c.open, at)
-	}
-	return err
-}
-
-// invalidRows are the reasons of the invalid embeddings of a shard, by row.
-func (t *Teacher) invalidRows(shard int) (map[int]unusable, error) {
-	if t.shards[shard].invalid == 0 {
-		return nil, nil
-	}
-	m, err := readEmbeddingManifest(t.folder, shard, t.info.Fingerprint, &t.dataset.shards[shard])
-	if err != nil {
-		return nil, err
-	}
-	rows := map[int]unusable{}
-	for _, v := range m.Invalid {
-		u := rows[v.Row]
-		if v.Mirror {
-			u.mirror = v.Reason
-		} else {
-			u.plain = v.Reason
-		}
-		rows[v.Row] = u
-	}
-	return rows, nil
 }

@@ -41,6 +41,9 @@ type Options struct {
 	// NoSelfTest leaves out the comparison with other preprocessings that a new cache
 	// begins with; see [SelfTest].
 	NoSelfTest bool
+	// Reuse are folders of other datasets. Embeddings that their caches of the same
+	// fingerprint hold are copied and not computed.
+	Reuse []string
 	// Workers decode crops; 0 takes one a core.
 	Workers int
 	// MaxRejectRate is the share of embeddings without use, 0 to 1, above which
@@ -82,10 +85,15 @@ func flips(mirror bool) []bool {
 // Summary is a run in numbers.
 type Summary struct {
 	Teacher string `json:"teacher"`
-	// Rows of the dataset; Computed in this run, Reused from the cache.
+	// Rows of the dataset; Computed in this run, Reused from the cache, Copied from
+	// other datasets' caches.
 	Rows     int `json:"rows"`
 	Computed int `json:"computed"`
 	Reused   int `json:"reused"`
+	Copied   int `json:"copied"`
+	// CopiedFrom are the caches that were asked; Notes say why others were not.
+	CopiedFrom []store.Donor `json:"copied_from,omitempty"`
+	Notes      []string      `json:"notes,omitempty"`
 	// Invalid is the number of embeddings of the cache that have no use, as they are
 	// not finite or zero; those of mirror images count by themselves.
 	Invalid int `json:"invalid"`

@@ -72,6 +72,7 @@ type run struct {
 	models  []*embed.Model // one for each device
 	model   *embed.Model   // the first, for what is the same of all
 	bar     *progress.Bar
+	donors  *store.Donors // nil without Options.Reuse
 	stages  Stages
 	summary Summary
 }
@@ -85,7 +86,15 @@ func (r *run) fill(ctx context.Context) error {
 	if err := r.selfTest(ctx); err != nil {
 		return err
 	}
-	writer, err := r.claim()
+	info, err := r.info()
+	if err != nil {
+		return err
+	}
+	if err := r.openDonors(info); err != nil {
+		return err
+	}
+	defer r.closeDonors()
+	writer, err := r.claim(info)
 	if err != nil {
 		return err
 	}
@@ -179,17 +188,19 @@ func (r *run) selfTest(ctx context.Context) (err error) {
 	return nil
 }
 
-// claim opens the cache for writing under the model's fingerprint.
-func (r *run) claim() (*store.TeacherWriter, error) {
+// info describes the cache.
+func (r *run) info() (store.TeacherInfo, error) {
 	contract, err := json.Marshal(r.model.Preprocess())
-	if err != nil {
-		return nil, err
-	}
-	w, err := r.ds.CreateTeacher(store.TeacherInfo{
+	return store.TeacherInfo{
 		Name: r.o.Name, ModelFile: filepath.Base(r.o.Model), ModelDigest: r.model.Digest(),
 		Fingerprint: r.summary.Fingerprint, Preprocess: contract, PreprocessReason: r.model.Reason(),
 		Dim: r.model.Dim(), DType: r.o.DType, Flip: r.o.Flip,
-	})
+	}, err
+}
+
+// claim opens the cache for writing under the model's fingerprint.
+func (r *run) claim(info store.TeacherInfo) (*store.TeacherWriter, error) {
+	w, err := r.ds.CreateTeacher(info)
 	if errors.Is(err, store.ErrFingerprint) {
 		return nil, fmt.Errorf("%w (--name)", err)
 	}
@@ -204,10 +215,14 @@ func (r *run) embed(ctx context.Context, w *store.TeacherWriter, shards []int, t
 	defer r.bar.Finish()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	crops, rows := r.ds.CropReader(), newShardRows(r.ds, shards)
+	crops := r.ds.CropReader()
 	defer crops.Close()
+	work, err := r.plan(ctx, shards)
+	if err != nil {
+		return err
+	}
 	drift := newDrift(r.o.DType)
-	out := newSink(rows, r.newJudge, func(shard int) (shardWriter, error) {
+	out := newSink(work, sinkHooks{judge: r.newJudge, stop: stop, open: func(shard int) (shardWriter, error) {
 		if r.o.begin != nil {
 			r.o.begin(shard)
 		}
@@ -215,26 +230,28 @@ func (r *run) embed(ctx context.Context, w *store.TeacherWriter, shards []int, t
 			return nil, err
 		}
 		return w.Shard(shard)
-	}, stop)
+	}, copy: func(to shardWriter, at store.Location) error {
+		r.bar.Add(1)
+		return r.copy(ctx, to, crops, at)
+	}, release: crops.Release})
 	read := newReading(crops)
-	times, err := embed.Stream(ctx, r.models, todo, func(i int, rgb []byte) error {
-		return read.decode(rows.at(i), rgb)
+	times, err := embed.Stream(ctx, r.models, work.todo, func(i int, rgb []byte) error {
+		return read.decode(work.at(i), rgb)
 	}, func(i int, embeddings [][]float32) error {
 		r.bar.Add(1)
-		at := rows.at(i)
 		drift.see(i, embeddings[0])
 		if slices.ContainsFunc(embeddings, func(e []float32) bool { return faultOf(e, r.o.DType) != none }) {
 			r.bar.Reject(1)
 		}
-		if err := out.take(at, embeddings); err != nil || !rows.last(at) {
-			return err
-		}
-		return crops.Release(at.Shard)
+		return out.take(work.at(i), embeddings)
 	}, embed.StreamOptions{Flips: flips(r.o.Flip), Workers: r.o.Workers})
-	committed, commitErr := out.close()
-	r.summary.Computed, r.summary.Drift = committed, drift.result()
-	r.summary.ImagesPerSecond = float64(committed) / time.Since(begun).Seconds()
-	r.stages = stagesOf(times, read.seconds(), out.seconds())
+	if err == nil {
+		err = out.finish()
+	}
+	commitErr := out.close()
+	r.summary.Computed, r.summary.Copied, r.summary.Drift = out.computed, out.copied, drift.result()
+	r.summary.ImagesPerSecond = float64(out.computed) / time.Since(begun).Seconds()
+	r.stages = stagesOf(times, read.seconds(), out.committing)
 	if commitErr != nil {
 		return commitErr
 	}
@@ -244,7 +261,8 @@ func (r *run) embed(ctx context.Context, w *store.TeacherWriter, shards []int, t
 	return err
 }
 
-// newJudge looks at the embeddings of a shard of so many crops.
+// newJudge looks at the embeddings of a shard of so many crops. The few that no other
+// cache has are not held to be the whole shard.
 func (r *run) newJudge(crops int) *judge {
 	return &judge{model: r.o.Model, dtype: r.o.DType, embeddings: crops * len(flips(r.o.Flip))}
 }

@@ -13,51 +13,65 @@ import (
 type shardWriter interface {
 	// Append adds the embedding of the next crop, and that of its mirror image or nil.
 	Append(embedding, mirror []float32) error
+	// Copy adds that which another cache has.
+	Copy(from *store.Donors, at store.DonorRow) error
 	// Commit makes the shard durable, Abort throws it away; after Commit it does nothing.
 	Commit() error
 	Abort() error
 }
 
-// sink takes embeddings in the order of [shardRows] and commits each shard when it is
-// complete: beside its caller, so that no device waits for a disk. One shard is being
-// committed at a time, one may wait, one is being filled.
+// sink takes the embeddings of [work] in their order, copies those between them, and
+// commits each shard when it is complete: beside its caller, so that no device waits for
+// a disk. One shard is being committed at a time, one may wait, one is being filled.
 type sink struct {
-	rows  *shardRows
-	judge func(crops int) *judge
-	open  func(shard int) (shardWriter, error)
-	stop  context.CancelCauseFunc // ends the run when a commit fails
+	work  *work
+	hooks sinkHooks
 
-	current *fill // nil between shards
-	full    chan *fill
-	done    chan struct{} // all that is full was committed
+	place, row int   // of the next crop: a row of shard work.shards[place]
+	current    *fill // nil between shards
+	full       chan *fill
+	done       chan struct{} // all that is full was committed
 
-	// Of the goroutine that commits, until done is closed.
-	err        error
-	committed  int // crops
-	committing time.Duration
+	// Of the goroutine that commits, until close returns.
+	err              error
+	computed, copied int // crops of committed shards
+	committing       time.Duration
+}
+
+// sinkHooks are what a sink calls.
+type sinkHooks struct {
+	judge   func(crops int) *judge
+	open    func(shard int) (shardWriter, error)
+	copy    func(to shardWriter, at store.Location) error
+	release func(shard uint32) error // its crops are not needed any more
+	stop    context.CancelCauseFunc  // ends the run when a commit fails
 }
 
 // fill is a shard on its way.
 type fill struct {
-	shard, crops int
-	out          shardWriter
-	judge        *judge
+	shard            int
+	computed, copied int
+	out              shardWriter
+	judge            *judge
 }
 
-func newSink(rows *shardRows, judge func(int) *judge, open func(int) (shardWriter, error), stop context.CancelCauseFunc) *sink {
-	s := &sink{rows: rows, judge: judge, open: open, stop: stop, full: make(chan *fill, 1), done: make(chan struct{})}
+func newSink(w *work, hooks sinkHooks) *sink {
+	s := &sink{work: w, hooks: hooks, full: make(chan *fill, 1), done: make(chan struct{})}
 	go s.commitAll()
 	return s
 }
 
-// take adds the embeddings of the crop at a location, which follows the one before.
+// take adds the embeddings of the next crop of the work, which is at a location.
 func (s *sink) take(at store.Location, embeddings [][]float32) error {
-	if s.current == nil {
-		if err := s.begin(int(at.Shard)); err != nil {
+	for s.work.shards[s.place] != int(at.Shard) || s.row < int(at.Row) {
+		if err := s.copyNext(); err != nil {
 			return err
 		}
 	}
-	f := s.current
+	f, err := s.begin()
+	if err != nil {
+		return err
+	}
 	if err := f.judge.see(embeddings); err != nil {
 		return f.failed(err)
 	}
@@ -68,22 +82,57 @@ func (s *sink) take(at store.Location, embeddings [][]float32) error {
 	if err := f.out.Append(embeddings[0], mirror); err != nil {
 		return f.failed(err)
 	}
-	if s.rows.last(at) {
-		s.current = nil
-		s.full <- f
+	f.computed++
+	return s.step()
+}
+
+// finish copies what comes after the last embedding.
+func (s *sink) finish() error {
+	for s.place < len(s.work.shards) {
+		if err := s.copyNext(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (s *sink) begin(shard int) error {
-	f := &fill{shard: shard, crops: s.rows.ds.ShardRows(shard)}
-	f.judge = s.judge(f.crops)
-	var err error
-	if f.out, err = s.open(shard); err != nil {
+func (s *sink) copyNext() error {
+	f, err := s.begin()
+	if err != nil {
+		return err
+	}
+	if err := s.hooks.copy(f.out, store.Location{Shard: uint32(f.shard), Row: uint32(s.row)}); err != nil {
 		return f.failed(err)
 	}
+	f.copied++
+	return s.step()
+}
+
+// begin is the shard that is being filled.
+func (s *sink) begin() (*fill, error) {
+	if s.current != nil {
+		return s.current, nil
+	}
+	f := &fill{shard: s.work.shards[s.place]}
+	f.judge = s.hooks.judge(s.work.ds.ShardRows(f.shard))
+	var err error
+	if f.out, err = s.hooks.open(f.shard); err != nil {
+		return nil, f.failed(err)
+	}
 	s.current = f
-	return nil
+	return f, nil
+}
+
+// step goes on to the next crop.
+func (s *sink) step() error {
+	f := s.current
+	if s.row++; s.row < s.work.ds.ShardRows(f.shard) {
+		return nil
+	}
+	s.current, s.row = nil, 0
+	s.place++
+	s.full <- f
+	return s.hooks.release(uint32(f.shard))
 }
 
 // commitAll commits shards as they come. After one has failed the others are thrown away.
@@ -99,25 +148,22 @@ func (s *sink) commitAll() {
 		s.committing += time.Since(begun)
 		if err != nil {
 			s.err = f.failed(err)
-			s.stop(s.err)
+			s.hooks.stop(s.err)
 			continue
 		}
-		s.committed += f.crops
+		s.computed += f.computed
+		s.copied += f.copied
 	}
 }
 
-// close waits for what is full to be committed, throws away what is not, and returns how
-// many crops were committed.
-func (s *sink) close() (committed int, err error) {
+// close waits for what is full to be committed, and throws away what is not.
+func (s *sink) close() error {
 	close(s.full)
 	<-s.done
 	if s.current != nil {
 		s.err = errors.Join(s.err, s.current.out.Abort())
 	}
-	return s.committed, s.err
+	return s.err
 }
-
-// seconds is the time that the commits took, after close.
-func (s *sink) seconds() time.Duration { return s.committing }
 
 func (f *fill) failed(err error) error { return fmt.Errorf("embed shard %d: %w", f.shard, err) }

@@ -37,6 +37,14 @@ func required(name, value string) error {
 	return nil
 }
 
+// allNamed refuses an empty value among those of a flag or argument that may be repeated.
+func allNamed(name string, values []string) error {
+	if slices.Contains(values, "") {
+		return fmt.Errorf("%s is empty", name)
+	}
+	return nil
+}
+
 // oneOf wants a value from a list.
 func oneOf(name, value string, allowed ...string) error {
 	if slices.Contains(allowed, value) {

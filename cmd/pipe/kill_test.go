@@ -121,6 +121,18 @@ func TestKilledPrecompute(t *testing.T) {
 	}, sameDataset)
 }
 
+// TestKilledReuse: half of the crops are copied, in other shards than they lie in there.
+func TestKilledReuse(t *testing.T) {
+	source, model := "folder="+alignedFaces(t, 6, 8), tinyTeacher(t)
+	donor := ingestAligned(t, 3, 8)
+	expect(t, exitDone, "precompute-teacher", donor, "--teacher", model, "--flip")
+	killAtRandom(t, func() job {
+		dataset := filepath.Join(t.TempDir(), "faces.ds")
+		expect(t, exitDone, "ingest", "--source", source, "--out", dataset, "--shard-rows", "3")
+		return job{dataset, []string{"precompute-teacher", dataset, "--teacher", model, "--flip", "--reuse", donor}}
+	}, sameDataset)
+}
+
 func TestKilledAppend(t *testing.T) {
 	first, second := "folder="+alignedFaces(t, 4, 5), "folder="+alignedFaces(t, 6, 8)
 	killAtRandom(t, func() job {

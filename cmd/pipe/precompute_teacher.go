@@ -35,6 +35,9 @@ func (o *precomputeOptions) describe() *cobra.Command {
 stores the raw embeddings with their norms beside the crops. What the cache holds
 already is not computed again.
 
+With --reuse, embeddings of the same crops that another dataset's cache of the same
+model, preprocessing, flip and dtype holds are copied bit for bit; the rest is computed.
+
 A cache belongs to one model file, preprocessing, flip and dtype. Another combination
 needs another --name; the two are never mixed.
 
@@ -46,7 +49,8 @@ PREPROCESSING is what turns a crop's pixels into the model's input:
   FILE.json  {"channel_order": "BGR", "mean": [...], "std": [...], "height": 112,
              "width": 112, "layout": "NCHW"}; mean and std in that channel order`,
 		Example: `  pipe precompute-teacher faces.ds --teacher w600k_r50.onnx --flip
-  pipe precompute-teacher faces.ds --teacher adaface.onnx --preprocess bgr.json --dtype fp32`,
+  pipe precompute-teacher faces.ds --teacher adaface.onnx --preprocess bgr.json --dtype fp32
+  pipe precompute-teacher all.ds --teacher w600k_r50.onnx --flip --reuse faces.ds --reuse old.ds`,
 	}
 }
 
@@ -56,6 +60,7 @@ func (o *precomputeOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Preprocess, "preprocess", "auto", "`preprocessing`: auto, arcface, raw or a JSON file")
 	f.BoolVar(&o.Flip, "flip", false, "embed the mirror image of every crop, too")
 	f.StringVar(&o.DType, "dtype", store.FP16, "`type` of cached embeddings: fp16 or fp32")
+	f.StringArrayVar(&o.Reuse, "reuse", nil, "another `dataset` whose cached embeddings are copied, not computed; may be repeated")
 	f.StringVar(&o.Runtime.Provider, "provider", "cpu", "execution `provider`: "+strings.Join(ort.Providers(), ", "))
 	f.IntSliceVar(&o.Devices, "devices", nil, "`numbers` of the provider's devices that share the work (default: 0)")
 	f.BoolVar(&o.Runtime.Half, "half", false, "let TensorRT compute in half precision; such a cache is another one")
@@ -74,6 +79,7 @@ func (o *precomputeOptions) validate(args []string) error {
 	return errors.Join(
 		oneDataset(args, &o.Dataset),
 		required("--teacher", o.Model),
+		allNamed("--reuse", o.Reuse),
 		preprocessing(o.Preprocess),
 		oneOf("--dtype", o.DType, store.FP16, store.FP32),
 		oneOf("--provider", o.Runtime.Provider, ort.Providers()...),
@@ -128,6 +134,9 @@ func printPrecomputed(w io.Writer, s teacher.Summary) {
 	fmt.Fprintf(w, "  preprocessing  %v (%s)\n", s.Preprocess, s.PreprocessReason)
 	fmt.Fprintf(w, "  computed       %d in %.1f s (%.0f images/s)\n", s.Computed, s.Seconds, s.ImagesPerSecond)
 	fmt.Fprintf(w, "  reused         %d\n", s.Reused)
+	for _, d := range s.CopiedFrom {
+		fmt.Fprintf(w, "  copied         %d of %s, teacher %s\n", d.Copied, d.Dataset, d.Teacher)
+	}
 	t := s.Stages
 	fmt.Fprintf(w, "  stages         read %.1f s, decode %.1f s, normalise %.1f s, infer %.1f s (waited %.1f s), write %.1f s, commit %.1f s\n",
 		t.Read, t.Decode, t.Normalise, t.Infer, t.Wait, t.Write, t.Commit)

@@ -155,6 +155,27 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
+func TestReuse(t *testing.T) {
+	donor, dataset, model := ingestAligned(t, 2, 4), ingestAligned(t, 3, 4), tinyTeacher(t)
+	expect(t, exitDone, "precompute-teacher", donor, "--teacher", model)
+	args := []string{"precompute-teacher", dataset, "--teacher", model, "--reuse", donor}
+	o := expect(t, exitDone, append(args, "--json")...).object(t)
+	if number(t, o, "computed") != 4 || number(t, o, "copied") != 8 || number(t, o, "reused") != 0 {
+		t.Errorf("summary is %v", o)
+	}
+	computed := ingestAligned(t, 3, 4)
+	if all := expect(t, exitDone, "precompute-teacher", computed, "--teacher", model, "--json").object(t); all["digest"] != o["digest"] {
+		t.Errorf("digest %v, computing everything gives %v", o["digest"], all["digest"])
+	}
+	expect(t, exitDone, "check", dataset, "--read-data")
+	for _, broken := range []struct {
+		with string
+		code int
+	}{{"/does/not/exist.ds", exitFailed}, {"", exitUsage}} {
+		expect(t, broken.code, "precompute-teacher", dataset, "--teacher", model, "--name", "other", "--reuse", broken.with)
+	}
+}
+
 func TestPrecomputeOfNoModel(t *testing.T) {
 	dataset := ingestAligned(t, 1, 2)
 	text := filepath.Join(t.TempDir(), "letter.onnx")

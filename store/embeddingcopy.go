@@ -1,0 +1,107 @@
+package store
+
+import "errors"
+
+// embeddingCopier copies embeddings from caches of one fingerprint into another of it,
+// bit for bit: a merge from its inputs, a precompute from other datasets. For one
+// goroutine.
+type embeddingCopier struct {
+	from []*Teacher
+	open map[inputShard]*sourceShard
+}
+
+// inputShard is a shard of one of the caches that are copied from.
+type inputShard struct{ input, shard uint32 }
+
+// inputRow is a row of such a shard.
+type inputRow struct {
+	inputShard
+	row uint32
+}
+
+// sourceShard is a shard that is being read, with the reasons of its embeddings that are
+// invalid, by row.
+type sourceShard struct {
+	file *embeddingFile
+	why  map[int]unusable
+}
+
+// maxOpenShards bounds the mappings; crops mostly come in the order in which they lie,
+// so that few are in use at a time.
+const maxOpenShards = 64
+
+// copy appends the embedding of the next crop of w.
+func (c *embeddingCopier) copy(w *EmbeddingWriter, at inputRow) error {
+	s, err := c.source(at.inputShard)
+	if err != nil {
+		return err
+	}
+	b, k := s.file.find(int(at.row))
+	columns, err := s.file.columns[b]()
+	if err != nil {
+		return err
+	}
+	err = w.appendStored(columns, k, s.why[int(at.row)])
+	if errors.Is(err, errOtherCrop) {
+		return damaged(s.file.path, "row %d: %w", at.row, err)
+	}
+	return err
+}
+
+func (c *embeddingCopier) source(at inputShard) (*sourceShard, error) {
+	if s := c.open[at]; s != nil {
+		return s, nil
+	}
+	if len(c.open) == maxOpenShards {
+		if err := c.close(); err != nil {
+			return nil, err
+		}
+	}
+	t, shard := c.from[at.input], int(at.shard)
+	why, err := t.invalidRows(shard)
+	if err != nil {
+		return nil, err
+	}
+	f, err := t.openFile(shard)
+	if err != nil {
+		return nil, err
+	}
+	s := &sourceShard{file: f, why: why}
+	if c.open == nil {
+		c.open = map[inputShard]*sourceShard{}
+	}
+	c.open[at] = s
+	return s, nil
+}
+
+// close closes the shards that are open; they may be opened again.
+func (c *embeddingCopier) close() error {
+	var err error
+	for at, s := range c.open {
+		err = errors.Join(err, s.file.Close())
+		delete(c.open, at)
+	}
+	return err
+}
+
+// invalidRows are the reasons of the invalid embeddings of a shard, by row.
+func (t *Teacher) invalidRows(shard int) (map[int]unusable, error) {
+	if t.shards[shard].invalid == 0 {
+		return nil, nil
+	}
+	m, err := readEmbeddingManifest(t.folder, shard, t.info.Fingerprint, &t.dataset.shards[shard])
+	if err != nil {
+		return nil, err
+	}
+	rows := map[int]unusable{}
+	for _, v := range m.Invalid {
+		u := rows[v.Row]
+		if v.Mirror {
+			u.mirror = v.Reason
+		} else {
+			u.plain = v.Reason
+		}
+		rows[v.Row] = u
+	}
+	return rows, nil
+}

@@ -1,0 +1,54 @@
+package teacher
+
+import (
+	"context"
+	"fmt"
+
+	"facepipe/store"
+)
+
+// openDonors opens the caches of other datasets that embeddings are copied from.
+func (r *run) openDonors(info store.TeacherInfo) (err error) {
+	if len(r.o.Reuse) == 0 {
+		return nil
+	}
+	if r.donors, err = r.ds.OpenDonors(info, r.o.Reuse); err != nil {
+		return err
+	}
+	r.summary.Notes = r.donors.Notes()
+	if r.o.Progress == nil {
+		return nil
+	}
+	for _, note := range r.summary.Notes {
+		fmt.Fprintln(r.o.Progress, "note:", note)
+	}
+	return nil
+}
+
+// closeDonors takes down what was copied from whom.
+func (r *run) closeDonors() {
+	if r.donors == nil {
+		return
+	}
+	r.summary.CopiedFrom = r.donors.Report()
+	_ = r.donors.Close() // they were only read
+}
+
+// copy copies the embedding of a crop that another cache has.
+func (r *run) copy(ctx context.Context, out shardWriter, crops *store.CropReader, at store.Location) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	id, err := crops.ID(at)
+	if err != nil {
+		return err
+	}
+	from, found, err := r.donors.Find(id)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return fmt.Errorf("copy the embedding of crop %v: it was there before", id)
+	}
+	return out.Copy(r.donors, from)
+}
