@@ -218,7 +218,7 @@ func (c *checker) checkNameless(names []string) error {
 		return err
 	}
 	for _, e := range entries {
-		if !e.IsDir() || slices.Contains(names, e.Name()) {
+		if !e.IsDir() || slices.Contains(names, e.Name()) || strings.HasPrefix(e.Name(), durable.TempPrefix) {
 			continue
 		}
 		for _, suffix := range []string{manifestSuffix, arrowSuffix} {
@@ -307,6 +307,9 @@ func (c *checker) noteRemains() error {
 	if err != nil {
 		return err
 	}
+	if teachers := filepath.Join(c.dir, teachersFolder); isFolder(teachers) {
+		folders = append(folders, teachers)
+	}
 	for _, name := range names {
 		folder := c.dataset.teacherFolder(name)
 		folders = append(folders, folder)
@@ -320,6 +323,11 @@ func (c *checker) noteRemains() error {
 		}
 	}
 	return nil
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // noteOrphans mentions a teacher's shards without a manifest: of an interrupted run, as

@@ -239,7 +239,7 @@ func (d *Dataset) tidyIndex() error {
 	return errors.Join(removeIndexTemps(d.disk, d.dir), lock.Unlock())
 }
 
-// removeAll is [os.RemoveAll] on a disk.
+// removeAll is [os.RemoveAll] on a disk. Others may be at it, too.
 func removeAll(disk durable.Disk, path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -250,7 +250,7 @@ func removeAll(disk durable.Disk, path string) error {
 	}
 	if info.IsDir() {
 		entries, err := os.ReadDir(path)
-		if err != nil {
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 		for _, e := range entries {
@@ -259,7 +259,10 @@ func removeAll(disk durable.Disk, path string) error {
 			}
 		}
 	}
-	return disk.FS.Remove(path)
+	if err := disk.FS.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // replaceFolder moves temp to target. Between the two renames there is no target;

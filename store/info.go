@@ -43,20 +43,6 @@ type SourceContent struct {
 	Rejects    int `json:"rejects"`
 }
 
-// TeacherState is a teacher cache and how far it is.
-type TeacherState struct {
-	TeacherInfo
-	// Rows of the dataset's are embedded, Invalid embeddings among them without use.
-	Rows    int `json:"rows"`
-	Invalid int `json:"invalid"`
-	// MissingShards are still to be embedded.
-	MissingShards int `json:"missing_shards"`
-	// Bytes is the size of the shards, without manifests.
-	Bytes int64 `json:"bytes"`
-	// Digest is [Teacher.Digest], "" while shards are missing.
-	Digest string `json:"digest,omitempty"`
-}
-
 // ReadInfo looks at all manifests of the dataset in dir and at what describes the crops,
 // not at images and embeddings. It builds no index.
 func ReadInfo(ctx context.Context, dir string, options ...Option) (Info, error) {
@@ -197,32 +183,4 @@ func (d *Dataset) indexState() (state string, bytes int64) {
 		return "outdated", bytes
 	}
 	return "current", bytes
-}
-
-func (d *Dataset) teacherStates() ([]TeacherState, error) {
-	names, err := d.Teachers()
-	if err != nil {
-		return nil, err
-	}
-	states := []TeacherState{}
-	for _, name := range names {
-		t, err := d.OpenTeacher(name)
-		if err != nil {
-			return nil, err
-		}
-		s := TeacherState{TeacherInfo: t.info, Invalid: t.Invalid(), MissingShards: len(t.MissingShards())}
-		for i, shard := range t.shards {
-			if shard != nil {
-				s.Rows += d.ShardRows(i)
-				s.Bytes += shard.file.Bytes
-			}
-		}
-		if s.MissingShards == 0 {
-			if s.Digest, err = t.Digest(); err != nil {
-				return nil, err
-			}
-		}
-		states = append(states, s)
-	}
-	return states, nil
 }

@@ -41,6 +41,9 @@ func (d *Dataset) Teachers() ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
+		if !teacherName.MatchString(e.Name()) {
+			continue // on its way out, perhaps
+		}
 		if _, err := os.Stat(filepath.Join(d.teacherFolder(e.Name()), teacherFile)); err == nil {
 			names = append(names, e.Name())
 		}

@@ -65,13 +65,9 @@ func Replay(ctx context.Context, o ReplayOptions) (ReplayReport, error) {
 		return ReplayReport{}, err
 	}
 	defer ds.Close()
-	cache, err := ds.OpenTeacher(o.Teacher)
+	cache, err := openComplete(ds, o.Teacher)
 	if err != nil {
 		return ReplayReport{}, err
-	}
-	if missing := cache.MissingShards(); len(missing) > 0 {
-		return ReplayReport{}, fmt.Errorf("replay teacher %s: it lacks %d of %d shards: run precompute-teacher again",
-			o.Teacher, len(missing), ds.Shards())
 	}
 	model, err := openAs(cache.Info(), o)
 	if err != nil {

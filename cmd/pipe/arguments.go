@@ -29,6 +29,15 @@ func oneDataset(args []string, dataset *string) error {
 	return fmt.Errorf("one dataset at a time: unexpected argument %q", args[1])
 }
 
+// datasetAndTeacher takes the positional arguments DATASET NAME.
+func datasetAndTeacher(args []string, dataset, name *string) error {
+	if len(args) != 2 {
+		return errors.New("name a dataset folder and one of its teachers")
+	}
+	*dataset, *name = args[0], args[1]
+	return errors.Join(required("DATASET", *dataset), required("NAME", *name))
+}
+
 // required refuses an empty value of a flag or argument.
 func required(name, value string) error {
 	if value == "" {

@@ -79,6 +79,7 @@ once; students, losses and settings are then tried at the price of the student.
 		s.command(new(evalOptions)),
 		s.command(new(checkOptions)),
 		s.command(new(infoOptions)),
+		s.teachersCommand(),
 		s.command(new(mergeOptions)),
 		s.indexCommand(),
 		s.command(new(exportOptions)),

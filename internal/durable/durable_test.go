@@ -339,6 +339,40 @@ func TestLock(t *testing.T) {
 }
 
 // A lock dies with its holder.
+// Who waited for a lock whose file is deleted meanwhile gets the one that others get.
+func TestLockOfDeletedFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	first, err := TryLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	waited := make(chan *Lock)
+	go func() {
+		l, err := WaitLock(path)
+		if err != nil {
+			t.Error(err)
+		}
+		waited <- l
+	}()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	second := <-waited
+	if _, err := TryLock(path); !errors.Is(err, ErrLocked) {
+		t.Errorf("a third: %v", err)
+	}
+	if err := second.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	// Where the folder is gone, too, there is nothing to lock.
+	if _, err := WaitLock(filepath.Join(t.TempDir(), "gone", "lock")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("in no folder: %v", err)
+	}
+}
+
 func TestLockOfKilled(t *testing.T) {
 	binary, err := os.Executable()
 	if err != nil {

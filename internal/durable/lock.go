@@ -12,8 +12,8 @@ import (
 var ErrLocked = errors.New("in use by another run")
 
 // Lock is an exclusive advisory lock (flock) on a file. The kernel drops it when
-// the holder exits, however it exits. The file itself stays: deleting it would let
-// two runs lock two files of one name.
+// the holder exits, however it exits. The file itself stays, or is deleted by its
+// holder along with all that it guards.
 type Lock struct{ file *os.File }
 
 // TryLock takes the lock on path, creating the file, or fails at once with
@@ -24,6 +24,18 @@ func TryLock(path string) (*Lock, error) { return lock(path, unix.LOCK_EX|unix.L
 func WaitLock(path string) (*Lock, error) { return lock(path, unix.LOCK_EX) }
 
 func lock(path string, how int) (*Lock, error) {
+	for {
+		l, err := lockFile(path, how)
+		if err != nil || l.guards(path) {
+			return l, err
+		}
+		// Its holder deleted the file between our opening and locking it. Others will
+		// lock another file of that name.
+		_ = l.Unlock()
+	}
+}
+
+func lockFile(path string, how int) (*Lock, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err
@@ -42,6 +54,16 @@ func lock(path string, how int) (*Lock, error) {
 		return nil, fmt.Errorf("lock %s: %w", path, ErrLocked)
 	}
 	return nil, fmt.Errorf("lock %s: %w", path, err)
+}
+
+// guards says whether the locked file is the one at path.
+func (l *Lock) guards(path string) bool {
+	have, err := l.file.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(path)
+	return err == nil && os.SameFile(have, there)
 }
 
 // Unlock lets go. A nil Lock is fine.

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"facepipe/internal/embed"
+	"facepipe/store"
+)
+
+// teachersCommand lists a dataset's teacher caches and gathers the verbs about them.
+func (s *session) teachersCommand() *cobra.Command {
+	c := s.command(new(teachersOptions))
+	c.AddCommand(
+		s.command(new(teachersCompareOptions)),
+		s.command(new(teachersDropOptions)),
+	)
+	return c
+}
+
+type teachersOptions struct {
+	dataset string
+}
+
+// teacherList is the list as one JSON object.
+type teacherList struct {
+	Dataset  string               `json:"dataset"`
+	Teachers []store.TeacherState `json:"teachers"`
+}
+
+func (o *teachersOptions) describe() *cobra.Command {
+	return &cobra.Command{
+		Use:   "teachers DATASET",
+		Short: "List, compare and drop a dataset's teacher caches",
+		Long: `Teachers lists the teacher caches of a dataset: which model each is of, how pixels were
+fed to it, and how many crops are embedded, missing, or without a usable embedding. It
+reads manifests only. A folder that is called like a verb below is written ./compare.`,
+		Example: `  pipe teachers faces.ds
+  pipe teachers compare faces.ds w600k_r50 adaface
+  pipe teachers drop faces.ds adaface`,
+	}
+}
+
+func (o *teachersOptions) addFlags(*pflag.FlagSet) {}
+
+func (o *teachersOptions) validate(args []string) error { return oneDataset(args, &o.dataset) }
+
+func (o *teachersOptions) run(context.Context, *session) (*result, error) {
+	states, err := store.ListTeachers(o.dataset)
+	if err != nil {
+		return nil, err
+	}
+	return &result{teacherList{o.dataset, states}, func(w io.Writer) { printTeachers(w, o.dataset, states) }}, nil
+}
+
+func printTeachers(w io.Writer, dataset string, states []store.TeacherState) {
+	if len(states) == 0 {
+		fmt.Fprintf(w, "%s has no teacher caches\n", dataset)
+		return
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "NAME\tMODEL\tPREPROCESSING\tDIM\tTYPE\tFLIP\tCROPS\tMISSING\tUNUSABLE\tSIZE")
+	for _, t := range states {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%v\t%d\t%d\t%d\t%s\n", t.Name, cmp.Or(t.ModelFile, "-"), preprocessText(t.Preprocess),
+			t.Dim, t.DType, t.Flip, t.Rows, t.Missing, t.Invalid, byteSize(t.Bytes))
+	}
+	table.Flush() // an error is remembered by w
+}
+
+// preprocessText is a recorded contract for people: as other verbs print it, or else as
+// it is recorded.
+func preprocessText(recorded json.RawMessage) string {
+	var p embed.Preprocess
+	if err := json.Unmarshal(recorded, &p); err != nil || p.Validate() != nil {
+		return cmp.Or(string(recorded), "-")
+	}
+	return p.String()
+}

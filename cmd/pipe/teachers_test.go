@@ -1,0 +1,122 @@
+package main
+
+import (
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// listed are the names of a dataset's teachers.
+func listed(t *testing.T, dataset string) string {
+	t.Helper()
+	var names []string
+	for _, state := range expect(t, exitDone, "teachers", dataset, "--json").object(t)["teachers"].([]any) {
+		names = append(names, state.(map[string]any)["name"].(string))
+	}
+	return strings.Join(names, " ")
+}
+
+func TestTeachers(t *testing.T) {
+	dataset := ingestAligned(t, 3, 4)
+	if o := expect(t, exitDone, "teachers", dataset); !strings.Contains(o.stdout, "no teacher caches") {
+		t.Errorf("none: %s", o.stdout)
+	}
+	model := precompute(t, dataset)
+	expect(t, exitDone, "precompute-teacher", dataset, "--teacher", model, "--name", "raw", "--preprocess", "raw", "--dtype", "fp32")
+	expect(t, exitDone, "ingest", "--source", "folder="+alignedFaces(t, 4, 2), "--key-prefix", "more/", "--out", dataset)
+
+	o := expect(t, exitDone, "teachers", dataset, "--json").object(t)
+	states := o["teachers"].([]any)
+	if len(states) != 2 {
+		t.Fatalf("teachers are %v", o)
+	}
+	state := states[1].(map[string]any)
+	if state["name"] != "tiny" || state["model_file"] != "tiny.onnx" || number(t, state, "rows") != 12 || number(t, state, "missing") != 2 ||
+		number(t, state, "dim") != 192 || state["dtype"] != "fp16" || state["flip"] != true || number(t, state, "invalid") != 0 || number(t, state, "bytes") == 0 {
+		t.Errorf("tiny is %v", state)
+	}
+	text := expect(t, exitDone, "teachers", dataset).stdout
+	for _, want := range []string{"NAME", "tiny.onnx", "(x - [127.5 127.5 127.5]) / [127.5 127.5 127.5]", "(x - [0 0 0]) / [1 1 1]", "fp32"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the list lacks %q:\n%s", want, text)
+		}
+	}
+}
+
+func TestCompareTeachers(t *testing.T) {
+	dataset := ingestAligned(t, 4, 5)
+	model := precompute(t, dataset)
+	expect(t, exitDone, "precompute-teacher", dataset, "--teacher", model, "--name", "full", "--dtype", "fp32")
+	args := []string{"teachers", "compare", dataset, "tiny", "full", "--pairs", "500"}
+	o := expect(t, exitDone, append(args, "--json")...).object(t)
+	if number(t, o, "pairs") != 500 || number(t, o, "same") != 250 || number(t, o, "different") != 250 || number(t, o, "spearman") < 0.999 {
+		t.Errorf("fp16 and fp32 of one model: %v", o)
+	}
+	if full := o["teachers"].([]any)[1].(map[string]any); full["teacher"] != "full" || number(t, full, "auc") < 0.5 || number(t, full, "auc") > 1 {
+		t.Errorf("full is %v", full)
+	}
+	if text := expect(t, exitDone, args...).stdout; !strings.Contains(text, "rank correlation") || !strings.Contains(text, "AUC") {
+		t.Errorf("text is %s", text)
+	}
+	if o := expect(t, exitFailed, "teachers", "compare", dataset, "tiny", "none"); !strings.Contains(o.stderr, "none") {
+		t.Errorf("a teacher that is not there: %s", o.stderr)
+	}
+}
+
+func TestDropTeacher(t *testing.T) {
+	dataset := ingestAligned(t, 2, 4)
+	model := precompute(t, dataset)
+	expect(t, exitDone, "precompute-teacher", dataset, "--teacher", model, "--name", "spare")
+	if o := expect(t, exitDone, "teachers", "drop", dataset, "tiny", "--dry-run"); !strings.Contains(o.stdout, "would be removed") {
+		t.Errorf("dry run says %s", o.stdout)
+	}
+	if names := listed(t, dataset); names != "spare tiny" {
+		t.Errorf("after a dry run: %s", names)
+	}
+	dropped := expect(t, exitDone, "teachers", "drop", dataset, "tiny", "--json").object(t)
+	if dropped["teacher"] != "tiny" || number(t, dropped, "files") == 0 || listed(t, dataset) != "spare" {
+		t.Errorf("dropped %v, left %s", dropped, listed(t, dataset))
+	}
+	if o := expect(t, exitFailed, "teachers", "drop", dataset, "tiny"); !strings.Contains(o.stderr, "not found") {
+		t.Errorf("dropped again: %s", o.stderr)
+	}
+	expect(t, exitDone, "check", dataset, "--read-data")
+}
+
+// TestKilledDrop: after a kill the cache is there or gone, and the same command removes
+// what is left of it.
+func TestKilledDrop(t *testing.T) {
+	whole := ingestAligned(t, 6, 8)
+	precompute(t, whole)
+	dropped := filepath.Join(t.TempDir(), "dropped.ds")
+	if err := os.CopyFS(dropped, os.DirFS(whole)); err != nil {
+		t.Fatal(err)
+	}
+	duration := timed(t, "teachers", "drop", dropped, "tiny")
+	for range kills(t) {
+		dataset := filepath.Join(t.TempDir(), "faces.ds")
+		if err := os.CopyFS(dataset, os.DirFS(whole)); err != nil {
+			t.Fatal(err)
+		}
+		c := exec.Command(program, "teachers", "drop", dataset, "tiny")
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(rand.N(duration))
+		_ = c.Process.Kill() // fails if it has just ended
+		_ = c.Wait()
+		left := listed(t, dataset)
+		expect(t, exitDone, "check", dataset, "--read-data")
+		switch o := pipe(t, "teachers", "drop", dataset, "tiny"); {
+		case o.code == exitDone:
+		case o.code == exitFailed && left == "" && strings.Contains(o.stderr, "not found"):
+		default:
+			t.Errorf("%v, left %q: then %d, %s", c.ProcessState, left, o.code, o.stderr)
+		}
+		sameFiles(t, dropped, dataset)
+	}
+}

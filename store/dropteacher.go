@@ -1,0 +1,118 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"facepipe/internal/durable"
+)
+
+// Dropped is what [DropTeacher] removed.
+type Dropped struct {
+	Dataset string `json:"dataset"`
+	Teacher string `json:"teacher"`
+	// ModelFile and Fingerprint are of the cache, "" where they could not be read.
+	ModelFile   string `json:"model_file,omitempty"`
+	Fingerprint string `json:"fingerprint,omitempty"`
+	// Files of that many Bytes in all.
+	Files int   `json:"files"`
+	Bytes int64 `json:"bytes"`
+	// DryRun says that nothing was removed.
+	DryRun bool `json:"dry_run"`
+}
+
+// droppedPrefix begins the name of a cache's folder once it is no cache any more.
+const droppedPrefix = durable.TempPrefix + "drop-"
+
+// DropTeacher removes a teacher cache, damaged or not, from the dataset in dir, or only
+// says what it would remove. It refuses while a run writes the cache: [ErrLocked].
+// Whoever reads the cache keeps the shards that are open. [ErrNotFound] if there is none.
+//
+// The cache loses its name by one rename and is then deleted, so that an interruption
+// leaves all of it, or none of it and a folder that the next call removes.
+func DropTeacher(dir, name string, dryRun bool) (Dropped, error) {
+	r, err := dropTeacher(durable.Disk{FS: durable.OS{}}, dir, name, dryRun)
+	if err != nil {
+		return r, fmt.Errorf("drop teacher %s of %s: %w", name, dir, err)
+	}
+	return r, nil
+}
+
+func dropTeacher(disk durable.Disk, dir, name string, dryRun bool) (report Dropped, err error) {
+	report = Dropped{Dataset: dir, Teacher: name, DryRun: dryRun}
+	if _, err := readDatasetDoc(dir); err != nil {
+		return report, err
+	}
+	teachers := filepath.Join(dir, teachersFolder)
+	folder, condemned := filepath.Join(teachers, name), filepath.Join(teachers, droppedPrefix+name)
+	if !teacherName.MatchString(name) {
+		return report, ErrNotFound
+	}
+	if !isFolder(folder) {
+		return finishDrop(disk, condemned, report)
+	}
+	lock, err := durable.TryLock(filepath.Join(folder, lockFile))
+	if err != nil {
+		return report, err
+	}
+	defer func() { err = errors.Join(err, lock.Unlock()) }()
+	if info, err := readTeacherInfo(folder, name); err == nil {
+		report.ModelFile, report.Fingerprint = info.ModelFile, info.Fingerprint
+	}
+	if err := report.count(folder); err != nil || dryRun {
+		return report, err
+	}
+	// What was dropped before under the name is in the way of the rename.
+	if err := removeAll(disk, condemned); err != nil {
+		return report, err
+	}
+	if err := disk.FS.Rename(folder, condemned); err != nil {
+		return report, err
+	}
+	if err := disk.FS.SyncDir(teachers); err != nil {
+		return report, err
+	}
+	return report, removeDropped(disk, teachers)
+}
+
+// finishDrop is for a cache that is not there: an interrupted run may have got so far.
+func finishDrop(disk durable.Disk, condemned string, report Dropped) (Dropped, error) {
+	if !isFolder(condemned) {
+		return report, ErrNotFound
+	}
+	if err := report.count(condemned); err != nil || report.DryRun {
+		return report, err
+	}
+	return report, removeAll(disk, condemned)
+}
+
+// removeDropped deletes what is left of caches that were dropped.
+func removeDropped(disk durable.Disk, teachers string) error {
+	entries, err := os.ReadDir(teachers)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), droppedPrefix) {
+			err = errors.Join(err, removeAll(disk, filepath.Join(teachers, e.Name())))
+		}
+	}
+	return err
+}
+
+// count adds the files below folder up.
+func (r *Dropped) count(folder string) error {
+	return filepath.WalkDir(folder, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		r.Files++
+		r.Bytes += info.Size()
+		return nil
+	})
+}

@@ -1,0 +1,65 @@
+package store
+
+import "errors"
+
+// TeacherState is a teacher cache and how far it is.
+type TeacherState struct {
+	TeacherInfo
+	// Rows of the dataset's are embedded, Invalid embeddings among them without use.
+	Rows    int `json:"rows"`
+	Invalid int `json:"invalid"`
+	// Missing rows, in MissingShards, are still to be embedded.
+	Missing       int `json:"missing"`
+	MissingShards int `json:"missing_shards"`
+	// Bytes is the size of the shards, without manifests.
+	Bytes int64 `json:"bytes"`
+	// Digest is [Teacher.Digest], "" while shards are missing.
+	Digest string `json:"digest,omitempty"`
+}
+
+// ListTeachers looks at all manifests of the teacher caches of the dataset in dir,
+// sorted by name; at no embedding. The errors are those of [Open] and
+// [Dataset.OpenTeacher].
+func ListTeachers(dir string, options ...Option) (states []TeacherState, err error) {
+	d, err := Open(dir, options...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	return d.teacherStates()
+}
+
+func (d *Dataset) teacherStates() ([]TeacherState, error) {
+	names, err := d.Teachers()
+	if err != nil {
+		return nil, err
+	}
+	states := []TeacherState{}
+	for _, name := range names {
+		t, err := d.OpenTeacher(name)
+		if err != nil {
+			return nil, err
+		}
+		s, err := t.state()
+		if err != nil {
+			return nil, err
+		}
+		states = append(states, s)
+	}
+	return states, nil
+}
+
+func (t *Teacher) state() (s TeacherState, err error) {
+	s = TeacherState{TeacherInfo: t.info, Invalid: t.Invalid(), MissingShards: len(t.MissingShards())}
+	for i, shard := range t.shards {
+		if shard != nil {
+			s.Rows += t.dataset.ShardRows(i)
+			s.Bytes += shard.file.Bytes
+		}
+	}
+	s.Missing = t.dataset.Rows() - s.Rows
+	if s.MissingShards == 0 {
+		s.Digest, err = t.Digest()
+	}
+	return s, err
+}
