@@ -218,8 +218,8 @@ func (c *checker) checkNameless(names []string) error {
 		return err
 	}
 	for _, e := range entries {
-		if !e.IsDir() || slices.Contains(names, e.Name()) || strings.HasPrefix(e.Name(), durable.TempPrefix) {
-			continue
+		if !e.IsDir() || slices.Contains(names, e.Name()) || !teacherName.MatchString(e.Name()) {
+			continue // what is called otherwise is not ours
 		}
 		for _, suffix := range []string{manifestSuffix, arrowSuffix} {
 			shards, err := listShards(filepath.Join(folder, e.Name()), suffix)
@@ -271,6 +271,10 @@ func (c *checker) checkIndex() error {
 		return nil
 	}
 	ix, err := openBadgerIndex(c.dataset)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, ErrDamaged) {
+		// A run that ended just now may have put another in its place: look again.
+		ix, err = openBadgerIndex(c.dataset)
+	}
 	folder := filepath.Join(c.dir, indexFolder)
 	switch _, statErr := os.Stat(folder); {
 	case errors.Is(err, ErrDamaged):

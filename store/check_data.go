@@ -18,7 +18,11 @@ import (
 
 // checkFileDigest hashes a mapped file whose batches were verified.
 func checkFileDigest(path string, data []byte, info *fileInfo) error {
-	sum := sha256.Sum256(data)
+	var sum [sha256.Size]byte
+	// Pages that were read before may have to be read again, and a disk may fail then.
+	if err := guarded(func() { sum = sha256.Sum256(data) }); err != nil {
+		return damaged(path, "%w", err)
+	}
 	if got := hex.EncodeToString(sum[:]); got != info.SHA256 {
 		return damaged(path, "SHA-256 is %s, its manifest says %s", got, info.SHA256)
 	}
@@ -92,6 +96,11 @@ func checkIDs(ctx context.Context, contract Contract, c *cropColumns) (skipped i
 
 func checkID(contract Contract, c *cropColumns, k int, rgb []byte) error {
 	crop := c.crop(k)
+	// The decoder reads memory, not a mapping: pages that were verified may have to be
+	// read again, and a disk may fail then.
+	if err := guarded(func() { crop.Image = slices.Clone(crop.Image) }); err != nil {
+		return err
+	}
 	if err := validCrop(&crop); err != nil {
 		return fmt.Errorf("crop %q: %w", crop.Key, err)
 	}

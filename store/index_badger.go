@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -76,6 +78,10 @@ func badgerOptions(dir string) badger.Options {
 // openBadgerIndex opens the dataset's index if it is whole and of this snapshot. A
 // missing one is [os.ErrNotExist].
 func openBadgerIndex(d *Dataset) (ix *badgerIndex, err error) {
+	before, err := os.Stat(filepath.Join(d.dir, indexFolder))
+	if err != nil {
+		return nil, err
+	}
 	folder, err := verifyBuilt(d)
 	if err != nil {
 		return nil, err
@@ -84,6 +90,10 @@ func openBadgerIndex(d *Dataset) (ix *badgerIndex, err error) {
 	db, err := badger.OpenManaged(badgerOptions(folder).WithReadOnly(true))
 	if err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
+	}
+	// A run may have put its own index in the place of the one that was verified.
+	if after, err := os.Stat(folder); err != nil || !os.SameFile(before, after) {
+		return nil, errors.Join(errors.New("open index: it was replaced meanwhile"), db.Close())
 	}
 	return &badgerIndex{db: db, view: db.NewTransactionAt(math.MaxUint64, false)}, nil
 }

@@ -116,19 +116,23 @@ func finishFile(disk durable.Disk, folder, name string) (builtFile, error) {
 	return describeFile(folder, name)
 }
 
-// checkSpace refuses to build where the disk might run full: Badger writes through
-// mappings, and a full disk then ends the process with SIGBUS.
+// checkSpace refuses to begin where the disk will run full: entries are sorted in files
+// first, whose size is not known yet.
 func checkSpace(d *Dataset, folder string) error {
-	const (
-		perInput  = 1 << 10 // bytes of entries, generously, and again while they are sorted
-		fixedCost = 16 << 20
-	)
+	const perInput = 1 << 10 // bytes of entries, generously
+	return requireSpace(folder, int64(d.Rows()+d.Duplicates())*perInput)
+}
+
+// requireSpace refuses to go on where so many bytes may not fit: Badger writes through
+// mappings, and a full disk then ends the process with SIGBUS.
+func requireSpace(folder string, need int64) error {
+	const fixedCost = 16 << 20
+	need += fixedCost
 	var fs unix.Statfs_t
 	if err := unix.Statfs(folder, &fs); err != nil {
 		return fmt.Errorf("find free space of %s: %w", folder, err)
 	}
 	free := int64(fs.Bavail) * int64(fs.Bsize)
-	need := int64(d.Rows()+d.Duplicates())*perInput + fixedCost
 	if free < need {
 		return fmt.Errorf("build index: %d MiB are free, it may take %d: %w", free>>20, need>>20, unix.ENOSPC)
 	}

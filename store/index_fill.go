@@ -31,6 +31,11 @@ func fillBadger(ctx context.Context, d *Dataset, folder string) (err error) {
 	if err := d.eachEntry(ctx, entries); err != nil {
 		return err
 	}
+	// Now the entries' size is known. A table has a little more than its entries.
+	const overhead = 2
+	if err := requireSpace(folder, overhead*entries.bytes()); err != nil {
+		return err
+	}
 	db, err := badger.Open(badgerOptions(folder).WithBaseTableSize(entries.tableBytes() / streamTableFactor))
 	if err != nil {
 		return err
@@ -75,9 +80,12 @@ func (b *badgerEntries) alias(key string, of ID) error {
 	return b.keys.add(b.scratch, of[:])
 }
 
+// bytes is the size of all entries.
+func (b *badgerEntries) bytes() int64 { return b.ids.bytes + b.keys.bytes + b.names.bytes }
+
 // tableBytes is the size of the tables: one table if the entries are few.
 func (b *badgerEntries) tableBytes() int64 {
-	return min(tableBytes, max(128<<10, 2*(b.ids.bytes+b.keys.bytes+b.names.bytes)))
+	return min(tableBytes, max(128<<10, 2*b.bytes()))
 }
 
 // stream writes all entries to an empty database.

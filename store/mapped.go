@@ -47,16 +47,27 @@ func (c *checksum) UnmarshalText(text []byte) error {
 // verify compares the checksum of parts, which lie in a mapped file. A page that
 // the disk cannot deliver, or that a truncation took away, is an error here and not
 // a crash later: every byte is touched, with faults turned into panics.
-func (c checksum) verify(parts ...[]byte) (err error) {
+func (c checksum) verify(parts ...[]byte) error {
+	var got checksum
+	if err := guarded(func() { got = checksumOf(parts...) }); err != nil {
+		return err
+	}
+	if got != c {
+		return fmt.Errorf("checksum is %08x, want %08x", uint32(got), uint32(c))
+	}
+	return nil
+}
+
+// guarded calls read, in which a page of a mapped file that cannot be read is an error and
+// not the end of the process.
+func guarded(read func()) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("read mapped file: %v", r)
 		}
 	}()
-	if got := checksumOf(parts...); got != c {
-		return fmt.Errorf("checksum is %08x, want %08x", uint32(got), uint32(c))
-	}
+	read()
 	return nil
 }
 

@@ -180,7 +180,10 @@ func (c *cropMerge) duplicate(path string, dup duplicate) (err error) {
 			return err
 		}
 	}
-	crop.Key, crop.Identity = dup.Key, dup.Identity
+	if crop.Identity != dup.Identity {
+		crop.Split = "" // that of another person
+	}
+	crop.Key, crop.Identity, crop.Attributes = dup.Key, dup.Identity, ""
 	if crop.Source, err = c.source(path, dup.Source); err != nil {
 		return err
 	}

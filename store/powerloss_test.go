@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,7 +26,84 @@ type diary struct {
 	disk     *powerloss.Disk
 	dataset  string // its folder
 	promises []promise
+	digests  []string // of the dataset after each ingest
+	// claims are the calls by which each session took possession of what it found: from
+	// the first up to the one after the last.
+	claims [][2]int
+	// dies is the number of calls after which the process is killed; 0 is never.
+	dies int
 }
+
+// fs is what the process writes through.
+func (d *diary) fs() durable.Disk {
+	if d.dies == 0 {
+		return durable.Disk{FS: d.disk}
+	}
+	return durable.Disk{FS: mortal{d.disk, d.dies}}
+}
+
+// claimed notes that calls from a number on were a claim.
+func (d *diary) claimed(from int) { d.claims = append(d.claims, [2]int{from, d.disk.History().Len()}) }
+
+var errKilled = errors.New("killed")
+
+// mortal is a disk that a process cannot use any more after a number of calls: as if it
+// had been killed, while the disk goes on.
+type mortal struct {
+	*powerloss.Disk
+	calls int
+}
+
+func (m mortal) err() error {
+	if m.History().Len() >= m.calls {
+		return errKilled
+	}
+	return nil
+}
+
+func (m mortal) CreateTemp(dir, pattern string) (durable.File, error) {
+	if err := m.err(); err != nil {
+		return nil, err
+	}
+	f, err := m.Disk.CreateTemp(dir, pattern)
+	return mortalFile{f, m}, err
+}
+
+func (m mortal) Link(a, b string) error   { return m.do(func() error { return m.Disk.Link(a, b) }) }
+func (m mortal) Rename(a, b string) error { return m.do(func() error { return m.Disk.Rename(a, b) }) }
+func (m mortal) Remove(name string) error { return m.do(func() error { return m.Disk.Remove(name) }) }
+func (m mortal) SyncDir(dir string) error { return m.do(func() error { return m.Disk.SyncDir(dir) }) }
+
+func (m mortal) Mkdir(name string, perm os.FileMode) error {
+	return m.do(func() error { return m.Disk.Mkdir(name, perm) })
+}
+
+func (m mortal) Seal(name string, perm os.FileMode) error {
+	return m.do(func() error { return m.Disk.Seal(name, perm) })
+}
+
+func (m mortal) do(call func() error) error {
+	if err := m.err(); err != nil {
+		return err
+	}
+	return call()
+}
+
+type mortalFile struct {
+	durable.File
+	m mortal
+}
+
+func (f mortalFile) Write(p []byte) (n int, err error) {
+	err = f.m.do(func() error { n, err = f.File.Write(p); return err })
+	return n, err
+}
+
+func (f mortalFile) Chmod(perm os.FileMode) error {
+	return f.m.do(func() error { return f.File.Chmod(perm) })
+}
+
+func (f mortalFile) Sync() error { return f.m.do(f.File.Sync) }
 
 func (d *diary) promise(what string, kept func(dir string) error) {
 	d.promises = append(d.promises, promise{since: d.disk.History().Len(), what: what, kept: kept})
@@ -43,10 +121,12 @@ func (d *diary) build() error {
 }
 
 func (d *diary) ingest(session int) error {
-	w, err := openWriter(d.dataset, testContract, WriterOptions{ShardRows: 3, Logger: quiet}, durable.Disk{FS: d.disk})
+	from := d.disk.History().Len()
+	w, err := openWriter(d.dataset, testContract, WriterOptions{ShardRows: 3, Logger: quiet}, d.fs())
 	if err != nil {
 		return err
 	}
+	d.claimed(from)
 	s := w.AddSource(killSources[session])
 	for i := 5 * session; i < 5*session+5; i++ {
 		before := len(w.shards)
@@ -65,6 +145,7 @@ func (d *diary) ingest(session int) error {
 	if err != nil {
 		return err
 	}
+	d.digests = append(d.digests, ds.Digest())
 	d.promiseBeforeIndex(begun, func(dir string) error { _, err := holds(dir, ds.Digest(), ds.Shards()); return err })
 	d.promise(fmt.Sprintf("ingest %d is done", session), func(dir string) error { return indexed(dir, ds.Digest(), ds.Shards()) })
 	return ds.Close()
@@ -107,10 +188,12 @@ func (d *diary) embed() error {
 		return err
 	}
 	defer ds.Close()
-	w, err := ds.createTeacher(testTeacher(FP16, true), durable.Disk{FS: d.disk})
+	from := d.disk.History().Len()
+	w, err := ds.createTeacher(testTeacher(FP16, true), d.fs())
 	if err != nil {
 		return err
 	}
+	d.claimed(from)
 	d.promise("the teacher is declared", func(dir string) error {
 		_, err := readTeacherInfo(filepath.Join(dir, teachersFolder, w.Info().Name), w.Info().Name)
 		return err
@@ -348,7 +431,8 @@ func TestPowerLoss(t *testing.T) {
 }
 
 // Every sync is needed: without any one of them there is a call after which a loss of
-// power does harm.
+// power does harm. Syncs of folders in a claim are held to it together: a claim syncs
+// again what it may have found unsynced, which is the matter of TestPowerLossAfterAKill.
 func TestPowerLossWithoutASync(t *testing.T) {
 	d, r := recorded(t)
 	r.after = r.canGoOn
@@ -358,6 +442,9 @@ func TestPowerLossWithoutASync(t *testing.T) {
 		t.Fatalf("only %d syncs", len(syncs))
 	}
 	for _, sync := range syncs {
+		if d.inClaim(sync) && strings.HasPrefix(h.Describe(sync), "fsync folder") {
+			continue
+		}
 		err := r.afterEveryCall(d, sync+1, 16, sync)
 		if err == nil {
 			t.Errorf("call %d, %s, can be left out", sync, h.Describe(sync))
@@ -365,6 +452,99 @@ func TestPowerLossWithoutASync(t *testing.T) {
 			t.Logf("without call %d, %s: %v", sync, h.Describe(sync), err)
 		}
 	}
+}
+
+// inClaim says whether a call was made to take possession.
+func (d *diary) inClaim(call int) bool {
+	return slices.ContainsFunc(d.claims, func(c [2]int) bool { return c[0] <= call && call < c[1] })
+}
+
+// folderSyncs are the syncs of folders that a claim made.
+func (d *diary) folderSyncs(claim [2]int) []int {
+	var syncs []int
+	for _, sync := range d.disk.History().Syncs() {
+		if claim[0] <= sync && sync < claim[1] && strings.HasPrefix(d.disk.History().Describe(sync), "fsync folder") {
+			syncs = append(syncs, sync)
+		}
+	}
+	return syncs
+}
+
+// A new dataset's and a new cache's folders are synced when they are made.
+func TestPowerLossWithoutAClaim(t *testing.T) {
+	d, r := recorded(t)
+	r.after = r.canGoOn
+	for i, claim := range d.claims {
+		made := i != 1 // the second ingest finds everything there
+		if err := r.afterEveryCall(d, claim[0], 16, d.folderSyncs(claim)...); (err != nil) != made {
+			t.Errorf("claim %d without its syncs of folders: %v", i, err)
+		}
+	}
+}
+
+// The process is killed, the same command finishes the job, and then the power is lost:
+// what the first left unsynced, and the second builds on, must be there.
+func TestPowerLossAfterAKill(t *testing.T) {
+	whole, r := recorded(t)
+	r.after = r.canGoOn
+	h := whole.disk.History()
+	needed := false
+	for n := 1; n <= h.Len(); n++ {
+		// Names are what a kill leaves unsynced.
+		if call := h.Describe(n - 1); !strings.HasPrefix(call, "rename ") && !strings.HasPrefix(call, "mkdir ") {
+			continue
+		}
+		d := r.killedAfter(n, whole)
+		if err := r.atPromises(d); err != nil {
+			t.Fatalf("killed after call %d (%s): %v", n, h.Describe(n-1), err)
+		}
+		if r.atPromises(d, d.folderSyncs(d.claims[0])...) != nil {
+			needed = true
+		}
+		os.RemoveAll(filepath.Dir(d.dataset))
+	}
+	if !needed {
+		t.Error("the claim of a second run need not sync what the first left")
+	}
+}
+
+// killedAfter is a run that was killed after some calls and begun again, to its end.
+func (r *referee) killedAfter(n int, whole *diary) *diary {
+	root := memoryDir(r.t)
+	disk, err := powerloss.Watch(root)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	d := &diary{disk: disk, dataset: filepath.Join(root, filepath.Base(whole.dataset)), dies: n}
+	if err := d.build(); err == nil && n < whole.disk.History().Len() {
+		r.t.Fatalf("the run that is killed after call %d ended well", n)
+	}
+	again := &diary{disk: disk, dataset: d.dataset}
+	if err := again.build(); err != nil {
+		r.t.Fatal(err)
+	}
+	// The first session goes on with what the second had begun.
+	for _, digest := range again.digests {
+		r.digests[digest] = true
+	}
+	return again
+}
+
+// atPromises judges the states when something was promised, and at the end.
+func (r *referee) atPromises(d *diary, lost ...int) error {
+	h, rng := d.disk.History(), rand.New(rand.NewPCG(1, 2))
+	moments := []int{h.Len()}
+	for _, p := range d.promises {
+		moments = append(moments, p.since)
+	}
+	for _, n := range moments {
+		for _, s := range h.After(n, lost...).States(4, rng) {
+			if err := r.judge(s, d.made(n)); err != nil {
+				return fmt.Errorf("power lost after call %d: %w", n, err)
+			}
+		}
+	}
+	return nil
 }
 
 // The power is lost again and again, while what earlier losses left is being finished.

@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"facepipe/internal/durable"
 )
 
-// claimFolder makes sure that dir is a place for a dataset: new, empty, or one.
+// claimFolder makes sure that dir is a place for a dataset: new, empty, or one. Its name
+// is durable then, whoever made it.
 func claimFolder(disk durable.Disk, dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -18,17 +21,34 @@ func claimFolder(disk durable.Disk, dir string) error {
 	if err != nil {
 		return err
 	}
-	ours := len(entries) == 0
-	for _, e := range entries {
-		switch e.Name() {
-		case datasetFile, cropsFolder, lockFile:
-			ours = true
+	if !slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == datasetFile }) {
+		// One that was begun, perhaps, or that lost its dataset.json.
+		for _, e := range entries {
+			if name := e.Name(); !oursByName(name) {
+				return fmt.Errorf("the folder holds something else (%s) and no %s; name a new or empty one", name, datasetFile)
+			}
 		}
 	}
-	if !ours {
-		return errors.New("the folder holds something else; name a new or empty one")
+	return syncAbove(disk, dir)
+}
+
+// oursByName says whether a dataset's folder may hold something of that name.
+func oursByName(name string) bool {
+	switch name {
+	case datasetFile, rejectsFile, cropsFolder, teachersFolder, indexFolder, lockFile, indexLockFile:
+		return true
 	}
-	return nil
+	return strings.HasPrefix(name, durable.TempPrefix) || strings.HasPrefix(name, indexTempPrefix)
+}
+
+// syncAbove makes the name of a folder durable. It was made by this run, by one that was
+// killed before it came to that, or by the user.
+func syncAbove(disk durable.Disk, dir string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	return disk.FS.SyncDir(filepath.Dir(dir))
 }
 
 // resume cleans up after an interrupted run and takes up what was committed.
@@ -40,6 +60,11 @@ func (w *Writer) resume() error {
 	for _, folder := range []string{w.dir, crops} {
 		if err := w.disk.RemoveTemps(folder); err != nil {
 			return fmt.Errorf("clean up dataset: %w", err)
+		}
+		// The names that are found here may be of a run that was killed before it made
+		// them durable, and what this run writes refers to them.
+		if err := w.disk.FS.SyncDir(folder); err != nil {
+			return err
 		}
 	}
 	doc, err := readDatasetDoc(w.dir)
@@ -55,7 +80,7 @@ func (w *Writer) resume() error {
 	if err := w.loadCommitted(crops, doc.Shards); err != nil {
 		return err
 	}
-	return removeOrphans(w.disk, crops, func(shard int) bool { return shard < len(w.shards) })
+	return removeOrphan(w.disk, crops, len(w.shards))
 }
 
 func (w *Writer) matchContract(have Contract) error {
@@ -123,8 +148,29 @@ func (n *known) loadShard(crops string, m *cropManifest) error {
 	return nil
 }
 
-// removeOrphans deletes Arrow files whose manifest was never written: the shard they
-// were to be will be written anew.
+// removeOrphan deletes the Arrow file of a dataset's next shard if its manifest was never
+// written: the shard will be written anew. More than one such file is damage, and not
+// what a run leaves that was killed.
+func removeOrphan(disk durable.Disk, crops string, next int) error {
+	shards, err := listShards(crops, arrowSuffix)
+	if err != nil {
+		return err
+	}
+	for _, shard := range shards {
+		switch path := filepath.Join(crops, arrowName(shard)); {
+		case shard > next:
+			return damaged(path, "has no manifest, and shard %d is missing: are manifests lost?", next)
+		case shard == next:
+			if err := removeShard(disk, path); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// removeOrphans deletes the Arrow files of a teacher's shards whose manifests were never
+// written. There may be several: shards are embedded in any order, by several at once.
 func removeOrphans(disk durable.Disk, folder string, committed func(shard int) bool) error {
 	shards, err := listShards(folder, arrowSuffix)
 	if err != nil {
@@ -134,9 +180,16 @@ func removeOrphans(disk durable.Disk, folder string, committed func(shard int) b
 		if committed(shard) {
 			continue
 		}
-		if err := disk.FS.Remove(filepath.Join(folder, arrowName(shard))); err != nil {
-			return fmt.Errorf("remove uncommitted shard: %w", err)
+		if err := removeShard(disk, filepath.Join(folder, arrowName(shard))); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func removeShard(disk durable.Disk, path string) error {
+	if err := disk.FS.Remove(path); err != nil {
+		return fmt.Errorf("remove uncommitted shard: %w", err)
 	}
 	return nil
 }

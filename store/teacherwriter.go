@@ -55,6 +55,12 @@ func (w *TeacherWriter) resume(d *Dataset, info TeacherInfo) error {
 	if err := w.disk.RemoveTemps(folder); err != nil {
 		return fmt.Errorf("clean up teacher cache: %w", err)
 	}
+	// What is found here may be of a run that was killed before it made the names durable.
+	for _, dir := range []string{folder, filepath.Dir(folder), d.dir} {
+		if err := w.disk.FS.SyncDir(dir); err != nil {
+			return err
+		}
+	}
 	if err := w.declare(folder, info); err != nil {
 		return err
 	}

@@ -52,8 +52,9 @@ type staging struct {
 	out    string
 	dir    string
 	lock   *durable.Lock
-	marker marker // its Files and Bytes count what is created
-	done   bool   // the export is at its place
+	files  *os.File // dir, opened before anything is written to it: see sync
+	marker marker   // its Files and Bytes count what is created
+	done   bool     // the export is at its place
 }
 
 // newStaging makes an empty staging folder for an export, unless that is there already.
@@ -75,6 +76,9 @@ func newStaging(out string, m marker) (*staging, error) {
 	// Whoever had the lock may have published just now.
 	if err = s.look(); err == nil && !s.done {
 		err = s.empty()
+	}
+	if err == nil && !s.done {
+		s.files, err = os.Open(s.dir)
 	}
 	if err != nil || s.done {
 		err = errors.Join(err, s.lock.Unlock())
@@ -244,17 +248,13 @@ func (s *staging) publish() error {
 }
 
 // sync makes the whole file system durable: one call, where an fsync for each of a
-// million small files would take longer than writing them.
+// million small files would take longer than writing them. It tells of what went wrong
+// since the descriptor was opened, so that is done before the first file is written.
 func (s *staging) sync() error {
-	dir, err := os.Open(s.dir)
-	if err != nil {
-		return err
+	if err := unix.Syncfs(int(s.files.Fd())); err != nil {
+		return fmt.Errorf("sync %s: %w", s.dir, err)
 	}
-	err = unix.Syncfs(int(dir.Fd()))
-	if err != nil {
-		err = fmt.Errorf("sync %s: %w", s.dir, err)
-	}
-	return errors.Join(err, dir.Close())
+	return nil
 }
 
 // abort removes an export that was not published, and lets go of the lock.
@@ -262,9 +262,23 @@ func (s *staging) abort() error {
 	if s.lock == nil {
 		return nil
 	}
-	var err error
+	err := s.files.Close()
 	if !s.done {
-		err = os.RemoveAll(s.dir)
+		err = errors.Join(err, s.discard())
 	}
 	return errors.Join(err, s.lock.Unlock())
+}
+
+// discard removes the staging folder with its lock in it. It gets another name first: to
+// remove a million files takes a while, in which another run may begin the export anew.
+func (s *staging) discard() error {
+	away, err := os.MkdirTemp(filepath.Dir(s.dir), filepath.Base(s.dir)+".old-")
+	if err != nil {
+		return err
+	}
+	// The system's rename takes the place of an empty folder.
+	if err := unix.Rename(s.dir, away); err != nil {
+		return errors.Join(fmt.Errorf("rename %s: %w", s.dir, err), os.Remove(away))
+	}
+	return os.RemoveAll(away)
 }
