@@ -15,6 +15,7 @@ const (
 	metaVersion     = "facepipe.version"
 	metaContract    = "facepipe.contract"
 	metaFingerprint = "facepipe.fingerprint"
+	metaCache       = "facepipe.cache"
 )
 
 // Names of columns that are looked for by name.

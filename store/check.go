@@ -262,7 +262,20 @@ func (c *checker) checkTeacher(t *Teacher) error {
 	if missing > 0 {
 		c.note("teacher %s: %d shards are not embedded yet", t.info.Name, missing)
 	}
-	return nil
+	return c.checkSides(t)
+}
+
+// checkSides checks what lies beside a teacher's shards, unless the cache is a problem
+// itself.
+func (c *checker) checkSides(t *Teacher) error {
+	if c.cropsBad {
+		return nil
+	}
+	note, err := t.checkCentres(c.readsAll())
+	if note != "" {
+		c.note("%s", note)
+	}
+	return c.file(err)
 }
 
 // checkIndex checks the index, if there is one and it is of this dataset.
@@ -317,6 +330,11 @@ func (c *checker) noteRemains() error {
 	for _, name := range names {
 		folder := c.dataset.teacherFolder(name)
 		folders = append(folders, folder)
+		for _, side := range sideFolders() {
+			if side = filepath.Join(folder, side); isFolder(side) {
+				folders = append(folders, side)
+			}
+		}
 		if err := c.noteOrphans(folder); err != nil {
 			return err
 		}

@@ -55,11 +55,11 @@ func dropTeacher(disk durable.Disk, dir, name string, dryRun bool) (report Dropp
 	if !isFolder(folder) {
 		return finishDrop(disk, condemned, report)
 	}
-	lock, err := durable.TryLock(filepath.Join(folder, lockFile))
+	locks, err := lockTeacher(folder)
 	if err != nil {
 		return report, err
 	}
-	defer func() { err = errors.Join(err, lock.Unlock()) }()
+	defer func() { err = errors.Join(err, unlockAll(locks)) }()
 	if info, err := readTeacherInfo(folder, name); err == nil {
 		report.ModelFile, report.Fingerprint = info.ModelFile, info.Fingerprint
 	}

@@ -48,6 +48,8 @@ const (
 	formatTeacher    = "facepipe teacher"
 	formatEmbeddings = "facepipe embedding shard"
 	formatIndex      = "facepipe index"
+	formatCentres    = "facepipe class centres"
+	formatClassifier = "facepipe classifier"
 )
 
 func headerOf(format string) header { return header{Format: format, Version: newestVersion(format)} }

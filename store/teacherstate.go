@@ -15,6 +15,10 @@ type TeacherState struct {
 	Bytes int64 `json:"bytes"`
 	// Digest is [Teacher.Digest], "" while shards are missing.
 	Digest string `json:"digest,omitempty"`
+	// Centres, the derived class centres and crop qualities, are current, outdated,
+	// missing or damaged. Their tables are not read.
+	Centres      string `json:"centres"`
+	CentresBytes int64  `json:"centres_bytes"`
 }
 
 // ListTeachers looks at all manifests of the teacher caches of the dataset in dir,
@@ -58,6 +62,7 @@ func (t *Teacher) state() (s TeacherState, err error) {
 		}
 	}
 	s.Missing = t.dataset.Rows() - s.Rows
+	s.Centres, s.CentresBytes = t.centresState()
 	if s.MissingShards == 0 {
 		s.Digest, err = t.Digest()
 	}

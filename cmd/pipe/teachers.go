@@ -21,6 +21,7 @@ func (s *session) teachersCommand() *cobra.Command {
 	c.AddCommand(
 		s.command(new(teachersCompareOptions)),
 		s.command(new(teachersDropOptions)),
+		s.command(new(teachersCentresOptions)),
 	)
 	return c
 }

@@ -67,6 +67,41 @@ func TestCompareTeachers(t *testing.T) {
 	}
 }
 
+func TestTeacherCentres(t *testing.T) {
+	dataset := ingestAligned(t, 3, 4)
+	precompute(t, dataset)
+	args := []string{"teachers", "centres", dataset, "tiny"}
+	o := expect(t, exitDone, append(args, "--json")...).object(t)
+	if number(t, o, "identities") != 3 || number(t, o, "rows") != 12 || number(t, o, "without_centre") != 0 || o["reused"] != false || number(t, o, "bytes") == 0 {
+		t.Errorf("summary is %v", o)
+	}
+	if spread := number(t, o, "mean_spread"); spread <= 0 || spread >= 1 {
+		t.Errorf("mean spread %v", spread)
+	}
+	if text := expect(t, exitDone, args...).stdout; !strings.Contains(text, "there already") {
+		t.Errorf("again: %s", text)
+	}
+	expect(t, exitDone, append(args, "--rebuild")...)
+	expect(t, exitDone, "check", dataset, "--read-data")
+	expect(t, exitFailed, "teachers", "centres", dataset, "none")
+	expect(t, exitDone, "ingest", "--source", "folder="+alignedFaces(t, 4, 2), "--key-prefix", "more/", "--out", dataset)
+	if o := expect(t, exitFailed, args...); !strings.Contains(o.stderr, "precompute-teacher") {
+		t.Errorf("of half a cache: %s", o.stderr)
+	}
+}
+
+func TestKilledCentres(t *testing.T) {
+	whole := ingestAligned(t, 6, 8)
+	precompute(t, whole)
+	killAtRandom(t, func() job {
+		dataset := filepath.Join(t.TempDir(), "faces.ds")
+		if err := os.CopyFS(dataset, os.DirFS(whole)); err != nil {
+			t.Fatal(err)
+		}
+		return job{dataset, []string{"teachers", "centres", dataset, "tiny"}}
+	}, sameDataset)
+}
+
 func TestDropTeacher(t *testing.T) {
 	dataset := ingestAligned(t, 2, 4)
 	model := precompute(t, dataset)

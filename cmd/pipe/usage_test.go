@@ -84,6 +84,7 @@ func TestWrongUsage(t *testing.T) {
 		{"teachers of two", "teachers a b", "one dataset at a time"},
 		{"compare of one teacher", "teachers compare d a", "two of its teachers"},
 		{"compare of no pairs", "teachers compare d a b --pairs 0", "less than 1"},
+		{"centres of no teacher", "teachers centres d", "one of its teachers"},
 		{"drop of all", "teachers drop d", "one of its teachers"},
 		{"drop of several", "teachers drop d a b", "one of its teachers"},
 		{"index without a verb", "index", "name a verb: rebuild"},

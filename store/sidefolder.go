@@ -1,0 +1,124 @@
+package store
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"facepipe/internal/durable"
+)
+
+// sideFolder is a folder in a teacher's, with tables about the teacher that are replaced
+// as a whole: Arrow files whose names say what they are made of, and a manifest that
+// refers to them. A file is committed before the manifest that names it, and deleted
+// after the one that does not. The folder has a lock of its own: the teacher's is held
+// by who embeds, for hours.
+type sideFolder struct {
+	dir  string
+	disk durable.Disk
+}
+
+// The side folders.
+const (
+	centresFolder    = "centres"
+	classifierFolder = "classifier"
+)
+
+// sideFolders are the names of all.
+func sideFolders() []string { return []string{centresFolder, classifierFolder} }
+
+func (t *Teacher) sideFolder(name string) sideFolder {
+	return sideFolder{dir: filepath.Join(t.folder, name), disk: t.dataset.disk}
+}
+
+// claim makes the folder if it is new, takes its lock (waiting for it if wait says so:
+// [ErrLocked] otherwise) and deletes what killed writers left unfinished.
+func (f sideFolder) claim(wait bool) (*durable.Lock, error) {
+	// Not its parents: the teacher may have been dropped.
+	switch err := f.disk.FS.Mkdir(f.dir, folderMode); {
+	case errors.Is(err, os.ErrExist):
+	case err != nil:
+		return nil, err
+	default:
+		if err := f.disk.FS.SyncDir(filepath.Dir(f.dir)); err != nil {
+			return nil, err
+		}
+	}
+	take := durable.TryLock
+	if wait {
+		take = durable.WaitLock
+	}
+	lock, err := take(f.path(lockFile))
+	if err != nil {
+		return nil, err
+	}
+	if err := f.disk.RemoveTemps(f.dir); err != nil {
+		return nil, errors.Join(err, lock.Unlock())
+	}
+	return lock, nil
+}
+
+func (f sideFolder) path(name string) string { return filepath.Join(f.dir, name) }
+
+// manifest is the path of what refers to the tables.
+func (f sideFolder) manifest() string { return f.path(filepath.Base(f.dir) + manifestSuffix) }
+
+// table is the path of a table that is made of what the digest, in hexadecimal, is of.
+func (f sideFolder) table(name, digest string) string {
+	return f.path(name + "-" + digest[:tableDigits] + arrowSuffix)
+}
+
+// tableDigits tell tables that follow each other apart.
+const tableDigits = 16
+
+// commit writes the manifest, which refers to the tables at the paths, and deletes all
+// others.
+func (f sideFolder) commit(doc any, tables ...string) error {
+	data, err := encodeSealed(doc)
+	if err != nil {
+		return err
+	}
+	if err := f.disk.WriteFile(f.manifest(), data, fileMode); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(f.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		path := f.path(e.Name())
+		if !strings.HasSuffix(path, arrowSuffix) || slices.Contains(tables, path) {
+			continue
+		}
+		if err := f.disk.FS.Remove(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lockTeacher takes all locks of a teacher's folder, or fails with [ErrLocked].
+func lockTeacher(folder string) (locks []*durable.Lock, err error) {
+	for _, name := range append([]string{""}, sideFolders()...) {
+		dir := filepath.Join(folder, name)
+		if !isFolder(dir) {
+			continue
+		}
+		lock, err := durable.TryLock(filepath.Join(dir, lockFile))
+		if err != nil {
+			return nil, errors.Join(err, unlockAll(locks))
+		}
+		locks = append(locks, lock)
+	}
+	return locks, nil
+}
+
+func unlockAll(locks []*durable.Lock) error {
+	var err error
+	for _, l := range locks {
+		err = errors.Join(err, l.Unlock())
+	}
+	return err
+}
