@@ -143,5 +143,8 @@ func firstBatchOffset(data []byte) (int64, error) {
 // commit gives the sealed file its name.
 func (w *arrowWriter[C]) commit() error { return w.out.Commit() }
 
+// commitIfAbsent gives it another name in its folder; [os.ErrExist] if that is taken.
+func (w *arrowWriter[C]) commitIfAbsent(path string) error { return w.out.CommitIfAbsent(path) }
+
 // abort removes the file; after commit it does nothing.
 func (w *arrowWriter[C]) abort() error { return w.out.Abort() }

@@ -161,7 +161,7 @@ func (s *Donors) Close() error {
 // Copy adds the embedding of the next row, bit for bit as a donor has it; the row's crop
 // must be the one that was found there. [ErrDamaged], with the donor's file, if it is.
 func (w *EmbeddingWriter) Copy(s *Donors, from DonorRow) error {
-	info := w.teacher.teacher.info
+	info := w.info
 	if err := sameTeacher(filepath.Dir(w.out.path), info, "the donors", s.info); err != nil {
 		return err
 	}

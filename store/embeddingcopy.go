@@ -93,6 +93,10 @@ func (t *Teacher) invalidRows(shard int) (map[int]unusable, error) {
 	if err != nil {
 		return nil, err
 	}
+	return m.invalidRows(), nil
+}
+
+func (m *embeddingManifest) invalidRows() map[int]unusable {
 	rows := map[int]unusable{}
 	for _, v := range m.Invalid {
 		u := rows[v.Row]
@@ -103,5 +107,5 @@ func (t *Teacher) invalidRows(shard int) (map[int]unusable, error) {
 		}
 		rows[v.Row] = u
 	}
-	return rows, nil
+	return rows
 }

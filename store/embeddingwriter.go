@@ -13,6 +13,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"facepipe/internal/durable"
 )
 
 // minNorm is the norm below which an embedding has no direction to speak of.
@@ -25,8 +27,8 @@ const maxNormDrift = 0.01
 // EmbeddingWriter writes the embeddings of one crop shard: Append for every row in
 // order, then Commit. For one goroutine.
 type EmbeddingWriter struct {
-	teacher  *TeacherWriter
-	shard    int
+	info     TeacherInfo
+	place    shardPlace
 	crops    *cropFile
 	out      *arrowWriter[embeddingColumns]
 	manifest embeddingManifest
@@ -35,31 +37,54 @@ type EmbeddingWriter struct {
 	done     bool
 }
 
+// shardPlace is where a shard of embeddings is committed.
+type shardPlace interface {
+	// publish makes the sealed file, and then the manifest that describes it, durable.
+	publish(shard int, out *arrowWriter[embeddingColumns], manifest []byte) error
+}
+
 // Shard begins the embeddings of crop shard i, which must be missing. End it with
 // Commit or Abort.
 func (w *TeacherWriter) Shard(i int) (*EmbeddingWriter, error) {
 	if !slices.Contains(w.MissingShards(), i) {
 		return nil, fmt.Errorf("write shard %d of teacher %s: it is not missing", i, w.teacher.info.Name)
 	}
-	t := w.teacher
-	crops, err := t.dataset.openCrops(i)
+	return newEmbeddingWriter(w.disk, w.teacher.dataset, w.teacher.info, w.teacher.path(i), i, w)
+}
+
+// newEmbeddingWriter begins the embeddings of crop shard i of a dataset, in a temporary file
+// in path's folder.
+func newEmbeddingWriter(disk durable.Disk, d *Dataset, info TeacherInfo, path string, i int, place shardPlace) (*EmbeddingWriter, error) {
+	crops, err := d.openCrops(i)
 	if err != nil {
 		return nil, err
 	}
-	out, err := newArrowWriter(w.disk, t.path(i), t.schema, parseEmbeddingColumns)
+	out, err := newArrowWriter(disk, path, embeddingSchema(info), parseEmbeddingColumns)
 	if err != nil {
 		return nil, errors.Join(err, crops.Close())
 	}
-	e := &EmbeddingWriter{teacher: w, shard: i, crops: crops, out: out}
+	e := &EmbeddingWriter{info: info, place: place, crops: crops, out: out}
 	e.manifest = embeddingManifest{
 		header:      headerOf(formatEmbeddings),
 		Shard:       i,
-		Fingerprint: t.info.Fingerprint,
-		Crops:       t.dataset.shards[i].hexDigest(),
-		Rows:        t.dataset.shards[i].rows,
+		Fingerprint: info.Fingerprint,
+		Crops:       d.shards[i].hexDigest(),
+		Rows:        d.shards[i].rows,
 	}
-	e.batch.reset(&t.info)
+	e.batch.reset(&e.info)
 	return e, nil
+}
+
+// publish gives the shard its place in the cache.
+func (w *TeacherWriter) publish(shard int, out *arrowWriter[embeddingColumns], manifest []byte) error {
+	if err := out.commit(); err != nil {
+		return err
+	}
+	if err := w.disk.WriteFile(filepath.Join(w.teacher.folder, manifestName(shard)), manifest, onceMode); err != nil {
+		return err
+	}
+	w.written(shard)
+	return nil
 }
 
 // Append adds the teacher's raw output for the next row and, if the cache holds them,
@@ -68,7 +93,7 @@ func (w *TeacherWriter) Shard(i int) (*EmbeddingWriter, error) {
 // recorded as invalid, with its reason, and stored as zeros. A wrong length is an
 // error, as is one row too many.
 func (w *EmbeddingWriter) Append(embedding, mirror []float32) error {
-	info := &w.teacher.teacher.info
+	info := &w.info
 	mirrorDim := 0
 	if info.Flip {
 		mirrorDim = info.Dim
@@ -181,7 +206,7 @@ func (w *EmbeddingWriter) flush() error {
 	if err := w.out.write(rec, 0); err != nil {
 		return err
 	}
-	w.batch.reset(&w.teacher.teacher.info)
+	w.batch.reset(&w.info)
 	return nil
 }
 
@@ -195,7 +220,6 @@ func (w *EmbeddingWriter) Commit() error {
 		return errors.Join(err, w.Abort())
 	}
 	w.done = true
-	w.teacher.written(w.shard)
 	return w.crops.Close()
 }
 
@@ -219,11 +243,7 @@ func (w *EmbeddingWriter) commit() error {
 	if err != nil {
 		return w.failed(err)
 	}
-	if err := w.out.commit(); err != nil {
-		return err
-	}
-	path := filepath.Join(w.teacher.teacher.folder, manifestName(w.shard))
-	return w.teacher.disk.WriteFile(path, data, onceMode)
+	return w.place.publish(w.manifest.Shard, w.out, data)
 }
 
 // Abort throws the shard away. After Commit or Abort it does nothing.

@@ -50,6 +50,7 @@ const (
 	formatIndex      = "facepipe index"
 	formatCentres    = "facepipe class centres"
 	formatClassifier = "facepipe classifier"
+	formatPlan       = "facepipe plan"
 )
 
 func headerOf(format string) header { return header{Format: format, Version: newestVersion(format)} }

@@ -52,7 +52,8 @@ type Options struct {
 	// Progress receives the bar and notices; nil is silent.
 	Progress io.Writer
 
-	begin func(shard int) // of tests: called before a shard is begun
+	contract *embed.Preprocess // instead of Preprocess, where a plan says it
+	begin    func(shard int)   // of tests: called before a shard is begun
 }
 
 // withDefaults fills in what was left out.

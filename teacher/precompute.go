@@ -50,7 +50,7 @@ func openModels(o Options) ([]*embed.Model, error) {
 	for _, device := range o.devices() {
 		runtime := o.Runtime
 		runtime.Device = device
-		m, err := embed.Open(o.Model, embed.Options{Preprocess: o.Preprocess, Batch: o.Batch, Runtime: runtime})
+		m, err := embed.Open(o.Model, embed.Options{Preprocess: o.Preprocess, Contract: o.contract, Batch: o.Batch, Runtime: runtime})
 		if err != nil {
 			return models, err
 		}
@@ -105,7 +105,7 @@ func (r *run) fill(ctx context.Context) error {
 		todo += r.ds.ShardRows(i)
 	}
 	r.summary.Reused = r.summary.Rows - todo
-	if err := r.embed(ctx, writer, missing, todo); err != nil {
+	if err := r.embed(ctx, func(shard int) (shardWriter, error) { return writer.Shard(shard) }, missing, todo); err != nil {
 		return err
 	}
 	if err := writer.Close(); err != nil {
@@ -209,7 +209,7 @@ func (r *run) claim(info store.TeacherInfo) (*store.TeacherWriter, error) {
 
 // embed embeds and commits shards, in which there are todo crops, as one stream: the
 // model goes on with the next shard while one is being committed.
-func (r *run) embed(ctx context.Context, w *store.TeacherWriter, shards []int, todo int) error {
+func (r *run) embed(ctx context.Context, open func(shard int) (shardWriter, error), shards []int, todo int) error {
 	begun := time.Now()
 	r.bar = progress.New(r.o.Progress, "precompute", int64(todo))
 	defer r.bar.Finish()
@@ -229,7 +229,7 @@ func (r *run) embed(ctx context.Context, w *store.TeacherWriter, shards []int, t
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		return w.Shard(shard)
+		return open(shard)
 	}, copy: func(to shardWriter, at store.Location) error {
 		r.bar.Add(1)
 		return r.copy(ctx, to, crops, at)

@@ -11,18 +11,20 @@ import (
 
 	"facepipe/ingest"
 	"facepipe/store"
+	"facepipe/teacher"
 )
 
 type mergeOptions struct {
 	inputs []string
 	out    string
+	plan   string
 	store.MergeOptions
 }
 
 func (o *mergeOptions) describe() *cobra.Command {
 	return &cobra.Command{
-		Use:   "merge DATASET DATASET... --out DATASET",
-		Short: "Make one dataset of several",
+		Use:   "merge DATASET DATASET... --out DATASET | --plan PLAN",
+		Short: "Make one dataset of several, or one cache of a plan's shares",
 		Long: `Merge appends the crops of datasets, in the order they are named, to a new one. All
 must have been made in the same way (crop size, template, warp, decoder). The inputs
 are only read.
@@ -33,14 +35,20 @@ Identities of one name are one person; labels are numbered anew. Rejects and sou
 are taken over, sources with the digest of the dataset they came from.
 
 Teacher caches that every input has are merged too, bit for bit. Caches of one name
-must be of one fingerprint.`,
+must be of one fingerprint.
+
+With --plan it takes over what the workers of a plan did into the teacher cache of the
+plan's dataset, or of --out if that lies elsewhere on this machine. Shares that are
+missing, damaged, of another teacher or of no task are named, and then nothing is taken.`,
 		Example: `  pipe merge casia.ds celeb.ds --out both.ds
-  pipe merge a.ds b.ds c.ds --out all.ds --without-teachers --json`,
+  pipe merge a.ds b.ds c.ds --out all.ds --without-teachers --json
+  pipe merge --plan job`,
 	}
 }
 
 func (o *mergeOptions) addFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.out, "out", "", "`dataset` to make (required)")
+	f.StringVar(&o.out, "out", "", "`dataset` to make (required without --plan)")
+	f.StringVar(&o.plan, "plan", "", "`folder` of a plan whose workers are done")
 	f.BoolVar(&o.WithoutTeachers, "without-teachers", false, "leave teacher caches behind")
 	f.IntVar(&o.ShardRows, "shard-rows", store.DefaultShardRows, "`crops` in a shard; a killed run loses at most one shard")
 	f.Float64Var(&o.MaxRejectRate, "max-reject-rate", ingest.DefaultMaxRejectRate, "share of crops with taken keys above which the exit status is 3")
@@ -48,6 +56,9 @@ func (o *mergeOptions) addFlags(f *pflag.FlagSet) {
 
 func (o *mergeOptions) validate(args []string) error {
 	o.inputs = args
+	if o.plan != "" {
+		return noArguments(args)
+	}
 	if len(args) < 2 {
 		return errors.New("name two datasets or more")
 	}
@@ -61,11 +72,29 @@ func (o *mergeOptions) validate(args []string) error {
 
 func (o *mergeOptions) run(ctx context.Context, s *session) (*result, error) {
 	o.Progress = s.progress()
+	if o.plan != "" {
+		return o.mergePlan(ctx)
+	}
 	summary, err := store.Merge(ctx, o.out, o.inputs, o.MergeOptions)
 	if err != nil && !tooManyRejects(err) {
 		return nil, err
 	}
 	return &result{summary, func(w io.Writer) { printMerged(w, summary) }}, err
+}
+
+func (o *mergeOptions) mergePlan(ctx context.Context) (*result, error) {
+	m, err := teacher.MergePlan(ctx, o.plan, o.out, o.Progress)
+	if err != nil {
+		return nil, err
+	}
+	return &result{m, func(w io.Writer) {
+		fmt.Fprintf(w, "%s, teacher %s: %d crops of plan %.12s…, %d of them there before\n", m.Dataset, m.Teacher, m.Rows, m.ID, m.Reused)
+		if m.MissingShards > 0 {
+			fmt.Fprintf(w, "  missing     %d shards, which the dataset did not have when the plan was made\n", m.MissingShards)
+		} else {
+			fmt.Fprintf(w, "  digest      %s\n", m.Digest)
+		}
+	}}, nil
 }
 
 func printMerged(w io.Writer, s store.MergeSummary) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,6 +14,7 @@ import (
 
 	"facepipe/eval"
 	"facepipe/internal/ort"
+	"facepipe/internal/worker"
 	"facepipe/store"
 	"facepipe/teacher"
 )
@@ -22,6 +24,8 @@ type precomputeOptions struct {
 	verifyPairs   string
 	verifyDataset string
 	minAccuracy   float64
+	plan          string
+	worker        string
 }
 
 // defaultMinAccuracy is what any teacher worth distilling reaches on LFW.
@@ -29,7 +33,7 @@ const defaultMinAccuracy = 0.99
 
 func (o *precomputeOptions) describe() *cobra.Command {
 	return &cobra.Command{
-		Use:   "precompute-teacher DATASET --teacher FILE.onnx",
+		Use:   "precompute-teacher DATASET --teacher FILE.onnx | --plan PLAN",
 		Short: "Embed every crop with a teacher, once, and cache the result",
 		Long: `Precompute-teacher runs an ONNX face embedder over every crop of a dataset and
 stores the raw embeddings with their norms beside the crops. What the cache holds
@@ -37,6 +41,10 @@ already is not computed again.
 
 With --reuse, embeddings of the same crops that another dataset's cache of the same
 model, preprocessing, flip and dtype holds are copied bit for bit; the rest is computed.
+
+With --plan it does a worker's share of a plan (see pipe plan), and writes it into the
+plan's folder; pipe merge --plan puts the shares together. DATASET and --teacher are the
+plan's then, unless they lie elsewhere on this machine.
 
 A cache belongs to one model file, preprocessing, flip and dtype. Another combination
 needs another --name; the two are never mixed.
@@ -50,40 +58,71 @@ PREPROCESSING is what turns a crop's pixels into the model's input:
              "width": 112, "layout": "NCHW"}; mean and std in that channel order`,
 		Example: `  pipe precompute-teacher faces.ds --teacher w600k_r50.onnx --flip
   pipe precompute-teacher faces.ds --teacher adaface.onnx --preprocess bgr.json --dtype fp32
+  pipe precompute-teacher --plan job --worker auto
   pipe precompute-teacher all.ds --teacher w600k_r50.onnx --flip --reuse faces.ds --reuse old.ds`,
 	}
 }
 
 func (o *precomputeOptions) addFlags(f *pflag.FlagSet) {
+	o.addContractFlags(f)
+	f.StringVar(&o.plan, "plan", "", "do a share of the plan in this `folder`")
+	f.StringVar(&o.worker, "worker", "auto", "which `share` of --plan: I/N, or auto for what Slurm, Kubernetes, torchrun or PIPE_WORKER and PIPE_WORKERS say")
+	f.StringArrayVar(&o.Reuse, "reuse", nil, "another `dataset` whose cached embeddings are copied, not computed; may be repeated")
+	f.IntVar(&o.Workers, "workers", 0, "goroutines that decode crops (default: one a core)")
+	f.IntSliceVar(&o.Devices, "devices", nil, "`numbers` of the provider's devices that share the work (default: 0)")
+	f.Float64Var(&o.MaxRejectRate, "max-reject-rate", teacher.DefaultMaxRejectRate, "share of embeddings without use above which the exit status is 3")
+}
+
+// addContractFlags binds what a cache is made by, and what looks at the model.
+func (o *precomputeOptions) addContractFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Model, "teacher", "", "ONNX `file` of the teacher (required)")
 	f.StringVar(&o.Name, "name", "", "`name` of the cache (default: the file's name without its ending)")
 	f.StringVar(&o.Preprocess, "preprocess", "auto", "`preprocessing`: auto, arcface, raw or a JSON file")
 	f.BoolVar(&o.Flip, "flip", false, "embed the mirror image of every crop, too")
 	f.StringVar(&o.DType, "dtype", store.FP16, "`type` of cached embeddings: fp16 or fp32")
-	f.StringArrayVar(&o.Reuse, "reuse", nil, "another `dataset` whose cached embeddings are copied, not computed; may be repeated")
 	f.StringVar(&o.Runtime.Provider, "provider", "cpu", "execution `provider`: "+strings.Join(ort.Providers(), ", "))
-	f.IntSliceVar(&o.Devices, "devices", nil, "`numbers` of the provider's devices that share the work (default: 0)")
 	f.BoolVar(&o.Runtime.Half, "half", false, "let TensorRT compute in half precision; such a cache is another one")
 	f.BoolVar(&o.Runtime.AllowFallback, "allow-fallback", false, "let the processor do what the provider cannot; else that is an error")
 	f.Var(batchFlag{&o.Batch}, "batch", "crops in one run of the model; auto measures a few sizes (default: fits the machine; a fixed batch is kept)")
 	f.IntVar(&o.Runtime.Threads, "threads", 0, "threads of one operator (default: all cores)")
-	f.IntVar(&o.Workers, "workers", 0, "goroutines that decode crops (default: one a core)")
 	f.BoolVar(&o.NoSelfTest, "no-self-test", false, "do not compare the preprocessing of a new cache with the usual ones")
 	f.StringVar(&o.verifyPairs, "verify-pairs", "", "score the teacher on this `file` of pairs first")
 	f.StringVar(&o.verifyDataset, "verify-dataset", "", "`dataset` that holds the images of --verify-pairs (default: the one to embed)")
 	f.Float64Var(&o.minAccuracy, "min-accuracy", defaultMinAccuracy, "accuracy on --verify-pairs below which the teacher is refused")
-	f.Float64Var(&o.MaxRejectRate, "max-reject-rate", teacher.DefaultMaxRejectRate, "share of embeddings without use above which the exit status is 3")
 }
 
 func (o *precomputeOptions) validate(args []string) error {
+	return errors.Join(o.validateInputs(args), o.validateContract(), allNamed("--reuse", o.Reuse), share("--max-reject-rate", o.MaxRejectRate))
+}
+
+// validateInputs wants a dataset and a teacher, which a plan may know.
+func (o *precomputeOptions) validateInputs(args []string) error {
+	if o.plan == "" {
+		return errors.Join(oneDataset(args, &o.Dataset), required("--teacher", o.Model))
+	}
+	for _, flag := range []struct {
+		name  string
+		given bool
+	}{
+		{"--name", o.Name != ""}, {"--flip", o.Flip}, {"--dtype", o.DType != store.FP16}, {"--preprocess", o.Preprocess != "auto"},
+		{"--half", o.Runtime.Half}, {"--verify-pairs", o.verifyPairs != ""},
+	} {
+		if flag.given {
+			return fmt.Errorf("%s is the plan's matter", flag.name)
+		}
+	}
+	if len(args) == 0 {
+		return nil
+	}
+	return oneDataset(args, &o.Dataset)
+}
+
+func (o *precomputeOptions) validateContract() error {
 	return errors.Join(
-		oneDataset(args, &o.Dataset),
-		required("--teacher", o.Model),
-		allNamed("--reuse", o.Reuse),
 		preprocessing(o.Preprocess),
 		oneOf("--dtype", o.DType, store.FP16, store.FP32),
 		oneOf("--provider", o.Runtime.Provider, ort.Providers()...),
-		share("--max-reject-rate", o.MaxRejectRate), share("--min-accuracy", o.minAccuracy), o.validateVerification(),
+		share("--min-accuracy", o.minAccuracy), o.validateVerification(),
 		notNegative("--threads", o.Runtime.Threads), notNegative("--workers", o.Workers),
 	)
 }
@@ -93,11 +132,23 @@ func (o *precomputeOptions) run(ctx context.Context, s *session) (*result, error
 	if err := o.verify(ctx); err != nil {
 		return nil, err
 	}
-	summary, err := teacher.Precompute(ctx, o.Options)
+	summary, err := o.precompute(ctx)
 	if err != nil && !tooManyRejects(err) {
 		return nil, err
 	}
 	return &result{summary, func(w io.Writer) { printPrecomputed(w, summary) }}, err
+}
+
+// precompute does everything, or a worker's share of a plan.
+func (o *precomputeOptions) precompute(ctx context.Context) (teacher.Summary, error) {
+	if o.plan == "" {
+		return teacher.Precompute(ctx, o.Options)
+	}
+	w, err := worker.Parse(o.worker, os.Getenv)
+	if err != nil {
+		return teacher.Summary{}, usageError{err}
+	}
+	return teacher.Work(ctx, o.plan, w, o.Options)
 }
 
 func (o *precomputeOptions) validateVerification() error {

@@ -31,7 +31,8 @@ type session struct {
 
 // run executes the command line and returns the exit status.
 func run(args []string, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	// Schedulers send SIGUSR1 where one asks them to tell before they end a job.
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1)
 	defer stop()
 	// After the first signal the default action is back: a second one ends the
 	// process at once, which is safe too.
@@ -80,6 +81,7 @@ once; students, losses and settings are then tried at the price of the student.
 		s.command(new(checkOptions)),
 		s.command(new(infoOptions)),
 		s.teachersCommand(),
+		s.planCommand(),
 		s.command(new(mergeOptions)),
 		s.indexCommand(),
 		s.command(new(exportOptions)),

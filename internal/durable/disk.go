@@ -59,13 +59,15 @@ func (d Disk) PutIfAbsent(path string, data []byte, perm os.FileMode) error {
 	if err != nil {
 		return err
 	}
-	return w.publish(func(temp, path string) error {
-		// link, unlike rename, refuses a name that is taken.
-		if err := d.FS.Link(temp, path); err != nil {
-			return err
-		}
-		return d.FS.Remove(temp)
-	})
+	return w.publish(d.linkAway)
+}
+
+// linkAway gives a file another name: link, unlike rename, refuses one that is taken.
+func (d Disk) linkAway(temp, path string) error {
+	if err := d.FS.Link(temp, path); err != nil {
+		return err
+	}
+	return d.FS.Remove(temp)
 }
 
 // fill writes data to a temporary file beside path and syncs it.

@@ -73,6 +73,18 @@ func (w *Writer) Commit() error {
 	return w.publish(w.disk.FS.Rename)
 }
 
+// CommitIfAbsent makes the file durable under another name in the same folder, which may
+// follow from its contents, unless that is taken: [os.ErrExist]. As a link is refused
+// where a rename replaces, and a name is refused to all but one, this is safe between
+// processes and machines that share the folder. On failure the temporary file is removed.
+func (w *Writer) CommitIfAbsent(path string) error {
+	if err := w.seal(committedPerm); err != nil {
+		return errors.Join(err, w.Abort())
+	}
+	w.path = path
+	return w.publish(w.disk.linkAway)
+}
+
 // Abort removes the temporary file. After Commit or Abort it does nothing.
 func (w *Writer) Abort() error {
 	if w.done {

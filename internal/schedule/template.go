@@ -1,0 +1,60 @@
+package schedule
+
+import (
+	_ "embed"
+	"encoding/json"
+	"strings"
+	"text/template"
+)
+
+//go:embed slurm.sh.tmpl
+var slurmText string
+
+//go:embed kubernetes.yaml.tmpl
+var kubernetesText string
+
+var functions = template.FuncMap{
+	"shell":  shellWords,
+	"quoted": quoted,
+	"list":   list,
+	"last":   func(n int) int { return n - 1 },
+}
+
+var (
+	slurmScript    = template.Must(template.New("slurm").Funcs(functions).Parse(slurmText))
+	kubernetesJobs = template.Must(template.New("kubernetes").Funcs(functions).Parse(kubernetesText))
+)
+
+func execute(t *template.Template, j *Job) (string, error) {
+	var b strings.Builder
+	err := t.Execute(&b, j)
+	return b.String(), err
+}
+
+// shellWords quotes a program and its arguments for a POSIX shell.
+func shellWords(program string, args []string) string {
+	words := []string{shellWord(program)}
+	for _, a := range args {
+		words = append(words, shellWord(a))
+	}
+	return strings.Join(words, " ")
+}
+
+func shellWord(s string) string {
+	plain := s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-") == ""
+	if plain {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// quoted is a string in YAML, of which JSON's are a part.
+func quoted(v any) (string, error) {
+	data, err := json.Marshal(v)
+	return string(data), err
+}
+
+// list is a program and its arguments in YAML.
+func list(program string, args []string) (string, error) {
+	return quoted(append([]string{program}, args...))
+}

@@ -1,0 +1,153 @@
+package store
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"facepipe/internal/durable"
+)
+
+// planFile is in a plan's folder; it is written once.
+const planFile = "plan.json"
+
+// Plan is a job that workers share: what is to be done, by everything that the result
+// depends on, in tasks. It never changes, so that every worker and every retry does the
+// same.
+type Plan struct {
+	// Verb is the command that the workers run.
+	Verb string `json:"verb"`
+	// Dataset is the folder of the dataset as it was named, made absolute, and
+	// DatasetDigest its digest when the plan was made.
+	Dataset       string `json:"dataset"`
+	DatasetDigest string `json:"dataset_digest"`
+	// Model is the teacher's file, absolute, and Teacher its cache.
+	Model   string      `json:"model"`
+	Teacher TeacherInfo `json:"teacher"`
+	// Options of the verb that are for its workers, in its own words.
+	Options json.RawMessage `json:"options,omitempty"`
+	// Tasks are the shards to embed.
+	Tasks []PlanTask `json:"tasks"`
+}
+
+// PlanTask is a shard to embed.
+type PlanTask struct {
+	Shard int `json:"shard"`
+	Rows  int `json:"rows"`
+	// Crops is the digest of the crop shard.
+	Crops string `json:"crops"`
+}
+
+type planDoc struct {
+	header
+	Plan
+}
+
+// Shards are the numbers of the tasks' shards.
+func (p *Plan) Shards() []int {
+	shards := make([]int, len(p.Tasks))
+	for i, t := range p.Tasks {
+		shards[i] = t.Shard
+	}
+	return shards
+}
+
+// Rows is the number of crops of all tasks.
+func (p *Plan) Rows() int {
+	n := 0
+	for _, t := range p.Tasks {
+		n += t.Rows
+	}
+	return n
+}
+
+// PartsFolder is where a plan's workers put what they did.
+func PartsFolder(plan string) string { return filepath.Join(plan, "parts") }
+
+// ErrPlan marks a plan that is not the one that is wanted.
+var ErrPlan = errors.New("another plan")
+
+// WritePlan puts a plan into a folder and returns its id, a digest of all it says. The
+// same plan may be there already; another one is [ErrPlan].
+func WritePlan(dir string, p Plan) (id string, err error) {
+	data, err := encodeSealed(planDoc{header: headerOf(formatPlan), Plan: p})
+	if err != nil {
+		return "", fmt.Errorf("encode %s: %w", planFile, err)
+	}
+	disk := durable.Disk{FS: durable.OS{}}
+	if err := disk.MkdirAll(dir, folderMode); err != nil {
+		return "", fmt.Errorf("write plan: %w", err)
+	}
+	if err := syncAbove(disk, dir); err != nil {
+		return "", fmt.Errorf("write plan: %w", err)
+	}
+	id = planID(data)
+	path := filepath.Join(dir, planFile)
+	err = disk.PutIfAbsent(path, data, onceMode)
+	if !errors.Is(err, os.ErrExist) {
+		return id, err
+	}
+	have, err := os.ReadFile(path)
+	if err != nil {
+		return id, fmt.Errorf("write plan: %w", err)
+	}
+	if !bytes.Equal(have, data) {
+		return id, fmt.Errorf("write plan: %s holds %w: %.12s…, this one is %.12s…; name a new folder", dir, ErrPlan, planID(have), id)
+	}
+	return id, disk.FS.SyncDir(dir)
+}
+
+func planID(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// ReadPlan reads the plan in a folder, and its id.
+func ReadPlan(dir string) (p Plan, id string, err error) {
+	path := filepath.Join(dir, planFile)
+	var doc planDoc
+	if err := readSealed(path, formatPlan, &doc); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return p, "", fmt.Errorf("read plan %s: %w", dir, ErrNotFound)
+		}
+		return p, "", err
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return p, "", err
+	}
+	if err := doc.Teacher.validate(); err != nil {
+		return p, "", asDamage(path, err)
+	}
+	return doc.Plan, planID(data), nil
+}
+
+// PlanTasks are the tasks of embedding all shards of the dataset.
+func (d *Dataset) PlanTasks() []PlanTask {
+	tasks := []PlanTask{}
+	for i := range d.shards {
+		if d.shards[i].rows > 0 {
+			tasks = append(tasks, PlanTask{Shard: i, Rows: d.shards[i].rows, Crops: d.shards[i].hexDigest()})
+		}
+	}
+	return tasks
+}
+
+// Fits says what keeps a plan from being one for this dataset. The dataset may have grown
+// since: the plan covers what it lists.
+func (d *Dataset) Fits(p *Plan) error {
+	for _, t := range p.Tasks {
+		if t.Shard < 0 || t.Shard >= len(d.shards) {
+			return fmt.Errorf("the plan lists shard %d, dataset %s has %d shards", t.Shard, d.dir, len(d.shards))
+		}
+		if s := &d.shards[t.Shard]; s.rows != t.Rows || s.hexDigest() != t.Crops {
+			return fmt.Errorf("%w: shard %d of dataset %s is not the one that the plan lists", ErrPlan, t.Shard, d.dir)
+		}
+	}
+	return nil
+}

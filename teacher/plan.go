@@ -1,0 +1,305 @@
+package teacher
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"facepipe/internal/embed"
+	"facepipe/internal/progress"
+	"facepipe/internal/worker"
+	"facepipe/store"
+)
+
+// PlanVerb is the verb of plans that [Work] carries out.
+const PlanVerb = "precompute-teacher"
+
+// PlanSummary is a plan in numbers.
+type PlanSummary struct {
+	Plan string `json:"plan"`
+	// ID is a digest of all that the plan says.
+	ID      string `json:"id"`
+	Verb    string `json:"verb"`
+	Dataset string `json:"dataset"`
+	Teacher string `json:"teacher"`
+	Tasks   int    `json:"tasks"`
+	Rows    int    `json:"rows"`
+	// SelfTest is that of the cache, if it is new.
+	SelfTest *SelfTest `json:"self_test,omitempty"`
+}
+
+// planOptions are what workers need beside the cache's own description.
+type planOptions struct {
+	Half bool `json:"half,omitempty"`
+}
+
+// MakePlan writes the plan of embedding a dataset into a folder. Making the same plan
+// again changes nothing; a folder with another one is store.ErrPlan. Other errors are
+// those of [Precompute] before it begins to embed.
+func MakePlan(ctx context.Context, o Options, dir string) (PlanSummary, error) {
+	o = o.withDefaults()
+	ds, err := store.Open(o.Dataset)
+	if err != nil {
+		return PlanSummary{}, err
+	}
+	defer ds.Close()
+	o.Devices = nil // one is enough to look at the model
+	models, err := openModels(o)
+	defer closeModels(models)
+	if err != nil {
+		return PlanSummary{}, err
+	}
+	r := &run{o: o, ds: ds, models: models, model: models[0]}
+	r.describe()
+	if err := r.fits(); err != nil {
+		return PlanSummary{}, err
+	}
+	if err := r.selfTest(ctx); err != nil {
+		return PlanSummary{}, err
+	}
+	p, err := r.planOf()
+	if err != nil {
+		return PlanSummary{}, err
+	}
+	id, err := store.WritePlan(dir, p)
+	return PlanSummary{Plan: dir, ID: id, Verb: p.Verb, Dataset: p.Dataset, Teacher: p.Teacher.Name, Tasks: len(p.Tasks), Rows: p.Rows(),
+		SelfTest: r.summary.SelfTest}, err
+}
+
+func (r *run) planOf() (p store.Plan, err error) {
+	p = store.Plan{Verb: PlanVerb, DatasetDigest: r.ds.Digest(), Tasks: r.ds.PlanTasks()}
+	if p.Teacher, err = r.info(); err != nil {
+		return p, err
+	}
+	if p.Options, err = json.Marshal(planOptions{Half: r.o.Runtime.Half}); err != nil {
+		return p, err
+	}
+	if p.Dataset, err = filepath.Abs(r.o.Dataset); err != nil {
+		return p, err
+	}
+	p.Model, err = filepath.Abs(r.o.Model)
+	return p, err
+}
+
+// Work does a worker's tasks of the plan in a folder: what no worker has committed of
+// them. Dataset and Model of o, where set, are where these lie on this machine; what the
+// result depends on is the plan's. Errors are those of [Precompute]; store.ErrFingerprint
+// if the model is not the plan's, store.ErrPlan if the dataset is not.
+func Work(ctx context.Context, dir string, w worker.Worker, o Options) (Summary, error) {
+	begun := time.Now()
+	p, o, err := readPlan(dir, o)
+	if err != nil {
+		return Summary{}, err
+	}
+	ds, err := openPlanned(o.Dataset, &p)
+	if err != nil {
+		return Summary{}, err
+	}
+	defer ds.Close()
+	parts, err := ds.OpenParts(p.Teacher, store.PartsFolder(dir))
+	if err != nil {
+		return Summary{}, err
+	}
+	models, err := openModels(o)
+	defer closeModels(models)
+	if err != nil {
+		return Summary{}, err
+	}
+	r := &run{o: o, ds: ds, models: models, model: models[0]}
+	r.describe()
+	if r.summary.Fingerprint != p.Teacher.Fingerprint {
+		return r.summary, fmt.Errorf("%w: %s is not the model that plan %s was made with (%s, %.12s…): it has been replaced, or computes in another precision",
+			store.ErrFingerprint, o.Model, dir, p.Teacher.ModelFile, p.Teacher.ModelDigest)
+	}
+	err = r.work(ctx, parts, p.Tasks, w)
+	r.summary.close(begun, r.stages)
+	return r.summary, err
+}
+
+// work embeds those of the worker's tasks that nobody has committed.
+func (r *run) work(ctx context.Context, parts *store.Parts, tasks []store.PlanTask, w worker.Worker) error {
+	r.summary.Rows = 0
+	var shards []int
+	todo := 0
+	for _, i := range w.Tasks(len(tasks)) {
+		t := tasks[i]
+		r.summary.Rows += t.Rows
+		done, err := parts.Has(t.Shard)
+		if err != nil {
+			return err
+		}
+		if !done {
+			shards = append(shards, t.Shard)
+			todo += t.Rows
+		}
+	}
+	r.summary.Reused = r.summary.Rows - todo
+	if r.o.Progress != nil {
+		fmt.Fprintf(r.o.Progress, "worker %v: %d of %d crops are to be embedded\n", w, todo, r.summary.Rows)
+	}
+	if len(r.o.Reuse) > 0 {
+		info, err := r.info()
+		if err == nil {
+			err = r.openDonors(info)
+		}
+		if err != nil {
+			return err
+		}
+		defer r.closeDonors()
+	}
+	return r.embed(ctx, func(shard int) (shardWriter, error) { return parts.Shard(shard) }, shards, todo)
+}
+
+// readPlan lays a plan over the options.
+func readPlan(dir string, o Options) (store.Plan, Options, error) {
+	p, _, err := store.ReadPlan(dir)
+	if err != nil {
+		return p, o, err
+	}
+	if p.Verb != PlanVerb {
+		return p, o, fmt.Errorf("plan %s is one of %s, not of %s", dir, p.Verb, PlanVerb)
+	}
+	var more planOptions
+	var contract embed.Preprocess
+	if err := errors.Join(json.Unmarshal(p.Options, &more), json.Unmarshal(p.Teacher.Preprocess, &contract)); err != nil {
+		return p, o, fmt.Errorf("%w: plan %s: %w", store.ErrDamaged, dir, err)
+	}
+	o.Dataset, o.Model = cmp.Or(o.Dataset, p.Dataset), cmp.Or(o.Model, p.Model)
+	o.Name, o.DType, o.Flip = p.Teacher.Name, p.Teacher.DType, p.Teacher.Flip
+	o.contract, o.Runtime.Half = &contract, more.Half
+	return p, o, nil
+}
+
+func openPlanned(dir string, p *store.Plan) (*store.Dataset, error) {
+	ds, err := store.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := ds.Fits(p); err != nil {
+		return nil, errors.Join(err, ds.Close())
+	}
+	return ds, nil
+}
+
+// PlanMerge is what a merge of a plan came to.
+type PlanMerge struct {
+	Plan    string `json:"plan"`
+	ID      string `json:"id"`
+	Dataset string `json:"dataset"`
+	Teacher string `json:"teacher"`
+	// Rows of the plan; Adopted from the workers' parts, Reused from the cache.
+	Rows    int `json:"rows"`
+	Adopted int `json:"adopted"`
+	Reused  int `json:"reused"`
+	// MissingShards of the dataset, which has grown since, are not in the plan.
+	MissingShards int `json:"missing_shards"`
+	// Digest identifies the cached embeddings; "" while shards are missing.
+	Digest string `json:"digest,omitempty"`
+}
+
+// MergePlan takes over what the workers of a plan did into the cache of its dataset, or of
+// the same one in another folder if dataset is not "". The cache becomes what a single
+// process would have made. Nothing is taken over unless everything is there: parts that
+// are missing, of no task, of another teacher or of other crops, or damaged are all named.
+// store.ErrNotFound for those that are missing, store.ErrDamaged, store.ErrLocked.
+func MergePlan(ctx context.Context, dir, dataset string, out io.Writer) (PlanMerge, error) {
+	p, id, err := store.ReadPlan(dir)
+	if err != nil {
+		return PlanMerge{}, err
+	}
+	if p.Verb != PlanVerb {
+		return PlanMerge{}, fmt.Errorf("plan %s is one of %s, not of %s", dir, p.Verb, PlanVerb)
+	}
+	m := PlanMerge{Plan: dir, ID: id, Dataset: cmp.Or(dataset, p.Dataset), Teacher: p.Teacher.Name, Rows: p.Rows()}
+	ds, err := openPlanned(m.Dataset, &p)
+	if err != nil {
+		return m, err
+	}
+	defer ds.Close()
+	parts, err := ds.OpenParts(p.Teacher, store.PartsFolder(dir))
+	if err != nil {
+		return m, err
+	}
+	w, err := ds.CreateTeacher(p.Teacher)
+	if err != nil {
+		return m, err
+	}
+	defer w.Close()
+	missing := map[int]bool{} // of the cache
+	for _, shard := range w.MissingShards() {
+		missing[shard] = true
+	}
+	if err := complete(parts, p.Tasks, missing); err != nil {
+		return m, fmt.Errorf("merge plan %s: %w", dir, err)
+	}
+	bar := progress.New(out, "merge", int64(m.Rows))
+	for _, t := range p.Tasks {
+		if err := ctx.Err(); err != nil {
+			return m, fmt.Errorf("stopped; run the same command again to go on: %w", err)
+		}
+		if !missing[t.Shard] {
+			m.Reused += t.Rows
+		} else if err := parts.Adopt(w, t.Shard); err != nil {
+			return m, err
+		} else {
+			m.Adopted += t.Rows
+		}
+		bar.Add(int64(t.Rows))
+	}
+	bar.Finish()
+	return m, m.conclude(ds, w)
+}
+
+// conclude reads back what the cache has become.
+func (m *PlanMerge) conclude(ds *store.Dataset, w *store.TeacherWriter) error {
+	if err := w.Close(); err != nil {
+		return err
+	}
+	t, err := ds.OpenTeacher(m.Teacher)
+	if err != nil {
+		return err
+	}
+	if m.MissingShards = len(t.MissingShards()); m.MissingShards > 0 {
+		return nil
+	}
+	m.Digest, err = t.Digest()
+	return err
+}
+
+// maxNamed bounds how many parts an error names.
+const maxNamed = 16
+
+// complete says what is wrong with the parts of all tasks whose shards the cache lacks.
+func complete(parts *store.Parts, tasks []store.PlanTask, missing map[int]bool) error {
+	var faults []error
+	var shards []int
+	for _, t := range tasks {
+		shards = append(shards, t.Shard)
+		if !missing[t.Shard] {
+			continue
+		}
+		there, err := parts.Has(t.Shard)
+		if err == nil && !there {
+			err = fmt.Errorf("part %d: %w: its worker is not done", t.Shard, store.ErrNotFound)
+		}
+		if err != nil {
+			faults = append(faults, err)
+		}
+	}
+	extra, err := parts.Extra(shards)
+	if err != nil {
+		return err
+	}
+	for _, path := range extra {
+		faults = append(faults, fmt.Errorf("%s is of no task", path))
+	}
+	if n := len(faults); n > maxNamed {
+		faults = append(faults[:maxNamed], fmt.Errorf("and %d more", n-maxNamed))
+	}
+	return errors.Join(faults...)
+}
