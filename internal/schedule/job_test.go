@@ -1,0 +1,112 @@
+package schedule
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func example() Job {
+	return Job{
+		Name: "embed", Program: "/opt/pipe/bin/pipe", Plan: "/data/job", Workers: 4, CPUs: 2, MemoryGiB: 8,
+		Worker: []string{"precompute-teacher", "--plan", "/data/job", "--worker", "auto"}, Merge: []string{"merge", "--plan", "/data/job"},
+	}
+}
+
+func kubernetes(j Job) Job {
+	j.Image, j.Claim, j.Mount = "registry.example/pipe:1", "faces", "/data"
+	return j
+}
+
+func TestEmit(t *testing.T) {
+	gpu := example()
+	gpu.GPUs, gpu.Time, gpu.Workers = 1, "04:00:00", 128
+	odd := kubernetes(example())
+	odd.Program, odd.Worker = `/opt/it's "here"/pipe`, []string{"precompute-teacher", "--plan", "/data/a job", "--worker", "auto"}
+	odd.GPUs = 2
+	for name, c := range map[string]struct {
+		kind string
+		job  Job
+	}{"array.sh": {Slurm, example()}, "array_gpu.sh": {Slurm, gpu}, "indexed.yaml": {Kubernetes, kubernetes(example())}, "indexed_odd.yaml": {Kubernetes, odd}} {
+		got, err := c.job.Emit(c.kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, filepath.Join("testdata", name), []byte(got))
+	}
+}
+
+func golden(t *testing.T, path string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s: got\n%s", path, got)
+	}
+}
+
+func TestValidate(t *testing.T) {
+	for say, c := range map[string]struct {
+		kind string
+		edit func(*Job)
+	}{
+		"job name":       {Slurm, func(j *Job) { j.Name = "Big Job" }},
+		"0 workers":      {Slurm, func(j *Job) { j.Workers = 0 }},
+		"0 processors":   {Slurm, func(j *Job) { j.CPUs = 0 }},
+		"HH:MM:SS":       {Slurm, func(j *Job) { j.Time = "four hours" }},
+		"several lines":  {Slurm, func(j *Job) { j.Program = "pipe\nrm -rf /" }},
+		"no such path":   {Slurm, func(j *Job) { j.Plan = "/data/a job" }},
+		"image":          {Kubernetes, func(j *Job) {}},
+		"absolute":       {Kubernetes, func(j *Job) { *j = kubernetes(*j); j.Mount = "data" }},
+		"is no name":     {Kubernetes, func(j *Job) { *j = kubernetes(*j); j.Claim = "My Claim" }},
+		"is for slurm":   {Kubernetes, func(j *Job) { *j = kubernetes(*j); j.Time = "1:00:00" }},
+		"none of [slurm": {"cron", func(j *Job) {}},
+	} {
+		j := example()
+		c.edit(&j)
+		if _, err := j.Emit(c.kind); err == nil || !strings.Contains(err.Error(), say) {
+			t.Errorf("%s: %v", say, err)
+		}
+	}
+}
+
+// A shell reads back the words that were quoted for it.
+func TestShellWords(t *testing.T) {
+	words := []string{"plain", "a b", "it's", `"$HOME"`, "`ls`", `back\slash`, "", "*", "ü;|&"}
+	out, err := exec.Command("sh", "-c", "printf '%s\\n' "+shellWords(words[0], words[1:])).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n"); strings.Join(got, "\n") != strings.Join(words, "\n") {
+		t.Errorf("%q, want %q", got, words)
+	}
+}
+
+// What is submitted is what a shell understands.
+func TestScriptParses(t *testing.T) {
+	j := example()
+	script, err := j.Emit(Slurm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, shell := range []string{"sh", "bash"} {
+		c := exec.Command(shell, "-n")
+		c.Stdin = strings.NewReader(script)
+		if out, err := c.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v: %s", shell, err, out)
+		}
+	}
+}
