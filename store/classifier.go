@@ -120,6 +120,20 @@ func (t *Teacher) Classifier() (*Classifier, error) {
 	return &Classifier{info: m.ClassifierInfo, dim: t.info.Dim, file: file}, nil
 }
 
+// TidyClassifier deletes what an import left that was killed when it had replaced another
+// matrix: the old one.
+func (t *Teacher) TidyClassifier() error {
+	f := t.sideFolder(classifierFolder)
+	err := f.tidy(func() ([]string, error) {
+		m, err := t.readClassifierManifest()
+		return []string{f.table(tableClassifier, m.source())}, err
+	})
+	if err != nil {
+		return fmt.Errorf("tidy classifier of teacher %s: %w", t.info.Name, err)
+	}
+	return nil
+}
+
 // Info says where the matrix came from.
 func (c *Classifier) Info() ClassifierInfo { return c.info }
 

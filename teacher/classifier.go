@@ -149,7 +149,10 @@ func (o *ClassifierOptions) present(ctx context.Context, ds *store.Dataset, t *s
 	if errors.Is(err, store.ErrDamaged) && o.Replace {
 		return nil, false, nil
 	}
-	return labels, err == nil, err
+	if err != nil {
+		return nil, false, err
+	}
+	return labels, true, t.TidyClassifier()
 }
 
 // store copies the matrix. Nothing is kept of one that has no class of the dataset's.
