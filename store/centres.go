@@ -112,6 +112,19 @@ func (t *Teacher) readCentresManifest() (m centresManifest, err error) {
 	return m, nil
 }
 
+// centreTables are the tables that the manifest refers to, whatever state of the cache
+// they are of.
+func (f sideFolder) centreTables() ([]string, error) {
+	var m centresManifest
+	if err := readSealed(f.manifest(), formatCentres, &m); err != nil {
+		return nil, err
+	}
+	if _, err := parseDigest(m.Cache); err != nil {
+		return nil, asDamage(f.manifest(), err)
+	}
+	return []string{f.table(tableCentres, m.Cache), f.table(tableQuality, m.Cache)}, nil
+}
+
 // Names of the tables.
 const (
 	tableCentres = "centres"

@@ -88,7 +88,11 @@ func (t *Teacher) Centres(ctx context.Context, progress io.Writer) (*Centres, er
 // ensureCentres derives the centres unless they are there. One process does; others wait
 // and then find it done.
 func (t *Teacher) ensureCentres(ctx context.Context, o CentresOptions) (m centresManifest, reused bool, err error) {
+	f := t.sideFolder(centresFolder)
 	if m, err := t.readCentresManifest(); err == nil && !o.Rebuild {
+		if err := f.tidy(f.centreTables); err != nil {
+			t.dataset.log.Warn("old class centres cannot be removed", "teacher", t.folder, "cause", err)
+		}
 		return m, true, nil
 	}
 	cache, err := t.Digest()
@@ -98,7 +102,6 @@ func (t *Teacher) ensureCentres(ctx context.Context, o CentresOptions) (m centre
 	fail := func(err error) (centresManifest, bool, error) {
 		return m, false, fmt.Errorf("derive class centres of teacher %s: %w", t.info.Name, err)
 	}
-	f := t.sideFolder(centresFolder)
 	lock, err := f.claim(true)
 	if err != nil {
 		return fail(err)

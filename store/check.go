@@ -275,7 +275,10 @@ func (c *checker) checkSides(t *Teacher) error {
 	if note != "" {
 		c.note("%s", note)
 	}
-	return c.file(err)
+	if err := c.file(err); err != nil {
+		return err
+	}
+	return c.file(t.checkClassifier(c.readsAll()))
 }
 
 // checkIndex checks the index, if there is one and it is of this dataset.

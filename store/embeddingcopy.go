@@ -26,9 +26,9 @@ type sourceShard struct {
 	why  map[int]unusable
 }
 
-// maxOpenShards bounds the mappings; crops mostly come in the order in which they lie,
-// so that few are in use at a time.
-const maxOpenShards = 64
+// maxOpenShards bounds the mappings, each of some megabytes; crops mostly come in the
+// order in which they lie, so that few are in use at a time.
+const maxOpenShards = 32
 
 // copy appends the embedding of the next crop of w.
 func (c *embeddingCopier) copy(w *EmbeddingWriter, at inputRow) error {

@@ -13,7 +13,7 @@ import (
 var halfTable = sync.OnceValue(func() *[1 << 16]float32 {
 	t := new([1 << 16]float32)
 	for i := range t {
-		t[i] = halfToFloat(uint16(i))
+		t[i] = HalfToFloat(uint16(i))
 	}
 	return t
 })
@@ -28,8 +28,8 @@ func widenByTable(dst []float32, src []uint16) {
 	}
 }
 
-// halfToFloat is exact.
-func halfToFloat(h uint16) float32 {
+// HalfToFloat is the value, exactly, of the bits of an IEEE 754 binary16.
+func HalfToFloat(h uint16) float32 {
 	sign := uint32(h&0x8000) << 16
 	exp := uint32(h>>10) & 0x1f
 	frac := uint32(h & 0x3ff)

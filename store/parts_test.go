@@ -12,10 +12,10 @@ import (
 )
 
 // floatToHalf is the nearest of all binary16 values, ties to the even one, and
-// halfToFloat its inverse.
+// HalfToFloat its inverse.
 func TestHalf(t *testing.T) {
 	for h := range 1 << 16 {
-		f := halfToFloat(uint16(h))
+		f := HalfToFloat(uint16(h))
 		if exp := h >> 10 & 0x1f; exp == 0x1f && h&0x3ff != 0 {
 			if f == f || floatToHalf(f)&0x7fff != 0x7e00 {
 				t.Fatalf("%#04x is no NaN", h)
@@ -30,7 +30,7 @@ func TestHalf(t *testing.T) {
 		}
 		// Between neighbours a, b: the midpoint goes to the even one, its
 		// surroundings to the nearer.
-		a, b := float64(f), float64(halfToFloat(uint16(h+1)))
+		a, b := float64(f), float64(HalfToFloat(uint16(h+1)))
 		mid := float32((a + b) / 2)
 		even := uint16(h + h&1)
 		toward := func(to float64) uint16 { return floatToHalf(math.Nextafter32(mid, float32(to))) }
@@ -55,7 +55,7 @@ func TestHalf(t *testing.T) {
 	}
 }
 
-// widen agrees with halfToFloat, whatever the length and the alignment.
+// widen agrees with HalfToFloat, whatever the length and the alignment.
 func TestWiden(t *testing.T) {
 	src := make([]uint16, 1<<16)
 	for h := range src {
@@ -64,7 +64,7 @@ func TestWiden(t *testing.T) {
 	dst := make([]float32, len(src)+1)
 	check := func(dst []float32, src []uint16) {
 		for i, h := range src {
-			got, want := dst[i], halfToFloat(h)
+			got, want := dst[i], HalfToFloat(h)
 			if math.Float32bits(got) != math.Float32bits(want) && (got == got || want == want) {
 				t.Fatalf("%d numbers: %#04x becomes %g, want %g", len(src), h, got, want)
 			}

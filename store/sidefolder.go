@@ -83,20 +83,53 @@ func (f sideFolder) commit(doc any, tables ...string) error {
 	if err := f.disk.WriteFile(f.manifest(), data, fileMode); err != nil {
 		return err
 	}
+	return f.removeOthers(tables)
+}
+
+// removeOthers deletes all tables but those at the paths. The caller has the lock.
+func (f sideFolder) removeOthers(tables []string) error {
+	others, err := f.others(tables)
+	for _, path := range others {
+		err = errors.Join(err, f.disk.FS.Remove(path))
+	}
+	return err
+}
+
+// others are the tables that are not at the paths.
+func (f sideFolder) others(tables []string) (paths []string, err error) {
 	entries, err := os.ReadDir(f.dir)
+	for _, e := range entries {
+		path := f.path(e.Name())
+		if strings.HasSuffix(path, arrowSuffix) && !slices.Contains(tables, path) {
+			paths = append(paths, path)
+		}
+	}
+	return paths, err
+}
+
+// tidy deletes what a writer left that was killed when its manifest was in place: all
+// tables but those that the manifest refers to, which tables reads. While another
+// writes, it leaves that to the next.
+func (f sideFolder) tidy(tables func() ([]string, error)) error {
+	named, err := tables()
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		path := f.path(e.Name())
-		if !strings.HasSuffix(path, arrowSuffix) || slices.Contains(tables, path) {
-			continue
-		}
-		if err := f.disk.FS.Remove(path); err != nil {
-			return err
-		}
+	if others, err := f.others(named); err != nil || len(others) == 0 {
+		return err
 	}
-	return nil
+	lock, err := f.claim(false)
+	if errors.Is(err, ErrLocked) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	// The manifest may have been replaced before the lock was ours.
+	if named, err = tables(); err == nil {
+		err = f.removeOthers(named)
+	}
+	return errors.Join(err, lock.Unlock())
 }
 
 // lockTeacher takes all locks of a teacher's folder, or fails with [ErrLocked].

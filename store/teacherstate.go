@@ -1,6 +1,9 @@
 package store
 
-import "errors"
+import (
+	"errors"
+	"os"
+)
 
 // TeacherState is a teacher cache and how far it is.
 type TeacherState struct {
@@ -19,6 +22,8 @@ type TeacherState struct {
 	// missing or damaged. Their tables are not read.
 	Centres      string `json:"centres"`
 	CentresBytes int64  `json:"centres_bytes"`
+	// Classifier says where an imported classifier matrix is from, nil without one.
+	Classifier *ClassifierInfo `json:"classifier,omitempty"`
 }
 
 // ListTeachers looks at all manifests of the teacher caches of the dataset in dir,
@@ -63,6 +68,12 @@ func (t *Teacher) state() (s TeacherState, err error) {
 	}
 	s.Missing = t.dataset.Rows() - s.Rows
 	s.Centres, s.CentresBytes = t.centresState()
+	switch m, err := t.readClassifierManifest(); {
+	case err == nil:
+		s.Classifier = &m.ClassifierInfo
+	case !errors.Is(err, os.ErrNotExist):
+		return s, err
+	}
 	if s.MissingShards == 0 {
 		s.Digest, err = t.Digest()
 	}

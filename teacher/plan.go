@@ -271,8 +271,8 @@ func (m *PlanMerge) conclude(ds *store.Dataset, w *store.TeacherWriter) error {
 	return err
 }
 
-// maxNamed bounds how many parts an error names.
-const maxNamed = 16
+// maxNamedParts bounds how many parts an error names.
+const maxNamedParts = 16
 
 // complete says what is wrong with the parts of all tasks whose shards the cache lacks.
 func complete(parts *store.Parts, tasks []store.PlanTask, missing map[int]bool) error {
@@ -298,8 +298,8 @@ func complete(parts *store.Parts, tasks []store.PlanTask, missing map[int]bool) 
 	for _, path := range extra {
 		faults = append(faults, fmt.Errorf("%s is of no task", path))
 	}
-	if n := len(faults); n > maxNamed {
-		faults = append(faults[:maxNamed], fmt.Errorf("and %d more", n-maxNamed))
+	if n := len(faults); n > maxNamedParts {
+		faults = append(faults[:maxNamedParts], fmt.Errorf("and %d more", n-maxNamedParts))
 	}
 	return errors.Join(faults...)
 }

@@ -22,6 +22,7 @@ func (s *session) teachersCommand() *cobra.Command {
 		s.command(new(teachersCompareOptions)),
 		s.command(new(teachersDropOptions)),
 		s.command(new(teachersCentresOptions)),
+		s.command(new(teachersClassifierOptions)),
 	)
 	return c
 }
@@ -67,12 +68,20 @@ func printTeachers(w io.Writer, dataset string, states []store.TeacherState) {
 		return
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "NAME\tMODEL\tPREPROCESSING\tDIM\tTYPE\tFLIP\tCROPS\tMISSING\tUNUSABLE\tSIZE")
+	fmt.Fprintln(table, "NAME\tMODEL\tPREPROCESSING\tDIM\tTYPE\tFLIP\tCROPS\tMISSING\tUNUSABLE\tSIZE\tCENTRES\tCLASSIFIER")
 	for _, t := range states {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%v\t%d\t%d\t%d\t%s\n", t.Name, cmp.Or(t.ModelFile, "-"), preprocessText(t.Preprocess),
-			t.Dim, t.DType, t.Flip, t.Rows, t.Missing, t.Invalid, byteSize(t.Bytes))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%v\t%d\t%d\t%d\t%s\t%s\t%s\n", t.Name, cmp.Or(t.ModelFile, "-"), preprocessText(t.Preprocess),
+			t.Dim, t.DType, t.Flip, t.Rows, t.Missing, t.Invalid, byteSize(t.Bytes), t.Centres, classifierText(t.Classifier))
 	}
 	table.Flush() // an error is remembered by w
+}
+
+// classifierText says where an imported matrix is from.
+func classifierText(c *store.ClassifierInfo) string {
+	if c == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%d classes of %s", c.Rows, c.Origin)
 }
 
 // preprocessText is a recorded contract for people: as other verbs print it, or else as

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -8,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"facepipe/internal/npy"
 )
 
 // listed are the names of a dataset's teachers.
@@ -99,6 +103,57 @@ func TestKilledCentres(t *testing.T) {
 			t.Fatal(err)
 		}
 		return job{dataset, []string{"teachers", "centres", dataset, "tiny"}}
+	}, sameDataset)
+}
+
+// classifier writes a matrix of the people person_00, person_01 ... as .npy.
+func classifier(t *testing.T, people, dim int) (matrix, names string) {
+	t.Helper()
+	data, list := npy.AppendHeader(nil, npy.Float16, people, dim), []byte(nil)
+	for i := range people {
+		for range dim {
+			data = binary.LittleEndian.AppendUint16(data, 0x3c00+uint16(i%1024))
+		}
+		list = append(list, fmt.Sprintf("person_%02d\n", i)...)
+	}
+	matrix, names = filepath.Join(t.TempDir(), "weight.npy"), filepath.Join(t.TempDir(), "people.txt")
+	writeFile(t, matrix, string(data))
+	writeFile(t, names, string(list))
+	return matrix, names
+}
+
+func TestTeacherClassifier(t *testing.T) {
+	dataset := ingestAligned(t, 3, 4)
+	precompute(t, dataset)
+	matrix, names := classifier(t, 5, 192)
+	args := []string{"teachers", "classifier", dataset, "tiny", "--from", matrix, "--identities", names}
+	o := expect(t, exitDone, append(args, "--json")...).object(t)
+	if number(t, o, "rows") != 5 || number(t, o, "dim") != 192 || number(t, o, "identities") != 3 || number(t, o, "matched") != 3 || o["dtype"] != "float16" || o["reused"] != false {
+		t.Errorf("summary is %v", o)
+	}
+	if text := expect(t, exitDone, args...).stdout; !strings.Contains(text, "there already") || !strings.Contains(text, "3 of the dataset's 3") {
+		t.Errorf("again: %s", text)
+	}
+	if text := expect(t, exitDone, "teachers", dataset).stdout; !strings.Contains(text, "5 classes of weight.npy") {
+		t.Errorf("list: %s", text)
+	}
+	narrow, _ := classifier(t, 5, 64)
+	if o := expect(t, exitFailed, "teachers", "classifier", dataset, "tiny", "--from", narrow, "--identities", names); !strings.Contains(o.stderr, "5 x 64, the teacher has 192") {
+		t.Errorf("another dimension: %s", o.stderr)
+	}
+	expect(t, exitDone, "check", dataset, "--read-data")
+}
+
+func TestKilledClassifier(t *testing.T) {
+	whole := ingestAligned(t, 3, 4)
+	precompute(t, whole)
+	matrix, names := classifier(t, 20000, 192)
+	killAtRandom(t, func() job {
+		dataset := filepath.Join(t.TempDir(), "faces.ds")
+		if err := os.CopyFS(dataset, os.DirFS(whole)); err != nil {
+			t.Fatal(err)
+		}
+		return job{dataset, []string{"teachers", "classifier", dataset, "tiny", "--from", matrix, "--identities", names}}
 	}, sameDataset)
 }
 

@@ -85,6 +85,8 @@ func TestWrongUsage(t *testing.T) {
 		{"compare of one teacher", "teachers compare d a", "two of its teachers"},
 		{"compare of no pairs", "teachers compare d a b --pairs 0", "less than 1"},
 		{"centres of no teacher", "teachers centres d", "one of its teachers"},
+		{"classifier of nothing", "teachers classifier d t", "--from is missing"},
+		{"classifier named twice", "teachers classifier d t --from w.npy --identities n --prefix p", "names the rows"},
 		{"drop of all", "teachers drop d", "one of its teachers"},
 		{"drop of several", "teachers drop d a b", "one of its teachers"},
 		{"index without a verb", "index", "name a verb: rebuild"},

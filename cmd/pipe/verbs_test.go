@@ -176,6 +176,20 @@ func TestReuse(t *testing.T) {
 	}
 }
 
+// TestReuseByANetwork: what a real network says of a crop does not depend on which others
+// are in its batch, so that copying leaves the digest alone.
+func TestReuseByANetwork(t *testing.T) {
+	donor, dataset, computed := ingestAligned(t, 3, 3), ingestAligned(t, 5, 5), ingestAligned(t, 5, 5)
+	args := func(dataset string, more ...string) []string {
+		return append([]string{"precompute-teacher", dataset, "--teacher", filepath.Join("..", "..", "testdata", "teacher.onnx"), "--flip", "--dtype", "fp32", "--batch", "4", "--json"}, more...)
+	}
+	expect(t, exitDone, args(donor)...)
+	copied, all := expect(t, exitDone, args(dataset, "--reuse", donor)...).object(t), expect(t, exitDone, args(computed)...).object(t)
+	if number(t, copied, "copied") != 9 || number(t, copied, "computed") != 16 || copied["digest"] != all["digest"] {
+		t.Errorf("with copies %v, computed %v", copied, all)
+	}
+}
+
 func TestPrecomputeOfNoModel(t *testing.T) {
 	dataset := ingestAligned(t, 1, 2)
 	text := filepath.Join(t.TempDir(), "letter.onnx")

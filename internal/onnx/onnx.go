@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 )
 
 // ElemType is the element type of a tensor, numbered as in the standard.
@@ -21,6 +22,7 @@ const (
 	Float32 ElemType = 1
 	Int64   ElemType = 7
 	Float16 ElemType = 10
+	Float64 ElemType = 11
 )
 
 // Model is a model file.
@@ -122,6 +124,26 @@ type Tensor struct {
 
 // file is the external file that holds the elements, or "".
 func (t Tensor) file() string { return property(t.External, "location") }
+
+// Stored says where the elements are that are not in Data: in which file, relative to
+// the model's folder, and where in it; length is -1 for all that follows. file is "" if
+// they are in Data.
+func (t Tensor) Stored() (file string, offset, length int64, err error) {
+	length = -1
+	for _, p := range []struct {
+		key string
+		to  *int64
+	}{{"offset", &offset}, {"length", &length}} {
+		text := property(t.External, p.key)
+		if text == "" {
+			continue
+		}
+		if *p.to, err = strconv.ParseInt(text, 10, 64); err != nil || *p.to < 0 {
+			return "", 0, 0, fmt.Errorf("tensor %s: %s %q of its external data", t.Name, p.key, text)
+		}
+	}
+	return t.file(), offset, length, nil
+}
 
 // FloatTensor makes a float32 initializer.
 func FloatTensor(name string, values []float32, dims ...int64) Tensor {

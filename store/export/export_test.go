@@ -380,15 +380,6 @@ func TestKeyLine(t *testing.T) {
 	}
 }
 
-// Headers of every length end where data may begin.
-func TestNpyHeader(t *testing.T) {
-	for rows := 1; rows < 1<<60; rows *= 7 {
-		if h := npyHeader(npyFloat32, rows, 512); len(h)%64 != 0 || h[len(h)-1] != '\n' || int(h[8])+int(h[9])<<8 != len(h)-10 {
-			t.Errorf("%d rows: %q", rows, h)
-		}
-	}
-}
-
 func TestValidate(t *testing.T) {
 	for want, o := range map[string]Options{
 		"no dataset":        {Out: "o", To: "folder"},

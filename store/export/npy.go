@@ -4,42 +4,12 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math"
 	"strings"
 
+	"facepipe/internal/npy"
 	"facepipe/store"
 )
-
-// Descriptions of array elements, as NumPy writes them.
-const (
-	npyInt32   = "<i4"
-	npyUint8   = "|u1"
-	npyFloat16 = "<f2"
-	npyFloat32 = "<f4"
-)
-
-// npyHeader begins a .npy file of a C-ordered array. Format version 1.0, as
-// numpy.lib.format describes it: magic, version, the length of the text (2 bytes,
-// little-endian), then the text, padded with spaces so that data begin at a multiple of
-// 64 bytes.
-func npyHeader(element string, shape ...int) []byte {
-	const prefix, align = 10, 64
-	sides := make([]string, len(shape))
-	for i, n := range shape {
-		sides[i] = fmt.Sprint(n)
-	}
-	list := strings.Join(sides, ", ")
-	if len(shape) == 1 {
-		list += ","
-	}
-	text := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", element, list)
-	pad := align - (prefix+len(text)+1)%align
-	text += strings.Repeat(" ", pad%align) + "\n"
-	header := append([]byte("\x93NUMPY\x01\x00"), 0, 0)
-	binary.LittleEndian.PutUint16(header[8:], uint16(len(text)))
-	return append(header, text...)
-}
 
 // arrays writes a teacher's embeddings and what belongs to them. Row i of all is the
 // crop of row i.
@@ -61,9 +31,9 @@ type arrays struct {
 
 func newArrays(r *run) (target, error) {
 	info, rows := r.teacher.Info(), r.dataset.Rows()
-	element := npyFloat32
+	element := npy.Float32
 	if info.DType == store.FP16 {
-		element = npyFloat16
+		element = npy.Float16
 	}
 	a := &arrays{teacher: r.teacher, flip: info.Flip}
 	parts := []struct {
@@ -72,12 +42,12 @@ func newArrays(r *run) (target, error) {
 		header []byte
 		wanted bool
 	}{
-		{&a.embeddings, "embeddings.npy", npyHeader(element, rows, info.Dim), true},
-		{&a.mirrors, "embeddings_mirror.npy", npyHeader(element, rows, info.Dim), info.Flip},
-		{&a.norms, "norms.npy", npyHeader(npyFloat32, rows), true},
-		{&a.mirrorNorms, "norms_mirror.npy", npyHeader(npyFloat32, rows), info.Flip},
-		{&a.labels, "labels.npy", npyHeader(npyInt32, rows), true},
-		{&a.ids, "ids.npy", npyHeader(npyUint8, rows, len(store.ID{})), true},
+		{&a.embeddings, "embeddings.npy", npy.AppendHeader(nil, element, rows, info.Dim), true},
+		{&a.mirrors, "embeddings_mirror.npy", npy.AppendHeader(nil, element, rows, info.Dim), info.Flip},
+		{&a.norms, "norms.npy", npy.AppendHeader(nil, npy.Float32, rows), true},
+		{&a.mirrorNorms, "norms_mirror.npy", npy.AppendHeader(nil, npy.Float32, rows), info.Flip},
+		{&a.labels, "labels.npy", npy.AppendHeader(nil, npy.Int32, rows), true},
+		{&a.ids, "ids.npy", npy.AppendHeader(nil, npy.Uint8, rows, len(store.ID{})), true},
 		{&a.keys, "keys.txt", nil, true},
 	}
 	for _, p := range parts {

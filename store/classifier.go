@@ -1,0 +1,351 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"facepipe/internal/durable"
+)
+
+// ClassifierInfo says where a teacher's classifier matrix came from.
+type ClassifierInfo struct {
+	// Origin is the base name of the file that it was imported from, for people, and
+	// OriginDigest identifies its contents in 64 hexadecimal digits.
+	Origin       string `json:"origin"`
+	OriginDigest string `json:"origin_digest"`
+	// Tensor is the initializer's name in an ONNX file, "" for an array.
+	Tensor string `json:"tensor,omitempty"`
+	// DType is the element type there: float16, float32 or float64. It is stored as
+	// float32.
+	DType string `json:"dtype"`
+	// Names is the base name of the file that named the rows, and NamesDigest its
+	// SHA-256; "" if they were numbered, Prefix and the number making the name.
+	Names       string `json:"names,omitempty"`
+	NamesDigest string `json:"names_digest,omitempty"`
+	Prefix      string `json:"prefix,omitempty"`
+	// Rows is the number of classes.
+	Rows int `json:"rows"`
+}
+
+// classifierManifest is teachers/NAME/classifier/classifier.json.
+type classifierManifest struct {
+	header
+	Fingerprint string `json:"fingerprint"`
+	ClassifierInfo
+	File *fileInfo `json:"file"`
+}
+
+func (m *classifierManifest) validate(t *Teacher) error {
+	if m.Fingerprint != t.info.Fingerprint {
+		return fmt.Errorf("has fingerprint %s, its teacher has %s", m.Fingerprint, t.info.Fingerprint)
+	}
+	if m.Rows < 1 || m.File == nil {
+		return fmt.Errorf("has %d rows", m.Rows)
+	}
+	return m.File.validate(m.Rows)
+}
+
+// source identifies what the table is made of.
+func (i *ClassifierInfo) source() string {
+	h := sha256.New()
+	writeFields(h, "facepipe classifier 1", i.OriginDigest, i.Tensor, i.NamesDigest, i.Prefix)
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// classifierSchema is that of the table: row i is class i.
+func classifierSchema(t *TeacherInfo, source string) *arrow.Schema {
+	return tableSchema(formatClassifier, t.Fingerprint, source,
+		required("identity", arrow.BinaryTypes.String),
+		required("weight", arrow.FixedSizeListOfNonNullable(int32(t.Dim), arrow.PrimitiveTypes.Float32)))
+}
+
+// classifierColumns are a batch of classes.
+type classifierColumns struct {
+	identity *array.String
+	weights  vectors
+}
+
+func parseClassifierColumns(rec arrow.RecordBatch) (c classifierColumns, err error) {
+	c.identity = rec.Column(0).(*array.String)
+	c.weights, err = parseMatrix(rec.Column(1))
+	return c, err
+}
+
+const tableClassifier = "classifier"
+
+// Classifier is the weight matrix of the classifier that a teacher was trained with: for
+// each class the direction that its embeddings were pulled to. Close it after use. Safe
+// for concurrent use until then.
+type Classifier struct {
+	info ClassifierInfo
+	dim  int
+	file *arrowFile[classifierColumns]
+}
+
+// readClassifierManifest is [os.ErrNotExist] if there is none.
+func (t *Teacher) readClassifierManifest() (m classifierManifest, err error) {
+	f := t.sideFolder(classifierFolder)
+	if err := readSealed(f.manifest(), formatClassifier, &m); err != nil {
+		return m, err
+	}
+	if err := asDamage(f.manifest(), m.validate(t)); err != nil {
+		return m, err
+	}
+	return m, checkSize(f.table(tableClassifier, m.source()), m.File.Bytes)
+}
+
+// Classifier opens the classifier matrix that was imported for the teacher.
+// [ErrNotFound], [ErrDamaged], [ErrVersion].
+func (t *Teacher) Classifier() (*Classifier, error) {
+	m, err := t.readClassifierManifest()
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("open classifier of teacher %s of %s: %w", t.info.Name, t.dataset.dir, ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	path := t.sideFolder(classifierFolder).table(tableClassifier, m.source())
+	file, err := openArrow(path, m.File, classifierSchema(&t.info, m.source()), parseClassifierColumns)
+	if err != nil {
+		return nil, err
+	}
+	return &Classifier{info: m.ClassifierInfo, dim: t.info.Dim, file: file}, nil
+}
+
+// TidyClassifier deletes what an import left that was killed when it had replaced another
+// matrix: the old one.
+func (t *Teacher) TidyClassifier() error {
+	f := t.sideFolder(classifierFolder)
+	err := f.tidy(func() ([]string, error) {
+		m, err := t.readClassifierManifest()
+		return []string{f.table(tableClassifier, m.source())}, err
+	})
+	if err != nil {
+		return fmt.Errorf("tidy classifier of teacher %s: %w", t.info.Name, err)
+	}
+	return nil
+}
+
+// Info says where the matrix came from.
+func (c *Classifier) Info() ClassifierInfo { return c.info }
+
+// Close unmaps the table.
+func (c *Classifier) Close() error {
+	if c.file == nil {
+		return nil
+	}
+	f := c.file
+	c.file = nil
+	return f.close()
+}
+
+// Row copies row 0 .. Info().Rows-1 of the matrix, not normalised, to dst, which has the
+// teacher's dimension, and returns the class's name. A row out of range panics.
+// [ErrDamaged] if the batch that holds it does not match its checksum.
+func (c *Classifier) Row(row int, dst []float32) (identity string, err error) {
+	b, k := c.file.find(row)
+	columns, err := c.file.columns[b]()
+	if err != nil {
+		return "", err
+	}
+	if len(dst) != c.dim {
+		panic(fmt.Sprintf("store: class of %d weights read into %d", c.dim, len(dst)))
+	}
+	columns.weights.copyRow(k, dst)
+	return string([]byte(columns.identity.Value(k))), nil // not the mapping's
+}
+
+// RowsOfLabels finds the classes of a dataset's identities by their names: entry l is
+// the row of the matrix for label l, -1 if it has none. It reads the columns of all crop
+// shards; memory grows by some 30 bytes a class and 4 an identity.
+func (c *Classifier) RowsOfLabels(ctx context.Context, d *Dataset) ([]int32, error) {
+	var names keyTable
+	for i := range c.file.columns {
+		columns, err := c.file.columns[i]()
+		if err != nil {
+			return nil, err
+		}
+		for k := range columns.identity.Len() {
+			names.insert(hashName(columns.identity.Value(k)))
+		}
+	}
+	return rowsOfLabels(ctx, d, &names)
+}
+
+// rowsOfLabels are the numbers of the names of a dataset's identities, by label; -1 for
+// none.
+func rowsOfLabels(ctx context.Context, d *Dataset, names *keyTable) ([]int32, error) {
+	const unmet = -2
+	rows := make([]int32, d.Identities())
+	for l := range rows {
+		rows[l] = unmet
+	}
+	for shard := range d.Shards() {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		err := d.eachLabel(shard, func(label int32, identity string) {
+			if label == NoLabel || rows[label] != unmet {
+				return
+			}
+			rows[label] = -1
+			if n, ok := names.find(hashName(identity)); ok {
+				rows[label] = int32(n)
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	for l := range rows {
+		rows[l] = max(rows[l], -1)
+	}
+	return rows, nil
+}
+
+// ClassifierWriter stores a classifier matrix: Append for every row, then Commit. For one
+// goroutine.
+type ClassifierWriter struct {
+	teacher  *Teacher
+	folder   sideFolder
+	lock     *durable.Lock
+	manifest classifierManifest
+	table    *tableWriter[classifierColumns]
+	names    keyTable
+}
+
+// CreateClassifier begins to store a classifier matrix for the teacher; info.Rows is
+// set by what is appended. One from another origin that is there is an error
+// ([os.ErrExist]) unless it is to be replaced, which happens when the new one is
+// committed. [ErrLocked] while another is being imported.
+func (t *Teacher) CreateClassifier(info ClassifierInfo, replace bool) (w *ClassifierWriter, err error) {
+	fail := func(err error) (*ClassifierWriter, error) {
+		return nil, fmt.Errorf("write classifier of teacher %s of %s: %w", t.info.Name, t.dataset.dir, err)
+	}
+	f := t.sideFolder(classifierFolder)
+	lock, err := f.claim(false)
+	if err != nil {
+		return fail(err)
+	}
+	switch have, err := t.readClassifierManifest(); {
+	case errors.Is(err, os.ErrNotExist) || replace:
+	case err != nil:
+		return fail(errors.Join(err, lock.Unlock()))
+	case have.source() != info.source():
+		return fail(errors.Join(fmt.Errorf("it has one of %s (%.12s…) %w", have.Origin, have.OriginDigest, os.ErrExist), lock.Unlock()))
+	}
+	w = &ClassifierWriter{teacher: t, folder: f, lock: lock,
+		manifest: classifierManifest{header: headerOf(formatClassifier), Fingerprint: t.info.Fingerprint, ClassifierInfo: info}}
+	w.manifest.Rows = 0
+	source := info.source()
+	w.table, err = newTableWriter(f, f.table(tableClassifier, source), classifierSchema(&t.info, source), vectorRows(t.info.Dim), parseClassifierColumns)
+	if err != nil {
+		return fail(errors.Join(err, lock.Unlock()))
+	}
+	return w, nil
+}
+
+// Append adds a class; the weights are copied. Its name must be new and fit for an
+// identity. Weights that are not finite, or all zero, are an error, as is a wrong number
+// of them: there is no direction in them.
+func (w *ClassifierWriter) Append(identity string, weights []float32) error {
+	row := w.manifest.Rows
+	if len(weights) != w.teacher.info.Dim {
+		return fmt.Errorf("class %d has %d weights, the teacher has %d dimensions", row, len(weights), w.teacher.info.Dim)
+	}
+	if identity == "" {
+		return fmt.Errorf("class %d has no name", row)
+	}
+	if err := validIdentity(identity); err != nil {
+		return fmt.Errorf("class %d: %w", row, err)
+	}
+	if n, added := w.names.insert(hashName(identity)); !added {
+		return fmt.Errorf("classes %d and %d are both named %q", n, row, identity)
+	}
+	if err := usableWeights(weights); err != nil {
+		return fmt.Errorf("class %d (%s): %w", row, identity, err)
+	}
+	w.manifest.Rows++
+	w.table.build.Field(0).(*array.StringBuilder).Append(identity)
+	w.table.vector(1, weights)
+	return w.table.done()
+}
+
+// RowsOfLabels is what [Classifier.RowsOfLabels] will say of the classes so far, for the
+// teacher's dataset.
+func (w *ClassifierWriter) RowsOfLabels(ctx context.Context) ([]int32, error) {
+	return rowsOfLabels(ctx, w.teacher.dataset, &w.names)
+}
+
+func usableWeights(weights []float32) error {
+	zero := true
+	for i, x := range weights {
+		if !(math.Abs(float64(x)) <= math.MaxFloat32) {
+			return fmt.Errorf("weight %d is %g", i, x)
+		}
+		zero = zero && x == 0
+	}
+	if zero {
+		return errors.New("all weights are zero")
+	}
+	return nil
+}
+
+// Commit makes the matrix durable, in the place of an earlier one.
+func (w *ClassifierWriter) Commit() error {
+	if err := w.commit(); err != nil {
+		return errors.Join(fmt.Errorf("write classifier of teacher %s: %w", w.teacher.info.Name, err), w.Abort())
+	}
+	return w.unlock()
+}
+
+func (w *ClassifierWriter) commit() (err error) {
+	if w.manifest.Rows == 0 {
+		return errors.New("it has no rows")
+	}
+	if w.manifest.File, err = w.table.seal(); err != nil {
+		return err
+	}
+	if err := w.table.out.commit(); err != nil {
+		return err
+	}
+	return w.folder.commit(&w.manifest, w.table.out.path)
+}
+
+// Abort throws the matrix away. After Commit or Abort it does nothing.
+func (w *ClassifierWriter) Abort() error {
+	if w.lock == nil {
+		return nil
+	}
+	return errors.Join(w.table.out.abort(), w.unlock())
+}
+
+func (w *ClassifierWriter) unlock() error {
+	err := w.lock.Unlock()
+	w.lock = nil
+	return err
+}
+
+// checkClassifier looks for damage, with data also in the table.
+func (t *Teacher) checkClassifier(data bool) (err error) {
+	c, err := t.Classifier()
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	if !data {
+		return nil
+	}
+	return errors.Join(c.file.verifyAll(), checkFileDigest(c.file.path, c.file.data, c.file.info))
+}
