@@ -17,7 +17,7 @@ FUZZTIME ?= 20s
 # make bench: which benchmarks
 BENCH ?= .
 
-.PHONY: all deps build engine demo test test-real race lint fuzz bench cover testdata clean
+.PHONY: all deps build engine demo test test-real test-slurm race lint fuzz bench cover testdata clean
 all: build engine
 
 # Debian packages, ONNX Runtime, Go modules; skips what is present.
@@ -38,12 +38,19 @@ demo: deps build engine
 
 test: deps build engine
 	$(GOTEST) ./...
+	cd internal/schedule/k8stest && $(GO) test ./...
 
 # The same tests with real data in reach; packages that do not ask for it come from
 # the test cache.
 test-real: deps build engine
 	@test -d "$(PIPE_REAL_DATA)" || { echo 'PIPE_REAL_DATA names no folder: $(PIPE_REAL_DATA)' >&2; exit 1; }
 	PIPE_REAL_DATA="$(PIPE_REAL_DATA)" $(GOTEST) ./...
+
+# The job that pipe emits for Slurm on a real one of a single node, as root: brings
+# Debian's slurm-wlm and munge, and starts their daemons on loopback for some minutes.
+test-slurm: deps build engine
+	@SLURM=yes third_party/deps.sh
+	PIPE_TEST_SLURM=yes $(GOTEST) -run '^TestSlurm$$' -v ./cmd/pipe
 
 race: deps build engine
 	$(GOTEST) -race ./...

@@ -4,6 +4,7 @@
 # why. Nothing but the Debian, npm and Go registries is contacted.
 #
 #   LIBTORCH=DIR   use this libtorch instead of Debian's.
+#   SLURM=yes      bring Slurm, too, for make test-slurm.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 
@@ -46,6 +47,10 @@ debian_packages() {
 		want libopenblas0-openmp "a fast BLAS in libtorch's own threading model (Debian's libtorch else takes the slow reference BLAS)"
 	elif [[ ! -d $LIBTORCH/include || ! -d $LIBTORCH/lib ]]; then
 		die "LIBTORCH=$LIBTORCH has no include and lib folders"
+	fi
+	if [[ -n ${SLURM:-} ]]; then
+		want slurm-wlm 'the scheduler that make test-slurm runs'
+		want munge 'authenticates its daemons'
 	fi
 	((${#missing[@]})) || { say 'Debian packages: present'; return; }
 	local install="apt-get install -y --no-install-recommends ${missing[*]}"

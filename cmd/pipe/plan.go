@@ -34,9 +34,9 @@ together what they did; the result is that of a single process, byte for byte.`,
 
 type planPrecomputeOptions struct {
 	precomputeOptions
-	folder  string
-	emit    string
-	job     schedule.Job
+	folder string
+	emit   string
+	job    schedule.Job
 }
 
 // plannedJob is the summary of a plan, with what --emit asks for.
