@@ -37,12 +37,13 @@ const MinJPEGQuality = 95
 // DefaultMaxRejectRate is the share of refused inputs that is taken as normal.
 const DefaultMaxRejectRate = 0.05
 
-// Options are the settings of [Run].
+// Options are the settings of [Run]. What the crops depend on has a place in JSON, for
+// plans; the rest is this machine's matter.
 type Options struct {
 	// Sources are written KIND=PATH, see [source.ParseSpec]; at least one.
 	Sources []string
 	// Out is the folder of the dataset, made or appended to.
-	Out string
+	Out string `json:"-"`
 	// Detector is none (""), scrfd=FILE or yunet=FILE.
 	Detector string
 	// DetSize is the longest side of what the detector looks at, 0 for its default.
@@ -74,25 +75,28 @@ type Options struct {
 	JPEGQuality int
 	// PairsOut is a file to write the verification pairs to that sources hold, "" for
 	// none.
-	PairsOut string
+	PairsOut string `json:",omitempty"`
 	// Workers is the number of photographs processed at once, 0 for one a core.
-	Workers int
+	Workers int `json:"-"`
 	// ShardRows is the number of crops in a shard, 0 for the store's default.
 	ShardRows int
 	// MaxRejectRate is the share of inputs, 0 to 1, above which [Run] returns a
 	// [RejectRateError].
-	MaxRejectRate float64
+	MaxRejectRate float64 `json:"-"`
 	// KeyPrefixes are put before every key and identity, so that those of two sources
 	// cannot collide: none, one for all sources, or one for each in their order.
 	KeyPrefixes []string
 	// Decoder is the JPEG decoder: auto (""), std or turbo.
 	Decoder string
 	// ONNXRuntime is the path of the ONNX Runtime library, "" to look it up.
-	ONNXRuntime string
+	ONNXRuntime string `json:"-"`
 	// Progress gets a progress bar, or lines; nil for none.
-	Progress io.Writer
+	Progress io.Writer `json:"-"`
 	// Logger gets notices; nil for [slog.Default].
-	Logger *slog.Logger
+	Logger *slog.Logger `json:"-"`
+
+	from, items int     // the stretch of items that is ingested, if items is not 0
+	replay      *replay // where crops come from that workers have made; nil to make them
 }
 
 // parsed are the options in the form the run needs.

@@ -167,9 +167,15 @@ func (r *run) openWriter() (err error) {
 
 // produce walks the sources and submits their items.
 func (r *run) produce(ctx context.Context, submit func(*task) error) error {
+	met := 0 // items, over all sources
 	for i, s := range r.sources {
 		err := s.Walk(ctx, func(item source.Item) error {
-			t := r.task(i, item)
+			n := met
+			met++
+			if o := r.options; o.items > 0 && (n < o.from || n >= o.from+o.items) {
+				return nil
+			}
+			t := r.task(n, i, item)
 			if t == nil {
 				return nil
 			}
@@ -210,8 +216,8 @@ func (r *run) key(i int, name string) string {
 	return key
 }
 
-// task is what is to be done about an item of source i; nil if it is left out.
-func (r *run) task(i int, item source.Item) *task {
+// task is what is to be done about item n, of source i; nil if it is left out.
+func (r *run) task(n, i int, item source.Item) *task {
 	crop := store.Crop{Source: r.numbers[i], Key: r.key(i, item.Key), Attributes: attributesJSON(item.Attributes)}
 	if item.Identity != "" {
 		crop.Identity = r.options.prefix(i) + item.Identity
@@ -231,13 +237,21 @@ func (r *run) task(i int, item source.Item) *task {
 		if refused != nil {
 			return nil, refused
 		}
-		faces, err := r.cropper.crops(ctx, item, crop.Key)
+		faces, err := r.faces(ctx, n, item, crop.Key)
 		if err == nil {
 			name(faces, crop)
 		}
 		return faces, err
 	}
 	return t
+}
+
+// faces makes the crops of an item, or takes those that a plan's worker has made.
+func (r *run) faces(ctx context.Context, n int, item source.Item, key string) ([]candidate, error) {
+	if r.options.replay != nil {
+		return r.options.replay.faces(n, key, r.parsed.faces == FacesAll)
+	}
+	return r.cropper.crops(ctx, item, key)
 }
 
 // split is the split that an item is put into.

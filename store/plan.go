@@ -23,24 +23,26 @@ type Plan struct {
 	// Verb is the command that the workers run.
 	Verb string `json:"verb"`
 	// Dataset is the folder of the dataset as it was named, made absolute, and
-	// DatasetDigest its digest when the plan was made.
+	// DatasetDigest its digest when the plan was made, if the workers read it.
 	Dataset       string `json:"dataset"`
-	DatasetDigest string `json:"dataset_digest"`
+	DatasetDigest string `json:"dataset_digest,omitempty"`
 	// Model is the teacher's file, absolute, and Teacher its cache.
-	Model   string      `json:"model"`
-	Teacher TeacherInfo `json:"teacher"`
+	Model   string       `json:"model,omitempty"`
+	Teacher *TeacherInfo `json:"teacher,omitempty"`
 	// Options of the verb that are for its workers, in its own words.
 	Options json.RawMessage `json:"options,omitempty"`
-	// Tasks are the shards to embed.
+	// Tasks are shards to embed, or items to ingest.
 	Tasks []PlanTask `json:"tasks"`
 }
 
-// PlanTask is a shard to embed.
+// PlanTask is a shard to embed, or a stretch of the sources' items to ingest.
 type PlanTask struct {
 	Shard int `json:"shard"`
 	Rows  int `json:"rows"`
 	// Crops is the digest of the crop shard.
-	Crops string `json:"crops"`
+	Crops string `json:"crops,omitempty"`
+	// From is the first of Rows items, counted over all sources.
+	From int `json:"from,omitempty"`
 }
 
 type planDoc struct {
@@ -57,7 +59,7 @@ func (p *Plan) Shards() []int {
 	return shards
 }
 
-// Rows is the number of crops of all tasks.
+// Rows is the number of crops, or items, of all tasks.
 func (p *Plan) Rows() int {
 	n := 0
 	for _, t := range p.Tasks {
@@ -121,8 +123,10 @@ func ReadPlan(dir string) (p Plan, id string, err error) {
 	if err != nil {
 		return p, "", err
 	}
-	if err := doc.Teacher.validate(); err != nil {
-		return p, "", asDamage(path, err)
+	if doc.Teacher != nil {
+		if err := doc.Teacher.validate(); err != nil {
+			return p, "", asDamage(path, err)
+		}
 	}
 	return doc.Plan, planID(data), nil
 }

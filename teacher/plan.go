@@ -73,9 +73,11 @@ func MakePlan(ctx context.Context, o Options, dir string) (PlanSummary, error) {
 
 func (r *run) planOf() (p store.Plan, err error) {
 	p = store.Plan{Verb: PlanVerb, DatasetDigest: r.ds.Digest(), Tasks: r.ds.PlanTasks()}
-	if p.Teacher, err = r.info(); err != nil {
+	info, err := r.info()
+	if err != nil {
 		return p, err
 	}
+	p.Teacher = &info
 	if p.Options, err = json.Marshal(planOptions{Half: r.o.Runtime.Half}); err != nil {
 		return p, err
 	}
@@ -101,7 +103,7 @@ func Work(ctx context.Context, dir string, w worker.Worker, o Options) (Summary,
 		return Summary{}, err
 	}
 	defer ds.Close()
-	parts, err := ds.OpenParts(p.Teacher, store.PartsFolder(dir))
+	parts, err := ds.OpenParts(*p.Teacher, store.PartsFolder(dir))
 	if err != nil {
 		return Summary{}, err
 	}
@@ -161,8 +163,8 @@ func readPlan(dir string, o Options) (store.Plan, Options, error) {
 	if err != nil {
 		return p, o, err
 	}
-	if p.Verb != PlanVerb {
-		return p, o, fmt.Errorf("plan %s is one of %s, not of %s", dir, p.Verb, PlanVerb)
+	if err := wanted(dir, &p); err != nil {
+		return p, o, err
 	}
 	var more planOptions
 	var contract embed.Preprocess
@@ -173,6 +175,14 @@ func readPlan(dir string, o Options) (store.Plan, Options, error) {
 	o.Name, o.DType, o.Flip = p.Teacher.Name, p.Teacher.DType, p.Teacher.Flip
 	o.contract, o.Runtime.Half = &contract, more.Half
 	return p, o, nil
+}
+
+// wanted says what keeps a plan from being one of this package's.
+func wanted(dir string, p *store.Plan) error {
+	if p.Verb != PlanVerb || p.Teacher == nil {
+		return fmt.Errorf("plan %s is one of %s, not of %s", dir, p.Verb, PlanVerb)
+	}
+	return nil
 }
 
 func openPlanned(dir string, p *store.Plan) (*store.Dataset, error) {
@@ -212,8 +222,8 @@ func MergePlan(ctx context.Context, dir, dataset string, out io.Writer) (PlanMer
 	if err != nil {
 		return PlanMerge{}, err
 	}
-	if p.Verb != PlanVerb {
-		return PlanMerge{}, fmt.Errorf("plan %s is one of %s, not of %s", dir, p.Verb, PlanVerb)
+	if err := wanted(dir, &p); err != nil {
+		return PlanMerge{}, err
 	}
 	m := PlanMerge{Plan: dir, ID: id, Dataset: cmp.Or(dataset, p.Dataset), Teacher: p.Teacher.Name, Rows: p.Rows()}
 	ds, err := openPlanned(m.Dataset, &p)
@@ -221,11 +231,11 @@ func MergePlan(ctx context.Context, dir, dataset string, out io.Writer) (PlanMer
 		return m, err
 	}
 	defer ds.Close()
-	parts, err := ds.OpenParts(p.Teacher, store.PartsFolder(dir))
+	parts, err := ds.OpenParts(*p.Teacher, store.PartsFolder(dir))
 	if err != nil {
 		return m, err
 	}
-	w, err := ds.CreateTeacher(p.Teacher)
+	w, err := ds.CreateTeacher(*p.Teacher)
 	if err != nil {
 		return m, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -13,11 +14,14 @@ import (
 
 	"facepipe/ingest"
 	"facepipe/internal/imgcodec"
+	"facepipe/internal/worker"
 	"facepipe/store"
 )
 
 type ingestOptions struct {
 	ingest.Options
+	plan   string
+	worker string
 }
 
 func (o *ingestOptions) describe() *cobra.Command {
@@ -70,6 +74,15 @@ LANDMARKS
 }
 
 func (o *ingestOptions) addFlags(f *pflag.FlagSet) {
+	o.addContractFlags(f)
+	f.StringVar(&o.plan, "plan", "", "do a share of the plan in this `folder` (see pipe plan); all else is the plan's")
+	f.StringVar(&o.worker, "worker", "auto", "which `share` of --plan: I/N, or auto for what Slurm, Kubernetes, torchrun or PIPE_WORKER and PIPE_WORKERS say")
+	f.IntVar(&o.Workers, "workers", 0, "photographs processed at once (default: one a core)")
+	f.Float64Var(&o.MaxRejectRate, "max-reject-rate", ingest.DefaultMaxRejectRate, "share of refused inputs above which the exit status is 3")
+}
+
+// addContractFlags binds what the crops depend on.
+func (o *ingestOptions) addContractFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.Sources, "source", nil, "where photographs are, `KIND=PATH`; may be given several times (required)")
 	f.StringVar(&o.Out, "out", "", "`dataset` to make or to append to (required)")
 	f.StringVar(&o.Detector, "detector", "none", "face `detector`: none, scrfd=FILE.onnx or yunet=FILE.onnx")
@@ -88,8 +101,6 @@ func (o *ingestOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.PairsOut, "pairs-out", "", "`file` to write the verification pairs to that a source holds")
 	f.StringVar(&o.Decoder, "decoder", "auto", "JPEG decoder: auto, std (Go's) or turbo (libjpeg-turbo); a dataset has exactly one")
 	f.IntVar(&o.ShardRows, "shard-rows", store.DefaultShardRows, "`crops` in a shard; a killed run loses at most one shard")
-	f.IntVar(&o.Workers, "workers", 0, "photographs processed at once (default: one a core)")
-	f.Float64Var(&o.MaxRejectRate, "max-reject-rate", ingest.DefaultMaxRejectRate, "share of refused inputs above which the exit status is 3")
 }
 
 func (o *ingestOptions) addGateFlags(f *pflag.FlagSet) {
@@ -102,16 +113,41 @@ func (o *ingestOptions) addGateFlags(f *pflag.FlagSet) {
 }
 
 func (o *ingestOptions) validate(args []string) error {
+	if o.plan != "" {
+		if len(o.Sources) > 0 || o.Out != "" {
+			return errors.New("sources and --out are the plan's matter")
+		}
+		return errors.Join(noArguments(args), notNegative("--workers", o.Workers))
+	}
 	return errors.Join(noArguments(args), o.Validate(), oneOf("--decoder", o.Decoder, imgcodec.Auto, imgcodec.Std, imgcodec.Turbo))
 }
 
 func (o *ingestOptions) run(ctx context.Context, s *session) (*result, error) {
 	o.ONNXRuntime, o.Progress = s.onnxruntime, s.progress()
+	if o.plan != "" {
+		return o.work(ctx)
+	}
 	summary, err := ingest.Run(ctx, o.Options)
 	if err != nil && !tooManyRejects(err) {
 		return nil, err
 	}
 	return &result{summary, func(w io.Writer) { printIngested(w, summary) }}, err
+}
+
+// work does a worker's share of a plan.
+func (o *ingestOptions) work(ctx context.Context) (*result, error) {
+	w, err := worker.Parse(o.worker, os.Getenv)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	s, err := ingest.Work(ctx, o.plan, w, o.Options)
+	if err != nil {
+		return nil, err
+	}
+	return &result{s, func(out io.Writer) {
+		fmt.Fprintf(out, "worker %v of %s: %d tasks, %d done in %.1f s (%.0f images/s), %d done before, %d with another process\n", w, s.Plan,
+			s.Tasks, s.Done, s.Seconds, s.ImagesPerSecond, s.Reused, s.Busy)
+	}}, nil
 }
 
 func printIngested(w io.Writer, s ingest.Summary) {

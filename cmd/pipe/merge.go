@@ -83,6 +83,17 @@ func (o *mergeOptions) run(ctx context.Context, s *session) (*result, error) {
 }
 
 func (o *mergeOptions) mergePlan(ctx context.Context) (*result, error) {
+	p, _, err := store.ReadPlan(o.plan)
+	if err != nil {
+		return nil, err
+	}
+	if p.Verb == ingest.PlanVerb {
+		summary, err := ingest.MergePlan(ctx, o.plan, o.out, ingest.Options{Progress: o.Progress, MaxRejectRate: o.MaxRejectRate})
+		if err != nil && !tooManyRejects(err) {
+			return nil, err
+		}
+		return &result{summary, func(w io.Writer) { printIngested(w, summary) }}, err
+	}
 	m, err := teacher.MergePlan(ctx, o.plan, o.out, o.Progress)
 	if err != nil {
 		return nil, err

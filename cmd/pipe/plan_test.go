@@ -255,3 +255,31 @@ func untilDone(t *testing.T, args []string, rng *rand.Rand, until time.Time) (ki
 		}
 	}
 }
+
+// Photographs are shared out in the same way.
+func TestIngestPlan(t *testing.T) {
+	root, landmarks := photos(t, 3, 4)
+	dir := t.TempDir()
+	plan, dataset, alone := filepath.Join(dir, "job"), filepath.Join(dir, "faces.ds"), filepath.Join(dir, "alone.ds")
+	inputs := []string{"--source", "folder=" + root, "--landmarks", landmarks, "--shard-rows", "5"}
+	whole := expect(t, exitDone, append([]string{"ingest", "--out", alone, "--json"}, inputs...)...).object(t)
+	expect(t, exitDone, append([]string{"plan", "ingest", "--out", dataset, "--plan", plan, "--task-items", "5"}, inputs...)...)
+	script := expect(t, exitDone, append([]string{"plan", "ingest", "--out", dataset, "--plan", plan, "--task-items", "5", "--emit", "slurm"}, inputs...)...)
+	if !strings.Contains(script.stdout, "ingest --plan "+plan+" --worker auto &") {
+		t.Errorf("emitted is\n%s", script.stdout)
+	}
+	if o := expect(t, exitFailed, "merge", "--plan", plan); !strings.Contains(o.stderr, "part 2: not found") {
+		t.Errorf("missing parts are not named: %s", o.stderr)
+	}
+	for i := range 2 {
+		expect(t, exitDone, "ingest", "--plan", plan, "--worker", fmt.Sprintf("%d/2", i))
+	}
+	if o := expect(t, exitFailed, "precompute-teacher", "--plan", plan); !strings.Contains(o.stderr, "is one of ingest") {
+		t.Errorf("a plan of another verb: %s", o.stderr)
+	}
+	merged := expect(t, exitDone, "merge", "--plan", plan, "--json").object(t)
+	if merged["digest"] != whole["digest"] || number(t, merged, "written") != 12 {
+		t.Errorf("the merge gave %v, one process %v", merged, whole)
+	}
+	expect(t, exitUsage, "ingest", "--plan", plan, "--out", dataset)
+}

@@ -1,0 +1,19 @@
+package store
+
+import "path/filepath"
+
+// EachReject visits the rejects of all shards, in their order. The error of visit ends it.
+func (d *Dataset) EachReject(visit func(Reject) error) error {
+	for i := range d.shards {
+		m, err := readCropManifest(filepath.Join(d.dir, cropsFolder), i)
+		if err != nil {
+			return err
+		}
+		for _, r := range m.Rejects {
+			if err := visit(r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
