@@ -304,15 +304,15 @@ func begin(t *testing.T, milestone string, args ...string) (c *exec.Cmd, stderr 
 	}
 }
 
-// stopped sends SIGTERM and wants the exit status that means "go on later".
-func stopped(t *testing.T, c *exec.Cmd, stderr *bytes.Buffer) {
+// stopped sends a signal and wants the exit status that means "go on later".
+func stopped(t *testing.T, c *exec.Cmd, stderr *bytes.Buffer, signal syscall.Signal) {
 	t.Helper()
-	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := c.Process.Signal(signal); err != nil {
 		t.Fatal(err)
 	}
 	_ = c.Wait() // the status tells
 	if code := c.ProcessState.ExitCode(); code != exitStopped {
-		t.Errorf("after SIGTERM: %v, want status %d\n%s", c.ProcessState, exitStopped, stderr)
+		t.Errorf("after %v: %v, want status %d\n%s", signal, c.ProcessState, exitStopped, stderr)
 	}
 }
 
@@ -328,11 +328,21 @@ func TestStopAndGoOn(t *testing.T) {
 		{filepath.Join(run, "checkpoints", "*"), distillArgs(dataset, run, "--epochs", "4", "--checkpoint-every", "2")},
 	} {
 		c, stderr := begin(t, verb.milestone, verb.args...)
-		stopped(t, c, stderr)
+		stopped(t, c, stderr, syscall.SIGTERM)
 		o := expect(t, exitDone, append(verb.args, "--json")...)
 		o.object(t)
 	}
 	expect(t, exitDone, "check", dataset, "--read-data")
+
+	// A worker is told by a scheduler that its time is up.
+	plan := filepath.Join(t.TempDir(), "job")
+	expect(t, exitDone, "plan", "precompute-teacher", dataset, "--teacher", model, "--flip", "--name", "shared", "--plan", plan)
+	worker := []string{"precompute-teacher", "--plan", plan, "--worker", "0/1"}
+	c, stderr := begin(t, filepath.Join(plan, "parts", "000000.json"), worker...)
+	stopped(t, c, stderr, syscall.SIGUSR1)
+	expect(t, exitFailed, "merge", "--plan", plan)
+	expect(t, exitDone, worker...)
+	expect(t, exitDone, "merge", "--plan", plan)
 }
 
 // TestTwoRunsAtOnce: the second is refused and says why; the first does not notice.
