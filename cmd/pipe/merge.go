@@ -24,7 +24,7 @@ type mergeOptions struct {
 func (o *mergeOptions) describe() *cobra.Command {
 	return &cobra.Command{
 		Use:   "merge DATASET DATASET... --out DATASET | --plan PLAN",
-		Short: "Make one dataset of several, or one cache of a plan's shares",
+		Short: "Make one dataset of several, or put together what a plan's workers did",
 		Long: `Merge appends the crops of datasets, in the order they are named, to a new one. All
 must have been made in the same way (crop size, template, warp, decoder). The inputs
 are only read.
