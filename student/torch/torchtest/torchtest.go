@@ -21,9 +21,13 @@ func Open(t testing.TB) *torch.Engine {
 	return e
 }
 
-// Scope is a new scope that the test closes and whose error fails it.
+// Scope is a new scope that the test closes and whose error fails it. It locks the
+// goroutine to its thread, which Open did for the test that called it and not for the
+// subtests of that one: gradient mode is a thread's.
 func Scope(t testing.TB, e *torch.Engine) *torch.Scope {
 	t.Helper()
+	runtime.LockOSThread()
+	t.Cleanup(runtime.UnlockOSThread)
 	s := e.NewScope()
 	t.Cleanup(func() {
 		if err := s.Err(); err != nil {
