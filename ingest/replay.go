@@ -28,13 +28,19 @@ type part struct {
 	number  int
 	dataset *store.Dataset
 	crops   *store.CropReader
-	rejects map[string]store.Reject
+	rejects map[rejected]store.Reject
 	users   int
 }
 
-// faces are those of item number n, which has a key: the main face last, as
+// rejected is an input that was refused: two sources may have one key.
+type rejected struct {
+	source int
+	key    string
+}
+
+// faces are those of item number n, of a source, which has a key: the main face last, as
 // [cropper.crops] returns them.
-func (r *replay) faces(n int, key string, all bool) ([]candidate, error) {
+func (r *replay) faces(n, source int, key string, all bool) ([]candidate, error) {
 	p, err := r.use(n)
 	if err != nil {
 		return nil, err
@@ -42,7 +48,7 @@ func (r *replay) faces(n int, key string, all bool) ([]candidate, error) {
 	defer r.release(p)
 	var faces []candidate
 	for further := 1; all; further++ {
-		c, found, err := p.face(furtherKey(key, further))
+		c, found, err := p.face(source, furtherKey(key, further))
 		if err != nil {
 			return nil, err
 		}
@@ -51,16 +57,16 @@ func (r *replay) faces(n int, key string, all bool) ([]candidate, error) {
 		}
 		faces = append(faces, c)
 	}
-	c, found, err := p.face(key)
+	c, found, err := p.face(source, key)
 	if err == nil && !found {
 		err = fmt.Errorf("%w: part %d does not know item %d, %q", store.ErrPlan, p.number, n, key)
 	}
 	return append(faces, c), err
 }
 
-// face is what became of a key.
-func (p *part) face(key string) (c candidate, found bool, err error) {
-	if reject, ok := p.rejects[key]; ok {
+// face is what became of a source's key.
+func (p *part) face(source int, key string) (c candidate, found bool, err error) {
+	if reject, ok := p.rejects[rejected{source, key}]; ok {
 		c.refused = refuse(reject.Stage, errors.New(reject.Reason))
 		return c, true, nil
 	}
@@ -146,9 +152,9 @@ func openPart(dir string, number int) (*part, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &part{number: number, dataset: d, crops: d.CropReader(), rejects: map[string]store.Reject{}}
+	p := &part{number: number, dataset: d, crops: d.CropReader(), rejects: map[rejected]store.Reject{}}
 	err = d.EachReject(func(r store.Reject) error {
-		p.rejects[r.Key] = r
+		p.rejects[rejected{r.Source, r.Key}] = r
 		return nil
 	})
 	if err != nil {

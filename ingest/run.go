@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -237,7 +238,7 @@ func (r *run) task(n, i int, item source.Item) *task {
 		if refused != nil {
 			return nil, refused
 		}
-		faces, err := r.faces(ctx, n, item, crop.Key)
+		faces, err := r.faces(ctx, n, i, item, crop.Key)
 		if err == nil {
 			name(faces, crop)
 		}
@@ -247,9 +248,10 @@ func (r *run) task(n, i int, item source.Item) *task {
 }
 
 // faces makes the crops of an item, or takes those that a plan's worker has made.
-func (r *run) faces(ctx context.Context, n int, item source.Item, key string) ([]candidate, error) {
+func (r *run) faces(ctx context.Context, n, i int, item source.Item, key string) ([]candidate, error) {
 	if r.options.replay != nil {
-		return r.options.replay.faces(n, key, r.parsed.faces == FacesAll)
+		// In a part sources are numbered as in the plan, the same ones once.
+		return r.options.replay.faces(n, slices.Index(r.parsed.sources, r.parsed.sources[i]), key, r.parsed.faces == FacesAll)
 	}
 	return r.cropper.crops(ctx, item, key)
 }

@@ -209,3 +209,39 @@ func BenchmarkPNG(b *testing.B) {
 		}
 	})
 }
+
+// A file of which libjpeg only warns is decoded all the same, into memory that held another
+// picture.
+func TestTurboAfterWarnings(t *testing.T) {
+	good := encodeJPEG(t, rgba(portrait(64, 64)))
+	segment := []byte{0xff, 0xe0, 0, 16, 'J', 'F', 'I', 'F', 0, 0, 1, 0, 0, 1, 0, 1, 0, 0} // of version 0.1
+	warned := append(append(append([]byte{}, good[:2]...), segment...), good[2:]...)
+	use(t, Std)
+	want, _, err := Decode(warned, Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	use(t, Turbo)
+	for _, reduction := range []int{1, 2} {
+		h, err := Inspect(warned)
+		if err != nil {
+			t.Fatal(err)
+		}
+		side := 64 / reduction
+		dst := bytes.Repeat([]byte{0x5a}, 3*side*side)
+		if err := decodeInto(dst, h, warned, reduction); err != nil {
+			t.Fatal(err)
+		}
+		expected := want
+		if reduction > 1 {
+			expected = blockMeans(want, reduction)
+		}
+		sum := 0.0
+		for i := range dst {
+			sum += math.Abs(float64(dst[i]) - float64(expected.Pix[i]))
+		}
+		if mean := sum / float64(len(dst)); mean > 4 {
+			t.Errorf("reduction %d: pixels differ by %.1f on average", reduction, mean)
+		}
+	}
+}

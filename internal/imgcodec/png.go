@@ -19,8 +19,8 @@ func inspectPNG(data []byte) (Header, error) {
 	for first := true; len(rest) >= 8; first = false {
 		size := uint64(binary.BigEndian.Uint32(rest))
 		kind := string(rest[4:8])
-		if first && (kind != "IHDR" || size != 13) {
-			return Header{}, refusal(ErrCorrupt, PNG, "does not begin with its header chunk")
+		if first != (kind == "IHDR") || first && size != 13 {
+			return Header{}, refusal(ErrCorrupt, PNG, "does not begin with its one header chunk")
 		}
 		if uint64(len(rest)) < 12+size {
 			break

@@ -2,6 +2,7 @@ package imgcodec
 
 import (
 	"bytes"
+	"errors"
 	"image/png"
 	"math/rand/v2"
 	"testing"
@@ -42,5 +43,15 @@ func BenchmarkEncodePNG(b *testing.B) {
 	b.SetBytes(int64(len(img.Pix)))
 	for b.Loop() {
 		EncodePNG(img)
+	}
+}
+
+// Only one header chunk counts, and it is the first.
+func TestPNGWithTwoHeaders(t *testing.T) {
+	file := EncodePNG(NewImage(4, 4))
+	for name, chunk := range map[string][]byte{"empty": nil, "another size": append([]byte{0, 0, 0, 1, 0, 0, 0, 1}, 8, 2, 0, 0, 0)} {
+		if _, _, err := Decode(withChunk(file, "IHDR", chunk), Limits{}); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

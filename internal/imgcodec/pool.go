@@ -6,10 +6,18 @@ import "sync"
 // asking for them anew every time costs as much as decoding a small one.
 var pixels sync.Pool
 
+const (
+	pooledSlack = 2
+	pooledLeast = 1 << 20
+	// pooledMost is the largest memory that is kept: what is larger is seldom, and dear.
+	pooledMost = 32 << 20
+)
+
 // newPicture is an image with any pixels, for a decoder that fills it.
 func newPicture(w, h int) *Image {
 	n := 3 * w * h
-	if p, ok := pixels.Get().(*[]byte); ok && cap(*p) >= n {
+	// A small picture in a large one's memory would keep more than is accounted for.
+	if p, ok := pixels.Get().(*[]byte); ok && cap(*p) >= n && cap(*p) <= max(pooledSlack*n, pooledLeast) {
 		return &Image{W: w, H: h, Pix: (*p)[:n]}
 	}
 	return NewImage(w, h)
@@ -23,5 +31,7 @@ func Recycle(img *Image) {
 	}
 	pix := img.Pix
 	img.Pix = nil
-	pixels.Put(&pix)
+	if cap(pix) <= pooledMost {
+		pixels.Put(&pix)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"image/color"
 	"image/jpeg"
 	"os"
 	"regexp"
@@ -119,7 +120,7 @@ func (t *turboJPEG) decode(dst []byte, h Header, data []byte, reduction int) err
 	size, src := uint64(len(data)), unsafe.Pointer(&data[0])
 	var w, height, subsampling, colours int32
 	if t.api.header(handle, src, size, &w, &height, &subsampling, &colours) != 0 {
-		return t.judge(handle, data)
+		return t.judge(handle, dst, data, reduction)
 	}
 	if int(w) != h.W || int(height) != h.H {
 		return refusal(ErrCorrupt, JPEG, "declares %dx%d pixels and holds %dx%d", h.W, h.H, w, height)
@@ -127,24 +128,35 @@ func (t *turboJPEG) decode(dst []byte, h Header, data []byte, reduction int) err
 	w, height = int32(ceilDiv(h.W, reduction)), int32(ceilDiv(h.H, reduction))
 	if t.api.decompress(handle, src, size, unsafe.Pointer(&dst[0]), w, 3*w, height,
 		tjPixelRGB, tjFlagAccurateDCT|tjFlagLimitScans) != 0 {
-		return t.judge(handle, data)
+		return t.judge(handle, dst, data, reduction)
 	}
 	return nil
 }
 
 // judge turns the failure of a call into an error. libjpeg mends what it can and
 // only warns, of stray bytes as well as of a missing half: the standard library,
-// which stops at any damage, tells which it was.
-func (t *turboJPEG) judge(handle uintptr, data []byte) error {
+// which stops at any damage, tells which it was. If that has no objection its pixels are
+// taken: after a warning, too, a call may have ended before it wrote all of dst.
+func (t *turboJPEG) judge(handle uintptr, dst, data []byte, reduction int) error {
 	text := t.api.errorText(handle)
 	warning := t.api.errorCode(handle) == tjErrorOnlyWarning
-	if _, err := jpeg.Decode(bytes.NewReader(data)); err != nil {
+	img, err := jpeg.Decode(bytes.NewReader(data))
+	if err != nil {
 		return classify(JPEG, err)
 	}
-	if warning {
-		return nil
+	if !warning {
+		return refusal(ErrCorrupt, JPEG, "cannot be decoded: %s", text)
 	}
-	return refusal(ErrCorrupt, JPEG, "cannot be decoded: %s", text)
+	full := NewImage(img.Bounds().Dx(), img.Bounds().Dy())
+	copyRGB(full.Pix, img, color.YCbCrToRGB)
+	if reduction > 1 {
+		full = blockMeans(full, reduction)
+	}
+	if len(full.Pix) != len(dst) {
+		return refusal(ErrCorrupt, JPEG, "holds another size than it declares")
+	}
+	copy(dst, full.Pix)
+	return nil
 }
 
 func (t *turboJPEG) acquire() (uintptr, error) {

@@ -11,6 +11,7 @@ func inspectWebP(data []byte) (Header, error) {
 		return Header{}, refusal(ErrTruncated, WebP, "has %d of %d bytes", len(data), riffSize+8)
 	}
 	rest := data[12:max(12, riffSize+8)]
+	pictures, canvasW, canvasH := 0, 0, 0
 	for len(rest) >= 8 {
 		kind := string(rest[:4])
 		size := uint64(binary.LittleEndian.Uint32(rest[4:]))
@@ -21,16 +22,37 @@ func inspectWebP(data []byte) (Header, error) {
 		switch kind {
 		case "ANIM", "ANMF":
 			return Header{}, refusal(ErrAnimated, WebP, "has several frames")
+		case "VP8X":
+			canvasW, canvasH = vp8xSize(body)
 		case "VP8 ":
 			h.W, h.H = vp8Size(body)
+			pictures++
 		case "VP8L":
 			h.W, h.H = vp8lSize(body)
+			pictures++
 		case "EXIF":
 			h.Orientation = exifOrientation(body)
 		}
 		rest = rest[min(uint64(len(rest)), 8+size+size&1):]
 	}
+	// A decoder may take another of several sizes than this one.
+	if pictures > 1 {
+		return Header{}, refusal(ErrCorrupt, WebP, "has %d pictures", pictures)
+	}
+	if canvasW > 0 && (canvasW != h.W || canvasH != h.H) {
+		return Header{}, refusal(ErrCorrupt, WebP, "has a picture of %dx%d on a canvas of %dx%d", h.W, h.H, canvasW, canvasH)
+	}
 	return h, nil
+}
+
+// vp8xSize reads the size of the canvas (RFC 9649, 2.7); 0 by 0 if the chunk is too short.
+func vp8xSize(chunk []byte) (w, h int) {
+	const chunkLen = 10
+	if len(chunk) < chunkLen {
+		return 0, 0
+	}
+	side := func(b []byte) int { return 1 + int(b[0]) + int(b[1])<<8 + int(b[2])<<16 }
+	return side(chunk[4:]), side(chunk[7:])
 }
 
 // vp8Size reads the size in a lossy key frame's header (RFC 6386, 9.1); 0 by 0 if
