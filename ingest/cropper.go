@@ -70,6 +70,9 @@ type face struct {
 // key and identity. A fault of the item, or of one face, is a [refusal].
 func (c *cropper) crops(ctx context.Context, item source.Item, key string) ([]candidate, error) {
 	data, err := item.Read()
+	if machineFault(err) {
+		return nil, fmt.Errorf("read: %w; run the same command again once that is mended, or without this file", err)
+	}
 	if err != nil {
 		return nil, refuse(stageRead, fmt.Errorf("%w: %w", errUnreadable, err))
 	}

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"fmt"
 
 	"golang.org/x/sync/semaphore"
 
@@ -114,6 +115,9 @@ func (p *photograph) reductionFor(face align.Landmarks, size int) (int, error) {
 // align makes the crop of size by size pixels of the face at the landmarks, which are
 // in pixels of the full-size photograph.
 func (p *photograph) align(ctx context.Context, face align.Landmarks, size int) (*imgcodec.Image, error) {
+	if err := p.contains(face); err != nil {
+		return nil, err
+	}
 	reduction, err := p.reductionFor(face, size)
 	if err != nil {
 		return nil, err
@@ -130,6 +134,18 @@ func (p *photograph) align(ctx context.Context, face align.Landmarks, size int) 
 		return nil, refuse(stageAlign, err)
 	}
 	return crop, nil
+}
+
+// contains refuses landmarks whose centre is not in the photograph: they are another
+// photograph's, or in other units, and their crop would be black.
+func (p *photograph) contains(face align.Landmarks) error {
+	w, h := p.Size()
+	c := face.Centre()
+	// What is not a number is refused as such where the pose is estimated.
+	if c.X < 0 || c.Y < 0 || c.X > float64(w-1) || c.Y > float64(h-1) {
+		return refuse(stageAlign, fmt.Errorf("%w: their centre is (%.0f, %.0f), it has %d by %d pixels", errOutside, c.X, c.Y, w, h))
+	}
+	return nil
 }
 
 // reduced maps a point of the full-size photograph to the reduced one. Both count from

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"facepipe/store"
 )
@@ -14,6 +15,7 @@ import (
 const (
 	windowPerWorker = 256      // items
 	windowBytes     = 64 << 20 // of crops that wait in memory, about
+	heldBytes       = 64 << 20 // of encoded photographs that items hold
 )
 
 // task is one item on its way through the pipeline. Its fields below done are
@@ -24,6 +26,8 @@ type task struct {
 	make   func(context.Context) ([]candidate, error)
 	// skip marks an item that an earlier run dealt with.
 	skip bool
+	// held is the memory that the item takes until it is made, in bytes.
+	held int
 
 	number int // in the order of submission
 	done   chan struct{}
@@ -39,6 +43,10 @@ func (t *task) size() int {
 	}
 	return n
 }
+
+// holds is what the task takes of the room for items; one that is larger than all of it
+// has it for itself.
+func (t *task) holds() int64 { return int64(min(t.held, heldBytes)) }
 
 // candidate is a face on its way into the dataset: its crop, or why there is none. The
 // crop has its source and key in any case.
@@ -60,6 +68,7 @@ func pipeline(ctx context.Context, workers int,
 	// task that a worker may hold.
 	order, work := make(chan *task, window), make(chan *task, window)
 	waiting := newBacklog(windowBytes)
+	room := semaphore.NewWeighted(heldBytes)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		defer close(order)
@@ -68,6 +77,9 @@ func pipeline(ctx context.Context, workers int,
 		return produce(ctx, func(t *task) error {
 			t.done, t.number = make(chan struct{}), submitted
 			submitted++
+			if err := room.Acquire(ctx, t.holds()); err != nil {
+				return err
+			}
 			for _, queue := range []chan *task{order, work} {
 				select {
 				case queue <- t:
@@ -85,6 +97,8 @@ func pipeline(ctx context.Context, workers int,
 				if !t.skip && ctx.Err() == nil {
 					t.faces, t.err = t.make(ctx)
 				}
+				t.make = nil // lets go of what the item holds
+				room.Release(t.holds())
 				waiting.add(t.size())
 				close(t.done)
 			}

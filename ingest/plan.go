@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,9 +41,10 @@ type PlanSummary struct {
 // planOptions are what an ingest depends on, and the inputs as they were.
 type planOptions struct {
 	Options Options `json:"options"`
-	// Keys is a digest of the keys of all items in their order, Detector and Landmarks
-	// those of these files.
-	Keys      string `json:"keys"`
+	// Sources is a digest of those that are one file each, and of all items in their
+	// order with what their sources say of them; Detector and Landmarks are those of
+	// these files.
+	Sources   string `json:"sources_digest"`
 	Detector  string `json:"detector_digest,omitempty"`
 	Landmarks string `json:"landmarks_digest,omitempty"`
 	// Contract of the crops, decoder included.
@@ -119,18 +121,18 @@ func survey(ctx context.Context, o Options) (s surveyed, err error) {
 	if err := errors.Join(r.requirePairs(), r.openCropper()); err != nil {
 		return s, err
 	}
-	keys := sha256.New()
+	sources := sha256.New()
 	for i, src := range r.sources {
+		fmt.Fprintf(sources, "%d %q\n", i, src.Digest())
 		err := src.Walk(ctx, func(item source.Item) error {
 			s.items++
-			fmt.Fprintf(keys, "%d %d %s", i, len(item.Key), item.Key)
-			return nil
+			return describe(sources, item)
 		})
 		if err != nil {
 			return s, fmt.Errorf("walk source %s: %w", r.parsed.sources[i], err)
 		}
 	}
-	s.planOptions = planOptions{Options: o, Keys: hex.EncodeToString(keys.Sum(nil)), Contract: r.cropper.contract}
+	s.planOptions = planOptions{Options: o, Sources: hex.EncodeToString(sources.Sum(nil)), Contract: r.cropper.contract}
 	s.Options.replay, s.Options.from, s.Options.items = nil, 0, 0
 	if r.cropper.detector != nil {
 		s.Detector = r.cropper.detector.Digest()
@@ -139,6 +141,12 @@ func survey(ctx context.Context, o Options) (s surveyed, err error) {
 		s.Landmarks = r.cropper.landmarks.Digest()
 	}
 	return s, nil
+}
+
+// describe writes what an item is, but for its bytes.
+func describe(w io.Writer, item source.Item) error {
+	_, err := fmt.Fprintf(w, "%q %q %q %v %v %q\n", item.Key, item.Identity, item.Split, item.Landmarks, item.Box, item.Attributes)
+	return err
 }
 
 // WorkSummary is what a worker did.
@@ -237,7 +245,7 @@ func readPlan(ctx context.Context, dir string, o Options) (store.Plan, Options, 
 		return p, planned, err
 	}
 	for _, c := range []struct{ what, was, now string }{
-		{"the sources have other items", was.Keys, now.Keys},
+		{"the sources hold something else", was.Sources, now.Sources},
 		{"the detector's file is another", was.Detector, now.Detector},
 		{"the landmarks' file is another", was.Landmarks, now.Landmarks},
 		{"crops are made otherwise here", fmt.Sprint(was.Contract), fmt.Sprint(now.Contract)},

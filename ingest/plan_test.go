@@ -85,6 +85,35 @@ func TestPlanGivesTheSameDataset(t *testing.T) {
 	}
 }
 
+// A plan holds what a manifest says of its photographs, not only which there are.
+func TestPlanNoticesAnotherManifest(t *testing.T) {
+	root := untidy(t)
+	list := filepath.Join(root, "faces.csv")
+	write := func(rows string) {
+		t.Helper()
+		if err := os.WriteFile(list, []byte("path,identity,split,box,landmarks\n"+rows), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const row = "person_0/00.png,Ann,train,1 2 30 40,10 10 20 10 15 15 11 20 19 20\n"
+	write(row)
+	o := ingest.Options{Sources: []string{"manifest=" + list}, Out: filepath.Join(t.TempDir(), "faces.ds"), MaxRejectRate: 1}
+	plan := filepath.Join(t.TempDir(), "job")
+	if _, err := ingest.MakePlan(t.Context(), o, plan, 8); err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range []struct{ from, to string }{{"Ann", "Bob"}, {"train", "val"}, {"1 2 30 40", "1 2 30 41"}, {"10 10 20", "10 11 20"}} {
+		write(strings.Replace(row, change.from, change.to, 1))
+		if _, err := ingest.Work(t.Context(), plan, worker.Worker{Count: 1}, ingest.Options{}); !errors.Is(err, store.ErrPlan) {
+			t.Errorf("%s instead of %s: %v", change.to, change.from, err)
+		}
+	}
+	write(row)
+	if _, err := ingest.Work(t.Context(), plan, worker.Worker{Count: 1}, ingest.Options{}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestPlanRefuses(t *testing.T) {
 	root := untidy(t)
 	o := ingest.Options{Sources: []string{"folder=" + root}, Out: filepath.Join(t.TempDir(), "faces.ds"), MaxRejectRate: 1}
@@ -145,7 +174,7 @@ func TestPlanRefuses(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "new.png"), imgcodec.EncodePNG(photo(99, 112, 112, 8, 8)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := merge(); !errors.Is(err, store.ErrPlan) || !strings.Contains(err.Error(), "other items") {
+	if err := merge(); !errors.Is(err, store.ErrPlan) || !strings.Contains(err.Error(), "hold something else") {
 		t.Errorf("a photograph more: %v", err)
 	}
 	if err := os.Remove(filepath.Join(root, "new.png")); err != nil {

@@ -3,6 +3,7 @@ package ingest
 import (
 	"errors"
 	"fmt"
+	"syscall"
 
 	"facepipe/ingest/align"
 	"facepipe/internal/imgcodec"
@@ -26,6 +27,7 @@ var (
 	errNoMatch     = errors.New("no face in the given box")
 	errFaceCount   = errors.New("not exactly one face")
 	errNoLandmarks = errors.New("no landmarks")
+	errOutside     = errors.New("landmarks outside the photograph")
 	errSize        = errors.New("not an aligned crop")
 	errStore       = errors.New("cannot be stored")
 	errConflict    = errors.New("key taken by another source")
@@ -39,7 +41,7 @@ var (
 
 // refusalKinds are the reasons that a summary counts; every refusal wraps one.
 var refusalKinds = []error{
-	errUnreadable, errNoFace, errNoMatch, errFaceCount, errNoLandmarks, errSize, errStore, errConflict,
+	errUnreadable, errNoFace, errNoMatch, errFaceCount, errNoLandmarks, errOutside, errSize, errStore, errConflict,
 	errSmall, errBlurred, errYaw, errPitch, errRoll,
 	imgcodec.ErrEmpty, imgcodec.ErrNotImage, imgcodec.ErrUnsupported, imgcodec.ErrAnimated,
 	imgcodec.ErrTooLarge, imgcodec.ErrTruncated, imgcodec.ErrCorrupt,
@@ -66,6 +68,22 @@ func (r *refusal) kind() string {
 		}
 	}
 	return r.stage
+}
+
+// machineFault says whether reading failed for what is no property of the file: a disk, a
+// network or a limit of this machine. What is refused stays refused in later runs, so a
+// file share that is away for a minute must not cost the faces on it.
+func machineFault(err error) bool {
+	for _, fault := range []syscall.Errno{
+		syscall.EIO, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE, syscall.ESTALE,
+		syscall.ETIMEDOUT, syscall.ENOTCONN, syscall.ECONNRESET, syscall.ECONNREFUSED, syscall.ECONNABORTED,
+		syscall.EHOSTDOWN, syscall.EHOSTUNREACH, syscall.ENETDOWN, syscall.ENETUNREACH,
+	} {
+		if errors.Is(err, fault) {
+			return true
+		}
+	}
+	return false
 }
 
 // RejectRateError says that a run refused more of its inputs than it was allowed to.

@@ -233,7 +233,7 @@ func (r *run) task(n, i int, item source.Item) *task {
 		refused = refuse(stageRead, fmt.Errorf("%w: %w", errStore, err))
 		crop.Key = substitute(crop.Key)
 	}
-	t := &task{source: crop.Source, key: crop.Key, skip: r.writer.Seen(crop.Source, crop.Key)}
+	t := &task{source: crop.Source, key: crop.Key, skip: r.writer.Seen(crop.Source, crop.Key), held: item.Held}
 	t.make = func(ctx context.Context) ([]candidate, error) {
 		if refused != nil {
 			return nil, refused

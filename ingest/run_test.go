@@ -375,6 +375,7 @@ func TestRunWithLandmarks(t *testing.T) {
 		"Ann/1.png": imgcodec.EncodePNG(ann),
 		"Bob/1.png": imgcodec.EncodePNG(bob),
 		"Cid/1.png": imgcodec.EncodePNG(photo(3, 200, 200, 8, 8)),
+		"Dan/1.png": imgcodec.EncodePNG(photo(4, 200, 200, 8, 8)),
 	})
 	where := detecttest.Landmarks(80, 72)
 	line := "p/Ann/1.png"
@@ -382,13 +383,14 @@ func TestRunWithLandmarks(t *testing.T) {
 		line += fmt.Sprintf(" %g %g", p.X, p.Y)
 	}
 	list := filepath.Join(t.TempDir(), "landmarks.txt")
-	text := line + " 0.75\np/Cid/1.png 5 5 5 5 5 5 5 5 5 5\n"
+	text := line + " 0.75\np/Cid/1.png 5 5 5 5 5 5 5 5 5 5\n" +
+		"p/Dan/1.png 938 1046 1162 1046 1050 1110 960 1170 1140 1170\n"
 	if err := os.WriteFile(list, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	o := ingest.Options{Sources: []string{"folder=" + root}, Out: filepath.Join(t.TempDir(), "faces.ds"), Landmarks: list, KeyPrefixes: []string{"p/"}}
 	s := mustRun(t, o)
-	want := map[string]int{"detect: no landmarks": 1, "align: degenerate landmarks": 1}
+	want := map[string]int{"detect: no landmarks": 1, "align: degenerate landmarks": 1, "align: landmarks outside the photograph": 1}
 	if s.Written != 1 || !reflect.DeepEqual(s.RejectReasons, want) {
 		t.Errorf("summary %+v", s)
 	}

@@ -22,7 +22,12 @@ type Similarity struct{ A, B, Tx, Ty float64 }
 
 // Apply maps p.
 func (s Similarity) Apply(p Point) Point {
-	return Point{X: s.A*p.X - s.B*p.Y + s.Tx, Y: s.B*p.X + s.A*p.Y + s.Ty}
+	// The conversions, here and below, forbid fused multiply-add, so that every
+	// processor computes the same crop.
+	return Point{
+		X: float64(s.A*p.X) - float64(s.B*p.Y) + s.Tx,
+		Y: float64(s.B*p.X) + float64(s.A*p.Y) + s.Ty,
+	}
 }
 
 // Scale is the length that a unit vector is mapped to.
@@ -30,10 +35,10 @@ func (s Similarity) Scale() float64 { return math.Hypot(s.A, s.B) }
 
 // Inverse is the map that undoes s, whose scale must not be zero.
 func (s Similarity) Inverse() Similarity {
-	n := s.A*s.A + s.B*s.B
+	n := float64(s.A*s.A) + float64(s.B*s.B)
 	inv := Similarity{A: s.A / n, B: -s.B / n}
-	inv.Tx = -(inv.A*s.Tx - inv.B*s.Ty)
-	inv.Ty = -(inv.B*s.Tx + inv.A*s.Ty)
+	inv.Tx = -(float64(inv.A*s.Tx) - float64(inv.B*s.Ty))
+	inv.Ty = -(float64(inv.B*s.Tx) + float64(inv.A*s.Ty))
 	return inv
 }
 
@@ -54,15 +59,15 @@ const minFit = 0.5
 // proper rotation with a scale. Points that are not finite, that nearly coincide,
 // or that bear no resemblance to dst in any rotation give ErrDegenerate.
 func Estimate(src, dst Landmarks) (Similarity, error) {
-	srcMean, dstMean := src.mean(), dst.mean()
+	srcMean, dstMean := src.Centre(), dst.Centre()
 	var srcVar, dstVar, dot, cross float64
 	for i := range src {
 		px, py := src[i].X-srcMean.X, src[i].Y-srcMean.Y
 		qx, qy := dst[i].X-dstMean.X, dst[i].Y-dstMean.Y
-		srcVar += px*px + py*py
-		dstVar += qx*qx + qy*qy
-		dot += px*qx + py*qy
-		cross += px*qy - py*qx
+		srcVar += float64(px*px) + float64(py*py)
+		dstVar += float64(qx*qx) + float64(qy*qy)
+		dot += float64(px*qx) + float64(py*qy)
+		cross += float64(px*qy) - float64(py*qx)
 	}
 	if math.IsNaN(srcVar) || math.IsInf(srcVar, 0) {
 		return Similarity{}, fmt.Errorf("%w: a coordinate is not finite", ErrDegenerate)
@@ -74,12 +79,13 @@ func Estimate(src, dst Landmarks) (Similarity, error) {
 		return Similarity{}, fmt.Errorf("%w: the points do not have the shape of a face (fit %.2g)", ErrDegenerate, fit)
 	}
 	s := Similarity{A: dot / srcVar, B: cross / srcVar}
-	s.Tx = dstMean.X - (s.A*srcMean.X - s.B*srcMean.Y)
-	s.Ty = dstMean.Y - (s.B*srcMean.X + s.A*srcMean.Y)
+	s.Tx = dstMean.X - (float64(s.A*srcMean.X) - float64(s.B*srcMean.Y))
+	s.Ty = dstMean.Y - (float64(s.B*srcMean.X) + float64(s.A*srcMean.Y))
 	return s, nil
 }
 
-func (l Landmarks) mean() Point {
+// Centre is the mean of the points.
+func (l Landmarks) Centre() Point {
 	var m Point
 	for _, p := range l {
 		m.X += p.X / float64(len(l))

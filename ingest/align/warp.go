@@ -41,8 +41,6 @@ type line struct {
 }
 
 func newLine(src *imgcodec.Image, inv Similarity, v int) line {
-	// The conversions, here and below, forbid fused multiply-add, so that every
-	// processor computes the same crop.
 	return line{src: src, a: inv.A, b: inv.B, av: float64(inv.A * float64(v)), bv: float64(inv.B * float64(v)), tx: inv.Tx, ty: inv.Ty}
 }
 

@@ -24,7 +24,7 @@ import (
 // as it is written, cleaned of "." and doubled slashes; a relative path that leads out
 // of the folder is refused, so that a manifest from elsewhere reaches what was
 // unpacked with it and nothing else unless it says so openly. An identity that is a
-// mere number is put behind the source's [Namespace].
+// mere number is put behind the source's [Namespace]; a negative one is none.
 //
 // A row that cannot be understood is an item whose reading fails and says which line
 // it is. Its key is its path where it has one. A row without one, and one that repeats
@@ -165,16 +165,8 @@ func (m *manifest) photograph(r tableRow) (photograph, error) {
 	if p.entry, err = r.columns.entry(r.cells); err != nil {
 		return p, err
 	}
-	p.identity = m.person(p.identity)
+	p.identity = personOf(p.identity, m.namespace)
 	return p, nil
-}
-
-// person is the identity that a cell names.
-func (m *manifest) person(name string) string {
-	if name != "" && strings.Trim(name, "0123456789") == "" {
-		return m.namespace + "/" + name
-	}
-	return escapeName(name)
 }
 
 // item is what a row gives.

@@ -25,3 +25,16 @@ func TestNamespace(t *testing.T) {
 		t.Errorf("of a relative path: %q", got)
 	}
 }
+
+func TestPersonOf(t *testing.T) {
+	for name, want := range map[string]string{
+		"17": "set/17", "017": "set/017", "17.0": "set/17", "17.": "set/17", " 17 ": "set/17", "+17": "set/17",
+		"-1": "", "-1.0": "", "-0": "", "": "", " ": "",
+		"17.5": "17.5", "1e3": "1e3", "Ann": "Ann", "Ann Lee": "Ann Lee", "n000017": "n000017", "-": "-", ".0": ".0",
+		"J\xfcrgen": `J\xfcrgen`,
+	} {
+		if got := personOf(name, "set"); got != want {
+			t.Errorf("personOf(%q) = %q, want %q", name, got, want)
+		}
+	}
+}

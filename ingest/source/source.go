@@ -39,6 +39,9 @@ type Item struct {
 	Split string
 	// Attributes are what else the source knows, in its own order; keys do not repeat.
 	Attributes []Attribute
+	// Held is how many bytes of memory the item keeps from being used again: of an image
+	// that was read on the way because going back to it is expensive.
+	Held int
 	// Read returns the encoded image, or why there is none. It may be called from
 	// any goroutine, also after the walk has moved on, until the source is closed.
 	Read func() ([]byte, error)

@@ -125,6 +125,14 @@ func nameShards(root string, paths []string) ([]tarShard, error) {
 		byName[name] = path
 		shards[i] = tarShard{path: path, name: name}
 	}
+	for _, s := range shards {
+		// An image b/0.jpg in a.tar has the key of 0.jpg in a/b.tar.
+		for at := 0; at < len(s.name); at++ {
+			if other, taken := byName[s.name[:at]]; taken && s.name[at] == '/' {
+				return nil, fmt.Errorf("images of %s and %s may have the same keys", other, s.path)
+			}
+		}
+	}
 	return shards, nil
 }
 
@@ -202,8 +210,8 @@ func (w *shardWalk) hold(m *webdataset.Member) bool {
 
 // isImage says whether a member is an image by its last extension.
 func isImage(m *webdataset.Member) bool {
-	extension := m.Extension[strings.LastIndexByte(m.Extension, '.')+1:]
-	return slices.Contains([]string{"jpg", "jpeg", "png", "webp", "bmp"}, extension)
+	_, kind := splitExtension(m)
+	return slices.Contains([]string{"jpg", "jpeg", "png", "webp", "bmp"}, kind)
 }
 
 func (w *shardWalk) damage(d webdataset.Damage) error {
@@ -222,21 +230,21 @@ func (w *shardWalk) item(item Item) error {
 
 // sample visits the images of a sample.
 func (w *shardWalk) sample(s webdataset.Sample) error {
-	l, fault := readLabels(w.shard, &s, w.namespace)
-	if s.Fault != nil {
-		fault = s.Fault
-	}
 	images := 0
 	for i := range s.Members {
 		if !isImage(&s.Members[i]) {
 			continue
 		}
 		images++
+		l, fault := readLabels(w.shard, &s, &s.Members[i], w.namespace)
+		if s.Fault != nil {
+			fault = s.Fault
+		}
 		if err := w.image(&s.Members[i], l, fault); err != nil {
 			return err
 		}
 	}
-	if first := &s.Members[0]; images == 0 && l.labelled {
+	if first := &s.Members[0]; images == 0 && labelled(&s) {
 		return w.fault(escapeName(first.Name), errors.New("sample has a label and no image"))
 	}
 	return nil
@@ -273,5 +281,6 @@ func (w *shardWalk) image(m *webdataset.Member, l labels, fault error) error {
 		data, err := shard.Read(m)
 		return data, reason(err)
 	}
+	item.Held = m.Held()
 	return w.item(item)
 }

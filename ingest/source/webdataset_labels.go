@@ -21,22 +21,71 @@ const maxLabelBytes = 1 << 20
 
 // labels are what a sample says of its images.
 type labels struct {
-	item     Item // without key and bytes
-	labelled bool // there was a member that names or describes
-	class    string
+	item  Item // without key and bytes
+	class string
 }
 
 // isLabel says whether a member is one that is read besides images.
 func isLabel(m *webdataset.Member) bool {
-	return slices.Contains([]string{"cls", "json", "txt"}, m.Extension)
+	_, kind := splitExtension(m)
+	return slices.Contains([]string{"cls", "json", "txt"}, kind)
 }
 
-// readLabels reads what is beside the images of a sample:
+// splitExtension cuts a member's extension at its last dot: "left" and "jpg" of
+// 17.left.jpg.
+func splitExtension(m *webdataset.Member) (part, kind string) {
+	if dot := strings.LastIndexByte(m.Extension, '.'); dot >= 0 {
+		return m.Extension[:dot], m.Extension[dot+1:]
+	}
+	return "", m.Extension
+}
+
+// describing are the members that say something of an image: of each kind the one of the
+// image's own part of the sample, as 17.left.cls is for 17.left.jpg, else the one of the
+// whole. Names with dots of their own, such as a_0.25.jpg with a_0.25.cls, are parts of
+// a_0 in this format.
+func describing(s *webdataset.Sample, image *webdataset.Member) ([]*webdataset.Member, error) {
+	var chosen []*webdataset.Member
+	own, _ := splitExtension(image)
+	for i := range s.Members {
+		m := &s.Members[i]
+		part, kind := splitExtension(m)
+		if !isLabel(m) || part != "" && part != own {
+			continue
+		}
+		at := slices.IndexFunc(chosen, func(c *webdataset.Member) bool {
+			_, other := splitExtension(c)
+			return other == kind
+		})
+		if at < 0 {
+			chosen = append(chosen, m)
+			continue
+		}
+		switch before, _ := splitExtension(chosen[at]); {
+		case before == part:
+			return nil, fmt.Errorf("sample has two members .%s", m.Extension)
+		case part == own:
+			chosen[at] = m
+		}
+	}
+	return chosen, nil
+}
+
+// labelled says whether a sample has a member that names somebody or describes.
+func labelled(s *webdataset.Sample) bool {
+	return slices.ContainsFunc(s.Members, func(m webdataset.Member) bool {
+		_, kind := splitExtension(&m)
+		return isLabel(&m) && kind != "txt"
+	})
+}
+
+// readLabels reads what is beside an image in its sample:
 //
 //	.cls   an integer in decimal digits: the identity, behind the namespace and a slash,
 //	       or none if it is negative
 //	.json  an object with, among others,
-//	       identity   a name, which is the identity, or an integer as in .cls
+//	       identity   a name, which is the identity, or an integer as in .cls, also in
+//	                  quotation marks
 //	       label      the same, if there is no identity
 //	       landmarks  five points, [[x,y],...] or ten numbers, in the order of
 //	                  [align.Landmarks], in pixels of the upright photograph
@@ -47,19 +96,13 @@ func isLabel(m *webdataset.Member) bool {
 //	.txt   the attribute "txt"
 //
 // The integers of .cls and .json must agree.
-func readLabels(shard *webdataset.Shard, s *webdataset.Sample, namespace string) (labels, error) {
+func readLabels(shard *webdataset.Shard, s *webdataset.Sample, image *webdataset.Member, namespace string) (labels, error) {
 	l := labels{}
-	seen := map[string]bool{}
-	for i := range s.Members {
-		m := &s.Members[i]
-		if !isLabel(m) {
-			continue
-		}
-		l.labelled = l.labelled || m.Extension != "txt"
-		if seen[m.Extension] {
-			return l, fmt.Errorf("sample has two members .%s", m.Extension)
-		}
-		seen[m.Extension] = true
+	members, err := describing(s, image)
+	if err != nil {
+		return l, err
+	}
+	for _, m := range members {
 		if err := l.read(shard, m, namespace); err != nil {
 			return l, fmt.Errorf("its .%s: %w", m.Extension, err)
 		}
@@ -75,7 +118,7 @@ func (l *labels) read(shard *webdataset.Shard, m *webdataset.Member, namespace s
 	if err != nil {
 		return reason(err)
 	}
-	switch m.Extension {
+	switch _, kind := splitExtension(m); kind {
 	case "cls":
 		return l.number(strings.TrimSpace(string(data)), namespace)
 	case "json":
@@ -90,9 +133,13 @@ func (l *labels) read(shard *webdataset.Shard, m *webdataset.Member, namespace s
 
 // number takes the identity that is a number.
 func (l *labels) number(text, namespace string) error {
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
+	if !number.MatchString(text) {
 		return fmt.Errorf("label %.40q is not an integer", text)
+	}
+	whole, _, _ := strings.Cut(text, ".")
+	n, err := strconv.ParseInt(whole, 10, 64)
+	if err != nil {
+		return fmt.Errorf("label %.40q: %w", text, errors.Unwrap(err))
 	}
 	class := strconv.FormatInt(n, 10)
 	if l.class != "" && l.class != class {
@@ -214,7 +261,7 @@ func (l *labels) names(identity, label any, namespace string) error {
 func (l *labels) identify(name string, value any, namespace string) error {
 	switch v := value.(type) {
 	case string:
-		l.item.Identity = v
+		l.item.Identity = personOf(v, namespace)
 		return nil
 	case json.Number:
 		return l.number(v.String(), namespace)

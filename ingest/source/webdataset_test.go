@@ -143,6 +143,7 @@ func TestWebDatasetRefusals(t *testing.T) {
 		{filepath.Join(dir, "{a,b.tar"), "brace that is not closed"},
 		{filepath.Join(dir, "{0..99999999}.tar"), "more than 131072 names"},
 		{filepath.Join(dir, "a.tar", "b.tar"), "not a directory"},
+		{filepath.Join(dir, "{nested,nested/b}.tar"), "may have the same keys"},
 	}
 	for _, tt := range tests {
 		_, err := Spec{Kind: "webdataset", Path: tt.path}.Open(t.Context())
@@ -171,7 +172,7 @@ func TestWebDatasetDamagedSamples(t *testing.T) {
 	s.want(t, []string{
 		"a/ok.jpg | faces/1 | A",
 		`a/word.jpg |  ! its .cls: label "Alice" is not an integer`,
-		"a/twice.jpg | faces/1 ! sample has two members .cls",
+		"a/twice.jpg |  ! sample has two members .cls",
 		"a/differ.jpg | faces/1 ! its .json: label is 2, another member says 1",
 		"a/json.jpg |  ! its .json: is not a JSON object",
 		"a/long.jpg |  ! its .cls: has 1048577 bytes, more than the limit of 1048576",
@@ -338,4 +339,36 @@ func FuzzSampleLabels(f *testing.F) {
 			t.Fatalf("%q gave %+v", object, b)
 		}
 	})
+}
+
+// Names with dots of their own keep their labels, and so do the parts of a sample.
+func TestWebDatasetNamesWithDots(t *testing.T) {
+	dir := shardFolder(t, map[string][]byte{"a.tar": tarOf(t,
+		"x_0.25.jpg", "A", "x_0.25.cls", "1", "x_0.50.cls", "2", "x_0.50.jpg", "B",
+		"pair.cls", "3", "pair.left.jpg", "C", "pair.right.jpg", "D", "pair.right.cls", "4", "pair.left.json", `{"split":"val"}`,
+		"str.json", `{"identity":"17.0"}`, "str.jpg", "E",
+		"neg.json", `{"identity":"-1"}`, "neg.jpg", "F",
+		"float.json", `{"label":17.0}`, "float.jpg", "G",
+		"half.json", `{"label":17.5}`, "half.jpg", "H",
+	)})
+	s := walk(t, openedShards(t, filepath.Join(dir, "a.tar")))
+	s.want(t, []string{
+		"a/x_0.25.jpg | faces/1 | A", "a/x_0.50.jpg | faces/2 | B",
+		"a/pair.left.jpg | faces/3 | C", "a/pair.right.jpg | faces/4 | D",
+		"a/str.jpg | faces/17 | E", "a/neg.jpg |  | F", "a/float.jpg | faces/17 | G",
+		`a/half.jpg |  ! its .json: label "17.5" is not an integer`,
+	})
+	if s.items[2].Split != "val" || s.items[3].Split != "" {
+		t.Errorf("splits %q and %q of a sample's parts", s.items[2].Split, s.items[3].Split)
+	}
+}
+
+// What is held in memory is told, so that it can be bounded.
+func TestWebDatasetTellsWhatItHolds(t *testing.T) {
+	data := tarOf(t, "0.jpg", strings.Repeat("A", 1000))
+	dir := shardFolder(t, map[string][]byte{"a.tar": data, "b.tar.gz": gzipped(t, data)})
+	items := walk(t, openedShards(t, dir)).items
+	if items[0].Held != 0 || items[1].Held != 1000 {
+		t.Errorf("holds %d bytes of a plain shard and %d of a compressed one, want 0 and 1000", items[0].Held, items[1].Held)
+	}
 }

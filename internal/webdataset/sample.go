@@ -38,6 +38,9 @@ type Member struct {
 // Offset is where the member's data begin in the archive, after decompression.
 func (m *Member) Offset() int64 { return m.offset }
 
+// Held is how many bytes of the member's data are in memory.
+func (m *Member) Held() int { return len(m.data) }
+
 // Bounds of what is in memory of one sample.
 const (
 	maxMembers = 256
