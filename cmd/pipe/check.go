@@ -126,7 +126,7 @@ func printChecked(w io.Writer, c *checkSummary) {
 		fmt.Fprintf(w, "note: %s\n", note)
 	}
 	if r := c.Replay; r != nil {
-		fmt.Fprintf(w, "replayed %d crops with %s: cosine at least %.6f, %.6f on average\n", r.Rows, r.Teacher, r.MinCosine, r.MeanCosine)
+		fmt.Fprintf(w, "replayed %d crops with %s: cosine at least %s, %s on average\n", r.Rows, r.Teacher, nearOne(r.MinCosine), nearOne(r.MeanCosine))
 	}
 	if c.OK {
 		fmt.Fprintln(w, "no damage found")

@@ -81,3 +81,11 @@ func (f *firstError) Write(p []byte) (int, error) {
 	f.err = errors.Join(f.err, err)
 	return n, err
 }
+
+// nearOne writes a cosine so that what it lacks to one shows.
+func nearOne(cosine float64) string {
+	if lack := 1 - cosine; lack > 0 && lack < 1e-4 {
+		return fmt.Sprintf("1 - %.1e", lack)
+	}
+	return fmt.Sprintf("%.6f", cosine)
+}

@@ -192,7 +192,7 @@ func printPrecomputed(w io.Writer, s teacher.Summary) {
 	fmt.Fprintf(w, "  stages         read %.1f s, decode %.1f s, normalise %.1f s, infer %.1f s (waited %.1f s), write %.1f s, commit %.1f s\n",
 		t.Read, t.Decode, t.Normalise, t.Infer, t.Wait, t.Write, t.Commit)
 	if d := s.Drift; d != nil {
-		fmt.Fprintf(w, "  fp16           cosine to what the teacher said at least %.7f, on average %.7f\n", d.MinCosine, d.MeanCosine)
+		fmt.Fprintf(w, "  fp16           cosine to what the teacher said at least %s, on average %s\n", nearOne(d.MinCosine), nearOne(d.MeanCosine))
 	}
 	if s.SelfTest != nil && s.SelfTest.Best > 0 {
 		best := s.SelfTest.Contracts[s.SelfTest.Best]
