@@ -2,22 +2,11 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sync/errgroup"
-
+	"facepipe/bench/measure"
 	"facepipe/ingest"
-	"facepipe/internal/imgcodec"
-	"facepipe/internal/synthface"
-)
-
-const (
-	quality    = 95
-	perPerson  = 20
-	seed       = 1
-	manyWriter = 8
 )
 
 // makeData draws aligned crops as JPEG files, makes a dataset of them as they are and one
@@ -29,7 +18,7 @@ func makeData(s settings) error {
 		}
 	}
 	crops := filepath.Join(s.dir, "crops")
-	if err := drawCrops(crops, s.crops); err != nil {
+	if err := measure.DrawCrops(crops, s.crops); err != nil {
 		return err
 	}
 	for name, kept := range map[string]string{"jpeg": ingest.StoreEncoded, "raw": ingest.StoreRaw} {
@@ -41,24 +30,4 @@ func makeData(s settings) error {
 		}
 	}
 	return nil
-}
-
-func drawCrops(dir string, n int) error {
-	g := synthface.New(seed)
-	var group errgroup.Group
-	group.SetLimit(manyWriter)
-	for i := range n {
-		group.Go(func() error {
-			path := filepath.Join(dir, fmt.Sprintf("%06d", i/perPerson), fmt.Sprintf("%02d.jpg", i%perPerson))
-			if _, err := os.Stat(path); err == nil {
-				return nil
-			}
-			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-				return err
-			}
-			img, _ := g.Aligned(i/perPerson, i%perPerson, synthface.DefaultHard)
-			return os.WriteFile(path, imgcodec.EncodeJPEG(img, quality), 0o644)
-		})
-	}
-	return group.Wait()
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // bank is a ring of the embeddings of earlier batches. Vectors live in the
-// engine, what mining decides by lives here.
+// engine, and what mining decides by lives here and there.
 type bank struct {
 	capacity, dim int
 	filled, next  int
@@ -18,6 +18,11 @@ type bank struct {
 	scope            *torch.Scope
 	teacher, student torch.Tensor // capacity×d unit vectors; student only if kept
 	keepStudent      bool
+
+	// What is searched, see search.go: the vectors again, in bfloat16 where that is
+	// faster, and a column of sample, label and step each (int64).
+	searched               map[torch.Tensor]torch.Tensor
+	samples, labels, steps torch.Tensor
 }
 
 func newBank(capacity, dim int, keepStudent bool) *bank {
@@ -45,6 +50,7 @@ func (b *bank) allocate(s *torch.Scope, like torch.Tensor) {
 	if b.keepStudent {
 		b.student = b.zeros(s, like)
 	}
+	b.makeSearchable(s)
 }
 
 func (b *bank) zeros(s *torch.Scope, like torch.Tensor) torch.Tensor {
@@ -70,6 +76,7 @@ func (b *bank) push(s *torch.Scope, p unitPair, step int) {
 		for k := range n {
 			b.sample[b.next+k], b.label[b.next+k], b.step[b.next+k] = p.samples[from+k], p.labels[from+k], int64(step)
 		}
+		b.refresh(s, b.next, b.next+n)
 		from += n
 		b.next = (b.next + n) % b.capacity
 		b.filled = min(b.capacity, b.filled+n)
@@ -133,7 +140,12 @@ func (b *bank) restore(s *torch.Scope, device string, st State) error {
 	if b.teacher, err = b.load(st, "bank.teacher", device); err == nil && b.keepStudent {
 		b.student, err = b.load(st, "bank.student", device)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	b.makeSearchable(s)
+	b.refresh(s, 0, b.filled)
+	return s.Err()
 }
 
 func (b *bank) load(st State, name, device string) (torch.Tensor, error) {

@@ -1,20 +1,28 @@
 package loss
 
 import (
+	"cmp"
 	"runtime"
 	"slices"
 	"sync"
 )
 
-// minedPairs are pairs of a sample of the batch (query) and a bank entry, with the
-// teacher's similarity that the student should reach.
+// minedPairs are pairs of a sample of the batch and a bank entry: where they stand among
+// all samples' candidates, with the teacher's similarity that the student should reach.
 type minedPairs struct {
-	query, entry []int64
-	target       []float64
+	at     []int64
+	target []float64
 }
 
-// mine picks the pairs Ω_i of every sample from its similarities to the bank's
-// entries (N×M each, row by row; M is the bank's capacity):
+// candidates are bank entries that may become pairs of a sample, with its student's and
+// its teacher's similarity to each. An entry may be there more than once.
+type candidates struct {
+	entry  []int64
+	rs, rt []float32
+}
+
+// mine picks the pairs Ω_i of every sample from its candidates, N rows one after the
+// other:
 //
 //   - of the same identity the P that the student finds least similar;
 //   - of the others K_n: half of them those that the teacher finds most similar,
@@ -23,52 +31,60 @@ type minedPairs struct {
 //
 // Equal values go to the smaller entry number, so the choice depends on nothing
 // but the values.
-func (l *RPSD) mine(p unitPair, rs, rt []float32, step int) minedPairs {
-	rows := make([][]int32, len(p.samples))
-	m := l.bank.capacity
-	each(len(rows), func(i int) {
-		rows[i] = l.mineRow(p.samples[i], p.labels[i], rs[i*m:(i+1)*m], rt[i*m:(i+1)*m], step)
+func (l *RPSD) mine(p unitPair, all candidates, step int) minedPairs {
+	n := len(p.samples)
+	rows := make([][]int, n)
+	width := len(all.entry) / n
+	each(n, func(i int) {
+		from, to := i*width, (i+1)*width
+		rows[i] = l.mineRow(p.samples[i], p.labels[i], candidates{all.entry[from:to], all.rs[from:to], all.rt[from:to]}, step)
 	})
 	var out minedPairs
 	for i, row := range rows {
-		for _, j := range row {
-			out.query = append(out.query, int64(i))
-			out.entry = append(out.entry, int64(j))
-			out.target = append(out.target, float64(rt[i*m+int(j)]))
+		for _, k := range row {
+			out.at = append(out.at, int64(i*width+k))
+			out.target = append(out.target, float64(all.rt[i*width+k]))
 		}
 	}
 	return out
 }
 
-func (l *RPSD) mineRow(sample int64, label int32, rs, rt []float32, step int) []int32 {
+// mineRow picks the pairs of one sample, as places among its candidates.
+func (l *RPSD) mineRow(sample int64, label int32, c candidates, step int) []int {
 	b := l.bank
+	order := make([]int, len(c.entry))
+	for k := range order {
+		order[k] = k
+	}
+	slices.SortStableFunc(order, func(x, y int) int { return cmp.Compare(c.entry[x], c.entry[y]) })
+	order = slices.CompactFunc(order, func(x, y int) bool { return c.entry[x] == c.entry[y] })
 	positives := newSelection(l.c.Positives)
 	hard := newSelection((l.c.Negatives + 1) / 2)
-	negatives := make([]int32, 0, b.filled)
-	for j := range b.filled {
+	negatives := order[:0]
+	for _, k := range order {
+		j := c.entry[k]
 		if b.sample[j] == sample || (l.c.MaxAge > 0 && step-int(b.step[j]) > l.c.MaxAge) {
 			continue
 		}
 		if label >= 0 && b.label[j] == label {
-			positives.offer(-rs[j], int32(j))
+			positives.offer(-c.rs[k], k)
 			continue
 		}
-		if l.c.IgnoreAbove > 0 && label >= 0 && b.label[j] >= 0 && float64(rt[j]) > l.c.IgnoreAbove {
+		if l.c.IgnoreAbove > 0 && label >= 0 && b.label[j] >= 0 && float64(c.rt[k]) > l.c.IgnoreAbove {
 			continue
 		}
-		hard.offer(rt[j], int32(j))
-		negatives = append(negatives, int32(j))
+		hard.offer(c.rt[k], k)
+		negatives = append(negatives, k)
 	}
-	taken := hard.entries()
-	slices.Sort(taken)
+	taken := hard.places()
 	disagree := newSelection(l.c.Negatives / 2)
-	for _, j := range negatives {
-		if _, found := slices.BinarySearch(taken, j); !found {
-			disagree.offer(abs(rs[j]-rt[j]), j)
+	for _, k := range negatives {
+		if !slices.Contains(taken, k) {
+			disagree.offer(abs(c.rs[k]-c.rt[k]), k)
 		}
 	}
-	mined := slices.Concat(positives.entries(), taken, disagree.entries())
-	return slices.DeleteFunc(mined, func(j int32) bool { return float64(abs(rs[j]-rt[j])) < l.c.Delta })
+	mined := slices.Concat(positives.places(), taken, disagree.places())
+	return slices.DeleteFunc(mined, func(k int) bool { return float64(abs(c.rs[k]-c.rt[k])) < l.c.Delta })
 }
 
 func abs(v float32) float32 {
@@ -78,28 +94,30 @@ func abs(v float32) float32 {
 	return v
 }
 
-// selection keeps the k entries with the largest scores of a stream in a heap
-// whose root is the worst of them, so that most offers cost one comparison.
+// selection keeps the k places with the largest scores of a stream in a heap whose root
+// is the worst of them, so that most offers cost one comparison.
 type selection struct {
 	k     int
 	score []float32
-	entry []int32
+	order []int // of the offers
+	place []int
+	n     int
 }
 
 func newSelection(k int) *selection { return &selection{k: k} }
 
-// offer considers an entry. Entries come in ascending order, so of equal scores
-// the earlier one stays.
-func (h *selection) offer(score float32, entry int32) {
+// offer considers a place. Of equal scores the one that was offered earlier stays.
+func (h *selection) offer(score float32, place int) {
+	h.n++
 	if len(h.score) < h.k {
-		h.score, h.entry = append(h.score, score), append(h.entry, entry)
+		h.score, h.order, h.place = append(h.score, score), append(h.order, h.n), append(h.place, place)
 		h.up(len(h.score) - 1)
 		return
 	}
 	if h.k == 0 || score <= h.score[0] {
 		return
 	}
-	h.score[0], h.entry[0] = score, entry
+	h.score[0], h.order[0], h.place[0] = score, h.n, place
 	h.down(0)
 }
 
@@ -108,12 +126,13 @@ func (h *selection) worse(a, b int) bool {
 	if h.score[a] != h.score[b] {
 		return h.score[a] < h.score[b]
 	}
-	return h.entry[a] > h.entry[b]
+	return h.order[a] > h.order[b]
 }
 
 func (h *selection) swap(a, b int) {
 	h.score[a], h.score[b] = h.score[b], h.score[a]
-	h.entry[a], h.entry[b] = h.entry[b], h.entry[a]
+	h.order[a], h.order[b] = h.order[b], h.order[a]
+	h.place[a], h.place[b] = h.place[b], h.place[a]
 }
 
 func (h *selection) up(i int) {
@@ -143,12 +162,11 @@ func (h *selection) down(i int) {
 	}
 }
 
-// entries gives what was kept, in no particular order that matters to a sum, but
-// always the same one.
-func (h *selection) entries() []int32 {
-	out := slices.Clone(h.entry)
-	slices.Sort(out)
-	return out
+// places gives what was kept, in no particular order that matters to a sum, but always
+// the same one.
+func (h *selection) places() []int {
+	slices.Sort(h.place)
+	return h.place
 }
 
 // each runs f(0..n-1) on all cores.

@@ -105,6 +105,16 @@ func mineByHand(l *RPSD, sample int64, label int32, rs, rt []float32, step int) 
 	return mined
 }
 
+// everything is all entries as candidates, some of them twice and in a random order.
+func everything(filled int, rs, rt []float32) candidates {
+	var c candidates
+	rng := rand.New(rand.NewPCG(3, 4))
+	for _, j := range append(rng.Perm(filled), rng.Perm(filled)[:filled/4]...) {
+		c.entry, c.rs, c.rt = append(c.entry, int64(j)), append(c.rs, rs[j]), append(c.rt, rt[j])
+	}
+	return c
+}
+
 func TestMiningMatchesDefinition(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	for trial := range 300 {
@@ -118,7 +128,11 @@ func TestMiningMatchesDefinition(t *testing.T) {
 			rs[j], rt[j] = float32(rng.IntN(9))/4-1, float32(rng.IntN(9))/4-1 // coarse, so that ties are common
 		}
 		sample, label := rng.Int64N(20), int32(rng.IntN(5)-1)
-		got := l.mineRow(sample, label, rs, rt, 10)
+		var got []int32
+		all := everything(l.bank.filled, rs, rt)
+		for _, k := range l.mineRow(sample, label, all, 10) {
+			got = append(got, int32(all.entry[k]))
+		}
 		slices.Sort(got)
 		want := mineByHand(l, sample, label, rs, rt, 10)
 		if len(got) != len(want) || (len(got) > 0 && !reflect.DeepEqual(got, want)) {
@@ -153,7 +167,8 @@ func BenchmarkMineRow(b *testing.B) {
 		l.bank.sample[j], l.bank.label[j] = int64(j)+1, int32(j%1000)
 		rs[j], rt[j] = rng.Float32(), rng.Float32()
 	}
+	all := everything(len(rs), rs, rt)
 	for b.Loop() {
-		l.mineRow(0, 7, rs, rt, 0)
+		l.mineRow(0, 7, all, 0)
 	}
 }

@@ -131,21 +131,37 @@ func (l *RPSD) batchTerm(s *torch.Scope, p unitPair) torch.Tensor {
 // bankTerm is L_bank over the mined pairs, and their number. Without a pair it is
 // zero with a zero gradient.
 func (l *RPSD) bankTerm(s *torch.Scope, p unitPair, step int) (torch.Tensor, int) {
-	reference := l.bank.reference()
-	var rs, rt []float32
-	s.Engine().NoGrad(func() {
-		rs = s.Floats(s.MatMul(s.ToLike(p.student, reference), s.Transpose(reference)))
-		rt = s.Floats(s.MatMul(s.ToLike(p.teacher, reference), s.Transpose(l.bank.teacher)))
-	})
+	var found torch.Tensor // N×C entry numbers
+	s.Engine().NoGrad(func() { found = l.search(s, p, step) })
+	student, teacher := l.similarities(s, p, found)
+	c := candidates{rs: s.Floats(student), rt: s.Floats(teacher), entry: torch.ToData[int64](s, found)}
 	if s.Err() != nil {
 		return torch.Tensor{}, 0
 	}
-	pairs := l.mine(p, rs, rt, step)
-	if len(pairs.query) == 0 {
+	pairs := l.mine(p, c, step)
+	if len(pairs.at) == 0 {
 		return zero(s, p.student), 0
 	}
-	query := s.Rows(p.student, intsLike(s, p.student, pairs.query))
-	entry := s.ToLike(s.Rows(reference, intsLike(s, reference, pairs.entry)), p.student)
-	similarity := s.SumDim(s.Mul(query, entry), 1, false)
-	return s.Huber(similarity, floatsLike(s, similarity, pairs.target), l.c.Beta), len(pairs.query)
+	mined := s.Rows(s.Reshape(student, -1), intsLike(s, student, pairs.at))
+	return s.Huber(mined, floatsLike(s, mined, pairs.target), l.c.Beta), len(pairs.at)
+}
+
+// similarities are R^s and R^t of each sample and the entries that found (N×C) names for
+// it, N×C. Only the sample's own embedding has a gradient.
+func (l *RPSD) similarities(s *torch.Scope, p unitPair, found torch.Tensor) (student, teacher torch.Tensor) {
+	n := len(p.samples)
+	compare := func(vectors torch.Tensor, queries ...torch.Tensor) torch.Tensor {
+		entries := s.ToLike(s.Rows(vectors, s.Reshape(found, -1)), queries[0])
+		for i, q := range queries {
+			queries[i] = s.Reshape(q, n, -1, 1)
+		}
+		d := l.bank.dim
+		return s.BatchMatMul(s.Reshape(entries, n, -1, d), s.Concat(queries, 2)) // N×C×queries
+	}
+	column := func(t torch.Tensor, k int) torch.Tensor { return s.Reshape(s.Slice(t, 2, k, k+1), n, -1) }
+	if l.bank.keepStudent {
+		return column(compare(l.bank.student, p.student), 0), column(compare(l.bank.teacher, p.teacher), 0)
+	}
+	both := compare(l.bank.teacher, p.student, s.ToLike(p.teacher, p.student))
+	return column(both, 0), column(both, 1)
 }

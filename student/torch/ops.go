@@ -41,6 +41,40 @@ func (s *Scope) Where(cond, a, b Tensor) Tensor { return s.one("where", "self", 
 // Greater is a > c, element by element.
 func (s *Scope) Greater(a Tensor, c float64) Tensor { return s.one("gt", "Scalar", a, c) }
 
+// Abs is the absolute value, element by element.
+func (s *Scope) Abs(a Tensor) Tensor { return s.one("abs", "", a) }
+
+// Equal is a == b, element by element, for integers. Shapes broadcast.
+func (s *Scope) Equal(a, b Tensor) Tensor { return s.one("eq", "Tensor", a, b) }
+
+// Less is a < c, element by element, for a constant that is an integer.
+func (s *Scope) Less(a Tensor, c int) Tensor { return s.one("lt", "Scalar", a, c) }
+
+// Or, And and Not are logical, of tensors that comparisons gave. Shapes broadcast.
+func (s *Scope) Or(a, b Tensor) Tensor { return s.one("logical_or", "", a, b) }
+
+// And is true where both are.
+func (s *Scope) And(a, b Tensor) Tensor { return s.one("logical_and", "", a, b) }
+
+// Not is true where a is not.
+func (s *Scope) Not(a Tensor) Tensor { return s.one("logical_not", "", a) }
+
+// Mask is a with the value v where mask is true.
+func (s *Scope) Mask(a, mask Tensor, v float64) Tensor {
+	return s.one("masked_fill", "Scalar", a, mask, v)
+}
+
+// Largest gives for each row of a matrix where its k largest elements are, in no
+// particular order (int64, rows×k).
+func (s *Scope) Largest(a Tensor, k int) Tensor {
+	const dim, largest, sorted = 1, true, false
+	r := s.call(2, "topk", "", a, k, dim, largest, sorted)
+	if s.err != nil {
+		return Tensor{}
+	}
+	return r[1]
+}
+
 // Reductions.
 
 // Sum adds all elements.
@@ -86,11 +120,19 @@ func (s *Scope) Scatter(a Tensor, dim int, index, src Tensor) Tensor {
 	return s.one("scatter", "src", a, dim, index, src)
 }
 
+// Fill overwrites the elements that index names along dim with v, in place.
+func (s *Scope) Fill(a Tensor, dim int, index Tensor, v float64) {
+	s.one("scatter_", "value", a, dim, index, v)
+}
+
 // Rows picks the rows of a (elements of a vector) that index (int64) names.
 func (s *Scope) Rows(a, index Tensor) Tensor { return s.one("index_select", "", a, 0, index) }
 
 // Triu keeps the elements above the diagonal offset and zeroes the others.
 func (s *Scope) Triu(a Tensor, offset int) Tensor { return s.one("triu", "", a, offset) }
+
+// Concat joins tensors along a dimension in which they may differ.
+func (s *Scope) Concat(a []Tensor, dim int) Tensor { return s.one("cat", "", a, dim) }
 
 // Stack joins tensors of one shape along a new first dimension.
 func (s *Scope) Stack(a []Tensor) Tensor { return s.one("stack", "", a, 0) }
@@ -139,6 +181,16 @@ func (s *Scope) ZerosLike(a Tensor) Tensor { return s.one("zeros_like", "", a) }
 
 // MatMul is the matrix product.
 func (s *Scope) MatMul(a, b Tensor) Tensor { return s.one("matmul", "", a, b) }
+
+// BatchMatMul multiplies matrices in pairs: b×n×k and b×k×m give b×n×m.
+func (s *Scope) BatchMatMul(a, b Tensor) Tensor { return s.one("bmm", "", a, b) }
+
+// HasFastBFloat16 tells whether the processor or device that holds t multiplies
+// matrices in bfloat16 faster than in float32.
+func (s *Scope) HasFastBFloat16(t Tensor) bool {
+	fast := ToData[int64](s, s.one("pipe::fast_bfloat16", "", t))
+	return s.err == nil && fast[0] != 0
+}
 
 // Linear is x·Wᵀ for x N×in and W out×in.
 func (s *Scope) Linear(x, w Tensor) Tensor { return s.one("linear", "", x, w) }

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"facepipe/bench/measure"
+	"facepipe/ingest"
+	"facepipe/internal/npy"
+	"facepipe/store"
+)
+
+const (
+	teacherName = "drawn"
+	dim         = 512
+)
+
+// makeData draws crops as JPEG files, ingests them, and gives each and its mirror image an
+// embedding at random: in a cache, and in targets.npy (crops × 2 × dim, float32) for Python.
+func makeData(s settings) error {
+	crops := filepath.Join(s.dir, "crops")
+	if err := measure.DrawCrops(crops, s.crops); err != nil {
+		return err
+	}
+	dataset := filepath.Join(s.dir, "faces.ds")
+	if _, err := ingest.Run(context.Background(), ingest.Options{Sources: []string{"folder=" + crops}, Out: dataset}); err != nil {
+		return err
+	}
+	return drawCache(dataset, filepath.Join(s.dir, "targets.npy"))
+}
+
+func drawCache(dataset, targets string) (err error) {
+	d, err := store.Open(dataset)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	w, err := d.CreateTeacher(store.TeacherInfo{Name: teacherName, ModelDigest: "drawn", Fingerprint: "drawn", Dim: dim, DType: store.FP16, Flip: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	data := npy.AppendHeader(nil, "<f4", d.Rows(), 2, dim)
+	row := 0
+	for shard := range d.Shards() {
+		var e *store.EmbeddingWriter
+		if slices.Contains(w.MissingShards(), shard) {
+			if e, err = w.Shard(shard); err != nil {
+				return err
+			}
+		}
+		for range d.ShardRows(shard) {
+			straight, mirror := drawn(row)
+			row++
+			for _, v := range append(straight[:dim:dim], mirror...) {
+				data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
+			}
+			if e == nil {
+				continue
+			}
+			if err := e.Append(straight, mirror); err != nil {
+				return errors.Join(err, e.Abort())
+			}
+		}
+		if e == nil {
+			continue
+		}
+		if err := e.Commit(); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(targets, data, 0o644)
+}
+
+// drawn are the embeddings of a crop and its mirror image: vectors of a normal distribution.
+func drawn(row int) (straight, mirror []float32) {
+	rng := rand.New(rand.NewPCG(1, uint64(row)))
+	both := make([]float32, 2*dim)
+	for i := range both {
+		both[i] = float32(rng.NormFloat64())
+	}
+	return both[:dim], both[dim:]
+}
