@@ -1,0 +1,100 @@
+#!/bin/bash
+# Measures distill beside PyTorch, of Debian and the newest, which train the same student
+# on the same crops in every precision and layout, one after another in every round; beside
+# a network of only the convolutions; and beside what distilling costs with the teacher in
+# the loop. Crops are drawn. The figures for the documents:
+#
+#   bench/train.sh --rounds 3 --model w600k_mbf.onnx
+set -euo pipefail
+
+usage() {
+	cat <<END
+usage: bench/train.sh [--rounds N] [--batch N] [--students LIST] [--model FILE] [--bank] [--dir DIR] [--no-peers]
+  --rounds N       measurements of everything, of which the medians are shown (default 3)
+  --batch N        crops a step (default 64)
+  --students LIST  networks to train, the first also with a teacher (default "mobilefacenet ir18")
+  --model FILE     an ONNX model to ask in the loop, besides a ResNet-50-size network
+  --bank           also the unified loss, until after its bank is full: some minutes a round
+  --dir DIR        where crops and datasets go, and stay (default: a temporary folder)
+  --no-peers       without Python
+PIPE_BENCH_DEBIAN_PYTHON is the Python that has Debian's python3-torch and python3-opencv
+(default /usr/bin/python3).
+END
+	exit "$1"
+}
+
+rounds=3 batch=64 students="mobilefacenet ir18" model= bank= dir= peers=yes
+while [ $# -gt 0 ]; do
+	case $1 in
+	--rounds) rounds=$2; shift ;;
+	--batch) batch=$2; shift ;;
+	--students) students=$2; shift ;;
+	--model) model=$(realpath "$2"); shift ;;
+	--bank) bank=yes ;;
+	--dir) dir=$2; shift ;;
+	--no-peers) peers= ;;
+	-h | --help) usage 0 ;;
+	*) usage 2 >&2 ;;
+	esac
+	shift
+done
+
+cd "$(dirname "$0")/.." # where the training engine is looked for
+if [ -z "$dir" ]; then
+	dir=$(mktemp -d)
+	trap 'rm -rf "$dir"' EXIT
+fi
+# Steps that count, and a few before them.
+warm=3 steps=20 teacher_steps=5
+full=$((16384 / batch + 4))
+few=$((batch * (warm + steps))) many=$((batch * (full + steps)))
+mkdir -p "$dir/few" "$dir/many"
+results=$dir/train.jsonl
+: >"$results"
+${GO:-go} build -o "$dir/train" ./bench/train
+"$dir/train" make --dir "$dir/few" --crops "$few"
+[ -z "$bank" ] || "$dir/train" make --dir "$dir/many" --crops "$many"
+if [ -n "$peers" ]; then
+	debian=${PIPE_BENCH_DEBIAN_PYTHON:-/usr/bin/python3}
+	newest=$(bench/peers/venv.sh torch)
+fi
+
+distill() { # student and further flags
+	"$dir/train" distill --dir "$dir/few" --batch "$batch" --warm "$warm" --student "$@" >>"$results"
+}
+
+torch() { # Python, student and further flags
+	local python=$1 student=$2
+	shift 2
+	"$python" bench/peers/train.py --dir "$dir/few" --batch "$batch" --warm "$warm" --crops "$few" --student "$student" "$@" >>"$results"
+}
+
+begin=$(cut -d' ' -f1-3 /proc/loadavg)
+for round in $(seq "$rounds"); do
+	for student in $students; do
+		echo "round $round of $rounds: $student" >&2
+		distill "$student" --precision bf16
+		distill "$student" --precision fp32
+		if [ -n "$bank" ] && [ "$student" = "${students%% *}" ]; then
+			"$dir/train" distill --dir "$dir/many" --batch "$batch" --warm "$full" --student "$student" --precision bf16 --loss unified >>"$results"
+		fi
+		[ -n "$peers" ] || continue
+		for python in "$debian" "$newest"; do
+			for precision in fp32 bf16; do
+				torch "$python" "$student" --precision "$precision"
+				torch "$python" "$student" --precision "$precision" --channels-last
+			done
+		done
+		torch "$newest" "$student" --precision fp32 --compile
+		torch "$newest" "$student" --precision bf16 --channels-last --compile
+		torch "$debian" "$student" --precision bf16 --channels-last --convolutions
+		[ "$student" = "${students%% *}" ] || continue
+		for teacher in ir50 $model; do
+			torch "$newest" "$student" --precision fp32 --crops "$((batch * (warm + teacher_steps)))" --teacher "$teacher"
+			torch "$newest" "$student" --precision bf16 --channels-last --crops "$((batch * (warm + teacher_steps)))" --teacher "$teacher"
+		done
+	done
+done
+
+echo "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1), $(nproc) processors; load before $begin, after $(cut -d' ' -f1-3 /proc/loadavg)."
+"$dir/train" table <"$results"
