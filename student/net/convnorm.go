@@ -47,7 +47,7 @@ func (l *convNorm) register(prefix string, add func(*Param)) {
 }
 
 func (l *convNorm) forward(r *run, x torch.Tensor) torch.Tensor {
-	y := r.s.Conv2D(x, r.s.To(l.weight.tensor, r.dtype), l.stride, l.padding, l.groups)
+	y := l.convolve(r, x)
 	if r.training {
 		return r.s.BatchNormPReLU(y, l.gamma.tensor, l.beta.tensor, l.slope.tensor,
 			l.runMean.tensor, l.runVariance.tensor, normMomentum, normEps)
@@ -58,6 +58,13 @@ func (l *convNorm) forward(r *run, x torch.Tensor) torch.Tensor {
 		return y
 	}
 	return r.s.PReLU(y, r.s.To(l.slope.tensor, r.dtype))
+}
+
+func (l *convNorm) convolve(r *run, x torch.Tensor) torch.Tensor {
+	if l.kernel == 1 && l.stride == 1 && l.groups == 1 {
+		return r.s.Pointwise(x, l.weight.tensor)
+	}
+	return r.s.Conv2D(x, r.s.To(l.weight.tensor, r.dtype), l.stride, l.padding, l.groups)
 }
 
 // heNormal draws from a normal distribution of variance 2/fan, which keeps the

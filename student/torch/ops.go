@@ -200,6 +200,10 @@ func (s *Scope) Conv2D(x, w Tensor, stride, padding, groups int) Tensor {
 	return s.one("conv2d", "", x, w, nil, []int{stride, stride}, []int{padding, padding}, []int{1, 1}, groups)
 }
 
+// Pointwise is a 1×1 convolution of x N×C×H×W with w out×C×1×1 in float32, whatever x
+// holds; see engine/pointwise.cc.
+func (s *Scope) Pointwise(x, w Tensor) Tensor { return s.one("pipe::pointwise", "", x, w) }
+
 // BatchNorm normalises dimension 1 of x. weight and bias may be none (no affine
 // part). In training it uses the batch's statistics and moves mean and variance,
 // in place, by momentum towards them.
