@@ -14,7 +14,6 @@ import random
 import threading
 import time
 
-import cv2
 import numpy as np
 import torch
 from torch import nn
@@ -31,11 +30,25 @@ class Crops(torch.utils.data.Dataset):
         return len(self.paths)
 
     def __getitem__(self, row):
+        import cv2
+
         image = cv2.cvtColor(cv2.imread(self.paths[row]), cv2.COLOR_BGR2RGB)
         flip = random.random() < 0.5
         if flip:
             image = np.ascontiguousarray(image[:, ::-1])
         return image, self.targets[row, int(flip)].astype(np.float32)
+
+
+def resident(folder, count, batch, device):
+    """Batches out of the device's own memory: nothing is read or decoded."""
+    pixels = torch.from_numpy(np.load(os.path.join(folder, "pixels.npy"))[:count]).to(device)
+    targets = torch.from_numpy(np.load(os.path.join(folder, "targets.npy"))[:count]).to(device)
+    order = torch.randperm(len(pixels), device=device)
+    for at in range(0, len(order) - batch + 1, batch):
+        rows = order[at : at + batch]
+        flip = torch.rand(batch, device=device) < 0.5
+        images = pixels[rows]
+        yield torch.where(flip[:, None, None, None], images.flip(2), images), targets[rows, flip.long()]
 
 
 class Memory(threading.Thread):
@@ -66,6 +79,7 @@ def main():
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--convolutions", action="store_true", help="without norms and activations")
+    parser.add_argument("--resident", action="store_true", help="crops decoded in the device's memory before")
     parser.add_argument("--teacher", help="run in every step: a network's name or an ONNX file")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=2)
@@ -83,9 +97,10 @@ def main():
     ask = teacher(o.teacher, o.device) if o.teacher else None
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9, nesterov=True, weight_decay=5e-4)
     bf16 = o.precision == "bf16"
-    loader = torch.utils.data.DataLoader(
-        Crops(o.dir, o.crops), o.batch, shuffle=True, drop_last=True, num_workers=o.workers, pin_memory=o.device != "cpu",
-    )
+    if o.resident:
+        loader = resident(o.dir, o.crops, o.batch, o.device)
+    else:
+        loader = torch.utils.data.DataLoader(Crops(o.dir, o.crops), o.batch, shuffle=True, drop_last=True, num_workers=o.workers)
     begun, done, value = None, 0, 0.0
     for step, (images, targets) in enumerate(loader):
         if step == o.warm:

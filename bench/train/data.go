@@ -32,7 +32,40 @@ func makeData(s settings) error {
 	if _, err := ingest.Run(context.Background(), ingest.Options{Sources: []string{"folder=" + crops}, Out: dataset}); err != nil {
 		return err
 	}
+	if err := writePixels(dataset, filepath.Join(s.dir, "pixels.npy")); err != nil {
+		return err
+	}
 	return drawCache(dataset, filepath.Join(s.dir, "targets.npy"))
+}
+
+// writePixels writes all crops, decoded, as one array (crops × size × size × 3).
+func writePixels(dataset, path string) (err error) {
+	d, err := store.Open(dataset)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	size := d.Contract().CropSize
+	if _, err := f.Write(npy.AppendHeader(nil, "|u1", d.Rows(), size, size, 3)); err != nil {
+		return err
+	}
+	crops := d.CropReader()
+	defer crops.Close()
+	pixels := make([]byte, size*size*3)
+	for row := range d.Rows() {
+		if err := crops.DecodeRGB(d.Locate(row), pixels); err != nil {
+			return err
+		}
+		if _, err := f.Write(pixels); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func drawCache(dataset, targets string) (err error) {

@@ -1,15 +1,16 @@
 // Command train measures distill. `train make` draws crops and gives them a cache of
-// embeddings; `train distill` trains some steps and prints one line of JSON; `train table`
-// makes the Markdown table of such lines. bench/train.sh runs all of it, beside PyTorch.
+// embeddings; `train distill` trains some steps and prints one line of JSON; `train agree`
+// says how far a device's losses are from the processor's; `train table` makes the Markdown
+// table of such lines. bench/train.sh and bench/gpu.sh run all of it, beside PyTorch.
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -35,7 +36,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) == 0 {
-		return errors.New("name a phase: make, distill or table")
+		return errors.New("name a phase: make, distill, agree or table")
 	}
 	if args[0] == "table" {
 		return printTable(os.Stdin, os.Stdout)
@@ -60,67 +61,84 @@ func run(args []string) error {
 		return errors.New("give --dir")
 	case args[0] == "make":
 		return makeData(s)
+	case args[0] == "agree":
+		return agree(s)
 	case args[0] != "distill":
 		return fmt.Errorf("no phase %q", args[0])
 	}
-	r, err := distill(s)
+	memory := measure.WatchMemory()
+	steps, summary, err := train(s)
 	if err != nil {
 		return err
 	}
-	return r.Print(os.Stdout)
+	if len(steps) <= s.warm {
+		return fmt.Errorf("%d steps, of which the first %d do not count", len(steps), s.warm)
+	}
+	last := steps[len(steps)-1]
+	return measure.Result{
+		System:  fmt.Sprintf("pipe %s %s", s.Precision, s.Loss.Name),
+		Version: fmt.Sprintf("%s, libtorch %s", runtime.Version(), summary.Torch),
+		Phase:   fmt.Sprintf("%s, batch %d", s.Network, s.Batch), Rows: s.Batch, Operations: (len(steps) - s.warm) * s.Batch,
+		Threads: runtime.GOMAXPROCS(0), Seconds: last.Seconds - steps[s.warm-1].Seconds, PeakMiB: memory.Peak(),
+		Also: map[string]float64{"loss": last.Loss},
+	}.Print(os.Stdout)
 }
 
-// distill trains an epoch in an empty run folder. The first steps do not count.
-func distill(s settings) (r measure.Result, err error) {
+// agree trains the same steps on the processor and on the device, and prints the largest
+// relative difference of a loss.
+func agree(s settings) error {
+	device := s.Device
+	var losses [2][]step
+	var err error
+	for i, d := range []string{"cpu", device} {
+		s.Device = d
+		if losses[i], _, err = train(s); err != nil {
+			return fmt.Errorf("on %s: %w", d, err)
+		}
+	}
+	worst := 0.0
+	for i, a := range losses[0] {
+		worst = max(worst, math.Abs(losses[1][i].Loss-a.Loss)/math.Abs(a.Loss))
+	}
+	_, err = fmt.Printf("%s, %s, %s: %d losses on %s and on the processor differ by at most %.2g\n",
+		s.Network, s.Loss.Name, s.Precision, len(losses[0]), device, worst)
+	return err
+}
+
+// step is a line of a run's journal.
+type step struct{ Seconds, Loss float64 }
+
+// train trains an epoch in an empty run folder.
+func train(s settings) (steps []step, summary student.Summary, err error) {
 	out, err := os.MkdirTemp(s.dir, "run")
 	if err != nil {
-		return r, err
+		return nil, summary, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(out)) }()
-	memory := measure.WatchMemory()
 	o := s.Options
 	o.Dataset, o.Teacher, o.Out = filepath.Join(s.dir, "faces.ds"), teacherName, out
 	o.LR, o.WarmupEpochs, o.Schedule = 1e-3, 0, "constant"
 	o.Epochs, o.LogEvery, o.CheckpointEvery = 1, 1, 1<<30
-	summary, err := student.Distill(context.Background(), o)
-	if err != nil {
-		return r, err
+	if summary, err = student.Distill(context.Background(), o); err != nil {
+		return nil, summary, err
 	}
-	peak := memory.Peak()
-	begun, ended, last, err := clock(filepath.Join(out, "metrics.jsonl"), s.warm, summary.Steps)
-	return measure.Result{
-		System: fmt.Sprintf("pipe %s %s", o.Precision, o.Loss.Name), Version: fmt.Sprintf("%s, libtorch %s", runtime.Version(), summary.Torch),
-		Phase: fmt.Sprintf("%s, batch %d", o.Network, o.Batch), Rows: o.Batch, Operations: (summary.Steps - s.warm) * o.Batch,
-		Threads: runtime.GOMAXPROCS(0), Seconds: ended - begun, PeakMiB: peak, Also: map[string]float64{"loss": last},
-	}, err
+	steps, err = journal(filepath.Join(out, "metrics.jsonl"))
+	return steps, summary, err
 }
 
-// clock is when the steps from and to were done, in seconds from the run's start, and the
-// loss of the latter.
-func clock(journal string, from, to int) (begun, ended, loss float64, err error) {
-	f, err := os.Open(journal)
+func journal(path string) ([]step, error) {
+	f, err := os.Open(path)
 	if err != nil {
-		return 0, 0, 0, err
+		return nil, err
 	}
 	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		var line struct {
-			Step          int
-			Seconds, Loss float64
+	var steps []step
+	for lines := json.NewDecoder(f); lines.More(); {
+		var s step
+		if err := lines.Decode(&s); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
 		}
-		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
-			return 0, 0, 0, err
-		}
-		switch line.Step {
-		case from:
-			begun = line.Seconds
-		case to:
-			ended, loss = line.Seconds, line.Loss
-		}
+		steps = append(steps, s)
 	}
-	if begun == 0 || ended == 0 {
-		return 0, 0, 0, fmt.Errorf("%s: steps %d and %d are not both in it", journal, from, to)
-	}
-	return begun, ended, loss, lines.Err()
+	return steps, nil
 }
