@@ -47,17 +47,25 @@ func (l *convNorm) register(prefix string, add func(*Param)) {
 }
 
 func (l *convNorm) forward(r *run, x torch.Tensor) torch.Tensor {
+	return l.forwardAdd(r, x, torch.Tensor{})
+}
+
+// forwardAdd adds a residual to the output, unless it is none.
+func (l *convNorm) forwardAdd(r *run, x, residual torch.Tensor) torch.Tensor {
 	y := l.convolve(r, x)
 	if r.training {
-		return r.s.BatchNormPReLU(y, l.gamma.tensor, l.beta.tensor, l.slope.tensor,
-			l.runMean.tensor, l.runVariance.tensor, normMomentum, normEps)
+		return r.s.NormAct(y, torch.Norm{Weight: l.gamma.tensor, Bias: l.beta.tensor, Mean: l.runMean.tensor,
+			Variance: l.runVariance.tensor, Slope: l.slope.tensor, Momentum: normMomentum, Eps: normEps}, residual)
 	}
 	y = r.s.BatchNorm(y, l.gamma.tensor, l.beta.tensor, l.runMean.tensor, l.runVariance.tensor,
 		false, normMomentum, normEps)
-	if l.linear {
+	if !l.linear {
+		y = r.s.PReLU(y, r.s.To(l.slope.tensor, r.dtype))
+	}
+	if residual.IsNone() {
 		return y
 	}
-	return r.s.PReLU(y, r.s.To(l.slope.tensor, r.dtype))
+	return r.s.Add(y, residual)
 }
 
 func (l *convNorm) convolve(r *run, x torch.Tensor) torch.Tensor {

@@ -182,6 +182,15 @@ func (q *sequence) forward(r *run, x torch.Tensor) torch.Tensor {
 	return x
 }
 
+// forwardAdd adds a residual to the output of the last layer.
+func (q *sequence) forwardAdd(r *run, x, residual torch.Tensor) torch.Tensor {
+	last := len(q.layers) - 1
+	for _, l := range q.layers[:last] {
+		x = l.forward(r, x)
+	}
+	return forwardAdd(r, q.layers[last], x, residual)
+}
+
 func (q *sequence) register(prefix string, add func(*Param)) {
 	for i, l := range q.layers {
 		l.register(prefix+q.names[i]+".", add)
@@ -199,7 +208,20 @@ func (q *sequence) export(g *graphWriter, prefix, input string) string {
 type residual struct{ body layer }
 
 func (l residual) forward(r *run, x torch.Tensor) torch.Tensor {
-	return r.s.Add(l.body.forward(r, x), x)
+	return forwardAdd(r, l.body, x, x)
+}
+
+// adder is a layer that can add a residual to its output in the same pass.
+type adder interface {
+	forwardAdd(r *run, x, residual torch.Tensor) torch.Tensor
+}
+
+// forwardAdd runs a layer on x and adds a residual to its output.
+func forwardAdd(r *run, l layer, x, residual torch.Tensor) torch.Tensor {
+	if a, ok := l.(adder); ok {
+		return a.forwardAdd(r, x, residual)
+	}
+	return r.s.Add(l.forward(r, x), residual)
 }
 
 func (l residual) register(prefix string, add func(*Param)) { l.body.register(prefix, add) }

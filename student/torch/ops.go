@@ -211,11 +211,22 @@ func (s *Scope) BatchNorm(x, weight, bias, mean, variance Tensor, training bool,
 	return s.one("batch_norm", "", x, weight, bias, mean, variance, training, momentum, eps, false)
 }
 
-// BatchNormPReLU is training-mode [Scope.BatchNorm] followed by [Scope.PReLU]
-// (slope none: by nothing), fused on the CPU; see engine/batchnorm_prelu.cc. The
-// parameters stay in float32 whatever x holds.
-func (s *Scope) BatchNormPReLU(x, weight, bias, slope, mean, variance Tensor, momentum, eps float64) Tensor {
-	return s.one("pipe::batch_norm_prelu", "", x, weight, bias, slope, mean, variance, momentum, eps)
+// Norm is the batch normalisation of a layer and what follows it: a PReLU if Slope
+// is given, a ReLU, or nothing. All tensors have one value for each channel and stay
+// in float32 whatever is normalised.
+type Norm struct {
+	Weight, Bias   Tensor
+	Mean, Variance Tensor // running statistics, moved by Momentum towards each batch's
+	Slope          Tensor // none without a PReLU
+	ReLU           bool   // not together with Slope
+	Momentum, Eps  float64
+}
+
+// NormAct is training-mode [Scope.BatchNorm] of x N×C×H×W, the activation, and the
+// addition of residual, of x's shape and type or none: fused on the CPU, see
+// engine/norm_act.cc.
+func (s *Scope) NormAct(x Tensor, n Norm, residual Tensor) Tensor {
+	return s.one("pipe::norm_act", "", x, n.Weight, n.Bias, n.Slope, residual, n.Mean, n.Variance, n.ReLU, n.Momentum, n.Eps)
 }
 
 // PReLU is max(0, x) + a·min(0, x) with one slope a for each channel (dimension 1).

@@ -3,7 +3,6 @@ package torch_test
 import (
 	"errors"
 	"math"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -160,102 +159,4 @@ func residentMiB(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return pages * os.Getpagesize() >> 20
-}
-
-// The fused norm gives what the separate operators give, and the same gradients.
-func TestBatchNormPReLUMatchesSeparateOperators(t *testing.T) {
-	e := torchtest.Open(t)
-	const n, c, h, w = 5, 24, 13, 11 // more rows than one block
-	for _, linear := range []bool{false, true} {
-		type outcome struct{ y, dx, dw, db, da, mean, variance []float64 }
-		run := func(fused bool) outcome {
-			s := torchtest.Scope(t, e)
-			rng := rand.New(rand.NewPCG(1, 2))
-			normal := func(scale, shift float64, shape ...int) torch.Tensor {
-				size := 1
-				for _, d := range shape {
-					size *= d
-				}
-				v := make([]float64, size)
-				for i := range v {
-					v[i] = rng.NormFloat64()*scale + shift
-				}
-				return torch.FromData(s, "cpu", v, shape...)
-			}
-			x, weight, bias := normal(2, 30, n, c, h, w), normal(1, 0, c), normal(1, 0, c)
-			slope, seedGrad := normal(0.3, 0, c), normal(1, 0, n, c, h, w)
-			mean, variance := normal(1, 0, c), normal(0.1, 2, c)
-			leaves := []torch.Tensor{x, weight, bias, slope}
-			for _, l := range leaves {
-				s.RequireGrad(l, true)
-			}
-			var y torch.Tensor
-			switch {
-			case fused && linear:
-				y = s.BatchNormPReLU(x, weight, bias, torch.Tensor{}, mean, variance, 0.1, 1e-5)
-			case fused:
-				y = s.BatchNormPReLU(x, weight, bias, slope, mean, variance, 0.1, 1e-5)
-			default:
-				y = s.BatchNorm(x, weight, bias, mean, variance, true, 0.1, 1e-5)
-				if !linear {
-					y = s.PReLU(y, slope)
-				}
-			}
-			s.Backward(s.Sum(s.Mul(y, seedGrad)))
-			o := outcome{y: torch.ToData[float64](s, y), dx: torch.ToData[float64](s, s.Grad(x)),
-				dw: torch.ToData[float64](s, s.Grad(weight)), db: torch.ToData[float64](s, s.Grad(bias)),
-				mean: torch.ToData[float64](s, mean), variance: torch.ToData[float64](s, variance)}
-			if !linear {
-				o.da = torch.ToData[float64](s, s.Grad(slope))
-			}
-			return o
-		}
-		fused, plain := run(true), run(false)
-		for name, pair := range map[string][2][]float64{
-			"y": {fused.y, plain.y}, "dx": {fused.dx, plain.dx}, "dweight": {fused.dw, plain.dw},
-			"dbias": {fused.db, plain.db}, "dslope": {fused.da, plain.da},
-			"running mean": {fused.mean, plain.mean}, "running variance": {fused.variance, plain.variance},
-		} {
-			if len(pair[0]) != len(pair[1]) {
-				t.Fatalf("%s: %d values, want %d", name, len(pair[0]), len(pair[1]))
-			}
-			for i := range pair[0] {
-				if math.Abs(pair[0][i]-pair[1][i]) > 1e-9*(1+math.Abs(pair[1][i])) {
-					t.Errorf("linear %v: %s[%d] is %g, want %g", linear, name, i, pair[0][i], pair[1][i])
-					break
-				}
-			}
-		}
-	}
-}
-
-// The result does not depend on the number of threads, in any precision.
-func TestBatchNormPReLUIsTheSameOnAnyThreads(t *testing.T) {
-	e := torchtest.Open(t)
-	before := e.Threads()
-	t.Cleanup(func() { e.SetThreads(before) })
-	run := func(threads int, dtype torch.DType) ([]float32, []float32) {
-		e.SetThreads(threads)
-		s := torchtest.Scope(t, e)
-		rng := rand.New(rand.NewPCG(3, 4))
-		v := make([]float32, 9*16*20*20)
-		for i := range v {
-			v[i] = float32(rng.NormFloat64())
-		}
-		x := torch.FromData(s, "cpu", v, 9, 16, 20, 20)
-		s.RequireGrad(x, true)
-		c := ones(s, 16)
-		y := s.BatchNormPReLU(s.To(x, dtype), c, c, s.Scale(c, 0.25), s.Clone(c), s.Clone(c), 0.1, 1e-5)
-		s.Backward(s.Sum(s.Mul(y, y)))
-		return s.Floats(y), s.Floats(s.Grad(x))
-	}
-	for _, dtype := range []torch.DType{torch.Float32, torch.BFloat16} {
-		y1, g1 := run(1, dtype)
-		y2, g2 := run(3, dtype)
-		for i := range y1 {
-			if y1[i] != y2[i] || g1[i] != g2[i] {
-				t.Fatalf("%v: element %d differs between 1 and 3 threads", dtype, i)
-			}
-		}
-	}
 }

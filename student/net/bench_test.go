@@ -1,0 +1,78 @@
+package net
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+
+	"facepipe/student/torch"
+	"facepipe/student/torch/torchtest"
+)
+
+// bare is a convolution of a network without its norm and activation.
+type bare struct{ *convNorm }
+
+func (l bare) forward(r *run, x torch.Tensor) torch.Tensor {
+	return r.s.Conv2D(x, r.s.To(l.weight.tensor, r.dtype), l.stride, l.padding, l.groups)
+}
+
+// stripped is a layer with all but its convolutions taken out.
+func stripped(l layer) layer {
+	switch l := l.(type) {
+	case *convNorm:
+		return bare{l}
+	case *sequence:
+		q := &sequence{}
+		for i := range l.layers {
+			q.add(l.names[i], stripped(l.layers[i]))
+		}
+		return q
+	case residual:
+		return stripped(l.body)
+	}
+	panic(fmt.Sprintf("a layer %T", l))
+}
+
+// BenchmarkConvolutions is the limit that a training step is measured against: the
+// convolutions of MobileFaceNet forward and backward, and nothing else.
+func BenchmarkConvolutions(b *testing.B) {
+	e := torchtest.Open(b)
+	e.SetThreads(runtime.GOMAXPROCS(0))
+	for _, dtype := range []torch.DType{torch.Float32, torch.BFloat16} {
+		for _, batch := range []int{32, 64} {
+			b.Run(fmt.Sprintf("%v/%d", dtype, batch), func(b *testing.B) { benchmarkConvolutions(b, e, dtype, batch) })
+		}
+	}
+}
+
+func benchmarkConvolutions(b *testing.B, e *torch.Engine, dtype torch.DType, batch int) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	n, err := New("mobilefacenet", Config{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	n.root = stripped(n.root)
+	if err := n.Materialise(e, "cpu", 1); err != nil {
+		b.Fatal(err)
+	}
+	defer n.Close()
+	pixels := make([]float32, batch*3*112*112)
+	for i := range pixels {
+		pixels[i] = float32(i%255)/127.5 - 1
+	}
+	step := func() {
+		s := torchtest.Scope(b, e)
+		defer s.Close()
+		x := torch.FromData(s, "cpu", pixels, batch, 3, 112, 112)
+		s.Backward(s.Mean(n.Forward(s, x, dtype, true)))
+		for _, p := range n.params {
+			s.ClearGrad(p.tensor)
+		}
+	}
+	step()
+	for b.Loop() {
+		step()
+	}
+	b.ReportMetric(float64(batch*b.N)/b.Elapsed().Seconds(), "images/s")
+}
