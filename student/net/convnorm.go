@@ -69,8 +69,11 @@ func (l *convNorm) forwardAdd(r *run, x, residual torch.Tensor) torch.Tensor {
 }
 
 func (l *convNorm) convolve(r *run, x torch.Tensor) torch.Tensor {
-	if l.kernel == 1 && l.stride == 1 && l.groups == 1 {
+	switch {
+	case l.kernel == 1 && l.stride == 1 && l.groups == 1:
 		return r.s.Pointwise(x, l.weight.tensor)
+	case l.groups == l.in && l.groups == l.out:
+		return r.s.Depthwise(x, l.weight.tensor, l.stride, l.padding)
 	}
 	return r.s.Conv2D(x, r.s.To(l.weight.tensor, r.dtype), l.stride, l.padding, l.groups)
 }

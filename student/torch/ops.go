@@ -222,6 +222,12 @@ type Norm struct {
 	Momentum, Eps  float64
 }
 
+// Depthwise convolves each channel of x N×C×H×W alone, with w C×1×k×k in float32, whatever
+// x holds; see engine/depthwise.cc.
+func (s *Scope) Depthwise(x, w Tensor, stride, padding int) Tensor {
+	return s.one("pipe::depthwise", "", x, w, stride, padding)
+}
+
 // NormAct is training-mode [Scope.BatchNorm] of x N×C×H×W, the activation, and the
 // addition of residual, of x's shape and type or none: fused on the CPU, see
 // engine/norm_act.cc.

@@ -8,11 +8,15 @@ namespace engine {
 // One namespace for each compilation of simd/.
 #define PIPE_TABLES(ISA)                                   \
   namespace ISA {                                          \
+  extern const ProductKernels product;                     \
+  extern const DepthwiseKernels depthwise;                 \
+  extern const ConversionKernels conversion;               \
   extern const NormKernels<Bfloat16, float> norm_bfloat16; \
   extern const NormKernels<float, float> norm_float;       \
   extern const NormKernels<double, double> norm_double;    \
   }                                                        \
-  static const Kernels ISA##_kernels = {#ISA, ISA::norm_bfloat16, ISA::norm_float, ISA::norm_double};
+  static const Kernels ISA##_kernels = {#ISA,               ISA::product,    ISA::depthwise,  ISA::conversion, \
+                                        ISA::norm_bfloat16, ISA::norm_float, ISA::norm_double};
 
 PIPE_TABLES(baseline)
 #if defined(__x86_64__)

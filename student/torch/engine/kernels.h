@@ -46,9 +46,41 @@ struct NormKernels {
                    const NormChannels<S>& k, const NormGradient<S>& g);
 };
 
+// Products of matrices, a tile at a time: c (rows × columns, row stride ldc) is, or is
+// increased by, Σ_k a[k] ⊗ b[k]. Element r of a[k] is at a[r·row_step + k·step], b[k]
+// begins at b[k·ldb].
+struct ProductKernels {
+  int rows, columns;
+  void (*tile)(const float* a, int64_t row_step, int64_t step, const float* b, int64_t ldb, int64_t depth, float* c,
+               int64_t ldc);
+  void (*add_tile)(const float* a, int64_t row_step, int64_t step, const float* b, int64_t ldb, int64_t depth, float* c,
+                   int64_t ldc);
+};
+
+// Filters that see each channel alone, for a run of pixels: taps are the places under
+// the filter that lie in the image, which are the same for all of the run. From one
+// pixel to the next x[t] moves by x_step elements, and what is made by its own step.
+struct DepthwiseKernels {
+  // y[c] = Σ_t x[t][c] · w[t][c]
+  void (*weigh)(const float* const* x, int64_t x_step, const float* const* w, int64_t taps, int64_t channels,
+                int64_t pixels, Bfloat16* y, int64_t y_step);
+  // dw[t][c] += Σ_pixels x[t][c] · dy[c]
+  void (*add_products)(const float* const* x, int64_t x_step, const float* dy, int64_t dy_step, int64_t taps,
+                       int64_t channels, int64_t pixels, float* const* dw);
+};
+
+// Conversion of n elements.
+struct ConversionKernels {
+  void (*widen)(const Bfloat16* from, float* to, int64_t n);
+  void (*narrow)(const float* from, Bfloat16* to, int64_t n);
+};
+
 // All kernels of one instruction set.
 struct Kernels {
   const char* isa;
+  ProductKernels product;
+  DepthwiseKernels depthwise;
+  ConversionKernels conversion;
   NormKernels<Bfloat16, float> norm_bfloat16;
   NormKernels<float, float> norm_float;
   NormKernels<double, double> norm_double;
