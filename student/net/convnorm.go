@@ -52,7 +52,7 @@ func (l *convNorm) forward(r *run, x torch.Tensor) torch.Tensor {
 
 // forwardAdd adds a residual to the output, unless it is none.
 func (l *convNorm) forwardAdd(r *run, x, residual torch.Tensor) torch.Tensor {
-	y := r.s.Conv2D(x, r.s.To(l.weight.tensor, r.dtype), l.stride, l.padding, l.groups)
+	y := r.s.Conv2D(x, l.weight.tensor, l.stride, l.padding, l.groups)
 	if r.training {
 		return r.s.NormAct(y, torch.Norm{Weight: l.gamma.tensor, Bias: l.beta.tensor, Mean: l.runMean.tensor,
 			Variance: l.runVariance.tensor, Slope: l.slope.tensor, Momentum: normMomentum, Eps: normEps}, residual)

@@ -143,9 +143,11 @@ func (s *Scope) MatMul(a, b Tensor) Tensor { return s.one("matmul", "", a, b) }
 // Linear is x·Wᵀ for x N×in and W out×in.
 func (s *Scope) Linear(x, w Tensor) Tensor { return s.one("linear", "", x, w) }
 
-// Conv2D convolves x N×C×H×W with w out×(C/groups)×k×k, without bias.
+// Conv2D convolves x N×C×H×W with w out×(C/groups)×k×k, without bias; see
+// engine/convolution.cc. w may stay in float32: it is rounded to x's element type, and
+// its gradient comes in its own.
 func (s *Scope) Conv2D(x, w Tensor, stride, padding, groups int) Tensor {
-	return s.one("conv2d", "", x, w, nil, []int{stride, stride}, []int{padding, padding}, []int{1, 1}, groups)
+	return s.one("pipe::conv2d", "", x, w, stride, padding, groups)
 }
 
 // BatchNorm normalises dimension 1 of x. weight and bias may be none (no affine
