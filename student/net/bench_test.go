@@ -13,7 +13,7 @@ import (
 type bare struct{ *convNorm }
 
 func (l bare) forward(r *run, x torch.Tensor) torch.Tensor {
-	return r.s.Conv2D(x, r.s.To(l.weight.tensor, r.dtype), l.stride, l.padding, l.groups)
+	return r.s.Conv2D(x, l.weight.tensor, l.stride, l.padding, l.groups)
 }
 
 // stripped is a layer with all but its convolutions taken out.

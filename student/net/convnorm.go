@@ -52,7 +52,7 @@ func (l *convNorm) forward(r *run, x torch.Tensor) torch.Tensor {
 
 // forwardAdd adds a residual to the output, unless it is none.
 func (l *convNorm) forwardAdd(r *run, x, residual torch.Tensor) torch.Tensor {
-	y := l.convolve(r, x)
+	y := r.s.Conv2D(x, l.weight.tensor, l.stride, l.padding, l.groups)
 	if r.training {
 		return r.s.NormAct(y, torch.Norm{Weight: l.gamma.tensor, Bias: l.beta.tensor, Mean: l.runMean.tensor,
 			Variance: l.runVariance.tensor, Slope: l.slope.tensor, Momentum: normMomentum, Eps: normEps}, residual)
@@ -66,16 +66,6 @@ func (l *convNorm) forwardAdd(r *run, x, residual torch.Tensor) torch.Tensor {
 		return y
 	}
 	return r.s.Add(y, residual)
-}
-
-func (l *convNorm) convolve(r *run, x torch.Tensor) torch.Tensor {
-	switch {
-	case l.kernel == 1 && l.stride == 1 && l.groups == 1:
-		return r.s.Pointwise(x, l.weight.tensor)
-	case l.groups == l.in && l.groups == l.out:
-		return r.s.Depthwise(x, l.weight.tensor, l.stride, l.padding)
-	}
-	return r.s.Conv2D(x, r.s.To(l.weight.tensor, r.dtype), l.stride, l.padding, l.groups)
 }
 
 // heNormal draws from a normal distribution of variance 2/fan, which keeps the

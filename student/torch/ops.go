@@ -195,14 +195,12 @@ func (s *Scope) HasFastBFloat16(t Tensor) bool {
 // Linear is x·Wᵀ for x N×in and W out×in.
 func (s *Scope) Linear(x, w Tensor) Tensor { return s.one("linear", "", x, w) }
 
-// Conv2D convolves x N×C×H×W with w out×(C/groups)×k×k, without bias.
+// Conv2D convolves x N×C×H×W with w out×(C/groups)×k×k, without bias; see
+// engine/convolution.cc. w may stay in float32: it is rounded to x's element type, and
+// its gradient comes in its own.
 func (s *Scope) Conv2D(x, w Tensor, stride, padding, groups int) Tensor {
-	return s.one("conv2d", "", x, w, nil, []int{stride, stride}, []int{padding, padding}, []int{1, 1}, groups)
+	return s.one("pipe::conv2d", "", x, w, stride, padding, groups)
 }
-
-// Pointwise is a 1×1 convolution of x N×C×H×W with w out×C×1×1 in float32, whatever x
-// holds; see engine/pointwise.cc.
-func (s *Scope) Pointwise(x, w Tensor) Tensor { return s.one("pipe::pointwise", "", x, w) }
 
 // BatchNorm normalises dimension 1 of x. weight and bias may be none (no affine
 // part). In training it uses the batch's statistics and moves mean and variance,
@@ -220,12 +218,6 @@ type Norm struct {
 	Slope          Tensor // none without a PReLU
 	ReLU           bool   // not together with Slope
 	Momentum, Eps  float64
-}
-
-// Depthwise convolves each channel of x N×C×H×W alone, with w C×1×k×k in float32, whatever
-// x holds; see engine/depthwise.cc.
-func (s *Scope) Depthwise(x, w Tensor, stride, padding int) Tensor {
-	return s.one("pipe::depthwise", "", x, w, stride, padding)
 }
 
 // NormAct is training-mode [Scope.BatchNorm] of x N×C×H×W, the activation, and the

@@ -5,18 +5,24 @@
 
 namespace engine {
 
-// One namespace for each compilation of simd/.
-#define PIPE_TABLES(ISA)                                   \
-  namespace ISA {                                          \
-  extern const ProductKernels product;                     \
-  extern const DepthwiseKernels depthwise;                 \
-  extern const ConversionKernels conversion;               \
-  extern const NormKernels<Bfloat16, float> norm_bfloat16; \
-  extern const NormKernels<float, float> norm_float;       \
-  extern const NormKernels<double, double> norm_double;    \
-  }                                                        \
-  static const Kernels ISA##_kernels = {#ISA,               ISA::product,    ISA::depthwise,  ISA::conversion, \
-                                        ISA::norm_bfloat16, ISA::norm_float, ISA::norm_double};
+// What one compilation of simd/ defines.
+#define PIPE_TABLES_OF(NAME, T, S)                  \
+  extern const NormKernels<T, S> norm_##NAME;       \
+  extern const PointwiseKernels<T, S> pointwise_##NAME; \
+  extern const DepthwiseKernels<T, S> depthwise_##NAME;
+#define PIPE_TABLES(ISA)                     \
+  namespace ISA {                            \
+  PIPE_TABLES_OF(bfloat16, Bfloat16, float)  \
+  PIPE_TABLES_OF(float, float, float)        \
+  PIPE_TABLES_OF(double, double, double)     \
+  }                                          \
+  static Kernels ISA##_kernels() {           \
+    using namespace ISA;                     \
+    return {#ISA,                            \
+            {norm_bfloat16, pointwise_bfloat16, depthwise_bfloat16}, \
+            {norm_float, pointwise_float, depthwise_float},          \
+            {norm_double, pointwise_double, depthwise_double}};      \
+  }
 
 PIPE_TABLES(baseline)
 #if defined(__x86_64__)
@@ -25,7 +31,7 @@ PIPE_TABLES(avx512)
 #endif
 
 // $PIPE_SIMD (baseline, avx2) asks for less than the processor has, for tests.
-static const Kernels& choose() {
+static Kernels choose() {
 #if defined(__x86_64__)
   const char* set = std::getenv("PIPE_SIMD");
   const std::string most = set ? set : "avx512";
@@ -34,14 +40,14 @@ static const Kernels& choose() {
   bool avx512 = most == "avx512" && avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                 __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
                 __builtin_cpu_supports("avx512vl");
-  if (avx512) return avx512_kernels;
-  if (avx2) return avx2_kernels;
+  if (avx512) return avx512_kernels();
+  if (avx2) return avx2_kernels();
 #endif
-  return baseline_kernels;
+  return baseline_kernels();
 }
 
 const Kernels& kernels() {
-  static const Kernels& best = choose();
+  static const Kernels best = choose();
   return best;
 }
 

@@ -46,52 +46,67 @@ struct NormKernels {
                    const NormChannels<S>& k, const NormGradient<S>& g);
 };
 
-// Products of matrices, a tile at a time: c (rows × columns, row stride ldc) is, or is
-// increased by, Σ_k a[k] ⊗ b[k]. Element r of a[k] is at a[r·row_step + k·step], b[k]
-// begins at b[k·ldb].
-struct ProductKernels {
-  int rows, columns;
-  void (*tile)(const float* a, int64_t row_step, int64_t step, const float* b, int64_t ldb, int64_t depth, float* c,
-               int64_t ldc);
-  void (*add_tile)(const float* a, int64_t row_step, int64_t step, const float* b, int64_t ldb, int64_t depth, float* c,
-                   int64_t ldc);
+// Rows that PointwiseKernels::outer widens at a time.
+constexpr int64_t kPointwiseBlock = 128;
+
+// 1×1 convolutions, as products of matrices: x is rows × in, y rows × out, w out × in.
+template <typename T, typename S>
+struct PointwiseKernels {
+  int64_t panel;    // values of out that packed weights are padded to a multiple of
+  int64_t strip;    // rows that multiply widens at a time
+  int64_t padding;  // values at the end of a widened row, at most
+  // Weights in the order that multiply reads them: w(o, i) = w[o·out_stride + i·in_stride].
+  void (*pack)(const S* w, int64_t out, int64_t in, int64_t out_stride, int64_t in_stride, S* packed);
+  // y = x · wᵀ; scratch for strip × (in + padding) values.
+  void (*multiply)(const T* x, int64_t rows, int64_t in, const S* packed, int64_t out, T* y, S* scratch);
+  // dw += dyᵀ · x; scratch for kPointwiseBlock × (in + out + 2·padding) values.
+  void (*outer)(const T* x, const T* dy, int64_t rows, int64_t in, int64_t out, S* dw, S* scratch);
 };
 
-// Filters that see each channel alone, for a run of pixels: taps are the places under
-// the filter that lie in the image, which are the same for all of the run. From one
-// pixel to the next x[t] moves by x_step elements, and what is made by its own step.
+// One image of a depthwise convolution with a 3×3 kernel.
+struct DepthwiseShape {
+  int64_t height, width, channels, stride, padding, out_height, out_width;
+};
+
+// Depthwise convolutions of one image; weights are positions × channels. Scratch is
+// for four rows of (width + 2·padding) × channels values.
+template <typename T, typename S>
 struct DepthwiseKernels {
-  // y[c] = Σ_t x[t][c] · w[t][c]
-  void (*weigh)(const float* const* x, int64_t x_step, const float* const* w, int64_t taps, int64_t channels,
-                int64_t pixels, Bfloat16* y, int64_t y_step);
-  // dw[t][c] += Σ_pixels x[t][c] · dy[c]
-  void (*add_products)(const float* const* x, int64_t x_step, const float* dy, int64_t dy_step, int64_t taps,
-                       int64_t channels, int64_t pixels, float* const* dw);
+  void (*forward)(const T* x, const S* w, const DepthwiseShape& d, T* y, S* scratch);
+  void (*backward_data)(const T* dy, const S* w, const DepthwiseShape& d, T* dx, S* scratch);
+  // dw += the gradient.
+  void (*backward_weights)(const T* x, const T* dy, const DepthwiseShape& d, S* dw, S* scratch);
+  // With a kernel of the image's size there is one output. sum[c] = Σ_r a[r][c] · w[r][c]:
+  void (*weighted_sum)(const T* a, const S* w, int64_t rows, int64_t channels, T* sum);
+  // y[r][c] = g[c] · w[r][c]
+  void (*scaled_rows)(const T* g, const S* w, int64_t rows, int64_t channels, T* y);
+  // sum[c] = Σ_n a[n·stride + c] · g[n·channels + c], over images
+  void (*product_sum)(const T* a, int64_t stride, const T* g, int64_t images, int64_t channels, S* sum);
 };
 
-// Conversion of n elements.
-struct ConversionKernels {
-  void (*widen)(const Bfloat16* from, float* to, int64_t n);
-  void (*narrow)(const float* from, Bfloat16* to, int64_t n);
+// All loops for elements T.
+template <typename T, typename S>
+struct KernelsOf {
+  NormKernels<T, S> norm;
+  PointwiseKernels<T, S> pointwise;
+  DepthwiseKernels<T, S> depthwise;
 };
 
 // All kernels of one instruction set.
 struct Kernels {
   const char* isa;
-  ProductKernels product;
-  DepthwiseKernels depthwise;
-  ConversionKernels conversion;
-  NormKernels<Bfloat16, float> norm_bfloat16;
-  NormKernels<float, float> norm_float;
-  NormKernels<double, double> norm_double;
+  KernelsOf<Bfloat16, float> of_bfloat16;
+  KernelsOf<float, float> of_float;
+  KernelsOf<double, double> of_double;
 };
 
 // Those of the best instruction set that the processor has.
 const Kernels& kernels();
 
-inline const NormKernels<Bfloat16, float>& norm_kernels(const Bfloat16*) { return kernels().norm_bfloat16; }
-inline const NormKernels<float, float>& norm_kernels(const float*) { return kernels().norm_float; }
-inline const NormKernels<double, double>& norm_kernels(const double*) { return kernels().norm_double; }
+// Those for elements T.
+inline const KernelsOf<Bfloat16, float>& kernels_of(const Bfloat16*) { return kernels().of_bfloat16; }
+inline const KernelsOf<float, float>& kernels_of(const float*) { return kernels().of_float; }
+inline const KernelsOf<double, double>& kernels_of(const double*) { return kernels().of_double; }
 
 }  // namespace engine
 

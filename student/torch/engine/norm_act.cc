@@ -19,10 +19,9 @@
 #include <torch/library.h>
 
 #include <cmath>
-#include <cstring>
 #include <vector>
 
-#include "kernels.h"
+#include "memory.h"
 
 namespace engine {
 namespace {
@@ -54,24 +53,6 @@ std::vector<double> sum_blocks(int64_t rows, int64_t channels, int64_t sums, con
   return total;
 }
 
-// An image batch as a matrix of rows by channels.
-at::Tensor as_rows(const at::Tensor& x) { return x.contiguous(at::MemoryFormat::ChannelsLast); }
-
-// The values of a parameter as the kernels take them; empty for none.
-template <typename S>
-std::vector<S> values(const at::Tensor& t) {
-  if (!t.defined()) return {};
-  auto d = t.detach().to(at::kDouble).contiguous();
-  const double* p = d.data_ptr<double>();
-  return std::vector<S>(p, p + d.numel());
-}
-
-at::Tensor from_values(const double* p, int64_t n, const at::Tensor& like) {
-  auto t = at::empty({n}, at::kDouble);
-  std::memcpy(t.data_ptr(), p, n * sizeof(double));
-  return t.to(like.scalar_type());
-}
-
 // Mean and biased variance of each channel, over `rows` rows.
 struct Statistics {
   double rows;
@@ -83,13 +64,10 @@ template <typename T, typename S>
 struct Norm {
   int64_t rows, channels;
   Activation act;
-  const NormKernels<T, S>& loops = norm_kernels(static_cast<const T*>(nullptr));
-
-  static const T* data(const at::Tensor& t) { return t.defined() ? static_cast<const T*>(t.data_ptr()) : nullptr; }
-  static T* mutable_data(at::Tensor& t) { return static_cast<T*>(t.data_ptr()); }
+  const NormKernels<T, S>& loops = Elements<T, S>::kernels().norm;
 
   Statistics statistics(const at::Tensor& x) const {
-    const T* p = data(x);
+    const T* p = data<T>(x);
     // The shift keeps the variance exact where the mean is large beside the spread.
     auto shift = values<S>(x.select(0, 0).select(1, 0).select(1, 0));
     auto sums = sum_blocks<S>(rows, channels, 2, [&](int64_t first, int64_t n, S* acc) {
@@ -106,8 +84,8 @@ struct Norm {
 
   at::Tensor forward(const at::Tensor& x, const at::Tensor& residual, const NormChannels<S>& k) const {
     auto y = at::empty_like(x);
-    const T *in = data(x), *add = data(residual);
-    T* out = mutable_data(y);
+    const T *in = data<T>(x), *add = data<T>(residual);
+    T* out = mutable_data<T>(y);
     over_blocks(rows, [&](int64_t first, int64_t n, int64_t) {
       int64_t at = first * channels;
       loops.apply(act, in + at, add ? add + at : nullptr, out + at, n, channels, k);
@@ -117,7 +95,7 @@ struct Norm {
 
   // The sums of dz, of dz · (x - mean), and of the slope's gradient.
   std::vector<double> gradient_sums(const at::Tensor& x, const at::Tensor& dy, const NormChannels<S>& k) const {
-    const T *px = data(x), *pg = data(dy);
+    const T *px = data<T>(x), *pg = data<T>(dy);
     return sum_blocks<S>(rows, channels, act == Activation::prelu ? 3 : 2, [&](int64_t first, int64_t n, S* acc) {
       loops.reduce(act, px + first * channels, pg + first * channels, n, channels, k, acc);
     });
@@ -125,9 +103,9 @@ struct Norm {
 
   at::Tensor gradient(const at::Tensor& x, const at::Tensor& dy, const NormChannels<S>& k,
                       const NormGradient<S>& g) const {
-    const T *px = data(x), *pg = data(dy);
+    const T *px = data<T>(x), *pg = data<T>(dy);
     auto dx = at::empty_like(x);
-    T* out = mutable_data(dx);
+    T* out = mutable_data<T>(dx);
     over_blocks(rows, [&](int64_t first, int64_t n, int64_t) {
       int64_t at = first * channels;
       loops.gradient(act, px + at, pg + at, out + at, n, channels, k, g);
@@ -140,16 +118,10 @@ struct Norm {
 template <typename F>
 void with_loops(const at::Tensor& x, Activation act, const F& f) {
   int64_t channels = x.size(1), rows = x.numel() / channels;
-  switch (x.scalar_type()) {
-    case at::kBFloat16:
-      return f(Norm<Bfloat16, float>{rows, channels, act}, 0.0f);
-    case at::kFloat:
-      return f(Norm<float, float>{rows, channels, act}, 0.0f);
-    case at::kDouble:
-      return f(Norm<double, double>{rows, channels, act}, 0.0);
-    default:
-      TORCH_CHECK(false, "norm_act takes bfloat16, float32 or float64, not ", x.scalar_type());
-  }
+  with_elements("norm_act", x, [&](auto elements) {
+    using E = decltype(elements);
+    f(Norm<typename E::Stored, typename E::Sum>{rows, channels, act}, typename E::Sum(0));
+  });
 }
 
 // What the loops need to compute z again.
@@ -184,11 +156,11 @@ class NormAct : public torch::autograd::Function<NormAct> {
       for (int64_t c = 0; c < loops.channels; ++c) inv_std[c] = 1 / std::sqrt(s.variance[c] + eps);
       Channels<S> k(s.mean, inv_std, weight, bias, slope);
       y = loops.forward(x, residual.defined() ? as_rows(residual) : residual, k.pointers());
-      mean_t = from_values(s.mean.data(), loops.channels, at::empty({0}, at::kDouble));
-      inv_std_t = from_values(inv_std.data(), loops.channels, mean_t);
+      mean_t = from_values(s.mean.data(), {loops.channels}, at::empty({0}, at::kDouble));
+      inv_std_t = from_values(inv_std.data(), {loops.channels}, mean_t);
       // The running variance is the unbiased one, as everywhere.
       double unbias = s.rows > 1 ? s.rows / (s.rows - 1) : 1;
-      auto var_t = from_values(s.variance.data(), loops.channels, running_var);
+      auto var_t = from_values(s.variance.data(), {loops.channels}, running_var);
       running_mean.mul_(1 - momentum).add_(mean_t.to(running_mean.scalar_type()), momentum);
       running_var.mul_(1 - momentum).add_(var_t, momentum * unbias);
     });
@@ -223,9 +195,9 @@ class NormAct : public torch::autograd::Function<NormAct> {
         constant[c] = static_cast<S>(-scale * sums[c] / rows);
       }
       dx = loops.gradient(x, dy, k.pointers(), {by_dz.data(), by_x.data(), constant.data()});
-      d_bias = from_values(&sums[0], n, bias);
-      d_weight = from_values(&sums[n], n, weight);
-      if (act == Activation::prelu) d_slope = from_values(&sums[2 * n], n, slope);
+      d_bias = from_values(&sums[0], {n}, bias);
+      d_weight = from_values(&sums[n], {n}, weight);
+      if (act == Activation::prelu) d_slope = from_values(&sums[2 * n], {n}, slope);
     });
     at::Tensor none, d_residual = ctx->saved_data["residual"].toBool() ? grads[0] : none;
     return {dx, d_weight, d_bias, d_slope, d_residual, none, none, none, none, none};

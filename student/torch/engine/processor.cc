@@ -1,27 +1,8 @@
-#include "processor.h"
-
+// What the processor can do.
 #include <ATen/ATen.h>
 #include <torch/library.h>
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
-
 namespace engine {
-
-bool has_matrix_unit() {
-#if defined(__x86_64__)
-  static const bool has = [] {
-    unsigned a, b, c, d;
-    constexpr unsigned amx_bf16 = 1u << 22;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & amx_bf16);
-  }();
-  return has;
-#else
-  return false;
-#endif
-}
-
 namespace {
 
 // Whether matrices in bfloat16 are multiplied faster than in float32. Processors

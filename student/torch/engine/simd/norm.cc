@@ -3,7 +3,7 @@
 // Sums and constants of some channels stay in registers for a strip of rows, and
 // the strip is short enough to stay in the first cache while the channels are gone
 // through, so that memory is read in order.
-#include "vectors.h"
+#include "tile.h"
 
 namespace engine {
 namespace PIPE_ISA {
@@ -18,22 +18,6 @@ INLINE void over_tiles(int64_t rows, int64_t channels, const F& f) {
     int64_t n = rows - r < kStripRows ? rows - r : kStripRows;
     over_channels<typename Computed<T>::V, K>(0, channels, [&](auto v, auto k, int64_t c) INLINE_LAMBDA { f(v, k, r, n, c); });
   }
-}
-
-// K vectors of neighbouring channels.
-template <typename V, int K>
-struct Tile {
-  V v[K];
-};
-template <typename V, int K, typename T>
-INLINE Tile<V, K> tile(const T* p) {
-  Tile<V, K> t;
-  for (int k = 0; k < K; ++k) t.v[k] = read<V>(p + k * Traits<V>::n);
-  return t;
-}
-template <typename V, int K, typename T>
-INLINE void put(T* p, const Tile<V, K>& t) {
-  for (int k = 0; k < K; ++k) write<V>(p + k * Traits<V>::n, t.v[k]);
 }
 
 template <typename T, typename S>

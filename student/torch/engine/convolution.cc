@@ -1,0 +1,311 @@
+// pipe::conv2d — a convolution without bias whose weights stay in float32, with
+// kernels of its own where libtorch's are slow. Everything else goes to libtorch.
+//
+//   1×1, bfloat16  as products of matrices. oneDNN multiplies by the processor's
+//                  bfloat16 instruction, which on Xeons with AVX-512 starts every
+//                  other cycle: half the speed of float32's, two of which start in
+//                  each. So the elements are widened in the cache and multiplied in
+//                  float32. Processors with a matrix unit (AMX), and AMD's, whose
+//                  instruction starts in every cycle, keep to oneDNN.
+//   depthwise 3×3, bfloat16, and
+//   depthwise over the whole image: little arithmetic, so that memory and
+//                  conversions count. In float32 oneDNN's 3×3 are as fast.
+//
+// In float64 the kernels serve the checks of their gradients.
+//
+// Weights are rounded to x's element type first, so that both ways agree. Sums over
+// rows run over a fixed number of chunks that are added up in order: no result
+// depends on the number of threads.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/library.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+#include <memory>
+#include <vector>
+
+#include "memory.h"
+
+namespace engine {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+constexpr int64_t kChunks = 16;  // of the rows that a gradient of 1×1 weights sums over
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Calls body(i, scratch) for i in [0, n) in parallel, with room for `room` values S.
+template <typename S, typename F>
+void in_parallel(int64_t n, int64_t room, const F& body) {
+  at::parallel_for(0, n, 1, [&](int64_t from, int64_t to) {
+    std::unique_ptr<S[]> scratch(new S[room]);
+    for (int64_t i = from; i < to; ++i) body(i, scratch.get());
+  });
+}
+
+// Adds up the parts of a gradient, part after part.
+template <typename S>
+std::vector<double> total(const std::vector<S>& parts, int64_t each) {
+  std::vector<double> sum(each, 0.0);
+  for (size_t p = 0; p < parts.size(); p += each)
+    for (int64_t k = 0; k < each; ++k) sum[k] += parts[p + k];
+  return sum;
+}
+
+at::Tensor empty_rows(const at::Tensor& like, int64_t channels, int64_t height, int64_t width) {
+  return at::empty({like.size(0), channels, height, width}, like.options(), at::MemoryFormat::ChannelsLast);
+}
+
+at::Tensor rounded(const at::Tensor& weight, const at::Tensor& x) { return weight.detach().to(x.scalar_type()); }
+
+// y(rows × out) = x(rows × in) · wᵀ with w(o, i) at o·out_stride + i·in_stride.
+template <typename E, typename S = typename E::Sum>
+void multiply(const at::Tensor& x, const std::vector<S>& w, int64_t in, int64_t out, int64_t out_stride,
+              int64_t in_stride, at::Tensor& y) {
+  using T = typename E::Stored;
+  const auto& loops = E::kernels().pointwise;
+  std::vector<S> packed(ceil_div(out, loops.panel) * loops.panel * in);
+  loops.pack(w.data(), out, in, out_stride, in_stride, packed.data());
+  const T* from = data<T>(x);
+  T* to = mutable_data<T>(y);
+  int64_t rows = x.numel() / in;
+  in_parallel<S>(ceil_div(rows, loops.strip), loops.strip * (in + loops.padding), [&](int64_t k, S* scratch) {
+    int64_t first = k * loops.strip;
+    loops.multiply(from + first * in, std::min(loops.strip, rows - first), in, packed.data(), out, to + first * out,
+                   scratch);
+  });
+}
+
+template <typename E, typename S = typename E::Sum>
+std::vector<double> outer(const at::Tensor& x, const at::Tensor& dy, int64_t in, int64_t out) {
+  using T = typename E::Stored;
+  const auto& loops = E::kernels().pointwise;
+  const T *px = data<T>(x), *pg = data<T>(dy);
+  int64_t rows = x.numel() / in, chunk = ceil_div(ceil_div(rows, kChunks), kPointwiseBlock) * kPointwiseBlock;
+  int64_t chunks = ceil_div(rows, chunk);
+  std::vector<S> parts(chunks * out * in, S(0));
+  in_parallel<S>(chunks, kPointwiseBlock * (in + out + 2 * loops.padding), [&](int64_t k, S* scratch) {
+    int64_t first = k * chunk;
+    loops.outer(px + first * in, pg + first * out, std::min(chunk, rows - first), in, out, &parts[k * out * in],
+                scratch);
+  });
+  return total(parts, out * in);
+}
+
+class Pointwise : public torch::autograd::Function<Pointwise> {
+ public:
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input, const at::Tensor& weight) {
+    auto x = as_rows(input);
+    int64_t out = weight.size(0), in = weight.size(1);
+    auto y = empty_rows(x, out, x.size(2), x.size(3));
+    with_elements("conv2d", x, [&](auto e) {
+      using E = decltype(e);
+      multiply<E>(x, values<typename E::Sum>(rounded(weight, x)), in, out, in, 1, y);
+    });
+    ctx->save_for_backward({x, weight});
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    auto saved = ctx->get_saved_variables();
+    const auto &x = saved[0], &weight = saved[1];
+    auto dy = as_rows(grads[0].to(x.scalar_type()));
+    int64_t out = weight.size(0), in = weight.size(1);
+    auto dx = at::empty_like(x);
+    at::Tensor dw;
+    with_elements("conv2d", x, [&](auto e) {
+      using E = decltype(e);
+      multiply<E>(dy, values<typename E::Sum>(rounded(weight, x)), out, in, 1, in, dx);
+      dw = from_values(outer<E>(x, dy, in, out).data(), weight.sizes(), weight);
+    });
+    return {dx, dw};
+  }
+};
+
+// Weights channels × 1 × positions, and back.
+template <typename S>
+std::vector<S> positions_first(const at::Tensor& weight) {
+  return values<S>(weight.reshape({weight.size(0), -1}).t());
+}
+at::Tensor channels_first(const std::vector<double>& w, const at::Tensor& weight) {
+  int64_t channels = weight.size(0);
+  auto t = from_values(w.data(), {weight.numel() / channels, channels}, weight);
+  return t.t().contiguous().view(weight.sizes());
+}
+
+class Depthwise : public torch::autograd::Function<Depthwise> {
+ public:
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input, const at::Tensor& weight, int64_t stride,
+                            int64_t padding) {
+    auto x = as_rows(input);
+    DepthwiseShape d{x.size(2), x.size(3), x.size(1), stride, padding, 0, 0};
+    d.out_height = (d.height + 2 * padding - 3) / stride + 1;
+    d.out_width = (d.width + 2 * padding - 3) / stride + 1;
+    auto y = empty_rows(x, d.channels, d.out_height, d.out_width);
+    with_elements("conv2d", x, [&](auto e) { convolve<decltype(e)>(x, positions_first<typename decltype(e)::Sum>(rounded(weight, x)), d, y); });
+    ctx->save_for_backward({x, weight});
+    ctx->saved_data["stride"] = stride;
+    ctx->saved_data["padding"] = padding;
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    auto saved = ctx->get_saved_variables();
+    const auto &x = saved[0], &weight = saved[1];
+    auto dy = as_rows(grads[0].to(x.scalar_type()));
+    DepthwiseShape d{x.size(2), x.size(3), x.size(1), ctx->saved_data["stride"].toInt(),
+                     ctx->saved_data["padding"].toInt(), dy.size(2), dy.size(3)};
+    auto dx = at::empty_like(x);
+    at::Tensor dw;
+    with_elements("conv2d", x, [&](auto e) {
+      using E = decltype(e);
+      auto w = positions_first<typename E::Sum>(rounded(weight, x));
+      d.stride == 1 ? turned<E>(dy, w, d, dx) : gather<E>(dy, w, d, dx);
+      dw = channels_first(weights_gradient<E>(x, dy, d), weight);
+    });
+    return {dx, dw, at::Tensor(), at::Tensor()};
+  }
+
+ private:
+  static int64_t room(const DepthwiseShape& d) { return 4 * (d.width + 2 * d.padding) * d.channels; }
+  static int64_t image(const DepthwiseShape& d) { return d.height * d.width * d.channels; }
+  static int64_t out_image(const DepthwiseShape& d) { return d.out_height * d.out_width * d.channels; }
+
+  template <typename E, typename S = typename E::Sum>
+  static void convolve(const at::Tensor& x, const std::vector<S>& w, const DepthwiseShape& d, at::Tensor& y) {
+    using T = typename E::Stored;
+    const T* from = data<T>(x);
+    T* to = mutable_data<T>(y);
+    in_parallel<S>(x.size(0), room(d), [&](int64_t n, S* scratch) {
+      E::kernels().depthwise.forward(from + n * image(d), w.data(), d, to + n * out_image(d), scratch);
+    });
+  }
+
+  // With stride 1, dx is the convolution of dy with the kernel turned round.
+  template <typename E, typename S = typename E::Sum>
+  static void turned(const at::Tensor& dy, const std::vector<S>& w, const DepthwiseShape& d, at::Tensor& dx) {
+    std::vector<S> reversed(w.size());
+    for (int64_t k = 0; k < 9; ++k)
+      std::copy_n(&w[k * d.channels], d.channels, &reversed[(8 - k) * d.channels]);
+    convolve<E>(dy, reversed, {d.out_height, d.out_width, d.channels, 1, 2 - d.padding, d.height, d.width}, dx);
+  }
+
+  template <typename E, typename S = typename E::Sum>
+  static void gather(const at::Tensor& dy, const std::vector<S>& w, const DepthwiseShape& d, at::Tensor& dx) {
+    using T = typename E::Stored;
+    const T* from = data<T>(dy);
+    T* to = mutable_data<T>(dx);
+    in_parallel<S>(dy.size(0), room(d), [&](int64_t n, S* scratch) {
+      E::kernels().depthwise.backward_data(from + n * out_image(d), w.data(), d, to + n * image(d), scratch);
+    });
+  }
+
+  template <typename E, typename S = typename E::Sum>
+  static std::vector<double> weights_gradient(const at::Tensor& x, const at::Tensor& dy, const DepthwiseShape& d) {
+    using T = typename E::Stored;
+    const T *px = data<T>(x), *pg = data<T>(dy);
+    int64_t each = 9 * d.channels;
+    std::vector<S> parts(x.size(0) * each, S(0));
+    in_parallel<S>(x.size(0), room(d), [&](int64_t n, S* scratch) {
+      E::kernels().depthwise.backward_weights(px + n * image(d), pg + n * out_image(d), d, &parts[n * each], scratch);
+    });
+    return total(parts, each);
+  }
+};
+
+// A depthwise convolution with a kernel of the image's size: one output a channel.
+class Global : public torch::autograd::Function<Global> {
+ public:
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input, const at::Tensor& weight) {
+    auto x = as_rows(input);
+    int64_t channels = x.size(1), positions = x.size(2) * x.size(3);
+    auto y = empty_rows(x, channels, 1, 1);
+    with_elements("conv2d", x, [&](auto e) {
+      using T = typename decltype(e)::Stored;
+      auto w = positions_first<typename decltype(e)::Sum>(rounded(weight, x));
+      const T* from = data<T>(x);
+      T* to = mutable_data<T>(y);
+      at::parallel_for(0, x.size(0), 1, [&](int64_t n, int64_t end) {
+        for (; n < end; ++n)
+          decltype(e)::kernels().depthwise.weighted_sum(from + n * positions * channels, w.data(), positions, channels,
+                                                        to + n * channels);
+      });
+    });
+    ctx->save_for_backward({x, weight});
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    auto saved = ctx->get_saved_variables();
+    const auto &x = saved[0], &weight = saved[1];
+    auto dy = as_rows(grads[0].to(x.scalar_type()));
+    int64_t channels = x.size(1), positions = x.size(2) * x.size(3), images = x.size(0);
+    auto dx = at::empty_like(x);
+    at::Tensor dw;
+    with_elements("conv2d", x, [&](auto e) {
+      using T = typename decltype(e)::Stored;
+      using S = typename decltype(e)::Sum;
+      const auto& loops = decltype(e)::kernels().depthwise;
+      auto w = positions_first<S>(rounded(weight, x));
+      const T *px = data<T>(x), *pg = data<T>(dy);
+      T* to = mutable_data<T>(dx);
+      at::parallel_for(0, images, 1, [&](int64_t n, int64_t end) {
+        for (; n < end; ++n)
+          loops.scaled_rows(pg + n * channels, w.data(), positions, channels, to + n * positions * channels);
+      });
+      std::vector<S> sums(positions * channels);
+      at::parallel_for(0, positions, 1, [&](int64_t p, int64_t end) {
+        for (; p < end; ++p)
+          loops.product_sum(px + p * channels, positions * channels, pg, images, channels, &sums[p * channels]);
+      });
+      dw = channels_first(std::vector<double>(sums.begin(), sums.end()), weight);
+    });
+    return {dx, dw};
+  }
+};
+
+// Whether oneDNN's products in bfloat16 outrun those in float32; see the top.
+bool fast_bfloat16() {
+#if defined(__x86_64__)
+  static const bool fast = [] {
+    unsigned a, b, c, d;
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 22 & 1)) return true;  // AMX-BF16
+    bool dot_product = __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1);  // AVX512-BF16
+    return dot_product && __get_cpuid(0, &a, &b, &c, &d) && b == signature_AMD_ebx;
+  }();
+  return fast;
+#else
+  return false;
+#endif
+}
+
+at::Tensor conv2d(const at::Tensor& x, const at::Tensor& weight, int64_t stride, int64_t padding, int64_t groups) {
+  TORCH_CHECK(x.dim() == 4 && weight.dim() == 4 && stride >= 1 && padding >= 0, "conv2d takes N×C×H×W and weights out×in×k×k, got ",
+              x.sizes(), " and ", weight.sizes());
+  int64_t channels = x.size(1), out = weight.size(0), high = weight.size(2), wide = weight.size(3);
+  auto dtype = x.scalar_type();
+  bool known = x.is_cpu() && weight.is_cpu() && x.numel() > 0 &&
+               (dtype == at::kBFloat16 || dtype == at::kFloat || dtype == at::kDouble);
+  if (known && groups == 1 && high == 1 && wide == 1 && stride == 1 && padding == 0 && weight.size(1) == channels &&
+      (dtype == at::kDouble || (dtype == at::kBFloat16 && !fast_bfloat16())))
+    return Pointwise::apply(x, weight);
+  bool depthwise = known && groups == channels && out == channels && weight.size(1) == 1;
+  if (depthwise && high == x.size(2) && wide == x.size(3) && padding == 0) return Global::apply(x, weight);
+  if (depthwise && dtype != at::kFloat && high == 3 && wide == 3 && padding <= 2 && x.size(2) + 2 * padding >= 3 &&
+      x.size(3) + 2 * padding >= 3)
+    return Depthwise::apply(x, weight, stride, padding);
+  return at::conv2d(x, weight.to(dtype), {}, stride, padding, /*dilation=*/1, groups);
+}
+
+}  // namespace
+}  // namespace engine
+
+TORCH_LIBRARY_FRAGMENT(pipe, m) {
+  m.def("conv2d(Tensor x, Tensor weight, int stride, int padding, int groups) -> Tensor", &engine::conv2d);
+}
