@@ -17,6 +17,8 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include "synchronise.h"
+
 #include <cstring>
 #include <vector>
 
@@ -231,10 +233,12 @@ struct Kernel {
     sums = sum_blocks<S>(rows, channels, 3, [&](int64_t first, int64_t n, S* acc) {
       reduce(px + first * channels, pg + first * channels, n, channels, k, acc, acc + channels, acc + 2 * channels);
     });
+    auto all = sums;  // of all ranks, while a rank's own are its share of the parameters' gradients
+    double n = synchronise_sums(rows, all.data(), 2 * channels);
     std::vector<S> mean_dz(channels), mean_dz_hat(channels);
     for (int64_t c = 0; c < channels; ++c) {
-      mean_dz[c] = static_cast<S>(sums[c] / rows);
-      mean_dz_hat[c] = static_cast<S>(sums[channels + c] / rows);
+      mean_dz[c] = static_cast<S>(all[c] / n);
+      mean_dz_hat[c] = static_cast<S>(all[channels + c] / n);
     }
     auto dx = at::empty_like(x);
     T* out = mutable_data(dx);
@@ -291,6 +295,7 @@ class BatchNormPReLU : public torch::autograd::Function<BatchNormPReLU> {
     with_kernel(x, [&](auto kernel) {
       std::vector<double> mean(channels), variance(channels), inv_std(channels);
       kernel.statistics(x, mean, variance);
+      double n = synchronise_moments(kernel.rows, mean, variance);
       auto w = values(kernel, weight), b = values(kernel, bias), a = values(kernel, slope);
       auto scale = w, offset = b;
       for (int64_t c = 0; c < channels; ++c) {
@@ -302,7 +307,7 @@ class BatchNormPReLU : public torch::autograd::Function<BatchNormPReLU> {
       mean_t = from_values(mean.data(), channels, weight);
       inv_std_t = from_values(inv_std.data(), channels, weight);
       // The running variance is the unbiased one, as everywhere.
-      double n = kernel.rows, unbias = n > 1 ? n / (n - 1) : 1;
+      double unbias = n > 1 ? n / (n - 1) : 1;
       auto var_t = from_values(variance.data(), channels, weight);
       running_mean.mul_(1 - momentum).add_(mean_t, momentum);
       running_var.mul_(1 - momentum).add_(var_t, momentum * unbias);
@@ -340,8 +345,10 @@ at::Tensor batch_norm_prelu(const at::Tensor& x, const at::Tensor& weight, const
     return BatchNormPReLU::apply(x, weight, bias, slope_or_ones(slope, weight), running_mean, running_var, momentum,
                                  eps);
   }
-  auto y = at::batch_norm(x, weight, bias, running_mean, running_var, /*training=*/true, momentum, eps,
-                          /*cudnn_enabled=*/true);
+  auto y = batch_norm_is_synchronised()
+               ? synchronised_batch_norm(x, weight, bias, running_mean, running_var, momentum, eps)
+               : at::batch_norm(x, weight, bias, running_mean, running_var, /*training=*/true, momentum, eps,
+                                /*cudnn_enabled=*/true);
   return slope.has_value() && slope->defined() ? at::prelu(y, slope->to(y.scalar_type())) : y;
 }
 
