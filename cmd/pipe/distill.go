@@ -115,6 +115,9 @@ func (o *distillOptions) validate(args []string) error {
 	return errors.Join(oneDataset(args, &o.Dataset), required("--out", o.Out))
 }
 
+// follows is whether another rank speaks for all.
+func (o *distillOptions) follows() bool { return o.World.Index > 0 }
+
 // readConfig lays the file's settings over the defaults, and the flags that were
 // given over both.
 func (o *distillOptions) readConfig() error {
@@ -148,7 +151,7 @@ func (o *distillOptions) run(ctx context.Context, s *session) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.World.Index > 0 {
+	if o.follows() {
 		return nil, nil // rank 0 speaks for all
 	}
 	return &result{summary, func(w io.Writer) { printDistilled(w, summary) }}, nil
