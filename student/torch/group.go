@@ -70,15 +70,7 @@ func (s *Scope) collective(what string, f func() unsafe.Pointer) {
 	if s.err != nil {
 		return
 	}
-	s.fail(what, absence(s.engine.check(f())))
-}
-
-// absence says what most often lies behind a collective that fails.
-func absence(err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("another rank did not take part; if it has ended, it says why: %w", err)
+	s.fail(what, s.engine.check(f()))
 }
 
 // AllReduce replaces t, dense in memory, by its sum over the ranks. It returns at once;
@@ -90,7 +82,7 @@ func (s *Scope) AllReduce(g *Group, t Tensor) (wait func()) {
 	})
 	return func() {
 		if *work != 0 {
-			s.fail("all-reduce", absence(s.engine.check(s.engine.api.groupWait(*work))))
+			s.fail("all-reduce", s.engine.check(s.engine.api.groupWait(*work)))
 		}
 	}
 }

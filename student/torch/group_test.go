@@ -1,11 +1,11 @@
 package torch_test
 
 import (
-	"bufio"
+	"encoding/json"
 	"fmt"
-	"net"
+	"math"
+	"math/rand/v2"
 	"os"
-	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
@@ -16,78 +16,8 @@ import (
 	"facepipe/student/torch/torchtest"
 )
 
-// Ranks are processes: c10d keeps some of its state for a whole one. A test starts its
-// own program again, once a rank, with this variable saying which, and the rank prints
-// what it has computed.
-const rankVariable = "PIPE_TEST_RANK"
-
-// ranks runs the test as so many ranks and returns the lines that each printed. As a
-// rank it runs body instead, and ends.
-func ranks(t *testing.T, n int, body func(t *testing.T, s *torch.Scope, g *torch.Group, rank int)) [][]string {
-	t.Helper()
-	if text := os.Getenv(rankVariable); text != "" {
-		asRank(t, text, body)
-		return nil
-	}
-	port := freePort(t)
-	var ranks []*exec.Cmd
-	var outputs []*strings.Builder
-	for rank := range n {
-		c := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-		c.Env = append(os.Environ(), fmt.Sprintf("%s=%d/%d/%d", rankVariable, rank, n, port))
-		out := &strings.Builder{}
-		c.Stdout, c.Stderr = out, out
-		if err := c.Start(); err != nil {
-			t.Fatal(err)
-		}
-		ranks, outputs = append(ranks, c), append(outputs, out)
-	}
-	lines := make([][]string, n)
-	for rank, c := range ranks {
-		if err := c.Wait(); err != nil {
-			t.Errorf("rank %d: %v\n%s", rank, err, outputs[rank])
-		}
-		for scan := bufio.NewScanner(strings.NewReader(outputs[rank].String())); scan.Scan(); {
-			if line, ok := strings.CutPrefix(scan.Text(), "> "); ok {
-				lines[rank] = append(lines[rank], line)
-			}
-		}
-	}
-	return lines
-}
-
-func asRank(t *testing.T, text string, body func(t *testing.T, s *torch.Scope, g *torch.Group, rank int)) {
-	t.Helper()
-	var rank, size, port int
-	if _, err := fmt.Sscanf(text, "%d/%d/%d", &rank, &size, &port); err != nil {
-		t.Fatal(err)
-	}
-	e := torchtest.Open(t)
-	g, err := e.JoinGroup(torch.GroupConfig{Rank: rank, Size: size, Host: "127.0.0.1", Port: port, Address: "127.0.0.1",
-		Device: "cpu", Join: 30 * time.Second, Wait: 30 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	body(t, torchtest.Scope(t, e), g, rank)
-	g.Close()
-	t.SkipNow() // of the test itself only the parent checks the outcome
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 func TestCollectives(t *testing.T) {
-	if torchtest.Open(t).GroupBackends() == "" {
-		t.Skip("the engine was built without c10d")
-	}
-	got := ranks(t, 3, func(t *testing.T, s *torch.Scope, g *torch.Group, rank int) {
+	got := torchtest.Ranks(t, 3, func(t *testing.T, s *torch.Scope, g *torch.Group, rank int) {
 		own := torch.FromData(s, "cpu", []float64{float64(rank), 10 * float64(rank)}, 1, 2)
 		fmt.Println("> gather", torch.ToData[float64](s, s.AllGather(g, own)), s.Shape(s.AllGather(g, own)))
 		s.Broadcast(g, own, 2)
@@ -116,10 +46,7 @@ func TestCollectives(t *testing.T) {
 // Of w·x, for x = rank+1, the gradient is x. Leaf 1 has one on rank 1 alone, leaf 2 on
 // none; leaf 0's is accumulated over two batches.
 func TestBuckets(t *testing.T) {
-	if torchtest.Open(t).GroupBackends() == "" {
-		t.Skip("the engine was built without c10d")
-	}
-	got := ranks(t, 2, func(t *testing.T, s *torch.Scope, g *torch.Group, rank int) {
+	got := torchtest.Ranks(t, 2, func(t *testing.T, s *torch.Scope, g *torch.Group, rank int) {
 		leaves := make([]torch.Tensor, 4)
 		for i := range leaves {
 			leaves[i] = torch.FromData(s, "cpu", []float32{1, 2}, 2)
@@ -160,19 +87,111 @@ func TestBuckets(t *testing.T) {
 	}
 }
 
+// Two ranks with half of a batch each normalise it as one with all of it does: values,
+// running statistics, and gradients, of which the parameters' add up. In double
+// precision, for the kernel and for what other devices run.
+func TestSyncBatchNorm(t *testing.T) {
+	for _, kernel := range []bool{true, false} {
+		t.Run(fmt.Sprintf("kernel=%v", kernel), func(t *testing.T) {
+			got := torchtest.Ranks(t, 2, func(t *testing.T, s *torch.Scope, g *torch.Group, rank int) {
+				s.Engine().SyncBatchNorm(g)
+				defer s.Engine().SyncBatchNorm(nil)
+				n := newNormed(s, kernel, 2*rank, 2*rank+2)
+				n.sumParameters(s, g)
+				fmt.Println(">", n)
+			})
+			if len(got) == 0 {
+				return
+			}
+			e := torchtest.Open(t)
+			e.SyncBatchNorm(nil)
+			s := torchtest.Scope(t, e)
+			whole := newNormed(s, kernel, 0, 4)
+			for rank, lines := range got {
+				var part normed
+				if len(lines) != 1 || json.Unmarshal([]byte(lines[0]), &part) != nil {
+					t.Fatalf("rank %d printed %q", rank, lines)
+				}
+				half := len(whole.Y) / 2
+				for name, pair := range map[string][2][]float64{
+					"y": {part.Y, whole.Y[rank*half : (rank+1)*half]}, "dx": {part.DX, whole.DX[rank*half : (rank+1)*half]},
+					"parameters": {part.Parameters, whole.Parameters}, "running": {part.Running, whole.Running},
+				} {
+					for i := range pair[1] {
+						if len(pair[0]) != len(pair[1]) || math.Abs(pair[0][i]-pair[1][i]) > 1e-12*max(1, math.Abs(pair[1][i])) {
+							t.Fatalf("rank %d: %s is %v, of one rank %v", rank, name, pair[0], pair[1])
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+// normed is what normalising some of four images gives.
+type normed struct {
+	Y, DX, Parameters, Running []float64
+	grads                      torch.Tensor
+}
+
+func newNormed(s *torch.Scope, kernel bool, from, to int) normed {
+	const channels = 3
+	rng := rand.New(rand.NewPCG(5, 6))
+	draw := func(shape ...int) torch.Tensor {
+		n := 1
+		for _, d := range shape {
+			n *= d
+		}
+		v := make([]float64, n)
+		for i := range v {
+			v[i] = 3 + float64(i%5) + rng.NormFloat64()
+		}
+		return torch.FromData(s, "cpu", v, shape...)
+	}
+	leaf := func(t torch.Tensor) torch.Tensor {
+		t = s.Detach(s.Clone(t))
+		s.RequireGrad(t, true)
+		return t
+	}
+	x, dy := draw(4, channels, 2, 2), draw(4, channels, 2, 2)
+	weight, bias := leaf(draw(channels)), leaf(draw(channels))
+	mean, variance := draw(channels), draw(channels)
+	x, dy = leaf(s.Slice(x, 0, from, to)), s.Slice(dy, 0, from, to)
+	var y torch.Tensor
+	if kernel {
+		y = s.BatchNormPReLU(x, weight, bias, torch.Tensor{}, mean, variance, 0.1, 1e-5)
+	} else {
+		y = s.SynchronisedBatchNorm(x, weight, bias, mean, variance, 0.1, 1e-5)
+	}
+	s.Backward(s.Sum(s.Mul(s.Mul(y, y), dy)))
+	n := normed{grads: s.Clone(s.Concat([]torch.Tensor{s.Grad(weight), s.Grad(bias)}))}
+	n.Y, n.DX = torch.ToData[float64](s, y), torch.ToData[float64](s, s.Grad(x))
+	n.Parameters = torch.ToData[float64](s, n.grads)
+	n.Running = torch.ToData[float64](s, s.Concat([]torch.Tensor{mean, variance}))
+	return n
+}
+
+func (n *normed) sumParameters(s *torch.Scope, g *torch.Group) {
+	s.AllReduce(g, n.grads)()
+	n.Parameters = torch.ToData[float64](s, n.grads)
+}
+
+// String is JSON, whose numbers are exact.
+func (n normed) String() string {
+	text, _ := json.Marshal(n) // finite numbers only
+	return string(text)
+}
+
 // A rank that ends makes a collective of the others fail, and not hang.
 func TestDeadRank(t *testing.T) {
-	if torchtest.Open(t).GroupBackends() == "" {
-		t.Skip("the engine was built without c10d")
-	}
-	got := ranks(t, 2, func(t *testing.T, s *torch.Scope, g *torch.Group, rank int) {
+	got := torchtest.Ranks(t, 2, func(t *testing.T, s *torch.Scope, g *torch.Group, rank int) {
 		if rank == 1 {
 			os.Exit(0)
 		}
 		x := torch.FromData(s, "cpu", []float32{1}, 1)
 		begun := time.Now()
 		s.AllReduce(g, x)()
-		if s.Err() == nil || time.Since(begun) > 20*time.Second {
+		if s.Err() == nil || !strings.Contains(s.Err().Error(), "another rank") || time.Since(begun) > 20*time.Second {
 			t.Fatalf("after %v: %v", time.Since(begun), s.Err())
 		}
 		s.Close() // with its error
@@ -186,10 +205,8 @@ func TestDeadRank(t *testing.T) {
 // Where nobody listens, joining ends with an error after its time.
 func TestJoinTimesOut(t *testing.T) {
 	e := torchtest.Open(t)
-	if e.GroupBackends() == "" {
-		t.Skip("the engine was built without c10d")
-	}
-	_, err := e.JoinGroup(torch.GroupConfig{Rank: 1, Size: 2, Host: "127.0.0.1", Port: freePort(t), Address: "127.0.0.1",
+	torchtest.NeedGroups(t, e)
+	_, err := e.JoinGroup(torch.GroupConfig{Rank: 1, Size: 2, Host: "127.0.0.1", Port: torchtest.FreePort(t), Address: "127.0.0.1",
 		Device: "cpu", Join: time.Second, Wait: time.Second})
 	if err == nil {
 		t.Fatal("joined nobody")
@@ -203,11 +220,9 @@ func TestGroupLeavesNothing(t *testing.T) {
 		t.Skip("needs /proc")
 	}
 	e := torchtest.Open(t)
-	if e.GroupBackends() == "" {
-		t.Skip("the engine was built without c10d")
-	}
+	torchtest.NeedGroups(t, e)
 	join := func() {
-		g, err := e.JoinGroup(torch.GroupConfig{Rank: 0, Size: 1, Host: "127.0.0.1", Port: freePort(t), Address: "127.0.0.1",
+		g, err := e.JoinGroup(torch.GroupConfig{Rank: 0, Size: 1, Host: "127.0.0.1", Port: torchtest.FreePort(t), Address: "127.0.0.1",
 			Device: "cpu", Join: 10 * time.Second, Wait: 10 * time.Second})
 		if err != nil {
 			t.Fatal(err)

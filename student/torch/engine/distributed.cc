@@ -49,6 +49,21 @@ struct Join {
   milliseconds join, wait;
 };
 
+// Waits for a collective. What fails here is most often not this rank's fault.
+template <typename Work>
+void finish(const Work& work) {
+  std::string reason;
+  try {
+    work->wait();
+    return;
+  } catch (const c10::Error& e) {
+    reason = e.what_without_backtrace();
+  } catch (const std::exception& e) {
+    reason = e.what();
+  }
+  TORCH_CHECK(false, "another rank did not take part; if it has ended, it says why: ", reason);
+}
+
 // The backends share the collectives' names and arguments, but only in later
 // versions a base class.
 template <typename Backend>
@@ -59,21 +74,21 @@ class On {
   Wait all_reduce(const at::Tensor& t) {
     std::vector<at::Tensor> tensors{t};
     auto work = backend_->allreduce(tensors);
-    return [work, t] { work->wait(); };
+    return [work, t] { finish(work); };
   }
 
   void broadcast(const at::Tensor& t, int64_t root) {
     std::vector<at::Tensor> tensors{t};
     c10d::BroadcastOptions options;
     options.rootRank = root;
-    backend_->broadcast(tensors, options)->wait();
+    finish(backend_->broadcast(tensors, options));
   }
 
   void all_gather(const at::Tensor& t, const at::Tensor& out, int64_t size) {
     std::vector<at::Tensor> in{t};
     std::vector<std::vector<at::Tensor>> parts{out.view({size, -1}).unbind(0)};
     for (auto& part : parts[0]) part = part.view(t.sizes());
-    backend_->allgather(parts, in)->wait();
+    finish(backend_->allgather(parts, in));
   }
 
  private:
@@ -124,7 +139,7 @@ class C10d : public Group {
   void all_gather(const at::Tensor& t, const at::Tensor& out) override {
     on(t, [&](auto backend) { backend.all_gather(t, out, size_); });
   }
-  void barrier() override { gloo_->barrier()->wait(); }
+  void barrier() override { finish(gloo_->barrier()); }
 
  private:
   c10::intrusive_ptr<c10d::Store> prefixed(const char* name) {
