@@ -289,6 +289,7 @@ func (r *run) start(ctx context.Context) error {
 	if r.metrics, err = openMetrics(filepath.Join(o.Out, "metrics.jsonl"), r.last.Step); err != nil {
 		return err
 	}
+	r.world.describe(r.progress, o)
 	fmt.Fprintf(r.progress, "train %s (%d parameters, %d-d) with %s on %d crops: %d epochs of %d steps of %d, %s, mirroring %s\n",
 		o.Network, r.model.network.Parameters(), r.model.network.Dim, o.Loss.Name, r.loader.Crops(), o.Epochs,
 		r.loader.StepsPerEpoch(), o.Batch, o.Precision, map[bool]string{true: "on", false: "off"}[r.flip])

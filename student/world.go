@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -74,6 +75,18 @@ func (w *world) join(ctx context.Context, e *torch.Engine, o Options) error {
 	w.engine = e
 	w.group, err = parallel.Join(ctx, e, w.rank, o.Device, o.RendezvousTimeout)
 	return err
+}
+
+// describe says who trains together, and over what.
+func (w *world) describe(out io.Writer, o *Options) {
+	if w.alone() {
+		return
+	}
+	over := "gloo"
+	if o.Device != "cpu" {
+		over = "nccl"
+	}
+	fmt.Fprintf(out, "%d ranks met at %s: gradients over %s, %d of %d crops each\n", w.rank.Count, w.rank.Master(), over, o.Batch/w.rank.Count, o.Batch)
 }
 
 // leave parts from the others after a run that ended with err. A run that failed may
