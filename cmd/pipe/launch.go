@@ -56,7 +56,7 @@ func (o *launchOptions) validate(args []string) error {
 	o.args = args
 	switch {
 	case len(args) == 0 || args[0] != "distill":
-		return errors.New(`name what each rank runs: launch ... -- distill ...`)
+		return errors.New("name what each rank runs: launch --nproc N -- distill DATASET")
 	case o.Nodes > 1 && o.Host == "":
 		return errors.New("--nnodes needs --master-addr")
 	case o.Node < 0 || o.Node >= o.Nodes:
