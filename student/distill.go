@@ -137,7 +137,7 @@ func (r *run) prepare() error {
 	var err error
 	r.loader, err = data.New(r.ds, r.teacher, data.Options{
 		Batch: o.Batch, Split: o.Split, Seed: o.Seed, Flip: r.flip, Workers: o.Workers, Window: o.ShuffleWindow,
-		Part: r.world.part(),
+		Share: r.world.share(),
 	})
 	if err != nil {
 		return err

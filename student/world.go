@@ -33,8 +33,8 @@ func (w *world) alone() bool { return w == nil || w.group == nil }
 // leads is whether this rank writes what the run leaves behind.
 func (w *world) leads() bool { return w.rank.Index == 0 }
 
-// part is this rank's share of the batches.
-func (w *world) part() data.Part { return data.Part{Index: w.rank.Index, Count: max(w.rank.Count, 1)} }
+// share is this rank's share of the batches.
+func (w *world) share() data.Share { return data.Share{Index: w.rank.Index, Count: max(w.rank.Count, 1)} }
 
 // validateWorld checks that the batch can be shared out.
 func (o *Options) validateWorld() error {

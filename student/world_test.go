@@ -36,7 +36,7 @@ func trainInDouble(t *testing.T, e *torch.Engine, dataset string, c loss.Config,
 	if err != nil {
 		t.Fatal(err)
 	}
-	loader, err := data.New(ds, teacher, data.Options{Batch: 8, Seed: 1, Flip: true, Workers: 2, Part: w.part()})
+	loader, err := data.New(ds, teacher, data.Options{Batch: 8, Seed: 1, Flip: true, Workers: 2, Share: w.share()})
 	if err != nil {
 		t.Fatal(err)
 	}
