@@ -34,7 +34,9 @@ func (w *world) alone() bool { return w == nil || w.group == nil }
 func (w *world) leads() bool { return w.rank.Index == 0 }
 
 // share is this rank's share of the batches.
-func (w *world) share() data.Share { return data.Share{Index: w.rank.Index, Count: max(w.rank.Count, 1)} }
+func (w *world) share() data.Share {
+	return data.Share{Index: w.rank.Index, Count: max(w.rank.Count, 1)}
+}
 
 // validateWorld checks that the batch can be shared out.
 func (o *Options) validateWorld() error {
