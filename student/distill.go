@@ -69,7 +69,10 @@ func Distill(ctx context.Context, o Options) (Summary, error) {
 		return Summary{}, err
 	}
 	defer ds.Close()
-	r := &run{o: o, ds: ds, progress: o.Progress}
+	r := &run{o: o, ds: ds, progress: o.Progress, world: world{rank: o.World}}
+	if !r.world.leads() {
+		r.o.Progress, r.progress = nil, nil
+	}
 	if r.progress == nil {
 		r.progress = io.Discard
 	}
@@ -77,16 +80,18 @@ func Distill(ctx context.Context, o Options) (Summary, error) {
 		return Summary{}, err
 	}
 	defer r.loader.Close()
-	if err := os.MkdirAll(o.Out, 0o755); err != nil {
-		return Summary{}, err
-	}
-	lock, err := durable.TryLock(filepath.Join(o.Out, ".lock"))
-	if err != nil {
-		return Summary{}, fmt.Errorf("train into %s: %w", o.Out, err)
-	}
-	defer lock.Unlock()
-	if err := r.claim(); err != nil {
-		return Summary{}, err
+	if r.world.leads() {
+		if err := os.MkdirAll(o.Out, 0o755); err != nil {
+			return Summary{}, err
+		}
+		lock, err := durable.TryLock(filepath.Join(o.Out, ".lock"))
+		if err != nil {
+			return Summary{}, fmt.Errorf("train into %s: %w", o.Out, err)
+		}
+		defer lock.Unlock()
+		if err := r.claim(); err != nil {
+			return Summary{}, err
+		}
 	}
 	return r.onThread(ctx)
 }
@@ -102,8 +107,9 @@ type run struct {
 	manifest manifest
 	progress io.Writer
 
+	world   world
 	model   *model
-	metrics *metrics
+	metrics *metrics // nil on all ranks but the first
 	bar     *progress.Bar
 	last    position
 	begun   time.Time
@@ -131,6 +137,7 @@ func (r *run) prepare() error {
 	var err error
 	r.loader, err = data.New(r.ds, r.teacher, data.Options{
 		Batch: o.Batch, Split: o.Split, Seed: o.Seed, Flip: r.flip, Workers: o.Workers, Window: o.ShuffleWindow,
+		Share: r.world.share(),
 	})
 	if err != nil {
 		return err
@@ -216,15 +223,16 @@ func (r *run) onThread(ctx context.Context) (Summary, error) {
 	return d.summary, d.err
 }
 
-func (r *run) train(ctx context.Context) (Summary, error) {
+func (r *run) train(ctx context.Context) (_ Summary, err error) {
 	r.begun = time.Now()
-	if err := r.start(); err != nil {
+	defer func() { err = r.world.leave(err) }()
+	if err := r.start(ctx); err != nil {
 		return Summary{}, err
 	}
 	defer r.model.close()
 	defer r.metrics.close()
 	from := r.last.Step
-	err := r.loader.Run(ctx, from, r.schedule.Total, func(b *data.Batch) error { return r.step(ctx, b) })
+	err = r.loader.Run(r.world.context(ctx), from, r.schedule.Total, func(b *data.Batch) error { return r.step(ctx, b) })
 	r.bar.Finish()
 	if err != nil {
 		return Summary{}, r.stop(err)
@@ -233,7 +241,7 @@ func (r *run) train(ctx context.Context) (Summary, error) {
 }
 
 // start opens the engine, builds the model and takes it to the newest checkpoint.
-func (r *run) start() error {
+func (r *run) start(ctx context.Context) error {
 	o := &r.o
 	e, err := torch.Open(o.Engine)
 	if err != nil {
@@ -244,8 +252,12 @@ func (r *run) start() error {
 		o.Threads = runtime.GOMAXPROCS(0)
 	}
 	e.SetThreads(o.Threads)
+	o.Device = r.world.device(e, o.Device)
 	if o.Device != "cpu" && !e.HasDevice(o.Device) {
 		return fmt.Errorf("device %s cannot be used by %s (libtorch %s)", o.Device, e.Path(), e.TorchVersion())
+	}
+	if err := r.world.join(ctx, e, *o); err != nil {
+		return err
 	}
 	teacherDim := 0
 	if r.teacher != nil {
@@ -267,9 +279,17 @@ func (r *run) start() error {
 		}
 		fmt.Fprintf(r.progress, "resume after step %d of %d\n", r.last.Step, r.schedule.Total)
 	}
+	r.model.world = &r.world
+	if err := r.world.begin(r.model, common{r.manifest, r.last.Digest, r.last.Step, e.TorchVersion()}, o.SyncBatchNorm); err != nil {
+		return err
+	}
+	if !r.world.leads() {
+		return nil
+	}
 	if r.metrics, err = openMetrics(filepath.Join(o.Out, "metrics.jsonl"), r.last.Step); err != nil {
 		return err
 	}
+	r.world.describe(r.progress, o)
 	fmt.Fprintf(r.progress, "train %s (%d parameters, %d-d) with %s on %d crops: %d epochs of %d steps of %d, %s, mirroring %s\n",
 		o.Network, r.model.network.Parameters(), r.model.network.Dim, o.Loss.Name, r.loader.Crops(), o.Epochs,
 		r.loader.StepsPerEpoch(), o.Batch, o.Precision, map[bool]string{true: "on", false: "off"}[r.flip])
@@ -280,12 +300,16 @@ func (r *run) start() error {
 // step takes one optimizer step and whatever is due after it.
 func (r *run) step(ctx context.Context, b *data.Batch) error {
 	rate := r.schedule.At(b.Step)
+	r.world.ask(ctx)
 	result, err := r.model.step(b, r.loader.CropSize(), rate)
 	if err != nil {
 		return fmt.Errorf("step %d: %w", b.Step+1, err)
 	}
 	r.last.Step, r.last.Loss = b.Step+1, result.loss
-	r.bar.Add(int64(len(b.Rows)))
+	if !r.world.leads() {
+		return r.world.verdict()
+	}
+	r.bar.Add(int64(r.o.Batch))
 	r.bar.Note(fmt.Sprintf("loss %.4f", result.loss))
 	perEpoch := r.loader.StepsPerEpoch()
 	epochDone := r.last.Step%perEpoch == 0
@@ -299,14 +323,16 @@ func (r *run) step(ctx context.Context, b *data.Batch) error {
 	}
 	epoch := r.last.Step / perEpoch
 	if v := r.o.Validation; v != nil && epochDone && (epoch%r.o.ValidateEvery == 0 || r.last.Step == r.schedule.Total) {
-		if err := r.validate(ctx, epoch); err != nil {
+		if err := r.world.later(r.validate(ctx, epoch)); err != nil {
 			return err
 		}
 	}
 	if epochDone || r.last.Step%r.o.CheckpointEvery == 0 {
-		return r.model.save(r.o.Out, r.last, r.o.KeepCheckpoints)
+		if err := r.model.save(r.o.Out, r.last, r.o.KeepCheckpoints); err != nil {
+			return err
+		}
 	}
-	return nil
+	return r.world.verdict()
 }
 
 func (r *run) log(result stepResult, rate, epoch float64) error {
@@ -338,8 +364,10 @@ func (r *run) validate(ctx context.Context, epoch int) error {
 func (r *run) stop(err error) error {
 	switch {
 	case errors.Is(err, context.Canceled):
-		if saveErr := r.model.save(r.o.Out, r.last, r.o.KeepCheckpoints); saveErr != nil {
-			return errors.Join(err, saveErr)
+		if r.world.leads() {
+			if saveErr := r.model.save(r.o.Out, r.last, r.o.KeepCheckpoints); saveErr != nil {
+				return errors.Join(err, saveErr)
+			}
 		}
 		return fmt.Errorf("stopped after step %d of %d; go on with --resume: %w", r.last.Step, r.schedule.Total, err)
 	case errors.Is(err, errDiverged):
@@ -350,8 +378,10 @@ func (r *run) stop(err error) error {
 
 func (r *run) finish(from int) (Summary, error) {
 	onnxPath := filepath.Join(r.o.Out, "student.onnx")
-	if err := r.export(onnxPath); err != nil {
-		return Summary{}, err
+	if r.world.leads() {
+		if err := r.export(onnxPath); err != nil {
+			return Summary{}, err
+		}
 	}
 	seconds := time.Since(r.begun).Seconds()
 	s := Summary{
@@ -360,6 +390,9 @@ func (r *run) finish(from int) (Summary, error) {
 		FinalLoss:       r.last.Loss, Parameters: r.model.network.Parameters(), ONNX: onnxPath,
 		ResumedAt: from, Flip: r.flip, Precision: r.o.Precision, Device: r.o.Device,
 		Torch: r.model.engine.TorchVersion(), Validation: r.figures,
+	}
+	if !r.world.leads() {
+		return s, nil
 	}
 	text, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {

@@ -64,4 +64,9 @@ func (m *metrics) write(line map[string]any) error {
 	return nil
 }
 
-func (m *metrics) close() error { return m.f.Close() }
+func (m *metrics) close() error {
+	if m == nil {
+		return nil
+	}
+	return m.f.Close()
+}

@@ -31,6 +31,7 @@ type model struct {
 	loss   loss.Loss
 	sgd    *optim.SGD
 	scope  *torch.Scope // of the bridge's and the loss's parameters
+	world  *world
 }
 
 // newModel lays out and initialises a model. teacherDim is 0 without a teacher.
@@ -120,7 +121,7 @@ func (m *model) step(b *data.Batch, size int, rate float64) (stepResult, error) 
 	if len(b.Teacher) > 0 {
 		in.Teacher = torch.FromData(s, m.device, b.Teacher, len(b.Rows), len(b.Teacher)/len(b.Rows))
 	}
-	value, parts := m.loss.Step(s, in)
+	value, parts := m.loss.Step(s, m.world.gather(s, in))
 	r := stepResult{loss: s.Scalar(value), parts: parts}
 	if err := s.Err(); err != nil {
 		return r, err
@@ -128,7 +129,9 @@ func (m *model) step(b *data.Batch, size int, rate float64) (stepResult, error) 
 	if math.IsNaN(r.loss) || math.IsInf(r.loss, 0) {
 		return r, errDiverged
 	}
+	m.world.expect(s)
 	s.Backward(value)
+	m.world.collect(s)
 	var err error
 	r.gradient, err = m.sgd.Step(s, rate)
 	return r, err

@@ -7,9 +7,11 @@ import (
 	"io"
 	"os"
 	"slices"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
+	"facepipe/internal/worker"
 	"facepipe/student/loss"
 	"facepipe/student/net"
 	"facepipe/student/optim"
@@ -35,7 +37,7 @@ type Options struct {
 	// Loss is what is minimised.
 	Loss loss.Config `json:"loss" yaml:"loss"`
 
-	// Epochs over the dataset and Batch crops a step.
+	// Epochs over the dataset and Batch crops a step, of all ranks together.
 	Epochs int `json:"epochs" yaml:"epochs"`
 	Batch  int `json:"batch" yaml:"batch"`
 	// LR is the peak learning rate; 0 takes 0.15 for distillation losses and 0.1
@@ -61,6 +63,9 @@ type Options struct {
 	Flip string `json:"flip" yaml:"flip"`
 	// Precision of activations and convolutions: fp32 or bf16.
 	Precision string `json:"precision" yaml:"precision"`
+	// SyncBatchNorm takes batch normalisation's statistics of all ranks' crops, as one rank
+	// with the same batch would, and not of each one's own.
+	SyncBatchNorm bool `json:"sync_batch_norm,omitempty" yaml:"sync_batch_norm"`
 	// InputNorm puts the normalisation of the pixels "outside" the exported graph
 	// (it takes values in [-1, 1]) or "inside" (it takes 0 to 255).
 	InputNorm string `json:"input_norm" yaml:"input_norm"`
@@ -76,6 +81,10 @@ type Options struct {
 	// Threads of one operator and Workers that prepare batches; 0 fits the machine.
 	Threads int `json:"-" yaml:"-"`
 	Workers int `json:"-" yaml:"-"`
+	// World is this process's place among the ranks that train together, which they do
+	// once all have met within RendezvousTimeout; the zero value trains alone.
+	World             worker.Rank   `json:"-" yaml:"-"`
+	RendezvousTimeout time.Duration `json:"-" yaml:"-"`
 	// LogEvery steps a line is written to the metrics.
 	LogEvery int `json:"-" yaml:"-"`
 	// CheckpointEvery steps, and after every epoch, a checkpoint is written; the
@@ -102,6 +111,7 @@ func DefaultOptions() Options {
 		ShuffleWindow: 1 << 20,
 		Seed:          1, Flip: "auto", Precision: "fp32", InputNorm: "outside",
 		Device: "cpu", LogEvery: 10, CheckpointEvery: 1000, KeepCheckpoints: 2, ValidateEvery: 1,
+		RendezvousTimeout: time.Minute,
 	}
 }
 
@@ -139,6 +149,7 @@ func (o *Options) validate() error {
 		atLeast("shuffle-window", o.ShuffleWindow, 0),
 		atLeast("log-every", o.LogEvery, 1), atLeast("checkpoint-every", o.CheckpointEvery, 1),
 		atLeast("keep-checkpoints", o.KeepCheckpoints, 1), atLeast("validate-every", o.ValidateEvery, 1),
+		o.validateWorld(),
 	)
 }
 

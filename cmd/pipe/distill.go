@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"facepipe/eval"
+	"facepipe/internal/worker"
 	"facepipe/store"
 	"facepipe/student"
 	"facepipe/student/loss"
@@ -72,7 +74,7 @@ func (o *distillOptions) addTrainingFlags(f *pflag.FlagSet) {
 	f.Float64Var(&o.Size.Width, "width", o.Size.Width, "`factor` on the channels of every layer (default 1)")
 	f.StringVar(&o.Loss.Name, "loss", o.Loss.Name, "`loss`: "+strings.Join(loss.Names(), ", "))
 	f.IntVar(&o.Epochs, "epochs", o.Epochs, "passes over the dataset")
-	f.IntVar(&o.Batch, "batch", o.Batch, "crops a step")
+	f.IntVar(&o.Batch, "batch", o.Batch, "crops a step, of all ranks together")
 	f.Float64Var(&o.LR, "lr", o.LR, "peak learning `rate` (default 0.15, with arcface and cosface 0.1)")
 	f.StringVar(&o.Schedule, "schedule", o.Schedule, "learning rate's `shape` after the warm-up: "+strings.Join(optim.Schedules(), ", "))
 	f.Float64Var(&o.WarmupEpochs, "warmup", o.WarmupEpochs, "`epochs` of linear rise to the peak rate; negative for a ninth of the run")
@@ -83,15 +85,17 @@ func (o *distillOptions) addTrainingFlags(f *pflag.FlagSet) {
 	f.Uint64Var(&o.Seed, "seed", o.Seed, "seed of weights, order and mirroring")
 	f.IntVar(&o.ShuffleWindow, "shuffle-window", o.ShuffleWindow, "`rows` that are shuffled among each other; fewer read the dataset more in order, for one larger than memory; 0 for all")
 	f.StringVar(&o.Precision, "precision", o.Precision, "`type` of activations and convolutions: fp32 or bf16")
+	f.BoolVar(&o.SyncBatchNorm, "sync-batch-norm", o.SyncBatchNorm, "take batch normalisation's statistics of all ranks' crops")
 	f.StringVar(&o.InputNorm, "input-norm", o.InputNorm, "where the exported model's pixels are normalised: outside (takes -1..1) or inside the graph (takes 0..255)")
 }
 
 // addMachineFlags binds what does not.
 func (o *distillOptions) addMachineFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.Device, "device", o.Device, "cpu, cuda or cuda:N")
+	f.StringVar(&o.Device, "device", o.Device, "cpu, cuda or cuda:N; of several ranks on a machine each takes its own cuda")
 	f.StringVar(&o.Engine, "engine", o.Engine, "training engine `library` to load (default: $PIPE_ENGINE, the one of 'make engine', the system's)")
 	f.IntVar(&o.Threads, "threads", o.Threads, "threads of one operator (default: libtorch's choice)")
 	f.IntVar(&o.Workers, "workers", o.Workers, "goroutines that prepare batches (default: one a core)")
+	f.DurationVar(&o.RendezvousTimeout, "rendezvous-timeout", o.RendezvousTimeout, "`time` within which all ranks must have met")
 	f.IntVar(&o.LogEvery, "log-every", o.LogEvery, "`steps` between two lines of metrics.jsonl")
 	f.IntVar(&o.CheckpointEvery, "checkpoint-every", o.CheckpointEvery, "`steps` between two checkpoints within an epoch")
 	f.IntVar(&o.KeepCheckpoints, "keep-checkpoints", o.KeepCheckpoints, "number of newest checkpoints to keep")
@@ -104,8 +108,15 @@ func (o *distillOptions) validate(args []string) error {
 	if o.valDataset != "" && o.valPairs == "" {
 		return errors.New("--val-dataset needs --val-pairs")
 	}
+	var err error
+	if o.World, err = worker.ParseRank(os.Getenv); err != nil {
+		return err
+	}
 	return errors.Join(oneDataset(args, &o.Dataset), required("--out", o.Out))
 }
+
+// follows is whether another rank speaks for all.
+func (o *distillOptions) follows() bool { return o.World.Index > 0 }
 
 // readConfig lays the file's settings over the defaults, and the flags that were
 // given over both.
@@ -139,6 +150,9 @@ func (o *distillOptions) run(ctx context.Context, s *session) (*result, error) {
 	summary, err := student.Distill(ctx, o.Options)
 	if err != nil {
 		return nil, err
+	}
+	if o.follows() {
+		return nil, nil // rank 0 speaks for all
 	}
 	return &result{summary, func(w io.Writer) { printDistilled(w, summary) }}, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -29,7 +30,9 @@ type doctorSummary struct {
 type engineState struct {
 	Usable bool   `json:"usable"`
 	Torch  string `json:"torch,omitempty"`
-	Reason string `json:"reason,omitempty"`
+	// Collectives are what several ranks can train over: "gloo", "gloo nccl", or none.
+	Collectives string `json:"collectives,omitempty"`
+	Reason      string `json:"reason,omitempty"`
 }
 
 func (o *doctorOptions) describe() *cobra.Command {
@@ -64,7 +67,7 @@ func probeEngine(path string) engineState {
 	if err != nil {
 		return engineState{Reason: err.Error()}
 	}
-	return engineState{Usable: true, Torch: e.TorchVersion()}
+	return engineState{Usable: true, Torch: e.TorchVersion(), Collectives: e.GroupBackends()}
 }
 
 func printHealth(w io.Writer, s doctorSummary) {
@@ -82,7 +85,7 @@ func printHealth(w io.Writer, s doctorSummary) {
 	}
 	fmt.Fprintf(w, "JPEG decoder: %s\n", s.JPEG)
 	if s.Engine.Usable {
-		fmt.Fprintf(w, "training engine: libtorch %s\n", s.Engine.Torch)
+		fmt.Fprintf(w, "training engine: libtorch %s, several ranks over %s\n", s.Engine.Torch, cmp.Or(s.Engine.Collectives, "nothing"))
 	} else {
 		fmt.Fprintf(w, "training engine: none: %s\n", s.Engine.Reason)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"facepipe/ingest"
+	"facepipe/internal/launch"
 	"facepipe/store"
 	"facepipe/student"
 	"facepipe/teacher"
@@ -37,6 +38,7 @@ func usagef(format string, args ...any) error {
 // exitCode is the only place that maps errors to exit statuses. What the user did
 // goes before what the disk did: a stopped run may well report both.
 func exitCode(err error) int {
+	var rank *launch.ExitError
 	switch {
 	case err == nil:
 		return exitDone
@@ -46,6 +48,8 @@ func exitCode(err error) int {
 		return exitStopped
 	case errors.Is(err, store.ErrDamaged):
 		return exitDamaged
+	case errors.As(err, &rank):
+		return rank.Status
 	case tooManyRejects(err):
 		return exitRejects
 	}

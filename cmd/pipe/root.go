@@ -77,6 +77,7 @@ once; students, losses and settings are then tried at the price of the student.
 		s.command(new(ingestOptions)),
 		s.command(new(precomputeOptions)),
 		s.command(new(distillOptions)),
+		s.command(new(launchOptions)),
 		s.command(new(evalOptions)),
 		s.command(new(checkOptions)),
 		s.command(new(infoOptions)),
@@ -135,6 +136,10 @@ type verb interface {
 	run(context.Context, *session) (*result, error)
 }
 
+// follower is a verb that may run as one of several processes and not be the one that
+// speaks for all.
+type follower interface{ follows() bool }
+
 // command turns a verb into a cobra command.
 func (s *session) command(v verb) *cobra.Command {
 	c := v.describe()
@@ -143,6 +148,9 @@ func (s *session) command(v verb) *cobra.Command {
 	c.RunE = func(c *cobra.Command, args []string) (err error) {
 		if err := v.validate(args); err != nil {
 			return usagef("%s: %w", c.Name(), err)
+		}
+		if f, ok := v.(follower); ok && f.follows() {
+			s.metrics = "" // a port is for one process of a machine
 		}
 		if s.metrics != "" {
 			if s.server, err = metrics.Serve(s.metrics); err != nil {

@@ -45,6 +45,21 @@ type Options struct {
 	// smaller one reads it in runs of consecutive rows, for datasets larger than the
 	// memory that caches them. Another window is another order.
 	Window int
+	// Share of every batch that is this loader's; the zero value is all of it.
+	Share Share
+}
+
+// Share is one of Count equal parts of a batch, which lie in it in the order of their
+// Index. Batches are the same ones whatever the number of shares.
+type Share struct{ Index, Count int }
+
+// of is the share's rows of a batch.
+func (p Share) of(rows []int) []int {
+	if p.Count <= 1 {
+		return rows
+	}
+	n := len(rows) / p.Count
+	return rows[p.Index*n:][:n]
 }
 
 // Loader makes batches of a dataset.
@@ -85,10 +100,13 @@ func New(ds *store.Dataset, teacher *store.Teacher, o Options) (*Loader, error) 
 	if o.Batch < 1 || o.Batch > l.Crops() {
 		return nil, fmt.Errorf("batch %d: the dataset %s has %d crops to train on", o.Batch, ds.Dir(), l.Crops())
 	}
+	if p := o.Share; p.Count > 0 && (p.Index < 0 || p.Index >= p.Count || o.Batch%p.Count != 0) {
+		return nil, fmt.Errorf("share %d of %d of a batch of %d", p.Index, p.Count, o.Batch)
+	}
 	if o.Window < 0 {
 		return nil, fmt.Errorf("window of %d rows", o.Window)
 	}
-	l.pool.New = func() any { return &Batch{Pixels: make([]uint8, o.Batch*l.size*l.size*3)} }
+	l.pool.New = func() any { return &Batch{Pixels: make([]uint8, o.Batch/max(o.Share.Count, 1)*l.size*l.size*3)} }
 	if teacher != nil {
 		l.dim = teacher.Info().Dim
 		if missing := teacher.MissingShards(); len(missing) > 0 {
@@ -201,7 +219,7 @@ func (l *Loader) prepare(step int) (*Batch, error) {
 	b := l.pool.Get().(*Batch)
 	b.Step, b.Rows, b.Labels, b.Teacher = step, b.Rows[:0], b.Labels[:0], b.Teacher[:0]
 	epoch, at := step/l.StepsPerEpoch(), step%l.StepsPerEpoch()*l.o.Batch
-	for i, row := range l.rows(epoch, at) {
+	for i, row := range l.o.Share.of(l.rows(epoch, at)) {
 		if err := l.add(b, i, row, l.o.Flip && mirrored(l.o.Seed, epoch, row)); err != nil {
 			return nil, err
 		}

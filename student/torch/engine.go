@@ -14,7 +14,7 @@ import (
 )
 
 // abi is the version of engine/engine.h that this package speaks.
-const abi = 1
+const abi = 2
 
 // ErrEngine marks an engine that is missing, cannot be loaded or speaks another
 // version of the C ABI.
@@ -41,6 +41,20 @@ type api struct {
 	grad           func(t uintptr, out unsafe.Pointer) unsafe.Pointer
 	clearGrad      func(t uintptr) unsafe.Pointer
 	setGradEnabled func(int32)
+
+	groupBackends      func() string
+	groupCreate        func(host string, port, rank, size int64, address, device string, joinMS, waitMS int64, out unsafe.Pointer) unsafe.Pointer
+	groupDestroy       func(group uintptr)
+	groupAllReduce     func(group, t uintptr, out unsafe.Pointer) unsafe.Pointer
+	groupWait          func(work uintptr) unsafe.Pointer
+	groupBroadcast     func(group, t uintptr, root int64) unsafe.Pointer
+	groupAllGather     func(group, t, out uintptr) unsafe.Pointer
+	groupBarrier       func(group uintptr) unsafe.Pointer
+	groupSyncBatchNorm func(group uintptr)
+	bucketsCreate      func(group uintptr, leaves unsafe.Pointer, n int64, bucket, out unsafe.Pointer) unsafe.Pointer
+	bucketsArm         func(buckets uintptr) unsafe.Pointer
+	bucketsFinish      func(buckets uintptr, scale unsafe.Pointer) unsafe.Pointer
+	bucketsDestroy     func(buckets uintptr)
 }
 
 // symbols maps each field of api to its C name.
@@ -52,6 +66,11 @@ func (a *api) symbols() map[string]any {
 		"from_data": &a.fromData, "to_data": &a.toData, "info": &a.info, "release": &a.release,
 		"set_requires_grad": &a.setRequireGrad, "backward": &a.backward, "grad": &a.grad,
 		"clear_grad": &a.clearGrad, "set_grad_enabled": &a.setGradEnabled,
+		"group_backends": &a.groupBackends, "group_create": &a.groupCreate, "group_destroy": &a.groupDestroy,
+		"group_all_reduce": &a.groupAllReduce, "group_wait": &a.groupWait, "group_broadcast": &a.groupBroadcast,
+		"group_all_gather": &a.groupAllGather, "group_barrier": &a.groupBarrier,
+		"group_sync_batch_norm": &a.groupSyncBatchNorm, "buckets_create": &a.bucketsCreate, "buckets_arm": &a.bucketsArm,
+		"buckets_finish": &a.bucketsFinish, "buckets_destroy": &a.bucketsDestroy,
 	}
 }
 

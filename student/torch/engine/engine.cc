@@ -2,6 +2,7 @@
 #include "engine.h"
 
 #include "allocator.h"
+#include "border.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -14,44 +15,16 @@
 
 #include <atomic>
 #include <cstring>
-#include <exception>
 #include <string>
 #include <vector>
 
 namespace {
 
+using engine::free_message;
+using engine::guarded;
+using engine::tensor;
+
 std::atomic<int64_t> live_tensors{0};
-
-char out_of_memory[] = "out of memory while reporting an error";
-
-char* copy_message(const char* what) {
-  char* s = strdup(what);
-  return s ? s : out_of_memory;
-}
-
-void free_message(char* s) {
-  if (s != out_of_memory) free(s);
-}
-
-// Runs body and turns whatever it throws into a message.
-template <typename F>
-char* guarded(F&& body) {
-  try {
-    body();
-    return nullptr;
-  } catch (const c10::Error& e) {
-    return copy_message(e.what_without_backtrace());
-  } catch (const std::exception& e) {
-    return copy_message(e.what());
-  } catch (...) {
-    return copy_message("unknown C++ exception");
-  }
-}
-
-at::Tensor& tensor(const void* t) {
-  TORCH_CHECK(t != nullptr, "null tensor");
-  return *static_cast<at::Tensor*>(const_cast<void*>(t));
-}
 
 pipe_tensor hand_out(at::Tensor t) {
   auto* owned = new at::Tensor(std::move(t));

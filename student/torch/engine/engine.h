@@ -22,7 +22,7 @@ extern "C" {
 
 // Raised whenever a function or a struct below changes; the Go side refuses
 // any other number.
-#define PIPE_ENGINE_ABI 1
+#define PIPE_ENGINE_ABI 2
 
 typedef void* pipe_tensor;
 typedef const void* pipe_op;
@@ -82,6 +82,48 @@ char* pipe_engine_grad(pipe_tensor t, pipe_tensor* out);
 char* pipe_engine_clear_grad(pipe_tensor t);
 // Turns gradient recording on or off for the calling thread.
 void pipe_engine_set_grad_enabled(int on);
+
+// A process group of c10d: several processes (ranks) that take part in the same
+// collectives in the same order. See distributed.cc.
+typedef void* pipe_group;
+typedef void* pipe_work;
+typedef void* pipe_buckets;
+
+// The backends that the library was built with: "gloo", "gloo nccl" or "".
+const char* pipe_engine_group_backends(void);
+// Joins rank of size at a TCP store that rank 0 offers at host:port. address is the
+// local address for Gloo's connections, or "" for Gloo's choice. device is where the
+// tensors will be. Everybody must be there within join_ms; a collective may take
+// wait_ms.
+char* pipe_engine_group_create(const char* host, int64_t port, int64_t rank, int64_t size,
+                               const char* address, const char* device, int64_t join_ms,
+                               int64_t wait_ms, pipe_group* out);
+// Leaves the group, when no collective is under way any more.
+void pipe_engine_group_destroy(pipe_group g);
+// Begins to replace a dense tensor by its sum over the ranks.
+char* pipe_engine_group_all_reduce(pipe_group g, pipe_tensor t, pipe_work* out);
+// Waits for what was begun, and releases it.
+char* pipe_engine_group_wait(pipe_work w);
+// Replaces a tensor by that of rank root.
+char* pipe_engine_group_broadcast(pipe_group g, pipe_tensor t, int64_t root);
+// Fills out, size times as long as t, with the ranks' t in their order.
+char* pipe_engine_group_all_gather(pipe_group g, pipe_tensor t, pipe_tensor out);
+// Returns once all ranks have called it.
+char* pipe_engine_group_barrier(pipe_group g);
+// Batch normalisation takes its statistics of all ranks of a group; NULL: of its own.
+void pipe_engine_group_sync_batch_norm(pipe_group g);
+
+// Watches the gradients of n leaves of one dtype and device. Leaf i is in bucket
+// bucket[i] of 0, 1, ...: a bucket is summed over the ranks as one, while backward
+// goes on, as soon as it and those before it are complete.
+char* pipe_engine_buckets_create(pipe_group g, const pipe_tensor* leaves, int64_t n,
+                                 const int64_t* bucket, pipe_buckets* out);
+// The backward that comes next, and no other, is the one to sum the gradients of.
+char* pipe_engine_buckets_arm(pipe_buckets b);
+// Waits for the sums and gives leaf i its sum times scale[i]. A leaf without gradient
+// on every rank has none afterwards.
+char* pipe_engine_buckets_finish(pipe_buckets b, const double* scale);
+void pipe_engine_buckets_destroy(pipe_buckets b);
 
 #ifdef __cplusplus
 }

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "memory.h"
+#include "synchronise.h"
 
 namespace engine {
 namespace {
@@ -150,8 +151,8 @@ class NormAct : public torch::autograd::Function<NormAct> {
     at::Tensor y, mean_t, inv_std_t;
     with_loops(x, act, [&](auto loops, auto zero) {
       using S = decltype(zero);
-      // Here the statistics are final.
       Statistics s = loops.statistics(x);
+      s.rows = synchronise_moments(s.rows, s.mean, s.variance);
       std::vector<double> inv_std(loops.channels);
       for (int64_t c = 0; c < loops.channels; ++c) inv_std[c] = 1 / std::sqrt(s.variance[c] + eps);
       Channels<S> k(s.mean, inv_std, weight, bias, slope);
@@ -184,15 +185,18 @@ class NormAct : public torch::autograd::Function<NormAct> {
       Channels<S> k(mean, inv_std, weight, bias, slope);
       auto sums = loops.gradient_sums(x, dy, k.pointers());
       for (int64_t c = 0; c < n; ++c) sums[n + c] *= inv_std[c];  // now of dz · (x - mean) / std
-      // Here the sums are final: a parameter's gradient is a sum itself, and
-      // dx = w / std · (dz - mean(dz) - hat · mean(dz · hat)) with hat = (x - mean) / std.
-      double rows = loops.rows;
+      // A parameter's gradient is a sum itself, and
+      // dx = w / std · (dz - mean(dz) - hat · mean(dz · hat)) with hat = (x - mean) / std,
+      // where means are of all ranks, while a rank's own sums are its share of the
+      // parameters' gradients.
+      auto all = sums;
+      double rows = synchronise_sums(loops.rows, all.data(), 2 * n);
       std::vector<S> by_dz(n), by_x(n), constant(n);
       for (int64_t c = 0; c < n; ++c) {
         double scale = w[c] * inv_std[c];
         by_dz[c] = static_cast<S>(scale);
-        by_x[c] = static_cast<S>(-scale * inv_std[c] * sums[n + c] / rows);
-        constant[c] = static_cast<S>(-scale * sums[c] / rows);
+        by_x[c] = static_cast<S>(-scale * inv_std[c] * all[n + c] / rows);
+        constant[c] = static_cast<S>(-scale * all[c] / rows);
       }
       dx = loops.gradient(x, dy, k.pointers(), {by_dz.data(), by_x.data(), constant.data()});
       d_bias = from_values(&sums[0], {n}, bias);
@@ -208,8 +212,10 @@ class NormAct : public torch::autograd::Function<NormAct> {
 at::Tensor separate(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& slope,
                     const at::Tensor& residual, const at::Tensor& running_mean, const at::Tensor& running_var,
                     bool relu, double momentum, double eps) {
-  auto y = at::batch_norm(x, weight, bias, running_mean, running_var, /*training=*/true, momentum, eps,
-                          /*cudnn_enabled=*/true);
+  auto y = batch_norm_is_synchronised()
+               ? synchronised_batch_norm(x, weight, bias, running_mean, running_var, momentum, eps)
+               : at::batch_norm(x, weight, bias, running_mean, running_var, /*training=*/true, momentum, eps,
+                                /*cudnn_enabled=*/true);
   if (slope.defined()) y = at::prelu(y, slope.to(y.scalar_type()));
   if (relu) y = at::relu(y);
   return residual.defined() ? y + residual : y;

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package launch
+
+import "syscall"
+
+// attributes of a rank's process: a group of its own.
+func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

@@ -1,0 +1,53 @@
+package data
+
+import (
+	"slices"
+	"testing"
+)
+
+// The shares of a batch make it up, in their order; a batch that has none is whole.
+func TestShare(t *testing.T) {
+	rows := []int{9, 4, 7, 1, 0, 5}
+	for _, count := range []int{1, 2, 3, 6} {
+		var all []int
+		for i := range count {
+			all = append(all, Share{i, count}.of(rows)...)
+		}
+		if !slices.Equal(all, rows) {
+			t.Errorf("%d shares give %v", count, all)
+		}
+	}
+	if got := (Share{}).of(rows); !slices.Equal(got, rows) {
+		t.Errorf("no share gives %v", got)
+	}
+}
+
+// What loaders of shares give together, batch by batch, is what one loader gives.
+func TestSharesOfBatches(t *testing.T) {
+	ds, teacher := fixture(t, true)
+	o := Options{Batch: 6, Seed: 3, Flip: true, Workers: 3}
+	whole := collect(t, ds, teacher, o, 0, 5)
+	parts := make([][]Batch, 2)
+	for i := range parts {
+		o.Share = Share{i, 2}
+		parts[i] = collect(t, ds, teacher, o, 0, 5)
+	}
+	for k, b := range whole {
+		p, q := parts[0][k], parts[1][k]
+		if !slices.Equal(slices.Concat(p.Rows, q.Rows), b.Rows) || !slices.Equal(slices.Concat(p.Labels, q.Labels), b.Labels) ||
+			!slices.Equal(slices.Concat(p.Pixels, q.Pixels), b.Pixels) || !slices.Equal(slices.Concat(p.Teacher, q.Teacher), b.Teacher) {
+			t.Errorf("batch %d: rows %v and %v, of one loader %v", k, p.Rows, q.Rows, b.Rows)
+		}
+	}
+}
+
+// What does not divide is refused, and so is a share that is none.
+func TestShareThatIsNone(t *testing.T) {
+	ds, _ := fixture(t, true)
+	for _, s := range []Share{{0, 3}, {2, 2}, {-1, 2}} {
+		if l, err := New(ds, nil, Options{Batch: 4, Workers: 1, Share: s}); err == nil {
+			l.Close()
+			t.Errorf("%+v of a batch of 4 was accepted", s)
+		}
+	}
+}

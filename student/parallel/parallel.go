@@ -1,0 +1,152 @@
+// Package parallel trains one model on several ranks: processes, on one machine or
+// many, that each take a share of every batch.
+//
+// All ranks do the same thing. They have the same weights, optimizer and loss state,
+// and a step keeps it so: each embeds its share of the batch; the embeddings of all are
+// gathered, and every rank takes the loss of the whole batch; backward goes through the
+// own share only, and its gradients are summed over the ranks, in buckets, while it is
+// under way. So a step means the same on any number of ranks, also for losses that
+// compare samples with each other or remember them.
+//
+// The collectives are c10d's (see [torch.Group]). What is here decides what goes
+// through them.
+package parallel
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"facepipe/internal/worker"
+	"facepipe/student/torch"
+)
+
+// patience is how long a rank waits in a collective. A rank that has died is noticed at
+// once; this is for a machine that no longer answers, and must leave rank 0 the time
+// to validate.
+const patience = 30 * time.Minute
+
+// Join meets the other ranks, for which it waits no longer than timeout. device is where
+// the model will be. Errors name the address of rank 0.
+func Join(ctx context.Context, e *torch.Engine, r worker.Rank, device string, timeout time.Duration) (*torch.Group, error) {
+	fail := func(err error) error {
+		return fmt.Errorf("rank %d of %d: meet the others at %s within %v: %w", r.Index, r.Count, r.Master(), timeout, err)
+	}
+	if e.GroupBackends() == "" {
+		return nil, fail(fmt.Errorf("%w: %s was built with a libtorch (%s) that has no c10d with Gloo", torch.ErrEngine, e.Path(), e.TorchVersion()))
+	}
+	begun := time.Now()
+	if err := reach(ctx, r, begun.Add(timeout)); err != nil {
+		return nil, fail(err)
+	}
+	address, err := localAddress(r)
+	if err != nil {
+		return nil, fail(err)
+	}
+	type joined struct {
+		group *torch.Group
+		err   error
+	}
+	done := make(chan joined, 1)
+	go func() {
+		g, err := e.JoinGroup(torch.GroupConfig{
+			Rank: r.Index, Size: r.Count, Host: r.Host, Port: r.Port, Address: address, Device: device,
+			Join: max(time.Until(begun.Add(timeout)), time.Second), Wait: patience,
+		})
+		done <- joined{g, err}
+	}()
+	select {
+	case j := <-done:
+		if j.err != nil {
+			return nil, fail(j.err)
+		}
+		return j.group, nil
+	case <-ctx.Done(): // the engine's call cannot be stopped; what it brings is let go
+		go func() {
+			if j := <-done; j.err == nil {
+				j.group.Close()
+			}
+		}()
+		return nil, ctx.Err()
+	}
+}
+
+// reach waits until rank 0 listens: unlike the engine's own attempts these can be
+// stopped, and say in the end why they failed.
+func reach(ctx context.Context, r worker.Rank, deadline time.Time) error {
+	if r.Index == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	var last error
+	for {
+		c, err := new(net.Dialer).DialContext(ctx, "tcp", r.Master())
+		if err == nil {
+			return c.Close()
+		}
+		if ctx.Err() == nil || last == nil {
+			last = err
+		}
+		select {
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return ctx.Err()
+			}
+			return fmt.Errorf("timed out: %w", last)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// localAddress is this machine's address on the way to rank 0, at which the other ranks
+// can reach this one. The name of a machine often stands for another address, such as
+// loopback.
+func localAddress(r worker.Rank) (string, error) {
+	c, err := net.Dial("udp", r.Master()) // sends nothing
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	host, _, err := net.SplitHostPort(c.LocalAddr().String())
+	return host, err
+}
+
+// Exchange gives every rank's text to all ranks.
+func Exchange(s *torch.Scope, g *torch.Group, text []byte) ([][]byte, error) {
+	lengths := torch.ToData[int64](s, s.AllGather(g, torch.FromData(s, "cpu", []int64{int64(len(text))}, 1)))
+	longest := int64(1)
+	for _, n := range lengths {
+		longest = max(longest, n)
+	}
+	padded := append(bytes.Clone(text), make([]byte, longest-int64(len(text)))...)
+	all := torch.ToData[uint8](s, s.AllGather(g, torch.FromData(s, "cpu", padded, len(padded))))
+	if err := s.Err(); err != nil {
+		return nil, err
+	}
+	texts := make([][]byte, len(lengths))
+	for i, n := range lengths {
+		texts[i] = all[int64(i)*longest:][:n]
+	}
+	return texts, nil
+}
+
+// GatherInts joins the ranks' values, as many from each, in the order of the ranks.
+func GatherInts(s *torch.Scope, g *torch.Group, values []int64) []int64 {
+	return torch.ToData[int64](s, s.AllGather(g, torch.FromData(s, "cpu", values, len(values))))
+}
+
+// GatherRows joins the ranks' N×d matrices, in the order of the ranks. The rows of this
+// rank, which is number rank, keep their history.
+func GatherRows(s *torch.Scope, g *torch.Group, rank int, own torch.Tensor) torch.Tensor {
+	shape := s.Shape(own)
+	all := s.AllGather(g, own)
+	if s.Err() != nil {
+		return torch.Tensor{}
+	}
+	from, to := rank*shape[0], (rank+1)*shape[0]
+	return s.Concat([]torch.Tensor{s.Slice(all, 0, 0, from), own, s.Slice(all, 0, to, g.Size()*shape[0])}, 0)
+}

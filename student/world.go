@@ -1,0 +1,259 @@
+package student
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"facepipe/internal/worker"
+	"facepipe/student/data"
+	"facepipe/student/loss"
+	"facepipe/student/net"
+	"facepipe/student/parallel"
+	"facepipe/student/torch"
+)
+
+// world is what a rank does with the others that train the same model; see package
+// parallel. Where there are none, its methods do nothing.
+type world struct {
+	rank      worker.Rank
+	engine    *torch.Engine
+	group     *torch.Group // nil alone
+	gradients *parallel.Gradients
+	asked     bool // this rank was asked to stop
+	stop      bool // one of all ranks was, before the step that is under way
+}
+
+func (w *world) alone() bool { return w == nil || w.group == nil }
+
+// leads is whether this rank writes what the run leaves behind.
+func (w *world) leads() bool { return w.rank.Index == 0 }
+
+// share is this rank's share of the batches.
+func (w *world) share() data.Share {
+	return data.Share{Index: w.rank.Index, Count: max(w.rank.Count, 1)}
+}
+
+// validateWorld checks that the batch can be shared out.
+func (o *Options) validateWorld() error {
+	ranks := o.World.Count
+	switch {
+	case o.World.Alone():
+		return nil
+	case o.RendezvousTimeout < time.Second:
+		return fmt.Errorf("%w: rendezvous-timeout %v is less than a second", ErrUsage, o.RendezvousTimeout)
+	case o.Batch < ranks:
+		return fmt.Errorf("%w: a batch of %d crops for %d ranks: --batch is that of all ranks together", ErrUsage, o.Batch, ranks)
+	case o.Batch%ranks != 0:
+		return fmt.Errorf("%w: batch %d is not a multiple of the %d ranks, among which it is shared out", ErrUsage, o.Batch, ranks)
+	case o.Batch == ranks && !o.SyncBatchNorm:
+		return fmt.Errorf("%w: batch %d leaves each of %d ranks 1 crop, too few for batch normalisation: choose a larger one, or --sync-batch-norm", ErrUsage, o.Batch, ranks)
+	}
+	return nil
+}
+
+// device is the one that this rank trains on: of "cuda" the one of its number among the
+// machine's ranks, unless it sees only one, which a scheduler has given it.
+func (w *world) device(e *torch.Engine, device string) string {
+	if w.rank.Alone() || device != "cuda" {
+		return device
+	}
+	if own := fmt.Sprintf("cuda:%d", w.rank.Local); e.HasDevice(own) {
+		return own
+	}
+	return "cuda:0"
+}
+
+// join meets the other ranks, if there are any.
+func (w *world) join(ctx context.Context, e *torch.Engine, o Options) error {
+	if w.rank.Alone() {
+		return nil
+	}
+	var err error
+	w.engine = e
+	w.group, err = parallel.Join(ctx, e, w.rank, o.Device, o.RendezvousTimeout)
+	return err
+}
+
+// describe says who trains together, and over what.
+func (w *world) describe(out io.Writer, o *Options) {
+	if w.alone() {
+		return
+	}
+	over := "gloo"
+	if o.Device != "cpu" {
+		over = "nccl"
+	}
+	fmt.Fprintf(out, "%d ranks met at %s: gradients over %s, %d of %d crops each\n", w.rank.Count, w.rank.Master(), over, o.Batch/w.rank.Count, o.Batch)
+}
+
+// leave parts from the others after a run that ended with err. A run that failed may
+// have collectives under way, which end with the process: the others notice by that.
+func (w *world) leave(err error) error {
+	if w.alone() {
+		return err
+	}
+	w.engine.SyncBatchNorm(nil)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("rank %d of %d: %w", w.rank.Index, w.rank.Count, err)
+	}
+	if w.gradients != nil {
+		w.gradients.Close()
+	}
+	if err == nil {
+		s := w.engine.NewScope()
+		defer s.Close()
+		s.Barrier(w.group) // nobody is done before rank 0 has written the student
+		err = s.Err()
+	}
+	w.group.Close()
+	w.group = nil
+	return err
+}
+
+// common is what all ranks must agree on before the first step.
+type common struct {
+	Run manifest `json:"run"`
+	// Checkpoint is the digest of the one that the run goes on from, taken at Step.
+	Checkpoint string `json:"checkpoint"`
+	Step       int    `json:"step"`
+	Torch      string `json:"libtorch"`
+}
+
+// begin makes the ranks one: it compares what they were asked to do, and gives all the
+// weights of rank 0, so that not even another kind of processor tells them apart.
+func (w *world) begin(m *model, c common, syncBatchNorm bool) error {
+	if w.alone() {
+		return nil
+	}
+	s := w.engine.NewScope()
+	defer s.Close()
+	if err := w.compare(s, c); err != nil {
+		return err
+	}
+	for _, p := range m.params() {
+		s.Broadcast(w.group, p.Tensor(), 0)
+	}
+	own := append([]*net.Param{}, m.network.Params()...)
+	if m.bridge != nil {
+		own = append(own, m.bridge)
+	}
+	var err error
+	if w.gradients, err = parallel.NewGradients(s, w.group, tensors(trained(own)), tensors(trained(m.loss.Params()))); err != nil {
+		return err
+	}
+	if syncBatchNorm {
+		w.engine.SyncBatchNorm(w.group)
+	}
+	return s.Err()
+}
+
+func tensors(params []*net.Param) []torch.Tensor {
+	all := make([]torch.Tensor, len(params))
+	for i, p := range params {
+		all[i] = p.Tensor()
+	}
+	return all
+}
+
+func (w *world) compare(s *torch.Scope, c common) error {
+	text, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	texts, err := parallel.Exchange(s, w.group, text)
+	if err != nil {
+		return err
+	}
+	for rank, text := range texts {
+		if key := firstDifference(texts[0], text); key != "" {
+			return fmt.Errorf("%w: ranks 0 and %d have another %s: start all with the same settings, on the same dataset, and with --out on a file system that they share", ErrUsage, rank, key)
+		}
+	}
+	return nil
+}
+
+// context is the one that batches are read under. A rank among several does not stop
+// by itself: all stop after the same step.
+func (w *world) context(ctx context.Context) context.Context {
+	if w.alone() {
+		return ctx
+	}
+	return context.WithoutCancel(ctx)
+}
+
+// ask has the others told, with the step that comes, whether this rank is to stop.
+func (w *world) ask(ctx context.Context) { w.asked = ctx.Err() != nil }
+
+// verdict is, after a step, context.Canceled on all ranks once one was asked to stop.
+func (w *world) verdict() error {
+	if !w.alone() && w.stop {
+		return context.Canceled
+	}
+	return nil
+}
+
+// later is the error of work that only rank 0 does within a step: being asked to stop is
+// for the next step to say, to all.
+func (w *world) later(err error) error {
+	if !w.alone() && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// gather makes this rank's share of a batch the whole of it. Gradients flow to the share
+// alone: what the other ranks make of theirs is added by collect.
+func (w *world) gather(s *torch.Scope, own loss.Batch) loss.Batch {
+	if w.alone() || s.Err() != nil {
+		return own
+	}
+	all := own
+	all.Samples, all.Labels = w.gatherNumbers(s, own)
+	all.Student = parallel.GatherRows(s, w.group, w.rank.Index, own.Student)
+	if !own.Teacher.IsNone() {
+		all.Teacher = s.AllGather(w.group, own.Teacher)
+	}
+	return all
+}
+
+// gatherNumbers gathers the samples, the labels and who is asked to stop. These always
+// go through memory, where a rank that has died is noticed.
+func (w *world) gatherNumbers(s *torch.Scope, own loss.Batch) (samples []int64, labels []int32) {
+	n := len(own.Samples)
+	numbers := append(make([]int64, 0, 2*n+1), own.Samples...)
+	for _, l := range own.Labels {
+		numbers = append(numbers, int64(l))
+	}
+	asked := int64(0)
+	if w.asked {
+		asked = 1
+	}
+	w.stop = false
+	for one := range slices.Chunk(parallel.GatherInts(s, w.group, append(numbers, asked)), 2*n+1) {
+		samples = append(samples, one[:n]...)
+		for _, l := range one[n : 2*n] {
+			labels = append(labels, int32(l))
+		}
+		w.stop = w.stop || one[2*n] != 0
+	}
+	return samples, labels
+}
+
+// expect announces the backward that completes a step's gradients.
+func (w *world) expect(s *torch.Scope) {
+	if !w.alone() {
+		w.gradients.Expect(s)
+	}
+}
+
+// collect makes the gradients those of the whole batch, the same bits on all ranks.
+func (w *world) collect(s *torch.Scope) {
+	if !w.alone() {
+		w.gradients.Collect(s)
+	}
+}

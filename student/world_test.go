@@ -1,0 +1,129 @@
+package student
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"facepipe/internal/worker"
+	"facepipe/store"
+	"facepipe/student/data"
+	"facepipe/student/loss"
+	"facepipe/student/torch"
+	"facepipe/student/torch/torchtest"
+)
+
+// worldSteps is how many steps the ranks of a test take.
+const worldSteps = 4
+
+// trainInDouble takes some steps with the network in double precision, so that nothing
+// but single roundings tells two runs apart, and returns the losses, and then the sums
+// and the lengths of each parameter's momentum: what the gradients were.
+func trainInDouble(t *testing.T, e *torch.Engine, dataset string, c loss.Config, w *world) []float64 {
+	t.Helper()
+	e.SetThreads(1) // the ranks share the machine with each other and other tests
+	o := options(t, dataset)
+	o.Loss, o.Size.Dim = c, 24
+	ds, err := store.Open(o.Dataset)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ds.Close()
+	teacher, err := ds.OpenTeacher("t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	loader, err := data.New(ds, teacher, data.Options{Batch: 8, Seed: 1, Flip: true, Workers: 2, Share: w.share()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer loader.Close()
+	m, err := newModel(e, o, fixtureDim, ds.Identities())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.close()
+	m.dtype, m.world = torch.Float64, w
+	if err := w.begin(m, common{}, true); err != nil {
+		t.Fatal(err)
+	}
+	var values []float64
+	err = loader.Run(t.Context(), 0, worldSteps, func(b *data.Batch) error {
+		r, err := m.step(b, loader.CropSize(), 1e-3)
+		values = append(values, r.loss)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := torchtest.Scope(t, e)
+	velocities := m.sgd.Velocities()
+	for _, p := range trained(m.params()) {
+		sum, square := 0.0, 0.0
+		for _, v := range s.Floats(velocities[p.Name]) {
+			sum, square = sum+float64(v), square+float64(v)*float64(v)
+		}
+		values = append(values, sum, math.Sqrt(square))
+	}
+	return values
+}
+
+// worldLosses are losses of all kinds: sample by sample, against trained centres, and
+// with relations within the batch and to a bank.
+func worldLosses() map[string]loss.Config {
+	unified := loss.Config{Name: "unified", Classifier: "arcface",
+		ILED: loss.ILEDConfig{Warmup: -1}, RPSD: loss.RPSDConfig{Bank: 20, Negatives: 8, Ramp: -1}}
+	return map[string]loss.Config{"cosine": {Name: "cosine"}, "arcface": {Name: "arcface"}, "unified": unified}
+}
+
+// Two ranks' gradients, in every parameter, and losses are one rank's, and the same bits
+// on both.
+func TestRanksTakeTheStepsOfOne(t *testing.T) {
+	for name, c := range worldLosses() {
+		t.Run(name, func(t *testing.T) {
+			got := torchtest.Ranks(t, 2, func(t *testing.T, s *torch.Scope, g *torch.Group, rank int) {
+				w := &world{rank: worker.Rank{Worker: worker.Worker{Index: rank, Count: 2}}, engine: s.Engine(), group: g}
+				for _, v := range trainInDouble(t, s.Engine(), fixture(t), c, w) {
+					fmt.Println(">", strconv.FormatFloat(v, 'g', -1, 64))
+				}
+				w.gradients.Close()
+				s.Engine().SyncBatchNorm(nil)
+			})
+			want := trainInDouble(t, torchtest.Open(t), fixture(t), c, &world{})
+			if !slices.Equal(got[0], got[1]) {
+				t.Error("the two ranks do not agree bit by bit")
+			}
+			if len(got[0]) != len(want) {
+				t.Fatalf("%d values of two ranks, %d of one", len(got[0]), len(want))
+			}
+			compareValues(t, got[0], want)
+		})
+	}
+}
+
+func compareValues(t *testing.T, printed []string, want []float64) {
+	t.Helper()
+	longest := 0.0
+	for i := worldSteps + 1; i < len(want); i += 2 {
+		longest = max(longest, want[i])
+	}
+	worst := 0.0
+	for i, text := range printed {
+		got, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size := longest // of gradients that are all but zero only the size of others says anything
+		if i < worldSteps {
+			size = math.Abs(want[i])
+		}
+		worst = max(worst, math.Abs(got-want[i])/size)
+	}
+	t.Logf("largest difference: %.2g", worst)
+	if !(worst < 1e-5) {
+		t.Errorf("two ranks differ from one by %.2g", worst)
+	}
+}
