@@ -52,6 +52,9 @@ func TestDistillLearnsWithEveryLoss(t *testing.T) {
 		if name == "arcface" || name == "cosface" {
 			o.Teacher, o.Loss.Margin.Scale = "", 8
 		}
+		if name == "unified" { // its relation term is still ramping up in the first steps
+			o.Epochs = 12
+		}
 		if name == "l2" { // its gradient is spread over the elements of a raw embedding
 			o.LR = 1
 		}
@@ -60,11 +63,12 @@ func TestDistillLearnsWithEveryLoss(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		losses := curve(t, o)
-		if len(losses) != 30 || s.Steps != 30 {
-			t.Fatalf("%s: %d lines, %d steps, want 30", name, len(losses), s.Steps)
+		steps := 5 * o.Epochs
+		if len(losses) != steps || s.Steps != steps {
+			t.Fatalf("%s: %d lines, %d steps, want %d", name, len(losses), s.Steps, steps)
 		}
-		from, to := mean(losses[:5]), mean(losses[25:])
-		if name == "unified" { // its relation term is still ramping up in the first steps
+		from, to := mean(losses[:5]), mean(losses[steps-5:])
+		if name == "unified" {
 			from = mean(losses[4:9])
 		}
 		if !(to < 0.8*from) {

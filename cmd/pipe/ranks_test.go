@@ -68,8 +68,8 @@ func TestTwoRanksEqualOne(t *testing.T) {
 	dataset := facesForRanks(t)
 	for _, loss := range [][]string{
 		{"--loss", "cosine", "--lr", "1e-4"},
-		{"--loss", "arcface", "--dim", "16"},
-		{"--loss", "unified", "--config", unifiedConfig(t)},
+		{"--loss", "arcface", "--dim", "16", "--lr", "5e-6"},
+		{"--loss", "unified", "--config", unifiedConfig(t), "--lr", "1e-5"},
 	} {
 		t.Run(loss[1], func(t *testing.T) {
 			dir := t.TempDir()
@@ -107,7 +107,7 @@ func unifiedConfig(t *testing.T) string {
 func TestKilledRanksGoOnAsOthers(t *testing.T) {
 	dataset := facesForRanks(t)
 	whole, changed := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "changed")
-	config := []string{"--loss", "unified", "--config", unifiedConfig(t), "--epochs", "8"}
+	config := []string{"--loss", "unified", "--config", unifiedConfig(t), "--epochs", "8", "--lr", "5e-6"}
 	expect(t, exitDone, smallRun(dataset, whole, config...)...)
 	args := smallRun(dataset, changed, config...)
 	for i, ranks := range []int{1, 2} {
