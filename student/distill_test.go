@@ -1,6 +1,7 @@
 package student
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -286,19 +287,32 @@ func TestRunFolderIsProtected(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, bad := range map[string][]byte{
-		"truncated": good[:len(good)-1],
-		"bit flip":  append(append([]byte{}, good[:len(good)-100]...), append([]byte{good[len(good)-100] ^ 1}, good[len(good)-99:]...)...),
-		"empty":     nil,
-		"foreign":   foreign(t, good),
+	before := filepath.Base(files[1])
+	for name, c := range map[string]struct {
+		bytes []byte
+		say   string
+	}{
+		"truncated": {good[:len(good)-1], before},
+		"bit flip":  {flipped(good), before},
+		"empty":     {nil, before},
+		"foreign": {reseal(t, good, func(tensors map[string]safetensors.Tensor, _ *position) {
+			delete(tensors, "model.stem.conv.weight")
+		}), "another network"},
+		"another network": {reseal(t, good, func(_ map[string]safetensors.Tensor, at *position) { at.Size.Dim = 77 }), "Dim:77"},
+		"another loss":    {reseal(t, good, func(_ map[string]safetensors.Tensor, at *position) { at.Objective = "l2" }), "loss l2"},
+		"newer version":   {reseal(t, good, func(_ map[string]safetensors.Tensor, at *position) { at.Version = 9 }), "written by a newer pipe"},
+		"grown dataset": {reseal(t, good, func(_ map[string]safetensors.Tensor, at *position) {
+			at.Dataset, at.Crops = "0ld", 39
+		}), "the dataset grew since: it was 0ld with 39 crops"},
 	} {
 		if err := os.Remove(files[0]); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(files[0], bad, 0o644); err != nil {
+		if err := os.WriteFile(files[0], c.bytes, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Distill(t.Context(), o); !errors.Is(err, ErrCheckpoint) || !strings.Contains(err.Error(), files[0]) {
+		_, err := Distill(t.Context(), o)
+		if !errors.Is(err, ErrCheckpoint) || !strings.Contains(err.Error(), files[0]) || !strings.Contains(err.Error(), c.say) {
 			t.Errorf("%s checkpoint: %v", name, err)
 		}
 	}
@@ -311,8 +325,14 @@ func TestRunFolderIsProtected(t *testing.T) {
 	}
 }
 
-// foreign is a sound checkpoint of another network.
-func foreign(t *testing.T, good []byte) []byte {
+func flipped(good []byte) []byte {
+	bad := bytes.Clone(good)
+	bad[len(bad)-100] ^= 1
+	return bad
+}
+
+// reseal changes a checkpoint, and seals it as a sound one.
+func reseal(t *testing.T, good []byte, change func(map[string]safetensors.Tensor, *position)) []byte {
 	t.Helper()
 	f, err := safetensors.Unmarshal(good)
 	if err != nil {
@@ -322,8 +342,16 @@ func foreign(t *testing.T, good []byte) []byte {
 	if err := json.Unmarshal([]byte(f.Metadata["pipe.position"]), &at); err != nil {
 		t.Fatal(err)
 	}
-	delete(f.Tensors, "model.stem.conv.weight")
-	data, err := seal(f.Tensors, at)
+	change(f.Tensors, &at)
+	var sources []safetensors.Source
+	for name, tensor := range f.Tensors {
+		sources = append(sources, safetensors.Of(name, tensor))
+	}
+	path := filepath.Join(t.TempDir(), "checkpoint")
+	if err := writeCheckpoint(path, sources, at); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
