@@ -40,8 +40,10 @@ type model struct {
 // newModel lays out and initialises a model. teacherDim is 0 without a teacher.
 func newModel(e *torch.Engine, o Options, teacherDim, classes int) (*model, error) {
 	m := &model{engine: e, device: o.Device, dtype: o.dtype(), scope: e.NewScope()}
-	if m.dtype == torch.Float16 {
+	if m.dtype == torch.Float16 || o.scaleLoss {
 		m.scaler = &scaler{Scale: firstScale}
+	}
+	if m.dtype == torch.Float16 {
 		if err := probe(e, o); err != nil {
 			return nil, err
 		}

@@ -104,6 +104,8 @@ type Options struct {
 
 	// afterStep, where set, runs after every step: tests stop a run by it.
 	afterStep func()
+	// scaleLoss has the loss scaled in any precision: not every machine has fp16.
+	scaleLoss bool
 }
 
 // DefaultOptions are the settings of a run that says nothing.
