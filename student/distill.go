@@ -114,6 +114,10 @@ func (r *run) prepare() error {
 	if o.Workers == 0 {
 		o.Workers = max(2, runtime.GOMAXPROCS(0))
 	}
+	if o.Threads == 0 {
+		// Left alone, oneDNN takes one thread when OpenMP's BLAS is loaded beside it.
+		o.Threads = runtime.GOMAXPROCS(0)
+	}
 	if o.Teacher != "" {
 		t, err := r.ds.OpenTeacher(o.Teacher)
 		if err != nil {
@@ -187,10 +191,6 @@ func (r *run) start() error {
 	e, err := torch.Open(o.Engine)
 	if err != nil {
 		return err
-	}
-	if o.Threads == 0 {
-		// Left alone, oneDNN takes one thread when OpenMP's BLAS is loaded beside it.
-		o.Threads = runtime.GOMAXPROCS(0)
 	}
 	e.SetThreads(o.Threads)
 	if o.Device != "cpu" && !e.HasDevice(o.Device) {

@@ -420,7 +420,7 @@ func TestConfigFile(t *testing.T) {
 		t.Errorf("read %+v", o)
 	}
 	write("epochs: 7\nepoch: 8\n")
-	if err := o.ReadFile(path); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "epoch") || !strings.Contains(err.Error(), "line 2") {
+	if err := o.ReadFile(path); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "line 2: unknown key epoch; did you mean epochs?") {
 		t.Errorf("unknown key: %v", err)
 	}
 	if err := o.ReadFile("/no/such.yaml"); !errors.Is(err, ErrUsage) {

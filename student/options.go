@@ -1,16 +1,12 @@
 package student
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"math"
-	"os"
 	"slices"
-
-	"go.yaml.in/yaml/v3"
 
 	"facepipe/student/loss"
 	"facepipe/student/net"
@@ -86,7 +82,9 @@ type Options struct {
 	// Engine is the path of the training engine; "" looks it up.
 	Engine string `json:"-" yaml:"-"`
 	// Threads of one operator and Workers that prepare batches; 0 fits the machine.
-	Threads int `json:"-" yaml:"-"`
+	// libtorch adds in another order with another number of threads, so that results
+	// differ in their last bits; the number of workers changes nothing.
+	Threads int `json:"-" yaml:"threads"`
 	Workers int `json:"-" yaml:"-"`
 	// LogEvery steps a line is written to the metrics.
 	LogEvery int `json:"-" yaml:"-"`
@@ -119,21 +117,6 @@ func DefaultOptions() Options {
 		Seed:          1, Flip: "auto", Precision: "fp32", InputNorm: "outside",
 		Device: "cpu", LogEvery: 10, CheckpointEvery: 1000, KeepCheckpoints: 2, ValidateEvery: 1,
 	}
-}
-
-// ReadFile overlays the settings of a YAML file. An unknown key is an error that
-// names it and its line.
-func (o *Options) ReadFile(path string) error {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("%w: config: %w", ErrUsage, err)
-	}
-	d := yaml.NewDecoder(bytes.NewReader(data))
-	d.KnownFields(true)
-	if err := d.Decode(o); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: config %s: %w", ErrUsage, path, err)
-	}
-	return nil
 }
 
 // validate reports the first setting that makes no sense.

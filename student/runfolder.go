@@ -30,6 +30,9 @@ func (r *run) claim() error {
 	text = append(text, '\n')
 	before, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
+		if err := r.writeConfig(); err != nil {
+			return err
+		}
 		return durable.WriteFile(path, text, 0o644)
 	}
 	if err != nil {
@@ -45,7 +48,7 @@ func (r *run) claim() error {
 	if key := firstDifference(before, text); key != "" {
 		return fmt.Errorf("%w: the run in %s was started with another %s; resume with the same settings and data, or choose another --out", ErrUsage, r.o.Out, key)
 	}
-	return nil
+	return r.writeConfig()
 }
 
 // grown says that a dataset is not the one that a run began with.

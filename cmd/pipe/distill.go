@@ -42,7 +42,12 @@ exactly the steps it would have taken; so --resume on a new folder starts a run,
 script may always give it.
 
 Settings come from, later ones first: flags, the file of --config, the defaults below.
-The file is YAML; RUN/run.json of an earlier run shows every key under "options".`,
+The file is YAML; RUN/distill.yaml of an earlier run has every key, and repeats that run
+bit for bit (in fp32, on the same machine).
+
+A run that diverges (a loss or gradient that is not finite, or a loss of --guard times its
+median) ends before the weights move and leaves RUN/diverged.json, which says where it
+began. Weights are kept in float32 in every precision.`,
 		Example: `  pipe distill faces.ds --teacher w600k --epochs 18 --precision bf16 --out run
   pipe distill faces.ds --teacher w600k --loss cosine --val-pairs pairs.txt --out run2
   pipe distill faces.ds --loss arcface --input-norm inside --out teacher
@@ -93,7 +98,7 @@ func (o *distillOptions) addTrainingFlags(f *pflag.FlagSet) {
 func (o *distillOptions) addMachineFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Device, "device", o.Device, "cpu, cuda or cuda:N")
 	f.StringVar(&o.Engine, "engine", o.Engine, "training engine `library` to load (default: $PIPE_ENGINE, the one of 'make engine', the system's)")
-	f.IntVar(&o.Threads, "threads", o.Threads, "threads of one operator (default: libtorch's choice)")
+	f.IntVar(&o.Threads, "threads", o.Threads, "threads of one operator (default: one a core); another number changes the last bits of results")
 	f.IntVar(&o.Workers, "workers", o.Workers, "goroutines that prepare batches (default: one a core)")
 	f.IntVar(&o.LogEvery, "log-every", o.LogEvery, "`steps` between two lines of metrics.jsonl")
 	f.IntVar(&o.CheckpointEvery, "checkpoint-every", o.CheckpointEvery, "`steps` between two checkpoints within an epoch")
