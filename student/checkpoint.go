@@ -21,23 +21,49 @@ import (
 // ErrCheckpoint marks a checkpoint that cannot be used: damaged, or of another run.
 var ErrCheckpoint = errors.New("unusable checkpoint")
 
-// checkpointVersion is raised when the content of a checkpoint changes meaning.
-const checkpointVersion = 1
+// checkpointVersion is raised when the content of a checkpoint changes meaning. Version
+// 1 had no averages, loss scale or guard; it is read as one of a run without them.
+const checkpointVersion = 2
 
-// position is where in the run a checkpoint was taken.
+// position is where in the run a checkpoint was taken, and what is not a tensor.
 type position struct {
 	Version int     `json:"version"`
 	Step    int     `json:"step"` // steps done
 	Loss    float64 `json:"loss"` // of the last step
 	// Digest is the SHA-256 of the tensors, so that damage is found.
 	Digest string `json:"digest"`
+
+	// Network, Size and Objective (the loss) say what the tensors belong to; Dataset is
+	// the digest of what they were trained on, Crops its number of rows.
+	Network   string     `json:"network,omitempty"`
+	Size      net.Config `json:"size,omitzero"`
+	Objective string     `json:"objective,omitempty"`
+	Dataset   string     `json:"dataset,omitempty"`
+	Crops     int        `json:"crops,omitempty"`
+
+	Scaler *scaler `json:"scaler,omitempty"` // of the loss, in half precision
+	// Validated is the step after which the run was scored last, Figures the scores.
+	Validated int                `json:"validated,omitempty"`
+	Figures   map[string]float64 `json:"figures,omitempty"`
+	// Best is the best scored step so far, if the run keeps it.
+	Best *best `json:"best,omitempty"`
+}
+
+// best is the step of a run with the best value of a figure; of two that are equal, the
+// earlier one.
+type best struct {
+	Step   int     `json:"step"`
+	Figure string  `json:"figure"`
+	Value  float64 `json:"value"`
 }
 
 // Prefixes of the tensors' names in a checkpoint.
 const (
 	paramPrefix    = "model."
 	velocityPrefix = "momentum."
+	averagePrefix  = "ema."
 	lossPrefix     = "loss."
+	guardName      = "guard.losses"
 )
 
 func checkpointFolder(run string) string { return filepath.Join(run, "checkpoints") }
@@ -61,43 +87,93 @@ func checkpoints(run string) ([]string, error) {
 	return names, nil
 }
 
-// save writes a checkpoint and drops all but the newest keep.
-func (m *model) save(run string, at position, keep int) error {
-	s := m.engine.NewScope()
+// save writes a checkpoint, says which one is the best, and drops those that are
+// neither that nor among the newest.
+func (r *run) save() error {
+	s := r.model.engine.NewScope()
 	defer s.Close()
-	tensors := map[string]safetensors.Tensor{}
-	for _, p := range m.params() {
-		tensors[paramPrefix+p.Name] = safetensors.Tensor{Shape: p.Shape, Float32: s.Floats(p.Tensor())}
-	}
-	for name, v := range m.sgd.Velocities() {
-		tensors[velocityPrefix+name] = safetensors.Tensor{Shape: s.Shape(v), Float32: s.Floats(v)}
-	}
-	for name, a := range m.loss.State(s) {
-		tensors[lossPrefix+name] = safetensors.Tensor(a)
-	}
+	tensors := append(r.model.sources(s), safetensors.Of(guardName, safetensors.Tensor{
+		Shape: []int{len(r.guard.recent)}, Float64: r.guard.state()}))
 	if err := s.Err(); err != nil {
 		return fmt.Errorf("read the model for a checkpoint: %w", err)
 	}
-	at.Version = checkpointVersion
-	data, err := seal(tensors, at)
-	if err != nil {
-		return fmt.Errorf("encode a checkpoint: %w", err)
-	}
-	if err := os.MkdirAll(checkpointFolder(run), 0o755); err != nil {
+	at := r.last
+	at.Network, at.Size, at.Objective = r.o.Network, r.model.network.Config, r.o.Loss.Name
+	at.Dataset, at.Crops, at.Scaler = r.manifest.Dataset, r.manifest.Crops, r.model.scaler
+	folder := checkpointFolder(r.o.Out)
+	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
-	if err := durable.WriteFile(filepath.Join(checkpointFolder(run), checkpointName(at.Step)), data, 0o444); err != nil {
+	if err := writeCheckpoint(filepath.Join(folder, checkpointName(at.Step)), tensors, at); err != nil {
 		return fmt.Errorf("write a checkpoint: %w", err)
 	}
-	return prune(run, keep)
+	if err := noteBest(r.o.Out, at.Best); err != nil {
+		return err
+	}
+	return prune(r.o.Out, r.o.KeepCheckpoints, at.Best)
 }
 
-func prune(run string, keep int) error {
+// sources are the model's tensors. Those in the engine are copied one at a time.
+func (m *model) sources(s *torch.Scope) []safetensors.Source {
+	var list []safetensors.Source
+	add := func(name string, shape []int, t torch.Tensor) {
+		list = append(list, safetensors.Source{Name: name, DType: "F32", Shape: shape, Fetch: func() (safetensors.Tensor, error) {
+			s := m.engine.NewScope()
+			defer s.Close()
+			return safetensors.Tensor{Shape: shape, Float32: s.Floats(t)}, s.Err()
+		}})
+	}
+	for _, p := range m.params() {
+		add(paramPrefix+p.Name, p.Shape, p.Tensor())
+	}
+	for name, v := range m.sgd.Velocities() {
+		add(velocityPrefix+name, s.Shape(v), v)
+	}
+	if m.average != nil {
+		for i, p := range m.average.params {
+			add(averagePrefix+p.Name, p.Shape, m.average.values[i])
+		}
+	}
+	for name, a := range m.loss.State(s) {
+		list = append(list, safetensors.Of(lossPrefix+name, safetensors.Tensor(a)))
+	}
+	return list
+}
+
+// bestPath is the file that names the best checkpoint, for people and programs that
+// look for it. It is derived: the newest checkpoint knows better.
+func bestPath(run string) string { return filepath.Join(checkpointFolder(run), "best.json") }
+
+// noteBest writes best.json, or removes it where no checkpoint is the best.
+func noteBest(run string, b *best) error {
+	path := bestPath(run)
+	if b != nil {
+		if _, err := os.Stat(filepath.Join(checkpointFolder(run), checkpointName(b.Step))); err == nil {
+			text, err := json.Marshal(struct {
+				File string `json:"file"`
+				best
+			}{checkpointName(b.Step), *b})
+			if err != nil {
+				return err
+			}
+			return durable.WriteFile(path, append(text, '\n'), 0o644)
+		}
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func prune(run string, keep int, b *best) error {
 	files, err := checkpoints(run)
 	if err != nil {
 		return err
 	}
 	for _, old := range files[min(keep, len(files)):] {
+		if b != nil && filepath.Base(old) == checkpointName(b.Step) {
+			continue
+		}
 		if err := os.Remove(old); err != nil {
 			return err
 		}
@@ -105,23 +181,33 @@ func prune(run string, keep int) error {
 	return nil
 }
 
-// seal encodes tensors with their position and digest.
-func seal(tensors map[string]safetensors.Tensor, at position) ([]byte, error) {
+// writeCheckpoint puts tensors with their position and digest into a file. The tensors
+// are fetched twice, for the digest and for the file, and never all at once.
+func writeCheckpoint(path string, tensors []safetensors.Source, at position) error {
 	var err error
 	if at.Digest, err = digest(tensors); err != nil {
-		return nil, err
+		return err
 	}
+	at.Version = max(at.Version, checkpointVersion)
 	text, err := json.Marshal(at)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return safetensors.Marshal(safetensors.File{Tensors: tensors, Metadata: map[string]string{"pipe.position": string(text)}})
+	w, err := durable.Create(path)
+	if err != nil {
+		return err
+	}
+	if err := safetensors.Write(w, tensors, map[string]string{"pipe.position": string(text)}); err != nil {
+		return errors.Join(err, w.Abort())
+	}
+	return w.Commit()
 }
 
-func digest(tensors map[string]safetensors.Tensor) (string, error) {
-	data, err := safetensors.Marshal(safetensors.File{Tensors: tensors})
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:]), err
+// digest is the SHA-256 of a file of the tensors without metadata.
+func digest(tensors []safetensors.Source) (string, error) {
+	h := sha256.New()
+	err := safetensors.Write(h, tensors, nil)
+	return hex.EncodeToString(h.Sum(nil)), err
 }
 
 // readCheckpoint reads and verifies a file.
@@ -132,38 +218,98 @@ func readCheckpoint(path string) (map[string]safetensors.Tensor, position, error
 	}
 	f, err := safetensors.Unmarshal(data)
 	if err != nil {
-		return nil, position{}, fmt.Errorf("%w: %s: %w", ErrCheckpoint, path, err)
+		return nil, position{}, fmt.Errorf("%w: %s: %w; %s", ErrCheckpoint, path, err, remedy(path))
 	}
 	var at position
 	if err := json.Unmarshal([]byte(f.Metadata["pipe.position"]), &at); err != nil {
 		return nil, at, fmt.Errorf("%w: %s: no position in it", ErrCheckpoint, path)
 	}
-	if at.Version != checkpointVersion {
-		return nil, at, fmt.Errorf("%w: %s: version %d, this program reads %d", ErrCheckpoint, path, at.Version, checkpointVersion)
+	if at.Version > checkpointVersion {
+		return nil, at, fmt.Errorf("%w: %s: written by a newer pipe (version %d, this one reads up to %d)", ErrCheckpoint, path, at.Version, checkpointVersion)
 	}
-	if sum, err := digest(f.Tensors); err != nil || sum != at.Digest {
-		return nil, at, fmt.Errorf("%w: %s: damaged (its digest does not fit); delete it to go on from the one before", ErrCheckpoint, path)
+	var sources []safetensors.Source
+	for name, t := range f.Tensors {
+		sources = append(sources, safetensors.Of(name, t))
+	}
+	if sum, err := digest(sources); err != nil || sum != at.Digest {
+		return nil, at, fmt.Errorf("%w: %s: damaged (its digest does not fit); %s", ErrCheckpoint, path, remedy(path))
 	}
 	return f.Tensors, at, nil
 }
 
-// restore takes a model back to a checkpoint.
-func (m *model) restore(path string) (position, error) {
+// remedy says what can be done about a damaged checkpoint. Nothing does it by itself: an
+// older one that is taken in silence would hide the loss.
+func remedy(path string) string {
+	files, err := checkpoints(filepath.Dir(filepath.Dir(path)))
+	if err != nil {
+		return "delete it"
+	}
+	for _, f := range files {
+		if f < path {
+			return "delete it to go on from the one before, " + filepath.Base(f)
+		}
+	}
+	return "there is none before it: delete it to begin anew"
+}
+
+// restore takes a run back to a checkpoint.
+func (r *run) restore(path string) error {
 	tensors, at, err := readCheckpoint(path)
 	if err != nil {
-		return at, err
+		return err
 	}
+	if err := r.belongs(at); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrCheckpoint, path, err)
+	}
+	if err := r.model.restore(tensors); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrCheckpoint, path, err)
+	}
+	if at.Scaler != nil && r.model.scaler != nil {
+		*r.model.scaler = *at.Scaler
+	}
+	r.guard.restore(tensors[guardName].Float64)
+	r.last = at
+	return nil
+}
+
+// belongs reports what a checkpoint was taken of, if that is not this run. One of
+// version 1 does not say.
+func (r *run) belongs(at position) error {
+	if at.Version < 2 {
+		return nil
+	}
+	if n := r.model.network; at.Network != n.Name || at.Size != n.Config {
+		return fmt.Errorf("it is of another network, %s with %+v; this run trains %s with %+v", at.Network, at.Size, n.Name, n.Config)
+	}
+	if at.Objective != r.o.Loss.Name {
+		return fmt.Errorf("it was trained with loss %s, this run has %s", at.Objective, r.o.Loss.Name)
+	}
+	if at.Dataset != r.manifest.Dataset {
+		return grown(at.Dataset, at.Crops, &r.manifest)
+	}
+	return nil
+}
+
+// restore takes a model back to a checkpoint's tensors.
+func (m *model) restore(tensors map[string]safetensors.Tensor) error {
 	s := m.engine.NewScope()
 	defer s.Close()
 	for _, p := range m.params() {
 		if err := m.load(s, p.Tensor(), tensors, paramPrefix+p.Name, p.Shape); err != nil {
-			return at, fmt.Errorf("%w: %s: %w", ErrCheckpoint, path, err)
+			return err
 		}
 	}
 	velocities := m.sgd.Velocities()
 	for _, p := range trained(m.params()) {
 		if err := m.load(s, velocities[p.Name], tensors, velocityPrefix+p.Name, p.Shape); err != nil {
-			return at, fmt.Errorf("%w: %s: %w", ErrCheckpoint, path, err)
+			return err
+		}
+	}
+	if m.average != nil {
+		for i, p := range m.average.params {
+			if err := m.load(s, m.average.values[i], tensors, averagePrefix+p.Name, p.Shape); err != nil {
+				return err
+			}
 		}
 	}
 	state := loss.State{}
@@ -173,9 +319,9 @@ func (m *model) restore(path string) (position, error) {
 		}
 	}
 	if err := m.loss.Restore(s, state); err != nil {
-		return at, fmt.Errorf("%w: %s: %w", ErrCheckpoint, path, err)
+		return err
 	}
-	return at, s.Err()
+	return s.Err()
 }
 
 func trained(params []*net.Param) []*net.Param {

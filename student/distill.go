@@ -20,9 +20,6 @@ import (
 	"facepipe/student/torch"
 )
 
-// errDiverged marks a loss that is no longer a number.
-var errDiverged = errors.New("the loss is not finite")
-
 // Summary is a run in numbers.
 type Summary struct {
 	// Steps and Epochs of the whole run, also of what earlier processes did.
@@ -37,22 +34,16 @@ type Summary struct {
 	Parameters int    `json:"parameters"`
 	ONNX       string `json:"onnx"`
 	// ResumedAt is the step that this process went on from, 0 for a fresh run.
-	ResumedAt  int                `json:"resumed_at"`
+	ResumedAt int `json:"resumed_at"`
+	// SkippedSteps are those whose gradient overflowed, in fp16.
+	SkippedSteps int `json:"skipped_steps,omitempty"`
+	// BestStep is the step of the best checkpoint, if the run keeps it.
+	BestStep   int                `json:"best_step,omitempty"`
 	Flip       bool               `json:"flip"`
 	Precision  string             `json:"precision"`
 	Device     string             `json:"device"`
 	Torch      string             `json:"torch"`
 	Validation map[string]float64 `json:"validation,omitempty"`
-}
-
-// manifest is run.json: what a run is. A resumed run must be the same.
-type manifest struct {
-	Options Options `json:"options"`
-	// Dataset and TeacherFingerprint identify the data.
-	Dataset            string `json:"dataset_digest"`
-	TeacherFingerprint string `json:"teacher_fingerprint,omitempty"`
-	Flip               bool   `json:"flip"`
-	Crops              int    `json:"crops"`
 }
 
 // Distill trains a student as o says and exports it. It goes on where an earlier
@@ -110,10 +101,14 @@ type run struct {
 	world   world
 	model   *model
 	metrics *metrics // nil on all ranks but the first
+	guard   guard
 	bar     *progress.Bar
 	last    position
 	begun   time.Time
-	figures map[string]float64 // of the latest validation
+
+	tally tally   // of the step in flight
+	norm  float64 // length of the last step's gradient
+	moved bool    // whether the parameters took that step
 }
 
 // prepare opens the data and settles what depends on it.
@@ -124,6 +119,10 @@ func (r *run) prepare() error {
 	}
 	if o.Workers == 0 {
 		o.Workers = max(2, runtime.GOMAXPROCS(0))
+	}
+	if o.Threads == 0 {
+		// Left alone, oneDNN takes one thread when OpenMP's BLAS is loaded beside it.
+		o.Threads = runtime.GOMAXPROCS(0)
 	}
 	if o.Teacher != "" {
 		t, err := r.ds.OpenTeacher(o.Teacher)
@@ -136,7 +135,7 @@ func (r *run) prepare() error {
 	r.flip = o.Flip == "on" || (o.Flip == "auto" && (r.teacher == nil || r.teacher.Info().Flip))
 	var err error
 	r.loader, err = data.New(r.ds, r.teacher, data.Options{
-		Batch: o.Batch, Split: o.Split, Seed: o.Seed, Flip: r.flip, Workers: o.Workers, Window: o.ShuffleWindow,
+		Batch: o.Batch, Parts: o.Accumulate, Split: o.Split, Seed: o.Seed, Flip: r.flip, Workers: o.Workers, Window: o.ShuffleWindow,
 		Share: r.world.share(),
 	})
 	if err != nil {
@@ -145,65 +144,9 @@ func (r *run) prepare() error {
 	if r.schedule, err = o.schedule(r.loader.StepsPerEpoch()); err != nil {
 		return err
 	}
-	r.manifest.Options, r.manifest.Dataset = *o, r.ds.Digest()
+	r.manifest.Options, r.manifest.Dataset = o.recorded(), r.ds.Digest()
 	r.manifest.Flip, r.manifest.Crops = r.flip, r.loader.Crops()
 	return nil
-}
-
-// claim writes run.json, or compares it with the one of the run to resume.
-func (r *run) claim() error {
-	path := filepath.Join(r.o.Out, "run.json")
-	text, err := json.MarshalIndent(r.manifest, "", "  ")
-	if err != nil {
-		return err
-	}
-	text = append(text, '\n')
-	before, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return durable.WriteFile(path, text, 0o644)
-	}
-	if err != nil {
-		return err
-	}
-	if !r.o.Resume {
-		return fmt.Errorf("%w: %s holds a run already: add --resume to go on with it, or choose another --out", ErrUsage, r.o.Out)
-	}
-	if key := firstDifference(before, text); key != "" {
-		return fmt.Errorf("%w: the run in %s was started with another %s; resume with the same settings and data, or choose another --out", ErrUsage, r.o.Out, key)
-	}
-	return nil
-}
-
-// firstDifference names a key, such as options.lr, whose values differ in two JSON
-// objects; "" if they agree.
-func firstDifference(a, b []byte) string {
-	var x, y any
-	if json.Unmarshal(a, &x) != nil || json.Unmarshal(b, &y) != nil {
-		return "run.json"
-	}
-	return differentKey("", x, y)
-}
-
-func differentKey(path string, x, y any) string {
-	m, ok := x.(map[string]any)
-	n, also := y.(map[string]any)
-	if !ok || !also {
-		if fmt.Sprint(x) == fmt.Sprint(y) {
-			return ""
-		}
-		return path[min(1, len(path)):]
-	}
-	for key := range n {
-		if _, ok := m[key]; !ok {
-			m[key] = nil
-		}
-	}
-	for key := range m {
-		if d := differentKey(path+"."+key, m[key], n[key]); d != "" {
-			return d
-		}
-	}
-	return ""
 }
 
 // onThread trains on one locked OS thread: libtorch's gradient mode and thread
@@ -232,7 +175,17 @@ func (r *run) train(ctx context.Context) (_ Summary, err error) {
 	defer r.model.close()
 	defer r.metrics.close()
 	from := r.last.Step
-	err = r.loader.Run(r.world.context(ctx), from, r.schedule.Total, func(b *data.Batch) error { return r.step(ctx, b) })
+	err = r.catchUp(ctx)
+	if err == nil {
+		err = r.loader.Run(r.world.context(ctx), from, r.schedule.Total, func(b *data.Batch) error {
+			r.world.ask(ctx)
+			stepped, err := r.batch(b)
+			if err != nil || !stepped {
+				return err
+			}
+			return r.after(ctx)
+		})
+	}
 	r.bar.Finish()
 	if err != nil {
 		return Summary{}, r.stop(err)
@@ -246,10 +199,6 @@ func (r *run) start(ctx context.Context) error {
 	e, err := torch.Open(o.Engine)
 	if err != nil {
 		return err
-	}
-	if o.Threads == 0 {
-		// Left alone, oneDNN takes one thread when OpenMP's BLAS is loaded beside it.
-		o.Threads = runtime.GOMAXPROCS(0)
 	}
 	e.SetThreads(o.Threads)
 	o.Device = r.world.device(e, o.Device)
@@ -269,15 +218,11 @@ func (r *run) start(ctx context.Context) error {
 	if r.model.loss.NeedsTeacher() && r.teacher == nil {
 		return fmt.Errorf("%w: loss %s needs --teacher", ErrUsage, o.Loss.Name)
 	}
-	files, err := checkpoints(o.Out)
-	if err != nil {
+	if err := r.model.beginAverage(o.EMA); err != nil {
 		return err
 	}
-	if len(files) > 0 {
-		if r.last, err = r.model.restore(files[0]); err != nil {
-			return err
-		}
-		fmt.Fprintf(r.progress, "resume after step %d of %d\n", r.last.Step, r.schedule.Total)
+	if err := r.goOn(); err != nil {
+		return err
 	}
 	r.model.world = &r.world
 	if err := r.world.begin(r.model, common{r.manifest, r.last.Digest, r.last.Step, e.TorchVersion()}, o.SyncBatchNorm); err != nil {
@@ -286,73 +231,143 @@ func (r *run) start(ctx context.Context) error {
 	if !r.world.leads() {
 		return nil
 	}
-	if r.metrics, err = openMetrics(filepath.Join(o.Out, "metrics.jsonl"), r.last.Step); err != nil {
+	if err := r.clearAway(); err != nil {
+		return err
+	}
+	if r.metrics, err = openMetrics(filepath.Join(o.Out, "metrics.jsonl"), r.last); err != nil {
 		return err
 	}
 	r.world.describe(r.progress, o)
-	fmt.Fprintf(r.progress, "train %s (%d parameters, %d-d) with %s on %d crops: %d epochs of %d steps of %d, %s, mirroring %s\n",
+	fmt.Fprintf(r.progress, "train %s (%d parameters, %d-d) with %s on %d crops: %d epochs of %d steps of %s, %s, mirroring %s\n",
 		o.Network, r.model.network.Parameters(), r.model.network.Dim, o.Loss.Name, r.loader.Crops(), o.Epochs,
-		r.loader.StepsPerEpoch(), o.Batch, o.Precision, map[bool]string{true: "on", false: "off"}[r.flip])
-	r.bar = progress.New(o.Progress, "distill", int64((r.schedule.Total-r.last.Step)*o.Batch))
+		r.loader.StepsPerEpoch(), o.stepSize(), o.Precision, map[bool]string{true: "on", false: "off"}[r.flip])
+	r.bar = progress.New(o.Progress, "distill", int64((r.schedule.Total-r.last.Step)*o.Batch*o.Accumulate))
 	return nil
 }
 
-// step takes one optimizer step and whatever is due after it.
-func (r *run) step(ctx context.Context, b *data.Batch) error {
-	rate := r.schedule.At(b.Step)
-	r.world.ask(ctx)
-	result, err := r.model.step(b, r.loader.CropSize(), rate)
-	if err != nil {
-		return fmt.Errorf("step %d: %w", b.Step+1, err)
+// stepSize says of how many crops a step is made.
+func (o *Options) stepSize() string {
+	if o.Accumulate > 1 {
+		return fmt.Sprintf("%d×%d", o.Accumulate, o.Batch)
 	}
-	r.last.Step, r.last.Loss = b.Step+1, result.loss
+	return fmt.Sprint(o.Batch)
+}
+
+// goOn takes the run to its newest checkpoint, if there is one.
+func (r *run) goOn() error {
+	r.guard.limit = r.o.Guard
+	files, err := checkpoints(r.o.Out)
+	if err != nil {
+		return err
+	}
+	if len(files) > 0 {
+		if err := r.restore(files[0]); err != nil {
+			return err
+		}
+		fmt.Fprintf(r.progress, "resume after step %d of %d\n", r.last.Step, r.schedule.Total)
+	}
+	return nil
+}
+
+// clearAway removes what a killed process left.
+func (r *run) clearAway() error {
+	for _, folder := range []string{r.o.Out, checkpointFolder(r.o.Out)} {
+		if err := durable.RemoveTemps(folder); err != nil {
+			return err
+		}
+	}
+	if err := noteBest(r.o.Out, r.last.Best); err != nil {
+		return err
+	}
+	return forgetDiagnosis(r.o.Out)
+}
+
+// after does whatever is due after a step.
+func (r *run) after(ctx context.Context) error {
 	if !r.world.leads() {
 		return r.world.verdict()
 	}
-	r.bar.Add(int64(r.o.Batch))
-	r.bar.Note(fmt.Sprintf("loss %.4f", result.loss))
+	r.bar.Add(int64(r.o.Batch * r.o.Accumulate))
+	r.bar.Note(fmt.Sprintf("loss %.4f", r.last.Loss))
 	perEpoch := r.loader.StepsPerEpoch()
 	epochDone := r.last.Step%perEpoch == 0
 	if r.last.Step%r.o.LogEvery == 0 || epochDone {
-		if err := r.log(result, rate, float64(r.last.Step)/float64(perEpoch)); err != nil {
+		if err := r.log(float64(r.last.Step) / float64(perEpoch)); err != nil {
 			return err
 		}
 	}
 	if r.o.afterStep != nil {
 		r.o.afterStep()
 	}
-	epoch := r.last.Step / perEpoch
-	if v := r.o.Validation; v != nil && epochDone && (epoch%r.o.ValidateEvery == 0 || r.last.Step == r.schedule.Total) {
-		if err := r.world.later(r.validate(ctx, epoch)); err != nil {
+	if r.validationDue() {
+		if err := r.world.later(r.validate(ctx)); err != nil {
 			return err
 		}
 	}
 	if epochDone || r.last.Step%r.o.CheckpointEvery == 0 {
-		if err := r.model.save(r.o.Out, r.last, r.o.KeepCheckpoints); err != nil {
+		if err := r.save(); err != nil {
 			return err
 		}
 	}
 	return r.world.verdict()
 }
 
-func (r *run) log(result stepResult, rate, epoch float64) error {
+// log writes the line of a step.
+func (r *run) log(epoch float64) error {
 	line := map[string]any{
-		"step": r.last.Step, "epoch": math.Round(epoch*1e4) / 1e4, "lr": rate,
-		"loss": result.loss, "gradient": result.gradient, "seconds": time.Since(r.begun).Seconds(),
+		"step": r.last.Step, "epoch": math.Round(epoch*1e4) / 1e4, "lr": r.schedule.At(r.last.Step - 1),
+		"loss": r.last.Loss, "seconds": time.Since(r.begun).Seconds(),
 	}
-	for name, v := range result.parts {
+	if r.moved { // the gradient of a skipped step is not finite
+		line["gradient"] = r.norm
+	}
+	if c := r.model.scaler; c != nil {
+		line["scale"], line["skipped"] = c.Scale, c.Skipped
+	}
+	for name, v := range r.tally.parts {
 		line[name] = v
 	}
 	return r.metrics.write(line)
 }
 
-func (r *run) validate(ctx context.Context, epoch int) error {
+// validationDue is whether the run is to be scored where it is, and has not been.
+func (r *run) validationDue() bool {
+	step, perEpoch := r.last.Step, r.loader.StepsPerEpoch()
+	if r.o.Validation == nil || step == 0 || step%perEpoch != 0 || r.last.Validated == step {
+		return false
+	}
+	return step/perEpoch%r.o.ValidateEvery == 0 || step == r.schedule.Total
+}
+
+// catchUp makes up for a validation during which an earlier process was stopped.
+func (r *run) catchUp(ctx context.Context) error {
+	if !r.world.leads() || !r.validationDue() {
+		return nil
+	}
+	if err := r.validate(ctx); err != nil {
+		return err
+	}
+	return r.save()
+}
+
+// validate scores the student and notes whether it is the best so far.
+func (r *run) validate(ctx context.Context) error {
 	figures, err := r.o.Validation.run(ctx, r.model, r.o.Batch)
 	if err != nil {
 		return err
 	}
-	r.figures = figures
-	line := map[string]any{"step": r.last.Step, "epoch": epoch}
+	r.last.Figures, r.last.Validated = figures, r.last.Step
+	if name := r.o.KeepBest; name != "" {
+		b, sign := r.last.Best, float64(r.o.Validation.Better[name])
+		value, ok := figures[name]
+		if !ok {
+			return fmt.Errorf("keep the best checkpoint: the validation gave no %s", name)
+		}
+		if b == nil || b.Figure != name || sign*value > sign*b.Value {
+			r.last.Best = &best{Step: r.last.Step, Figure: name, Value: value}
+		}
+	}
+	line := map[string]any{"step": r.last.Step, "epoch": r.last.Step / r.loader.StepsPerEpoch()}
 	for name, v := range figures {
 		line["val_"+name] = v
 	}
@@ -362,16 +377,17 @@ func (r *run) validate(ctx context.Context, epoch int) error {
 // stop turns the error that ended training into one for the user. A cancelled run
 // keeps the step it had reached.
 func (r *run) stop(err error) error {
-	switch {
-	case errors.Is(err, context.Canceled):
+	if errors.Is(err, context.Canceled) {
 		if r.world.leads() {
-			if saveErr := r.model.save(r.o.Out, r.last, r.o.KeepCheckpoints); saveErr != nil {
+			if saveErr := r.save(); saveErr != nil {
 				return errors.Join(err, saveErr)
 			}
 		}
 		return fmt.Errorf("stopped after step %d of %d; go on with --resume: %w", r.last.Step, r.schedule.Total, err)
-	case errors.Is(err, errDiverged):
-		return fmt.Errorf("%w; the last good checkpoint stays in %s; try a lower --lr or --precision fp32", err, checkpointFolder(r.o.Out))
+	}
+	var d *diagnosis
+	if errors.As(err, &d) && r.world.leads() {
+		return r.giveUp(d)
 	}
 	return err
 }
@@ -386,10 +402,16 @@ func (r *run) finish(from int) (Summary, error) {
 	seconds := time.Since(r.begun).Seconds()
 	s := Summary{
 		Steps: r.last.Step, Epochs: r.o.Epochs, Seconds: seconds,
-		ImagesPerSecond: float64((r.last.Step-from)*r.o.Batch) / seconds,
+		ImagesPerSecond: float64((r.last.Step-from)*r.o.Batch*r.o.Accumulate) / seconds,
 		FinalLoss:       r.last.Loss, Parameters: r.model.network.Parameters(), ONNX: onnxPath,
 		ResumedAt: from, Flip: r.flip, Precision: r.o.Precision, Device: r.o.Device,
-		Torch: r.model.engine.TorchVersion(), Validation: r.figures,
+		Torch: r.model.engine.TorchVersion(), Validation: r.last.Figures,
+	}
+	if c := r.model.scaler; c != nil {
+		s.SkippedSteps = c.Skipped
+	}
+	if b := r.last.Best; b != nil {
+		s.BestStep = b.Step
 	}
 	if !r.world.leads() {
 		return s, nil

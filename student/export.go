@@ -52,8 +52,12 @@ func (r *run) export(path string) error {
 	}
 	s := r.model.engine.NewScope()
 	defer s.Close()
-	model, err := r.model.network.Export(s, net.ExportOptions{Size: size, Mean: inputMean, Std: inputStd,
-		NormaliseInside: inside, Producer: "pipe", Version: fmt.Sprint(checkpointVersion), Metadata: metadata})
+	var model *onnx.Model
+	err = r.model.withResult(func() error {
+		model, err = r.model.network.Export(s, net.ExportOptions{Size: size, Mean: inputMean, Std: inputStd,
+			NormaliseInside: inside, Producer: "pipe", Version: fmt.Sprint(checkpointVersion), Metadata: metadata})
+		return err
+	})
 	if err != nil {
 		return err
 	}

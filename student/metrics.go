@@ -14,10 +14,11 @@ import (
 // metrics is the run's journal: one JSON object a line, flushed line by line.
 type metrics struct{ f *os.File }
 
-// openMetrics opens the journal to go on after a step. Lines of later steps, and a
-// last line that a kill tore, are cut off: those steps are taken again.
-func openMetrics(path string, step int) (*metrics, error) {
-	kept, err := linesUpTo(path, step)
+// openMetrics opens the journal to go on from a position. Lines of what is done again
+// (later steps, and a validation of this one that the position does not know of) are
+// cut off, and so is a last line that a kill tore.
+func openMetrics(path string, at position) (*metrics, error) {
+	kept, err := linesUpTo(path, at)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +32,7 @@ func openMetrics(path string, step int) (*metrics, error) {
 	return &metrics{f}, nil
 }
 
-func linesUpTo(path string, step int) ([]byte, error) {
+func linesUpTo(path string, at position) ([]byte, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
@@ -43,8 +44,14 @@ func linesUpTo(path string, step int) ([]byte, error) {
 	lines := bufio.NewScanner(bytes.NewReader(data))
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		var at struct{ Step int }
-		if json.Unmarshal(lines.Bytes(), &at) != nil || at.Step > step {
+		var line struct {
+			Step int
+			Loss *float64 // none in a validation's line
+		}
+		if json.Unmarshal(lines.Bytes(), &line) != nil || line.Step > at.Step {
+			break
+		}
+		if line.Loss == nil && line.Step > at.Validated {
 			break
 		}
 		kept = append(append(kept, lines.Bytes()...), '\n')

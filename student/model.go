@@ -1,10 +1,10 @@
 package student
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 
-	"facepipe/student/data"
 	"facepipe/student/loss"
 	"facepipe/student/net"
 	"facepipe/student/optim"
@@ -32,13 +32,22 @@ type model struct {
 	sgd    *optim.SGD
 	scope  *torch.Scope // of the bridge's and the loss's parameters
 	world  *world
+	// average of the network's weights, nil without.
+	average *average
+	// scaler of the loss in half precision, nil in others.
+	scaler *scaler
 }
 
 // newModel lays out and initialises a model. teacherDim is 0 without a teacher.
 func newModel(e *torch.Engine, o Options, teacherDim, classes int) (*model, error) {
-	m := &model{engine: e, device: o.Device, dtype: torch.Float32, scope: e.NewScope()}
-	if o.Precision == "bf16" {
-		m.dtype = torch.BFloat16
+	m := &model{engine: e, device: o.Device, dtype: o.dtype(), scope: e.NewScope()}
+	if m.dtype == torch.Float16 || o.scaleLoss {
+		m.scaler = &scaler{Scale: firstScale}
+	}
+	if m.dtype == torch.Float16 {
+		if err := probe(e, o); err != nil {
+			return nil, err
+		}
 	}
 	var err error
 	if m.network, err = net.New(o.Network, o.Size); err != nil {
@@ -61,6 +70,58 @@ func newModel(e *torch.Engine, o Options, teacherDim, classes int) (*model, erro
 	}
 	m.sgd, err = optim.NewSGD(e, o.Optimizer, m.params())
 	return m, err
+}
+
+// dtype is the element type of activations and convolutions.
+func (o *Options) dtype() torch.DType {
+	switch o.Precision {
+	case "bf16":
+		return torch.BFloat16
+	case "fp16":
+		return torch.Float16
+	}
+	return torch.Float32
+}
+
+// probe finds out whether a device computes the network in the precision asked for:
+// some libraries have no convolutions in half precision for CPUs.
+func probe(e *torch.Engine, o Options) error {
+	n, err := net.New(o.Network, o.Size)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	if err := n.Materialise(e, o.Device, o.Seed); err != nil {
+		return err
+	}
+	s := e.NewScope()
+	defer s.Close()
+	const size = 112
+	x := torch.FromData(s, o.Device, make([]float32, 2*3*size*size), 2, 3, size, size)
+	s.Backward(s.Sum(n.Forward(s, x, o.dtype(), true)))
+	if err := s.Err(); err != nil {
+		return fmt.Errorf("%w: precision %s: device %s cannot train %s in it (libtorch %s): take --precision bf16: %w",
+			ErrUsage, o.Precision, o.Device, o.Network, e.TorchVersion(), err)
+	}
+	return nil
+}
+
+// beginAverage starts the weights' average, if there is to be one, at the weights of
+// this moment.
+func (m *model) beginAverage(decay float64) (err error) {
+	if decay > 0 {
+		m.average, err = newAverage(m.engine, decay, m.network.Params())
+	}
+	return err
+}
+
+// withResult runs f while the network has the weights that a run is for: the averaged
+// ones, where there are such.
+func (m *model) withResult(f func() error) error {
+	if m.average == nil {
+		return f()
+	}
+	return m.average.lend(f)
 }
 
 // bridgeInit keeps the length of a vector on average.
@@ -90,6 +151,9 @@ func (m *model) close() {
 	if m.sgd != nil {
 		m.sgd.Close()
 	}
+	if m.average != nil {
+		m.average.close()
+	}
 	m.scope.Close()
 	m.network.Close()
 }
@@ -101,38 +165,4 @@ func (m *model) embed(s *torch.Scope, pixels []uint8, size int, training bool) t
 	x := s.Scale(s.AddScalar(s.To(raw, torch.Float32), -inputMean), 1.0/inputStd)
 	// The permuted view of N×H×W×C is N×C×H×W with the channels last in memory.
 	return m.network.Forward(s, s.Permute(x, 0, 3, 1, 2), m.dtype, training)
-}
-
-// stepResult is what one optimizer step has to report.
-type stepResult struct {
-	loss, gradient float64
-	parts          loss.Parts
-}
-
-// step trains on one batch.
-func (m *model) step(b *data.Batch, size int, rate float64) (stepResult, error) {
-	s := m.engine.NewScope()
-	defer s.Close()
-	y := m.embed(s, b.Pixels, size, true)
-	in := loss.Batch{Student: y, Samples: b.Rows, Labels: b.Labels, Step: b.Step}
-	if m.bridge != nil {
-		in.Student = s.Linear(y, m.bridge.Tensor())
-	}
-	if len(b.Teacher) > 0 {
-		in.Teacher = torch.FromData(s, m.device, b.Teacher, len(b.Rows), len(b.Teacher)/len(b.Rows))
-	}
-	value, parts := m.loss.Step(s, m.world.gather(s, in))
-	r := stepResult{loss: s.Scalar(value), parts: parts}
-	if err := s.Err(); err != nil {
-		return r, err
-	}
-	if math.IsNaN(r.loss) || math.IsInf(r.loss, 0) {
-		return r, errDiverged
-	}
-	m.world.expect(s)
-	s.Backward(value)
-	m.world.collect(s)
-	var err error
-	r.gradient, err = m.sgd.Step(s, rate)
-	return r, err
 }

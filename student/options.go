@@ -1,15 +1,13 @@
 package student
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"maps"
+	"math"
 	"slices"
 	"time"
-
-	"go.yaml.in/yaml/v3"
 
 	"facepipe/internal/worker"
 	"facepipe/student/loss"
@@ -37,9 +35,12 @@ type Options struct {
 	// Loss is what is minimised.
 	Loss loss.Config `json:"loss" yaml:"loss"`
 
-	// Epochs over the dataset and Batch crops a step, of all ranks together.
-	Epochs int `json:"epochs" yaml:"epochs"`
-	Batch  int `json:"batch" yaml:"batch"`
+	// Epochs over the dataset and Batch crops at a time, of all ranks together, of which
+	// Accumulate (at least 1) make a step: its gradient is that of the mean of their
+	// losses. Norms and the memory bank see one batch at a time.
+	Epochs     int `json:"epochs" yaml:"epochs"`
+	Batch      int `json:"batch" yaml:"batch"`
+	Accumulate int `json:"accumulate,omitempty" yaml:"accumulate"`
 	// LR is the peak learning rate; 0 takes 0.15 for distillation losses and 0.1
 	// for margin softmax.
 	LR float64 `json:"lr" yaml:"lr"`
@@ -61,11 +62,18 @@ type Options struct {
 	// Flip mirrors crops at random: auto (if the teacher has embeddings of
 	// mirrored crops), on, off.
 	Flip string `json:"flip" yaml:"flip"`
-	// Precision of activations and convolutions: fp32 or bf16.
+	// Precision of activations and convolutions: fp32, bf16 or fp16, the latter with a
+	// loss scale that moves by itself. Weights are float32 in all of them.
 	Precision string `json:"precision" yaml:"precision"`
 	// SyncBatchNorm takes batch normalisation's statistics of all ranks' crops, as one rank
 	// with the same batch would, and not of each one's own.
 	SyncBatchNorm bool `json:"sync_batch_norm,omitempty" yaml:"sync_batch_norm"`
+	// EMA is the decay of the weights' moving average in [0, 1), which is then what is
+	// validated and exported; 0 for none.
+	EMA float64 `json:"ema,omitempty" yaml:"ema"`
+	// Guard ends a run whose loss is more than so many times the median of the last
+	// 101; 0 for never. One that is not finite always does.
+	Guard float64 `json:"-" yaml:"guard"`
 	// InputNorm puts the normalisation of the pixels "outside" the exported graph
 	// (it takes values in [-1, 1]) or "inside" (it takes 0 to 255).
 	InputNorm string `json:"input_norm" yaml:"input_norm"`
@@ -79,7 +87,9 @@ type Options struct {
 	// Engine is the path of the training engine; "" looks it up.
 	Engine string `json:"-" yaml:"-"`
 	// Threads of one operator and Workers that prepare batches; 0 fits the machine.
-	Threads int `json:"-" yaml:"-"`
+	// libtorch adds in another order with another number of threads, so that results
+	// differ in their last bits; the number of workers changes nothing.
+	Threads int `json:"-" yaml:"threads"`
 	Workers int `json:"-" yaml:"-"`
 	// World is this process's place among the ranks that train together, which they do
 	// once all have met within RendezvousTimeout; the zero value trains alone.
@@ -88,9 +98,11 @@ type Options struct {
 	// LogEvery steps a line is written to the metrics.
 	LogEvery int `json:"-" yaml:"-"`
 	// CheckpointEvery steps, and after every epoch, a checkpoint is written; the
-	// newest KeepCheckpoints stay.
-	CheckpointEvery int `json:"-" yaml:"-"`
-	KeepCheckpoints int `json:"-" yaml:"-"`
+	// newest KeepCheckpoints stay, and the best one by the figure KeepBest of the
+	// validation, unless that is "".
+	CheckpointEvery int    `json:"-" yaml:"-"`
+	KeepCheckpoints int    `json:"-" yaml:"-"`
+	KeepBest        string `json:"-" yaml:"-"`
 	// ValidateEvery epochs the pairs of Validation are scored, if it is set.
 	ValidateEvery int         `json:"-" yaml:"-"`
 	Validation    *Validation `json:"-" yaml:"-"`
@@ -99,13 +111,15 @@ type Options struct {
 
 	// afterStep, where set, runs after every step: tests stop a run by it.
 	afterStep func()
+	// scaleLoss has the loss scaled in any precision: not every machine has fp16.
+	scaleLoss bool
 }
 
 // DefaultOptions are the settings of a run that says nothing.
 func DefaultOptions() Options {
 	return Options{
 		Network: "mobilefacenet", Loss: loss.Config{Name: "unified"},
-		Epochs: 20, Batch: 32, Schedule: "cosine", WarmupEpochs: -1, Power: 1,
+		Epochs: 20, Batch: 32, Accumulate: 1, Guard: 20, Schedule: "cosine", WarmupEpochs: -1, Power: 1,
 		Milestones: []float64{0.4, 0.7, 0.9}, Factor: 0.1,
 		Optimizer:     optim.SGDConfig{Momentum: 0.9, Nesterov: true, WeightDecay: 5e-4, Clip: 5},
 		ShuffleWindow: 1 << 20,
@@ -113,21 +127,6 @@ func DefaultOptions() Options {
 		Device: "cpu", LogEvery: 10, CheckpointEvery: 1000, KeepCheckpoints: 2, ValidateEvery: 1,
 		RendezvousTimeout: time.Minute,
 	}
-}
-
-// ReadFile overlays the settings of a YAML file. An unknown key is an error that
-// names it and its line.
-func (o *Options) ReadFile(path string) error {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("%w: config: %w", ErrUsage, err)
-	}
-	d := yaml.NewDecoder(bytes.NewReader(data))
-	d.KnownFields(true)
-	if err := d.Decode(o); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: config %s: %w", ErrUsage, path, err)
-	}
-	return nil
 }
 
 // validate reports the first setting that makes no sense.
@@ -143,14 +142,40 @@ func (o *Options) validate() error {
 		choice("loss", o.Loss.Name, loss.Names()...),
 		choice("schedule", o.Schedule, optim.Schedules()...),
 		choice("flip", o.Flip, "auto", "on", "off"),
-		choice("precision", o.Precision, "fp32", "bf16"),
+		choice("precision", o.Precision, "fp32", "bf16", "fp16"),
 		choice("input-norm", o.InputNorm, "outside", "inside"),
-		atLeast("epochs", o.Epochs, 1), atLeast("batch", o.Batch, 2),
+		atLeast("epochs", o.Epochs, 1), atLeast("batch", o.Batch, 2), atLeast("accumulate", o.Accumulate, 1),
 		atLeast("shuffle-window", o.ShuffleWindow, 0),
 		atLeast("log-every", o.LogEvery, 1), atLeast("checkpoint-every", o.CheckpointEvery, 1),
 		atLeast("keep-checkpoints", o.KeepCheckpoints, 1), atLeast("validate-every", o.ValidateEvery, 1),
-		o.validateWorld(),
+		o.validateWorld(), o.validateAverage(), o.validateGuard(), o.validateBest(),
 	)
+}
+
+func (o *Options) validateAverage() error {
+	if o.EMA >= 0 && o.EMA < 1 {
+		return nil
+	}
+	return fmt.Errorf("%w: ema %g is not in [0, 1)", ErrUsage, o.EMA)
+}
+
+func (o *Options) validateGuard() error {
+	if o.Guard == 0 || o.Guard > 1 && !math.IsInf(o.Guard, 1) {
+		return nil
+	}
+	return fmt.Errorf("%w: guard %g: a loss is let through up to so many times its median, more than 1; 0 for any", ErrUsage, o.Guard)
+}
+
+func (o *Options) validateBest() error {
+	switch {
+	case o.KeepBest == "":
+		return nil
+	case o.Validation == nil:
+		return fmt.Errorf("%w: keep-best %s needs a validation: give --val-pairs", ErrUsage, o.KeepBest)
+	case o.Validation.Better[o.KeepBest] == 0:
+		return fmt.Errorf("%w: keep-best %q is none of %v", ErrUsage, o.KeepBest, slices.Sorted(maps.Keys(o.Validation.Better)))
+	}
+	return nil
 }
 
 func atLeast(name string, v, least int) error {

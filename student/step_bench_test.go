@@ -42,7 +42,10 @@ func benchmarkStep(b *testing.B, precision string, batch int) {
 		in.Teacher[i] = float32(rng.NormFloat64())
 	}
 	step := func() {
-		if _, err := m.step(in, size, 0.01); err != nil {
+		if err := m.backward(in, size, 1, &tally{}); err != nil {
+			b.Fatal(err)
+		}
+		if _, _, err := m.move(0, 0.01); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -17,10 +17,22 @@ type Validation struct {
 	// Score turns their raw embeddings, in the same order, into named figures such
 	// as the accuracy.
 	Score func(embeddings [][]float32) (map[string]float64, error)
+	// Better names the figures that can tell the best checkpoint: 1 for one of which
+	// more is better, -1 for one of which less is.
+	Better map[string]int
 }
 
-// run embeds the crops, in batches, with the norms' running statistics.
-func (v *Validation) run(ctx context.Context, m *model, batch int) (map[string]float64, error) {
+// run scores the weights that would be exported.
+func (v *Validation) run(ctx context.Context, m *model, batch int) (figures map[string]float64, err error) {
+	err = m.withResult(func() error {
+		figures, err = v.score(ctx, m, batch)
+		return err
+	})
+	return figures, err
+}
+
+// score embeds the crops, in batches, with the norms' running statistics.
+func (v *Validation) score(ctx context.Context, m *model, batch int) (map[string]float64, error) {
 	size := v.Dataset.Contract().CropSize
 	area := size * size * 3
 	crops := v.Dataset.CropReader()

@@ -152,14 +152,6 @@ func (w *world) begin(m *model, c common, syncBatchNorm bool) error {
 	return s.Err()
 }
 
-func tensors(params []*net.Param) []torch.Tensor {
-	all := make([]torch.Tensor, len(params))
-	for i, p := range params {
-		all[i] = p.Tensor()
-	}
-	return all
-}
-
 func (w *world) compare(s *torch.Scope, c common) error {
 	text, err := json.Marshal(c)
 	if err != nil {

@@ -44,7 +44,12 @@ exactly the steps it would have taken; so --resume on a new folder starts a run,
 script may always give it.
 
 Settings come from, later ones first: flags, the file of --config, the defaults below.
-The file is YAML; RUN/run.json of an earlier run shows every key under "options".`,
+The file is YAML; RUN/distill.yaml of an earlier run has every key, and repeats that run
+bit for bit (in fp32, on the same machine).
+
+A run that diverges (a loss or gradient that is not finite, or a loss of --guard times its
+median) ends before the weights move and leaves RUN/diverged.json, which says where it
+began. Weights are kept in float32 in every precision.`,
 		Example: `  pipe distill faces.ds --teacher w600k --epochs 18 --precision bf16 --out run
   pipe distill faces.ds --teacher w600k --loss cosine --val-pairs pairs.txt --out run2
   pipe distill faces.ds --loss arcface --input-norm inside --out teacher
@@ -74,7 +79,8 @@ func (o *distillOptions) addTrainingFlags(f *pflag.FlagSet) {
 	f.Float64Var(&o.Size.Width, "width", o.Size.Width, "`factor` on the channels of every layer (default 1)")
 	f.StringVar(&o.Loss.Name, "loss", o.Loss.Name, "`loss`: "+strings.Join(loss.Names(), ", "))
 	f.IntVar(&o.Epochs, "epochs", o.Epochs, "passes over the dataset")
-	f.IntVar(&o.Batch, "batch", o.Batch, "crops a step, of all ranks together")
+	f.IntVar(&o.Batch, "batch", o.Batch, "crops at a time, of all ranks together")
+	f.IntVar(&o.Accumulate, "accumulate", o.Accumulate, "`batches` that make one step, for a gradient of more crops than memory holds; norms and the memory bank see one at a time")
 	f.Float64Var(&o.LR, "lr", o.LR, "peak learning `rate` (default 0.15, with arcface and cosface 0.1)")
 	f.StringVar(&o.Schedule, "schedule", o.Schedule, "learning rate's `shape` after the warm-up: "+strings.Join(optim.Schedules(), ", "))
 	f.Float64Var(&o.WarmupEpochs, "warmup", o.WarmupEpochs, "`epochs` of linear rise to the peak rate; negative for a ninth of the run")
@@ -84,8 +90,10 @@ func (o *distillOptions) addTrainingFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Flip, "flip", o.Flip, "mirror crops at random: auto (if the teacher has mirrored embeddings), on or off")
 	f.Uint64Var(&o.Seed, "seed", o.Seed, "seed of weights, order and mirroring")
 	f.IntVar(&o.ShuffleWindow, "shuffle-window", o.ShuffleWindow, "`rows` that are shuffled among each other; fewer read the dataset more in order, for one larger than memory; 0 for all")
-	f.StringVar(&o.Precision, "precision", o.Precision, "`type` of activations and convolutions: fp32 or bf16")
+	f.StringVar(&o.Precision, "precision", o.Precision, "`type` of activations and convolutions: fp32, bf16, or fp16 with a loss scale that moves by itself")
 	f.BoolVar(&o.SyncBatchNorm, "sync-batch-norm", o.SyncBatchNorm, "take batch normalisation's statistics of all ranks' crops")
+	f.Float64Var(&o.EMA, "ema", o.EMA, "`decay` of the weights' moving average, such as 0.9998, which is then validated and exported; 0 for none")
+	f.Float64Var(&o.Guard, "guard", o.Guard, "end the run at a loss of so many `times` its running median; 0 for never")
 	f.StringVar(&o.InputNorm, "input-norm", o.InputNorm, "where the exported model's pixels are normalised: outside (takes -1..1) or inside the graph (takes 0..255)")
 }
 
@@ -93,12 +101,13 @@ func (o *distillOptions) addTrainingFlags(f *pflag.FlagSet) {
 func (o *distillOptions) addMachineFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Device, "device", o.Device, "cpu, cuda or cuda:N; of several ranks on a machine each takes its own cuda")
 	f.StringVar(&o.Engine, "engine", o.Engine, "training engine `library` to load (default: $PIPE_ENGINE, the one of 'make engine', the system's)")
-	f.IntVar(&o.Threads, "threads", o.Threads, "threads of one operator (default: libtorch's choice)")
+	f.IntVar(&o.Threads, "threads", o.Threads, "threads of one operator (default: one a core); another number changes the last bits of results")
 	f.IntVar(&o.Workers, "workers", o.Workers, "goroutines that prepare batches (default: one a core)")
 	f.DurationVar(&o.RendezvousTimeout, "rendezvous-timeout", o.RendezvousTimeout, "`time` within which all ranks must have met")
 	f.IntVar(&o.LogEvery, "log-every", o.LogEvery, "`steps` between two lines of metrics.jsonl")
 	f.IntVar(&o.CheckpointEvery, "checkpoint-every", o.CheckpointEvery, "`steps` between two checkpoints within an epoch")
 	f.IntVar(&o.KeepCheckpoints, "keep-checkpoints", o.KeepCheckpoints, "number of newest checkpoints to keep")
+	f.StringVar(&o.KeepBest, "keep-best", o.KeepBest, "keep the checkpoint of the best `figure` of --val-pairs, too (checkpoints/best.json names it): accuracy, auc or eer")
 }
 
 func (o *distillOptions) validate(args []string) error {
@@ -172,7 +181,8 @@ func openValidation(pairs, dataset string) (*student.Validation, error) {
 		r, err := set.Verify(embeddings)
 		return map[string]float64{"accuracy": r.Accuracy, "auc": r.AUC, "eer": r.EER}, err
 	}
-	return &student.Validation{Dataset: ds, Crops: set.Locations(), Score: score}, nil
+	better := map[string]int{"accuracy": 1, "auc": 1, "eer": -1}
+	return &student.Validation{Dataset: ds, Crops: set.Locations(), Score: score, Better: better}, nil
 }
 
 func printDistilled(w io.Writer, s student.Summary) {
@@ -180,6 +190,12 @@ func printDistilled(w io.Writer, s student.Summary) {
 	fmt.Fprintf(w, "  trained  %.0f images/s for %.1f s on %s, %s, libtorch %s\n", s.ImagesPerSecond, s.Seconds, s.Device, s.Precision, s.Torch)
 	if s.ResumedAt > 0 {
 		fmt.Fprintf(w, "  resumed  after step %d\n", s.ResumedAt)
+	}
+	if s.SkippedSteps > 0 {
+		fmt.Fprintf(w, "  skipped  %d steps whose gradient overflowed\n", s.SkippedSteps)
+	}
+	if s.BestStep > 0 {
+		fmt.Fprintf(w, "  best     after step %d\n", s.BestStep)
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Validation)) {
 		fmt.Fprintf(w, "  %-8s %.4f\n", name, s.Validation[name])

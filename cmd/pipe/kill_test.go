@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -286,6 +287,15 @@ func contents(t *testing.T, root string) map[string][]byte {
 // to be in the middle of its work.
 func begin(t *testing.T, milestone string, args ...string) (c *exec.Cmd, stderr *bytes.Buffer) {
 	t.Helper()
+	return beginWhen(t, func() bool {
+		found, _ := filepath.Glob(milestone)
+		return len(found) > 0
+	}, args...)
+}
+
+// beginWhen starts the program and waits until it is so far.
+func beginWhen(t *testing.T, soFar func() bool, args ...string) (c *exec.Cmd, stderr *bytes.Buffer) {
+	t.Helper()
 	c, stderr = exec.Command(program, args...), new(bytes.Buffer)
 	c.Stderr = stderr
 	if err := c.Start(); err != nil {
@@ -293,12 +303,12 @@ func begin(t *testing.T, milestone string, args ...string) (c *exec.Cmd, stderr 
 	}
 	deadline := time.Now().Add(time.Minute)
 	for {
-		if found, _ := filepath.Glob(milestone); len(found) > 0 {
+		if soFar() {
 			return c, stderr
 		}
 		if time.Now().After(deadline) {
 			_ = c.Process.Kill()
-			t.Fatalf("%s did not appear: %s", milestone, stderr)
+			t.Fatalf("pipe %v did not get so far: %s", args, stderr)
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -343,6 +353,48 @@ func TestStopAndGoOn(t *testing.T) {
 	expect(t, exitFailed, "merge", "--plan", plan)
 	expect(t, exitDone, worker...)
 	expect(t, exitDone, "merge", "--plan", plan)
+}
+
+// A scheduler that is about to end a job sends either signal. The step in flight is
+// finished, a checkpoint says so, and what goes on is the run that nobody stopped.
+func TestStoppedDistill(t *testing.T) {
+	dataset := ingestAligned(t, 4, 6)
+	precompute(t, dataset)
+	args := func(out string, more ...string) []string {
+		return distillArgs(dataset, out, append([]string{"--epochs", "6", "--loss", "unified", "--batch", "3",
+			"--accumulate", "2", "--ema", "0.9", "--checkpoint-every", "1000"}, more...)...)
+	}
+	whole, run := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "run")
+	expect(t, exitDone, args(whole)...)
+	for i, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGUSR1} {
+		before := len(journal(t, run))
+		c, stderr := beginWhen(t, func() bool { return len(journal(t, run)) >= before+2 }, args(run, "--workers", strconv.Itoa(1+i))...)
+		stopped(t, c, stderr, signal)
+		steps := len(journal(t, run))
+		if steps == 24 {
+			t.Fatalf("after %v: the run was at its end", signal)
+		}
+		newest := filepath.Join(run, "checkpoints", fmt.Sprintf("step-%09d.safetensors", steps))
+		if _, err := os.Stat(newest); err != nil {
+			t.Errorf("after %v: %v", signal, err)
+		}
+	}
+	expect(t, exitDone, args(run)...)
+	sameCurve(t, whole, run)
+	name := filepath.Join("checkpoints", "step-000000024.safetensors")
+	if !bytes.Equal(contents(t, whole)[name], contents(t, run)[name]) {
+		t.Error("the final checkpoints differ")
+	}
+}
+
+// journal is the lines of a run's journal, which may not exist yet.
+func journal(t *testing.T, run string) []string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(run, "metrics.jsonl"))
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	return slices.Collect(strings.Lines(string(data)))
 }
 
 // TestTwoRunsAtOnce: the second is refused and says why; the first does not notice.

@@ -237,6 +237,32 @@ func TestDistill(t *testing.T) {
 	}
 }
 
+// The distill.yaml of a run repeats it, bit for bit.
+func TestDistillFromItsOwnConfig(t *testing.T) {
+	dataset := ingestAligned(t, 3, 4)
+	precompute(t, dataset)
+	first, second := filepath.Join(t.TempDir(), "first"), filepath.Join(t.TempDir(), "second")
+	expect(t, exitDone, distillArgs(dataset, first, "--loss", "unified", "--ema", "0.9", "--accumulate", "2", "--batch", "3",
+		"--momentum", "0.8", "--lr", "0.03", "--seed", "7", "--guard", "50", "--warmup", "-1")...)
+	expect(t, exitDone, "distill", dataset, "--config", filepath.Join(first, "distill.yaml"), "--out", second, "--log-every", "1")
+	a, b := contents(t, first), contents(t, second)
+	newest := filepath.Join("checkpoints", "step-000000004.safetensors")
+	for _, name := range []string{"student.onnx", newest, "distill.yaml"} {
+		if len(a[name]) == 0 || !bytes.Equal(a[name], b[name]) {
+			t.Errorf("%s differs from that of the run it repeats", name)
+		}
+	}
+	if want, got := lossCurve(t, first), lossCurve(t, second); len(want) != 4 || !maps.Equal(want, got) {
+		t.Errorf("the losses are %v and %v", want, got)
+	}
+	config := filepath.Join(t.TempDir(), "mine.yaml")
+	writeFile(t, config, "epochs: 2\nweight-decay: 0.1\n")
+	o := expect(t, exitUsage, "distill", dataset, "--config", config, "--out", second)
+	if !strings.Contains(o.stderr, "line 2: unknown key weight-decay; did you mean optimizer.weight_decay?") {
+		t.Errorf("an unknown key is reported as %s", o.stderr)
+	}
+}
+
 func TestMerge(t *testing.T) {
 	a, b := ingestAligned(t, 2, 5), ingestAligned(t, 4, 4) // of b's 16 crops, a has 8
 	model := precompute(t, a)

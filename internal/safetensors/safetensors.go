@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"sort"
 )
 
 // ErrFormat marks bytes that are no safetensors file.
@@ -43,59 +42,40 @@ const metadataKey = "__metadata__"
 
 // Marshal encodes a file. The same content gives the same bytes.
 func Marshal(f File) ([]byte, error) {
-	names := make([]string, 0, len(f.Tensors))
-	for name := range f.Tensors {
-		names = append(names, name)
+	var sources []Source
+	for name, t := range f.Tensors {
+		sources = append(sources, Of(name, t))
 	}
-	sort.Strings(names)
-	header := map[string]any{}
-	if len(f.Metadata) > 0 {
-		header[metadataKey] = f.Metadata
-	}
-	var body bytes.Buffer
-	for _, name := range names {
-		t := f.Tensors[name]
-		from := int64(body.Len())
-		dtype, n := t.append(&body)
-		if n != elements(t.Shape) {
-			return nil, fmt.Errorf("tensor %s: %d values for shape %v", name, n, t.Shape)
-		}
-		shape := t.Shape
-		if shape == nil {
-			shape = []int{}
-		}
-		header[name] = entry{DType: dtype, Shape: shape, Offsets: [2]int64{from, int64(body.Len())}}
-	}
-	text, err := json.Marshal(header) // maps are written in the order of their keys
-	if err != nil {
-		return nil, err
-	}
-	for len(text)%8 != 0 { // keeps the tensors aligned
-		text = append(text, ' ')
-	}
-	out := binary.LittleEndian.AppendUint64(nil, uint64(len(text)))
-	return append(append(out, text...), body.Bytes()...), nil
+	var out bytes.Buffer
+	err := Write(&out, sources, f.Metadata)
+	return out.Bytes(), err
 }
 
-// append writes the values and returns their type's name and number.
-func (t Tensor) append(body *bytes.Buffer) (string, int) {
+// values is the number of values.
+func (t Tensor) values() int { return len(t.Float32) + len(t.Float64) + len(t.Int64) }
+
+// append writes the values from .. to-1 and returns their type's name.
+func (t Tensor) append(body *bytes.Buffer, from, to int) string {
 	switch {
 	case t.Float64 != nil:
-		for _, v := range t.Float64 {
+		for _, v := range t.Float64[from:to] {
 			body.Write(binary.LittleEndian.AppendUint64(body.AvailableBuffer(), math.Float64bits(v)))
 		}
-		return "F64", len(t.Float64)
+		return "F64"
 	case t.Int64 != nil:
-		for _, v := range t.Int64 {
+		for _, v := range t.Int64[from:to] {
 			body.Write(binary.LittleEndian.AppendUint64(body.AvailableBuffer(), uint64(v)))
 		}
-		return "I64", len(t.Int64)
+		return "I64"
 	}
-	for _, v := range t.Float32 {
+	for _, v := range t.Float32[from:to] {
 		body.Write(binary.LittleEndian.AppendUint32(body.AvailableBuffer(), math.Float32bits(v)))
 	}
-	return "F32", len(t.Float32)
+	return "F32"
 }
+
+// widths are the bytes of one value of each type.
+var widths = map[string]int{"F32": 4, "F64": 8, "I64": 8}
 
 // elements is the product of a shape, or -1 if that is no number of elements.
 func elements(shape []int) int {
@@ -158,7 +138,7 @@ func (e entry) read(body []byte) (Tensor, error) {
 		return Tensor{}, fmt.Errorf("bytes %d to %d of %d", from, to, len(body))
 	}
 	b, n := body[from:to], elements(e.Shape)
-	width := map[string]int{"F32": 4, "F64": 8, "I64": 8}[e.DType]
+	width := widths[e.DType]
 	if width == 0 {
 		return Tensor{}, fmt.Errorf("type %q is none of F32, F64, I64", e.DType)
 	}

@@ -20,8 +20,9 @@ import (
 
 // Batch is N crops with what is known of them.
 type Batch struct {
-	// Step is the number of the batch, from zero, over all epochs.
-	Step int
+	// Step is the number of the optimizer step that the batch belongs to, from zero,
+	// over all epochs; Part is the batch's number within the step.
+	Step, Part int
 	// Rows are the crops' global rows in the dataset.
 	Rows []int64
 	// Labels are the crops' identities, store.NoLabel where unknown.
@@ -36,6 +37,7 @@ type Batch struct {
 // Options tune a loader.
 type Options struct {
 	Batch   int    // crops in a batch
+	Parts   int    // batches that make up a step; 0 is 1
 	Split   string // whose crops make up the batches, "" for all crops
 	Seed    uint64 // of the order and the mirroring
 	Flip    bool   // mirror every crop with probability one half
@@ -84,9 +86,10 @@ type Loader struct {
 type windowKey struct{ epoch, number int }
 
 // New opens all shards of a dataset, and of a teacher unless it is nil. A dataset, or a
-// split, smaller than one batch and a cache that lacks shards are errors; so is a split
-// without crops: [store.ErrNotFound].
+// split, smaller than the batches of one step and a cache that lacks shards are errors;
+// so is a split without crops: [store.ErrNotFound].
 func New(ds *store.Dataset, teacher *store.Teacher, o Options) (*Loader, error) {
+	o.Parts = max(1, o.Parts)
 	l := &Loader{
 		o: o, ds: ds, teacher: teacher, size: ds.Contract().CropSize,
 		orders: map[int]*order{}, windows: map[windowKey][]int{},
@@ -97,8 +100,8 @@ func New(ds *store.Dataset, teacher *store.Teacher, o Options) (*Loader, error) 
 			return nil, err
 		}
 	}
-	if o.Batch < 1 || o.Batch > l.Crops() {
-		return nil, fmt.Errorf("batch %d: the dataset %s has %d crops to train on", o.Batch, ds.Dir(), l.Crops())
+	if o.Batch < 1 || o.Batch*o.Parts > l.Crops() {
+		return nil, fmt.Errorf("%d batches of %d a step: the dataset %s has %d crops to train on", o.Parts, o.Batch, ds.Dir(), l.Crops())
 	}
 	if p := o.Share; p.Count > 0 && (p.Index < 0 || p.Index >= p.Count || o.Batch%p.Count != 0) {
 		return nil, fmt.Errorf("share %d of %d of a batch of %d", p.Index, p.Count, o.Batch)
@@ -162,9 +165,9 @@ func (l *Loader) Crops() int {
 	return l.ds.Rows()
 }
 
-// StepsPerEpoch is the number of whole batches in the crops. The crops left over are
+// StepsPerEpoch is the number of whole steps in the crops. The crops left over are
 // different ones in every epoch.
-func (l *Loader) StepsPerEpoch() int { return l.Crops() / l.o.Batch }
+func (l *Loader) StepsPerEpoch() int { return l.Crops() / (l.o.Batch * l.o.Parts) }
 
 // CropSize is the side of the crops in pixels.
 func (l *Loader) CropSize() int { return l.size }
@@ -175,26 +178,30 @@ type prepared struct {
 	err   error
 }
 
-// Run calls use with the batches from step `from` up to, not including, `to`, in
-// order, while later ones are prepared. A batch is used again once use returns.
-// It ends with the first error of use or of a damaged shard, or when ctx does.
+// Run calls use with the batches of the steps from `from` up to, not including, `to`, in
+// order, while later ones are prepared. A batch is used again once use returns. It ends
+// with the first error of use or of a damaged shard. It also ends with ctx, but between
+// two steps: a step that has begun gets all of its batches.
 func (l *Loader) Run(ctx context.Context, from, to int, use func(*Batch) error) error {
-	ctx, cancel := context.WithCancel(ctx)
+	quit := make(chan struct{}) // closed when nobody waits for batches any more
 	queue := make(chan chan prepared, l.o.Workers)
 	var workers sync.WaitGroup
 	defer workers.Wait()
-	defer cancel()
+	defer close(quit)
 	workers.Go(func() {
 		defer close(queue)
-		for step := from; step < to; step++ {
+		for n := from * l.o.Parts; n < to*l.o.Parts; n++ {
+			if n%l.o.Parts == 0 && ctx.Err() != nil {
+				return
+			}
 			slot := make(chan prepared, 1)
 			select {
 			case queue <- slot:
-			case <-ctx.Done():
+			case <-quit:
 				return
 			}
 			workers.Go(func() {
-				b, err := l.prepare(step)
+				b, err := l.prepare(n)
 				slot <- prepared{b, err}
 			})
 		}
@@ -204,8 +211,8 @@ func (l *Loader) Run(ctx context.Context, from, to int, use func(*Batch) error) 
 		if p.err != nil {
 			return p.err
 		}
-		if err := ctx.Err(); err != nil {
-			return err
+		if p.batch.Part == 0 && ctx.Err() != nil {
+			return ctx.Err()
 		}
 		if err := use(p.batch); err != nil {
 			return err
@@ -215,10 +222,13 @@ func (l *Loader) Run(ctx context.Context, from, to int, use func(*Batch) error) 
 	return ctx.Err()
 }
 
-func (l *Loader) prepare(step int) (*Batch, error) {
+// prepare makes batch n of the run.
+func (l *Loader) prepare(n int) (*Batch, error) {
 	b := l.pool.Get().(*Batch)
-	b.Step, b.Rows, b.Labels, b.Teacher = step, b.Rows[:0], b.Labels[:0], b.Teacher[:0]
-	epoch, at := step/l.StepsPerEpoch(), step%l.StepsPerEpoch()*l.o.Batch
+	b.Step, b.Part = n/l.o.Parts, n%l.o.Parts
+	b.Rows, b.Labels, b.Teacher = b.Rows[:0], b.Labels[:0], b.Teacher[:0]
+	perEpoch := l.StepsPerEpoch() * l.o.Parts
+	epoch, at := n/perEpoch, n%perEpoch*l.o.Batch
 	for i, row := range l.o.Share.of(l.rows(epoch, at)) {
 		if err := l.add(b, i, row, l.o.Flip && mirrored(l.o.Seed, epoch, row)); err != nil {
 			return nil, err

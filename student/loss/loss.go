@@ -107,6 +107,9 @@ func New(c Config, env Env) (Loss, error) {
 	return nil, fmt.Errorf("unknown loss %q (known: %s)", c.Name, strings.Join(Names(), ", "))
 }
 
+// Resolved is the configuration with every default written out.
+func (c Config) Resolved() Config { return c.withDefaults() }
+
 func (c Config) withDefaults() Config {
 	if c.Classifier == "" {
 		c.Classifier = "none"

@@ -1,11 +1,16 @@
 package optim
 
 import (
+	"errors"
 	"fmt"
+	"math"
 
 	"facepipe/student/net"
 	"facepipe/student/torch"
 )
+
+// ErrNotFinite marks a gradient that is no direction, since its length is not finite.
+var ErrNotFinite = errors.New("the gradient is not finite")
 
 // SGDConfig tunes stochastic gradient descent.
 type SGDConfig struct {
@@ -55,7 +60,8 @@ func (o *SGD) Velocities() map[string]torch.Tensor {
 }
 
 // Step moves the parameters by their gradients and clears these. It returns the
-// length of the gradient before clipping.
+// length of the gradient before clipping. If that is not finite, the parameters, the
+// momentum and the gradients stay as they are: [ErrNotFinite].
 func (o *SGD) Step(s *torch.Scope, rate float64) (norm float64, err error) {
 	var params, decaying, decayingGrads, grads, velocity []torch.Tensor
 	for i, p := range o.params {
@@ -72,6 +78,9 @@ func (o *SGD) Step(s *torch.Scope, rate float64) (norm float64, err error) {
 		return 0, fmt.Errorf("optimizer step: no parameter has a gradient")
 	}
 	norm = s.Norm(grads)
+	if s.Err() == nil && (math.IsNaN(norm) || math.IsInf(norm, 0)) {
+		return norm, ErrNotFinite
+	}
 	s.Engine().NoGrad(func() {
 		if o.c.Clip > 0 && norm > o.c.Clip {
 			s.ForeachScale(grads, o.c.Clip/norm)
@@ -87,8 +96,13 @@ func (o *SGD) Step(s *torch.Scope, rate float64) (norm float64, err error) {
 		}
 		s.ForeachAdd(params, direction, -rate)
 	})
+	o.ClearGradients(s)
+	return norm, s.Err()
+}
+
+// ClearGradients drops the gradients of all parameters.
+func (o *SGD) ClearGradients(s *torch.Scope) {
 	for _, p := range o.params {
 		s.ClearGrad(p.Tensor())
 	}
-	return norm, s.Err()
 }

@@ -9,6 +9,7 @@ type DType int64
 const (
 	Uint8    DType = 0
 	Int64    DType = 4
+	Float16  DType = 5
 	Float32  DType = 6
 	Float64  DType = 7
 	Bool     DType = 11
@@ -20,7 +21,7 @@ func (d DType) Size() int {
 	switch d {
 	case Uint8, Bool:
 		return 1
-	case BFloat16:
+	case Float16, BFloat16:
 		return 2
 	case Float32:
 		return 4
@@ -36,6 +37,8 @@ func (d DType) String() string {
 		return "uint8"
 	case Int64:
 		return "int64"
+	case Float16:
+		return "float16"
 	case Float32:
 		return "float32"
 	case Float64:

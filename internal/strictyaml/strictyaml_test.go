@@ -1,0 +1,101 @@
+package strictyaml
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+)
+
+type settings struct {
+	Epochs int       `yaml:"epochs"`
+	Rates  []float64 `yaml:"rates"`
+	Inner  struct {
+		WeightDecay float64 `yaml:"weight_decay"`
+		Deep        *struct {
+			Bank int `yaml:"bank"`
+		} `yaml:"deep"`
+	} `yaml:"inner"`
+	Hidden int `yaml:"-"`
+}
+
+func TestDecode(t *testing.T) {
+	s := settings{Epochs: 3, Hidden: 7}
+	if err := Decode([]byte("rates: [1, 2.5]\ninner:\n  weight_decay: 0.5\n  deep: {bank: 9}\n"), &s); err != nil {
+		t.Fatal(err)
+	}
+	if s.Epochs != 3 || s.Hidden != 7 || s.Inner.WeightDecay != 0.5 || s.Inner.Deep.Bank != 9 || !reflect.DeepEqual(s.Rates, []float64{1, 2.5}) {
+		t.Errorf("read %+v", s)
+	}
+	for _, empty := range []string{"", "\n", "# nothing\n"} {
+		before := s
+		if err := Decode([]byte(empty), &s); err != nil || !reflect.DeepEqual(s, before) {
+			t.Errorf("%q: %v, %+v", empty, err, s)
+		}
+	}
+}
+
+func TestMistakes(t *testing.T) {
+	for text, want := range map[string][]string{
+		"epochs: 1\nepoch: 2\n":              {"line 2: unknown key epoch; did you mean epochs?"},
+		"inner:\n  weight-decay: 1\n":        {"line 2: unknown key inner.weight-decay; did you mean inner.weight_decay?"},
+		"bank: 1\n":                          {"line 1: unknown key bank; did you mean inner.deep.bank?"},
+		"inner: {deep: {bnak: 1}}\n":         {"unknown key inner.deep.bnak; did you mean inner.deep.bank?"},
+		"zebra: 1\n":                         {"unknown key zebra"},
+		"epoch: 1\nzebra: 2\n":               {"line 1", "line 2"},
+		"Hidden: 1\n":                        {"unknown key Hidden"},
+		"epochs: x\n":                        {"line 1", "int"},
+		"epochs: 1\nepochs: 2\n":             {"line 2", "epochs"},
+		"epochs: 1\n---\nepochs: 2\n":        {"document"},
+		"epochs: [\n":                        {"line"},
+		"- 1\n":                              {"settings"},
+		"inner: &a {deep: *a}\n":             {"contains itself"},
+		"<<: &a {<<: *a}\n":                  {"contains itself"},
+		"inner: &a {bank: 1}\n":              {"inner.bank; did you mean inner.deep.bank?"},
+		strings.Repeat("x", 1000) + ": 1\n":  {"unknown key xxx"},
+		"inner: {<<: {weight_decoy: 1}}\n":   {"did you mean inner.weight_decay?"},
+		"inner: {<<: [{weight_decoy: 1}]}\n": {"did you mean inner.weight_decay?"},
+	} {
+		s := settings{}
+		err := Decode([]byte(text), &s)
+		if err == nil {
+			t.Errorf("%q was read", text)
+			continue
+		}
+		for _, w := range want {
+			if !strings.Contains(err.Error(), w) {
+				t.Errorf("%q: %v, want %q", text, err, w)
+			}
+		}
+		if strings.Contains(text, "zebra: 1\n") && strings.Contains(err.Error(), "did you mean") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func TestDistance(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want int
+	}{{"", "", 0}, {"", "abc", 3}, {"kitten", "sitting", 3}, {"bank", "bnak", 2}, {"epoch", "epochs", 1}, {"flaw", "lawn", 2}} {
+		if got := distance(c.a, c.b); got != c.want {
+			t.Errorf("%s to %s: %d, want %d", c.a, c.b, got, c.want)
+		}
+		if got := distance(c.b, c.a); got != c.want {
+			t.Errorf("%s to %s: %d, want %d", c.b, c.a, got, c.want)
+		}
+	}
+}
+
+// No document makes it fail otherwise than by an error, and what it reads has no keys
+// that nobody knows.
+func FuzzDecode(f *testing.F) {
+	for _, text := range []string{"epochs: 1\n", "inner: {deep: {bank: 1}}", "a: &a [*a]", "<<: {epochs: 1}", "? [1]\n: 2\n", "--- 1\n--- 2\n"} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var s settings
+		if Decode(data, &s) == nil && s.Hidden != 0 {
+			t.Errorf("%q set what has no key", data)
+		}
+	})
+}

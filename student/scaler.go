@@ -1,0 +1,56 @@
+package student
+
+import (
+	"facepipe/student/net"
+	"facepipe/student/torch"
+)
+
+// How the loss scale moves, as in the field: it halves at a gradient that overflows and
+// doubles after many that do not.
+const (
+	firstScale = 1 << 16
+	growEvery  = 2000
+)
+
+// scaler multiplies the loss, so that small gradients do not vanish in half precision
+// (Micikevicius et al. 2018, arXiv 1710.03740, section 3.2). All scales are powers of
+// two: in single precision a scaled run takes the very steps of one that is not.
+type scaler struct {
+	// Scale is what the loss is multiplied by now.
+	Scale float64 `json:"scale"`
+	// Good counts the steps since the scale moved, Skipped all that were left out.
+	Good    int `json:"good"`
+	Skipped int `json:"skipped"`
+}
+
+// unscale divides the gradients of the trained ones among params by the scale.
+func (c *scaler) unscale(s *torch.Scope, params []*net.Param) {
+	var gradients []torch.Tensor
+	for _, p := range params {
+		if !p.Trained {
+			continue
+		}
+		if g := s.Grad(p.Tensor()); !g.IsNone() {
+			gradients = append(gradients, g)
+		}
+	}
+	s.Engine().NoGrad(func() { s.ForeachScale(gradients, 1/c.Scale) })
+}
+
+// took counts a step that the parameters have taken.
+func (c *scaler) took() {
+	if c.Good++; c.Good >= growEvery {
+		c.Scale, c.Good = 2*c.Scale, 0
+	}
+}
+
+// skip gives up a step whose gradient overflowed, and reports whether a smaller scale
+// is left to try.
+func (c *scaler) skip() bool {
+	if c.Scale <= 1 {
+		return false
+	}
+	c.Scale, c.Good = c.Scale/2, 0
+	c.Skipped++
+	return true
+}

@@ -1,0 +1,147 @@
+package student
+
+import (
+	"errors"
+	"fmt"
+
+	"facepipe/student/data"
+	"facepipe/student/loss"
+	"facepipe/student/optim"
+	"facepipe/student/torch"
+)
+
+// tally is what the micro-batches of one step add up to: the means of their losses and
+// of the parts, and the rows of all of them.
+type tally struct {
+	loss  float64
+	parts loss.Parts
+	rows  []int64
+}
+
+// add takes in one of so many micro-batches.
+func (t *tally) add(value float64, parts loss.Parts, rows []int64, of int) {
+	if t.parts == nil {
+		t.parts = loss.Parts{}
+	}
+	t.loss += value / float64(of)
+	for name, v := range parts {
+		t.parts[name] += v / float64(of)
+	}
+	t.rows = append(t.rows, rows...)
+}
+
+// backward runs one of the micro-batches of a step forward and backward. Gradients add
+// up in the parameters, each with its share of the step, so that their sum is that of
+// the mean loss. Norms see, and the loss remembers (memory bank, running statistics),
+// one micro-batch after the other.
+func (m *model) backward(b *data.Batch, size, of int, t *tally) error {
+	s := m.engine.NewScope()
+	defer s.Close()
+	y := m.embed(s, b.Pixels, size, true)
+	in := loss.Batch{Student: y, Samples: b.Rows, Labels: b.Labels, Step: b.Step}
+	if m.bridge != nil {
+		in.Student = s.Linear(y, m.bridge.Tensor())
+	}
+	if len(b.Teacher) > 0 {
+		in.Teacher = torch.FromData(s, m.device, b.Teacher, len(b.Rows), len(b.Teacher)/len(b.Rows))
+	}
+	in = m.world.gather(s, in)
+	value, parts := m.loss.Step(s, in)
+	t.add(s.Scalar(value), parts, in.Samples, of)
+	share := 1 / float64(of)
+	if m.scaler != nil {
+		share *= m.scaler.Scale
+	}
+	if share != 1 {
+		value = s.Scale(value, share)
+	}
+	last := b.Part+1 == of
+	if last {
+		m.world.expect(s)
+	}
+	s.Backward(value)
+	if last {
+		m.world.collect(s)
+	}
+	return s.Err()
+}
+
+// move takes the optimizer's step with the gradients that have added up, and reports
+// their length. A gradient that is not finite moves nothing: with a loss scale the step
+// is skipped (moved is false) and the next one has a smaller scale; otherwise it is
+// optim.ErrNotFinite.
+func (m *model) move(step int, rate float64) (norm float64, moved bool, err error) {
+	s := m.engine.NewScope()
+	defer s.Close()
+	if m.scaler != nil {
+		m.scaler.unscale(s, m.params())
+	}
+	norm, err = m.sgd.Step(s, rate)
+	if errors.Is(err, optim.ErrNotFinite) && m.scaler != nil && m.scaler.skip() {
+		m.sgd.ClearGradients(s)
+		return norm, false, s.Err()
+	}
+	if err != nil {
+		return norm, false, err
+	}
+	if m.scaler != nil {
+		m.scaler.took()
+	}
+	if m.average != nil {
+		err = m.average.follow(s, step)
+	}
+	return norm, true, err
+}
+
+// batch takes a micro-batch and, with the last one of a step, the step.
+func (r *run) batch(b *data.Batch) (stepped bool, err error) {
+	if b.Part == 0 {
+		r.tally = tally{}
+	}
+	if err := r.model.backward(b, r.loader.CropSize(), r.o.Accumulate, &r.tally); err != nil {
+		return false, fmt.Errorf("step %d: %w", b.Step+1, err)
+	}
+	if !finite(r.tally.loss) {
+		return false, r.diagnose("the loss is not finite", b.Step, r.tally, r.gradient(), r.schedule.At(b.Step))
+	}
+	if b.Part+1 < r.o.Accumulate {
+		return false, nil
+	}
+	return true, r.step(b.Step)
+}
+
+// step judges the loss and takes the step.
+func (r *run) step(at int) error {
+	rate := r.schedule.At(at)
+	if reason := r.guard.judge(r.tally.loss); reason != "" {
+		return r.diagnose(reason, at, r.tally, r.gradient(), rate)
+	}
+	norm, moved, err := r.model.move(at, rate)
+	if errors.Is(err, optim.ErrNotFinite) {
+		return r.diagnose("the gradient is not finite", at, r.tally, norm, rate)
+	}
+	if err != nil {
+		return fmt.Errorf("step %d: %w", at+1, err)
+	}
+	r.last.Step, r.last.Loss = at+1, r.tally.loss
+	r.norm, r.moved = norm, moved
+	return nil
+}
+
+// gradient is the length of what has added up so far, without the loss scale.
+func (r *run) gradient() float64 {
+	m := r.model
+	s := m.engine.NewScope()
+	defer s.Close()
+	var gradients []torch.Tensor
+	for _, p := range trained(m.params()) {
+		if g := s.Grad(p.Tensor()); !g.IsNone() {
+			gradients = append(gradients, g)
+		}
+	}
+	norm := s.Norm(gradients)
+	if m.scaler != nil {
+		norm /= m.scaler.Scale
+	}
+	return norm
+}

@@ -1,0 +1,118 @@
+package student
+
+import (
+	"math"
+	"testing"
+
+	"facepipe/store"
+	"facepipe/student/data"
+	"facepipe/student/torch"
+	"facepipe/student/torch/torchtest"
+)
+
+// batches are micro-batches of the fixture.
+func batches(t *testing.T, dataset string, n, size int) []*data.Batch {
+	t.Helper()
+	ds, err := store.Open(dataset)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ds.Close()
+	teacher, err := ds.OpenTeacher("t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := data.New(ds, teacher, data.Options{Batch: size, Parts: n, Seed: 1, Flip: true, Workers: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var list []*data.Batch
+	err = l.Run(t.Context(), 0, 1, func(b *data.Batch) error {
+		c := *b
+		c.Pixels, c.Rows = append([]byte{}, b.Pixels...), append([]int64{}, b.Rows...)
+		c.Labels, c.Teacher = append([]int32{}, b.Labels...), append([]float32{}, b.Teacher...)
+		list = append(list, &c)
+		return nil
+	})
+	if err != nil || len(list) != n {
+		t.Fatalf("%d batches, %v", len(list), err)
+	}
+	return list
+}
+
+// gradients are those that micro-batches leave in a new model.
+func gradients(t *testing.T, e *torch.Engine, o Options, list ...*data.Batch) map[string][]float32 {
+	t.Helper()
+	m, err := newModel(e, o, fixtureDim, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.close()
+	var sum tally
+	for _, b := range list {
+		if err := m.backward(b, 112, len(list), &sum); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := torchtest.Scope(t, e)
+	if m.scaler != nil {
+		m.scaler.unscale(s, m.params())
+	}
+	all := map[string][]float32{}
+	for _, p := range trained(m.params()) {
+		all[p.Name] = s.Floats(s.Grad(p.Tensor()))
+	}
+	return all
+}
+
+// The gradient of micro-batches together is the mean of their gradients.
+func TestAccumulatedGradient(t *testing.T) {
+	e := torchtest.Open(t)
+	dataset := fixture(t)
+	o := options(t, dataset)
+	o.Loss.Name, o.Size.Dim = "cosine", 24 // with a bridge
+	list := batches(t, dataset, 3, 8)
+	together := gradients(t, e, o, list...)
+	mean := map[string][]float64{}
+	for _, b := range list {
+		for name, g := range gradients(t, e, o, b) {
+			if mean[name] == nil {
+				mean[name] = make([]float64, len(g))
+			}
+			for i, v := range g {
+				mean[name][i] += float64(v) / 3
+			}
+		}
+	}
+	length := 0.0
+	for _, g := range mean {
+		for _, v := range g {
+			length = math.Hypot(length, v)
+		}
+	}
+	for name, want := range mean {
+		for i, v := range together[name] {
+			if math.Abs(float64(v)-want[i]) > 1e-6*length {
+				t.Fatalf("gradient %d of %s is %g, the mean is %g", i, name, v, want[i])
+			}
+		}
+	}
+}
+
+// A power of two leaves every bit of a gradient as it is.
+func TestScaledGradient(t *testing.T) {
+	e := torchtest.Open(t)
+	dataset := fixture(t)
+	o := options(t, dataset)
+	list := batches(t, dataset, 1, 8)
+	plain := gradients(t, e, o, list...)
+	o.scaleLoss = true
+	for name, g := range gradients(t, e, o, list...) {
+		for i, v := range g {
+			if v != plain[name][i] {
+				t.Fatalf("gradient %d of %s is %g with a scale, %g without", i, name, v, plain[name][i])
+			}
+		}
+	}
+}
