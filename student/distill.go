@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"facepipe/internal/durable"
@@ -198,7 +200,7 @@ func differentKey(path string, x, y any) string {
 			m[key] = nil
 		}
 	}
-	for key := range m {
+	for _, key := range slices.Sorted(maps.Keys(m)) {
 		if d := differentKey(path+"."+key, m[key], n[key]); d != "" {
 			return d
 		}

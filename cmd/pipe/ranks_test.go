@@ -253,7 +253,7 @@ func TestRanksDisagree(t *testing.T) {
 		want string
 	}{
 		{"settings", [2][]string{smallRun(dataset, "OUT", "--lr", "0.1"), smallRun(dataset, "OUT", "--lr", "0.2")}, "options.lr"},
-		{"datasets", [2][]string{smallRun(dataset, "OUT"), smallRun(other, "OUT")}, "dataset_digest"},
+		{"datasets", [2][]string{smallRun(dataset, "OUT"), smallRun(other, "OUT")}, "has the dataset"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			out, port := filepath.Join(t.TempDir(), "run"), freePort(t)
