@@ -308,3 +308,12 @@ func TestLaunchPrintsJSON(t *testing.T) {
 		t.Errorf("%v", failure)
 	}
 }
+
+// Rank 0 scores the student while the others wait.
+func TestRanksWithValidation(t *testing.T) {
+	dataset := facesForRanks(t)
+	args := smallRun(dataset, filepath.Join(t.TempDir(), "run"), "--val-pairs", pairsFile(t, 8, 4), "--json", "--epochs", "2")
+	summary := expect(t, exitDone, asRanks(2, args)...).object(t)
+	figures, _ := summary["validation"].(map[string]any)
+	number(t, figures, "accuracy")
+}
