@@ -87,9 +87,7 @@ func differentKey(path string, x, y any) string {
 			m[key] = nil
 		}
 	}
-	// From the last name to the first: what follows from the dataset, the number of its
-	// crops, comes behind it.
-	for _, key := range slices.Backward(slices.Sorted(maps.Keys(m))) {
+	for _, key := range slices.Sorted(maps.Keys(m)) {
 		if d := differentKey(path+"."+key, m[key], n[key]); d != "" {
 			return d
 		}

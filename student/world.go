@@ -162,6 +162,11 @@ func (w *world) compare(s *torch.Scope, c common) error {
 		return err
 	}
 	for rank, text := range texts {
+		var other common
+		if json.Unmarshal(text, &other) == nil && other.Run.Dataset != c.Run.Dataset {
+			return fmt.Errorf("%w: this rank has the dataset %s with %d crops, rank %d has %s with %d", ErrUsage,
+				c.Run.Dataset, c.Run.Crops, rank, other.Run.Dataset, other.Run.Crops)
+		}
 		if key := firstDifference(texts[0], text); key != "" {
 			return fmt.Errorf("%w: ranks 0 and %d have another %s: start all with the same settings, on the same dataset, and with --out on a file system that they share", ErrUsage, rank, key)
 		}

@@ -253,7 +253,7 @@ func TestRanksDisagree(t *testing.T) {
 		want string
 	}{
 		{"settings", [2][]string{smallRun(dataset, "OUT", "--lr", "0.1"), smallRun(dataset, "OUT", "--lr", "0.2")}, "options.lr"},
-		{"datasets", [2][]string{smallRun(dataset, "OUT"), smallRun(other, "OUT")}, "dataset_digest"},
+		{"datasets", [2][]string{smallRun(dataset, "OUT"), smallRun(other, "OUT")}, "has the dataset"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			out, port := filepath.Join(t.TempDir(), "run"), freePort(t)
@@ -307,4 +307,13 @@ func TestLaunchPrintsJSON(t *testing.T) {
 	if _, ok := failure["error"]; !ok {
 		t.Errorf("%v", failure)
 	}
+}
+
+// Rank 0 scores the student while the others wait.
+func TestRanksWithValidation(t *testing.T) {
+	dataset := facesForRanks(t)
+	args := smallRun(dataset, filepath.Join(t.TempDir(), "run"), "--val-pairs", pairsFile(t, 8, 4), "--json", "--epochs", "2")
+	summary := expect(t, exitDone, asRanks(2, args)...).object(t)
+	figures, _ := summary["validation"].(map[string]any)
+	number(t, figures, "accuracy")
 }
