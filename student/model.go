@@ -158,11 +158,14 @@ func (m *model) close() {
 	m.network.Close()
 }
 
-// embed runs the network on N×size×size×3 RGB pixels.
-func (m *model) embed(s *torch.Scope, pixels []uint8, size int, training bool) torch.Tensor {
+// embed runs the network on N×size×size×3 RGB pixels, mirrored where mirrored, a byte
+// for each image or nil, is not zero.
+func (m *model) embed(s *torch.Scope, pixels, mirrored []uint8, size int, training bool) torch.Tensor {
 	n := len(pixels) / (size * size * 3)
-	raw := torch.FromData(s, m.device, pixels, n, size, size, 3)
-	x := s.Scale(s.AddScalar(s.To(raw, torch.Float32), -inputMean), 1.0/inputStd)
-	// The permuted view of N×H×W×C is N×C×H×W with the channels last in memory.
-	return m.network.Forward(s, s.Permute(x, 0, 3, 1, 2), m.dtype, training)
+	var flags torch.Tensor
+	if mirrored != nil {
+		flags = torch.FromData(s, m.device, mirrored, n)
+	}
+	x := s.Pixels(torch.FromData(s, m.device, pixels, n, size, size, 3), flags, inputMean, inputStd, m.dtype)
+	return m.network.Forward(s, x, m.dtype, training)
 }

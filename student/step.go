@@ -37,7 +37,7 @@ func (t *tally) add(value float64, parts loss.Parts, rows []int64, of int) {
 func (m *model) backward(b *data.Batch, size, of int, t *tally) error {
 	s := m.engine.NewScope()
 	defer s.Close()
-	y := m.embed(s, b.Pixels, size, true)
+	y := m.embed(s, b.Pixels, b.Mirrored, size, true)
 	in := loss.Batch{Student: y, Samples: b.Rows, Labels: b.Labels, Step: b.Step}
 	if m.bridge != nil {
 		in.Student = s.Linear(y, m.bridge.Tensor())

@@ -27,10 +27,12 @@ type Batch struct {
 	Rows []int64
 	// Labels are the crops' identities, store.NoLabel where unknown.
 	Labels []int32
-	// Pixels is N×size×size×3 of interleaved RGB, mirrored where the draw said so.
+	// Pixels is N×size×size×3 of interleaved RGB, as they are stored.
 	Pixels []uint8
-	// Teacher is N×dim of raw cached embeddings, of the mirror image where Pixels is
-	// mirrored; zero rows where the teacher gave none. Nil without a teacher.
+	// Mirrored is 1 for the crops that are to be mirrored, 0 for the others.
+	Mirrored []uint8
+	// Teacher is N×dim of raw cached embeddings, of the mirror image where Mirrored
+	// says so; zero rows where the teacher gave none. Nil without a teacher.
 	Teacher []float32
 }
 
@@ -226,7 +228,7 @@ func (l *Loader) Run(ctx context.Context, from, to int, use func(*Batch) error) 
 func (l *Loader) prepare(n int) (*Batch, error) {
 	b := l.pool.Get().(*Batch)
 	b.Step, b.Part = n/l.o.Parts, n%l.o.Parts
-	b.Rows, b.Labels, b.Teacher = b.Rows[:0], b.Labels[:0], b.Teacher[:0]
+	b.Rows, b.Labels, b.Mirrored, b.Teacher = b.Rows[:0], b.Labels[:0], b.Mirrored[:0], b.Teacher[:0]
 	perEpoch := l.StepsPerEpoch() * l.o.Parts
 	epoch, at := n/perEpoch, n%perEpoch*l.o.Batch
 	for i, row := range l.o.Share.of(l.rows(epoch, at)) {
@@ -249,9 +251,11 @@ func (l *Loader) add(b *Batch, i, row int, flip bool) error {
 	if err := crop.DecodeRGB(l.size, pixels); err != nil {
 		return fmt.Errorf("decode crop %s: %w", crop.Key, err)
 	}
+	mirror := uint8(0)
 	if flip {
-		Mirror(pixels, l.size)
+		mirror = 1
 	}
+	b.Mirrored = append(b.Mirrored, mirror)
 	b.Rows = append(b.Rows, int64(row))
 	b.Labels = append(b.Labels, crop.Label)
 	if l.teacher == nil {
@@ -366,15 +370,4 @@ func (l *Loader) row(place int) int {
 // mirrored draws whether a crop is mirrored in an epoch.
 func mirrored(seed uint64, epoch, row int) bool {
 	return rand.NewPCG(seed^0x9e3779b97f4a7c15, uint64(epoch)<<40|uint64(row)).Uint64()>>63 == 1
-}
-
-// Mirror flips a square RGB image from left to right, in place.
-func Mirror(rgb []uint8, size int) {
-	for y := range size {
-		row := rgb[y*size*3 : (y+1)*size*3]
-		for a, b := 0, (size-1)*3; a < b; a, b = a+3, b-3 {
-			row[a], row[a+1], row[a+2], row[b], row[b+1], row[b+2] =
-				row[b], row[b+1], row[b+2], row[a], row[a+1], row[a+2]
-		}
-	}
 }

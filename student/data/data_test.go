@@ -90,7 +90,7 @@ func collect(t *testing.T, ds *store.Dataset, teacher *store.Teacher, o Options,
 	var all []Batch
 	err = l.Run(t.Context(), from, to, func(b *Batch) error {
 		all = append(all, Batch{Step: b.Step, Rows: append([]int64{}, b.Rows...), Labels: append([]int32{}, b.Labels...),
-			Pixels: bytes.Clone(b.Pixels), Teacher: append([]float32{}, b.Teacher...)})
+			Pixels: bytes.Clone(b.Pixels), Mirrored: bytes.Clone(b.Mirrored), Teacher: append([]float32{}, b.Teacher...)})
 		return nil
 	})
 	if err != nil {
@@ -105,8 +105,8 @@ func TestBatchesHoldMatchingTargets(t *testing.T) {
 	for _, b := range collect(t, ds, teacher, Options{Batch: 5, Seed: 3, Flip: true, Workers: 2}, 0, 8) {
 		for i, row := range b.Rows {
 			left := b.Pixels[i*112*112*3]
-			mirrored := left > 100
-			if want := byte(row + 1); left != want && left != want+100 {
+			mirrored := b.Mirrored[i] == 1
+			if left != byte(row+1) {
 				t.Fatalf("step %d place %d: pixel %d for row %d", b.Step, i, left, row)
 			}
 			wantFlip := float32(0)
@@ -179,7 +179,7 @@ func TestSplit(t *testing.T) {
 		}
 		o.Workers = 1
 		for k, b := range collect(t, ds, teacher, o, 4, 6) {
-			if w := all[4+k]; fmt.Sprint(b.Rows, b.Teacher) != fmt.Sprint(w.Rows, w.Teacher) || !bytes.Equal(b.Pixels, w.Pixels) {
+			if w := all[4+k]; fmt.Sprint(b.Rows, b.Mirrored, b.Teacher) != fmt.Sprint(w.Rows, w.Mirrored, w.Teacher) || !bytes.Equal(b.Pixels, w.Pixels) {
 				t.Errorf("step %d of a run from step 4 differs", w.Step)
 			}
 		}
@@ -201,7 +201,7 @@ func TestStepsAreReproducible(t *testing.T) {
 	for _, from := range []int{0, 3, 9} {
 		for k, b := range collect(t, ds, teacher, o, from, 10) {
 			w := want[from+k]
-			if b.Step != w.Step || fmt.Sprint(b.Rows, b.Teacher) != fmt.Sprint(w.Rows, w.Teacher) || !bytes.Equal(b.Pixels, w.Pixels) {
+			if b.Step != w.Step || fmt.Sprint(b.Rows, b.Mirrored, b.Teacher) != fmt.Sprint(w.Rows, w.Mirrored, w.Teacher) || !bytes.Equal(b.Pixels, w.Pixels) {
 				t.Errorf("step %d of a run from step %d differs", w.Step, from)
 			}
 		}
@@ -233,7 +233,7 @@ func TestWindows(t *testing.T) {
 		o.Workers = 5
 		for _, from := range []int{0, 3, 7, 11} {
 			for k, b := range collect(t, ds, teacher, o, from, 12) {
-				if w := want[from+k]; fmt.Sprint(b.Rows, b.Teacher) != fmt.Sprint(w.Rows, w.Teacher) || !bytes.Equal(b.Pixels, w.Pixels) {
+				if w := want[from+k]; fmt.Sprint(b.Rows, b.Mirrored, b.Teacher) != fmt.Sprint(w.Rows, w.Mirrored, w.Teacher) || !bytes.Equal(b.Pixels, w.Pixels) {
 					t.Errorf("window %d: step %d of a run from step %d differs", window, w.Step, from)
 				}
 			}
@@ -290,17 +290,5 @@ func TestRunEndsWithTheFirstError(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	if err := l.Run(ctx, 0, 100, func(*Batch) error { cancel(); return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
-	}
-}
-
-func TestMirror(t *testing.T) {
-	img := []uint8{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}
-	Mirror(img, 2)
-	if want := []uint8{4, 5, 6, 1, 2, 3, 10, 11, 12, 7, 8, 9}; !bytes.Equal(img, want) {
-		t.Errorf("got %v, want %v", img, want)
-	}
-	Mirror(img, 2)
-	if img[0] != 1 || img[11] != 12 {
-		t.Errorf("twice mirrored: %v", img)
 	}
 }

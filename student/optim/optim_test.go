@@ -1,8 +1,10 @@
 package optim
 
 import (
+	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"facepipe/student/net"
@@ -135,6 +137,94 @@ func byHand(c SGDConfig, p, v []float64, rate float64) float64 {
 		}
 	}
 	return length
+}
+
+// Over many values, in blocks and at their ends, the step is that in float64 within the
+// rounding of float32, and the same on any number of threads.
+func TestSGDOnManyValues(t *testing.T) {
+	e := torchtest.Open(t)
+	before := e.Threads()
+	t.Cleanup(func() { e.SetThreads(before) })
+	c := SGDConfig{Momentum: 0.9, Nesterov: true, WeightDecay: 0.1, Clip: 3}
+	run := func(threads int) (p, v []float32, length float64) {
+		e.SetThreads(threads)
+		s := torchtest.Scope(t, e)
+		const n = 50_003
+		w := net.NewParam("w", []int{n}, func(rng *rand.Rand, data []float32) {
+			for i := range data {
+				data[i] = float32(rng.NormFloat64())
+			}
+		})
+		if err := net.Materialise(s, "cpu", 1, []*net.Param{w}); err != nil {
+			t.Fatal(err)
+		}
+		o, err := NewSGD(e, c, []*net.Param{w})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer o.Close()
+		want, velocity := make([]float64, n), make([]float64, n)
+		for i, x := range s.Floats(w.Tensor()) {
+			want[i] = float64(x)
+		}
+		for range 2 {
+			y := w.Tensor() // the loss Σ p³/3 has the gradient p²
+			s.Backward(s.Scale(s.Sum(s.Mul(y, s.Mul(y, y))), 1.0/3))
+			square := 0.0
+			for _, x := range want {
+				square += x * x * x * x
+			}
+			length, err = o.Step(s, 0.05)
+			if err != nil || math.Abs(length/math.Sqrt(square)-1) > 1e-6 {
+				t.Fatalf("gradient of length %g, want %g, %v", length, math.Sqrt(square), err)
+			}
+			for i := range want {
+				g := want[i]*want[i]*c.Clip/math.Sqrt(square) + c.WeightDecay*want[i]
+				velocity[i] = c.Momentum*velocity[i] + g
+				want[i] -= 0.05 * (g + c.Momentum*velocity[i])
+			}
+		}
+		p, v = s.Floats(w.Tensor()), s.Floats(o.Velocities()["w"])
+		for i := range want {
+			if math.Abs(float64(p[i])-want[i]) > 1e-6 || math.Abs(float64(v[i])-velocity[i]) > 1e-6 {
+				t.Fatalf("value %d is %g with velocity %g, want %g and %g", i, p[i], v[i], want[i], velocity[i])
+			}
+		}
+		return p, v, length
+	}
+	p1, v1, l1 := run(1)
+	p3, v3, l3 := run(3)
+	if !slices.Equal(p1, p3) || !slices.Equal(v1, v3) || l1 != l3 {
+		t.Error("one thread and three give other bits")
+	}
+}
+
+// A gradient that is not finite moves nothing and stays.
+func TestNotFinite(t *testing.T) {
+	e := torchtest.Open(t)
+	s := torchtest.Scope(t, e)
+	w := net.NewParam("w", []int{2}, func(_ *rand.Rand, data []float32) { data[0], data[1] = 1, 2 })
+	if err := net.Materialise(s, "cpu", 1, []*net.Param{w}); err != nil {
+		t.Fatal(err)
+	}
+	o, err := NewSGD(e, SGDConfig{Momentum: 0.9, WeightDecay: 0.1}, []*net.Param{w})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	for _, bad := range []float64{math.Inf(1), math.NaN()} {
+		s.Backward(s.Sum(s.Scale(w.Tensor(), bad)))
+		if _, err := o.Step(s, 0.1); !errors.Is(err, ErrNotFinite) {
+			t.Errorf("%g: %v", bad, err)
+		}
+		if s.Grad(w.Tensor()).IsNone() {
+			t.Error("the gradient is gone")
+		}
+		o.ClearGradients(s)
+	}
+	if p, v := s.Floats(w.Tensor()), s.Floats(o.Velocities()["w"]); p[0] != 1 || p[1] != 2 || v[0] != 0 || v[1] != 0 {
+		t.Errorf("moved to %v, velocity %v", p, v)
+	}
 }
 
 func TestStepWithoutGradientIsAnError(t *testing.T) {

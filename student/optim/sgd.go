@@ -63,39 +63,24 @@ func (o *SGD) Velocities() map[string]torch.Tensor {
 // length of the gradient before clipping. If that is not finite, the parameters, the
 // momentum and the gradients stay as they are: [ErrNotFinite].
 func (o *SGD) Step(s *torch.Scope, rate float64) (norm float64, err error) {
-	var params, decaying, decayingGrads, grads, velocity []torch.Tensor
+	var params, grads, velocity []torch.Tensor
+	var decay []bool
 	for i, p := range o.params {
 		g := s.Grad(p.Tensor())
 		if g.IsNone() {
 			continue
 		}
 		params, grads, velocity = append(params, p.Tensor()), append(grads, g), append(velocity, o.velocity[i])
-		if p.Decay {
-			decaying, decayingGrads = append(decaying, p.Tensor()), append(decayingGrads, g)
-		}
+		decay = append(decay, p.Decay)
 	}
 	if s.Err() == nil && len(params) == 0 {
 		return 0, fmt.Errorf("optimizer step: no parameter has a gradient")
 	}
-	norm = s.Norm(grads)
+	norm = s.SGDStep(torch.SGD{Rate: rate, Momentum: o.c.Momentum, Decay: o.c.WeightDecay, Clip: o.c.Clip,
+		Nesterov: o.c.Nesterov}, params, grads, velocity, decay)
 	if s.Err() == nil && (math.IsNaN(norm) || math.IsInf(norm, 0)) {
 		return norm, ErrNotFinite
 	}
-	s.Engine().NoGrad(func() {
-		if o.c.Clip > 0 && norm > o.c.Clip {
-			s.ForeachScale(grads, o.c.Clip/norm)
-		}
-		if o.c.WeightDecay > 0 {
-			s.ForeachAdd(decayingGrads, decaying, o.c.WeightDecay)
-		}
-		s.ForeachScale(velocity, o.c.Momentum)
-		s.ForeachAdd(velocity, grads, 1)
-		direction := velocity
-		if o.c.Nesterov {
-			direction = s.ForeachAxpy(grads, velocity, o.c.Momentum)
-		}
-		s.ForeachAdd(params, direction, -rate)
-	})
 	o.ClearGradients(s)
 	return norm, s.Err()
 }

@@ -259,8 +259,7 @@ func (s *Scope) Unit(x Tensor) Tensor {
 // OnesLike is a tensor of ones like a.
 func (s *Scope) OnesLike(a Tensor) Tensor { return s.one("ones_like", "", a) }
 
-// Lists of tensors, one call for a whole optimizer step. All work in place on
-// their first argument unless they return something.
+// Lists of tensors, one call for all. They work in place on their first argument.
 
 // ForeachScale is a_k ← c·a_k.
 func (s *Scope) ForeachScale(a []Tensor, c float64) { s.call(0, "_foreach_mul_", "Scalar", a, c) }
@@ -270,9 +269,32 @@ func (s *Scope) ForeachAdd(a, b []Tensor, c float64) {
 	s.call(0, "_foreach_add_", "List", a, b, c)
 }
 
-// ForeachAxpy is a_k + c·b_k as new tensors.
-func (s *Scope) ForeachAxpy(a, b []Tensor, c float64) []Tensor {
-	return s.call(len(a), "_foreach_add", "List", a, b, c)
+// SGD are the constants of a step of stochastic gradient descent; see [Scope.SGDStep].
+type SGD struct {
+	Rate, Momentum, Decay, Clip float64
+	Nesterov                    bool
+}
+
+// SGDStep moves params, all float32, by their gradients, in one pass over each; see
+// engine/optimizer.cc for the formula. velocities are the momentum, zero at first;
+// decay tells which parameters c.Decay is for. It returns the length of the whole
+// gradient before clipping. One that is not finite moves nothing. The gradients are
+// spoilt on devices other than the CPU.
+func (s *Scope) SGDStep(c SGD, params, gradients, velocities []Tensor, decay []bool) float64 {
+	flags := make([]int, len(decay))
+	for i, d := range decay {
+		if d {
+			flags[i] = 1
+		}
+	}
+	return s.Scalar(s.one("pipe::sgd_step", "", params, gradients, velocities, flags, c.Rate, c.Momentum, c.Decay, c.Clip, c.Nesterov))
+}
+
+// Pixels makes images N×3×H×W of dtype, channels last, of bytes N×H×W×3: mirrored where
+// the byte for an image in mirrored (none: nowhere) is not zero, and normalised to
+// (x - mean) / std.
+func (s *Scope) Pixels(bytes, mirrored Tensor, mean, std float64, dtype DType) Tensor {
+	return s.one("pipe::pixels", "", bytes, mirrored, mean, std, dtype)
 }
 
 // Norm is the Euclidean length of all the tensors' elements taken together.

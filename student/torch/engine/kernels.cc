@@ -15,13 +15,15 @@ namespace engine {
   PIPE_TABLES_OF(bfloat16, Bfloat16, float)  \
   PIPE_TABLES_OF(float, float, float)        \
   PIPE_TABLES_OF(double, double, double)     \
+  extern const OptimizerKernels optimizer;   \
   }                                          \
   static Kernels ISA##_kernels() {           \
     using namespace ISA;                     \
     return {#ISA,                            \
             {norm_bfloat16, pointwise_bfloat16, depthwise_bfloat16}, \
             {norm_float, pointwise_float, depthwise_float},          \
-            {norm_double, pointwise_double, depthwise_double}};      \
+            {norm_double, pointwise_double, depthwise_double},       \
+            optimizer};                                              \
   }
 
 PIPE_TABLES(baseline)

@@ -84,6 +84,19 @@ struct DepthwiseKernels {
   void (*product_sum)(const T* a, int64_t stride, const T* g, int64_t images, int64_t channels, S* sum);
 };
 
+// Constants of a step: g ← scale · g + decay · p and what follows.
+struct SGDConstants {
+  float scale, decay, momentum, rate;
+  bool nesterov;
+};
+
+struct OptimizerKernels {
+  // The sum of squares.
+  double (*squares)(const float* g, int64_t n);
+  // Moves the parameters p and their velocities v.
+  void (*sgd)(const SGDConstants& c, const float* g, float* p, float* v, int64_t n);
+};
+
 // All loops for elements T.
 template <typename T, typename S>
 struct KernelsOf {
@@ -98,6 +111,7 @@ struct Kernels {
   KernelsOf<Bfloat16, float> of_bfloat16;
   KernelsOf<float, float> of_float;
   KernelsOf<double, double> of_double;
+  OptimizerKernels optimizer;
 };
 
 // Those of the best instruction set that the processor has.
