@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"facepipe/internal/durable"
+	"facepipe/student/data"
 )
 
 // manifest is run.json: what a run is. A resumed run must be the same.
@@ -98,6 +99,9 @@ func differentKey(path string, x, y any) string {
 func (o Options) recorded() Options {
 	if o.Accumulate == 1 {
 		o.Accumulate = 0
+	}
+	if o.Sampler == data.Uniform {
+		o.Sampler, o.PerIdentity = "", 0
 	}
 	return o
 }
