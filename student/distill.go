@@ -136,7 +136,7 @@ func (r *run) prepare() error {
 	var err error
 	r.loader, err = data.New(r.ds, r.teacher, data.Options{
 		Batch: o.Batch, Parts: o.Accumulate, Split: o.Split, Seed: o.Seed, Flip: r.flip, Workers: o.Workers, Window: o.ShuffleWindow,
-		Share: r.world.share(),
+		Share: r.world.share(), Sampler: o.Sampler, PerIdentity: o.PerIdentity,
 	})
 	if err != nil {
 		return err
@@ -241,6 +241,10 @@ func (r *run) start(ctx context.Context) error {
 	fmt.Fprintf(r.progress, "train %s (%d parameters, %d-d) with %s on %d crops: %d epochs of %d steps of %s, %s, mirroring %s\n",
 		o.Network, r.model.network.Parameters(), r.model.network.Dim, o.Loss.Name, r.loader.Crops(), o.Epochs,
 		r.loader.StepsPerEpoch(), o.stepSize(), o.Precision, map[bool]string{true: "on", false: "off"}[r.flip])
+	if identities, crops := r.loader.Identities(); identities > 0 {
+		fmt.Fprintf(r.progress, "sampler %s: %d identities with %d crops a batch each; %d crops without an identity are not among them\n",
+			o.Sampler, identities, o.PerIdentity, r.loader.Crops()-crops)
+	}
 	r.bar = progress.New(o.Progress, "distill", int64((r.schedule.Total-r.last.Step)*o.Batch*o.Accumulate))
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"facepipe/internal/onnx"
 	"facepipe/internal/safetensors"
 	"facepipe/store"
+	"facepipe/student/data"
 	"facepipe/student/loss"
 )
 
@@ -168,7 +169,9 @@ func TestResumeIsExact(t *testing.T) {
 		"average":         func(o *Options) { o.EMA = 0.9 },
 		"accumulated":     func(o *Options) { o.Batch, o.Accumulate = 4, 2 },
 		"scaled":          func(o *Options) { o.scaleLoss = true },
+		"class-balanced":  func(o *Options) { o.Sampler = data.ClassBalanced },
 		"all at once": func(o *Options) {
+			o.Sampler, o.PerIdentity = data.Mixed, 2
 			o.EMA, o.Batch, o.Accumulate, o.scaleLoss, o.Precision = 0.5, 4, 2, true, "bf16"
 			o.Loss.RPSD.Relation = "student"
 		},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"facepipe/internal/worker"
+	"facepipe/student/data"
 	"facepipe/student/loss"
 	"facepipe/student/net"
 	"facepipe/student/optim"
@@ -59,6 +60,11 @@ type Options struct {
 	// [data.Options]. 0, and any that holds the dataset, shuffles all of it: run.json
 	// then has no such key.
 	ShuffleWindow int `json:"shuffle_window,omitempty" yaml:"shuffle_window"`
+	// Sampler is one of [data.Samplers]; PerIdentity is the number of crops of each
+	// identity in what is drawn class-balanced. run.json has neither key for the
+	// uniform one.
+	Sampler     string `json:"sampler,omitempty" yaml:"sampler"`
+	PerIdentity int    `json:"per_identity,omitempty" yaml:"per_identity"`
 	// Flip mirrors crops at random: auto (if the teacher has embeddings of
 	// mirrored crops), on, off.
 	Flip string `json:"flip" yaml:"flip"`
@@ -122,8 +128,8 @@ func DefaultOptions() Options {
 		Epochs: 20, Batch: 32, Accumulate: 1, Guard: 20, Schedule: "cosine", WarmupEpochs: -1, Power: 1,
 		Milestones: []float64{0.4, 0.7, 0.9}, Factor: 0.1,
 		Optimizer:     optim.SGDConfig{Momentum: 0.9, Nesterov: true, WeightDecay: 5e-4, Clip: 5},
-		ShuffleWindow: 1 << 20,
-		Seed:          1, Flip: "auto", Precision: "fp32", InputNorm: "outside",
+		ShuffleWindow: 1 << 20, Sampler: data.Uniform, PerIdentity: 4,
+		Seed: 1, Flip: "auto", Precision: "fp32", InputNorm: "outside",
 		Device: "cpu", LogEvery: 10, CheckpointEvery: 1000, KeepCheckpoints: 2, ValidateEvery: 1,
 		RendezvousTimeout: time.Minute,
 	}
@@ -141,6 +147,7 @@ func (o *Options) validate() error {
 		choice("student", o.Network, net.Architectures()...),
 		choice("loss", o.Loss.Name, loss.Names()...),
 		choice("schedule", o.Schedule, optim.Schedules()...),
+		choice("sampler", o.Sampler, data.Samplers()...),
 		choice("flip", o.Flip, "auto", "on", "off"),
 		choice("precision", o.Precision, "fp32", "bf16", "fp16"),
 		choice("input-norm", o.InputNorm, "outside", "inside"),

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"facepipe/internal/durable"
+	"facepipe/student/data"
 )
 
 // manifest is run.json: what a run is. A resumed run must be the same.
@@ -100,6 +101,9 @@ func differentKey(path string, x, y any) string {
 func (o Options) recorded() Options {
 	if o.Accumulate == 1 {
 		o.Accumulate = 0
+	}
+	if o.Sampler == data.Uniform {
+		o.Sampler, o.PerIdentity = "", 0
 	}
 	return o
 }

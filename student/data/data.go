@@ -51,19 +51,24 @@ type Options struct {
 	Window int
 	// Share of every batch that is this loader's; the zero value is all of it.
 	Share Share
+	// Sampler is one of [Samplers], "" for [Uniform]. Class-balanced crops are read at
+	// random from all of the dataset, whatever the window.
+	Sampler string
+	// PerIdentity is the number of crops of each identity in a class-balanced batch.
+	PerIdentity int
 }
 
 // Share is one of Count equal parts of a batch, which lie in it in the order of their
 // Index. Batches are the same ones whatever the number of shares.
 type Share struct{ Index, Count int }
 
-// of is the share's rows of a batch.
-func (p Share) of(rows []int) []int {
+// of is the share's picks of a batch.
+func (p Share) of(batch []pick) []pick {
 	if p.Count <= 1 {
-		return rows
+		return batch
 	}
-	n := len(rows) / p.Count
-	return rows[p.Index*n:][:n]
+	n := len(batch) / p.Count
+	return batch[p.Index*n:][:n]
 }
 
 // Loader makes batches of a dataset.
@@ -71,6 +76,7 @@ type Loader struct {
 	o       Options
 	ds      *store.Dataset
 	split   []int          // global rows of the split, nil without
+	classes *classes       // nil for batches that are drawn uniformly
 	teacher *store.Teacher // nil without
 	crops   []*store.CropShard
 	targets []*store.EmbeddingShard
@@ -88,8 +94,9 @@ type Loader struct {
 type windowKey struct{ epoch, number int }
 
 // New opens all shards of a dataset, and of a teacher unless it is nil. A dataset, or a
-// split, smaller than the batches of one step and a cache that lacks shards are errors;
-// so is a split without crops: [store.ErrNotFound].
+// split, smaller than the batches of one step, with fewer identities than a class-balanced
+// batch takes, and a cache that lacks shards are errors; so is a split without crops:
+// [store.ErrNotFound].
 func New(ds *store.Dataset, teacher *store.Teacher, o Options) (*Loader, error) {
 	o.Parts = max(1, o.Parts)
 	l := &Loader{
@@ -107,6 +114,15 @@ func New(ds *store.Dataset, teacher *store.Teacher, o Options) (*Loader, error) 
 	}
 	if p := o.Share; p.Count > 0 && (p.Index < 0 || p.Index >= p.Count || o.Batch%p.Count != 0) {
 		return nil, fmt.Errorf("share %d of %d of a batch of %d", p.Index, p.Count, o.Batch)
+	}
+	if !slices.Contains(append(Samplers(), ""), o.Sampler) {
+		return nil, fmt.Errorf("sampler %q is none of %v", o.Sampler, Samplers())
+	}
+	if o.uniform() < o.Batch {
+		var err error
+		if l.classes, err = newClasses(ds, l.split, o); err != nil {
+			return nil, err
+		}
 	}
 	if o.Window < 0 {
 		return nil, fmt.Errorf("window of %d rows", o.Window)
@@ -167,9 +183,25 @@ func (l *Loader) Crops() int {
 	return l.ds.Rows()
 }
 
-// StepsPerEpoch is the number of whole steps in the crops. The crops left over are
-// different ones in every epoch.
-func (l *Loader) StepsPerEpoch() int { return l.Crops() / (l.o.Batch * l.o.Parts) }
+// Identities is the number of identities that are drawn, and of the crops that have
+// one; 0 if batches are drawn uniformly.
+func (l *Loader) Identities() (identities, crops int) {
+	if l.classes == nil {
+		return 0, 0
+	}
+	return len(l.classes.starts) - 1, len(l.classes.rows)
+}
+
+// StepsPerEpoch is the number of whole steps in the crops: of what is drawn uniformly,
+// where that is a part, so that every epoch goes through the crops once. The crops left
+// over are different ones in every epoch.
+func (l *Loader) StepsPerEpoch() int {
+	n := l.o.uniform()
+	if n == 0 {
+		n = l.o.Batch
+	}
+	return l.Crops() / (n * l.o.Parts)
+}
 
 // CropSize is the side of the crops in pixels.
 func (l *Loader) CropSize() int { return l.size }
@@ -230,13 +262,27 @@ func (l *Loader) prepare(n int) (*Batch, error) {
 	b.Step, b.Part = n/l.o.Parts, n%l.o.Parts
 	b.Rows, b.Labels, b.Mirrored, b.Teacher = b.Rows[:0], b.Labels[:0], b.Mirrored[:0], b.Teacher[:0]
 	perEpoch := l.StepsPerEpoch() * l.o.Parts
-	epoch, at := n/perEpoch, n%perEpoch*l.o.Batch
-	for i, row := range l.o.Share.of(l.rows(epoch, at)) {
-		if err := l.add(b, i, row, l.o.Flip && mirrored(l.o.Seed, epoch, row)); err != nil {
+	for i, p := range l.o.Share.of(l.picks(n/perEpoch, n%perEpoch)) {
+		if err := l.add(b, i, p.row, p.flip); err != nil {
 			return nil, err
 		}
 	}
 	return b, nil
+}
+
+// picks are the crops of an epoch's batch: those drawn uniformly, then the others.
+func (l *Loader) picks(epoch, batch int) []pick {
+	uniform := l.o.uniform()
+	picks := make([]pick, 0, l.o.Batch)
+	for _, row := range l.rows(epoch, batch*uniform, uniform) {
+		picks = append(picks, pick{row, l.o.Flip && mirrored(l.o.Seed, epoch, row)})
+	}
+	if l.classes == nil {
+		return picks
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append(picks, l.classes.draw(epoch, batch)...)
 }
 
 // add fills place i of a batch.
@@ -266,12 +312,12 @@ func (l *Loader) add(b *Batch, i, row int, flip bool) error {
 	return err
 }
 
-// rows are those of a batch, which begins at a place of an epoch.
-func (l *Loader) rows(epoch, at int) []int {
-	rows := make([]int, 0, l.o.Batch)
-	for len(rows) < l.o.Batch {
+// rows are n of an epoch, from a place on.
+func (l *Loader) rows(epoch, at, n int) []int {
+	rows := make([]int, 0, n)
+	for len(rows) < n {
 		window, into := l.window(epoch, at+len(rows))
-		rows = append(rows, window[into:min(len(window), into+l.o.Batch-len(rows))]...)
+		rows = append(rows, window[into:min(len(window), into+n-len(rows))]...)
 	}
 	return rows
 }

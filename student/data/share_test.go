@@ -7,9 +7,12 @@ import (
 
 // The shares of a batch make it up, in their order; a batch that has none is whole.
 func TestShare(t *testing.T) {
-	rows := []int{9, 4, 7, 1, 0, 5}
+	var rows []pick
+	for _, row := range []int{9, 4, 7, 1, 0, 5} {
+		rows = append(rows, pick{row: row, flip: row > 4})
+	}
 	for _, count := range []int{1, 2, 3, 6} {
-		var all []int
+		var all []pick
 		for i := range count {
 			all = append(all, Share{i, count}.of(rows)...)
 		}
@@ -25,7 +28,7 @@ func TestShare(t *testing.T) {
 // What loaders of shares give together, batch by batch, is what one loader gives.
 func TestSharesOfBatches(t *testing.T) {
 	ds, teacher := fixture(t, true)
-	o := Options{Batch: 6, Seed: 3, Flip: true, Workers: 3}
+	o := Options{Batch: 6, Parts: 1, Seed: 3, Flip: true, Workers: 3}
 	whole := collect(t, ds, teacher, o, 0, 5)
 	parts := make([][]Batch, 2)
 	for i := range parts {
@@ -35,7 +38,7 @@ func TestSharesOfBatches(t *testing.T) {
 	for k, b := range whole {
 		p, q := parts[0][k], parts[1][k]
 		if !slices.Equal(slices.Concat(p.Rows, q.Rows), b.Rows) || !slices.Equal(slices.Concat(p.Labels, q.Labels), b.Labels) ||
-			!slices.Equal(slices.Concat(p.Pixels, q.Pixels), b.Pixels) || !slices.Equal(slices.Concat(p.Teacher, q.Teacher), b.Teacher) {
+			!slices.Equal(slices.Concat(p.Pixels, q.Pixels), b.Pixels) || !slices.Equal(slices.Concat(p.Mirrored, q.Mirrored), b.Mirrored) || !slices.Equal(slices.Concat(p.Teacher, q.Teacher), b.Teacher) {
 			t.Errorf("batch %d: rows %v and %v, of one loader %v", k, p.Rows, q.Rows, b.Rows)
 		}
 	}
@@ -45,7 +48,7 @@ func TestSharesOfBatches(t *testing.T) {
 func TestShareThatIsNone(t *testing.T) {
 	ds, _ := fixture(t, true)
 	for _, s := range []Share{{0, 3}, {2, 2}, {-1, 2}} {
-		if l, err := New(ds, nil, Options{Batch: 4, Workers: 1, Share: s}); err == nil {
+		if l, err := New(ds, nil, Options{Batch: 4, Parts: 1, Workers: 1, Share: s}); err == nil {
 			l.Close()
 			t.Errorf("%+v of a batch of 4 was accepted", s)
 		}
