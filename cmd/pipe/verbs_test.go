@@ -638,3 +638,21 @@ func flip(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 }
+
+func TestNets(t *testing.T) {
+	o := expect(t, exitDone, "nets", "--measure", "--width", "0.125", "--dim", "64", "--json").object(t)
+	rows := o["networks"].([]any)
+	if len(rows) < 6 {
+		t.Fatalf("%d networks", len(rows))
+	}
+	for _, r := range rows {
+		n := r.(map[string]any)
+		if n["parameters"].(float64) <= 0 || n["macs"].(float64) <= 0 || n["dim"].(float64) != 64 || n["milliseconds"].(float64) <= 0 || n["about"] == "" {
+			t.Errorf("%v", n)
+		}
+	}
+	text := expect(t, exitDone, "nets").stdout
+	if !strings.Contains(text, "ir50") || !strings.Contains(text, "43.59 M") {
+		t.Errorf("the table is\n%s", text)
+	}
+}

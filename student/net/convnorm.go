@@ -23,23 +23,18 @@ type convNorm struct {
 	kernel, stride, padding, groups int
 	linear                          bool
 
-	weight               Param
-	gamma, beta          Param
-	runMean, runVariance Param
-	slope                Param
+	weight Param
+	norm   norm
+	slope  Param
 }
 
 func (l *convNorm) register(prefix string, add func(*Param)) {
 	fanOut := l.kernel * l.kernel * l.out / l.groups
 	l.weight = Param{Name: prefix + "conv.weight", Shape: []int{l.out, l.in / l.groups, l.kernel, l.kernel},
 		Trained: true, Decay: true, init: heNormal(fanOut)}
-	l.gamma = Param{Name: prefix + "norm.weight", Shape: []int{l.out}, Trained: true, init: constant(1)}
-	l.beta = Param{Name: prefix + "norm.bias", Shape: []int{l.out}, Trained: true, init: constant(0)}
-	l.runMean = Param{Name: prefix + "norm.running_mean", Shape: []int{l.out}, init: constant(0)}
-	l.runVariance = Param{Name: prefix + "norm.running_var", Shape: []int{l.out}, init: constant(1)}
-	for _, p := range []*Param{&l.weight, &l.gamma, &l.beta, &l.runMean, &l.runVariance} {
-		add(p)
-	}
+	add(&l.weight)
+	l.norm = norm{channels: l.out}
+	l.norm.register(prefix, add)
 	if !l.linear {
 		l.slope = Param{Name: prefix + "prelu.weight", Shape: []int{l.out}, Trained: true, init: constant(slopeInit)}
 		add(&l.slope)
@@ -53,19 +48,12 @@ func (l *convNorm) forward(r *run, x torch.Tensor) torch.Tensor {
 // forwardAdd adds a residual to the output, unless it is none.
 func (l *convNorm) forwardAdd(r *run, x, residual torch.Tensor) torch.Tensor {
 	y := r.s.Conv2D(x, l.weight.tensor, l.stride, l.padding, l.groups)
-	if r.training {
-		return r.s.NormAct(y, torch.Norm{Weight: l.gamma.tensor, Bias: l.beta.tensor, Mean: l.runMean.tensor,
-			Variance: l.runVariance.tensor, Slope: l.slope.tensor, Momentum: normMomentum, Eps: normEps}, residual)
-	}
-	y = r.s.BatchNorm(y, l.gamma.tensor, l.beta.tensor, l.runMean.tensor, l.runVariance.tensor,
-		false, normMomentum, normEps)
-	if !l.linear {
-		y = r.s.PReLU(y, r.s.To(l.slope.tensor, r.dtype))
-	}
-	if residual.IsNone() {
-		return y
-	}
-	return r.s.Add(y, residual)
+	return l.norm.activated(r, y, l.slope.tensor, residual)
+}
+
+func (l *convNorm) cost(in shape) (out shape, macs int64) {
+	out = shape{l.out, (in.height+2*l.padding-l.kernel)/l.stride + 1, (in.width+2*l.padding-l.kernel)/l.stride + 1}
+	return out, int64(out.height) * int64(out.width) * int64(l.out) * int64(l.in/l.groups) * int64(l.kernel*l.kernel)
 }
 
 // heNormal draws from a normal distribution of variance 2/fan, which keeps the

@@ -2,7 +2,6 @@ package net
 
 import (
 	"fmt"
-	"math"
 
 	"facepipe/internal/onnx"
 	"facepipe/student/torch"
@@ -109,8 +108,8 @@ func (l *convNorm) folded(values map[*Param][]float32) (weight, bias []float32) 
 	weight, bias = make([]float32, len(raw)), make([]float32, l.out)
 	each := len(raw) / l.out
 	for c := range l.out {
-		scale := float64(values[&l.gamma][c]) / math.Sqrt(float64(values[&l.runVariance][c])+normEps)
-		bias[c] = float32(float64(values[&l.beta][c]) - float64(values[&l.runMean][c])*scale)
+		scale, offset := l.norm.line(values, c)
+		bias[c] = float32(offset)
 		for i := c * each; i < (c+1)*each; i++ {
 			weight[i] = float32(float64(raw[i]) * scale)
 		}

@@ -1,15 +1,12 @@
 package net
 
-import (
-	"fmt"
-	"math"
-)
+import "fmt"
 
 // mobileFaceNet is MobileFaceNet (Chen et al. 2018, arXiv 1804.07573, Table 1):
 // depthwise-separable bottlenecks with residuals and a global depthwise
 // convolution in place of pooling, 1.2 million parameters at width 1 and 512-d.
 func mobileFaceNet(c Config) layer {
-	ch := func(n int) int { return max(8, int(math.Round(float64(n)*c.Width/8))*8) }
+	ch := c.channels
 	q := &sequence{}
 	q.add("stem", &convNorm{in: 3, out: ch(64), kernel: 3, stride: 2, padding: 1, groups: 1})
 	q.add("stem_depthwise", depthwise(ch(64), 3, 1, 1))
@@ -23,7 +20,7 @@ func mobileFaceNet(c Config) layer {
 		stage.add("down", bottleneck(in, ch(st.expand), ch(st.out), 2))
 		inner := []int{128, 256, 256}[i]
 		for b := range st.repeats {
-			stage.add(fmt.Sprintf("block%d", b+1), residual{bottleneck(ch(st.out), ch(inner), ch(st.out), 1)})
+			stage.add(fmt.Sprintf("block%d", b+1), residual{body: bottleneck(ch(st.out), ch(inner), ch(st.out), 1)})
 		}
 		q.add(fmt.Sprintf("stage%d", i+1), stage)
 		in = ch(st.out)

@@ -8,6 +8,7 @@ package net
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 
 	"facepipe/student/torch"
@@ -84,6 +85,9 @@ type Config struct {
 	Width float64 `json:"width" yaml:"width"`
 }
 
+// channels is a number of channels at this width: n times it, in eights, and at least 8.
+func (c Config) channels(n int) int { return max(8, int(math.Round(float64(n)*c.Width/8))*8) }
+
 // layer is one node of the tree.
 type layer interface {
 	// forward runs the layer.
@@ -92,7 +96,13 @@ type layer interface {
 	register(prefix string, add func(*Param))
 	// export writes the layer to an ONNX graph and returns its output's name.
 	export(g *graphWriter, prefix, input string) string
+	// cost is what the layer makes of one image of a shape, and how many multiplications
+	// of a weight and a value that takes.
+	cost(in shape) (out shape, macs int64)
 }
+
+// shape is that of one image's activations.
+type shape struct{ channels, height, width int }
 
 // run is one forward pass.
 type run struct {
@@ -100,9 +110,6 @@ type run struct {
 	training bool
 	dtype    torch.DType // of activations and convolutions
 }
-
-// Architectures lists the names that [New] takes.
-func Architectures() []string { return []string{"mobilefacenet"} }
 
 // New lays out a network; [Network.Materialise] gives it weights. An unknown name
 // is an error that lists the known ones.
@@ -116,13 +123,11 @@ func New(name string, c Config) (*Network, error) {
 	if c.Dim < 8 || c.Dim > 4096 || c.Width < 0.1 || c.Width > 8 {
 		return nil, fmt.Errorf("network %s: embedding size %d must be 8 to 4096 and width %g 0.1 to 8", name, c.Dim, c.Width)
 	}
-	n := &Network{Name: name, Dim: c.Dim, Config: c}
-	switch name {
-	case "mobilefacenet":
-		n.root = mobileFaceNet(c)
-	default:
+	a, ok := architectures()[name]
+	if !ok {
 		return nil, fmt.Errorf("unknown network %q (known: %v)", name, Architectures())
 	}
+	n := &Network{Name: name, Dim: c.Dim, Config: c, root: a.layout(c)}
 	n.root.register("", func(p *Param) { n.params = append(n.params, p) })
 	return n, nil
 }
@@ -139,6 +144,17 @@ func (n *Network) Parameters() int {
 		}
 	}
 	return total
+}
+
+// cropSide is the side of the crops that costs are told for.
+const cropSide = 112
+
+// MACs is the number of multiplications of a weight and a value that an embedding of a
+// 112×112 crop takes. Norms, which are folded into what precedes them, and activations
+// are not counted.
+func (n *Network) MACs() int64 {
+	_, macs := n.root.cost(shape{3, cropSide, cropSide})
+	return macs
 }
 
 // Materialise creates the network's parameters; see the function of that name.
@@ -204,11 +220,25 @@ func (q *sequence) export(g *graphWriter, prefix, input string) string {
 	return input
 }
 
-// residual adds its input to what body makes of it.
-type residual struct{ body layer }
+func (q *sequence) cost(in shape) (out shape, macs int64) {
+	for _, l := range q.layers {
+		var one int64
+		in, one = l.cost(in)
+		macs += one
+	}
+	return in, macs
+}
+
+// residual adds its input, or what shortcut makes of that where it is not nil, to what
+// body makes of it.
+type residual struct{ body, shortcut layer }
 
 func (l residual) forward(r *run, x torch.Tensor) torch.Tensor {
-	return forwardAdd(r, l.body, x, x)
+	beside := x
+	if l.shortcut != nil {
+		beside = l.shortcut.forward(r, x)
+	}
+	return forwardAdd(r, l.body, x, beside)
 }
 
 // adder is a layer that can add a residual to its output in the same pass.
@@ -224,8 +254,26 @@ func forwardAdd(r *run, l layer, x, residual torch.Tensor) torch.Tensor {
 	return r.s.Add(l.forward(r, x), residual)
 }
 
-func (l residual) register(prefix string, add func(*Param)) { l.body.register(prefix, add) }
+func (l residual) register(prefix string, add func(*Param)) {
+	l.body.register(prefix, add)
+	if l.shortcut != nil {
+		l.shortcut.register(prefix+"shortcut.", add)
+	}
+}
 
 func (l residual) export(g *graphWriter, prefix, input string) string {
-	return g.node("Add", prefix+"add", []string{l.body.export(g, prefix, input), input})
+	beside := input
+	if l.shortcut != nil {
+		beside = l.shortcut.export(g, prefix+"shortcut.", input)
+	}
+	return g.node("Add", prefix+"add", []string{l.body.export(g, prefix, input), beside})
+}
+
+func (l residual) cost(in shape) (out shape, macs int64) {
+	out, macs = l.body.cost(in)
+	if l.shortcut != nil {
+		_, beside := l.shortcut.cost(in)
+		macs += beside
+	}
+	return out, macs
 }
