@@ -88,8 +88,11 @@ func checkpoints(run string) ([]string, error) {
 }
 
 // save writes a checkpoint, says which one is the best, and drops those that are
-// neither that nor among the newest.
+// neither that nor among the newest. Of several ranks the first does so for all.
 func (r *run) save() error {
+	if !r.world.leads() {
+		return nil
+	}
 	s := r.model.engine.NewScope()
 	defer s.Close()
 	tensors := append(r.model.sources(s), safetensors.Of(guardName, safetensors.Tensor{

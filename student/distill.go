@@ -225,7 +225,7 @@ func (r *run) start(ctx context.Context) error {
 		return err
 	}
 	r.model.world = &r.world
-	if err := r.world.begin(r.model, common{r.manifest, r.last.Digest, r.last.Step, e.TorchVersion()}, o.SyncBatchNorm); err != nil {
+	if err := r.world.begin(r.model, common{r.manifest, r.last.Digest, r.last.Step, e.TorchVersion(), o.Guard}, o.SyncBatchNorm); err != nil {
 		return err
 	}
 	if !r.world.leads() {
@@ -288,9 +288,6 @@ func (r *run) clearAway() error {
 
 // after does whatever is due after a step.
 func (r *run) after(ctx context.Context) error {
-	if !r.world.leads() {
-		return r.world.verdict()
-	}
 	r.bar.Add(int64(r.o.Batch * r.o.Accumulate))
 	r.bar.Note(fmt.Sprintf("loss %.4f", r.last.Loss))
 	perEpoch := r.loader.StepsPerEpoch()
@@ -304,7 +301,7 @@ func (r *run) after(ctx context.Context) error {
 		r.o.afterStep()
 	}
 	if r.validationDue() {
-		if err := r.world.later(r.validate(ctx)); err != nil {
+		if err := r.scored(ctx); err != nil {
 			return err
 		}
 	}
@@ -345,13 +342,22 @@ func (r *run) validationDue() bool {
 
 // catchUp makes up for a validation during which an earlier process was stopped.
 func (r *run) catchUp(ctx context.Context) error {
-	if !r.world.leads() || !r.validationDue() {
+	if !r.validationDue() {
 		return nil
 	}
-	if err := r.validate(ctx); err != nil {
+	if err := r.scored(ctx); err != nil {
 		return err
 	}
 	return r.save()
+}
+
+// scored has rank 0 score the student, and the others wait for it.
+func (r *run) scored(ctx context.Context) error {
+	if err := r.world.lead(ctx, func() error { return r.validate(ctx) }); err != nil {
+		return err
+	}
+	r.last.Validated = r.last.Step
+	return nil
 }
 
 // validate scores the student and notes whether it is the best so far.
@@ -382,10 +388,8 @@ func (r *run) validate(ctx context.Context) error {
 // keeps the step it had reached.
 func (r *run) stop(err error) error {
 	if errors.Is(err, context.Canceled) {
-		if r.world.leads() {
-			if saveErr := r.save(); saveErr != nil {
-				return errors.Join(err, saveErr)
-			}
+		if saveErr := r.save(); saveErr != nil {
+			return errors.Join(err, saveErr)
 		}
 		return fmt.Errorf("stopped after step %d of %d; go on with --resume: %w", r.last.Step, r.schedule.Total, err)
 	}

@@ -122,6 +122,8 @@ type common struct {
 	Checkpoint string `json:"checkpoint"`
 	Step       int    `json:"step"`
 	Torch      string `json:"libtorch"`
+	// Guard decides for all when to end.
+	Guard float64 `json:"guard"`
 }
 
 // begin makes the ranks one: it compares what they were asked to do, and gives all the
@@ -194,13 +196,41 @@ func (w *world) verdict() error {
 	return nil
 }
 
-// later is the error of work that only rank 0 does within a step: being asked to stop is
-// for the next step to say, to all.
-func (w *world) later(err error) error {
-	if !w.alone() && errors.Is(err, context.Canceled) {
-		return nil
+// errRankZero is what the other ranks end with when rank 0 fails on its own.
+var errRankZero = errors.New("rank 0 failed, and says why")
+
+// lead has rank 0 alone do something between two steps, while the others wait for it.
+// All stop when one is asked to meanwhile, and fail when rank 0 does.
+func (w *world) lead(ctx context.Context, work func() error) error {
+	if w.alone() {
+		return work()
 	}
-	return err
+	var err error
+	if w.leads() {
+		err = work()
+	}
+	s := w.engine.NewScope()
+	defer s.Close()
+	const done, asked, failed = 0, 1, 2
+	outcome := int64(done)
+	switch {
+	case err != nil && !errors.Is(err, context.Canceled):
+		outcome = failed
+	case ctx.Err() != nil:
+		outcome = asked
+	}
+	worst := slices.Max(append(parallel.GatherInts(s, w.group, []int64{outcome}), done))
+	switch {
+	case err != nil:
+		return err
+	case s.Err() != nil:
+		return s.Err()
+	case worst == failed:
+		return errRankZero
+	case worst == asked:
+		return context.Canceled
+	}
+	return nil
 }
 
 // gather makes this rank's share of a batch the whole of it. Gradients flow to the share

@@ -1,6 +1,8 @@
 package student
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -19,6 +21,9 @@ import (
 // worldSteps is how many steps the ranks of a test take.
 const worldSteps = 4
 
+// accumulate is of how many batches each consists.
+const accumulate = 2
+
 // trainInDouble takes some steps with the network in double precision, so that nothing
 // but single roundings tells two runs apart, and returns the losses, and then the sums
 // and the lengths of each parameter's momentum: what the gradients were.
@@ -36,7 +41,7 @@ func trainInDouble(t *testing.T, e *torch.Engine, dataset string, c loss.Config,
 	if err != nil {
 		t.Fatal(err)
 	}
-	loader, err := data.New(ds, teacher, data.Options{Batch: 8, Parts: 1, Seed: 1, Flip: true, Workers: 2, Share: w.share()})
+	loader, err := data.New(ds, teacher, data.Options{Batch: 8, Parts: accumulate, Seed: 1, Flip: true, Workers: 2, Share: w.share()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,12 +56,15 @@ func trainInDouble(t *testing.T, e *torch.Engine, dataset string, c loss.Config,
 		t.Fatal(err)
 	}
 	var values []float64
+	var sum tally
 	err = loader.Run(t.Context(), 0, worldSteps, func(b *data.Batch) error {
-		var t tally
-		if err := m.backward(b, loader.CropSize(), 1, &t); err != nil {
+		if b.Part == 0 {
+			sum = tally{}
+		}
+		if err := m.backward(b, loader.CropSize(), accumulate, &sum); err != nil || b.Part+1 < accumulate {
 			return err
 		}
-		values = append(values, t.loss)
+		values = append(values, sum.loss)
 		_, _, err := m.move(b.Step, 1e-3)
 		return err
 	})
@@ -129,5 +137,44 @@ func compareValues(t *testing.T, printed []string, want []float64) {
 	t.Logf("largest difference: %.2g", worst)
 	if !(worst < 1e-5) {
 		t.Errorf("two ranks differ from one by %.2g", worst)
+	}
+}
+
+// What only rank 0 does between two steps ends for all ranks alike: done, stopped
+// whoever was asked, or failed.
+func TestRankZeroWorksForAll(t *testing.T) {
+	broken := errors.New("broken")
+	cases := []struct {
+		work  error
+		asked int // the rank that is asked to stop, -1 for none
+		want  [2]error
+	}{
+		{nil, -1, [2]error{nil, nil}},
+		{context.Canceled, 0, [2]error{context.Canceled, context.Canceled}},
+		{nil, 1, [2]error{context.Canceled, context.Canceled}},
+		{broken, -1, [2]error{broken, errRankZero}},
+	}
+	got := torchtest.Ranks(t, 2, func(t *testing.T, s *torch.Scope, g *torch.Group, rank int) {
+		w := &world{rank: worker.Rank{Worker: worker.Worker{Index: rank, Count: 2}}, engine: s.Engine(), group: g}
+		for i, c := range cases {
+			ctx, cancel := context.WithCancel(t.Context())
+			if c.asked == rank {
+				cancel()
+			}
+			worked := false
+			err := w.lead(ctx, func() error { worked = true; return c.work })
+			cancel()
+			fmt.Println(">", i, worked == (rank == 0), errors.Is(err, c.want[rank]))
+		}
+	})
+	for rank, lines := range got {
+		for _, line := range lines {
+			if !strings.HasSuffix(line, " true true") {
+				t.Errorf("rank %d, case, who worked, error: %s", rank, line)
+			}
+		}
+		if len(lines) != len(cases) {
+			t.Errorf("rank %d printed %q", rank, lines)
+		}
 	}
 }
