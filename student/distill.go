@@ -213,7 +213,7 @@ func (r *run) start() error {
 	if err := r.goOn(); err != nil {
 		return err
 	}
-	if r.metrics, err = openMetrics(filepath.Join(o.Out, "metrics.jsonl"), r.last); err != nil {
+	if r.metrics, err = openMetrics(o.Out, r.last); err != nil {
 		return err
 	}
 	fmt.Fprintf(r.progress, "train %s (%d parameters, %d-d) with %s on %d crops: %d epochs of %d steps of %s, %s, mirroring %s\n",
@@ -341,7 +341,7 @@ func (r *run) validate(ctx context.Context) error {
 	}
 	line := map[string]any{"step": r.last.Step, "epoch": r.last.Step / r.loader.StepsPerEpoch()}
 	for name, v := range figures {
-		line["val_"+name] = v
+		line[validationKey+name] = v
 	}
 	return r.metrics.write(line)
 }
