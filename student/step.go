@@ -46,16 +46,21 @@ func (m *model) backward(b *data.Batch, size, of int, t *tally) error {
 		in.Teacher = torch.FromData(s, m.device, b.Teacher, len(b.Rows), len(b.Teacher)/len(b.Rows))
 	}
 	value, parts := m.loss.Step(s, in)
+	s.Backward(m.share(s, value, of))
 	t.add(s.Scalar(value), parts, b.Rows, of)
-	share := 1 / float64(of)
-	if m.scaler != nil {
-		share *= m.scaler.Scale
-	}
-	if share != 1 {
-		value = s.Scale(value, share)
-	}
-	s.Backward(value)
 	return s.Err()
+}
+
+// share is what one of so many micro-batches adds to the loss that is differentiated.
+func (m *model) share(s *torch.Scope, value torch.Tensor, of int) torch.Tensor {
+	factor := 1 / float64(of)
+	if m.scaler != nil {
+		factor *= m.scaler.Scale
+	}
+	if factor == 1 {
+		return value
+	}
+	return s.Scale(value, factor)
 }
 
 // move takes the optimizer's step with the gradients that have added up, and reports

@@ -187,6 +187,15 @@ func TestFollowersPurge(t *testing.T) {
 	}
 }
 
+// Who has nothing to say leaves no file.
+func TestNothingToWrite(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "tensorboard")
+	session(t, dir, 1, 1, 0)
+	if names, err := files(dir); err != nil || len(names) != 0 {
+		t.Errorf("files %v, %v", names, err)
+	}
+}
+
 // What TensorBoard itself makes of the files, where it is installed.
 func TestTensorBoardReadsThem(t *testing.T) {
 	python := filepath.Join("..", "..", "bench", "peers", ".venv", "bin", "python3")

@@ -9,14 +9,18 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // prefix is that of the names by which TensorBoard finds files; a number follows.
 const prefix = "events.out.tfevents."
 
-// Writer appends events to a file of its own.
-type Writer struct{ f *os.File }
+// Writer appends events to a file of its own, which the first one makes: a run that was
+// at its end leaves none.
+type Writer struct {
+	path string
+	next int64
+	f    *os.File // nil before the first event
+}
 
 // Open goes on with the event files in a folder, which it makes if there is none, at the
 // step next. Each file is cut before its first event that keep refuses, and where it is
@@ -34,19 +38,33 @@ func Open(dir string, next int64, keep func(Event) bool) (*Writer, error) {
 			return nil, err
 		}
 	}
-	name := fmt.Sprintf("%s%010d.pipe", prefix, following(names))
-	f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o644)
-	if err != nil {
-		return nil, err
+	return &Writer{path: filepath.Join(dir, fmt.Sprintf("%s%010d.pipe", prefix, following(names))), next: next}, nil
+}
+
+// Write appends an event, in one piece.
+func (w *Writer) Write(e Event) error {
+	var records []byte
+	if w.f == nil {
+		f, err := os.OpenFile(w.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o644)
+		if err != nil {
+			return err
+		}
+		w.f = f
+		records = appendRecord(records, Event{Time: e.Time}.encodeVersion())
+		records = appendRecord(records, Event{Time: e.Time, Step: w.next}.encodeStart())
 	}
-	w := &Writer{f}
-	now := time.Now()
-	begin := appendRecord(nil, Event{Time: now}.encodeVersion())
-	begin = appendRecord(begin, Event{Time: now, Step: next}.encodeStart())
-	if _, err := f.Write(begin); err != nil {
-		return nil, errors.Join(fmt.Errorf("write %s: %w", f.Name(), err), f.Close())
+	if _, err := w.f.Write(appendRecord(records, e.encodeScalars())); err != nil {
+		return fmt.Errorf("write %s: %w", w.path, err)
 	}
-	return w, nil
+	return nil
+}
+
+// Close closes the file.
+func (w *Writer) Close() error {
+	if w.f == nil {
+		return nil
+	}
+	return w.f.Close()
 }
 
 // files are the names of the event files in a folder, in their order.
@@ -100,14 +118,3 @@ func cut(path string, keep func(Event) bool) error {
 	}
 	return os.Truncate(path, end)
 }
-
-// Write appends an event, in one piece.
-func (w *Writer) Write(e Event) error {
-	if _, err := w.f.Write(appendRecord(nil, e.encodeScalars())); err != nil {
-		return fmt.Errorf("write %s: %w", w.f.Name(), err)
-	}
-	return nil
-}
-
-// Close closes the file.
-func (w *Writer) Close() error { return w.f.Close() }
