@@ -234,7 +234,7 @@ func (r *run) start(ctx context.Context) error {
 	if err := r.clearAway(); err != nil {
 		return err
 	}
-	if r.metrics, err = openMetrics(filepath.Join(o.Out, "metrics.jsonl"), r.last); err != nil {
+	if r.metrics, err = openMetrics(o.Out, r.last); err != nil {
 		return err
 	}
 	r.world.describe(r.progress, o)
@@ -379,7 +379,7 @@ func (r *run) validate(ctx context.Context) error {
 	}
 	line := map[string]any{"step": r.last.Step, "epoch": r.last.Step / r.loader.StepsPerEpoch()}
 	for name, v := range figures {
-		line["val_"+name] = v
+		line[validationKey+name] = v
 	}
 	return r.metrics.write(line)
 }

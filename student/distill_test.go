@@ -9,12 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"facepipe/internal/embed"
 	"facepipe/internal/onnx"
 	"facepipe/internal/safetensors"
+	"facepipe/internal/tensorboard"
 	"facepipe/store"
 	"facepipe/student/data"
 	"facepipe/student/loss"
@@ -163,6 +165,7 @@ func TestResumeIsExact(t *testing.T) {
 	dataset := fixture(t)
 	for name, change := range map[string]func(*Options){
 		"unified":         func(*Options) {},
+		"two threads":     func(o *Options) { o.Threads = 2 },
 		"bf16":            func(o *Options) { o.Precision = "bf16" },
 		"student bank":    func(o *Options) { o.Loss.RPSD.Relation = "student" },
 		"with classifier": func(o *Options) { o.Loss.Classifier = "arcface"; o.Loss.Margin.Scale = 8; o.Size.Dim = 24 },
@@ -211,6 +214,9 @@ func resumeExactly(t *testing.T, dataset string, change func(*Options)) {
 		if !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
+		if stops%2 == 1 {
+			killInstead(t, parts)
+		}
 	}
 	a, b := curve(t, whole), curve(t, parts)
 	for i := range a {
@@ -218,12 +224,65 @@ func resumeExactly(t *testing.T, dataset string, change func(*Options)) {
 			t.Fatalf("step %d of the resumed run differs (%d and %d steps)", i+1, len(b), len(a))
 		}
 	}
+	rounded := make([]float64, len(a)) // as TensorBoard keeps them
+	for i, v := range a {
+		rounded[i] = float64(float32(v))
+	}
+	if x, y := series(t, whole), series(t, parts); !slices.Equal(x, rounded) || !slices.Equal(x, y) {
+		t.Errorf("the event files have losses %v and %v, the journal %v", x, y, a)
+	}
 	if x, y := newest(t, whole), newest(t, parts); !reflect.DeepEqual(x, y) {
 		t.Error("the final checkpoints differ")
 	}
 	if x, y := read(t, whole, "student.onnx"), read(t, parts, "student.onnx"); x != y {
 		t.Error("the exported students differ")
 	}
+}
+
+// killInstead makes of a run that was stopped one that was killed: what it wrote as it
+// stopped is gone, and the last line is torn.
+func killInstead(t *testing.T, o Options) {
+	t.Helper()
+	files, err := checkpoints(o.Out)
+	if err != nil || len(files) < 2 {
+		t.Fatal(files, err)
+	}
+	path := filepath.Join(o.Out, "metrics.jsonl")
+	text := read(t, o, "metrics.jsonl")
+	if err := errors.Join(os.Remove(files[0]), os.WriteFile(path, []byte(text[:len(text)-5]), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// series is the loss of a run, step by step, in its event files.
+func series(t *testing.T, o Options) []float64 {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(o.Out, "tensorboard", "events.out.tfevents.*"))
+	if err != nil || len(names) == 0 {
+		t.Fatal(names, err)
+	}
+	var losses []float64
+	for _, name := range names {
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if err := tensorboard.Read(f, func(e tensorboard.Event, _ int64) bool {
+			for _, s := range e.Scalars {
+				if s.Tag != "train/loss" {
+					continue
+				}
+				if losses = append(losses, s.Value); e.Step != int64(len(losses)) {
+					t.Errorf("%s: step %d is the loss number %d", name, e.Step, len(losses))
+				}
+			}
+			return true
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return losses
 }
 
 // newest is the content of a run's last checkpoint.

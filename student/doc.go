@@ -8,9 +8,12 @@
 //
 //	RUN/
 //	  run.json               what is trained on what, and how: fixed at the start
+//	  distill.yaml           the settings, by which the run can be repeated
 //	  metrics.jsonl          one line a logged step, one a validation
-//	  checkpoints/           the newest ones, safetensors
-//	  student.onnx           the result
+//	  tensorboard/           the same as event files
+//	  checkpoints/           the newest ones and the best, safetensors; best.json names that
+//	  diverged.json          why the run was given up, if it was
+//	  student.onnx           the result: the last step's weights, or their average
 //	  summary.json           the run in numbers, written last
 //
 // Every random choice follows from the seed and the step, and a checkpoint holds

@@ -99,7 +99,8 @@ func target(i, flip int) []float32 {
 	return e
 }
 
-// options are those of a short run of a very small network.
+// options are those of a short run of a very small network. One thread, since other
+// packages' tests run at the same time and threads of OpenMP wait by spinning.
 func options(t testing.TB, dataset string) Options {
 	t.Helper()
 	o := DefaultOptions()
@@ -107,6 +108,6 @@ func options(t testing.TB, dataset string) Options {
 	o.Size.Dim, o.Size.Width = 16, 0.125
 	o.Epochs, o.Batch, o.LogEvery = 3, 8, 1
 	o.Loss.RPSD.Bank, o.Loss.RPSD.Negatives, o.Loss.RPSD.Ramp, o.Loss.ILED.Warmup = 24, 8, 4, 4
-	o.LR, o.WarmupEpochs = 0.05, 1
+	o.LR, o.WarmupEpochs, o.Threads = 0.05, 1, 1
 	return o
 }

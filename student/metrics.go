@@ -6,18 +6,36 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
 
 	"facepipe/internal/durable"
+	"facepipe/internal/tensorboard"
 )
 
-// metrics is the run's journal: one JSON object a line, flushed line by line.
-type metrics struct{ f *os.File }
+// metrics are the run's journal, one JSON object a line, and TensorBoard's event files,
+// which say the same. Both are written step by step.
+type metrics struct {
+	f      *os.File
+	events *tensorboard.Writer
+}
 
-// openMetrics opens the journal to go on from a position. Lines of what is done again
-// (later steps, and a validation of this one that the position does not know of) are
-// cut off, and so is a last line that a kill tore.
-func openMetrics(path string, at position) (*metrics, error) {
+// Prefixes of the series in TensorBoard, and of a validation's figures in the journal.
+const (
+	trainTag      = "train/"
+	validationTag = "val/"
+	validationKey = "val_"
+)
+
+// openMetrics opens the journal and the event files of a run to go on from a position.
+// What is said of what is done again (later steps, and a validation of this one that the
+// position does not know of) is cut off, and so is a last line that a kill tore.
+func openMetrics(run string, at position) (*metrics, error) {
+	path := filepath.Join(run, "metrics.jsonl")
 	kept, err := linesUpTo(path, at)
 	if err != nil {
 		return nil, err
@@ -29,7 +47,16 @@ func openMetrics(path string, at position) (*metrics, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &metrics{f}, nil
+	events, err := tensorboard.Open(filepath.Join(run, "tensorboard"), int64(at.Step)+1, func(e tensorboard.Event) bool {
+		if strings.HasPrefix(e.Scalars[0].Tag, validationTag) {
+			return e.Step <= int64(at.Validated)
+		}
+		return e.Step <= int64(at.Step)
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("write the event files: %w", err), f.Close())
+	}
+	return &metrics{f, events}, nil
 }
 
 func linesUpTo(path string, at position) ([]byte, error) {
@@ -59,7 +86,7 @@ func linesUpTo(path string, at position) ([]byte, error) {
 	return kept, lines.Err()
 }
 
-// write appends one line.
+// write appends a line, and an event of its numbers.
 func (m *metrics) write(line map[string]any) error {
 	if m == nil {
 		return nil // a rank that leaves writing to another
@@ -71,12 +98,34 @@ func (m *metrics) write(line map[string]any) error {
 	if _, err := m.f.Write(append(text, '\n')); err != nil {
 		return fmt.Errorf("write the metrics: %w", err)
 	}
-	return nil
+	return m.events.Write(eventOf(line))
+}
+
+// eventOf is what TensorBoard is told of a line.
+func eventOf(line map[string]any) tensorboard.Event {
+	e := tensorboard.Event{Time: time.Now()}
+	for _, name := range slices.Sorted(maps.Keys(line)) {
+		var value float64
+		switch v := line[name].(type) {
+		case float64:
+			value = v
+		case int:
+			value = float64(v)
+		}
+		if name == "step" {
+			e.Step = int64(value)
+		} else if figure, ok := strings.CutPrefix(name, validationKey); ok {
+			e.Scalars = append(e.Scalars, tensorboard.Scalar{Tag: validationTag + figure, Value: value})
+		} else if _, ok := line["loss"]; ok {
+			e.Scalars = append(e.Scalars, tensorboard.Scalar{Tag: trainTag + name, Value: value})
+		}
+	}
+	return e
 }
 
 func (m *metrics) close() error {
 	if m == nil {
 		return nil
 	}
-	return m.f.Close()
+	return errors.Join(m.f.Close(), m.events.Close())
 }

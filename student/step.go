@@ -47,23 +47,28 @@ func (m *model) backward(b *data.Batch, size, of int, t *tally) error {
 	}
 	in = m.world.gather(s, in)
 	value, parts := m.loss.Step(s, in)
-	t.add(s.Scalar(value), parts, in.Samples, of)
-	share := 1 / float64(of)
-	if m.scaler != nil {
-		share *= m.scaler.Scale
-	}
-	if share != 1 {
-		value = s.Scale(value, share)
-	}
 	last := b.Part+1 == of
 	if last {
 		m.world.expect(s)
 	}
-	s.Backward(value)
+	s.Backward(m.share(s, value, of))
 	if last {
 		m.world.collect(s)
 	}
+	t.add(s.Scalar(value), parts, in.Samples, of)
 	return s.Err()
+}
+
+// share is what one of so many micro-batches adds to the loss that is differentiated.
+func (m *model) share(s *torch.Scope, value torch.Tensor, of int) torch.Tensor {
+	factor := 1 / float64(of)
+	if m.scaler != nil {
+		factor *= m.scaler.Scale
+	}
+	if factor == 1 {
+		return value
+	}
+	return s.Scale(value, factor)
 }
 
 // move takes the optimizer's step with the gradients that have added up, and reports

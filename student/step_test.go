@@ -93,7 +93,7 @@ func TestAccumulatedGradient(t *testing.T) {
 	}
 	for name, want := range mean {
 		for i, v := range together[name] {
-			if math.Abs(float64(v)-want[i]) > 1e-6*length {
+			if math.Abs(float64(v)-want[i]) > 1e-5*length {
 				t.Fatalf("gradient %d of %s is %g, the mean is %g", i, name, v, want[i])
 			}
 		}

@@ -191,8 +191,16 @@ func TestKilledDistill(t *testing.T) {
 	precompute(t, dataset)
 	killAtRandom(t, func() job {
 		out := filepath.Join(t.TempDir(), "run")
-		return job{out, distillArgs(dataset, out, "--epochs", "6", "--loss", "unified", "--checkpoint-every", "3")}
-	}, sameCurve)
+		return job{out, distillArgs(dataset, out, "--epochs", "6", "--loss", "unified", "--checkpoint-every", "3",
+			"--batch", "3", "--accumulate", "2", "--ema", "0.9")}
+	}, func(t *testing.T, whole, killed string) {
+		t.Helper()
+		sameCurve(t, whole, killed)
+		name := filepath.Join("checkpoints", "step-000000024.safetensors")
+		if !bytes.Equal(contents(t, whole)[name], contents(t, killed)[name]) {
+			t.Error("the final checkpoints differ after kills")
+		}
+	})
 }
 
 // sameCurve compares the losses of two runs of 6 epochs of 4 steps, bit by bit.
