@@ -43,7 +43,7 @@ template <Activation A, typename V>
 INLINE V activated(V z, V slope) {
   if constexpr (A == Activation::none) return z;
   if constexpr (A == Activation::prelu) return z > 0 ? z : z * slope;
-  if constexpr (A == Activation::relu) return z > 0 ? z : V{};
+  if constexpr (A == Activation::relu) return z < 0 ? V{} : z;  // NaN stays NaN
 }
 template <Activation A, typename V>
 INLINE V before(V z, V dy, V slope) {

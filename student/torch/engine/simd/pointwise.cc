@@ -9,9 +9,16 @@ namespace engine {
 namespace PIPE_ISA {
 namespace {
 
-// As many accumulators as leave registers for the operands.
-constexpr int kRows = kRegisters == 32 ? 14 : 6;      // of y = x · wᵀ
-constexpr int kOuterRows = kRegisters == 32 ? 13 : 6; // of dyᵀ · x, where 5 × 13 just covers 64
+// As many accumulators as leave registers for the operands. Where a factor cannot come
+// from memory, as on arm64, several more are needed for it.
+#if defined(__AVX512F__)
+constexpr int kRows = 14;       // of y = x · wᵀ
+constexpr int kOuterRows = 13;  // of dyᵀ · x, where 5 × 13 just covers 64
+#elif defined(__aarch64__)
+constexpr int kRows = 10, kOuterRows = 11;
+#else
+constexpr int kRows = 6, kOuterRows = 6;
+#endif
 constexpr int kStripTiles = 4;
 // Rows of a power of two would all lie in the same few sets of the cache.
 constexpr int64_t kPad = 16;
