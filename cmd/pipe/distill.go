@@ -90,7 +90,7 @@ func (o *distillOptions) addTrainingFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Flip, "flip", o.Flip, "mirror crops at random: auto (if the teacher has mirrored embeddings), on or off")
 	f.Uint64Var(&o.Seed, "seed", o.Seed, "seed of weights, order and mirroring")
 	f.IntVar(&o.ShuffleWindow, "shuffle-window", o.ShuffleWindow, "`rows` that are shuffled among each other; fewer read the dataset more in order, for one larger than memory; 0 for all")
-	f.StringVar(&o.Sampler, "sampler", o.Sampler, "how batches are `drawn`: uniform; class-balanced (identities with --per-identity crops each); mixed (half and half; an epoch is a pass of the uniform half)")
+	f.StringVar(&o.Sampler, "sampler", o.Sampler, "`way` to draw batches: uniform; class-balanced (identities with --per-identity crops each); mixed (half and half; an epoch is a pass of the uniform half)")
 	f.IntVar(&o.PerIdentity, "per-identity", o.PerIdentity, "`crops` of each identity in a class-balanced batch; those of smaller identities are repeated")
 	f.StringVar(&o.Precision, "precision", o.Precision, "`type` of activations and convolutions: fp32, bf16, or fp16 with a loss scale that moves by itself")
 	f.BoolVar(&o.SyncBatchNorm, "sync-batch-norm", o.SyncBatchNorm, "take batch normalisation's statistics of all ranks' crops")
