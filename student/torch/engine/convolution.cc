@@ -1,7 +1,7 @@
 // pipe::conv2d — a convolution without bias whose weights stay in float32, with
 // kernels of its own where libtorch's are slow. Everything else goes to libtorch.
 //
-//   1×1, bfloat16  as products of matrices. oneDNN multiplies by the processor's
+//   bfloat16       as products of matrices (of patches, where the kernel is wider). oneDNN multiplies by the processor's
 //                  bfloat16 instruction, which on Xeons with AVX-512 starts every
 //                  other cycle: half the speed of float32's, two of which start in
 //                  each. So the elements are widened in the cache and multiplied in
@@ -25,7 +25,10 @@
 #include <cpuid.h>
 #endif
 
+#include <algorithm>
+#include <cstring>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "memory.h"
@@ -36,9 +39,15 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr int64_t kChunks = 16;  // of the rows that a gradient of 1×1 weights sums over
-
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// The number of chunks, and the rows of one, that a gradient of weights is summed up
+// in: at most 16, and no more than fit into 64 MiB with one gradient of `bytes` each.
+std::pair<int64_t, int64_t> chunks_of(int64_t rows, int64_t bytes) {
+  int64_t most = std::min<int64_t>(16, std::max<int64_t>(2, (int64_t(64) << 20) / bytes));
+  int64_t chunk = ceil_div(ceil_div(rows, most), kPointwiseBlock) * kPointwiseBlock;
+  return {ceil_div(rows, chunk), chunk};
+}
 
 // Calls body(i, scratch) for i in [0, n) in parallel, with room for `room` values S.
 template <typename S, typename F>
@@ -87,13 +96,13 @@ std::vector<double> outer(const at::Tensor& x, const at::Tensor& dy, int64_t in,
   using T = typename E::Stored;
   const auto& loops = E::kernels().pointwise;
   const T *px = data<T>(x), *pg = data<T>(dy);
-  int64_t rows = x.numel() / in, chunk = ceil_div(ceil_div(rows, kChunks), kPointwiseBlock) * kPointwiseBlock;
-  int64_t chunks = ceil_div(rows, chunk);
+  int64_t rows = x.numel() / in;
+  auto [chunks, chunk] = chunks_of(rows, in * out * sizeof(S));
   std::vector<S> parts(chunks * out * in, S(0));
-  in_parallel<S>(chunks, kPointwiseBlock * (in + out + 2 * loops.padding), [&](int64_t k, S* scratch) {
+  in_parallel<S>(chunks, kPointwiseBlock * (in + out + 2 * loops.padding), [&, chunk = chunk](int64_t k, S* scratch) {
     int64_t first = k * chunk;
     loops.outer(px + first * in, pg + first * out, std::min(chunk, rows - first), in, out, &parts[k * out * in],
-                scratch);
+                in, scratch);
   });
   return total(parts, out * in);
 }
@@ -117,14 +126,169 @@ class Pointwise : public torch::autograd::Function<Pointwise> {
     const auto &x = saved[0], &weight = saved[1];
     auto dy = as_rows(grads[0].to(x.scalar_type()));
     int64_t out = weight.size(0), in = weight.size(1);
-    auto dx = at::empty_like(x);
-    at::Tensor dw;
+    at::Tensor dx, dw;
     with_elements("conv2d", x, [&](auto e) {
       using E = decltype(e);
+      dx = at::empty_like(x);
       multiply<E>(dy, values<typename E::Sum>(rounded(weight, x)), out, in, 1, in, dx);
       dw = from_values(outer<E>(x, dy, in, out).data(), weight.sizes(), weight);
     });
     return {dx, dw};
+  }
+};
+
+// The values that each row of a product is made of: of a grid of places over an image,
+// the pixels at grid place · step + offset, one offset after the other, zeros outside.
+struct Patches {
+  int64_t height, width, channels;            // of the image
+  int64_t grid_height, grid_width, step;
+  std::vector<int64_t> down, right;           // offsets
+
+  int64_t grid() const { return grid_height * grid_width; }
+  int64_t values() const { return int64_t(down.size() * right.size()) * channels; }
+
+  template <typename T>
+  void copy(const T* x, int64_t first, int64_t rows, T* to) const {
+    for (int64_t r = first; r < first + rows; ++r) {
+      const T* image = x + r / grid() * height * width * channels;
+      int64_t y = r % grid() / grid_width * step, left = r % grid_width * step;
+      for (int64_t dy : down) {
+        for (int64_t dx : right) {
+          bool inside = y + dy >= 0 && y + dy < height && left + dx >= 0 && left + dx < width;
+          if (inside)
+            std::memcpy(to, image + ((y + dy) * width + left + dx) * channels, channels * sizeof(T));
+          else
+            std::memset(to, 0, channels * sizeof(T));
+          to += channels;
+        }
+      }
+    }
+  }
+};
+
+// Any other convolution, as products with the patches of the image. Patches are copied
+// for some rows at a time, and stay in the cache.
+class Dense : public torch::autograd::Function<Dense> {
+ public:
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input, const at::Tensor& weight, int64_t stride,
+                            int64_t padding) {
+    auto x = as_rows(input);
+    auto p = patches(x, weight, stride, padding);
+    auto y = empty_rows(x, weight.size(0), p.grid_height, p.grid_width);
+    with_elements("conv2d", x, [&](auto e) {
+      using E = decltype(e);
+      auto w = values<typename E::Sum>(rounded(weight, x).permute({0, 2, 3, 1}));
+      auto* to = mutable_data<typename E::Stored>(y);
+      multiply_patches<E>(x, p, w, weight.size(0), [&](int64_t row) { return to + row * weight.size(0); });
+    });
+    ctx->save_for_backward({x, weight});
+    ctx->saved_data["stride"] = stride;
+    ctx->saved_data["padding"] = padding;
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    auto saved = ctx->get_saved_variables();
+    const auto &x = saved[0], &weight = saved[1];
+    int64_t stride = ctx->saved_data["stride"].toInt(), padding = ctx->saved_data["padding"].toInt();
+    auto dy = as_rows(grads[0].to(x.scalar_type()));
+    at::Tensor dx, dw;
+    with_elements("conv2d", x, [&](auto e) {
+      using E = decltype(e);
+      if (ctx->needs_input_grad(0)) {
+        dx = at::empty_like(x);
+        for (int64_t a = 0; a < stride; ++a)
+          for (int64_t b = 0; b < stride; ++b) data_gradient<E>(dy, weight, stride, padding, a, b, dx);
+      }
+      if (ctx->needs_input_grad(1)) dw = weights_gradient<E>(x, dy, patches(x, weight, stride, padding), weight);
+    });
+    return {dx, dw, at::Tensor(), at::Tensor()};
+  }
+
+ private:
+  // What a place of y sees of x.
+  static Patches patches(const at::Tensor& x, const at::Tensor& weight, int64_t stride, int64_t padding) {
+    Patches p{x.size(2), x.size(3), x.size(1), 0, 0, stride, {}, {}};
+    p.grid_height = (p.height + 2 * padding - weight.size(2)) / stride + 1;
+    p.grid_width = (p.width + 2 * padding - weight.size(3)) / stride + 1;
+    for (int64_t k = 0; k < weight.size(2); ++k) p.down.push_back(k - padding);
+    for (int64_t k = 0; k < weight.size(3); ++k) p.right.push_back(k - padding);
+    return p;
+  }
+
+  // out values for each patch; place(row) is where a row goes. Rows that follow one
+  // another there are written at once.
+  template <typename E, typename S, typename F>
+  static void multiply_patches(const at::Tensor& x, const Patches& p, const std::vector<S>& w, int64_t out,
+                               const F& place) {
+    using T = typename E::Stored;
+    const auto& loops = E::kernels().pointwise;
+    int64_t in = p.values(), rows = x.size(0) * p.grid();
+    std::vector<S> packed(ceil_div(out, loops.panel) * loops.panel * in);
+    loops.pack(w.data(), out, in, in, 1, packed.data());
+    const int64_t strip = loops.strip;
+    int64_t room = strip * (in + loops.padding), each = strip * (in + out);
+    in_parallel<S>(ceil_div(rows, strip), room + each, [&](int64_t k, S* scratch) {
+      int64_t first = k * strip, n = std::min(strip, rows - first);
+      T *from = reinterpret_cast<T*>(scratch + room), *to = from + strip * in;
+      p.copy(data<T>(x), first, n, from);
+      if (place(first + n - 1) == place(first) + (n - 1) * out)
+        return loops.multiply(from, n, in, packed.data(), out, place(first), scratch);
+      loops.multiply(from, n, in, packed.data(), out, to, scratch);
+      for (int64_t r = 0; r < n; ++r) std::memcpy(place(first + r), to + r * out, out * sizeof(T));
+    });
+  }
+
+  // The gradient of the pixels at stride·j + a, stride·i + b, which the same weights see.
+  template <typename E, typename S = typename E::Sum>
+  static void data_gradient(const at::Tensor& dy, const at::Tensor& weight, int64_t stride, int64_t padding, int64_t a,
+                            int64_t b, at::Tensor& dx) {
+    using T = typename E::Stored;
+    int64_t height = dx.size(2), width = dx.size(3), channels = dx.size(1);
+    if (a >= height || b >= width) return;
+    Patches p{dy.size(2), dy.size(3), dy.size(1), ceil_div(height - a, stride), ceil_div(width - b, stride), 1, {}, {}};
+    auto seen = [&](int64_t start, int64_t kernel, std::vector<int64_t>& offsets) {
+      std::vector<int64_t> taps;
+      for (int64_t k = (start + padding) % stride; k < kernel; k += stride) {
+        taps.push_back(k);
+        offsets.push_back((start + padding - k) / stride);
+      }
+      return at::tensor(taps, at::kLong);
+    };
+    auto rows = seen(a, weight.size(2), p.down), columns = seen(b, weight.size(3), p.right);
+    auto w = rounded(weight, dy).permute({1, 2, 3, 0}).index_select(1, rows).index_select(2, columns);
+    T* to = mutable_data<T>(dx);
+    multiply_patches<E>(dy, p, values<S>(w), channels, [&](int64_t row) {
+      int64_t y = a + row % p.grid() / p.grid_width * stride, x = b + row % p.grid_width * stride;
+      return to + ((row / p.grid() * height + y) * width + x) * channels;
+    });
+  }
+
+  template <typename E, typename S = typename E::Sum>
+  static at::Tensor weights_gradient(const at::Tensor& x, const at::Tensor& dy, const Patches& p,
+                                     const at::Tensor& weight) {
+    using T = typename E::Stored;
+    const auto& loops = E::kernels().pointwise;
+    int64_t in = p.values(), out = weight.size(0), rows = x.size(0) * p.grid();
+    auto [chunks, chunk] = chunks_of(rows, in * out * sizeof(S));
+    std::vector<S> parts(chunks * out * in, S(0));
+    // One row of the kernel at a time: the patches of all would outgrow the cache.
+    int64_t wide = in / p.down.size(), room = kPointwiseBlock * (wide + out + 2 * loops.padding);
+    in_parallel<S>(chunks, room + kPointwiseBlock * wide, [&, chunk = chunk](int64_t k, S* scratch) {
+      T* from = reinterpret_cast<T*>(scratch + room);
+      auto one = p;
+      int64_t last = std::min(rows, (k + 1) * chunk);
+      for (int64_t r = k * chunk; r < last; r += kPointwiseBlock) {
+        int64_t n = std::min(kPointwiseBlock, last - r);
+        for (size_t d = 0; d < p.down.size(); ++d) {
+          one.down = {p.down[d]};
+          one.copy(data<T>(x), r, n, from);
+          loops.outer(from, data<T>(dy) + r * out, n, wide, out, &parts[k * out * in + d * wide], in, scratch);
+        }
+      }
+    });
+    auto sum = from_values(total(parts, out * in).data(), {out, weight.size(2), weight.size(3), weight.size(1)}, weight);
+    return sum.permute({0, 3, 1, 2}).contiguous();
   }
 };
 
@@ -148,7 +312,10 @@ class Depthwise : public torch::autograd::Function<Depthwise> {
     d.out_height = (d.height + 2 * padding - 3) / stride + 1;
     d.out_width = (d.width + 2 * padding - 3) / stride + 1;
     auto y = empty_rows(x, d.channels, d.out_height, d.out_width);
-    with_elements("conv2d", x, [&](auto e) { convolve<decltype(e)>(x, positions_first<typename decltype(e)::Sum>(rounded(weight, x)), d, y); });
+    with_elements("conv2d", x, [&](auto e) {
+      using E = decltype(e);
+      convolve<E>(x, positions_first<typename E::Sum>(rounded(weight, x)), d, y);
+    });
     ctx->save_for_backward({x, weight});
     ctx->saved_data["stride"] = stride;
     ctx->saved_data["padding"] = padding;
@@ -286,19 +453,22 @@ bool fast_bfloat16() {
 }
 
 at::Tensor conv2d(const at::Tensor& x, const at::Tensor& weight, int64_t stride, int64_t padding, int64_t groups) {
-  TORCH_CHECK(x.dim() == 4 && weight.dim() == 4 && stride >= 1 && padding >= 0, "conv2d takes N×C×H×W and weights out×in×k×k, got ",
-              x.sizes(), " and ", weight.sizes());
+  TORCH_CHECK(x.dim() == 4 && weight.dim() == 4 && stride >= 1 && padding >= 0,
+              "conv2d takes N×C×H×W and weights out×in×k×k, got ", x.sizes(), " and ", weight.sizes());
   int64_t channels = x.size(1), out = weight.size(0), high = weight.size(2), wide = weight.size(3);
   auto dtype = x.scalar_type();
-  bool known = x.is_cpu() && weight.is_cpu() && x.numel() > 0 &&
+  bool known = x.is_cpu() && weight.is_cpu() && x.numel() > 0 && x.size(2) + 2 * padding >= high &&
+               x.size(3) + 2 * padding >= wide &&
                (dtype == at::kBFloat16 || dtype == at::kFloat || dtype == at::kDouble);
-  if (known && groups == 1 && high == 1 && wide == 1 && stride == 1 && padding == 0 && weight.size(1) == channels &&
-      (dtype == at::kDouble || (dtype == at::kBFloat16 && !fast_bfloat16())))
-    return Pointwise::apply(x, weight);
+  bool products = dtype == at::kDouble || (dtype == at::kBFloat16 && !fast_bfloat16());
+  // A few input channels, as the first layer's, are not worth the copying of patches.
+  bool wide_enough = dtype == at::kDouble || channels >= 16 || high * wide == 1;
+  if (known && products && groups == 1 && weight.size(1) == channels && wide_enough)
+    return high * wide * stride == 1 && padding == 0 ? Pointwise::apply(x, weight)
+                                                     : Dense::apply(x, weight, stride, padding);
   bool depthwise = known && groups == channels && out == channels && weight.size(1) == 1;
   if (depthwise && high == x.size(2) && wide == x.size(3) && padding == 0) return Global::apply(x, weight);
-  if (depthwise && dtype != at::kFloat && high == 3 && wide == 3 && padding <= 2 && x.size(2) + 2 * padding >= 3 &&
-      x.size(3) + 2 * padding >= 3)
+  if (depthwise && dtype != at::kFloat && high == 3 && wide == 3 && padding <= 2)
     return Depthwise::apply(x, weight, stride, padding);
   return at::conv2d(x, weight.to(dtype), {}, stride, padding, /*dilation=*/1, groups);
 }

@@ -59,8 +59,8 @@ struct PointwiseKernels {
   void (*pack)(const S* w, int64_t out, int64_t in, int64_t out_stride, int64_t in_stride, S* packed);
   // y = x · wᵀ; scratch for strip × (in + padding) values.
   void (*multiply)(const T* x, int64_t rows, int64_t in, const S* packed, int64_t out, T* y, S* scratch);
-  // dw += dyᵀ · x; scratch for kPointwiseBlock × (in + out + 2·padding) values.
-  void (*outer)(const T* x, const T* dy, int64_t rows, int64_t in, int64_t out, S* dw, S* scratch);
+  // dw(o, i) = dw[o·dw_stride + i] += dyᵀ · x; scratch for kPointwiseBlock × (in + out + 2·padding) values.
+  void (*outer)(const T* x, const T* dy, int64_t rows, int64_t in, int64_t out, S* dw, int64_t dw_stride, S* scratch);
 };
 
 // One image of a depthwise convolution with a 3×3 kernel.

@@ -111,7 +111,7 @@ INLINE void outer_tile(const S* g, int64_t g_stride, const S* x, int64_t x_strid
 }
 
 template <typename T, typename S>
-void outer(const T* x, const T* dy, int64_t rows, int64_t in, int64_t out, S* dw, S* scratch) {
+void outer(const T* x, const T* dy, int64_t rows, int64_t in, int64_t out, S* dw, int64_t dw_stride, S* scratch) {
   using V = typename Computed<T>::V;
   constexpr int64_t block = kPointwiseBlock, wide = kPanel<T>;
   const int64_t x_stride = in + kPad + wide, g_stride = out + kPad + kOuterRows;
@@ -124,9 +124,9 @@ void outer(const T* x, const T* dy, int64_t rows, int64_t in, int64_t out, S* dw
     }
     for (int64_t i = 0; i < in; i += wide) {
       for (int64_t o = 0; o < out; o += kOuterRows) {
-        S* to = dw + o * in + i;
+        S* to = dw + o * dw_stride + i;
         if (o + kOuterRows <= out && i + wide <= in) {
-          outer_tile<V, kOuterRows>(gs + o, g_stride, xs + i, x_stride, n, to, in);
+          outer_tile<V, kOuterRows>(gs + o, g_stride, xs + i, x_stride, n, to, dw_stride);
           continue;
         }
         // The last ones, of fewer rows or columns: by way of a tile beside. What the
@@ -134,7 +134,7 @@ void outer(const T* x, const T* dy, int64_t rows, int64_t in, int64_t out, S* dw
         S edge[kOuterRows * wide] = {};
         outer_tile<V, kOuterRows>(gs + o, g_stride, xs + i, x_stride, n, edge, wide);
         for (int64_t m = 0; m < kOuterRows && o + m < out; ++m)
-          for (int64_t k = 0; k < wide && i + k < in; ++k) to[m * in + k] += edge[m * wide + k];
+          for (int64_t k = 0; k < wide && i + k < in; ++k) to[m * dw_stride + k] += edge[m * wide + k];
       }
     }
   }
