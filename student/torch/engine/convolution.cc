@@ -1,15 +1,14 @@
 // pipe::conv2d — a convolution without bias whose weights stay in float32, with
 // kernels of its own where libtorch's are slow. Everything else goes to libtorch.
 //
-//   bfloat16       as products of matrices (of patches, where the kernel is wider). oneDNN multiplies by the processor's
-//                  bfloat16 instruction, which on Xeons with AVX-512 starts every
-//                  other cycle: half the speed of float32's, two of which start in
-//                  each. So the elements are widened in the cache and multiplied in
-//                  float32. Processors with a matrix unit (AMX), and AMD's, whose
-//                  instruction starts in every cycle, keep to oneDNN.
-//   depthwise 3×3, bfloat16, and
-//   depthwise over the whole image: little arithmetic, so that memory and
-//                  conversions count. In float32 oneDNN's 3×3 are as fast.
+//   bfloat16, dense: as products of matrices, of patches where the kernel is wider than
+//     a pixel. oneDNN multiplies by the processor's bfloat16 instruction, which on Xeons
+//     with AVX-512 starts every other cycle: half the speed of float32's, two of which
+//     start in each. So the elements are widened in the cache and multiplied in float32.
+//     Processors with a matrix unit (AMX), and AMD's, whose instruction starts in every
+//     cycle, keep to oneDNN.
+//   bfloat16, depthwise 3×3, and depthwise over the whole image in any precision: little
+//     arithmetic, so that memory and conversions count.
 //
 // In float64 the kernels serve the checks of their gradients.
 //
@@ -140,9 +139,9 @@ class Pointwise : public torch::autograd::Function<Pointwise> {
 // The values that each row of a product is made of: of a grid of places over an image,
 // the pixels at grid place · step + offset, one offset after the other, zeros outside.
 struct Patches {
-  int64_t height, width, channels;            // of the image
+  int64_t height, width, channels;  // of the image
   int64_t grid_height, grid_width, step;
-  std::vector<int64_t> down, right;           // offsets
+  std::vector<int64_t> down, right;  // offsets
 
   int64_t grid() const { return grid_height * grid_width; }
   int64_t values() const { return int64_t(down.size() * right.size()) * channels; }
@@ -226,7 +225,7 @@ class Dense : public torch::autograd::Function<Dense> {
     int64_t in = p.values(), rows = x.size(0) * p.grid();
     std::vector<S> packed(ceil_div(out, loops.panel) * loops.panel * in);
     loops.pack(w.data(), out, in, in, 1, packed.data());
-    const int64_t strip = loops.strip;
+    const int64_t strip = loops.strip;  // rows at a time
     int64_t room = strip * (in + loops.padding), each = strip * (in + out);
     in_parallel<S>(ceil_div(rows, strip), room + each, [&](int64_t k, S* scratch) {
       int64_t first = k * strip, n = std::min(strip, rows - first);
@@ -287,8 +286,9 @@ class Dense : public torch::autograd::Function<Dense> {
         }
       }
     });
-    auto sum = from_values(total(parts, out * in).data(), {out, weight.size(2), weight.size(3), weight.size(1)}, weight);
-    return sum.permute({0, 3, 1, 2}).contiguous();
+    auto sum = total(parts, out * in);
+    auto t = from_values(sum.data(), {out, weight.size(2), weight.size(3), weight.size(1)}, weight);
+    return t.permute({0, 3, 1, 2}).contiguous();
   }
 };
 

@@ -16,7 +16,8 @@ template <typename T, int K, typename F>
 INLINE void over_tiles(int64_t rows, int64_t channels, const F& f) {
   for (int64_t r = 0; r < rows; r += kStripRows) {
     int64_t n = rows - r < kStripRows ? rows - r : kStripRows;
-    over_channels<typename Computed<T>::V, K>(0, channels, [&](auto v, auto k, int64_t c) INLINE_LAMBDA { f(v, k, r, n, c); });
+    over_channels<typename Computed<T>::V, K>(
+        0, channels, [&](auto v, auto k, int64_t c) INLINE_LAMBDA { f(v, k, r, n, c); });
   }
 }
 

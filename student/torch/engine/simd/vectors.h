@@ -103,7 +103,8 @@ INLINE typename Traits<V>::Words widened(typename Traits<V>::HalfWords h) {
 template <typename V>
 INLINE typename Traits<V>::HalfWords narrowed(typename Traits<V>::Words w) {
 #if defined(__AVX512F__)
-  if constexpr (Traits<V>::n == 16) return (typename Traits<V>::HalfWords)_mm512_maskz_cvtepi32_epi16(0xffff, (__m512i)w);
+  if constexpr (Traits<V>::n == 16)
+    return (typename Traits<V>::HalfWords)_mm512_maskz_cvtepi32_epi16(0xffff, (__m512i)w);
 #endif
   return __builtin_convertvector(w, typename Traits<V>::HalfWords);
 }
