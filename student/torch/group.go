@@ -2,7 +2,9 @@ package torch
 
 import (
 	"fmt"
+	"os/signal"
 	"runtime"
+	"syscall"
 	"time"
 	"unsafe"
 )
@@ -35,7 +37,11 @@ type Group struct {
 func (e *Engine) GroupBackends() string { return e.api.groupBackends() }
 
 // JoinGroup waits for all ranks and returns their group. It may be called on any thread.
+// From then on the process ignores SIGPIPE.
 func (e *Engine) JoinGroup(c GroupConfig) (*Group, error) {
+	// libtorch writes to its sockets without asking to be spared the signal, so that a
+	// rank that dies would take the others along before they can say why they end.
+	signal.Ignore(syscall.SIGPIPE)
 	out := new(uintptr)
 	err := e.check(e.api.groupCreate(c.Host, int64(c.Port), int64(c.Rank), int64(c.Size), c.Address, c.Device,
 		c.Join.Milliseconds(), c.Wait.Milliseconds(), unsafe.Pointer(out)))
