@@ -195,7 +195,8 @@ func (r *ranks) wait(ctx context.Context) error {
 			switch {
 			case failure == nil:
 				continue
-			case failure.Status == stopped:
+			case failure.Status == stopped, r.asked && e.terminated():
+				// A rank that is asked before it listens for that has done nothing yet.
 				stop = true
 			default:
 				if first == nil {
@@ -209,6 +210,15 @@ func (r *ranks) wait(ctx context.Context) error {
 		return fmt.Errorf("the ranks were stopped: %w", context.Canceled)
 	}
 	return first
+}
+
+// terminated tells whether the rank ended by the signal that asks it to.
+func (e end) terminated() bool {
+	if e.state == nil {
+		return false
+	}
+	status, ok := e.state.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGTERM
 }
 
 // failure is nil after success.

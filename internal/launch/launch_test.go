@@ -104,6 +104,14 @@ func TestOneRankIsStopped(t *testing.T) {
 	}
 }
 
+// So is one that stops while the other does not listen yet.
+func TestStopBeforeARankListens(t *testing.T) {
+	_, _, err := shell(t.Context(), 2, `test $RANK = 1 && exit 75; exec sleep 60`)
+	if !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
 func TestProgramThatIsNone(t *testing.T) {
 	if err := Run(t.Context(), Options{Program: "/does/not/exist", Processes: 2, Nodes: 1}); err == nil || !strings.Contains(err.Error(), "rank 0") {
 		t.Error(err)
