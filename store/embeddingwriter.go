@@ -15,6 +15,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"facepipe/internal/durable"
+	"facepipe/internal/half"
 )
 
 // minNorm is the norm below which an embedding has no direction to speak of.
@@ -352,7 +353,7 @@ func (v *vectorColumn) appendHalf(embedding []float32, norm float32) error {
 	table := halfTable()
 	sum := 0.0
 	for _, x := range embedding {
-		h := floatToHalf(x)
+		h := half.FromFloat(x)
 		v.half = append(v.half, h)
 		y := float64(table[h])
 		sum += y * y

@@ -12,9 +12,9 @@ import (
 	"path/filepath"
 	"strings"
 
+	"facepipe/internal/half"
 	"facepipe/internal/npy"
 	"facepipe/internal/onnx"
-	"facepipe/store"
 )
 
 // ErrMatrix marks a file in which there is no classifier matrix for a teacher.
@@ -28,7 +28,7 @@ type element struct {
 }
 
 var (
-	float16s = element{"float16", 2, func(b []byte) float64 { return float64(store.HalfToFloat(binary.LittleEndian.Uint16(b))) }}
+	float16s = element{"float16", 2, func(b []byte) float64 { return float64(half.ToFloat(binary.LittleEndian.Uint16(b))) }}
 	float32s = element{"float32", 4, func(b []byte) float64 { return float64(math.Float32frombits(binary.LittleEndian.Uint32(b))) }}
 	float64s = element{"float64", 8, func(b []byte) float64 { return math.Float64frombits(binary.LittleEndian.Uint64(b)) }}
 )
