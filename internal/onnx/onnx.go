@@ -12,6 +12,8 @@ import (
 	"math"
 	"slices"
 	"strconv"
+
+	"facepipe/internal/half"
 )
 
 // ElemType is the element type of a tensor, numbered as in the standard.
@@ -154,6 +156,20 @@ func FloatTensor(name string, values []float32, dims ...int64) Tensor {
 	return Tensor{Name: name, Type: Float32, Dims: dims, Data: data}
 }
 
+// HalfTensor makes a float16 initializer of values rounded to the nearest. One that is
+// beyond 65504, the largest of them, is an error.
+func HalfTensor(name string, values []float32, dims ...int64) (Tensor, error) {
+	data := make([]byte, 0, 2*len(values))
+	for i, v := range values {
+		h := half.FromFloat(v)
+		if math.IsInf(float64(half.ToFloat(h)), 0) {
+			return Tensor{}, fmt.Errorf("tensor %s: element %d, %g, is beyond the range of float16", name, i, v)
+		}
+		data = binary.LittleEndian.AppendUint16(data, h)
+	}
+	return Tensor{Name: name, Type: Float16, Dims: dims, Data: data}, nil
+}
+
 // IntTensor makes an int64 initializer.
 func IntTensor(name string, values []int64, dims ...int64) Tensor {
 	data := make([]byte, 0, 8*len(values))
@@ -163,16 +179,26 @@ func IntTensor(name string, values []int64, dims ...int64) Tensor {
 	return Tensor{Name: name, Type: Int64, Dims: dims, Data: data}
 }
 
-// Floats are the values of a float32 tensor.
+// Floats are the values of a float32 or float16 tensor that the file itself holds.
 func (t Tensor) Floats() ([]float32, error) {
-	if t.Type != Float32 || len(t.Data)%4 != 0 {
-		return nil, fmt.Errorf("tensor %s: %d bytes of element type %d are no float32 values", t.Name, len(t.Data), t.Type)
+	if file := t.file(); file != "" {
+		return nil, fmt.Errorf("tensor %s: its values are in another file, %s", t.Name, file)
 	}
-	out := make([]float32, len(t.Data)/4)
+	switch {
+	case t.Type == Float32 && len(t.Data)%4 == 0:
+		return decode(t.Data, 4, func(b []byte) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(b)) }), nil
+	case t.Type == Float16 && len(t.Data)%2 == 0:
+		return decode(t.Data, 2, func(b []byte) float32 { return half.ToFloat(binary.LittleEndian.Uint16(b)) }), nil
+	}
+	return nil, fmt.Errorf("tensor %s: %d bytes of element type %d are no float32 or float16 values", t.Name, len(t.Data), t.Type)
+}
+
+func decode(data []byte, width int, one func([]byte) float32) []float32 {
+	out := make([]float32, len(data)/width)
 	for i := range out {
-		out[i] = math.Float32frombits(binary.LittleEndian.Uint32(t.Data[4*i:]))
+		out[i] = one(data[i*width:])
 	}
-	return out, nil
+	return out
 }
 
 // ValueInfo describes an input or output of a graph.

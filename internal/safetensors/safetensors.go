@@ -11,13 +11,16 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"facepipe/internal/half"
 )
 
 // ErrFormat marks bytes that are no safetensors file.
 var ErrFormat = errors.New("not a safetensors file")
 
 // Tensor is one named array. Exactly one of the slices is set (or none, for an
-// empty tensor of type float32).
+// empty tensor of type float32). What a file has in float16 or bfloat16 is read as
+// float32, which holds all of their values.
 type Tensor struct {
 	Shape   []int
 	Float32 []float32
@@ -75,7 +78,7 @@ func (t Tensor) append(body *bytes.Buffer, from, to int) string {
 }
 
 // widths are the bytes of one value of each type.
-var widths = map[string]int{"F32": 4, "F64": 8, "I64": 8}
+var widths = map[string]int{"F32": 4, "F16": 2, "BF16": 2, "F64": 8, "I64": 8}
 
 // elements is the product of a shape, or -1 if that is no number of elements.
 func elements(shape []int) int {
@@ -140,7 +143,7 @@ func (e entry) read(body []byte) (Tensor, error) {
 	b, n := body[from:to], elements(e.Shape)
 	width := widths[e.DType]
 	if width == 0 {
-		return Tensor{}, fmt.Errorf("type %q is none of F32, F64, I64", e.DType)
+		return Tensor{}, fmt.Errorf("type %q is none of F32, F16, BF16, F64, I64", e.DType)
 	}
 	if n < 0 || n*width != len(b) {
 		return Tensor{}, fmt.Errorf("%d bytes for shape %v of %s", len(b), e.Shape, e.DType)
@@ -149,6 +152,10 @@ func (e entry) read(body []byte) (Tensor, error) {
 	switch e.DType {
 	case "F32":
 		t.Float32 = decode(b, 4, func(b []byte) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(b)) })
+	case "F16":
+		t.Float32 = decode(b, 2, func(b []byte) float32 { return half.ToFloat(binary.LittleEndian.Uint16(b)) })
+	case "BF16":
+		t.Float32 = decode(b, 2, func(b []byte) float32 { return math.Float32frombits(uint32(binary.LittleEndian.Uint16(b)) << 16) })
 	case "F64":
 		t.Float64 = decode(b, 8, func(b []byte) float64 { return math.Float64frombits(binary.LittleEndian.Uint64(b)) })
 	case "I64":

@@ -58,11 +58,26 @@ func header(text string, body int) []byte {
 	return append(append(out, text...), make([]byte, body)...)
 }
 
+// Narrow floats become float32, whose values are theirs.
+func TestNarrowFloats(t *testing.T) {
+	text := `{"a":{"dtype":"F16","shape":[2],"data_offsets":[0,4]},"b":{"dtype":"BF16","shape":[1,2],"data_offsets":[4,8]}}`
+	data := header(text, 8)
+	body := data[len(data)-8:]
+	for i, bits := range []uint16{0x3e00, 0xc000, 0x3fc0, 0xc000} { // 1.5 and -2 in both
+		binary.LittleEndian.PutUint16(body[2*i:], bits)
+	}
+	got, err := Unmarshal(data)
+	want := map[string]Tensor{"a": {Shape: []int{2}, Float32: []float32{1.5, -2}}, "b": {Shape: []int{1, 2}, Float32: []float32{1.5, -2}}}
+	if err != nil || !reflect.DeepEqual(got.Tensors, want) {
+		t.Errorf("%v, %+v", err, got.Tensors)
+	}
+}
+
 func TestBadHeaders(t *testing.T) {
 	for name, data := range map[string][]byte{
 		"length beyond the file": binary.LittleEndian.AppendUint64(nil, 1<<60),
 		"no JSON":                header("{", 0),
-		"unknown type":           header(`{"x":{"dtype":"BF16","shape":[1],"data_offsets":[0,2]}}`, 2),
+		"unknown type":           header(`{"x":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[0,2]}}`, 2),
 		"negative dimension":     header(`{"x":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}`, 4),
 		"absurd shape":           header(`{"x":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,4]}}`, 4),
 		"outside the body":       header(`{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}`, 4),
