@@ -14,7 +14,7 @@ import (
 )
 
 // abi is the version of engine/engine.h that this package speaks.
-const abi = 2
+const abi = 3
 
 // ErrEngine marks an engine that is missing, cannot be loaded or speaks another
 // version of the C ABI.
@@ -25,6 +25,7 @@ var ErrEngine = errors.New("training engine")
 type api struct {
 	abi            func() int32
 	torchVersion   func() string
+	torchLoaded    func() string
 	freeString     func(unsafe.Pointer)
 	liveTensors    func() int64
 	setThreads     func(int64)
@@ -60,7 +61,8 @@ type api struct {
 // symbols maps each field of api to its C name.
 func (a *api) symbols() map[string]any {
 	return map[string]any{
-		"abi": &a.abi, "torch_version": &a.torchVersion, "free_string": &a.freeString,
+		"abi": &a.abi, "torch_version": &a.torchVersion, "torch_loaded": &a.torchLoaded,
+		"free_string":  &a.freeString,
 		"live_tensors": &a.liveTensors, "set_threads": &a.setThreads, "threads": &a.threads,
 		"has_device": &a.hasDevice, "find_op": &a.findOp, "call": &a.call,
 		"from_data": &a.fromData, "to_data": &a.toData, "info": &a.info, "release": &a.release,
@@ -108,7 +110,7 @@ func Open(explicit string) (*Engine, error) {
 	waitGently()
 	handle, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_GLOBAL)
 	if err != nil {
-		return nil, fmt.Errorf("%w: load %s: %w; %s", ErrEngine, path, err, search.Remedy)
+		return nil, fmt.Errorf("%w: load %s: %w%s; %s", ErrEngine, path, err, anotherTorch(err), search.Remedy)
 	}
 	e := &Engine{path: path, ops: map[string]uintptr{}}
 	for name, fn := range e.api.symbols() {
@@ -121,7 +123,31 @@ func Open(explicit string) (*Engine, error) {
 	if got := e.api.abi(); got != abi {
 		return nil, fmt.Errorf("%w: %s speaks version %d of the interface, this pipe needs %d; %s", ErrEngine, path, got, abi, search.Remedy)
 	}
+	if built, loaded := e.api.torchVersion(), e.api.torchLoaded(); !sameRelease(built, loaded) {
+		return nil, fmt.Errorf("%w: %s was built against libtorch %s, but the one that it finds here is %s; %s", ErrEngine, path, built, loaded, search.Remedy)
+	}
 	return e, nil
+}
+
+// anotherTorch says what symbols that are missing mean.
+func anotherTorch(err error) string {
+	if !strings.Contains(err.Error(), "undefined symbol") {
+		return ""
+	}
+	return " (the libtorch that it finds here is not the one that it was built against)"
+}
+
+// sameRelease is whether two versions of libtorch, such as "2.11.0+cu130", differ in no
+// more than a patch. loaded may be "".
+func sameRelease(built, loaded string) bool {
+	if loaded == "" {
+		return true
+	}
+	release := func(v string) string {
+		parts := strings.SplitN(v, ".", 3)
+		return strings.Join(parts[:min(2, len(parts))], ".")
+	}
+	return release(built) == release(loaded)
 }
 
 // waitGently keeps OpenMP's threads from spinning long at barriers, unless the user

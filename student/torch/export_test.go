@@ -5,3 +5,6 @@ package torch
 func (s *Scope) SynchronisedBatchNorm(x, weight, bias, mean, variance Tensor, momentum, eps float64) Tensor {
 	return s.one("pipe::synchronised_batch_norm", "", x, weight, bias, mean, variance, momentum, eps)
 }
+
+// SameRelease is sameRelease.
+var SameRelease = sameRelease

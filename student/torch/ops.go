@@ -88,6 +88,18 @@ func (s *Scope) SumDim(a Tensor, dim int, keep bool) Tensor {
 // Mean is the mean of all elements.
 func (s *Scope) Mean(a Tensor) Tensor { return s.one("mean", "", a) }
 
+// PlaneMeans is the mean of every channel of N×C×H×W over its plane: N×C.
+func (s *Scope) PlaneMeans(a Tensor) Tensor { return s.one("mean", "dim", a, []int{2, 3}) }
+
+// ChannelMoments are the mean and the variance (of the batch itself) of each channel of
+// N×C×H×W: C and C.
+func (s *Scope) ChannelMoments(a Tensor) (mean, variance Tensor) {
+	others := []int{0, 2, 3}
+	mean = s.one("mean", "dim", a, others, true)
+	away := s.Sub(a, mean)
+	return s.Reshape(mean, -1), s.one("mean", "dim", s.Mul(away, away), others)
+}
+
 // IsFinite tells of each element whether it is neither infinite nor NaN.
 func (s *Scope) IsFinite(a Tensor) Tensor { return s.one("isfinite", "", a) }
 

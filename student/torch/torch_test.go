@@ -113,6 +113,21 @@ func TestOpenExplainsWhatIsMissing(t *testing.T) {
 }
 
 // A thousand training-like steps leave neither tensors nor memory behind.
+// An engine runs on the libtorch that it was built against, but for patches.
+func TestSameRelease(t *testing.T) {
+	for _, c := range []struct {
+		built, loaded string
+		want          bool
+	}{
+		{"1.13.0", "1.13.0", true}, {"1.13.0", "1.13.1", true}, {"2.11.0+cu130", "2.11.1", true}, {"2.15.0", "", true},
+		{"1.13.0", "1.12.0", false}, {"2.1.0", "2.11.0", false}, {"1.13.0", "2.13.0", false},
+	} {
+		if got := torch.SameRelease(c.built, c.loaded); got != c.want {
+			t.Errorf("%s on %s: %v", c.built, c.loaded, got)
+		}
+	}
+}
+
 func TestNoLeak(t *testing.T) {
 	e := torchtest.Open(t)
 	outer := torchtest.Scope(t, e)

@@ -6,6 +6,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/Version.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <c10/core/GradMode.h>
 #include <torch/library.h>
@@ -79,6 +80,17 @@ int pipe_engine_abi(void) {
 }
 
 const char* pipe_engine_torch_version(void) { return TORCH_VERSION; }
+
+const char* pipe_engine_torch_loaded(void) {
+  static const std::string loaded = [] {
+    const std::string key = "TORCH_VERSION=", config = at::show_config();
+    const auto at = config.find(key);
+    if (at == std::string::npos) return std::string();
+    const auto from = at + key.size();
+    return config.substr(from, config.find_first_of(", \n", from) - from);
+  }();
+  return loaded.c_str();
+}
 
 void pipe_engine_free_string(char* s) { free_message(s); }
 

@@ -22,7 +22,7 @@ extern "C" {
 
 // Raised whenever a function or a struct below changes; the Go side refuses
 // any other number.
-#define PIPE_ENGINE_ABI 2
+#define PIPE_ENGINE_ABI 3
 
 typedef void* pipe_tensor;
 typedef const void* pipe_op;
@@ -48,6 +48,8 @@ typedef struct {
 int pipe_engine_abi(void);
 // The libtorch that the library was compiled against, such as "1.13.1".
 const char* pipe_engine_torch_version(void);
+// The libtorch that it runs on, "" if that does not say.
+const char* pipe_engine_torch_loaded(void);
 void pipe_engine_free_string(char* s);
 // Number of tensors handed out and not yet released, for leak tests.
 int64_t pipe_engine_live_tensors(void);
