@@ -60,8 +60,12 @@ func (l *embedding) export(g *graphWriter, prefix, input string) string {
 		}
 	}
 	flat := g.node("Flatten", prefix+"flat", []string{input}, onnx.Int("axis", 1))
-	return g.node("Gemm", prefix+"linear", []string{flat,
-		g.floats(prefix+"weight", weight, int64(l.out), int64(l.in)), g.floats(prefix+"bias", bias)}, onnx.Int("transB", 1))
+	names := []string{flat, g.folded(prefix+"weight", &l.weight, &l.norm, weight, int64(l.out), int64(l.in)),
+		g.folded(prefix+"bias", &l.norm.beta, &l.norm, bias)}
+	if l.bias {
+		g.weights[len(g.weights)-1].absorbed = &l.offset
+	}
+	return g.node("Gemm", prefix+"linear", names, onnx.Int("transB", 1))
 }
 
 func (l *embedding) cost(shape) (out shape, macs int64) {

@@ -39,9 +39,7 @@ func NewParam(name string, shape []int, init func(rng *rand.Rand, data []float32
 // seed: the same seed gives the same values everywhere.
 func Materialise(s *torch.Scope, device string, seed uint64, params []*Param) error {
 	for i, p := range params {
-		data := make([]float32, p.Elements())
-		p.init(rand.New(rand.NewPCG(seed, uint64(i))), data)
-		p.tensor = torch.FromData(s, device, data, p.Shape...)
+		p.tensor = torch.FromData(s, device, p.initial(seed, i), p.Shape...)
 		if p.Trained {
 			s.RequireGrad(p.tensor, true)
 		}
@@ -109,6 +107,8 @@ type run struct {
 	s        *torch.Scope
 	training bool
 	dtype    torch.DType // of activations and convolutions
+	// observe, unless nil, is told what each norm gets, outside training.
+	observe func(l *norm, x torch.Tensor)
 }
 
 // New lays out a network; [Network.Materialise] gives it weights. An unknown name
@@ -175,9 +175,12 @@ func (n *Network) Close() {
 // in float32. In training the norms use the batch's statistics and update their
 // running ones.
 func (n *Network) Forward(s *torch.Scope, x torch.Tensor, dtype torch.DType, training bool) torch.Tensor {
-	x = s.ChannelsLast(s.To(x, dtype))
-	y := n.root.forward(&run{s: s, training: training, dtype: dtype}, x)
-	return s.To(s.Reshape(y, -1, n.Dim), torch.Float32)
+	return n.forward(&run{s: s, training: training, dtype: dtype}, x)
+}
+
+func (n *Network) forward(r *run, x torch.Tensor) torch.Tensor {
+	y := n.root.forward(r, r.s.ChannelsLast(r.s.To(x, r.dtype)))
+	return r.s.To(r.s.Reshape(y, -1, n.Dim), torch.Float32)
 }
 
 // sequence runs layers one after the other.

@@ -39,6 +39,9 @@ func (l *norm) activated(r *run, x, slope, residual torch.Tensor) torch.Tensor {
 		return r.s.NormAct(x, torch.Norm{Weight: l.gamma.tensor, Bias: l.beta.tensor, Mean: l.runMean.tensor,
 			Variance: l.runVariance.tensor, Slope: slope, Momentum: normMomentum, Eps: normEps}, residual)
 	}
+	if r.observe != nil {
+		r.observe(l, x)
+	}
 	y := r.s.BatchNorm(x, l.gamma.tensor, l.beta.tensor, l.runMean.tensor, l.runVariance.tensor,
 		false, normMomentum, normEps)
 	if !slope.IsNone() {
@@ -53,7 +56,7 @@ func (l *norm) activated(r *run, x, slope, residual torch.Tensor) torch.Tensor {
 func (l *norm) export(g *graphWriter, prefix, input string) string {
 	inputs := []string{input}
 	for _, p := range []*Param{&l.gamma, &l.beta, &l.runMean, &l.runVariance} {
-		inputs = append(inputs, g.floats(p.Name, g.values[p]))
+		inputs = append(inputs, g.weight(p.Name, p, g.values[p]))
 	}
 	return g.node("BatchNormalization", prefix+"norm", inputs, onnx.Float("epsilon", normEps))
 }
@@ -61,7 +64,7 @@ func (l *norm) export(g *graphWriter, prefix, input string) string {
 func (*norm) cost(in shape) (out shape, macs int64) { return in, 0 }
 
 // line is what the norm does to a channel with its running statistics: x·scale + offset.
-func (l *norm) line(values map[*Param][]float32, channel int) (scale, offset float64) {
+func (l *norm) line(values Values, channel int) (scale, offset float64) {
 	scale = float64(values[&l.gamma][channel]) / math.Sqrt(float64(values[&l.runVariance][channel])+normEps)
 	return scale, float64(values[&l.beta][channel]) - float64(values[&l.runMean][channel])*scale
 }

@@ -1,0 +1,92 @@
+package net
+
+import "fmt"
+
+// ghostBlocks are the bottlenecks of GhostNet (Han et al. 2020, arXiv 1911.11907, section 3.2)
+// before they are widened: kernel, expanded and output channels, whether the channels are
+// weighed, and stride.
+var ghostBlocks = []struct {
+	kernel, expand, out int
+	weighed             bool
+	stride              int
+}{
+	{3, 16, 16, false, 1},
+	{3, 48, 24, false, 2},
+	{3, 72, 24, false, 1},
+	{5, 72, 40, true, 2},
+	{5, 120, 40, true, 1},
+	{3, 240, 80, false, 2},
+	{3, 200, 80, false, 1},
+	{3, 184, 80, false, 1},
+	{3, 184, 80, false, 1},
+	{3, 480, 112, true, 1},
+	{3, 672, 112, true, 1},
+	{5, 672, 160, true, 2},
+	{5, 960, 160, false, 1},
+	{5, 960, 160, true, 1},
+	{5, 960, 160, false, 1},
+	{5, 512, 160, true, 1},
+}
+
+// ghostFaceNet is GhostFaceNet-V1 (Alansari et al. 2023, GhostFaceNets, IEEE Access 11,
+// section III): GhostNet of width 1.3 with PReLU in place of ReLU and, in place of its
+// pooling and classifier, a global depthwise convolution and a linear layer with a norm.
+// stride is that of the first convolution, 1 or 2: the last number in the paper's names
+// such as GhostFaceNetV1-1.3-1, whose published weights have 4.09 million parameters.
+//
+// Strided convolutions are padded alike on both sides, as in GhostNet's own code; the
+// paper's framework pads the far side more, which moves its maps by half a pixel.
+func ghostFaceNet(stride int) func(Config) layer {
+	return func(c Config) layer {
+		ch := func(n int) int { return inFours(1.3 * c.Width * float64(n)) }
+		q := &sequence{}
+		in := ch(16)
+		q.add("stem", &convNorm{in: 3, out: in, kernel: 3, stride: stride, padding: 1, groups: 1})
+		side := cropSide / stride
+		for i, b := range ghostBlocks {
+			q.add(fmt.Sprintf("block%d", i+1), ghostBottleneck(in, ch(b.expand), ch(b.out), b.kernel, b.stride, b.weighed))
+			in, side = ch(b.out), (side+b.stride-1)/b.stride
+		}
+		wide := ch(512)
+		q.add("head", pointwise(in, wide, false))
+		q.add("global", depthwiseLinear(wide, side))
+		q.add("embed", &embedding{in: wide, out: c.Dim, bias: true})
+		return q
+	}
+}
+
+// inFours rounds a number of channels to a multiple of four, at least four and not more
+// than a tenth below it, as MobileNet and its successors do.
+func inFours(n float64) int {
+	rounded := max(4, int(n+2)/4*4)
+	if float64(rounded) < 0.9*n {
+		rounded += 4
+	}
+	return rounded
+}
+
+// ghostBottleneck expands by one ghost module and projects by another (GhostNet, section
+// 3.2). The shortcut is the input itself where that has the output's shape.
+func ghostBottleneck(in, expand, out, kernel, stride int, weighed bool) layer {
+	filter := func(channels int) layer {
+		l := depthwise(channels, kernel, stride, (kernel-1)/2)
+		l.linear = true
+		return l
+	}
+	body := &sequence{}
+	body.add("expand", newGhost(in, expand, false))
+	if stride > 1 {
+		body.add("filter", filter(expand))
+	}
+	if weighed {
+		body.add("weigh", &squeezeExcite{channels: expand, reduced: inFours(float64(expand) / 4)})
+	}
+	body.add("project", newGhost(expand, out, true))
+	if in == out && stride == 1 {
+		return residual{body: body}
+	}
+	shortcut := &sequence{}
+	shortcut.add("filter", filter(in))
+	shortcut.add("project", pointwise(in, out, true))
+	return residual{body: body, shortcut: shortcut}
+}
