@@ -40,6 +40,13 @@ type position struct {
 	Objective string     `json:"objective,omitempty"`
 	Dataset   string     `json:"dataset,omitempty"`
 	Crops     int        `json:"crops,omitempty"`
+	// Teacher (with its fingerprint), Epochs, Precision and InputNorm are the run's, for
+	// what is exported of the checkpoint.
+	Teacher     string `json:"teacher,omitempty"`
+	Fingerprint string `json:"teacher_fingerprint,omitempty"`
+	Epochs      int    `json:"epochs,omitempty"`
+	Precision   string `json:"precision,omitempty"`
+	InputNorm   string `json:"input_norm,omitempty"`
 
 	Scaler *scaler `json:"scaler,omitempty"` // of the loss, in half precision
 	// Validated is the step after which the run was scored last, Figures the scores.
@@ -65,6 +72,9 @@ const (
 	lossPrefix     = "loss."
 	guardName      = "guard.losses"
 )
+
+// positionKey is that of the position in a checkpoint's metadata.
+const positionKey = "pipe.position"
 
 func checkpointFolder(run string) string { return filepath.Join(run, "checkpoints") }
 
@@ -100,9 +110,7 @@ func (r *run) save() error {
 	if err := s.Err(); err != nil {
 		return fmt.Errorf("read the model for a checkpoint: %w", err)
 	}
-	at := r.last
-	at.Network, at.Size, at.Objective = r.o.Network, r.model.network.Config, r.o.Loss.Name
-	at.Dataset, at.Crops, at.Scaler = r.manifest.Dataset, r.manifest.Crops, r.model.scaler
+	at := r.position()
 	folder := checkpointFolder(r.o.Out)
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
@@ -114,6 +122,16 @@ func (r *run) save() error {
 		return err
 	}
 	return prune(r.o.Out, r.o.KeepCheckpoints, at.Best)
+}
+
+// position is where the run is.
+func (r *run) position() position {
+	at := r.last
+	at.Network, at.Size, at.Objective = r.o.Network, r.model.network.Config, r.o.Loss.Name
+	at.Dataset, at.Crops, at.Scaler = r.manifest.Dataset, r.manifest.Crops, r.model.scaler
+	at.Teacher, at.Fingerprint, at.Epochs = r.o.Teacher, r.manifest.TeacherFingerprint, r.o.Epochs
+	at.Precision, at.InputNorm = r.o.Precision, r.o.InputNorm
+	return at
 }
 
 // sources are the model's tensors. Those in the engine are copied one at a time.
@@ -147,15 +165,18 @@ func (m *model) sources(s *torch.Scope) []safetensors.Source {
 // look for it. It is derived: the newest checkpoint knows better.
 func bestPath(run string) string { return filepath.Join(checkpointFolder(run), "best.json") }
 
+// bestFile is the content of best.json.
+type bestFile struct {
+	File string `json:"file"`
+	best
+}
+
 // noteBest writes best.json, or removes it where no checkpoint is the best.
 func noteBest(run string, b *best) error {
 	path := bestPath(run)
 	if b != nil {
 		if _, err := os.Stat(filepath.Join(checkpointFolder(run), checkpointName(b.Step))); err == nil {
-			text, err := json.Marshal(struct {
-				File string `json:"file"`
-				best
-			}{checkpointName(b.Step), *b})
+			text, err := json.Marshal(bestFile{checkpointName(b.Step), *b})
 			if err != nil {
 				return err
 			}
@@ -200,7 +221,7 @@ func writeCheckpoint(path string, tensors []safetensors.Source, at position) err
 	if err != nil {
 		return err
 	}
-	if err := safetensors.Write(w, tensors, map[string]string{"pipe.position": string(text)}); err != nil {
+	if err := safetensors.Write(w, tensors, map[string]string{positionKey: string(text)}); err != nil {
 		return errors.Join(err, w.Abort())
 	}
 	return w.Commit()
@@ -219,12 +240,17 @@ func readCheckpoint(path string) (map[string]safetensors.Tensor, position, error
 	if err != nil {
 		return nil, position{}, err
 	}
+	return parseCheckpoint(path, data)
+}
+
+// parseCheckpoint verifies the content of the file at path.
+func parseCheckpoint(path string, data []byte) (map[string]safetensors.Tensor, position, error) {
 	f, err := safetensors.Unmarshal(data)
 	if err != nil {
 		return nil, position{}, fmt.Errorf("%w: %s: %w; %s", ErrCheckpoint, path, err, remedy(path))
 	}
 	var at position
-	if err := json.Unmarshal([]byte(f.Metadata["pipe.position"]), &at); err != nil {
+	if err := json.Unmarshal([]byte(f.Metadata[positionKey]), &at); err != nil {
 		return nil, at, fmt.Errorf("%w: %s: no position in it", ErrCheckpoint, path)
 	}
 	if at.Version > checkpointVersion {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,6 +43,20 @@ func names(t *testing.T, o Options) []string {
 		files[i] = filepath.Base(files[i])
 	}
 	return files
+}
+
+// A figure that is no number does not end the run, and is not the best.
+func TestFigureThatIsNoNumber(t *testing.T) {
+	o := options(t, fixture(t))
+	o.KeepBest = "accuracy"
+	scored(t, &o, []float64{math.NaN(), 0.5, math.NaN()})
+	s, err := Distill(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.BestStep != 10 || len(s.Validation) != 0 {
+		t.Errorf("best step %d, last figures %v", s.BestStep, s.Validation)
+	}
 }
 
 // The best checkpoint outlives newer ones, and of two equals the first is it.

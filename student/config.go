@@ -54,6 +54,9 @@ func (r *run) writeConfig() error {
 	if f := r.manifest.TeacherFingerprint; f != "" {
 		fmt.Fprintf(&text, "# The teacher has fingerprint %s.\n", f)
 	}
+	if d := r.manifest.Init; d != "" {
+		fmt.Fprintf(&text, "# The file of init has SHA-256 %s.\n", d)
+	}
 	e := yaml.NewEncoder(&text)
 	e.SetIndent(2)
 	if err := e.Encode(o); err != nil {

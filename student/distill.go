@@ -49,7 +49,7 @@ type Summary struct {
 // Distill trains a student as o says and exports it. It goes on where an earlier
 // run of the same options stopped if o.Resume is set.
 //
-// Errors: [ErrUsage], [ErrCheckpoint], torch.ErrEngine, those of package store
+// Errors: [ErrUsage], [ErrCheckpoint], [ErrWeights], torch.ErrEngine, those of package store
 // (store.ErrDamaged, store.ErrNotFound, store.ErrLocked), and the context's.
 func Distill(ctx context.Context, o Options) (Summary, error) {
 	if err := o.validate(); err != nil {
@@ -96,6 +96,7 @@ type run struct {
 	schedule optim.Schedule
 	flip     bool
 	manifest manifest
+	weights  *weightsFile // to begin with, or nil
 	progress io.Writer
 
 	world   world
@@ -131,6 +132,13 @@ func (r *run) prepare() error {
 		}
 		r.teacher = t
 		r.manifest.TeacherFingerprint = t.Info().Fingerprint
+	}
+	if o.Init != "" {
+		var err error
+		if r.weights, err = readWeights(o.Init); err != nil {
+			return err
+		}
+		r.manifest.Init = r.weights.digest
 	}
 	r.flip = o.Flip == "on" || (o.Flip == "auto" && (r.teacher == nil || r.teacher.Info().Flip))
 	var err error
@@ -218,10 +226,7 @@ func (r *run) start(ctx context.Context) error {
 	if r.model.loss.NeedsTeacher() && r.teacher == nil {
 		return fmt.Errorf("%w: loss %s needs --teacher", ErrUsage, o.Loss.Name)
 	}
-	if err := r.model.beginAverage(o.EMA); err != nil {
-		return err
-	}
-	if err := r.goOn(); err != nil {
+	if err := r.goOn(ctx); err != nil {
 		return err
 	}
 	r.model.world = &r.world
@@ -257,19 +262,26 @@ func (o *Options) stepSize() string {
 	return fmt.Sprint(o.Batch)
 }
 
-// goOn takes the run to its newest checkpoint, if there is one.
-func (r *run) goOn() error {
+// goOn takes the run to its newest checkpoint or, if there is none, to its beginning.
+func (r *run) goOn(ctx context.Context) error {
 	r.guard.limit = r.o.Guard
 	files, err := checkpoints(r.o.Out)
 	if err != nil {
 		return err
 	}
-	if len(files) > 0 {
-		if err := r.restore(files[0]); err != nil {
+	if len(files) == 0 {
+		if err := r.initialise(ctx); err != nil {
 			return err
 		}
-		fmt.Fprintf(r.progress, "resume after step %d of %d\n", r.last.Step, r.schedule.Total)
 	}
+	if err := r.model.beginAverage(r.o.EMA); err != nil || len(files) == 0 {
+		return err
+	}
+	r.weights = nil
+	if err := r.restore(files[0]); err != nil {
+		return err
+	}
+	fmt.Fprintf(r.progress, "resume after step %d of %d\n", r.last.Step, r.schedule.Total)
 	return nil
 }
 
@@ -366,22 +378,36 @@ func (r *run) validate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.last.Figures, r.last.Validated = figures, r.last.Step
-	if name := r.o.KeepBest; name != "" {
-		b, sign := r.last.Best, float64(r.o.Validation.Better[name])
-		value, ok := figures[name]
-		if !ok {
-			return fmt.Errorf("keep the best checkpoint: the validation gave no %s", name)
-		}
-		if b == nil || b.Figure != name || sign*value > sign*b.Value {
-			r.last.Best = &best{Step: r.last.Step, Figure: name, Value: value}
-		}
+	if err := r.noteIfBest(figures); err != nil {
+		return err
 	}
 	line := map[string]any{"step": r.last.Step, "epoch": r.last.Step / r.loader.StepsPerEpoch()}
+	r.last.Figures, r.last.Validated = map[string]float64{}, r.last.Step
 	for name, v := range figures {
-		line[validationKey+name] = v
+		if !finite(v) { // no reason to end a run
+			fmt.Fprintf(r.progress, "validation after step %d: %s is %g\n", r.last.Step, name, v)
+			continue
+		}
+		line[validationKey+name], r.last.Figures[name] = v, v
 	}
 	return r.metrics.write(line)
+}
+
+// noteIfBest remembers the step if its figure is better than all before.
+func (r *run) noteIfBest(figures map[string]float64) error {
+	name := r.o.KeepBest
+	if name == "" {
+		return nil
+	}
+	b, sign := r.last.Best, float64(r.o.Validation.Better[name])
+	value, ok := figures[name]
+	if !ok {
+		return fmt.Errorf("keep the best checkpoint: the validation gave no %s", name)
+	}
+	if finite(value) && (b == nil || b.Figure != name || sign*value > sign*b.Value) {
+		r.last.Best = &best{Step: r.last.Step, Figure: name, Value: value}
+	}
+	return nil
 }
 
 // stop turns the error that ended training into one for the user. A cancelled run

@@ -3,6 +3,8 @@ package student
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"facepipe/internal/durable"
 	"facepipe/internal/embed"
@@ -23,43 +25,85 @@ type trainingNote struct {
 	Loss      string  `json:"loss"`
 	Dataset   string  `json:"dataset_digest"`
 	Crops     int     `json:"crops"`
-	Epochs    int     `json:"epochs"`
+	Epochs    int     `json:"epochs,omitempty"`
 	Steps     int     `json:"steps"`
 	FinalLoss float64 `json:"final_loss"`
-	Precision string  `json:"precision"`
+	Precision string  `json:"precision,omitempty"`
+	// Averaged is whether the weights are the average of the steps'.
+	Averaged bool `json:"averaged,omitempty"`
 }
 
-// export writes the student with what a user must know to run it: its
-// preprocessing, its teacher and its training.
+// Form is how a student is exported.
+type Form struct {
+	// DType is fp32, or fp16 for weights and activations in half precision; input and
+	// output are float32 in both.
+	DType string
+	// Opset is the version of ONNX's operators.
+	Opset int
+	// UnitLength divides the embedding by its length in the graph.
+	UnitLength bool
+	// InputNorm is where pixels are normalised, as in [Options].
+	InputNorm string
+}
+
+// DefaultForm is the one in which a run leaves its student: raw embeddings in float32.
+func DefaultForm() Form {
+	return Form{DType: "fp32", Opset: net.DefaultOpset, InputNorm: "outside"}
+}
+
+func (f Form) options() net.ExportOptions {
+	return net.ExportOptions{Size: inputSize, Mean: inputMean, Std: inputStd, NormaliseInside: f.InputNorm == "inside",
+		Half: f.DType == "fp16", UnitLength: f.UnitLength, Opset: int64(f.Opset), Producer: "pipe", Version: fmt.Sprint(checkpointVersion)}
+}
+
+// export writes the student with what a user must know to run it.
 func (r *run) export(path string) error {
-	inside := r.o.InputNorm == "inside"
-	size := r.loader.CropSize()
-	contract := embed.Preprocess{ChannelOrder: "RGB", Height: size, Width: size, Layout: "NCHW",
-		Mean: [3]float32{inputMean, inputMean, inputMean}, Std: [3]float32{inputStd, inputStd, inputStd}}
-	if inside {
-		contract.Mean, contract.Std = [3]float32{}, [3]float32{1, 1, 1}
-	}
-	metadata, err := properties(map[string]any{
-		embed.PreprocessKey: contract,
-		summaryKey: trainingNote{Student: r.o.Network, Teacher: r.o.Teacher, Loss: r.o.Loss.Name, Dataset: r.ds.Digest(),
-			Crops: r.ds.Rows(), Epochs: r.o.Epochs, Steps: r.last.Step, FinalLoss: r.last.Loss, Precision: r.o.Precision},
-	})
-	if err != nil {
-		return err
-	}
-	if f := r.manifest.TeacherFingerprint; f != "" {
-		metadata = append(metadata, onnx.Property{Key: fingerprintKey, Value: f})
-	}
 	s := r.model.engine.NewScope()
 	defer s.Close()
-	var model *onnx.Model
-	err = r.model.withResult(func() error {
-		model, err = r.model.network.Export(s, net.ExportOptions{Size: size, Mean: inputMean, Std: inputStd,
-			NormaliseInside: inside, Producer: "pipe", Version: fmt.Sprint(checkpointVersion), Metadata: metadata})
+	var values net.Values
+	err := r.model.withResult(func() (err error) {
+		values, err = r.model.network.Values(s)
 		return err
 	})
 	if err != nil {
 		return err
+	}
+	form := DefaultForm()
+	form.InputNorm = r.o.InputNorm
+	at := r.position()
+	return writeModel(path, r.model.network, values, form, at.note(r.model.average != nil), at.Fingerprint)
+}
+
+// note is what a model exported at a position says of its training.
+func (at *position) note(averaged bool) trainingNote {
+	return trainingNote{Student: at.Network, Teacher: at.Teacher, Loss: at.Objective, Dataset: at.Dataset, Crops: at.Crops,
+		Epochs: at.Epochs, Steps: at.Step, FinalLoss: at.Loss, Precision: at.Precision, Averaged: averaged}
+}
+
+// writeModel writes an ONNX file with its preprocessing, its teacher and its training.
+func writeModel(path string, n *net.Network, values net.Values, form Form, note trainingNote, fingerprint string) error {
+	contract := embed.Preprocess{ChannelOrder: "RGB", Height: inputSize, Width: inputSize, Layout: "NCHW",
+		Mean: [3]float32{inputMean, inputMean, inputMean}, Std: [3]float32{inputStd, inputStd, inputStd}}
+	if form.InputNorm == "inside" {
+		contract.Mean, contract.Std = [3]float32{}, [3]float32{1, 1, 1}
+	}
+	o := form.options()
+	for _, p := range []struct {
+		key   string
+		value any
+	}{{embed.PreprocessKey, contract}, {summaryKey, note}} {
+		text, err := json.Marshal(p.value)
+		if err != nil {
+			return err
+		}
+		o.Metadata = append(o.Metadata, onnx.Property{Key: p.key, Value: string(text)})
+	}
+	if fingerprint != "" {
+		o.Metadata = append(o.Metadata, onnx.Property{Key: fingerprintKey, Value: fingerprint})
+	}
+	model, err := n.Export(values, o)
+	if err != nil {
+		return fmt.Errorf("export the student: %w", err)
 	}
 	if err := durable.WriteFile(path, model.Marshal(), 0o644); err != nil {
 		return fmt.Errorf("export the student: %w", err)
@@ -67,15 +111,112 @@ func (r *run) export(path string) error {
 	return nil
 }
 
-// properties encodes metadata as JSON, in the order of the keys.
-func properties(values map[string]any) ([]onnx.Property, error) {
-	var list []onnx.Property
-	for _, key := range []string{embed.PreprocessKey, summaryKey} {
-		text, err := json.Marshal(values[key])
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, onnx.Property{Key: key, Value: string(text)})
+// CheckpointExport says what of a run to export, and how.
+type CheckpointExport struct {
+	// Checkpoint is a checkpoint's file, or the folder of a run, of which Best takes the
+	// best one instead of the newest.
+	Checkpoint string
+	Best       bool
+	// Last takes the last step's weights even where there is an average of them.
+	Last bool
+	// Form is how; InputNorm "" is as in the run.
+	Form Form
+	// Out is the file to write.
+	Out string
+}
+
+// Exported is a model that was exported from a checkpoint.
+type Exported struct {
+	ONNX       string `json:"onnx"`
+	Checkpoint string `json:"checkpoint"`
+	Student    string `json:"student"`
+	Parameters int    `json:"parameters"`
+	Step       int    `json:"step"`
+	Averaged   bool   `json:"averaged"`
+	DType      string `json:"dtype"`
+	Opset      int    `json:"opset"`
+	Bytes      int64  `json:"bytes"`
+}
+
+// ExportCheckpoint writes the student of a checkpoint as ONNX, also while its run goes on.
+// It needs no training engine.
+//
+// Errors: [ErrUsage], [ErrCheckpoint].
+func ExportCheckpoint(o CheckpointExport) (Exported, error) {
+	if err := o.Form.options().Validate(); err != nil {
+		return Exported{}, fmt.Errorf("%w: %w", ErrUsage, err)
 	}
-	return list, nil
+	path, err := o.file()
+	if err != nil {
+		return Exported{}, err
+	}
+	tensors, at, err := readCheckpoint(path)
+	if err != nil {
+		return Exported{}, err
+	}
+	weights, averaged := resultOf(tensors)
+	if o.Last && averaged {
+		weights, averaged = withPrefix(tensors, paramPrefix), false
+	}
+	n, err := at.layOut()
+	if err != nil {
+		return Exported{}, fmt.Errorf("%w: %s: %w", ErrCheckpoint, path, err)
+	}
+	values, err := valuesOf(n, weights)
+	if err != nil {
+		return Exported{}, fmt.Errorf("%w: %s: %w", ErrCheckpoint, path, err)
+	}
+	if o.Form.InputNorm == "" {
+		o.Form.InputNorm = at.InputNorm
+	}
+	if err := writeModel(o.Out, n, values, o.Form, at.note(averaged), at.Fingerprint); err != nil {
+		return Exported{}, err
+	}
+	written, err := os.Stat(o.Out)
+	if err != nil {
+		return Exported{}, err
+	}
+	return Exported{ONNX: o.Out, Checkpoint: path, Student: n.Name, Parameters: n.Parameters(), Step: at.Step, Averaged: averaged,
+		DType: o.Form.DType, Opset: o.Form.Opset, Bytes: written.Size()}, nil
+}
+
+// layOut is the network that a checkpoint is of.
+func (at *position) layOut() (*net.Network, error) {
+	if at.Network == "" {
+		return nil, fmt.Errorf("it does not say which network it is of: go on with its run first, by distill --resume")
+	}
+	return net.New(at.Network, at.Size)
+}
+
+// file is the checkpoint that is meant.
+func (o *CheckpointExport) file() (string, error) {
+	info, err := os.Stat(o.Checkpoint)
+	if err != nil {
+		return "", fmt.Errorf("%w: checkpoint: %w", ErrUsage, err)
+	}
+	if !info.IsDir() {
+		if o.Best {
+			return "", fmt.Errorf("%w: best is a run's: %s is a file", ErrUsage, o.Checkpoint)
+		}
+		return o.Checkpoint, nil
+	}
+	files, err := checkpoints(o.Checkpoint)
+	if err != nil {
+		return "", err
+	}
+	if len(files) == 0 {
+		return "", fmt.Errorf("%w: %s has no checkpoints", ErrCheckpoint, o.Checkpoint)
+	}
+	if !o.Best {
+		return files[0], nil
+	}
+	text, err := os.ReadFile(bestPath(o.Checkpoint))
+	if err != nil {
+		return "", fmt.Errorf("%w: %s keeps no best checkpoint (distill --keep-best): %w", ErrCheckpoint, o.Checkpoint, err)
+	}
+	var b bestFile
+	if err := json.Unmarshal(text, &b); err != nil || filepath.Base(b.File) != b.File {
+		return "", fmt.Errorf("%w: %s names no checkpoint", ErrCheckpoint, bestPath(o.Checkpoint))
+	}
+	return filepath.Join(checkpointFolder(o.Checkpoint), b.File), nil
 }

@@ -10,21 +10,20 @@ import (
 	"facepipe/internal/embed"
 	"facepipe/internal/ort"
 	"facepipe/student/net"
-	"facepipe/student/torch"
 )
 
 // Latency is how long ONNX Runtime takes to embed one crop with a network on one thread
 // of the processor, in seconds: the median of some short runs, with weights at random.
 //
-// Errors: torch.ErrEngine, ort.ErrRuntime.
-func Latency(n *net.Network, engine, onnxruntime string) (seconds float64, err error) {
+// Errors: ort.ErrRuntime.
+func Latency(n *net.Network, onnxruntime string) (seconds float64, err error) {
 	dir, err := os.MkdirTemp("", "pipe-latency-")
 	if err != nil {
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, n.Name+".onnx")
-	if err := exportRandom(n, engine, path); err != nil {
+	if err := exportInitial(n, path); err != nil {
 		return 0, fmt.Errorf("measure %s: %w", n.Name, err)
 	}
 	m, err := embed.Open(path, embed.Options{Batch: 1, Runtime: ort.Options{Provider: ort.CPU, Threads: 1, Library: onnxruntime}})
@@ -43,20 +42,9 @@ func Latency(n *net.Network, engine, onnxruntime string) (seconds float64, err e
 	return 1 / rates[runs/2], nil
 }
 
-// exportRandom writes a network as it is before training.
-func exportRandom(n *net.Network, engine, path string) error {
-	e, err := torch.Open(engine)
-	if err != nil {
-		return err
-	}
-	if err := n.Materialise(e, "cpu", 1); err != nil {
-		return err
-	}
-	defer n.Close()
-	s := e.NewScope()
-	defer s.Close()
-	const size = 112
-	model, err := n.Export(s, net.ExportOptions{Size: size, Mean: inputMean, Std: inputStd, Producer: "pipe"})
+// exportInitial writes a network as it is before training.
+func exportInitial(n *net.Network, path string) error {
+	model, err := n.Export(n.Initial(1), DefaultForm().options())
 	if err != nil {
 		return err
 	}

@@ -12,8 +12,9 @@ import (
 )
 
 // Pixels are normalised as (x - inputMean) / inputStd to [-1, 1], the convention
-// of insightface's networks.
+// of insightface's networks, which take crops of inputSize×inputSize.
 const (
+	inputSize = 112
 	inputMean = 127.5
 	inputStd  = 127.5
 )
@@ -96,8 +97,7 @@ func probe(e *torch.Engine, o Options) error {
 	}
 	s := e.NewScope()
 	defer s.Close()
-	const size = 112
-	x := torch.FromData(s, o.Device, make([]float32, 2*3*size*size), 2, 3, size, size)
+	x := torch.FromData(s, o.Device, make([]float32, 2*3*inputSize*inputSize), 2, 3, inputSize, inputSize)
 	s.Backward(s.Sum(n.Forward(s, x, o.dtype(), true)))
 	if err := s.Err(); err != nil {
 		return fmt.Errorf("%w: precision %s: device %s cannot train %s in it (libtorch %s): take --precision bf16: %w",
@@ -161,11 +161,15 @@ func (m *model) close() {
 // embed runs the network on N×size×size×3 RGB pixels, mirrored where mirrored, a byte
 // for each image or nil, is not zero.
 func (m *model) embed(s *torch.Scope, pixels, mirrored []uint8, size int, training bool) torch.Tensor {
+	return m.network.Forward(s, m.pixels(s, pixels, mirrored, size, m.dtype), m.dtype, training)
+}
+
+// pixels are those of embed as the network's input.
+func (m *model) pixels(s *torch.Scope, pixels, mirrored []uint8, size int, dtype torch.DType) torch.Tensor {
 	n := len(pixels) / (size * size * 3)
 	var flags torch.Tensor
 	if mirrored != nil {
 		flags = torch.FromData(s, m.device, mirrored, n)
 	}
-	x := s.Pixels(torch.FromData(s, m.device, pixels, n, size, size, 3), flags, inputMean, inputStd, m.dtype)
-	return m.network.Forward(s, x, m.dtype, training)
+	return s.Pixels(torch.FromData(s, m.device, pixels, n, size, size, 3), flags, inputMean, inputStd, dtype)
 }

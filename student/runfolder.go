@@ -19,8 +19,10 @@ type manifest struct {
 	// Dataset and TeacherFingerprint identify the data.
 	Dataset            string `json:"dataset_digest"`
 	TeacherFingerprint string `json:"teacher_fingerprint,omitempty"`
-	Flip               bool   `json:"flip"`
-	Crops              int    `json:"crops"`
+	// Init is the digest of the file whose weights the run began with.
+	Init  string `json:"init,omitempty"`
+	Flip  bool   `json:"flip"`
+	Crops int    `json:"crops"`
 }
 
 // claim writes run.json, or compares it with the one of the run to resume.

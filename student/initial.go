@@ -1,0 +1,218 @@
+package student
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"slices"
+	"strings"
+
+	"facepipe/internal/onnx"
+	"facepipe/internal/safetensors"
+	"facepipe/student/data"
+	"facepipe/student/net"
+	"facepipe/student/torch"
+)
+
+// ErrWeights marks a file whose weights a network cannot begin with.
+var ErrWeights = errors.New("unusable starting weights")
+
+// unfoldCrops is how many crops, at least, tell a network whose norms an exported graph
+// has folded away what they would see.
+const unfoldCrops = 1024
+
+// weightsFile is a file of weights: a graph, or tensors by name.
+type weightsFile struct {
+	path    string
+	digest  string // SHA-256 of the file
+	graph   *onnx.Model
+	tensors map[string]net.Tensor
+}
+
+// readWeights reads an ONNX or a safetensors file, whatever its name. Of a checkpoint of
+// pipe it takes the network's weights: their average, if it has one.
+func readWeights(path string) (*weightsFile, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrWeights, err)
+	}
+	sum := sha256.Sum256(data)
+	f := &weightsFile{path: path, digest: hex.EncodeToString(sum[:])}
+	if len(data) > 8 && data[8] == '{' { // where a safetensors file's header begins
+		f.tensors, err = namedWeights(path, data)
+	} else {
+		f.graph, err = onnx.Unmarshal(data)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrWeights, path, err)
+	}
+	return f, nil
+}
+
+func namedWeights(path string, data []byte) (map[string]net.Tensor, error) {
+	f, err := safetensors.Unmarshal(data)
+	if err != nil {
+		return nil, err
+	}
+	if f.Metadata[positionKey] != "" {
+		tensors, _, err := parseCheckpoint(path, data)
+		if err != nil {
+			return nil, err
+		}
+		weights, _ := resultOf(tensors)
+		return weights, nil
+	}
+	weights := map[string]net.Tensor{}
+	for name, t := range f.Tensors {
+		if t.Float32 != nil {
+			weights[name] = net.Tensor{Shape: t.Shape, Data: t.Float32}
+		}
+	}
+	return weights, nil
+}
+
+// resultOf are the weights in a checkpoint that a run is for, by the names of the
+// network's parameters: the averaged ones, where there are such.
+func resultOf(tensors map[string]safetensors.Tensor) (weights map[string]net.Tensor, averaged bool) {
+	if weights = withPrefix(tensors, averagePrefix); len(weights) > 0 {
+		return weights, true
+	}
+	return withPrefix(tensors, paramPrefix), false
+}
+
+func withPrefix(tensors map[string]safetensors.Tensor, prefix string) map[string]net.Tensor {
+	weights := map[string]net.Tensor{}
+	for name, t := range tensors {
+		if inner, ok := strings.CutPrefix(name, prefix); ok {
+			weights[inner] = net.Tensor{Shape: t.Shape, Data: t.Float32}
+		}
+	}
+	return weights
+}
+
+// adopt replaces the values for which the file has weights.
+func (f *weightsFile) adopt(n *net.Network, v net.Values) (a net.Adoption, err error) {
+	if f.graph != nil {
+		a, err = n.AdoptGraph(v, f.graph)
+	} else {
+		a = n.Adopt(v, f.tensors)
+	}
+	if err == nil && a.Taken == 0 {
+		err = fmt.Errorf("none of its tensors has the name and shape of one of %s's, such as %s", n.Name, n.Params()[0].Name)
+		if len(a.Unused) > 0 {
+			err = fmt.Errorf("%w; its first is %s", err, a.Unused[0])
+		}
+	}
+	if err == nil {
+		err = allFinite(n, v)
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: %s: %w", ErrWeights, f.path, err)
+	}
+	return a, err
+}
+
+func allFinite(n *net.Network, v net.Values) error {
+	for _, p := range n.Params() {
+		for i, x := range v[p] {
+			if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
+				return fmt.Errorf("element %d of %s is %g", i, p.Name, x)
+			}
+		}
+	}
+	return nil
+}
+
+// initialise gives a fresh run the weights that it is to begin with.
+func (r *run) initialise(ctx context.Context) error {
+	f := r.weights
+	if f == nil {
+		return nil
+	}
+	r.weights = nil
+	s := r.model.engine.NewScope()
+	defer s.Close()
+	n := r.model.network
+	v, err := n.Values(s)
+	if err != nil {
+		return err
+	}
+	a, err := f.adopt(n, v)
+	if err != nil {
+		return err
+	}
+	if err := n.SetValues(s, v); err != nil {
+		return err
+	}
+	io.WriteString(r.progress, describeAdoption(f.path, a))
+	if !a.Folded() {
+		return nil
+	}
+	return r.unfold(ctx, s, a, v)
+}
+
+// unfold shows the network the first crops that it will be trained on.
+func (r *run) unfold(ctx context.Context, s *torch.Scope, a net.Adoption, v net.Values) error {
+	u := r.model.network.NewUnfold(a)
+	step := r.o.Batch * r.o.Accumulate
+	steps := min((unfoldCrops+step-1)/step, r.schedule.Total)
+	err := r.loader.Run(ctx, 0, steps, func(b *data.Batch) error {
+		s := r.model.engine.NewScope()
+		defer s.Close()
+		return u.Observe(s, r.model.pixels(s, b.Pixels, b.Mirrored, r.loader.CropSize(), torch.Float32))
+	})
+	if err != nil {
+		return fmt.Errorf("give the norms that %s has folded away their statistics: %w", r.o.Init, err)
+	}
+	u.Apply(v)
+	return r.model.network.SetValues(s, v)
+}
+
+// describeAdoption says for people what a network took from a file.
+func describeAdoption(path string, a net.Adoption) string {
+	var text bytes.Buffer
+	how := "by name"
+	if a.ByOrder {
+		how = "by the order of its layers"
+	}
+	fmt.Fprintf(&text, "start from %s: %d of %d tensors, %.1f%% of the weights, %s\n", path, a.Taken, a.Tensors, 100*float64(a.Values)/float64(a.AllValues), how)
+	const most = 8
+	for i, l := range a.Left {
+		if i == most {
+			fmt.Fprintf(&text, "  at random  %d more\n", len(a.Left)-most)
+			break
+		}
+		there := "not in the file"
+		if l.FileShape != nil {
+			there = fmt.Sprintf("%v in the file", l.FileShape)
+		}
+		fmt.Fprintf(&text, "  at random  %s %v: %s\n", l.Name, l.Shape, there)
+	}
+	if n := len(a.Unused); n > 0 {
+		fmt.Fprintf(&text, "  unused     %d tensors of the file: %s", n, strings.Join(a.Unused[:min(n, most)], ", "))
+		if n > most {
+			text.WriteString(", ...")
+		}
+		text.WriteByte('\n')
+	}
+	return text.String()
+}
+
+// valuesOf are the values that a checkpoint has for a network.
+func valuesOf(n *net.Network, weights map[string]net.Tensor) (net.Values, error) {
+	v := net.Values{}
+	for _, p := range n.Params() {
+		t, ok := weights[p.Name]
+		if !ok || !slices.Equal(t.Shape, p.Shape) {
+			return nil, fmt.Errorf("it has no %s of shape %v", p.Name, p.Shape)
+		}
+		v[p] = t.Data
+	}
+	return v, nil
+}

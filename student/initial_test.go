@@ -1,0 +1,131 @@
+package student
+
+import (
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"facepipe/internal/onnx"
+	"facepipe/internal/safetensors"
+)
+
+// finished is a run that has ended.
+func finished(t *testing.T, change func(*Options)) (Options, Summary) {
+	t.Helper()
+	o := options(t, fixture(t))
+	if change != nil {
+		change(&o)
+	}
+	s, err := Distill(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o, s
+}
+
+// newestOf is the newest checkpoint of a run.
+func newestOf(t *testing.T, o Options) string {
+	t.Helper()
+	files, err := checkpoints(o.Out)
+	if err != nil || len(files) == 0 {
+		t.Fatal(err, files)
+	}
+	return files[0]
+}
+
+// A run that begins with what another one ended with begins at its loss, by whichever
+// file it takes the weights from.
+func TestInit(t *testing.T) {
+	before, s := finished(t, func(o *Options) { o.Epochs, o.Loss.Name = 12, "cosine" })
+	begun, ended := curve(t, before)[0], s.FinalLoss
+	if !(ended < 0.5*begun) {
+		t.Fatalf("the loss went from %g to %g", begun, ended)
+	}
+	for _, file := range []string{newestOf(t, before), s.ONNX} {
+		o := before
+		var text strings.Builder
+		o.Out, o.Init, o.Progress = filepath.Join(t.TempDir(), "run"), file, &text
+		o.LR, o.WarmupEpochs, o.Epochs = 1e-6, 0, 1
+		if _, err := Distill(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		// Some crops of the batch are the mirrored ones, others than in the last step.
+		if first := curve(t, o)[0]; math.Abs(first-ended) > 0.3*(begun-ended) {
+			t.Errorf("%s: the first loss is %g, the other run's last %g of %g", filepath.Base(file), first, ended, begun)
+		}
+		if !strings.Contains(text.String(), "100.0% of the weights, by name") {
+			t.Errorf("%s:\n%s", filepath.Base(file), text.String())
+		}
+	}
+}
+
+// A network of another width takes what it can, which is said, and the run is one with
+// its file: with another it is not resumed.
+func TestInitPart(t *testing.T) {
+	before, s := finished(t, nil)
+	o := options(t, before.Dataset)
+	var text strings.Builder
+	o.Size.Dim, o.Init, o.Progress, o.Epochs = 24, s.ONNX, &text, 1
+	if _, err := Distill(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"start from " + s.ONNX, "at random  embed.weight [24 64 1 1]: [16 64 1 1] in the file"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("%q is not said:\n%s", want, text.String())
+		}
+	}
+	o.Resume, o.Init = true, newestOf(t, before)
+	if _, err := Distill(t.Context(), o); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "another init") {
+		t.Errorf("resumed with another file: %v", err)
+	}
+}
+
+func TestInitRefuses(t *testing.T) {
+	before, s := finished(t, func(o *Options) { o.Epochs = 1 })
+	dir := t.TempDir()
+	file := func(name string, data []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	model, err := os.ReadFile(s.ONNX)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkpoint, err := os.ReadFile(newestOf(t, before))
+	if err != nil {
+		t.Fatal(err)
+	}
+	flipped := slices.Clone(checkpoint)
+	flipped[len(flipped)-1] ^= 1
+	m, err := onnx.Unmarshal(slices.Clone(model))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := &m.Graph.Initializers[0]
+	*first = onnx.FloatTensor(first.Name, append([]float32{float32(math.NaN())}, make([]float32, len(first.Data)/4-1)...), first.Dims...)
+	strange, err := safetensors.Marshal(safetensors.File{Tensors: map[string]safetensors.Tensor{"fc": {Shape: []int{1}, Float32: []float32{1}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, path := range map[string]string{
+		"no such file":        filepath.Join(dir, "none"),
+		"not an ONNX model":   file("half.onnx", model[:len(model)/2]),
+		"not a safetensors":   file("half.safetensors", checkpoint[:len(checkpoint)/2]),
+		"damaged":             file("flipped.safetensors", flipped),
+		"is NaN":              file("nan.onnx", m.Marshal()),
+		"none of its tensors": file("strange.safetensors", strange),
+	} {
+		o := options(t, before.Dataset)
+		o.Init = path
+		if _, err := Distill(t.Context(), o); !errors.Is(err, ErrWeights) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: want %q: %v", filepath.Base(path), want, err)
+		}
+	}
+}
