@@ -47,13 +47,18 @@ Settings come from, later ones first: flags, the file of --config, the defaults 
 The file is YAML; RUN/distill.yaml of an earlier run has every key, and repeats that run
 bit for bit (in fp32, on the same machine).
 
+With --init the network begins with a file's weights: those whose names and shapes are its
+own, or all of an ONNX graph of the same layers. What was taken and what stays at random
+is printed. Norms that the file has folded away get their statistics from the first crops.
+
 A run that diverges (a loss or gradient that is not finite, or a loss of --guard times its
 median) ends before the weights move and leaves RUN/diverged.json, which says where it
 began. Weights are kept in float32 in every precision.`,
 		Example: `  pipe distill faces.ds --teacher w600k --epochs 18 --precision bf16 --out run
   pipe distill faces.ds --teacher w600k --loss cosine --val-pairs pairs.txt --out run2
   pipe distill faces.ds --loss arcface --input-norm inside --out teacher
-  pipe distill faces.ds --config distill.yaml --resume --out run3`,
+  pipe distill faces.ds --teacher w600k --init w600k_mbf.onnx --student mbf-0.45g --lr 0.01 --out run3
+  pipe distill faces.ds --config distill.yaml --resume --out run4`,
 	}
 }
 
@@ -77,6 +82,7 @@ func (o *distillOptions) addTrainingFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Network, "student", o.Network, "`network` to train: "+strings.Join(net.Architectures(), ", "))
 	f.IntVar(&o.Size.Dim, "dim", o.Size.Dim, "length of the student's embedding (default: the network's own, 512)")
 	f.Float64Var(&o.Size.Width, "width", o.Size.Width, "`factor` on the channels of every layer (default 1)")
+	f.StringVar(&o.Init, "init", o.Init, "ONNX or safetensors `file`, also a checkpoint, whose weights to begin with")
 	f.StringVar(&o.Loss.Name, "loss", o.Loss.Name, "`loss`: "+strings.Join(loss.Names(), ", "))
 	f.IntVar(&o.Epochs, "epochs", o.Epochs, "passes over the dataset")
 	f.IntVar(&o.Batch, "batch", o.Batch, "crops at a time, of all ranks together")

@@ -11,16 +11,22 @@ import (
 	"github.com/spf13/pflag"
 
 	"facepipe/store/export"
+	"facepipe/student"
 )
 
 type exportOptions struct {
 	export.Options
+	student student.CheckpointExport
+	norm    string // of the embedding
+
+	flags *pflag.FlagSet
 }
 
 func (o *exportOptions) describe() *cobra.Command {
 	return &cobra.Command{
-		Use:   "export DATASET --to KIND --out DIR",
-		Short: "Write a dataset out in other programs' forms",
+		Use: `export DATASET --to KIND --out DIR
+  pipe export --checkpoint RUN|FILE --out FILE.onnx`,
+		Short: "Write a dataset in other programs' forms, or a checkpoint's student as ONNX",
 		Long: `Export writes a dataset's crops, or a teacher's embeddings, in forms that other
 programs read. Images keep their bytes; raw pixels become PNG. What is exported can be
 ingested again and gives the same crops.
@@ -36,29 +42,85 @@ KINDS
               relatives, crops grouped by identity; those without one are left out
   npy         embeddings.npy, norms.npy, labels.npy, ids.npy and keys.txt of a teacher's
               cache, and embeddings_mirror.npy, norms_mirror.npy if it has them; a norm
-              of 0 marks an embedding without use`,
+              of 0 marks an embedding without use
+
+With --checkpoint it writes the student of a run's newest checkpoint, or of a file, as
+ONNX, also while the run goes on: the weights' average where the run keeps one, norms
+folded away. It needs no training engine. With --dtype fp16 the graph computes in half
+precision between an input and an output of float32.`,
 		Example: `  pipe export faces.ds --to folder --out faces
   pipe export faces.ds --to webdataset --out tars --shard-crops 5000
   pipe export faces.ds --to recordio --out faces_rec
-  pipe export faces.ds --to npy --teacher w600k_r50 --out arrays`,
+  pipe export faces.ds --to npy --teacher w600k_r50 --out arrays
+  pipe export --checkpoint run --out student.onnx
+  pipe export --checkpoint run --best --dtype fp16 --embedding-norm inside --out phone.onnx`,
 	}
 }
 
 func (o *exportOptions) addFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.To, "to", "", "`kind` of export: "+strings.Join(export.Kinds(), ", ")+" (required)")
-	f.StringVar(&o.Out, "out", "", "`folder` to make (required)")
+	o.flags = f
+	f.StringVar(&o.To, "to", "", "`kind` of export: "+strings.Join(export.Kinds(), ", ")+" (required for a dataset)")
+	f.StringVar(&o.Out, "out", "", "`folder` to make, or file to write (required)")
 	f.StringVar(&o.Teacher, "teacher", "", "`name` of the cache that npy exports")
 	f.IntVar(&o.ShardCrops, "shard-crops", export.DefaultShardCrops, "`crops` in a tar file of webdataset")
+	o.student.Form = student.DefaultForm()
+	f.StringVar(&o.student.Checkpoint, "checkpoint", "", "`run` or checkpoint whose student to write")
+	f.BoolVar(&o.student.Best, "best", false, "take the run's best checkpoint, not the newest")
+	f.BoolVar(&o.student.Last, "last-weights", false, "take the last step's weights, not their average")
+	f.StringVar(&o.student.Form.DType, "dtype", o.student.Form.DType, "`type` that the student computes in: fp32 or fp16")
+	f.IntVar(&o.student.Form.Opset, "opset", o.student.Form.Opset, "`version` of ONNX's operators, 11 to 21")
+	f.StringVar(&o.student.Form.InputNorm, "input-norm", "", "where pixels are normalised: outside (the model takes -1..1) or inside the graph (0..255) (default: as in the run)")
+	f.StringVar(&o.norm, "embedding-norm", "outside", "where the embedding is brought to unit length: outside or inside the graph")
 }
 
+// ofCheckpoint are the flags that only say how to write a student, ofDataset those that
+// only say how to write a dataset.
+var (
+	ofCheckpoint = []string{"best", "last-weights", "dtype", "opset", "input-norm", "embedding-norm"}
+	ofDataset    = []string{"to", "teacher", "shard-crops"}
+)
+
 func (o *exportOptions) validate(args []string) error {
-	if err := errors.Join(oneDataset(args, &o.Dataset), required("--to", o.To), required("--out", o.Out)); err != nil {
-		return err
+	if !o.flags.Changed("checkpoint") {
+		if err := o.misplaced(ofCheckpoint, "needs --checkpoint"); err != nil {
+			return err
+		}
+		if err := errors.Join(oneDataset(args, &o.Dataset), required("--to", o.To), required("--out", o.Out)); err != nil {
+			return err
+		}
+		return errors.Join(o.Validate(), positive("--shard-crops", o.ShardCrops))
 	}
-	return errors.Join(o.Validate(), positive("--shard-crops", o.ShardCrops))
+	form := &o.student.Form
+	form.UnitLength = o.norm == "inside"
+	if form.InputNorm != "" {
+		if err := oneOf("--input-norm", form.InputNorm, "outside", "inside"); err != nil {
+			return err
+		}
+	}
+	return errors.Join(noArguments(args), o.misplaced(ofDataset, "is of a dataset, not of a checkpoint"),
+		required("--checkpoint", o.student.Checkpoint), required("--out", o.Out),
+		oneOf("--dtype", form.DType, "fp32", "fp16"), oneOf("--embedding-norm", o.norm, "outside", "inside"))
+}
+
+// misplaced refuses flags of the other use.
+func (o *exportOptions) misplaced(names []string, why string) error {
+	for _, name := range names {
+		if o.flags.Changed(name) {
+			return fmt.Errorf("--%s %s", name, why)
+		}
+	}
+	return nil
 }
 
 func (o *exportOptions) run(ctx context.Context, s *session) (*result, error) {
+	if o.student.Checkpoint != "" {
+		o.student.Out = o.Out
+		summary, err := student.ExportCheckpoint(o.student)
+		if err != nil {
+			return nil, err
+		}
+		return &result{summary, func(w io.Writer) { printExportedStudent(w, summary) }}, nil
+	}
 	o.Progress = s.progress()
 	summary, err := export.Run(ctx, o.Options)
 	if err != nil {
@@ -76,4 +138,13 @@ func printExported(w io.Writer, s export.Summary) {
 	if s.LeftOut > 0 {
 		fmt.Fprintf(w, "  left out    %d crops without an identity\n", s.LeftOut)
 	}
+}
+
+func printExportedStudent(w io.Writer, s student.Exported) {
+	weights := "the weights"
+	if s.Averaged {
+		weights = "the average of the weights"
+	}
+	fmt.Fprintf(w, "%s: %s, %d parameters, %s, opset %d, %s\n", s.ONNX, s.Student, s.Parameters, s.DType, s.Opset, byteSize(s.Bytes))
+	fmt.Fprintf(w, "  from     %s, %s after step %d\n", s.Checkpoint, weights, s.Step)
 }

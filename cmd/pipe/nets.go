@@ -18,7 +18,6 @@ import (
 type netsOptions struct {
 	size    net.Config
 	measure bool
-	engine  string
 }
 
 // netRow is a network in numbers.
@@ -41,7 +40,7 @@ func (o *netsOptions) describe() *cobra.Command {
 for one 112x112 crop, and the length of the embedding.
 
 With --measure each is exported with random weights and run on one thread of this
-machine's processor by ONNX Runtime, a crop at a time; that needs the training engine.`,
+machine's processor by ONNX Runtime, a crop at a time.`,
 		Example: `  pipe nets
   pipe nets --measure
   pipe nets --width 0.5 --dim 128 --json`,
@@ -52,7 +51,6 @@ func (o *netsOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.measure, "measure", false, "measure how long a crop takes here")
 	f.IntVar(&o.size.Dim, "dim", 0, "length of the embedding (default: the network's own, 512)")
 	f.Float64Var(&o.size.Width, "width", 0, "`factor` on the channels of every layer (default 1)")
-	f.StringVar(&o.engine, "engine", "", "training engine `library` to load for --measure")
 }
 
 func (o *netsOptions) validate(args []string) error { return noArguments(args) }
@@ -66,7 +64,7 @@ func (o *netsOptions) run(ctx context.Context, s *session) (*result, error) {
 		}
 		row := netRow{Name: name, Parameters: n.Parameters(), MACs: n.MACs(), Dim: n.Dim, About: net.About(name)}
 		if o.measure {
-			seconds, err := student.Latency(n, o.engine, s.onnxruntime)
+			seconds, err := student.Latency(n, s.onnxruntime)
 			if err != nil {
 				return nil, err
 			}

@@ -238,6 +238,30 @@ func TestDistill(t *testing.T) {
 }
 
 // The distill.yaml of a run repeats it, bit for bit.
+// A student leaves its run's checkpoint in other forms, and is where another run begins.
+func TestExportAndInit(t *testing.T) {
+	dataset := ingestAligned(t, 3, 4)
+	precompute(t, dataset)
+	dir := t.TempDir()
+	run, half, again := filepath.Join(dir, "run"), filepath.Join(dir, "half.onnx"), filepath.Join(dir, "again")
+	expect(t, exitDone, distillArgs(dataset, run)...)
+	summary := expect(t, exitDone, "export", "--checkpoint", run, "--out", half, "--dtype", "fp16", "--embedding-norm", "inside", "--input-norm", "inside", "--json").object(t)
+	if summary["onnx"] != half || summary["dtype"] != "fp16" || number(t, summary, "step") != 4 || summary["averaged"] != false {
+		t.Errorf("summary is %v", summary)
+	}
+	expect(t, exitDone, "precompute-teacher", dataset, "--teacher", half)
+	if o := expect(t, exitDone, "export", "--checkpoint", run, "--out", half); !strings.Contains(o.stdout, "after step 4") || !strings.Contains(o.stdout, "opset 13") {
+		t.Errorf("an export says\n%s", o.stdout)
+	}
+	o := expect(t, exitDone, distillArgs(dataset, again, "--init", half)...)
+	if !strings.Contains(o.stderr, "start from "+half) || !strings.Contains(o.stderr, "100.0% of the weights") {
+		t.Errorf("a run that begins with weights says\n%s", o.stderr)
+	}
+	if o := expect(t, exitUsage, "export", "--checkpoint", filepath.Join(dir, "none"), "--out", half); !strings.Contains(o.stderr, "none") {
+		t.Errorf("a checkpoint that is not there: %s", o.stderr)
+	}
+}
+
 func TestDistillFromItsOwnConfig(t *testing.T) {
 	dataset := ingestAligned(t, 3, 4)
 	precompute(t, dataset)
