@@ -9,9 +9,10 @@ set -euo pipefail
 
 usage() {
 	cat <<END
-usage: bench/train.sh [--rounds N] [--batch N] [--students LIST] [--model FILE] [--bank] [--dir DIR] [--no-peers]
+usage: bench/train.sh [--rounds N] [--batch N] [--steps N] [--students LIST] [--model FILE] [--bank] [--dir DIR] [--no-peers]
   --rounds N       measurements of everything, of which the medians are shown (default 3)
   --batch N        crops a step (default 64)
+  --steps N        steps that count (default 20); half as many but for the first student
   --students LIST  networks to train, the first also with a teacher (default "mobilefacenet ir18")
   --model FILE     an ONNX model to ask in the loop, besides a ResNet-50-size network
   --bank           also the unified loss, until after its bank is full: some minutes a round
@@ -23,11 +24,12 @@ END
 	exit "$1"
 }
 
-rounds=3 batch=64 students="mobilefacenet ir18" model= bank= dir= peers=yes
+rounds=3 batch=64 steps=20 students="mobilefacenet ir18" model= bank= dir= peers=yes
 while [ $# -gt 0 ]; do
 	case $1 in
 	--rounds) rounds=$2; shift ;;
 	--batch) batch=$2; shift ;;
+	--steps) steps=$2; shift ;;
 	--students) students=$2; shift ;;
 	--model) model=$(realpath "$2"); shift ;;
 	--bank) bank=yes ;;
@@ -44,15 +46,15 @@ if [ -z "$dir" ]; then
 	dir=$(mktemp -d)
 	trap 'rm -rf "$dir"' EXIT
 fi
-# Steps that count, and a few before them.
-warm=3 steps=20 teacher_steps=5
+warm=3 teacher_steps=5 # steps before those that count; steps with a teacher
 full=$((16384 / batch + 4))
-few=$((batch * (warm + steps))) many=$((batch * (full + steps)))
-mkdir -p "$dir/few" "$dir/many"
+few=$((batch * (warm + steps))) fewer=$((batch * (warm + steps / 2))) many=$((batch * (full + steps)))
+mkdir -p "$dir/few" "$dir/fewer" "$dir/many"
 results=$dir/train.jsonl
 : >"$results"
 ${GO:-go} build -o "$dir/train" ./bench/train
 "$dir/train" make --dir "$dir/few" --crops "$few"
+"$dir/train" make --dir "$dir/fewer" --crops "$fewer"
 [ -z "$bank" ] || "$dir/train" make --dir "$dir/many" --crops "$many"
 if [ -n "$peers" ]; then
 	debian=${PIPE_BENCH_DEBIAN_PYTHON:-/usr/bin/python3}
@@ -60,22 +62,27 @@ if [ -n "$peers" ]; then
 fi
 
 distill() { # student and further flags
-	"$dir/train" distill --dir "$dir/few" --batch "$batch" --warm "$warm" --student "$@" >>"$results"
+	"$dir/train" distill --dir "$data" --batch "$batch" --warm "$warm" --student "$@" >>"$results"
 }
 
 torch() { # Python, student and further flags
 	local python=$1 student=$2
 	shift 2
-	"$python" bench/peers/train.py --dir "$dir/few" --batch "$batch" --warm "$warm" --crops "$few" --student "$student" "$@" >>"$results"
+	"$python" bench/peers/train.py --dir "$data" --batch "$batch" --warm "$warm" --crops "$few" --student "$student" "$@" >>"$results"
 }
 
 begin=$(cut -d' ' -f1-3 /proc/loadavg)
 for round in $(seq "$rounds"); do
 	for student in $students; do
+		first=
+		data=$dir/fewer
+		if [ "$student" = "${students%% *}" ]; then
+			first=yes data=$dir/few
+		fi
 		echo "round $round of $rounds: $student" >&2
 		distill "$student" --precision bf16
 		distill "$student" --precision fp32
-		if [ -n "$bank" ] && [ "$student" = "${students%% *}" ]; then
+		if [ -n "$bank" ] && [ -n "$first" ]; then
 			"$dir/train" distill --dir "$dir/many" --batch "$batch" --warm "$full" --student "$student" --precision bf16 --loss unified >>"$results"
 		fi
 		[ -n "$peers" ] || continue
@@ -87,8 +94,10 @@ for round in $(seq "$rounds"); do
 		done
 		torch "$newest" "$student" --precision fp32 --compile
 		torch "$newest" "$student" --precision bf16 --channels-last --compile
-		torch "$debian" "$student" --precision bf16 --channels-last --convolutions
-		[ "$student" = "${students%% *}" ] || continue
+		for precision in fp32 bf16; do
+			torch "$debian" "$student" --precision "$precision" --channels-last --convolutions
+		done
+		[ -n "$first" ] || continue
 		for teacher in ir50 $model; do
 			torch "$newest" "$student" --precision fp32 --crops "$((batch * (warm + teacher_steps)))" --teacher "$teacher"
 			torch "$newest" "$student" --precision bf16 --channels-last --crops "$((batch * (warm + teacher_steps)))" --teacher "$teacher"
