@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"facepipe/internal/durable"
@@ -182,6 +183,8 @@ func (r *run) train(ctx context.Context) (_ Summary, err error) {
 	}
 	defer r.model.close()
 	defer r.metrics.close()
+	// What the beginning left, all weights among it, is not needed in any step.
+	debug.FreeOSMemory()
 	from := r.last.Step
 	err = r.catchUp(ctx)
 	if err == nil {
@@ -428,6 +431,7 @@ func (r *run) stop(err error) error {
 
 func (r *run) finish(from int) (Summary, error) {
 	onnxPath := filepath.Join(r.o.Out, "student.onnx")
+	r.model.engine.Trim() // a graph is made beside the model
 	if r.world.leads() {
 		if err := r.export(onnxPath); err != nil {
 			return Summary{}, err

@@ -28,6 +28,7 @@ type api struct {
 	torchLoaded    func() string
 	freeString     func(unsafe.Pointer)
 	liveTensors    func() int64
+	trim           func()
 	setThreads     func(int64)
 	threads        func() int64
 	hasDevice      func(string) int32
@@ -63,7 +64,7 @@ func (a *api) symbols() map[string]any {
 	return map[string]any{
 		"abi": &a.abi, "torch_version": &a.torchVersion, "torch_loaded": &a.torchLoaded,
 		"free_string":  &a.freeString,
-		"live_tensors": &a.liveTensors, "set_threads": &a.setThreads, "threads": &a.threads,
+		"live_tensors": &a.liveTensors, "trim": &a.trim, "set_threads": &a.setThreads, "threads": &a.threads,
 		"has_device": &a.hasDevice, "find_op": &a.findOp, "call": &a.call,
 		"from_data": &a.fromData, "to_data": &a.toData, "info": &a.info, "release": &a.release,
 		"set_requires_grad": &a.setRequireGrad, "backward": &a.backward, "grad": &a.grad,
@@ -172,6 +173,10 @@ func (e *Engine) TorchVersion() string { return e.api.torchVersion() }
 
 // LiveTensors counts the tensors handed out and not yet released.
 func (e *Engine) LiveTensors() int { return int(e.api.liveTensors()) }
+
+// Trim gives memory that is kept for the next step, as that of this size was needed for
+// the last one, back to the system. A step after that is slower, once.
+func (e *Engine) Trim() { e.api.trim() }
 
 // SetThreads sets the number of threads that one operator may use.
 func (e *Engine) SetThreads(n int) { e.api.setThreads(int64(n)) }

@@ -42,6 +42,17 @@ class CachingAllocator final : public c10::Allocator {
   void copy_data(void* to, const void* from, size_t n) const override { default_copy_data(to, from, n); }
 #endif
 
+  void trim() const {
+    std::lock_guard<std::mutex> lock(mutex_);
+    for (auto& [size, buffers] : idle_) {
+      for (void* p : buffers) {
+        size_.erase(p);
+        free(p);
+      }
+    }
+    idle_.clear();
+  }
+
   static CachingAllocator& instance() {
     static auto* a = new CachingAllocator();  // lives as long as any tensor may
     return *a;
@@ -104,5 +115,7 @@ void install_caching_allocator() {
   }();
   (void)done;
 }
+
+void trim_caching_allocator() { CachingAllocator::instance().trim(); }
 
 }  // namespace engine

@@ -96,6 +96,8 @@ void pipe_engine_free_string(char* s) { free_message(s); }
 
 int64_t pipe_engine_live_tensors(void) { return live_tensors.load(); }
 
+void pipe_engine_trim(void) { engine::trim_caching_allocator(); }
+
 void pipe_engine_set_threads(int64_t n) {
   // Throws when called after the inter-op pool is busy; the intra-op setting
   // alone never does, but nothing may cross this border.

@@ -53,6 +53,8 @@ const char* pipe_engine_torch_loaded(void);
 void pipe_engine_free_string(char* s);
 // Number of tensors handed out and not yet released, for leak tests.
 int64_t pipe_engine_live_tensors(void);
+// Gives memory that is kept for the next step back to the system.
+void pipe_engine_trim(void);
 void pipe_engine_set_threads(int64_t n);
 int64_t pipe_engine_threads(void);
 // 1 if a device string such as "cpu" or "cuda:0" can be used here.
