@@ -9,7 +9,8 @@ set -euo pipefail
 
 usage() {
 	cat <<END
-usage: bench/train.sh [--rounds N] [--batch N] [--steps N] [--students LIST] [--model FILE] [--bank] [--dir DIR] [--no-peers]
+usage: bench/train.sh [--rounds N] [--batch N] [--steps N] [--students LIST] [--model FILE] [--bank] [--dir DIR]
+                      [--no-teacher] [--no-peers]
   --rounds N       measurements of everything, of which the medians are shown (default 3)
   --batch N        crops a step (default 64)
   --steps N        steps that count (default 20); half as many but for the first student
@@ -17,6 +18,7 @@ usage: bench/train.sh [--rounds N] [--batch N] [--steps N] [--students LIST] [--
   --model FILE     an ONNX model to ask in the loop, besides a ResNet-50-size network
   --bank           also the unified loss, until after its bank is full: some minutes a round
   --dir DIR        where crops and datasets go, and stay (default: a temporary folder)
+  --no-teacher     without a teacher in the loop
   --no-peers       without Python
 PIPE_BENCH_DEBIAN_PYTHON is the Python that has Debian's python3-torch and python3-opencv
 (default /usr/bin/python3).
@@ -24,7 +26,7 @@ END
 	exit "$1"
 }
 
-rounds=3 batch=64 steps=20 students="mobilefacenet ir18" model= bank= dir= peers=yes
+rounds=3 batch=64 steps=20 students="mobilefacenet ir18" model= bank= dir= teachers=yes peers=yes
 while [ $# -gt 0 ]; do
 	case $1 in
 	--rounds) rounds=$2; shift ;;
@@ -34,6 +36,7 @@ while [ $# -gt 0 ]; do
 	--model) model=$(realpath "$2"); shift ;;
 	--bank) bank=yes ;;
 	--dir) dir=$2; shift ;;
+	--no-teacher) teachers= ;;
 	--no-peers) peers= ;;
 	-h | --help) usage 0 ;;
 	*) usage 2 >&2 ;;
@@ -97,7 +100,7 @@ for round in $(seq "$rounds"); do
 		for precision in fp32 bf16; do
 			torch "$debian" "$student" --precision "$precision" --channels-last --convolutions
 		done
-		[ -n "$first" ] || continue
+		[ -n "$first" ] && [ -n "$teachers" ] || continue
 		for teacher in ir50 $model; do
 			torch "$newest" "$student" --precision fp32 --crops "$((batch * (warm + teacher_steps)))" --teacher "$teacher"
 			torch "$newest" "$student" --precision bf16 --channels-last --crops "$((batch * (warm + teacher_steps)))" --teacher "$teacher"
