@@ -31,6 +31,7 @@
 #include <vector>
 
 #include "memory.h"
+#include "share.h"
 
 namespace engine {
 namespace {
@@ -41,9 +42,9 @@ using torch::autograd::variable_list;
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // The number of chunks, and the rows of one, that a gradient of weights is summed up
-// in: at most 16, and no more than fit into 64 MiB with one gradient of `bytes` each.
+// in: at most 32, and no more than fit into 64 MiB with one gradient of `bytes` each.
 std::pair<int64_t, int64_t> chunks_of(int64_t rows, int64_t bytes) {
-  int64_t most = std::min<int64_t>(16, std::max<int64_t>(2, (int64_t(64) << 20) / bytes));
+  int64_t most = std::min<int64_t>(32, std::max<int64_t>(2, (int64_t(64) << 20) / bytes));
   int64_t chunk = ceil_div(ceil_div(rows, most), kPointwiseBlock) * kPointwiseBlock;
   return {ceil_div(rows, chunk), chunk};
 }
@@ -51,9 +52,9 @@ std::pair<int64_t, int64_t> chunks_of(int64_t rows, int64_t bytes) {
 // Calls body(i, scratch) for i in [0, n) in parallel, with room for `room` values S.
 template <typename S, typename F>
 void in_parallel(int64_t n, int64_t room, const F& body) {
-  at::parallel_for(0, n, 1, [&](int64_t from, int64_t to) {
+  share(n, [&](const Share& mine) {
     std::unique_ptr<S[]> scratch(new S[room]);
-    for (int64_t i = from; i < to; ++i) body(i, scratch.get());
+    mine.each([&](int64_t i) { body(i, scratch.get()); });
   });
 }
 

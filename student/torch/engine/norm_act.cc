@@ -14,7 +14,6 @@
 // of rows that are added up in order, so the result does not depend on the number
 // of threads.
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
@@ -22,6 +21,7 @@
 #include <vector>
 
 #include "memory.h"
+#include "share.h"
 #include "synchronise.h"
 #ifdef PIPE_CUDA_KERNELS
 #include "norm_act_gpu.h"
@@ -36,11 +36,11 @@ constexpr int64_t kBlockRows = 256;
 template <typename F>
 void over_blocks(int64_t rows, const F& body) {
   int64_t blocks = (rows + kBlockRows - 1) / kBlockRows;
-  at::parallel_for(0, blocks, 1, [&](int64_t from, int64_t to) {
-    for (int64_t b = from; b < to; ++b) {
+  share(blocks, [&](const Share& mine) {
+    mine.each([&](int64_t b) {
       int64_t first = b * kBlockRows;
       body(first, std::min(kBlockRows, rows - first), b);
-    }
+    });
   });
 }
 

@@ -130,6 +130,7 @@ void backward_weights(const T* x, const T* dy, const DepthwiseShape& d, S* dw, S
       const S* p[kSide] = {r0 + c, r1 + c, r2 + c};
       const T* from = dy + c;
       for (int64_t ox = 0; ox < d.out_width; ++ox, from += channels) {
+        fetch(from, d.out_width * channels);  // of the next row
         for (int v = 0; v < K; ++v) {
           V gradient = read<V>(from + v * Traits<V>::n);
           for (int i = 0; i < kSide; ++i)

@@ -152,6 +152,12 @@ INLINE void write(Bfloat16* p, V v) {
   }
 }
 
+// Has the cache line of p[ahead] fetched, which may lie outside of what there is.
+template <typename T>
+INLINE void fetch(const T* p, int64_t ahead) {
+  __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(p) + ahead * sizeof(T)));
+}
+
 // All elements the same.
 template <typename V>
 INLINE V splat(typename Traits<V>::S s) {
