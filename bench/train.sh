@@ -4,19 +4,20 @@
 # a network of only the convolutions; and beside what distilling costs with the teacher in
 # the loop. Crops are drawn. The figures for the documents:
 #
-#   bench/train.sh --rounds 3 --model w600k_mbf.onnx
+#   bench/train.sh --rounds 3 --steps 12 --bank --flat 5000 --model w600k_mbf.onnx
 set -euo pipefail
 
 usage() {
 	cat <<END
 usage: bench/train.sh [--rounds N] [--batch N] [--steps N] [--students LIST] [--model FILE] [--bank] [--dir DIR]
-                      [--no-teacher] [--no-peers]
+                      [--flat STEPS] [--no-teacher] [--no-peers]
   --rounds N       measurements of everything, of which the medians are shown (default 3)
   --batch N        crops a step (default 64)
   --steps N        steps that count (default 20); half as many but for the first student
   --students LIST  networks to train, the first also with a teacher (default "mobilefacenet ir18")
   --model FILE     an ONNX model to ask in the loop, besides a ResNet-50-size network
   --bank           also the unified loss, until after its bank is full: some minutes a round
+  --flat STEPS     also the memory of so many steps of batch 4, with cosine and unified loss: some minutes
   --dir DIR        where crops and datasets go, and stay (default: a temporary folder)
   --no-teacher     without a teacher in the loop
   --no-peers       without Python
@@ -26,7 +27,7 @@ END
 	exit "$1"
 }
 
-rounds=3 batch=64 steps=20 students="mobilefacenet ir18" model= bank= dir= teachers=yes peers=yes
+rounds=3 batch=64 steps=20 students="mobilefacenet ir18" model= bank= flat= dir= teachers=yes peers=yes
 while [ $# -gt 0 ]; do
 	case $1 in
 	--rounds) rounds=$2; shift ;;
@@ -35,6 +36,7 @@ while [ $# -gt 0 ]; do
 	--students) students=$2; shift ;;
 	--model) model=$(realpath "$2"); shift ;;
 	--bank) bank=yes ;;
+	--flat) flat=$2; shift ;;
 	--dir) dir=$2; shift ;;
 	--no-teacher) teachers= ;;
 	--no-peers) peers= ;;
@@ -62,6 +64,12 @@ ${GO:-go} build -o "$dir/train" ./bench/train
 if [ -n "$peers" ]; then
 	debian=${PIPE_BENCH_DEBIAN_PYTHON:-/usr/bin/python3}
 	newest=$(bench/peers/venv.sh torch)
+fi
+
+if [ -n "$flat" ]; then
+	for loss in cosine unified; do
+		"$dir/train" flat --dir "$dir/few" --epochs "$(((flat * 4 + few - 1) / few))" --batch 4 --student "${students%% *}" --precision bf16 --loss "$loss"
+	done
 fi
 
 distill() { # student and further flags

@@ -2,6 +2,7 @@ package measure
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -49,6 +50,23 @@ func TestTable(t *testing.T) {
 	}
 	if want := "|  | a | b |\n|---|---:|---:|\n| x | 1 | 2 |\n"; b.String() != want {
 		t.Errorf("got %q", b.String())
+	}
+}
+
+func TestPeaks(t *testing.T) {
+	for _, c := range []struct {
+		samples []int64
+		parts   int
+		want    []float64
+	}{
+		{[]int64{1024, 3072, 2048, 1024}, 2, []float64{3, 2}},
+		{[]int64{1024, 2048, 3072, 4096, 1024}, 2, []float64{2, 4}},
+		{[]int64{2048}, 3, []float64{2, 2, 2}},
+		{[]int64{1024, 5120}, 1, []float64{5}},
+	} {
+		if got := peaks(c.samples, c.parts); !slices.Equal(got, c.want) {
+			t.Errorf("%v in %d parts: %v, want %v", c.samples, c.parts, got, c.want)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package measure
 import (
 	"bytes"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -23,9 +24,9 @@ func ProcessorSeconds() float64 {
 // Memory samples the process's own memory: what it allocated, not the pages of files
 // that it mapped, which the kernel takes back when it needs them.
 type Memory struct {
-	stop chan struct{}
-	done sync.WaitGroup
-	most int64 // KiB
+	stop    chan struct{}
+	done    sync.WaitGroup
+	samples []int64 // KiB
 }
 
 // WatchMemory begins to sample.
@@ -35,7 +36,7 @@ func WatchMemory() *Memory {
 		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
 		for {
-			m.most = max(m.most, anonymousKiB())
+			m.samples = append(m.samples, anonymousKiB())
 			select {
 			case <-m.stop:
 				return
@@ -47,10 +48,24 @@ func WatchMemory() *Memory {
 }
 
 // Peak ends the watch and is the most there was, in MiB.
-func (m *Memory) Peak() float64 {
+func (m *Memory) Peak() float64 { return m.Peaks(1)[0] }
+
+// Peaks ends the watch and is the most there was in each of n parts of its time, in MiB.
+func (m *Memory) Peaks(n int) []float64 {
 	close(m.stop)
 	m.done.Wait()
-	return float64(max(m.most, anonymousKiB())) / 1024
+	return peaks(append(m.samples, anonymousKiB()), n)
+}
+
+// peaks are the largest of each of n parts of samples, which are KiB, in MiB; a part
+// without one has the one before it.
+func peaks(samples []int64, n int) []float64 {
+	most := make([]float64, n)
+	for i := range most {
+		from := i * len(samples) / n
+		most[i] = float64(slices.Max(samples[from:max(from+1, (i+1)*len(samples)/n)])) / 1024
+	}
+	return most
 }
 
 // anonymousKiB is RssAnon of this process; 0 where the kernel does not tell.

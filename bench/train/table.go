@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +12,8 @@ import (
 )
 
 // printTable makes Markdown of results: a table for each student and batch, with every way
-// of training it and how many times as fast the fastest of pipe's is.
+// of training it and how many times as fast the fastest of pipe's is; and, where there were
+// several batches, a table for each student with every way at its best one.
 func printTable(r io.Reader, w io.Writer) error {
 	all, err := measure.Read(r)
 	if err != nil {
@@ -21,34 +23,73 @@ func printTable(r io.Reader, w io.Writer) error {
 		return errors.New("no results")
 	}
 	fmt.Fprintf(w, "%d threads; decoding of the crops included; medians of %d rounds.\n", all[0].Threads, len(all.Of(all[0].System, all[0].Phase, 0)))
-	for _, phase := range names(all, func(r measure.Result) string { return r.Phase }) {
-		var some measure.Results
-		for _, r := range all {
-			if r.Phase == phase {
-				some = append(some, r)
+	for _, phase := range names(all, phaseOf) {
+		if err := compare(w, all, phase, []string{phase}); err != nil {
+			return err
+		}
+	}
+	for _, student := range names(all, studentOf) {
+		var phases []string
+		for _, phase := range names(all, phaseOf) {
+			if studentOf(measure.Result{Phase: phase}) == student {
+				phases = append(phases, phase)
 			}
 		}
-		table := measure.Table{{phase, "images/s", "pipe's best is", "peak MiB"}}
-		systems := names(some, func(r measure.Result) string { return r.System })
-		best := 0.0
-		for _, system := range systems {
-			if strings.HasPrefix(system, "pipe ") {
-				best = max(best, some.Of(system, phase, 0).Rate())
-			}
+		if len(phases) == 1 {
+			continue
 		}
-		for _, system := range systems {
-			runs := some.Of(system, phase, 0)
-			table = append(table, []string{
-				system, measure.Number(runs.Rate()), fmt.Sprintf("%.2f×", best/runs.Rate()),
-				measure.Number(runs.Median(func(r measure.Result) float64 { return r.PeakMiB })),
-			})
-		}
-		fmt.Fprintln(w)
-		if err := table.Print(w); err != nil {
+		if err := compare(w, all, student+", each at its best batch", phases); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// compare prints a table of all systems, each in the phase in which it is fastest.
+func compare(w io.Writer, all measure.Results, title string, phases []string) error {
+	fastest := func(system string) measure.Results {
+		return slices.MaxFunc(inPhases(all, system, phases), func(a, b measure.Results) int { return cmp.Compare(a.Rate(), b.Rate()) })
+	}
+	systems := slices.DeleteFunc(names(all, func(r measure.Result) string { return r.System }),
+		func(system string) bool { return len(inPhases(all, system, phases)) == 0 })
+	best := 0.0
+	for _, system := range systems {
+		if strings.HasPrefix(system, "pipe ") {
+			best = max(best, fastest(system).Rate())
+		}
+	}
+	table := measure.Table{{title, "images/s", "pipe's best is", "peak MiB"}}
+	for _, system := range systems {
+		runs := fastest(system)
+		if len(phases) > 1 {
+			system = fmt.Sprintf("%s, %d", system, runs[0].Rows)
+		}
+		table = append(table, []string{
+			system, measure.Number(runs.Rate()), fmt.Sprintf("%.2f×", best/runs.Rate()),
+			measure.Number(runs.Median(func(r measure.Result) float64 { return r.PeakMiB })),
+		})
+	}
+	fmt.Fprintln(w)
+	return table.Print(w)
+}
+
+// inPhases are the results of a system, phase by phase, without phases that have none.
+func inPhases(all measure.Results, system string, phases []string) []measure.Results {
+	var some []measure.Results
+	for _, phase := range phases {
+		if runs := all.Of(system, phase, 0); len(runs) > 0 {
+			some = append(some, runs)
+		}
+	}
+	return some
+}
+
+func phaseOf(r measure.Result) string { return r.Phase }
+
+// studentOf is the network's name: phases are called "NETWORK, batch N".
+func studentOf(r measure.Result) string {
+	name, _, _ := strings.Cut(r.Phase, ", ")
+	return name
 }
 
 // names are what results are called, in the order in which they were measured.
