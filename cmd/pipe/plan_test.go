@@ -28,7 +28,7 @@ type planned struct {
 func planFaces(t *testing.T, people, shots int, model string) planned {
 	t.Helper()
 	faces, dir := alignedFaces(t, people, shots), t.TempDir()
-	j := planned{dataset: filepath.Join(dir, "faces.ds"), model: model, plan: filepath.Join(dir, "job")}
+	j := planned{dataset: filepath.Join(dir, "faces.ds"), model: model, plan: filepath.Join(dir, "the 100% job")}
 	alone := filepath.Join(dir, "alone.ds")
 	for _, dataset := range []string{j.dataset, alone} {
 		expect(t, exitDone, "ingest", "--source", "folder="+faces, "--out", dataset, "--shard-rows", "8")
