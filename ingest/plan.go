@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -97,6 +98,24 @@ func absolute(o Options) (Options, error) {
 	}
 	o.Landmarks, o.PairsOut, o.Out = full(o.Landmarks), full(o.PairsOut), full(o.Out)
 	return o, err
+}
+
+// Paths are the files and folders that an ingest with the options reads and writes, those of
+// any working folder.
+func (o Options) Paths() ([]string, error) {
+	o, err := absolute(o)
+	if err != nil {
+		return nil, err
+	}
+	p, err := o.parse()
+	if err != nil {
+		return nil, err
+	}
+	paths := []string{p.detector.File, o.Landmarks, o.PairsOut, o.Out}
+	for _, spec := range p.sources {
+		paths = append(paths, spec.Path)
+	}
+	return slices.DeleteFunc(paths, func(path string) bool { return path == "" }), nil
 }
 
 // surveyed is what a plan says of its inputs.

@@ -68,11 +68,29 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-func (o Options) devices() []int {
-	if len(o.Devices) == 0 {
-		return []int{0}
+// runtimes say what runs the model on each device.
+func (o Options) runtimes() []ort.Options {
+	devices := o.Devices
+	if len(devices) == 0 {
+		devices = []int{0}
 	}
-	return o.Devices
+	var list []ort.Options
+	for _, device := range devices {
+		runtime := o.Runtime
+		runtime.Device = device
+		list = append(list, runtime)
+	}
+	return list
+}
+
+// ValidateRuntime says what no machine could run: see ort.Options.Validate.
+func (o Options) ValidateRuntime() error {
+	for _, runtime := range o.runtimes() {
+		if err := runtime.Validate(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // flips are the mirrorings to embed.

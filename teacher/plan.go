@@ -41,21 +41,28 @@ type planOptions struct {
 // MakePlan writes the plan of embedding a dataset into a folder. Making the same plan
 // again changes nothing; a folder with another one is store.ErrPlan. Other errors are
 // those of [Precompute] before it begins to embed.
+//
+// Workers may have what this machine has not. So the model is looked at on the processor,
+// and of o.Runtime's provider, o.Devices and o.Batch only that they exist.
 func MakePlan(ctx context.Context, o Options, dir string) (PlanSummary, error) {
 	o = o.withDefaults()
+	if err := o.ValidateRuntime(); err != nil {
+		return PlanSummary{}, fmt.Errorf("plan: %w", err)
+	}
 	ds, err := store.Open(o.Dataset)
 	if err != nil {
 		return PlanSummary{}, err
 	}
 	defer ds.Close()
-	o.Devices = nil // one is enough to look at the model
-	models, err := openModels(o)
+	here := o
+	here.Runtime, here.Devices, here.Batch = o.Runtime.OnProcessor(), nil, 0
+	models, err := openModels(here)
 	defer closeModels(models)
 	if err != nil {
 		return PlanSummary{}, err
 	}
 	r := &run{o: o, ds: ds, models: models, model: models[0]}
-	r.describe()
+	r.describe("looked at on the processor")
 	if err := r.fits(); err != nil {
 		return PlanSummary{}, err
 	}
@@ -66,6 +73,11 @@ func MakePlan(ctx context.Context, o Options, dir string) (PlanSummary, error) {
 	if err != nil {
 		return PlanSummary{}, err
 	}
+	// What workers could not copy from is better known now.
+	if err := r.openDonors(*p.Teacher); err != nil {
+		return PlanSummary{}, err
+	}
+	r.closeDonors()
 	id, err := store.WritePlan(dir, p)
 	return PlanSummary{Plan: dir, ID: id, Verb: p.Verb, Dataset: p.Dataset, Teacher: p.Teacher.Name, Tasks: len(p.Tasks), Rows: p.Rows(),
 		SelfTest: r.summary.SelfTest}, err
@@ -113,7 +125,7 @@ func Work(ctx context.Context, dir string, w worker.Worker, o Options) (Summary,
 		return Summary{}, err
 	}
 	r := &run{o: o, ds: ds, models: models, model: models[0]}
-	r.describe()
+	r.describe(r.inBatches())
 	if r.summary.Fingerprint != p.Teacher.Fingerprint {
 		return r.summary, fmt.Errorf("%w: %s is not the model that plan %s was made with (%s, %.12s…): it has been replaced, or computes in another precision",
 			store.ErrFingerprint, o.Model, dir, p.Teacher.ModelFile, p.Teacher.ModelDigest)

@@ -47,9 +47,7 @@ func Precompute(ctx context.Context, o Options) (Summary, error) {
 // when there is an error.
 func openModels(o Options) ([]*embed.Model, error) {
 	var models []*embed.Model
-	for _, device := range o.devices() {
-		runtime := o.Runtime
-		runtime.Device = device
+	for _, runtime := range o.runtimes() {
 		m, err := embed.Open(o.Model, embed.Options{Preprocess: o.Preprocess, Contract: o.contract, Batch: o.Batch, Runtime: runtime})
 		if err != nil {
 			return models, err
@@ -79,7 +77,7 @@ type run struct {
 
 // fill embeds the missing shards.
 func (r *run) fill(ctx context.Context) error {
-	r.describe()
+	r.describe(r.inBatches())
 	if err := r.fits(); err != nil {
 		return err
 	}
@@ -114,17 +112,20 @@ func (r *run) fill(ctx context.Context) error {
 	return r.conclude()
 }
 
-// describe tells what will be done before it is, in the summary and to the user.
-func (r *run) describe() {
+// inBatches says how the model is run.
+func (r *run) inBatches() string { return fmt.Sprintf("batch %d", r.model.Batch()) }
+
+// describe tells what will be done before it is, in the summary and, with how, to the user.
+func (r *run) describe(how string) {
 	m, o := r.model, r.o
 	r.summary = Summary{Teacher: o.Name, Rows: r.ds.Rows(), Dim: m.Dim(), DType: o.DType, Flip: o.Flip,
 		Preprocess: m.Preprocess(), PreprocessReason: m.Reason(),
-		Fingerprint: m.Fingerprint(o.Flip, o.DType), ModelDigest: m.Digest(),
+		Fingerprint: m.Fingerprint(o.Flip, o.DType, o.Runtime.Half), ModelDigest: m.Digest(),
 		Batch: m.Batch(), Runtime: ort.Version(), Decoder: imgcodec.DecoderName()}
 	if o.Progress == nil {
 		return
 	}
-	fmt.Fprintf(o.Progress, "teacher %s: %v (%s), batch %d\n", o.Name, m.Preprocess(), m.Reason(), m.Batch())
+	fmt.Fprintf(o.Progress, "teacher %s: %v (%s), %s\n", o.Name, m.Preprocess(), m.Reason(), how)
 	if made := r.ds.Contract().Decoder; made != r.summary.Decoder {
 		fmt.Fprintf(o.Progress, "note: the dataset was made with %s, here JPEG is decoded by %s: the pixels of crops kept as JPEG differ by a level or two\n",
 			made, r.summary.Decoder)

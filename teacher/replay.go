@@ -113,7 +113,7 @@ func openAs(info store.TeacherInfo, o ReplayOptions) (*embed.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	if model.Fingerprint(info.Flip, info.DType) != info.Fingerprint || model.Dim() != info.Dim {
+	if model.Fingerprint(info.Flip, info.DType, o.Runtime.Half) != info.Fingerprint || model.Dim() != info.Dim {
 		model.Close()
 		return nil, fmt.Errorf("%w: teacher %s: its fingerprint is not that of its own model and preprocessing", store.ErrFingerprint, info.Name)
 	}

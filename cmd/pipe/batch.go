@@ -17,8 +17,8 @@ func (b batchFlag) Set(s string) error {
 		return nil
 	}
 	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 {
-		return fmt.Errorf("%q is neither auto nor a number of crops", s)
+	if err != nil || n < 1 || n > embed.MaxBatch {
+		return fmt.Errorf("%q is neither auto nor a number of crops up to %d", s, embed.MaxBatch)
 	}
 	*b.n = n
 	return nil

@@ -77,7 +77,7 @@ func (o *ingestOptions) addFlags(f *pflag.FlagSet) {
 	o.addContractFlags(f)
 	f.StringVar(&o.plan, "plan", "", "do a share of the plan in this `folder` (see pipe plan); all else is the plan's")
 	f.StringVar(&o.worker, "worker", "auto", "which `share` of --plan: I/N, or auto for what Slurm, Kubernetes, torchrun or PIPE_WORKER and PIPE_WORKERS say")
-	f.IntVar(&o.Workers, "workers", 0, "photographs processed at once (default: one a core)")
+	f.IntVar(&o.Workers, "workers", 0, "photographs processed at once (default: one a core); not the workers of a plan")
 	f.Float64Var(&o.MaxRejectRate, "max-reject-rate", ingest.DefaultMaxRejectRate, "share of refused inputs above which the exit status is 3")
 }
 

@@ -73,7 +73,7 @@ func (o *mergeOptions) validate(args []string) error {
 func (o *mergeOptions) run(ctx context.Context, s *session) (*result, error) {
 	o.Progress = s.progress()
 	if o.plan != "" {
-		return o.mergePlan(ctx)
+		return o.mergePlan(ctx, s)
 	}
 	summary, err := store.Merge(ctx, o.out, o.inputs, o.MergeOptions)
 	if err != nil && !tooManyRejects(err) {
@@ -82,13 +82,13 @@ func (o *mergeOptions) run(ctx context.Context, s *session) (*result, error) {
 	return &result{summary, func(w io.Writer) { printMerged(w, summary) }}, err
 }
 
-func (o *mergeOptions) mergePlan(ctx context.Context) (*result, error) {
+func (o *mergeOptions) mergePlan(ctx context.Context, s *session) (*result, error) {
 	p, _, err := store.ReadPlan(o.plan)
 	if err != nil {
 		return nil, err
 	}
 	if p.Verb == ingest.PlanVerb {
-		summary, err := ingest.MergePlan(ctx, o.plan, o.out, ingest.Options{Progress: o.Progress, MaxRejectRate: o.MaxRejectRate})
+		summary, err := ingest.MergePlan(ctx, o.plan, o.out, ingest.Options{ONNXRuntime: s.onnxruntime, Progress: o.Progress, MaxRejectRate: o.MaxRejectRate})
 		if err != nil && !tooManyRejects(err) {
 			return nil, err
 		}

@@ -6,12 +6,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"facepipe/ingest/detect/detecttest"
+	"facepipe/internal/ort"
 	"facepipe/testdata"
 )
 
@@ -25,7 +28,7 @@ type planned struct {
 func planFaces(t *testing.T, people, shots int, model string) planned {
 	t.Helper()
 	faces, dir := alignedFaces(t, people, shots), t.TempDir()
-	j := planned{dataset: filepath.Join(dir, "faces.ds"), model: model, plan: filepath.Join(dir, "job")}
+	j := planned{dataset: filepath.Join(dir, "faces.ds"), model: model, plan: filepath.Join(dir, "the 100% job")}
 	alone := filepath.Join(dir, "alone.ds")
 	for _, dataset := range []string{j.dataset, alone} {
 		expect(t, exitDone, "ingest", "--source", "folder="+faces, "--out", dataset, "--shard-rows", "8")
@@ -163,6 +166,106 @@ func TestPlanRefuses(t *testing.T) {
 	}
 }
 
+// emitted is a job as a plan prints it, and the command line of its workers.
+func emitted(t *testing.T, args ...string) (o outcome, worker string) {
+	t.Helper()
+	o = expect(t, exitDone, append([]string{"plan"}, args...)...)
+	line := regexp.MustCompile(`(?m)^(.* --worker auto.*) &$`).FindStringSubmatch(o.stdout)
+	if line == nil {
+		t.Fatalf("no worker in\n%s", o.stdout)
+	}
+	return o, line[1]
+}
+
+// A job for GPUs is planned on a machine that has none, and every flag that says how its
+// workers run is in what they run.
+func TestPlanEmitsWhatWasGiven(t *testing.T) {
+	dataset, model, donor := ingestAligned(t, 2, 4), tinyTeacher(t), ingestAligned(t, 1, 4)
+	runtime := anyRuntime(t)
+	for flags, want := range map[string]string{
+		"":                                      "",
+		"--provider cuda --workers 16 --gpus 1": " --provider cuda",
+		"--provider cuda --gpus 3":              " --provider cuda --devices 0,1,2",
+		"--provider cuda --gpus 2 --devices 1":  " --provider cuda --devices 1",
+		"--provider tensorrt --half":            " --provider tensorrt",
+		"--provider cuda --allow-fallback --batch 512 --threads 3": " --provider cuda --allow-fallback --batch 512 --threads 3",
+		"--batch auto --reuse " + donor:                            " --batch auto --reuse " + donor,
+		"--onnxruntime " + runtime:                                 " --onnxruntime " + runtime,
+	} {
+		plan := filepath.Join(t.TempDir(), "job")
+		_, worker := emitted(t, append([]string{"precompute-teacher", dataset, "--teacher", model, "--flip", "--plan", plan, "--emit", "slurm"},
+			strings.Fields(flags)...)...)
+		if want := program + " precompute-teacher --plan " + plan + " --worker auto" + want; worker != want {
+			t.Errorf("%s: workers run\n%s, want\n%s", flags, worker, want)
+		}
+		// What is emitted is understood; only the provider is not here.
+		if o := finished(t, exec.Command("sh", "-c", worker)); o.code != exitDone && !strings.Contains(o.stderr, "is not usable with") {
+			t.Errorf("%s: the worker ended with %d: %s", flags, o.code, o.stderr)
+		}
+	}
+}
+
+// anyRuntime is the path of the ONNX Runtime that is found without a flag.
+func anyRuntime(t *testing.T) string {
+	t.Helper()
+	path, err := ort.Library("").Path()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Folders may be called what they like, and be named as seen from here.
+func TestPlanEmitsOddPaths(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), `it's "a" $HOME`)
+	dataset := filepath.Join(dir, "faces.ds")
+	expect(t, exitDone, "ingest", "--source", "folder="+alignedFaces(t, 2, 4), "--out", dataset)
+	c := exec.Command(program, "plan", "precompute-teacher", "faces.ds", "--teacher", tinyTeacher(t), "--plan", "the job", "--emit", "slurm", "--reuse", "faces.ds")
+	c.Dir, c.Env = dir, append(os.Environ(), "PIPE_ONNXRUNTIME="+anyRuntime(t))
+	o := finished(t, c)
+	line := regexp.MustCompile(`(?m)^(.* --worker auto.*) &$`).FindStringSubmatch(o.stdout)
+	if o.code != exitDone || line == nil {
+		t.Fatalf("%+v", o)
+	}
+	if o := finished(t, exec.Command("sh", "-c", line[1])); o.code != exitDone {
+		t.Errorf("%s: %+v", line[1], o)
+	}
+	expect(t, exitDone, "merge", "--plan", filepath.Join(dir, "the job"))
+}
+
+// A container has its own pipe.
+func TestPlanForPods(t *testing.T) {
+	dir := t.TempDir()
+	dataset, model, plan := filepath.Join(dir, "faces.ds"), filepath.Join(dir, "teacher.onnx"), filepath.Join(dir, "job")
+	expect(t, exitDone, "ingest", "--source", "folder="+alignedFaces(t, 1, 4), "--out", dataset)
+	if err := os.Rename(tinyTeacher(t), model); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"plan", "precompute-teacher", dataset, "--teacher", model, "--plan", plan, "--emit", "k8s", "--image", "i", "--claim", "c", "--mount", dir}
+	for program, more := range map[string][]string{"pipe": nil, "/opt/pipe": {"--program", "/opt/pipe"}} {
+		o := expect(t, exitDone, append(args, more...)...)
+		if want := fmt.Sprintf(`command: [%q,"precompute-teacher","--plan",%q,"--worker","auto"]`, program, plan); !strings.Contains(o.stdout, want) {
+			t.Errorf("%s: emitted is\n%s", program, o.stdout)
+		}
+	}
+}
+
+func TestPlanNotes(t *testing.T) {
+	args := []string{"precompute-teacher", ingestAligned(t, 1, 4), "--teacher", tinyTeacher(t), "--plan", filepath.Join(t.TempDir(), "job"), "--emit", "slurm"}
+	if o, _ := emitted(t, append(args, "--workers", "1001")...); strings.Contains(o.stderr, "MaxArraySize") {
+		t.Errorf("1001 workers: %s", o.stderr)
+	}
+	o, _ := emitted(t, append(args, "--workers", "1002", "--max-running", "50", "--sbatch", "--partition=gpu", "--sbatch", "--qos=low")...)
+	if !strings.Contains(o.stderr, "note: 1002 workers") {
+		t.Errorf("1002 workers: %s", o.stderr)
+	}
+	for _, line := range []string{"#SBATCH --array=0-1001%50\n", "#SBATCH --partition=gpu\n#SBATCH --qos=low\n"} {
+		if !strings.Contains(o.stdout, line) {
+			t.Errorf("emitted without %s", line)
+		}
+	}
+}
+
 // chaosSeconds is how long workers are killed and stopped; PIPE_CHAOS_SECONDS asks for
 // more.
 func chaosSeconds(t *testing.T) time.Duration {
@@ -282,4 +385,21 @@ func TestIngestPlan(t *testing.T) {
 		t.Errorf("the merge gave %v, one process %v", merged, whole)
 	}
 	expect(t, exitUsage, "ingest", "--plan", plan, "--out", dataset)
+}
+
+// The detector of an ingest runs on the runtime that the plan was made with; the merge looks
+// at it, too.
+func TestIngestPlanKeepsTheRuntime(t *testing.T) {
+	dir := t.TempDir()
+	detector, plan := filepath.Join(dir, "det.onnx"), filepath.Join(dir, "job")
+	writeFile(t, detector, string(detecttest.Model(detecttest.Options{Kind: "scrfd"})))
+	root, _ := photos(t, 1, 2)
+	o, worker := emitted(t, "ingest", "--source", "folder="+root, "--detector", "scrfd="+detector, "--out", filepath.Join(dir, "faces.ds"), "--plan", plan,
+		"--emit", "slurm", "--onnxruntime", anyRuntime(t))
+	if want := " --onnxruntime " + anyRuntime(t); !strings.HasSuffix(worker, want) || !strings.Contains(o.stdout, "merge --plan "+plan+want+"\n") {
+		t.Errorf("emitted is\n%s", o.stdout)
+	}
+	if o := expect(t, exitFailed, "merge", "--plan", plan, "--onnxruntime", "/no/such.so"); !strings.Contains(o.stderr, "/no/such.so") {
+		t.Errorf("the merge with another runtime: %s", o.stderr)
+	}
 }

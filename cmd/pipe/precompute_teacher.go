@@ -67,13 +67,11 @@ func (o *precomputeOptions) addFlags(f *pflag.FlagSet) {
 	o.addContractFlags(f)
 	f.StringVar(&o.plan, "plan", "", "do a share of the plan in this `folder`")
 	f.StringVar(&o.worker, "worker", "auto", "which `share` of --plan: I/N, or auto for what Slurm, Kubernetes, torchrun or PIPE_WORKER and PIPE_WORKERS say")
-	f.StringArrayVar(&o.Reuse, "reuse", nil, "another `dataset` whose cached embeddings are copied, not computed; may be repeated")
-	f.IntVar(&o.Workers, "workers", 0, "goroutines that decode crops (default: one a core)")
-	f.IntSliceVar(&o.Devices, "devices", nil, "`numbers` of the provider's devices that share the work (default: 0)")
+	f.IntVar(&o.Workers, "workers", 0, "goroutines that decode crops (default: one a core); not the workers of a plan")
 	f.Float64Var(&o.MaxRejectRate, "max-reject-rate", teacher.DefaultMaxRejectRate, "share of embeddings without use above which the exit status is 3")
 }
 
-// addContractFlags binds what a cache is made by, and what looks at the model.
+// addContractFlags binds what a cache is made by, and where from.
 func (o *precomputeOptions) addContractFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Model, "teacher", "", "ONNX `file` of the teacher (required)")
 	f.StringVar(&o.Name, "name", "", "`name` of the cache (default: the file's name without its ending)")
@@ -81,10 +79,12 @@ func (o *precomputeOptions) addContractFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.Flip, "flip", false, "embed the mirror image of every crop, too")
 	f.StringVar(&o.DType, "dtype", store.FP16, "`type` of cached embeddings: fp16 or fp32")
 	f.StringVar(&o.Runtime.Provider, "provider", "cpu", "execution `provider`: "+strings.Join(ort.Providers(), ", "))
+	f.IntSliceVar(&o.Devices, "devices", nil, "`numbers` of the provider's devices that share the work (default: 0)")
 	f.BoolVar(&o.Runtime.Half, "half", false, "let TensorRT compute in half precision; such a cache is another one")
 	f.BoolVar(&o.Runtime.AllowFallback, "allow-fallback", false, "let the processor do what the provider cannot; else that is an error")
 	f.Var(batchFlag{&o.Batch}, "batch", "crops in one run of the model; auto measures a few sizes (default: fits the machine; a fixed batch is kept)")
 	f.IntVar(&o.Runtime.Threads, "threads", 0, "threads of one operator (default: all cores)")
+	f.StringArrayVar(&o.Reuse, "reuse", nil, "another `dataset` whose cached embeddings are copied, not computed; may be repeated")
 	f.BoolVar(&o.NoSelfTest, "no-self-test", false, "do not compare the preprocessing of a new cache with the usual ones")
 	f.StringVar(&o.verifyPairs, "verify-pairs", "", "score the teacher on this `file` of pairs first")
 	f.StringVar(&o.verifyDataset, "verify-dataset", "", "`dataset` that holds the images of --verify-pairs (default: the one to embed)")
@@ -92,7 +92,7 @@ func (o *precomputeOptions) addContractFlags(f *pflag.FlagSet) {
 }
 
 func (o *precomputeOptions) validate(args []string) error {
-	return errors.Join(o.validateInputs(args), o.validateContract(), allNamed("--reuse", o.Reuse), share("--max-reject-rate", o.MaxRejectRate))
+	return errors.Join(o.validateInputs(args), o.validateContract(), share("--max-reject-rate", o.MaxRejectRate))
 }
 
 // validateInputs wants a dataset and a teacher, which a plan may know.
@@ -121,7 +121,7 @@ func (o *precomputeOptions) validateContract() error {
 	return errors.Join(
 		preprocessing(o.Preprocess),
 		oneOf("--dtype", o.DType, store.FP16, store.FP32),
-		oneOf("--provider", o.Runtime.Provider, ort.Providers()...),
+		o.ValidateRuntime(), allNamed("--reuse", o.Reuse),
 		share("--min-accuracy", o.minAccuracy), o.validateVerification(),
 		notNegative("--threads", o.Runtime.Threads), notNegative("--workers", o.Workers),
 	)
@@ -129,7 +129,7 @@ func (o *precomputeOptions) validateContract() error {
 
 func (o *precomputeOptions) run(ctx context.Context, s *session) (*result, error) {
 	o.Runtime.Library, o.Progress = s.onnxruntime, s.progress()
-	if err := o.verify(ctx); err != nil {
+	if err := o.verify(ctx, o.Runtime); err != nil {
 		return nil, err
 	}
 	summary, err := o.precompute(ctx)
@@ -160,13 +160,13 @@ func (o *precomputeOptions) validateVerification() error {
 
 // verify refuses a teacher that misses the figure it is known for: a wrong
 // preprocessing, or another model than it is thought to be.
-func (o *precomputeOptions) verify(ctx context.Context) error {
+func (o *precomputeOptions) verify(ctx context.Context, runtime ort.Options) error {
 	if o.verifyPairs == "" {
 		return nil
 	}
 	report, err := eval.Run(ctx, eval.Options{
 		Dataset: cmp.Or(o.verifyDataset, o.Dataset), Pairs: o.verifyPairs, Models: []string{o.Model}, Preprocess: o.Preprocess,
-		Runtime: o.Runtime, Progress: o.Progress,
+		Runtime: runtime, Progress: o.Progress,
 	})
 	if err != nil {
 		return fmt.Errorf("verify teacher %s: %w", o.Model, err)

@@ -128,7 +128,8 @@ func (s *slurm) await(what string, done func() bool) {
 }
 
 // The emitted script on a real Slurm: four array tasks, of which one is queued again while
-// it runs and the worker of another is killed, and the merge that depends on them.
+// it runs, the worker of another is killed, and a third is told that its time is nearly over;
+// and the merge that depends on them.
 // `make test-slurm` brings the packages.
 func TestSlurm(t *testing.T) {
 	if os.Getenv("PIPE_TEST_SLURM") == "" {
@@ -138,7 +139,7 @@ func TestSlurm(t *testing.T) {
 	j := planFaces(t, 40, 40, repositoryTeacher(t))
 	submit := filepath.Join(t.TempDir(), "submit.sh")
 	writeFile(t, submit, j.make(t, exitDone, "--emit", "slurm", "--workers", "4", "--cpus", "1", "--memory", "1", "--batch", "1", "--threads", "1",
-		"--job-name", "faces").stdout)
+		"--max-running", "2", "--sbatch", `--comment="for the test"`, "--job-name", "faces").stdout)
 	said := s.try("sh", submit)
 	ids := regexp.MustCompile(`workers: job (\d+); merge: job (\d+)`).FindStringSubmatch(said)
 	if ids == nil {
@@ -160,6 +161,14 @@ func TestSlurm(t *testing.T) {
 	if said := s.try("kill", "-9", s.worker(j.plan, array, "1")); said != "" {
 		t.Fatalf("kill: %s", said)
 	}
+	// The log is where it was to be, and tells that the worker listens to signals by now.
+	s.await("task 2 to begin", func() bool {
+		log, err := os.ReadFile(filepath.Join(j.plan, "faces-"+array+"_2.log"))
+		return err == nil && strings.Contains(string(log), "worker 2/4:")
+	})
+	if said := s.try("scancel", "--batch", "--signal=USR1", array+"_2"); said != "" {
+		t.Fatalf("signal: %s", said)
+	}
 	// A worker that was killed has failed, and the merge must not run then: it is the
 	// user who queues it again.
 	s.await("task 1 to fail", func() bool { return state(array+"_1") == "FAILED" })
@@ -167,6 +176,11 @@ func TestSlurm(t *testing.T) {
 	s.await("the others to end", func() bool {
 		return state(array+"_0") == "COMPLETED" && state(array+"_2") == "COMPLETED" && state(array+"_3") == "COMPLETED"
 	})
+	for task, restarts := range map[string]int{"0": 1, "2": 1, "3": 0} {
+		if said := s.try("scontrol", "show", "job", array+"_"+task); !strings.Contains(said, fmt.Sprintf("Restarts=%d ", restarts)) || !strings.Contains(said, "for the test") {
+			t.Errorf("task %s, queued again %d times: %s", task, restarts, said)
+		}
+	}
 	if o := pipe(t, "merge", "--plan", j.plan); o.code != exitFailed || !strings.Contains(o.stderr, "its worker is not done") {
 		t.Errorf("a merge that comes too early: %+v", o)
 	}

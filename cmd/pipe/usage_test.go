@@ -107,6 +107,23 @@ func TestWrongUsage(t *testing.T) {
 		{"precompute with a rate below zero", "precompute-teacher d --teacher t.onnx --max-reject-rate -0.1", "0 to 1"},
 		{"precompute with a negative batch", "precompute-teacher d --teacher t.onnx --batch -1", "neither auto nor"},
 		{"precompute with a dataset of no pairs", "precompute-teacher d --teacher t.onnx --verify-dataset e", "--verify-pairs"},
+		{"precompute with a batch beyond memory", "precompute-teacher d --teacher t.onnx --batch 5000", "up to 4096"},
+		{"precompute in half precision on the processor", "precompute-teacher d --teacher t.onnx --half", "half precision"},
+		{"precompute on a device of the processor", "precompute-teacher d --teacher t.onnx --devices 0,1", "no device 1"},
+		{"plan for idle GPUs", "plan precompute-teacher d --teacher t.onnx --plan p --gpus 1", "add --provider"},
+		{"plan for fewer than no GPUs", "plan precompute-teacher d --teacher t.onnx --plan p --gpus -1", "negative"},
+		{"plan for other devices than are given", "plan precompute-teacher d --teacher t.onnx --plan p --provider cuda --gpus 2 --devices 2", "not among 0 to 1"},
+		{"plan for devices that there are not", "plan precompute-teacher d --teacher t.onnx --plan p --provider openvino --gpus 2", "no device 1"},
+		{"plan for GPUs of an ingest", "plan ingest --source folder=s --out d --plan p --gpus 1", "unknown flag"},
+		{"plan with a reuse of nothing", "plan precompute-teacher d --teacher t.onnx --plan p --reuse=", "--reuse is empty"},
+		{"plan for an unknown scheduler", "plan precompute-teacher d --teacher t.onnx --plan p --emit cron", "cron"},
+		{"plan for pods without an image", "plan precompute-teacher d --teacher t.onnx --plan p --emit k8s", "image"},
+		{"plan for pods that lack the plan", "plan precompute-teacher /data/d --teacher /data/t.onnx --plan /p" + inPods, "/p is not below /data"},
+		{"plan for pods that lack the dataset", "plan precompute-teacher /d --teacher /data/t.onnx --plan /data/p" + inPods, "/d is not below /data"},
+		{"plan for pods that lack the teacher", "plan precompute-teacher /data/d --teacher /t.onnx --plan /data/p" + inPods, "/t.onnx is not below /data"},
+		{"plan for pods that lack what is reused", "plan precompute-teacher /data/d --teacher /data/t.onnx --plan /data/p --reuse /e" + inPods, "/e is not below /data"},
+		{"plan for pods that lack photographs", "plan ingest --source folder=/s --out /data/d --plan /data/p" + inPods, "/s is not below /data"},
+		{"plan for pods that lack the detector", "plan ingest --source folder=/data/s --detector scrfd=/det.onnx --out /data/d --plan /data/p" + inPods, "/det.onnx is not below /data"},
 		{"eval without a model", "eval --dataset d --pairs p", "no model is named"},
 		{"eval of a model twice", "eval --dataset d --pairs p --model m.onnx --model m.onnx", "named twice"},
 		{"eval without pairs", "eval --dataset d --model m.onnx", "--pairs is missing"},
@@ -134,6 +151,9 @@ func TestWrongUsage(t *testing.T) {
 		})
 	}
 }
+
+// inPods asks for a job for Kubernetes.
+const inPods = " --emit k8s --image i --claim c --mount /data"
 
 // TestFailureIsJSON: whoever asks for JSON gets one object, whatever happens.
 func TestFailureIsJSON(t *testing.T) {

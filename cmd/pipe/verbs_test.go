@@ -127,6 +127,9 @@ func TestPrecomputeVerifies(t *testing.T) {
 	if info := expect(t, exitDone, "info", dataset, "--json").object(t); len(info["teachers"].([]any)) != 0 {
 		t.Errorf("a refused teacher left %v", info["teachers"])
 	}
+	// A plan for a provider that is not here is verified here.
+	expect(t, exitDone, "plan", "precompute-teacher", dataset, "--teacher", model, "--verify-pairs", args[5], "--min-accuracy", "0.1",
+		"--provider", "cuda", "--plan", filepath.Join(t.TempDir(), "job"))
 	s := expect(t, exitDone, append(args, "--min-accuracy", "0.1")...).object(t)
 	if number(t, s, "computed") != 16 || number(t, s, "batch") < 1 || number(t, s, "cpu_seconds") <= 0 || number(t, s, "device_seconds") <= 0 {
 		t.Errorf("summary is %v", s)

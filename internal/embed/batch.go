@@ -7,9 +7,9 @@ import (
 	"facepipe/internal/ort"
 )
 
-// maxBatch bounds the crops of one run: what a model file or a flag asks for beyond it
+// MaxBatch bounds the crops of one run: what a model file or a flag asks for beyond it
 // is a mistake, and would be allocated.
-const maxBatch = 4096
+const MaxBatch = 4096
 
 // batch is the two ends of one run of a model, of fixed shapes and used again and
 // again.

@@ -308,19 +308,20 @@ func TestImpossiblePreprocessing(t *testing.T) {
 
 func TestFingerprintCoversEverything(t *testing.T) {
 	base := open(t, tiny(t, nil), Options{Preprocess: "arcface"})
-	seen := map[string]string{base.Fingerprint(false, "fp16"): "base"}
+	seen := map[string]string{base.Fingerprint(false, "fp16", false): "base"}
 	for name, f := range map[string]string{
-		"flip":       base.Fingerprint(true, "fp16"),
-		"dtype":      base.Fingerprint(false, "fp32"),
-		"preprocess": open(t, tiny(t, nil), Options{Preprocess: "raw"}).Fingerprint(false, "fp16"),
-		"model":      open(t, tiny(t, func(m *onnx.Model) { m.Producer = "other" }), Options{}).Fingerprint(false, "fp16"),
+		"flip":       base.Fingerprint(true, "fp16", false),
+		"dtype":      base.Fingerprint(false, "fp32", false),
+		"half":       base.Fingerprint(false, "fp16", true),
+		"preprocess": open(t, tiny(t, nil), Options{Preprocess: "raw"}).Fingerprint(false, "fp16", false),
+		"model":      open(t, tiny(t, func(m *onnx.Model) { m.Producer = "other" }), Options{}).Fingerprint(false, "fp16", false),
 	} {
 		if other, taken := seen[f]; taken || len(f) != 64 {
 			t.Errorf("%s has the fingerprint of %s: %s", name, other, f)
 		}
 		seen[f] = name
 	}
-	if again := open(t, tiny(t, nil), Options{}).Fingerprint(false, "fp16"); seen[again] != "base" {
+	if again := open(t, tiny(t, nil), Options{}).Fingerprint(false, "fp16", false); seen[again] != "base" {
 		t.Error("the fingerprint depends on where the file lies or on how arcface was chosen")
 	}
 }

@@ -44,7 +44,7 @@ type Options struct {
 	Preprocess string
 	// Contract, where set, is the preprocessing itself and Preprocess does not count.
 	Contract *Preprocess
-	// Batch is the number of crops of one run, up to 4096; 0 takes the default, and
+	// Batch is the number of crops of one run, up to [MaxBatch]; 0 takes the default, and
 	// [AutoBatch] the fastest. A model with a fixed batch runs at its own, and one that
 	// claims to take any but fails runs at 1.
 	Batch int
@@ -59,7 +59,6 @@ type Model struct {
 	preprocess Preprocess
 	reason     string
 	dim, batch int
-	half       bool // computes in half precision
 	outShape   []int64
 	fill       *filler
 	session    *ort.Session
@@ -74,7 +73,7 @@ func Open(path string, o Options) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open model: %w", err)
 	}
-	m := &Model{path: path, half: o.Runtime.Half}
+	m := &Model{path: path}
 	if err := m.identify(parsed, o); err != nil {
 		return nil, fmt.Errorf("open model %s: %w", path, err)
 	}
@@ -120,8 +119,8 @@ func (m *Model) measure(batch int) error {
 	case batch == AutoBatch:
 		return m.fastestBatch()
 	}
-	if batch < 1 || batch > maxBatch {
-		return fmt.Errorf("a batch of %d crops is not within 1 and %d", batch, maxBatch)
+	if batch < 1 || batch > MaxBatch {
+		return fmt.Errorf("a batch of %d crops is not within 1 and %d", batch, MaxBatch)
 	}
 	err := m.try(batch)
 	// Some exporters declare any batch over a graph that was traced with one crop.
@@ -167,9 +166,9 @@ func (m *Model) Close() {
 }
 
 // Fingerprint identifies what an embedding's value depends on: the model's bytes,
-// the preprocessing, whether mirror images are embedded, the stored precision, and that
-// of the computation where it is less than single. 64 hexadecimal digits.
-func (m *Model) Fingerprint(flip bool, dtype string) string {
+// the preprocessing, whether mirror images are embedded, the stored precision, and whether
+// half precision is computed in, here or elsewhere. 64 hexadecimal digits.
+func (m *Model) Fingerprint(flip bool, dtype string, half bool) string {
 	text, err := json.Marshal(struct {
 		Format     string
 		Model      string
@@ -177,7 +176,7 @@ func (m *Model) Fingerprint(flip bool, dtype string) string {
 		Flip       bool
 		DType      string
 		Half       bool `json:",omitempty"`
-	}{"facepipe teacher v1", m.digest, m.preprocess, flip, dtype, m.half})
+	}{"facepipe teacher v1", m.digest, m.preprocess, flip, dtype, half})
 	if err != nil {
 		panic(err) // plain values always encode
 	}

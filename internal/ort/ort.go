@@ -112,6 +112,19 @@ type Options struct {
 	Library string
 }
 
+// Validate says what no machine could run: a provider that does not exist, a device or a
+// precision that it does not have.
+func (o Options) Validate() error {
+	_, err := o.provider()
+	return err
+}
+
+// OnProcessor is o without all that asks for a provider: for a look at a model where only
+// the processor is sure to be there.
+func (o Options) OnProcessor() Options {
+	return Options{Threads: o.Threads, Provider: CPU, Library: o.Library}
+}
+
 // place says where a model was to run, if not on the processor.
 func (o Options) place() string {
 	switch {

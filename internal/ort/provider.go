@@ -128,7 +128,7 @@ func (o Options) provider() (provider, error) {
 	switch {
 	case i < 0:
 		return provider{}, fmt.Errorf("provider %q is none of %v", name, Providers())
-	case o.Device != 0 && !providers[i].devices:
+	case o.Device < 0, o.Device != 0 && !providers[i].devices:
 		return provider{}, fmt.Errorf("provider %s has no device %d", name, o.Device)
 	case o.Half && !providers[i].half:
 		return provider{}, fmt.Errorf("provider %s does not run in half precision", name)

@@ -5,9 +5,12 @@ package schedule
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Job is workers that share a plan, and a merge when all of them are done. Programs and
@@ -17,13 +20,20 @@ type Job struct {
 	Program string
 	// Plan is the folder of the plan; a scheduler's logs go there, too.
 	Plan string
+	// Paths are what else the program reads and writes.
+	Paths []string
 	// Worker and Merge are the arguments of the program.
 	Worker, Merge []string
-	Workers       int
+	// Workers is how many there are, MaxRunning how many of them run at a time; 0 is no
+	// limit.
+	Workers, MaxRunning int
 	// CPUs, MemoryGiB and GPUs are what a worker is given.
 	CPUs, MemoryGiB, GPUs int
 	// Time is the longest a Slurm worker may take, HH:MM:SS; "" is the partition's.
 	Time string
+	// Sbatch are further options of sbatch, of workers and merge alike, each as it is written
+	// after #SBATCH.
+	Sbatch []string
 	// Image is a container with the program; Claim is the persistent volume claim that is
 	// mounted at Mount: for Kubernetes.
 	Image, Claim, Mount string
@@ -47,29 +57,80 @@ var (
 // Validate says what is wrong with a job for a scheduler.
 func (j *Job) Validate(kind string) error {
 	var errs []error
-	refuse := func(wrong bool, format string, args ...any) {
+	var refuse refusal = func(wrong bool, format string, args ...any) {
 		if wrong {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
 	refuse(!jobName.MatchString(j.Name), "job name %q is not of lower-case letters, digits and dashes, up to 52", j.Name)
 	refuse(j.Workers < 1, "%d workers", j.Workers)
+	refuse(j.MaxRunning < 0, "%d workers at a time", j.MaxRunning)
 	refuse(j.CPUs < 1 || j.MemoryGiB < 1 || j.GPUs < 0, "a worker of %d processors, %d GiB and %d GPUs", j.CPUs, j.MemoryGiB, j.GPUs)
 	refuse(j.Time != "" && !slurmEnd.MatchString(j.Time), "time %q is not HH:MM:SS", j.Time)
-	for _, text := range slices.Concat([]string{j.Program, j.Plan, j.Image, j.Claim, j.Mount}, j.Worker, j.Merge) {
-		refuse(strings.ContainsAny(text, "\x00\r\n"), "%q is of several lines", text)
+	for _, text := range slices.Concat([]string{j.Program, j.Plan, j.Image, j.Claim, j.Mount}, j.Worker, j.Merge, j.Sbatch) {
+		refuse(strings.ContainsFunc(text, unicode.IsControl), "%q has control characters", text)
 	}
-	if kind == Slurm {
-		// In #SBATCH lines quotes do not help, and % begins a pattern.
-		refuse(strings.ContainsAny(j.Plan, "%\"'\\ \t"), "plan %q: Slurm takes no such path for its logs", j.Plan)
-	}
-	if kind == Kubernetes {
-		refuse(j.Image == "" || j.Claim == "" || j.Mount == "", "k8s wants an image, a claim and where it is mounted")
-		refuse(j.Mount != "" && !strings.HasPrefix(j.Mount, "/"), "mount %q is no absolute path", j.Mount)
-		refuse(j.Claim != "" && !jobName.MatchString(j.Claim), "claim %q is no name", j.Claim)
-		refuse(j.Time != "", "a time is for slurm")
+	switch kind {
+	case Slurm:
+		j.validateSlurm(refuse)
+	case Kubernetes:
+		j.validateKubernetes(refuse)
 	}
 	return errors.Join(errs...)
+}
+
+// refusal takes down what is wrong with a job.
+type refusal func(wrong bool, format string, args ...any)
+
+func (j *Job) validateSlurm(refuse refusal) {
+	// In the name of a log a backslash turns off the patterns that tell workers apart.
+	refuse(strings.Contains(j.Plan, `\`), "plan %q: Slurm takes no backslash in the path of its logs", j.Plan)
+	for _, option := range j.Sbatch {
+		refuse(!strings.HasPrefix(option, "-"), "sbatch option %q does not begin with a dash", option)
+	}
+}
+
+func (j *Job) validateKubernetes(refuse refusal) {
+	refuse(j.Time != "" || len(j.Sbatch) > 0, "a time and options of sbatch are for slurm")
+	refuse(j.Image == "" || j.Claim == "" || j.Mount == "", "k8s wants an image, a claim and where it is mounted")
+	refuse(j.Claim != "" && !jobName.MatchString(j.Claim), "claim %q is no name", j.Claim)
+	for _, text := range slices.Concat([]string{j.Program, j.Image, j.Mount}, j.Worker, j.Merge) {
+		refuse(!utf8.ValidString(text), "%q is no UTF-8, which YAML is", text)
+	}
+	if j.Mount != "" && !filepath.IsAbs(j.Mount) {
+		refuse(true, "mount %q is no absolute path", j.Mount)
+		return
+	}
+	for _, path := range append([]string{j.Plan}, j.Paths...) {
+		refuse(j.Mount != "" && !below(path, j.Mount), "%s is not below %s, where the claim is mounted: pods would not find it", path, j.Mount)
+	}
+}
+
+// below is whether an absolute path leads into a folder.
+func below(path, folder string) bool {
+	rel, err := filepath.Rel(folder, path)
+	return err == nil && filepath.IsLocal(rel)
+}
+
+// maxArray is how many tasks an array has at most where Slurm's MaxArraySize was left as it
+// comes.
+const maxArray = 1001
+
+// Notes are what to look at before the job is submitted to a scheduler.
+func (j *Job) Notes(kind string) []string {
+	if kind == Slurm && j.Workers > maxArray {
+		return []string{fmt.Sprintf("%d workers are more than the %d tasks of an array that Slurm takes by default: see MaxArraySize in scontrol show config",
+			j.Workers, maxArray)}
+	}
+	return nil
+}
+
+// Limit is how many workers may run at a time; 0 if that is all of them.
+func (j *Job) Limit() int {
+	if j.MaxRunning < j.Workers {
+		return j.MaxRunning
+	}
+	return 0
 }
 
 // Emit writes the job for a scheduler: a shell script that submits it to Slurm, or YAML

@@ -26,10 +26,11 @@ func kubernetes(j Job) Job {
 
 func TestEmit(t *testing.T) {
 	gpu := example()
-	gpu.GPUs, gpu.Time, gpu.Workers = 1, "04:00:00", 128
+	gpu.GPUs, gpu.Time, gpu.Workers, gpu.MaxRunning = 1, "04:00:00", 128, 16
+	gpu.Sbatch = []string{"--partition=gpu", "--account=faces"}
 	odd := kubernetes(example())
-	odd.Program, odd.Worker = `/opt/it's "here"/pipe`, []string{"precompute-teacher", "--plan", "/data/a job", "--worker", "auto"}
-	odd.GPUs = 2
+	odd.Program, odd.Worker = `/opt/it's "here"/pipe`, []string{"precompute-teacher", "--plan", `/data/a $(JOB) of $$\`, "--worker", "auto"}
+	odd.GPUs, odd.MaxRunning = 2, 3
 	for name, c := range map[string]struct {
 		kind string
 		job  Job
@@ -63,22 +64,42 @@ func TestValidate(t *testing.T) {
 		kind string
 		edit func(*Job)
 	}{
-		"job name":       {Slurm, func(j *Job) { j.Name = "Big Job" }},
-		"0 workers":      {Slurm, func(j *Job) { j.Workers = 0 }},
-		"0 processors":   {Slurm, func(j *Job) { j.CPUs = 0 }},
-		"HH:MM:SS":       {Slurm, func(j *Job) { j.Time = "four hours" }},
-		"several lines":  {Slurm, func(j *Job) { j.Program = "pipe\nrm -rf /" }},
-		"no such path":   {Slurm, func(j *Job) { j.Plan = "/data/a job" }},
-		"image":          {Kubernetes, func(j *Job) {}},
-		"absolute":       {Kubernetes, func(j *Job) { *j = kubernetes(*j); j.Mount = "data" }},
-		"is no name":     {Kubernetes, func(j *Job) { *j = kubernetes(*j); j.Claim = "My Claim" }},
-		"is for slurm":   {Kubernetes, func(j *Job) { *j = kubernetes(*j); j.Time = "1:00:00" }},
-		"none of [slurm": {"cron", func(j *Job) {}},
+		"job name":                       {Slurm, func(j *Job) { j.Name = "Big Job" }},
+		"0 workers":                      {Slurm, func(j *Job) { j.Workers = 0 }},
+		"0 processors":                   {Slurm, func(j *Job) { j.CPUs = 0 }},
+		"HH:MM:SS":                       {Slurm, func(j *Job) { j.Time = "four hours" }},
+		"at a time":                      {Slurm, func(j *Job) { j.MaxRunning = -1 }},
+		"control":                        {Slurm, func(j *Job) { j.Program = "pipe\nrm -rf /" }},
+		"characters":                     {Slurm, func(j *Job) { j.Sbatch = []string{"--qos=a\n#SBATCH --qos=b"} }},
+		"no backslash":                   {Slurm, func(j *Job) { j.Plan = `/data/a\job` }},
+		"with a dash":                    {Slurm, func(j *Job) { j.Sbatch = []string{"partition=gpu"} }},
+		"image":                          {Kubernetes, func(j *Job) {}},
+		"absolute":                       {Kubernetes, func(j *Job) { *j = kubernetes(*j); j.Mount = "data" }},
+		"is no name":                     {Kubernetes, func(j *Job) { *j = kubernetes(*j); j.Claim = "My Claim" }},
+		"are for slurm":                  {Kubernetes, func(j *Job) { *j = kubernetes(*j); j.Time = "1:00:00" }},
+		"of sbatch":                      {Kubernetes, func(j *Job) { *j = kubernetes(*j); j.Sbatch = []string{"--qos=a"} }},
+		"no UTF-8":                       {Kubernetes, func(j *Job) { *j = kubernetes(*j); j.Merge = []string{"a\xff"} }},
+		"/data/job is not below /other":  {Kubernetes, func(j *Job) { *j = kubernetes(*j); j.Mount = "/other" }},
+		"/data2/a.ds is not below /data": {Kubernetes, func(j *Job) { *j = kubernetes(*j); j.Paths = []string{"/data/b.ds", "/data2/a.ds"} }},
+		"none of [slurm":                 {"cron", func(j *Job) {}},
 	} {
 		j := example()
 		c.edit(&j)
 		if _, err := j.Emit(c.kind); err == nil || !strings.Contains(err.Error(), say) {
 			t.Errorf("%s: %v", say, err)
+		}
+	}
+}
+
+func TestNotes(t *testing.T) {
+	j := example()
+	for workers, want := range map[int]int{1001: 0, 1002: 1} {
+		j.Workers = workers
+		if notes := j.Notes(Slurm); len(notes) != want || want > 0 && !strings.Contains(notes[0], "MaxArraySize") {
+			t.Errorf("%d workers: %q", workers, notes)
+		}
+		if notes := j.Notes(Kubernetes); notes != nil {
+			t.Errorf("%d workers on Kubernetes: %q", workers, notes)
 		}
 	}
 }

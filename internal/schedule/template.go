@@ -17,6 +17,7 @@ var functions = template.FuncMap{
 	"shell":  shellWords,
 	"quoted": quoted,
 	"list":   list,
+	"logs":   logs,
 	"last":   func(n int) int { return n - 1 },
 }
 
@@ -48,13 +49,24 @@ func shellWord(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
+// logs is where a plan's logs go, quoted for a shell. Slurm fills patterns in, in the name
+// of the folder, too.
+func logs(plan, pattern string) string {
+	return shellWord(strings.ReplaceAll(plan, "%", "%%") + "/" + pattern)
+}
+
 // quoted is a string in YAML, of which JSON's are a part.
 func quoted(v any) (string, error) {
 	data, err := json.Marshal(v)
 	return string(data), err
 }
 
-// list is a program and its arguments in YAML.
+// list is a program and its arguments in YAML. Kubernetes replaces $(NAME) in them, and $$
+// by $.
 func list(program string, args []string) (string, error) {
-	return quoted(append([]string{program}, args...))
+	var words []string
+	for _, word := range append([]string{program}, args...) {
+		words = append(words, strings.ReplaceAll(word, "$", "$$"))
+	}
+	return quoted(words)
 }

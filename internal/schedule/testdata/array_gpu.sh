@@ -4,10 +4,10 @@
 # does no harm: what is done is skipped.
 set -eu
 
-array=$(sbatch --parsable <<'WORKER'
+array=$(sbatch --parsable --output=/data/job/%x-%A_%a.log <<'WORKER'
 #!/bin/bash
 #SBATCH --job-name=embed
-#SBATCH --array=0-127
+#SBATCH --array=0-127%16
 #SBATCH --ntasks=1
 #SBATCH --cpus-per-task=2
 #SBATCH --mem=8G
@@ -16,19 +16,26 @@ array=$(sbatch --parsable <<'WORKER'
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --signal=B:USR1@120
-#SBATCH --output=/data/job/%x-%A_%a.log
+#SBATCH --partition=gpu
+#SBATCH --account=faces
+
+# As many threads as processors, also where Slurm confines nobody to those it grants.
+export GOMAXPROCS="$SLURM_CPUS_PER_TASK"
 
 # The shell gets the signals; the worker stops at them by itself, with status 75. Where
-# that was for want of time the task is queued again, and goes on.
+# that was for want of time the task is queued again, and goes on. A signal ends the wait
+# with a status of its own, even if the worker has ended meanwhile: the next wait has the
+# worker's, which the shell keeps.
 again=
 /opt/pipe/bin/pipe precompute-teacher --plan /data/job --worker auto &
 worker=$!
-trap 'again=yes; kill -USR1 "$worker" 2>/dev/null' USR1
-trap 'kill -TERM "$worker" 2>/dev/null' TERM
+trap 'signalled=yes again=yes; kill -USR1 "$worker" 2>/dev/null' USR1
+trap 'signalled=yes; kill -TERM "$worker" 2>/dev/null' TERM
 while :; do
+	signalled=
 	wait "$worker"
 	status=$?
-	kill -0 "$worker" 2>/dev/null || break
+	[ -n "$signalled" ] || break
 done
 if [ "$status" -eq 75 ] && [ -n "$again" ]; then
 	scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"
@@ -38,7 +45,7 @@ WORKER
 )
 array=${array%%;*}
 
-merge=$(sbatch --parsable --dependency="afterok:$array" --kill-on-invalid-dep=yes <<'MERGE'
+merge=$(sbatch --parsable --dependency="afterok:$array" --kill-on-invalid-dep=yes --output=/data/job/%x-%j.log <<'MERGE'
 #!/bin/bash
 #SBATCH --job-name=embed-merge
 #SBATCH --ntasks=1
@@ -46,8 +53,10 @@ merge=$(sbatch --parsable --dependency="afterok:$array" --kill-on-invalid-dep=ye
 #SBATCH --mem=8G
 #SBATCH --requeue
 #SBATCH --open-mode=append
-#SBATCH --output=/data/job/%x-%j.log
+#SBATCH --partition=gpu
+#SBATCH --account=faces
 
+export GOMAXPROCS="$SLURM_CPUS_PER_TASK"
 exec /opt/pipe/bin/pipe merge --plan /data/job
 MERGE
 )
