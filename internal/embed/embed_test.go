@@ -313,6 +313,7 @@ func TestFingerprintCoversEverything(t *testing.T) {
 		"flip":       base.Fingerprint(true, "fp16"),
 		"dtype":      base.Fingerprint(false, "fp32"),
 		"preprocess": open(t, tiny(t, nil), Options{Preprocess: "raw"}).Fingerprint(false, "fp16"),
+		"half":       Fingerprint(base.Digest(), base.Preprocess(), false, "fp16", true),
 		"model":      open(t, tiny(t, func(m *onnx.Model) { m.Producer = "other" }), Options{}).Fingerprint(false, "fp16"),
 	} {
 		if other, taken := seen[f]; taken || len(f) != 64 {

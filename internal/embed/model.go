@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
+	"time"
 
 	"facepipe/internal/onnx"
 	"facepipe/internal/ort"
@@ -63,7 +65,8 @@ type Model struct {
 	outShape   []int64
 	fill       *filler
 	session    *ort.Session
-	own        *batch // of Embed, made when it is first called
+	busy       *atomic.Int64 // nanoseconds that the session ran, under whatever contract
+	own        *batch        // of Embed, made when it is first called
 }
 
 // Open loads a model and finds its preprocessing and sizes. Errors name the file and
@@ -74,7 +77,7 @@ func Open(path string, o Options) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open model: %w", err)
 	}
-	m := &Model{path: path, half: o.Runtime.Half}
+	m := &Model{path: path, half: o.Runtime.Half, busy: new(atomic.Int64)}
 	if err := m.identify(parsed, o); err != nil {
 		return nil, fmt.Errorf("open model %s: %w", path, err)
 	}
@@ -152,6 +155,10 @@ func (m *Model) Dim() int { return m.dim }
 // Batch is the number of crops of one run.
 func (m *Model) Batch() int { return m.batch }
 
+// Busy is how long the model has run since it was opened, trying out batches included, and
+// what was run by way of [Model.Under].
+func (m *Model) Busy() time.Duration { return time.Duration(m.busy.Load()) }
+
 // Preprocess is the contract that crops are put through.
 func (m *Model) Preprocess() Preprocess { return m.preprocess }
 
@@ -170,6 +177,12 @@ func (m *Model) Close() {
 // the preprocessing, whether mirror images are embedded, the stored precision, and that
 // of the computation where it is less than single. 64 hexadecimal digits.
 func (m *Model) Fingerprint(flip bool, dtype string) string {
+	return Fingerprint(m.digest, m.preprocess, flip, dtype, m.half)
+}
+
+// Fingerprint is [Model.Fingerprint] of the model of a digest that computes, if half, in half
+// precision.
+func Fingerprint(model string, preprocess Preprocess, flip bool, dtype string, half bool) string {
 	text, err := json.Marshal(struct {
 		Format     string
 		Model      string
@@ -177,7 +190,7 @@ func (m *Model) Fingerprint(flip bool, dtype string) string {
 		Flip       bool
 		DType      string
 		Half       bool `json:",omitempty"`
-	}{"facepipe teacher v1", m.digest, m.preprocess, flip, dtype, m.half})
+	}{"facepipe teacher v1", model, preprocess, flip, dtype, half})
 	if err != nil {
 		panic(err) // plain values always encode
 	}
