@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"facepipe/internal/embed"
@@ -240,8 +239,8 @@ func (r *run) embed(ctx context.Context, open func(shard int) (shardWriter, erro
 	}, func(i int, embeddings [][]float32) error {
 		r.bar.Add(1)
 		drift.see(i, embeddings[0])
-		if slices.ContainsFunc(embeddings, func(e []float32) bool { return faultOf(e, r.o.DType) != none }) {
-			r.bar.Reject(1)
+		if f := firstFault(embeddings, r.o.DType); f != none {
+			r.bar.Reject(1, string(f))
 		}
 		return out.take(work.at(i), embeddings)
 	}, embed.StreamOptions{Flips: flips(r.o.Flip), Workers: r.o.Workers})
