@@ -105,6 +105,7 @@ func (o *mergeOptions) mergePlan(ctx context.Context) (*result, error) {
 		} else {
 			fmt.Fprintf(w, "  digest      %s\n", m.Digest)
 		}
+		fmt.Fprintf(w, "  runs        %s\n", runsText(m.Runs))
 	}}, nil
 }
 
