@@ -79,7 +79,7 @@ func (r *run) run(ctx context.Context) (err error) {
 	if err := r.openWriter(); err != nil {
 		return err
 	}
-	r.bar = progress.New(r.options.Progress, "ingest", -1)
+	r.bar = progress.New(r.options.Progress, "ingest", -1).Of("photographs")
 	err = pipeline(ctx, r.parsed.workers, r.produce, r.consume)
 	r.bar.Finish()
 	r.summary.Filtered = r.filtered
@@ -366,7 +366,7 @@ func (r *run) reject(c store.Crop, why *refusal) error {
 func (r *run) countReject(why *refusal) {
 	r.summary.Rejected++
 	r.summary.RejectReasons[why.kind()]++
-	r.bar.Reject(1)
+	r.bar.Reject(1, why.kind())
 }
 
 // describeDataset reads back what the dataset has become.

@@ -262,6 +262,9 @@ func (c *checker) checkTeacher(t *Teacher) error {
 	if missing > 0 {
 		c.note("teacher %s: %d shards are not embedded yet", t.info.Name, missing)
 	}
+	if err := t.checkRuns(c.file); err != nil {
+		return err
+	}
 	return c.checkSides(t)
 }
 
@@ -333,7 +336,7 @@ func (c *checker) noteRemains() error {
 	for _, name := range names {
 		folder := c.dataset.teacherFolder(name)
 		folders = append(folders, folder)
-		for _, side := range sideFolders() {
+		for _, side := range append(sideFolders(), runsFolder) {
 			if side = filepath.Join(folder, side); isFolder(side) {
 				folders = append(folders, side)
 			}

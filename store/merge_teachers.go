@@ -126,10 +126,28 @@ func (m *merge) mergeTeacher(merged *Dataset, t *teacherMerge) (err error) {
 		report.Missing += merged.ShardRows(shard) - copied
 	}
 	c.bar.Finish()
+	if report.Missing < merged.Rows() {
+		if err := c.adoptRuns(); err != nil {
+			return err
+		}
+	}
 	if report.Missing > 0 {
 		m.note("teacher %s: %d crops are in shards that lack an embedding in the inputs, and are still to be embedded", t.info.Name, report.Missing)
 	}
 	m.summary.Teachers = append(m.summary.Teachers, report)
+	return nil
+}
+
+// adoptRuns takes over the records of the runs that the embeddings come from.
+func (c *teacherCopy) adoptRuns() error {
+	for _, t := range c.teacher.from {
+		if t == nil {
+			continue
+		}
+		if _, err := c.writer.AdoptRuns(t.runs()); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -51,6 +51,7 @@ const (
 	formatCentres    = "facepipe class centres"
 	formatClassifier = "facepipe classifier"
 	formatPlan       = "facepipe plan"
+	formatRun        = "facepipe run"
 )
 
 func headerOf(format string) header { return header{Format: format, Version: newestVersion(format)} }
@@ -127,20 +128,26 @@ func verifySeal(data []byte) error {
 // [os.ErrNotExist]; other failures to parse are [ErrVersion] or [ErrDamaged] and
 // name the file.
 func readSealed(path, format string, doc any) error {
+	_, err := loadSealed(path, format, doc)
+	return err
+}
+
+// loadSealed is readSealed, and the file's bytes.
+func loadSealed(path, format string, doc any) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if info.Size() > maxSealedBytes {
-		return damaged(path, "%d bytes are more than such a file can have", info.Size())
+		return nil, damaged(path, "%d bytes are more than such a file can have", info.Size())
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	err = decodeSealed(data, format, doc)
 	if errors.Is(err, ErrVersion) {
-		return fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return asDamage(path, err)
+	return data, asDamage(path, err)
 }

@@ -39,6 +39,9 @@ type TeacherInfo struct {
 	DType string `json:"dtype"`
 	// Flip says whether the mirror image of every crop is embedded too.
 	Flip bool `json:"flip"`
+	// Half says that the model was computed in half precision. The fingerprint covers it;
+	// caches of older programs do not say so.
+	Half bool `json:"half,omitempty"`
 }
 
 var teacherName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)

@@ -22,6 +22,8 @@ type TeacherState struct {
 	// missing or damaged. Their tables are not read.
 	Centres      string `json:"centres"`
 	CentresBytes int64  `json:"centres_bytes"`
+	// Runs sums up the records of the runs that filled the cache.
+	Runs RunTotals `json:"runs"`
 	// Classifier says where an imported classifier matrix is from, nil without one.
 	Classifier *ClassifierInfo `json:"classifier,omitempty"`
 }
@@ -74,6 +76,11 @@ func (t *Teacher) state() (s TeacherState, err error) {
 	case !errors.Is(err, os.ErrNotExist):
 		return s, err
 	}
+	runs, err := t.Runs()
+	if err != nil {
+		return s, err
+	}
+	s.Runs = SumRuns(runs)
 	if s.MissingShards == 0 {
 		s.Digest, err = t.Digest()
 	}

@@ -52,8 +52,10 @@ func (d *Dataset) createTeacher(info TeacherInfo, disk durable.Disk) (*TeacherWr
 // and takes up what was committed.
 func (w *TeacherWriter) resume(d *Dataset, info TeacherInfo) error {
 	folder := d.teacherFolder(info.Name)
-	if err := w.disk.RemoveTemps(folder); err != nil {
-		return fmt.Errorf("clean up teacher cache: %w", err)
+	for _, dir := range []string{folder, filepath.Join(folder, runsFolder)} {
+		if err := w.disk.RemoveTemps(dir); err != nil {
+			return fmt.Errorf("clean up teacher cache: %w", err)
+		}
 	}
 	// What is found here may be of a run that was killed before it made the names durable.
 	for _, dir := range []string{folder, filepath.Dir(folder), d.dir} {

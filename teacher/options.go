@@ -4,9 +4,6 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"facepipe/internal/embed"
 	"facepipe/internal/ort"
@@ -49,10 +46,14 @@ type Options struct {
 	// MaxRejectRate is the share of embeddings without use, 0 to 1, above which
 	// [Precompute] returns a [*RejectRateError].
 	MaxRejectRate float64
+	// Version is the program's, for the record of the run.
+	Version string
 	// Progress receives the bar and notices; nil is silent.
 	Progress io.Writer
 
 	contract *embed.Preprocess // instead of Preprocess, where a plan says it
+	plan     string            // the id of the plan that the run is a share of, or makes
+	worker   string            // which share
 	begin    func(shard int)   // of tests: called before a shard is begun
 }
 
@@ -68,14 +69,17 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+func (o Options) devices() []int {
+	if len(o.Devices) == 0 {
+		return []int{0}
+	}
+	return o.Devices
+}
+
 // runtimes say what runs the model on each device.
 func (o Options) runtimes() []ort.Options {
-	devices := o.Devices
-	if len(devices) == 0 {
-		devices = []int{0}
-	}
 	var list []ort.Options
-	for _, device := range devices {
+	for _, device := range o.devices() {
 		runtime := o.Runtime
 		runtime.Device = device
 		list = append(list, runtime)
@@ -117,7 +121,8 @@ type Summary struct {
 	// not finite or zero; those of mirror images count by themselves.
 	Invalid int `json:"invalid"`
 	Dim     int `json:"dim"`
-	// Seconds of the run; those of all processors, and those that the devices computed.
+	// Seconds of the run; those of all processors, and those that the devices ran the
+	// model, the self-test and the measuring of batches included.
 	Seconds       float64 `json:"seconds"`
 	CPUSeconds    float64 `json:"cpu_seconds"`
 	DeviceSeconds float64 `json:"device_seconds"`
@@ -139,51 +144,11 @@ type Summary struct {
 	Batch   int    `json:"batch"`
 	Runtime string `json:"runtime"`
 	Decoder string `json:"decoder"`
-	Stages  Stages `json:"stages"`
+	// Stages is where the seconds went: Open, SelfTest and, for what was computed, the
+	// others one beside the other.
+	Stages store.Stages `json:"stages"`
 	// SelfTest is there if the cache is new and the dataset has faces to compare.
 	SelfTest *SelfTest `json:"self_test,omitempty"`
 	// Drift is what half precision costs, over some embeddings of this run; nil for fp32.
-	Drift *Drift `json:"fp16_drift,omitempty"`
-}
-
-// Stages is where the seconds of a run went. The stages overlap, and each but Commit is
-// summed over those who do it: the largest in proportion to their number is what a faster
-// machine would need more of.
-type Stages struct {
-	// Read is the time to reach crops and verify their checksums, Decode that to make
-	// pixels of them, Normalise that to make the model's input: of the workers.
-	Read      float64 `json:"read_seconds"`
-	Decode    float64 `json:"decode_seconds"`
-	Normalise float64 `json:"normalise_seconds"`
-	// Infer is the model's time, Wait the time it waited for crops: of the devices.
-	Infer float64 `json:"infer_seconds"`
-	Wait  float64 `json:"wait_seconds"`
-	// Write is the time to collect embeddings, Commit that to make shards durable.
-	Write  float64 `json:"write_seconds"`
-	Commit float64 `json:"commit_seconds"`
-}
-
-// stagesOf splits up the times of a stream, of which loading took read for reading.
-func stagesOf(t embed.Times, read, commit time.Duration) Stages {
-	return Stages{
-		Read: read.Seconds(), Decode: (t.Load - read).Seconds(), Normalise: t.Normalise.Seconds(),
-		Infer: t.Infer.Seconds(), Wait: t.Wait.Seconds(), Write: t.Emit.Seconds(), Commit: commit.Seconds(),
-	}
-}
-
-// processorSeconds is the time that all processors have spent on this process; 0 where the
-// system does not tell.
-func processorSeconds() float64 {
-	var u unix.Rusage
-	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
-}
-
-// close fills in what is known when a run ends.
-func (s *Summary) close(begun time.Time, stages Stages) {
-	s.Seconds = time.Since(begun).Seconds()
-	s.CPUSeconds, s.DeviceSeconds = processorSeconds(), stages.Infer
-	s.Stages = stages
+	Drift *store.Drift `json:"fp16_drift,omitempty"`
 }

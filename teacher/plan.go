@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"time"
 
 	"facepipe/internal/embed"
 	"facepipe/internal/progress"
@@ -45,6 +44,7 @@ type planOptions struct {
 // Workers may have what this machine has not. So the model is looked at on the processor,
 // and of o.Runtime's provider, o.Devices and o.Batch only that they exist.
 func MakePlan(ctx context.Context, o Options, dir string) (PlanSummary, error) {
+	clock := startClock()
 	o = o.withDefaults()
 	if err := o.ValidateRuntime(); err != nil {
 		return PlanSummary{}, fmt.Errorf("plan: %w", err)
@@ -61,13 +61,14 @@ func MakePlan(ctx context.Context, o Options, dir string) (PlanSummary, error) {
 	if err != nil {
 		return PlanSummary{}, err
 	}
-	r := &run{o: o, ds: ds, models: models, model: models[0]}
+	r := &run{o: o, ds: ds, models: models, model: models[0], clock: clock}
 	r.describe("looked at on the processor")
 	if err := r.fits(); err != nil {
 		return PlanSummary{}, err
 	}
+	r.stages.Open = clock.seconds()
 	if err := r.selfTest(ctx); err != nil {
-		return PlanSummary{}, err
+		return PlanSummary{}, stopping(err, keepsNothing)
 	}
 	p, err := r.planOf()
 	if err != nil {
@@ -78,7 +79,12 @@ func MakePlan(ctx context.Context, o Options, dir string) (PlanSummary, error) {
 		return PlanSummary{}, err
 	}
 	r.closeDonors()
+	_, _, before := store.ReadPlan(dir)
 	id, err := store.WritePlan(dir, p)
+	if err == nil && errors.Is(before, store.ErrNotFound) && r.summary.SelfTest != nil {
+		r.o.plan, r.o.Runtime, r.o.Devices = id, here.Runtime, here.Devices
+		err = store.RecordRun(store.RunsFolder(dir), r.summary.Fingerprint, r.record(nil))
+	}
 	return PlanSummary{Plan: dir, ID: id, Verb: p.Verb, Dataset: p.Dataset, Teacher: p.Teacher.Name, Tasks: len(p.Tasks), Rows: p.Rows(),
 		SelfTest: r.summary.SelfTest}, err
 }
@@ -105,7 +111,7 @@ func (r *run) planOf() (p store.Plan, err error) {
 // result depends on is the plan's. Errors are those of [Precompute]; store.ErrFingerprint
 // if the model is not the plan's, store.ErrPlan if the dataset is not.
 func Work(ctx context.Context, dir string, w worker.Worker, o Options) (Summary, error) {
-	begun := time.Now()
+	clock := startClock()
 	p, o, err := readPlan(dir, o)
 	if err != nil {
 		return Summary{}, err
@@ -124,15 +130,20 @@ func Work(ctx context.Context, dir string, w worker.Worker, o Options) (Summary,
 	if err != nil {
 		return Summary{}, err
 	}
-	r := &run{o: o, ds: ds, models: models, model: models[0]}
+	o.worker = w.String()
+	r := &run{o: o, ds: ds, models: models, model: models[0], clock: clock}
 	r.describe(r.inBatches())
+	r.stages.Open = clock.seconds()
 	if r.summary.Fingerprint != p.Teacher.Fingerprint {
 		return r.summary, fmt.Errorf("%w: %s is not the model that plan %s was made with (%s, %.12s…): it has been replaced, or computes in another precision",
 			store.ErrFingerprint, o.Model, dir, p.Teacher.ModelFile, p.Teacher.ModelDigest)
 	}
 	err = r.work(ctx, parts, p.Tasks, w)
-	r.summary.close(begun, r.stages)
-	return r.summary, err
+	err = r.recorded(func(record store.Run) error {
+		return store.RecordRun(store.RunsFolder(dir), r.summary.Fingerprint, record)
+	}, err)
+	r.account()
+	return r.summary, stopping(err, keepsShards)
 }
 
 // work embeds those of the worker's tasks that nobody has committed.
@@ -171,7 +182,7 @@ func (r *run) work(ctx context.Context, parts *store.Parts, tasks []store.PlanTa
 
 // readPlan lays a plan over the options.
 func readPlan(dir string, o Options) (store.Plan, Options, error) {
-	p, _, err := store.ReadPlan(dir)
+	p, id, err := store.ReadPlan(dir)
 	if err != nil {
 		return p, o, err
 	}
@@ -185,7 +196,7 @@ func readPlan(dir string, o Options) (store.Plan, Options, error) {
 	}
 	o.Dataset, o.Model = cmp.Or(o.Dataset, p.Dataset), cmp.Or(o.Model, p.Model)
 	o.Name, o.DType, o.Flip = p.Teacher.Name, p.Teacher.DType, p.Teacher.Flip
-	o.contract, o.Runtime.Half = &contract, more.Half
+	o.contract, o.Runtime.Half, o.plan = &contract, more.Half, id
 	return p, o, nil
 }
 
@@ -218,6 +229,8 @@ type PlanMerge struct {
 	Rows    int `json:"rows"`
 	Adopted int `json:"adopted"`
 	Reused  int `json:"reused"`
+	// Runs sums up the records of the plan's runs, which are the cache's now.
+	Runs store.RunTotals `json:"runs"`
 	// MissingShards of the dataset, which has grown since, are not in the plan.
 	MissingShards int `json:"missing_shards"`
 	// Digest identifies the cached embeddings; "" while shards are missing.
@@ -259,10 +272,13 @@ func MergePlan(ctx context.Context, dir, dataset string, out io.Writer) (PlanMer
 	if err := complete(parts, p.Tasks, missing); err != nil {
 		return m, fmt.Errorf("merge plan %s: %w", dir, err)
 	}
-	bar := progress.New(out, "merge", int64(m.Rows))
+	if m.Runs, err = w.AdoptRuns(store.RunsFolder(dir)); err != nil {
+		return m, fmt.Errorf("merge plan %s: %w", dir, err)
+	}
+	bar := progress.New(out, "merge", int64(m.Rows)).Of("crops")
 	for _, t := range p.Tasks {
 		if err := ctx.Err(); err != nil {
-			return m, fmt.Errorf("stopped; run the same command again to go on: %w", err)
+			return m, stopping(err, keepsNothing)
 		}
 		if !missing[t.Shard] {
 			m.Reused += t.Rows

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"facepipe/internal/embed"
@@ -25,7 +24,7 @@ import (
 // [*RejectRateError]; the context's, when the shards that were finished are kept and
 // the same call goes on.
 func Precompute(ctx context.Context, o Options) (Summary, error) {
-	begun := time.Now()
+	clock := startClock()
 	o = o.withDefaults()
 	ds, err := store.Open(o.Dataset)
 	if err != nil {
@@ -37,10 +36,10 @@ func Precompute(ctx context.Context, o Options) (Summary, error) {
 	if err != nil {
 		return Summary{}, err
 	}
-	r := &run{o: o, ds: ds, models: models, model: models[0]}
+	r := &run{o: o, ds: ds, models: models, model: models[0], clock: clock}
 	err = r.fill(ctx)
-	r.summary.close(begun, r.stages)
-	return r.summary, err
+	r.account()
+	return r.summary, stopping(err, keepsShards)
 }
 
 // openModels opens the model once for each device. What was opened is to be closed even
@@ -71,7 +70,9 @@ type run struct {
 	model   *embed.Model   // the first, for what is the same of all
 	bar     *progress.Bar
 	donors  *store.Donors // nil without Options.Reuse
-	stages  Stages
+	clock   clock
+	stages  store.Stages
+	shards  int // committed
 	summary Summary
 }
 
@@ -81,6 +82,7 @@ func (r *run) fill(ctx context.Context) error {
 	if err := r.fits(); err != nil {
 		return err
 	}
+	r.stages.Open = r.clock.seconds()
 	if err := r.selfTest(ctx); err != nil {
 		return err
 	}
@@ -103,7 +105,8 @@ func (r *run) fill(ctx context.Context) error {
 		todo += r.ds.ShardRows(i)
 	}
 	r.summary.Reused = r.summary.Rows - todo
-	if err := r.embed(ctx, func(shard int) (shardWriter, error) { return writer.Shard(shard) }, missing, todo); err != nil {
+	err = r.embed(ctx, func(shard int) (shardWriter, error) { return writer.Shard(shard) }, missing, todo)
+	if err := r.recorded(writer.RecordRun, err); err != nil {
 		return err
 	}
 	if err := writer.Close(); err != nil {
@@ -180,7 +183,10 @@ func (r *run) selfTest(ctx context.Context) (err error) {
 	if r.o.NoSelfTest || !r.isNew() {
 		return nil
 	}
-	if r.summary.SelfTest, err = selfTest(ctx, r.ds, r.model); err != nil || r.summary.SelfTest == nil || r.o.Progress == nil {
+	begun := time.Now()
+	r.summary.SelfTest, err = selfTest(ctx, r.ds, r.model, r.o.Progress)
+	r.stages.SelfTest = time.Since(begun).Seconds()
+	if err != nil || r.summary.SelfTest == nil || r.o.Progress == nil {
 		return err
 	}
 	if warning := r.summary.SelfTest.warning(); warning != "" {
@@ -195,7 +201,7 @@ func (r *run) info() (store.TeacherInfo, error) {
 	return store.TeacherInfo{
 		Name: r.o.Name, ModelFile: filepath.Base(r.o.Model), ModelDigest: r.model.Digest(),
 		Fingerprint: r.summary.Fingerprint, Preprocess: contract, PreprocessReason: r.model.Reason(),
-		Dim: r.model.Dim(), DType: r.o.DType, Flip: r.o.Flip,
+		Dim: r.model.Dim(), DType: r.o.DType, Flip: r.o.Flip, Half: r.o.Runtime.Half,
 	}, err
 }
 
@@ -212,7 +218,7 @@ func (r *run) claim(info store.TeacherInfo) (*store.TeacherWriter, error) {
 // model goes on with the next shard while one is being committed.
 func (r *run) embed(ctx context.Context, open func(shard int) (shardWriter, error), shards []int, todo int) error {
 	begun := time.Now()
-	r.bar = progress.New(r.o.Progress, "precompute", int64(todo))
+	r.bar = progress.New(r.o.Progress, "precompute", int64(todo)).Of("crops")
 	defer r.bar.Finish()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -222,7 +228,7 @@ func (r *run) embed(ctx context.Context, open func(shard int) (shardWriter, erro
 	if err != nil {
 		return err
 	}
-	drift := newDrift(r.o.DType)
+	drift := newDrift(r.o.DType, driftEvery)
 	out := newSink(work, sinkHooks{judge: r.newJudge, stop: stop, open: func(shard int) (shardWriter, error) {
 		if r.o.begin != nil {
 			r.o.begin(shard)
@@ -241,23 +247,23 @@ func (r *run) embed(ctx context.Context, open func(shard int) (shardWriter, erro
 	}, func(i int, embeddings [][]float32) error {
 		r.bar.Add(1)
 		drift.see(i, embeddings[0])
-		if slices.ContainsFunc(embeddings, func(e []float32) bool { return faultOf(e, r.o.DType) != none }) {
-			r.bar.Reject(1)
+		if f := firstFault(embeddings, r.o.DType); f != none {
+			r.bar.Reject(1, string(f))
 		}
 		return out.take(work.at(i), embeddings)
-	}, embed.StreamOptions{Flips: flips(r.o.Flip), Workers: r.o.Workers})
+	}, embed.StreamOptions{Flips: flips(r.o.Flip), Workers: r.o.Workers, Watch: func(so embed.Times) {
+		r.streamed(so, read.seconds(), out.spent())
+	}})
 	if err == nil {
 		err = out.finish()
 	}
 	commitErr := out.close()
 	r.summary.Computed, r.summary.Copied, r.summary.Drift = out.computed, out.copied, drift.result()
 	r.summary.ImagesPerSecond = float64(out.computed) / time.Since(begun).Seconds()
-	r.stages = stagesOf(times, read.seconds(), out.committing)
+	r.shards = out.shards
+	r.streamed(times, read.seconds(), out.spent())
 	if commitErr != nil {
 		return commitErr
-	}
-	if errors.Is(err, context.Canceled) {
-		return fmt.Errorf("stopped; the finished shards are kept, run the same command again to go on: %w", err)
 	}
 	return err
 }

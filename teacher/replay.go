@@ -3,9 +3,11 @@ package teacher
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
+	"strings"
 
 	"facepipe/internal/embed"
 	"facepipe/internal/ort"
@@ -16,7 +18,8 @@ import (
 // ReplayOptions are the settings of [Replay].
 type ReplayOptions struct {
 	Dataset string
-	// Teacher is the cache's name; Model the ONNX file it was made with.
+	// Teacher is the cache's name, "" the only one there is; Model the ONNX file it was
+	// made with.
 	Teacher string
 	Model   string
 	// N crops are drawn by Seed, all of them if there are no more.
@@ -48,6 +51,8 @@ type ReplayReport struct {
 	MeanCosine float64 `json:"mean_cosine"`
 	// MaxNormError is the largest relative difference of a norm.
 	MaxNormError float64 `json:"max_norm_error"`
+	// Drift is what half precision alone does to the new embeddings; nil for fp32.
+	Drift *store.Drift `json:"fp16_drift,omitempty"`
 	// OK says that all that were compared agree and none changed.
 	OK bool `json:"ok"`
 }
@@ -58,13 +63,16 @@ const maxNormError = 0.01
 
 // Replay embeds N random crops again, under the contract that the cache records, and
 // compares the outcome with the cache. store.ErrNotFound if there is no such cache,
-// store.ErrFingerprint if the model file is not the cache's.
+// [ErrSeveral], store.ErrFingerprint if the model file is not the cache's.
 func Replay(ctx context.Context, o ReplayOptions) (ReplayReport, error) {
 	ds, err := store.Open(o.Dataset)
 	if err != nil {
 		return ReplayReport{}, err
 	}
 	defer ds.Close()
+	if o.Teacher, err = named(ds, o.Teacher); err != nil {
+		return ReplayReport{}, err
+	}
 	cache, err := openComplete(ds, o.Teacher)
 	if err != nil {
 		return ReplayReport{}, err
@@ -82,8 +90,8 @@ func Replay(ctx context.Context, o ReplayOptions) (ReplayReport, error) {
 	}
 	crops := ds.CropReader()
 	defer crops.Close()
-	c := comparison{cached: make([]float32, model.Dim()), info: cache.Info()}
-	bar := progress.New(o.Progress, "replay", int64(len(rows)))
+	c := comparison{cached: make([]float32, model.Dim()), info: cache.Info(), drift: newDrift(cache.Info().DType, 1)}
+	bar := progress.New(o.Progress, "replay", int64(len(rows))).Of("crops")
 	defer bar.Finish()
 	_, err = model.Stream(ctx, len(rows), func(i int, rgb []byte) error {
 		return crops.DecodeRGB(ds.Locate(rows[i]), rgb)
@@ -93,6 +101,26 @@ func Replay(ctx context.Context, o ReplayOptions) (ReplayReport, error) {
 		return c.compare(shards[at.Shard], int(at.Row), fresh)
 	}, embed.StreamOptions{Flips: flips(c.info.Flip)})
 	return c.report(o), err
+}
+
+// ErrSeveral marks a dataset with several teacher caches, of which one was to be named.
+var ErrSeveral = errors.New("several teacher caches")
+
+// named is the name of a cache, where "" stands for a dataset's only one.
+func named(ds *store.Dataset, name string) (string, error) {
+	if name != "" {
+		return name, nil
+	}
+	names, err := ds.Teachers()
+	switch {
+	case err != nil:
+		return "", err
+	case len(names) == 0:
+		return "", fmt.Errorf("teacher cache of %s: %w", ds.Dir(), store.ErrNotFound)
+	case len(names) > 1:
+		return "", fmt.Errorf("%s has %w: name %s with --teacher", ds.Dir(), ErrSeveral, strings.Join(names, " or "))
+	}
+	return names[0], nil
 }
 
 // openAs opens the model under the cache's own contract.
@@ -109,13 +137,23 @@ func openAs(info store.TeacherInfo, o ReplayOptions) (*embed.Model, error) {
 	if err := json.Unmarshal(info.Preprocess, &contract); err != nil {
 		return nil, fmt.Errorf("%w: teacher %s: preprocessing: %w", store.ErrDamaged, info.Name, err)
 	}
-	model, err := embed.Open(o.Model, embed.Options{Contract: &contract, Batch: o.Batch, Runtime: o.Runtime})
-	if err != nil {
-		return nil, err
+	// Caches do not all record whether they were made in half precision; their fingerprints
+	// tell.
+	fingerprint := func(half bool) string { return embed.Fingerprint(digest, contract, info.Flip, info.DType, half) }
+	o.Runtime.Half = fingerprint(true) == info.Fingerprint
+	foreign := fmt.Errorf("%w: teacher %s: its fingerprint is not that of its own model and preprocessing", store.ErrFingerprint, info.Name)
+	if fingerprint(o.Runtime.Half) != info.Fingerprint {
+		return nil, foreign
 	}
-	if model.Fingerprint(info.Flip, info.DType, o.Runtime.Half) != info.Fingerprint || model.Dim() != info.Dim {
+	model, err := embed.Open(o.Model, embed.Options{Contract: &contract, Batch: o.Batch, Runtime: o.Runtime})
+	switch {
+	case err != nil && o.Runtime.Half:
+		return nil, fmt.Errorf("teacher %s was computed in half precision, by the --provider that can: %w", info.Name, err)
+	case err != nil:
+		return nil, err
+	case model.Dim() != info.Dim:
 		model.Close()
-		return nil, fmt.Errorf("%w: teacher %s: its fingerprint is not that of its own model and preprocessing", store.ErrFingerprint, info.Name)
+		return nil, foreign
 	}
 	return model, nil
 }
@@ -153,10 +191,12 @@ type comparison struct {
 	changed int
 	cosines []float64
 	worst   float64 // relative difference of norms
+	drift   *driftMeter
 }
 
 // compare takes one crop's new embeddings: plain, then of the mirror image.
 func (c *comparison) compare(cache *store.EmbeddingShard, row int, fresh [][]float32) error {
+	c.drift.see(c.rows, fresh[0])
 	c.rows++
 	for k, flip := range flips(c.info.Flip) {
 		norm, valid, err := cache.Row(row, flip, c.cached)
@@ -174,7 +214,8 @@ func (c *comparison) compare(cache *store.EmbeddingShard, row int, fresh [][]flo
 }
 
 func (c *comparison) report(o ReplayOptions) ReplayReport {
-	r := ReplayReport{Teacher: o.Teacher, Rows: c.rows, Compared: len(c.cosines), Changed: c.changed, MaxNormError: c.worst}
+	r := ReplayReport{Teacher: o.Teacher, Rows: c.rows, Compared: len(c.cosines), Changed: c.changed, MaxNormError: c.worst,
+		Drift: c.drift.result()}
 	for i, v := range c.cosines {
 		if i == 0 || v < r.MinCosine {
 			r.MinCosine = v

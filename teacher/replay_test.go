@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"facepipe/internal/embed"
 	"facepipe/store"
 	"facepipe/teacher"
 )
@@ -39,6 +40,16 @@ func lie(t *testing.T, dir, model string, change func(row int, e []float32)) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	fill(t, ds, w, func(row int) []float32 {
+		e, _ := rowOf(t, ds, honest, row, false)
+		change(row, e)
+		return e
+	})
+}
+
+// fill writes a whole cache.
+func fill(t *testing.T, ds *store.Dataset, w *store.TeacherWriter, embedding func(row int) []float32) {
+	t.Helper()
 	defer w.Close()
 	row := 0
 	for _, i := range w.MissingShards() {
@@ -47,12 +58,10 @@ func lie(t *testing.T, dir, model string, change func(row int, e []float32)) {
 			t.Fatal(err)
 		}
 		for range ds.ShardRows(i) {
-			e, _ := rowOf(t, ds, honest, row, false)
-			change(row, e)
-			row++
-			if err := out.Append(e, nil); err != nil {
+			if err := out.Append(embedding(row), nil); err != nil {
 				t.Fatal(err)
 			}
+			row++
 		}
 		if err := out.Commit(); err != nil {
 			t.Fatal(err)
@@ -128,5 +137,80 @@ func TestReplayRefuses(t *testing.T) {
 		if err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.say) || r.OK {
 			t.Errorf("%s: %+v, %v", name, r, err)
 		}
+	}
+}
+
+// Where there is one cache it need not be named.
+func TestReplayOfTheOnlyTeacher(t *testing.T) {
+	dir, model := dataset(t, upTo(6)...), tiny(t, nil)
+	if _, err := teacher.Replay(t.Context(), teacher.ReplayOptions{Dataset: dir, Model: model, N: 6}); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("of none: %v", err)
+	}
+	precompute(t, teacher.Options{Dataset: dir, Model: model, Name: "only"})
+	r, err := teacher.Replay(t.Context(), teacher.ReplayOptions{Dataset: dir, Model: model, N: 6})
+	if err != nil || !r.OK || r.Teacher != "only" {
+		t.Errorf("%+v, %v", r, err)
+	}
+	precompute(t, teacher.Options{Dataset: dir, Model: model, Name: "second"})
+	if _, err := teacher.Replay(t.Context(), teacher.ReplayOptions{Dataset: dir, Model: model, N: 6}); !errors.Is(err, teacher.ErrSeveral) || !strings.Contains(err.Error(), "only or second") {
+		t.Errorf("of two: %v", err)
+	}
+}
+
+// What half precision costs is told apart from what another machine does.
+func TestReplayTellsDrift(t *testing.T) {
+	dir, model := dataset(t, upTo(20)...), tiny(t, nil)
+	precompute(t, teacher.Options{Dataset: dir, Model: model})
+	precompute(t, teacher.Options{Dataset: dir, Model: model, Name: "full", DType: store.FP32})
+	r, err := teacher.Replay(t.Context(), teacher.ReplayOptions{Dataset: dir, Teacher: "tiny", Model: model, N: 20})
+	if err != nil || r.Drift == nil || r.Drift.Embeddings != 20 || r.Drift.MinCosine >= 1 || r.Drift.MinCosine < 0.99999 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if diff := r.Drift.MinCosine - r.MinCosine; diff > 1e-9 || diff < -1e-9 {
+		t.Errorf("the cache is %g off, rounding %g", 1-r.MinCosine, 1-r.Drift.MinCosine)
+	}
+	if r, err := teacher.Replay(t.Context(), teacher.ReplayOptions{Dataset: dir, Teacher: "full", Model: model, N: 20}); err != nil || r.Drift != nil {
+		t.Errorf("fp32: %+v, %v", r, err)
+	}
+}
+
+// A cache that was computed in half precision is replayed in half precision, whether it
+// says so or, as an older one, only its fingerprint does.
+func TestReplayOfHalfPrecision(t *testing.T) {
+	dir, model := dataset(t, upTo(6)...), tiny(t, nil)
+	precompute(t, teacher.Options{Dataset: dir, Model: model})
+	ds, cache := openCache(t, dir, "tiny")
+	if cache.Info().Half {
+		t.Error("single precision is recorded as half")
+	}
+	anything := make([]float32, cache.Info().Dim)
+	anything[0] = 1
+	for _, records := range []bool{true, false} {
+		info := cache.Info()
+		info.Name, info.Half = map[bool]string{true: "half", false: "old"}[records], records
+		info.Fingerprint = embed.Fingerprint(info.ModelDigest, embed.ArcFace(), false, info.DType, true)
+		w, err := ds.CreateTeacher(info)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(t, ds, w, func(int) []float32 { return anything })
+		r, err := teacher.Replay(t.Context(), teacher.ReplayOptions{Dataset: dir, Teacher: info.Name, Model: model, N: 6})
+		if err == nil || !strings.Contains(err.Error(), "computed in half precision") || !strings.Contains(err.Error(), "--provider") || r.OK {
+			t.Errorf("%s on a processor: %+v, %v", info.Name, r, err)
+		}
+		// And written in the precision that it is of.
+		if _, err := teacher.Precompute(t.Context(), teacher.Options{Dataset: dir, Model: model, Name: info.Name}); !errors.Is(err, store.ErrFingerprint) {
+			t.Errorf("%s continued in single precision: %v", info.Name, err)
+		}
+	}
+	info := cache.Info()
+	info.Name, info.Fingerprint = "foreign", "f"
+	w, err := ds.CreateTeacher(info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, ds, w, func(int) []float32 { return anything })
+	if _, err := teacher.Replay(t.Context(), teacher.ReplayOptions{Dataset: dir, Teacher: "foreign", Model: model, N: 6}); !errors.Is(err, store.ErrFingerprint) {
+		t.Errorf("another fingerprint: %v", err)
 	}
 }

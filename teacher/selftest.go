@@ -3,12 +3,14 @@ package teacher
 import (
 	"context"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"slices"
 	"sort"
 
 	"facepipe/internal/embed"
+	"facepipe/internal/progress"
 	"facepipe/store"
 )
 
@@ -74,8 +76,9 @@ func usual(like embed.Preprocess) []ContractScore {
 	return list
 }
 
-// selfTest embeds some crops of a dataset under the usual contracts.
-func selfTest(ctx context.Context, ds *store.Dataset, model *embed.Model) (*SelfTest, error) {
+// selfTest embeds some crops of a dataset under the usual contracts, and shows on out, if
+// that is not nil, how far it is.
+func selfTest(ctx context.Context, ds *store.Dataset, model *embed.Model, out io.Writer) (*SelfTest, error) {
 	faces, err := testFaces(ds)
 	if err != nil || len(faces) < 2 {
 		return nil, err
@@ -88,12 +91,17 @@ func selfTest(ctx context.Context, ds *store.Dataset, model *embed.Model) (*Self
 			t.Contracts = append(t.Contracts, c)
 		}
 	}
+	if out != nil {
+		fmt.Fprintf(out, "self-test: comparing %d preprocessings on %s\n", len(t.Contracts), t.pairs())
+	}
+	bar := progress.New(out, "self-test", int64(len(t.Contracts)*len(faces))).Of("crops")
+	defer bar.Finish()
 	for i := range t.Contracts {
 		c := &t.Contracts[i]
 		if c.Name == "" {
 			c.Name = "chosen"
 		}
-		if err := t.score(ctx, ds, model.Under(c.Preprocess), faces, c); err != nil {
+		if err := t.score(ctx, ds, model.Under(c.Preprocess), faces, c, bar); err != nil {
 			return nil, fmt.Errorf("self-test under %s: %w", c.Name, err)
 		}
 	}
@@ -103,6 +111,14 @@ func selfTest(ctx context.Context, ds *store.Dataset, model *embed.Model) (*Self
 		}
 	}
 	return t, nil
+}
+
+// pairs says which faces are alike.
+func (t *SelfTest) pairs() string {
+	if t.Mirrored {
+		return fmt.Sprintf("%d faces and their mirror images", t.Crops)
+	}
+	return fmt.Sprintf("%d pairs of faces", t.Crops/2)
 }
 
 // better says whether c tells the same pairs of people apart from others better than
@@ -200,7 +216,7 @@ func pairsOf(s *store.CropShard, shard int) (pairs, anybody []face, err error) {
 }
 
 // score fills in how well the model does under its contract.
-func (t *SelfTest) score(ctx context.Context, ds *store.Dataset, model *embed.Model, faces []face, c *ContractScore) error {
+func (t *SelfTest) score(ctx context.Context, ds *store.Dataset, model *embed.Model, faces []face, c *ContractScore, bar *progress.Bar) error {
 	crops := ds.CropReader()
 	defer crops.Close()
 	mirrorings := flips(t.Mirrored)
@@ -208,6 +224,7 @@ func (t *SelfTest) score(ctx context.Context, ds *store.Dataset, model *embed.Mo
 	_, err := model.Stream(ctx, len(faces), func(i int, rgb []byte) error {
 		return crops.DecodeRGB(faces[i].at, rgb)
 	}, func(_ int, embeddings [][]float32) error {
+		bar.Add(1)
 		for _, e := range embeddings {
 			u, ok := unit(e)
 			usable = usable && ok

@@ -1,6 +1,7 @@
 package teacher
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -101,7 +102,7 @@ func TestRealSelfTest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := selfTest(t.Context(), ds, model)
+		s, err := selfTest(t.Context(), ds, model, nil)
 		model.Close()
 		if err != nil {
 			t.Fatal(err)
@@ -254,18 +255,27 @@ func TestSelfTestOnGeneratedFaces(t *testing.T) {
 		preprocess string
 		nameless   bool
 		warns      bool
-	}{{"auto", false, false}, {"raw", false, true}, {"auto", true, false}} {
+		says       string
+	}{
+		{"auto", false, false, "self-test: comparing 6 preprocessings on 20 pairs of faces"},
+		{"raw", false, true, "self-test: comparing 6 preprocessings on 20 pairs of faces"},
+		{"auto", true, false, "self-test: comparing 6 preprocessings on 40 faces and their mirror images"},
+	} {
 		model, err := embed.Open(path, embed.Options{Preprocess: c.preprocess})
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := selfTest(t.Context(), generatedFaces(t, 20, 2, c.nameless), model)
+		var out bytes.Buffer
+		s, err := selfTest(t.Context(), generatedFaces(t, 20, 2, c.nameless), model, &out)
 		model.Close()
 		if err != nil {
 			t.Fatal(err)
 		}
 		if (s.warning() != "") != c.warns || s.Mirrored != c.nameless || s.Same == 0 || s.Different == 0 {
 			t.Errorf("%s: %+v", c.preprocess, s)
+		}
+		if said := out.String(); !strings.HasPrefix(said, c.says+"\nself-test: 240/240 (100%), ") || !strings.Contains(said, " crops/s\n") {
+			t.Errorf("%s: it says %q", c.preprocess, said)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"facepipe/store"
@@ -34,8 +35,10 @@ type sink struct {
 
 	// Of the goroutine that commits, until close returns.
 	err              error
-	computed, copied int // crops of committed shards
-	committing       time.Duration
+	shards           int // committed
+	computed, copied int // crops of theirs
+
+	committing atomic.Int64 // nanoseconds
 }
 
 // sinkHooks are what a sink calls.
@@ -145,16 +148,20 @@ func (s *sink) commitAll() {
 		}
 		begun := time.Now()
 		err := f.out.Commit()
-		s.committing += time.Since(begun)
+		s.committing.Add(int64(time.Since(begun)))
 		if err != nil {
 			s.err = f.failed(err)
 			s.hooks.stop(s.err)
 			continue
 		}
+		s.shards++
 		s.computed += f.computed
 		s.copied += f.copied
 	}
 }
+
+// spent is how long committing has taken so far.
+func (s *sink) spent() time.Duration { return time.Duration(s.committing.Load()) }
 
 // close waits for what is full to be committed, and throws away what is not.
 func (s *sink) close() error {

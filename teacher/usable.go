@@ -76,6 +76,16 @@ func faultOf(embedding []float32, dtype string) fault {
 	return none
 }
 
+// firstFault is that of the first of a crop's embeddings that has one.
+func firstFault(embeddings [][]float32, dtype string) fault {
+	for _, e := range embeddings {
+		if f := faultOf(e, dtype); f != none {
+			return f
+		}
+	}
+	return none
+}
+
 // judge counts embeddings and stops a run that cannot come to any good.
 type judge struct {
 	model, dtype string

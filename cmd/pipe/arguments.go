@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/spf13/pflag"
 )
 
 // noArguments refuses positional arguments; most often one stands for a flag's name
@@ -50,6 +52,16 @@ func required(name, value string) error {
 func allNamed(name string, values []string) error {
 	if slices.Contains(values, "") {
 		return fmt.Errorf("%s is empty", name)
+	}
+	return nil
+}
+
+// misplaced refuses flags that the command line gives where they have no say.
+func misplaced(flags *pflag.FlagSet, why string, names ...string) error {
+	for _, name := range names {
+		if flags.Changed(name) {
+			return fmt.Errorf("--%s %s", name, why)
+		}
 	}
 	return nil
 }

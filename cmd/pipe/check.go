@@ -16,6 +16,7 @@ import (
 type checkOptions struct {
 	dataset string
 	store.CheckOptions
+	flags  *pflag.FlagSet
 	subset string
 	seed   uint64
 	replay teacher.ReplayOptions
@@ -39,31 +40,42 @@ it finds damage.
 same each time, so that ten runs read everything; 5% a random sample, another one for
 each --seed.
 
-With --replay N it embeds N random crops again with the teacher's model and compares
-the result with the cache.`,
+With --replay N it embeds N random crops again with the teacher's model, in the way and
+in the precision that the cache was made, and compares the result with the cache.`,
 		Example: `  pipe check faces.ds
   pipe check faces.ds --read-data --json
   pipe check faces.ds --read-data-subset 1/7
-  pipe check faces.ds --replay 200 --teacher w600k --model w600k_r50.onnx`,
+  pipe check faces.ds --replay 200 --model w600k_r50.onnx
+  pipe check faces.ds --replay 200 --teacher w600k --model w600k_r50.onnx --provider cuda`,
 	}
 }
 
 func (o *checkOptions) addFlags(f *pflag.FlagSet) {
+	o.flags = f
 	f.BoolVar(&o.ReadData, "read-data", false, "read and compare every byte")
 	f.StringVar(&o.subset, "read-data-subset", "", "read a `part` of the shards: n/t or P%")
 	f.IntVar(&o.replay.N, "replay", 0, "embed this many random `crops` again")
-	f.StringVar(&o.replay.Teacher, "teacher", "", "`name` of the cache to replay")
-	f.StringVar(&o.replay.Model, "model", "", "ONNX `file` that the cache was made with")
+	f.StringVar(&o.replay.Teacher, "teacher", "", "`name` of the cache to replay (default: the only one)")
+	f.StringVar(&o.replay.Model, "model", "", "ONNX `file` that the cache was made with (required with --replay)")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of random choices: of crops to replay, of shards to read")
 	f.Float64Var(&o.replay.MinCosine, "min-cosine", 0, "lowest agreement that passes (default: 0.9999 for fp32 caches, 0.999 for fp16)")
+	addRuntimeFlags(f, &o.replay.Runtime, &o.replay.Batch)
 }
 
 func (o *checkOptions) validate(args []string) error {
-	err := errors.Join(oneDataset(args, &o.dataset), notNegative("--replay", o.replay.N))
-	if o.replay.N > 0 {
-		err = errors.Join(err, required("--teacher", o.replay.Teacher), required("--model", o.replay.Model))
+	return errors.Join(oneDataset(args, &o.dataset), o.validateReplay(), o.validateSubset())
+}
+
+func (o *checkOptions) validateReplay() error {
+	switch {
+	case o.replay.N < 0:
+		return notNegative("--replay", o.replay.N)
+	case o.replay.N == 0:
+		return misplaced(o.flags, "needs --replay", "teacher", "model", "min-cosine", "provider", "allow-fallback", "batch", "threads")
+	case o.replay.Model == "":
+		return errors.New("--replay needs --model, the ONNX file that the cache was made with")
 	}
-	return errors.Join(err, o.validateSubset())
+	return validateRuntime(o.replay.Runtime)
 }
 
 func (o *checkOptions) validateSubset() error {
@@ -127,6 +139,9 @@ func printChecked(w io.Writer, c *checkSummary) {
 	}
 	if r := c.Replay; r != nil {
 		fmt.Fprintf(w, "replayed %d crops with %s: cosine at least %s, %s on average\n", r.Rows, r.Teacher, nearOne(r.MinCosine), nearOne(r.MeanCosine))
+		if d := r.Drift; d != nil {
+			fmt.Fprintf(w, "  of that fp16 alone: at least %s, %s on average\n", nearOne(d.MinCosine), nearOne(d.MeanCosine))
+		}
 	}
 	if c.OK {
 		fmt.Fprintln(w, "no damage found")

@@ -145,7 +145,7 @@ func (d *demo) precompute(ctx context.Context) (err error) {
 	d.say("pipe precompute-teacher %s --teacher %s --name %s --flip", d.path("train.ds"), model, demoTeacher)
 	d.summary.PrecomputeTeacher, err = teacher.Precompute(ctx, teacher.Options{
 		Dataset: d.path("train.ds"), Model: model, Name: demoTeacher, Preprocess: "auto", Flip: true, DType: store.FP16,
-		Runtime: ort.Options{Library: d.session.onnxruntime}, Progress: d.session.progress(),
+		Runtime: ort.Options{Library: d.session.onnxruntime}, Version: version, Progress: d.session.progress(),
 	})
 	return err
 }

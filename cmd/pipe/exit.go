@@ -42,7 +42,7 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.Is(err, errUsage), errors.Is(err, student.ErrUsage):
+	case errors.Is(err, errUsage), errors.Is(err, student.ErrUsage), errors.Is(err, teacher.ErrSeveral):
 		return exitUsage
 	case errors.Is(err, context.Canceled):
 		return exitStopped

@@ -82,7 +82,7 @@ var (
 
 func (o *exportOptions) validate(args []string) error {
 	if !o.flags.Changed("checkpoint") {
-		if err := o.misplaced(ofCheckpoint, "needs --checkpoint"); err != nil {
+		if err := misplaced(o.flags, "needs --checkpoint", ofCheckpoint...); err != nil {
 			return err
 		}
 		if err := errors.Join(oneDataset(args, &o.Dataset), required("--to", o.To), required("--out", o.Out)); err != nil {
@@ -97,19 +97,9 @@ func (o *exportOptions) validate(args []string) error {
 			return err
 		}
 	}
-	return errors.Join(noArguments(args), o.misplaced(ofDataset, "is of a dataset, not of a checkpoint"),
+	return errors.Join(noArguments(args), misplaced(o.flags, "is of a dataset, not of a checkpoint", ofDataset...),
 		required("--checkpoint", o.student.Checkpoint), required("--out", o.Out),
 		oneOf("--dtype", form.DType, "fp32", "fp16"), oneOf("--embedding-norm", o.norm, "outside", "inside"))
-}
-
-// misplaced refuses flags of the other use.
-func (o *exportOptions) misplaced(names []string, why string) error {
-	for _, name := range names {
-		if o.flags.Changed(name) {
-			return fmt.Errorf("--%s %s", name, why)
-		}
-	}
-	return nil
 }
 
 func (o *exportOptions) run(ctx context.Context, s *session) (*result, error) {

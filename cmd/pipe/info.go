@@ -101,6 +101,9 @@ func printTeacher(w io.Writer, t store.TeacherState, rows int) {
 	fmt.Fprintf(w, "teacher %s: %d of %d crops, %d-d %s, mirrored too: %v, %s\n", t.Name, t.Rows, rows, t.Dim, t.DType, t.Flip, byteSize(t.Bytes))
 	fmt.Fprintf(w, "  model       %s, SHA-256 %s\n", t.ModelFile, t.ModelDigest)
 	fmt.Fprintf(w, "  fingerprint %s\n", t.Fingerprint)
+	if t.Runs.Runs > 0 {
+		fmt.Fprintf(w, "  runs        %s\n", runsText(t.Runs))
+	}
 	if t.MissingShards > 0 {
 		fmt.Fprintf(w, "  missing     %d shards\n", t.MissingShards)
 	}

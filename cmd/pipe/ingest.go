@@ -20,8 +20,10 @@ import (
 
 type ingestOptions struct {
 	ingest.Options
-	plan   string
-	worker string
+	flags   *pflag.FlagSet
+	planned []string // names of the flags that a plan stands for
+	plan    string
+	worker  string
 }
 
 func (o *ingestOptions) describe() *cobra.Command {
@@ -75,6 +77,8 @@ LANDMARKS
 
 func (o *ingestOptions) addFlags(f *pflag.FlagSet) {
 	o.addContractFlags(f)
+	o.flags = f
+	f.VisitAll(func(flag *pflag.Flag) { o.planned = append(o.planned, flag.Name) })
 	f.StringVar(&o.plan, "plan", "", "do a share of the plan in this `folder` (see pipe plan); all else is the plan's")
 	f.StringVar(&o.worker, "worker", "auto", "which `share` of --plan: I/N, or auto for what Slurm, Kubernetes, torchrun or PIPE_WORKER and PIPE_WORKERS say")
 	f.IntVar(&o.Workers, "workers", 0, "photographs processed at once (default: one a core); not the workers of a plan")
@@ -114,12 +118,10 @@ func (o *ingestOptions) addGateFlags(f *pflag.FlagSet) {
 
 func (o *ingestOptions) validate(args []string) error {
 	if o.plan != "" {
-		if len(o.Sources) > 0 || o.Out != "" {
-			return errors.New("sources and --out are the plan's matter")
-		}
-		return errors.Join(noArguments(args), notNegative("--workers", o.Workers))
+		return errors.Join(noArguments(args), notNegative("--workers", o.Workers), misplaced(o.flags, "is the plan's matter", o.planned...),
+			misplaced(o.flags, "is the matter of pipe merge --plan", "max-reject-rate"))
 	}
-	return errors.Join(noArguments(args), o.Validate(), oneOf("--decoder", o.Decoder, imgcodec.Auto, imgcodec.Std, imgcodec.Turbo))
+	return errors.Join(noArguments(args), o.Validate(), misplaced(o.flags, "needs --plan", "worker"), oneOf("--decoder", o.Decoder, imgcodec.Auto, imgcodec.Std, imgcodec.Turbo))
 }
 
 func (o *ingestOptions) run(ctx context.Context, s *session) (*result, error) {

@@ -105,6 +105,7 @@ func (o *mergeOptions) mergePlan(ctx context.Context, s *session) (*result, erro
 		} else {
 			fmt.Fprintf(w, "  digest      %s\n", m.Digest)
 		}
+		fmt.Fprintf(w, "  runs        %s\n", runsText(m.Runs))
 	}}, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // result is what a verb leaves on stdout: value as one JSON object with --json, else
@@ -25,7 +26,9 @@ func (s *session) finish(err error) int {
 	code := exitCode(err)
 	if err != nil {
 		fmt.Fprintln(s.stderr, "pipe:", err)
-		fmt.Fprint(s.stderr, hint(code))
+		if code != exitStopped || !strings.Contains(err.Error(), goOn) {
+			fmt.Fprint(s.stderr, hint(code))
+		}
 	}
 	if printErr := s.print(err, code); printErr != nil {
 		fmt.Fprintln(s.stderr, "pipe: print the summary:", printErr)
@@ -34,13 +37,16 @@ func (s *session) finish(err error) int {
 	return code
 }
 
+// goOn is what errors of runs that were stopped say themselves, where they say anything.
+const goOn = "run the same command again to go on"
+
 // hint says what to do about an exit status, where that is always the same.
 func hint(code int) string {
 	switch code {
 	case exitUsage:
 		return "Run 'pipe VERB --help' for the flags and examples.\n"
 	case exitStopped:
-		return "Stopped by a signal; run the same command again to go on.\n"
+		return "Stopped by a signal; " + goOn + ".\n"
 	}
 	return ""
 }

@@ -99,7 +99,10 @@ func TestPlan(t *testing.T) {
 		t.Errorf("the second worker did %v", second)
 	}
 	j.merged(t)
-	expect(t, exitDone, "merge", "--plan", j.plan) // nothing more
+	// Again there is nothing more. The cache has the records of the plan and of both workers.
+	if o := expect(t, exitDone, "merge", "--plan", j.plan); !strings.Contains(o.stdout, "  runs        3 are recorded, 40 crops computed: ") {
+		t.Errorf("the merge says\n%s", o.stdout)
+	}
 }
 
 func TestPlanRefuses(t *testing.T) {

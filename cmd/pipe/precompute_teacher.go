@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -21,6 +20,7 @@ import (
 
 type precomputeOptions struct {
 	teacher.Options
+	flags         *pflag.FlagSet
 	verifyPairs   string
 	verifyDataset string
 	minAccuracy   float64
@@ -73,17 +73,15 @@ func (o *precomputeOptions) addFlags(f *pflag.FlagSet) {
 
 // addContractFlags binds what a cache is made by, and where from.
 func (o *precomputeOptions) addContractFlags(f *pflag.FlagSet) {
+	o.flags, o.Version = f, version
 	f.StringVar(&o.Model, "teacher", "", "ONNX `file` of the teacher (required)")
 	f.StringVar(&o.Name, "name", "", "`name` of the cache (default: the file's name without its ending)")
 	f.StringVar(&o.Preprocess, "preprocess", "auto", "`preprocessing`: auto, arcface, raw or a JSON file")
 	f.BoolVar(&o.Flip, "flip", false, "embed the mirror image of every crop, too")
 	f.StringVar(&o.DType, "dtype", store.FP16, "`type` of cached embeddings: fp16 or fp32")
-	f.StringVar(&o.Runtime.Provider, "provider", "cpu", "execution `provider`: "+strings.Join(ort.Providers(), ", "))
-	f.IntSliceVar(&o.Devices, "devices", nil, "`numbers` of the provider's devices that share the work (default: 0)")
 	f.BoolVar(&o.Runtime.Half, "half", false, "let TensorRT compute in half precision; such a cache is another one")
-	f.BoolVar(&o.Runtime.AllowFallback, "allow-fallback", false, "let the processor do what the provider cannot; else that is an error")
-	f.Var(batchFlag{&o.Batch}, "batch", "crops in one run of the model; auto measures a few sizes (default: fits the machine; a fixed batch is kept)")
-	f.IntVar(&o.Runtime.Threads, "threads", 0, "threads of one operator (default: all cores)")
+	f.Var(devicesFlag{&o.Devices}, "devices", "`numbers` of the provider's devices that share the work (default: 0)")
+	addRuntimeFlags(f, &o.Runtime, &o.Batch)
 	f.StringArrayVar(&o.Reuse, "reuse", nil, "another `dataset` whose cached embeddings are copied, not computed; may be repeated")
 	f.BoolVar(&o.NoSelfTest, "no-self-test", false, "do not compare the preprocessing of a new cache with the usual ones")
 	f.StringVar(&o.verifyPairs, "verify-pairs", "", "score the teacher on this `file` of pairs first")
@@ -98,21 +96,13 @@ func (o *precomputeOptions) validate(args []string) error {
 // validateInputs wants a dataset and a teacher, which a plan may know.
 func (o *precomputeOptions) validateInputs(args []string) error {
 	if o.plan == "" {
-		return errors.Join(oneDataset(args, &o.Dataset), required("--teacher", o.Model))
+		return errors.Join(oneDataset(args, &o.Dataset), required("--teacher", o.Model), misplaced(o.flags, "needs --plan", "worker"))
 	}
-	for _, flag := range []struct {
-		name  string
-		given bool
-	}{
-		{"--name", o.Name != ""}, {"--flip", o.Flip}, {"--dtype", o.DType != store.FP16}, {"--preprocess", o.Preprocess != "auto"},
-		{"--half", o.Runtime.Half}, {"--verify-pairs", o.verifyPairs != ""},
-	} {
-		if flag.given {
-			return fmt.Errorf("%s is the plan's matter", flag.name)
-		}
-	}
-	if len(args) == 0 {
-		return nil
+	err := errors.Join(
+		misplaced(o.flags, "is the plan's matter", "name", "flip", "dtype", "preprocess", "half", "no-self-test", "verify-pairs", "verify-dataset", "min-accuracy"),
+		misplaced(o.flags, "is of a whole cache, not of a share of a plan", "max-reject-rate"))
+	if err != nil || len(args) == 0 {
+		return err
 	}
 	return oneDataset(args, &o.Dataset)
 }
@@ -121,9 +111,9 @@ func (o *precomputeOptions) validateContract() error {
 	return errors.Join(
 		preprocessing(o.Preprocess),
 		oneOf("--dtype", o.DType, store.FP16, store.FP32),
-		o.ValidateRuntime(), allNamed("--reuse", o.Reuse),
+		o.ValidateRuntime(), allNamed("--reuse", o.Reuse), notNegative("--threads", o.Runtime.Threads),
 		share("--min-accuracy", o.minAccuracy), o.validateVerification(),
-		notNegative("--threads", o.Runtime.Threads), notNegative("--workers", o.Workers),
+		notNegative("--workers", o.Workers),
 	)
 }
 
@@ -152,10 +142,10 @@ func (o *precomputeOptions) precompute(ctx context.Context) (teacher.Summary, er
 }
 
 func (o *precomputeOptions) validateVerification() error {
-	if o.verifyDataset != "" && o.verifyPairs == "" {
-		return errors.New("--verify-dataset needs --verify-pairs")
+	if o.verifyPairs != "" || o.plan != "" {
+		return nil
 	}
-	return nil
+	return misplaced(o.flags, "needs --verify-pairs", "verify-dataset", "min-accuracy")
 }
 
 // verify refuses a teacher that misses the figure it is known for: a wrong
@@ -189,8 +179,9 @@ func printPrecomputed(w io.Writer, s teacher.Summary) {
 		fmt.Fprintf(w, "  copied         %d of %s, teacher %s\n", d.Copied, d.Dataset, d.Teacher)
 	}
 	t := s.Stages
-	fmt.Fprintf(w, "  stages         read %.1f s, decode %.1f s, normalise %.1f s, infer %.1f s (waited %.1f s), write %.1f s, commit %.1f s\n",
-		t.Read, t.Decode, t.Normalise, t.Infer, t.Wait, t.Write, t.Commit)
+	fmt.Fprintf(w, "  stages         open %.1f s, self-test %.1f s; then read %.1f s, decode %.1f s, normalise %.1f s, infer %.1f s (waited %.1f s), write %.1f s, commit %.1f s\n",
+		t.Open, t.SelfTest, t.Read, t.Decode, t.Normalise, t.Infer, t.Wait, t.Write, t.Commit)
+	fmt.Fprintf(w, "  cost           %.1f s of processors, %.1f s of devices\n", s.CPUSeconds, s.DeviceSeconds)
 	if d := s.Drift; d != nil {
 		fmt.Fprintf(w, "  fp16           cosine to what the teacher said at least %s, on average %s\n", nearOne(d.MinCosine), nearOne(d.MeanCosine))
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os/signal"
 	"slices"
@@ -98,7 +99,7 @@ func (s *session) addFlags(f *pflag.FlagSet) {
 	f.SortFlags = false
 	f.BoolVar(&s.json, "json", false, "print exactly one JSON object, the summary, on stdout")
 	f.BoolVarP(&s.quiet, "quiet", "q", false, "show no progress on stderr")
-	f.StringVar(&s.metrics, "metrics", "", "serve Prometheus metrics on this `address` while the verb runs: PORT, or HOST:PORT for other machines, too")
+	f.StringVar(&s.metrics, "metrics", "", "serve Prometheus metrics on this `address` while the verb runs: PORT, or HOST:PORT for other machines, too; port 0 takes a free one")
 	f.StringVar(&s.onnxruntime, "onnxruntime", "", "ONNX Runtime `library` to load (default: $PIPE_ONNXRUNTIME, the pinned one, the system's)")
 }
 
@@ -158,6 +159,7 @@ func (s *session) command(v verb) *cobra.Command {
 				return err
 			}
 			defer func() { err = errors.Join(err, s.server.Close()) }()
+			fmt.Fprintf(s.stderr, "metrics on http://%s/metrics\n", s.server.Address())
 		}
 		s.result, err = v.run(c.Context(), s)
 		return err

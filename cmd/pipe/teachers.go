@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -42,8 +43,8 @@ func (o *teachersOptions) describe() *cobra.Command {
 		Use:   "teachers DATASET",
 		Short: "List, compare and drop a dataset's teacher caches",
 		Long: `Teachers lists the teacher caches of a dataset: which model each is of, how pixels were
-fed to it, and how many crops are embedded, missing, or without a usable embedding. It
-reads manifests only. A folder that is called like a verb below is written ./compare.`,
+fed to it, how many crops are embedded, missing, or without a usable embedding, and how
+long devices ran it, as far as runs are recorded. It reads manifests only. A folder that is called like a verb below is written ./compare.`,
 		Example: `  pipe teachers faces.ds
   pipe teachers compare faces.ds w600k_r50 adaface
   pipe teachers drop faces.ds adaface`,
@@ -68,12 +69,30 @@ func printTeachers(w io.Writer, dataset string, states []store.TeacherState) {
 		return
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "NAME\tMODEL\tPREPROCESSING\tDIM\tTYPE\tFLIP\tCROPS\tMISSING\tUNUSABLE\tSIZE\tCENTRES\tCLASSIFIER")
+	fmt.Fprintln(table, "NAME\tMODEL\tPREPROCESSING\tDIM\tTYPE\tFLIP\tCROPS\tMISSING\tUNUSABLE\tSIZE\tRUNS\tDEVICE TIME\tCENTRES\tCLASSIFIER")
 	for _, t := range states {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%v\t%d\t%d\t%d\t%s\t%s\t%s\n", t.Name, cmp.Or(t.ModelFile, "-"), preprocessText(t.Preprocess),
-			t.Dim, t.DType, t.Flip, t.Rows, t.Missing, t.Invalid, byteSize(t.Bytes), t.Centres, classifierText(t.Classifier))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%v\t%d\t%d\t%d\t%s\t%d\t%s\t%s\t%s\n", t.Name, cmp.Or(t.ModelFile, "-"), preprocessText(t.Preprocess),
+			t.Dim, t.DType, t.Flip, t.Rows, t.Missing, t.Invalid, byteSize(t.Bytes), t.Runs.Runs, duration(t.Runs.DeviceSeconds), t.Centres, classifierText(t.Classifier))
 	}
 	table.Flush() // an error is remembered by w
+}
+
+// runsText sums runs up for people.
+func runsText(t store.RunTotals) string {
+	return fmt.Sprintf("%d are recorded, %d crops computed: %s, %s of processors, %s of devices", t.Runs, t.Computed,
+		duration(t.Seconds), duration(t.CPUSeconds), duration(t.DeviceSeconds))
+}
+
+// duration is a number of seconds for people.
+func duration(seconds float64) string {
+	precision := time.Millisecond
+	switch {
+	case seconds >= 60:
+		precision = time.Second
+	case seconds >= 1:
+		precision = 100 * time.Millisecond
+	}
+	return time.Duration(seconds * float64(time.Second)).Round(precision).String()
 }
 
 // classifierText says where an imported matrix is from.

@@ -44,7 +44,7 @@ func TestTeachers(t *testing.T) {
 		t.Errorf("tiny is %v", state)
 	}
 	text := expect(t, exitDone, "teachers", dataset).stdout
-	for _, want := range []string{"NAME", "tiny.onnx", "(x - [127.5 127.5 127.5]) / [127.5 127.5 127.5]", "(x - [0 0 0]) / [1 1 1]", "fp32"} {
+	for _, want := range []string{"NAME", "tiny.onnx", "(x - [127.5 127.5 127.5]) / [127.5 127.5 127.5]", "(x - [0 0 0]) / [1 1 1]", "fp32", "RUNS", "DEVICE TIME"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the list lacks %q:\n%s", want, text)
 		}

@@ -114,12 +114,63 @@ func TestPrecompute(t *testing.T) {
 	if replay["ok"] != true || number(t, replay["replay"].(map[string]any), "rows") != 5 {
 		t.Errorf("replay gave %v", replay)
 	}
+	// The only cache need not be named; of two, one must be.
+	o = expect(t, exitDone, "check", dataset, "--replay", "5", "--model", model, "--batch", "3", "--threads", "1", "--provider", "cpu", "--allow-fallback")
+	if !strings.Contains(o.stdout, "replayed 5 crops with tiny: cosine at least") || !strings.Contains(o.stdout, "of that fp16 alone: at least") {
+		t.Errorf("a replay says %s", o.stdout)
+	}
+	expect(t, exitDone, "precompute-teacher", dataset, "--teacher", model, "--name", "other", "--dtype", "fp32")
+	if o := expect(t, exitUsage, "check", dataset, "--replay", "5", "--model", model); !strings.Contains(o.stderr, "name other or tiny with --teacher") {
+		t.Errorf("a replay of one of two says %s", o.stderr)
+	}
+}
+
+// What a run was made with and what it took stays with the cache, and is summed up.
+func TestRunRecords(t *testing.T) {
+	dataset, model := ingestAligned(t, 3, 4), tinyTeacher(t)
+	o := expect(t, exitDone, "precompute-teacher", dataset, "--teacher", model, "--metrics", "0")
+	for _, want := range []string{"stages         open ", " s, self-test ", "; then read ", "cost           ", " s of devices"} {
+		if !strings.Contains(o.stdout, want) {
+			t.Errorf("the summary lacks %q:\n%s", want, o.stdout)
+		}
+	}
+	for _, want := range []string{"metrics on http://127.0.0.1:", "self-test: comparing 6 preprocessings on 3 faces and their mirror images", "crops/s"} {
+		if !strings.Contains(o.stderr, want) {
+			t.Errorf("stderr lacks %q:\n%s", want, o.stderr)
+		}
+	}
+	expect(t, exitDone, "precompute-teacher", dataset, "--teacher", model) // nothing to do
+	records, err := filepath.Glob(filepath.Join(dataset, "teachers", "tiny", "runs", "*.json"))
+	if err != nil || len(records) != 1 {
+		t.Fatalf("records are %q, %v", records, err)
+	}
+	text, err := os.ReadFile(records[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := outcome{stdout: string(text)}.object(t)
+	if record["pipe"] != version || record["ended"] != "done" || number(t, record, "computed") != 12 || number(t, record, "device_seconds") <= 0 {
+		t.Errorf("recorded %v", record)
+	}
+	state := expect(t, exitDone, "teachers", dataset, "--json").object(t)["teachers"].([]any)[0].(map[string]any)
+	runs := state["runs"].(map[string]any)
+	if number(t, runs, "runs") != 1 || number(t, runs, "device_seconds") != number(t, record, "device_seconds") {
+		t.Errorf("in all %v", runs)
+	}
+	if o := expect(t, exitDone, "info", dataset); !strings.Contains(o.stdout, "runs        1 are recorded, 12 crops computed: ") {
+		t.Errorf("info says %s", o.stdout)
+	}
+	expect(t, exitDone, "check", dataset, "--read-data")
+	writeFile(t, filepath.Join(filepath.Dir(records[0]), "0123456789abcdef.json"), string(text))
+	if o := expect(t, exitDamaged, "check", dataset); !strings.Contains(o.stdout, "teachers/tiny/runs/0123456789abcdef.json") {
+		t.Errorf("check says %s", o.stdout)
+	}
 }
 
 // A teacher that misses its figure caches nothing.
 func TestPrecomputeVerifies(t *testing.T) {
 	dataset, model := ingestAligned(t, 4, 4), tinyTeacher(t)
-	args := []string{"precompute-teacher", dataset, "--teacher", model, "--verify-pairs", pairsFile(t, 4, 4), "--batch", "auto", "--devices", "0,0", "--json"}
+	args := []string{"precompute-teacher", dataset, "--teacher", model, "--verify-pairs", pairsFile(t, 4, 4), "--batch", "auto", "--devices", "0", "--json"}
 	o := expect(t, exitFailed, append(args, "--min-accuracy", "1")...)
 	if !strings.Contains(o.stderr, "accuracy 0.") || !strings.Contains(o.stderr, model) {
 		t.Errorf("the message does not tell the accuracy: %s", o.stderr)

@@ -3,6 +3,7 @@ package embed
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"facepipe/internal/ort"
 )
@@ -44,7 +45,15 @@ func (b *batch) put(f *filler, k int, rgb []byte, flip bool) {
 // run embeds the first n rows; the others are padding, all zeros.
 func (m *Model) run(b *batch, n int) error {
 	clear(b.in.Data()[n*m.fill.size:])
-	return m.session.Run([]*ort.Tensor{b.in}, []*ort.Tensor{b.out})
+	return m.compute(b.in, []*ort.Tensor{b.out})
+}
+
+// compute runs the session and adds to the time that it was busy.
+func (m *Model) compute(in *ort.Tensor, out []*ort.Tensor) error {
+	begun := time.Now()
+	err := m.session.Run([]*ort.Tensor{in}, out)
+	m.busy.Add(int64(time.Since(begun)))
+	return err
 }
 
 // row is the embedding of row k, valid until the next run.
@@ -59,7 +68,7 @@ func (m *Model) try(size int) error {
 	}
 	defer in.Close()
 	outs := []*ort.Tensor{nil}
-	if err := m.session.Run([]*ort.Tensor{in}, outs); err != nil {
+	if err := m.compute(in, outs); err != nil {
 		return fmt.Errorf("%w: %w", ErrShape, err)
 	}
 	defer outs[0].Close()

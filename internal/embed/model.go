@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
+	"time"
 
 	"facepipe/internal/onnx"
 	"facepipe/internal/ort"
@@ -62,7 +64,8 @@ type Model struct {
 	outShape   []int64
 	fill       *filler
 	session    *ort.Session
-	own        *batch // of Embed, made when it is first called
+	busy       *atomic.Int64 // nanoseconds that the session ran, under whatever contract
+	own        *batch        // of Embed, made when it is first called
 }
 
 // Open loads a model and finds its preprocessing and sizes. Errors name the file and
@@ -73,7 +76,7 @@ func Open(path string, o Options) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open model: %w", err)
 	}
-	m := &Model{path: path}
+	m := &Model{path: path, busy: new(atomic.Int64)}
 	if err := m.identify(parsed, o); err != nil {
 		return nil, fmt.Errorf("open model %s: %w", path, err)
 	}
@@ -151,6 +154,10 @@ func (m *Model) Dim() int { return m.dim }
 // Batch is the number of crops of one run.
 func (m *Model) Batch() int { return m.batch }
 
+// Busy is how long the model has run since it was opened, trying out batches included, and
+// what was run by way of [Model.Under].
+func (m *Model) Busy() time.Duration { return time.Duration(m.busy.Load()) }
+
 // Preprocess is the contract that crops are put through.
 func (m *Model) Preprocess() Preprocess { return m.preprocess }
 
@@ -169,6 +176,11 @@ func (m *Model) Close() {
 // the preprocessing, whether mirror images are embedded, the stored precision, and whether
 // half precision is computed in, here or elsewhere. 64 hexadecimal digits.
 func (m *Model) Fingerprint(flip bool, dtype string, half bool) string {
+	return Fingerprint(m.digest, m.preprocess, flip, dtype, half)
+}
+
+// Fingerprint is [Model.Fingerprint] of the model of a digest.
+func Fingerprint(model string, preprocess Preprocess, flip bool, dtype string, half bool) string {
 	text, err := json.Marshal(struct {
 		Format     string
 		Model      string
@@ -176,7 +188,7 @@ func (m *Model) Fingerprint(flip bool, dtype string, half bool) string {
 		Flip       bool
 		DType      string
 		Half       bool `json:",omitempty"`
-	}{"facepipe teacher v1", m.digest, m.preprocess, flip, dtype, half})
+	}{"facepipe teacher v1", model, preprocess, flip, dtype, half})
 	if err != nil {
 		panic(err) // plain values always encode
 	}

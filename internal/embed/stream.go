@@ -15,6 +15,9 @@ type StreamOptions struct {
 	Flips []bool
 	// Workers that load crops; 0 takes one a core.
 	Workers int
+	// Watch is told the times so far after each batch, in the caller's goroutine; nil is
+	// nobody.
+	Watch func(Times)
 }
 
 // Times is where a pipeline spent its time. The stages overlap.
@@ -76,7 +79,7 @@ func Stream(ctx context.Context, devices []*Model, n int, load func(i int, rgb [
 	for range o.Workers {
 		stages.Go(p.work)
 	}
-	emitted, err := p.drain(running, emit)
+	emitted, err := p.drain(running, emit, o.Watch)
 	stop()
 	stages.Wait()
 	if err == nil && emitted < n {
@@ -240,7 +243,7 @@ func (p *pipeline) infer(ctx context.Context, device *Model) {
 }
 
 // drain emits slots in their order and returns how many crops that were.
-func (p *pipeline) drain(ctx context.Context, emit func(int, [][]float32) error) (emitted int, err error) {
+func (p *pipeline) drain(ctx context.Context, emit func(int, [][]float32) error, watch func(Times)) (emitted int, err error) {
 	rows := make([][]float32, len(p.flips))
 	for s := range p.ordered {
 		select {
@@ -262,12 +265,15 @@ func (p *pipeline) drain(ctx context.Context, emit func(int, [][]float32) error)
 			return emitted, s.err
 		}
 		p.emitting += time.Since(begun)
+		if watch != nil {
+			watch(p.times())
+		}
 		p.free <- s
 	}
 	return emitted, nil
 }
 
-// times is for when all stages have ended.
+// times are those so far, in the goroutine that drains.
 func (p *pipeline) times() Times {
 	return Times{Load: time.Duration(p.loading.Load()), Normalise: time.Duration(p.normalising.Load()),
 		Infer: time.Duration(p.inferring.Load()), Wait: time.Duration(p.waiting.Load()), Emit: p.emitting}

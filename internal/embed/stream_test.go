@@ -194,15 +194,26 @@ func TestStreamAllocatesNothingForACrop(t *testing.T) {
 func TestStreamTimes(t *testing.T) {
 	m := open(t, tiny(t, nil), Options{Batch: 2})
 	nap := 2 * time.Millisecond
+	opened := m.Busy()
+	if opened <= 0 {
+		t.Error("trying the batch out took no time")
+	}
+	var told []Times
 	times, err := m.Stream(t.Context(), 6, func(int, []byte) error {
 		time.Sleep(nap)
 		return nil
 	}, func(int, [][]float32) error {
 		time.Sleep(nap)
 		return nil
-	}, StreamOptions{Flips: []bool{false}, Workers: 1})
+	}, StreamOptions{Flips: []bool{false}, Workers: 1, Watch: func(so Times) { told = append(told, so) }})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if len(told) != 3 || told[0].Emit < 2*nap || told[0].Emit > told[2].Emit || told[2] != times {
+		t.Errorf("told %+v on the way to %+v", told, times)
+	}
+	if busy := m.Under(Raw()).Busy(); busy <= opened || busy-opened > times.Infer {
+		t.Errorf("the model ran for %v, %v of it before the %v of the stream", busy, opened, times.Infer)
 	}
 	if times.Load < 6*nap || times.Emit < 6*nap || times.Wait < 2*nap || times.Infer <= 0 {
 		t.Errorf("times %+v", times)

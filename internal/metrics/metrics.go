@@ -21,13 +21,19 @@ import (
 // Server serves /metrics. Beside what is known of every Go process there are, with the
 // label of a bar as "stage":
 //
-//	pipe_items_done      what is done of the stage's items
-//	pipe_items_rejected  how many of these were refused, or have no usable embedding
-//	pipe_items_total     how many there will be; -1 if that is not known
+//	pipe_items_done           what is done of the stage's items
+//	pipe_items_rejected       how many of these were refused, or have no usable embedding
+//	pipe_items_total          how many there will be; -1 if that is not known
+//	pipe_rejects_total        the same refusals counted by "reason"
+//	pipe_stage_seconds_total  the time that a "part" of the stage has taken, such as
+//	                          decode or infer, summed over those who do it
+//
+// The last two go on counting when a stage is gone through again.
 type Server struct {
 	listener              net.Listener
 	server                http.Server
 	done, rejected, total *prometheus.GaugeVec
+	rejects, seconds      *prometheus.CounterVec
 }
 
 // Serve begins to serve on an address, HOST:PORT, :PORT or PORT. Without a host only this
@@ -40,14 +46,19 @@ func Serve(address string) (*Server, error) {
 	gauge := func(name, help string) *prometheus.GaugeVec {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "pipe", Name: name, Help: help}, []string{"stage"})
 	}
+	counter := func(name, help, by string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "pipe", Name: name, Help: help}, []string{"stage", by})
+	}
 	s := &Server{
 		listener: listener,
 		done:     gauge("items_done", "Items that the stage is done with."),
 		rejected: gauge("items_rejected", "Items of those that were refused or have no usable embedding."),
 		total:    gauge("items_total", "Items of the stage, -1 if unknown."),
+		rejects:  counter("rejects_total", "Items that were refused or have no usable embedding, by reason.", "reason"),
+		seconds:  counter("stage_seconds_total", "Seconds that a part of the stage has taken, summed over those who do it.", "part"),
 	}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(s.done, s.rejected, s.total,
+	registry.MustRegister(s.done, s.rejected, s.total, s.rejects, s.seconds,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
@@ -95,11 +106,29 @@ var _ progress.Observer = watched{}
 func (w watched) Unwrap() io.Writer { return w.Writer }
 
 // Observe serves a bar's counts.
-func (w watched) Observe(label string, total int64) func(done, rejected int64) {
+func (w watched) Observe(label string, total int64) progress.Watcher {
 	w.server.total.WithLabelValues(label).Set(float64(total))
-	done, rejected := w.server.done.WithLabelValues(label), w.server.rejected.WithLabelValues(label)
-	return func(d, r int64) {
-		done.Set(float64(d))
-		rejected.Set(float64(r))
-	}
+	return watcher{w.server, label}
+}
+
+// watcher serves the counts of one bar.
+type watcher struct {
+	server *Server
+	label  string
+}
+
+// Count serves how many items are done and rejected.
+func (w watcher) Count(done, rejected int64) {
+	w.server.done.WithLabelValues(w.label).Set(float64(done))
+	w.server.rejected.WithLabelValues(w.label).Set(float64(rejected))
+}
+
+// Reject counts refusals by reason.
+func (w watcher) Reject(n int64, reason string) {
+	w.server.rejects.WithLabelValues(w.label, reason).Add(float64(n))
+}
+
+// Spend counts the seconds of a part. A clock that was set back takes nothing off.
+func (w watcher) Spend(part string, seconds float64) {
+	w.server.seconds.WithLabelValues(w.label, part).Add(max(seconds, 0))
 }

@@ -24,11 +24,27 @@ func TestServer(t *testing.T) {
 	bar := progress.New(s.Watch(&shown), "ingest", 9)
 	bar.Add(3)
 	bar.Add(2)
-	bar.Reject(1)
+	bar.Reject(1, "zeros")
+	bar.Spend("infer", 1.5)
+	bar.Spend("infer", 2.25)
+	bar.Spend("wait", 0)
 	page := scrape(t, s)
 	for _, line := range []string{
-		`pipe_items_done{stage="ingest"} 5`, `pipe_items_rejected{stage="ingest"} 1`, `pipe_items_total{stage="ingest"} 9`, "go_goroutines ", "process_cpu_seconds_total ",
+		`pipe_items_done{stage="ingest"} 5`, `pipe_items_rejected{stage="ingest"} 1`, `pipe_items_total{stage="ingest"} 9`,
+		`pipe_rejects_total{reason="zeros",stage="ingest"} 1`,
+		`pipe_stage_seconds_total{part="infer",stage="ingest"} 2.25`, `pipe_stage_seconds_total{part="wait",stage="ingest"} 0`,
+		"go_goroutines ", "process_cpu_seconds_total ",
 	} {
+		if !strings.Contains(page, line) {
+			t.Errorf("%q is not in\n%s", line, page)
+		}
+	}
+	// The stage again, as a demo has it: gauges begin anew, counters go on.
+	again := progress.New(s.Watch(io.Discard), "ingest", 4)
+	again.Add(1)
+	again.Spend("infer", 0.75)
+	page = scrape(t, s)
+	for _, line := range []string{`pipe_items_done{stage="ingest"} 1`, `pipe_stage_seconds_total{part="infer",stage="ingest"} 3`} {
 		if !strings.Contains(page, line) {
 			t.Errorf("%q is not in\n%s", line, page)
 		}

@@ -13,33 +13,51 @@ import (
 	"golang.org/x/term"
 )
 
-// interval is how often a plain line is printed.
-const interval = 5 * time.Second
+// How often a bar is shown: a plain line, and one that is drawn on a terminal.
+const (
+	interval = 5 * time.Second
+	redraw   = 100 * time.Millisecond
+)
+
+// settled is how long a run must have gone on before its rate, and hence what is left,
+// means anything: the first items come in a burst, or after a long start.
+const settled = time.Second
 
 // Observer is a writer of a run's messages that wants to know its counts, too.
 type Observer interface {
 	io.Writer
 	// Unwrap is the writer that shows the messages.
 	Unwrap() io.Writer
-	// Observe is told of every bar that begins; total is -1 if unknown. What it returns
-	// is told how many are done, and how many of them were rejected.
-	Observe(label string, total int64) func(done, rejected int64)
+	// Observe is told of every bar that begins; total is -1 if unknown.
+	Observe(label string, total int64) Watcher
+}
+
+// Watcher is told what happens to a bar.
+type Watcher interface {
+	// Count says how many items are done, and how many of them were rejected.
+	Count(done, rejected int64)
+	// Reject says that n more were rejected, and why in a word.
+	Reject(n int64, reason string)
+	// Spend says that a part of the work has taken so many seconds more.
+	Spend(part string, seconds float64)
 }
 
 // Bar counts towards a total. A nil *Bar is silent. Safe for concurrent use.
 type Bar struct {
 	w     io.Writer
 	label string
-	total int64 // -1 if unknown
+	unit  string // what is counted, in the plural
+	total int64  // -1 if unknown
 	now   func() time.Time
 
 	mu       sync.Mutex
 	done     int64
 	note     string
 	rejected int64
-	observe  func(done, rejected int64) // nil if nobody does
+	spent    map[string]float64 // seconds by part
+	watcher  Watcher            // nil if nobody watches
 	begun    time.Time
-	printed  time.Time
+	shown    time.Time
 	bar      *progressbar.ProgressBar // on a terminal
 }
 
@@ -50,15 +68,33 @@ func New(w io.Writer, label string, total int64) *Bar {
 	}
 	b := &Bar{label: label, total: total, now: time.Now}
 	if o, ok := w.(Observer); ok {
-		b.observe, w = o.Observe(label, total), o.Unwrap()
+		b.watcher, w = o.Observe(label, total), o.Unwrap()
 	}
 	b.w = w
+	f, ok := w.(*os.File)
+	b.start(ok && term.IsTerminal(int(f.Fd())))
+	return b
+}
+
+// start begins the count. On a terminal the library draws the bar; what stands beside it
+// is the same text that is printed elsewhere.
+func (b *Bar) start(terminal bool) {
 	b.begun = b.now()
-	b.printed = b.begun
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		b.bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(f), progressbar.OptionSetDescription(label),
-			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetPredictTime(true),
-			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
+	b.shown = b.begun
+	b.tell()
+	if !terminal {
+		return
+	}
+	b.bar = progressbar.NewOptions64(b.total, progressbar.OptionSetWriter(b.w), progressbar.OptionShowDescriptionAtLineEnd(),
+		progressbar.OptionSetWidth(20), progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false),
+		progressbar.OptionSetSpinnerChangeInterval(0), progressbar.OptionClearOnFinish())
+	b.show(b.begun)
+}
+
+// Of says what the items are, in the plural, and returns the bar.
+func (b *Bar) Of(unit string) *Bar {
+	if b != nil {
+		b.unit = unit
 	}
 	return b
 }
@@ -72,13 +108,12 @@ func (b *Bar) Add(n int64) {
 	defer b.mu.Unlock()
 	b.done += n
 	b.tell()
+	pause := interval
 	if b.bar != nil {
-		_ = b.bar.Add64(n) // a bar that cannot be drawn is no reason to stop
-		return
+		pause = redraw
 	}
-	if now := b.now(); now.Sub(b.printed) >= interval {
-		b.printed = now
-		b.line(now)
+	if now := b.now(); now.Sub(b.shown) >= pause {
+		b.show(now)
 	}
 }
 
@@ -90,27 +125,42 @@ func (b *Bar) Note(text string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.note = text
-	if b.bar != nil {
-		b.bar.Describe(b.label + " " + text)
-	}
 }
 
-// Reject counts n of what is done as rejected, and shows how many those are.
-func (b *Bar) Reject(n int64) {
+// Reject counts n of what is done as rejected, for a reason in a word or two, and shows
+// how many those are.
+func (b *Bar) Reject(n int64, reason string) {
 	if b == nil {
 		return
 	}
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.rejected += n
+	b.note = fmt.Sprintf("%d rejected", b.rejected)
 	b.tell()
-	text := fmt.Sprintf("%d rejected", b.rejected)
-	b.mu.Unlock()
-	b.Note(text)
+	if b.watcher != nil {
+		b.watcher.Reject(n, reason)
+	}
+}
+
+// Spend says how many seconds a part of the work has taken by now. Only who watches is
+// told.
+func (b *Bar) Spend(part string, seconds float64) {
+	if b == nil || b.watcher == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.spent == nil {
+		b.spent = map[string]float64{}
+	}
+	b.watcher.Spend(part, seconds-b.spent[part])
+	b.spent[part] = seconds
 }
 
 func (b *Bar) tell() {
-	if b.observe != nil {
-		b.observe(b.done, b.rejected)
+	if b.watcher != nil {
+		b.watcher.Count(b.done, b.rejected)
 	}
 }
 
@@ -122,25 +172,52 @@ func (b *Bar) Finish() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.bar != nil {
-		_ = b.bar.Finish()
+		_ = b.bar.Finish() // a bar that cannot be drawn is no reason to stop
 		return
 	}
-	b.line(b.now())
+	fmt.Fprintln(b.w, b.text(b.now(), true))
 }
 
-// line prints where the run is: "ingest: 300/7701 (3%), 61.2/s, 2m1s left, note".
-func (b *Bar) line(now time.Time) {
-	rate := float64(b.done) / max(now.Sub(b.begun).Seconds(), 1e-9)
+// show draws the bar or prints a line.
+func (b *Bar) show(now time.Time) {
+	b.shown = now
+	text := b.text(now, false)
+	if b.bar == nil {
+		fmt.Fprintln(b.w, text)
+		return
+	}
+	b.bar.Describe(text)
+	_ = b.bar.Set64(b.done)
+}
+
+// text says where the run is: "ingest: 300/7701 (3%), 61.2/s, 2m1s left, note". A bar that
+// is drawn has the percentage in front of it.
+func (b *Bar) text(now time.Time, ended bool) string {
 	text := fmt.Sprintf("%s: %d", b.label, b.done)
 	if b.total > 0 {
-		text += fmt.Sprintf("/%d (%d%%)", b.total, 100*b.done/b.total)
+		text += fmt.Sprintf("/%d", b.total)
+		if b.bar == nil {
+			text += fmt.Sprintf(" (%d%%)", 100*b.done/b.total)
+		}
 	}
-	text += fmt.Sprintf(", %.1f/s", rate)
-	if left := b.total - b.done; b.total > 0 && left > 0 && rate > 0 {
-		text += fmt.Sprintf(", %v left", time.Duration(float64(left)/rate*float64(time.Second)).Round(time.Second))
+	elapsed := now.Sub(b.begun)
+	if ended || elapsed >= settled {
+		rate := float64(b.done) / max(elapsed.Seconds(), 1e-9)
+		text += fmt.Sprintf(", %.1f%s/s", rate, spaced(b.unit))
+		if left := b.total - b.done; b.total > 0 && left > 0 && rate > 0 {
+			text += fmt.Sprintf(", %v left", time.Duration(float64(left)/rate*float64(time.Second)).Round(time.Second))
+		}
 	}
 	if b.note != "" {
 		text += ", " + b.note
 	}
-	fmt.Fprintln(b.w, text)
+	return text
+}
+
+// spaced puts a space before a word, if there is one.
+func spaced(word string) string {
+	if word == "" {
+		return ""
+	}
+	return " " + word
 }

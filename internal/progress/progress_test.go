@@ -2,6 +2,8 @@ package progress
 
 import (
 	"bytes"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -41,9 +43,61 @@ func TestUnknownTotal(t *testing.T) {
 	}
 }
 
+// On a terminal the bar says what its figures are, and no rate before there is one.
+func TestDrawnBar(t *testing.T) {
+	for _, c := range []struct {
+		total int64
+		want  []string
+	}{
+		{1000, []string{
+			"0% |                    |  precompute: 0/1000",
+			"0% |                    |  precompute: 8/1000",
+			"20% |████                |  precompute: 200/1000, 80.0 crops/s, 10s left, 1 rejected",
+		}},
+		{-1, []string{"precompute: 0", "precompute: 8", "precompute: 200, 80.0 crops/s, 1 rejected"}},
+	} {
+		var out bytes.Buffer
+		clock := time.Unix(0, 0)
+		b := (&Bar{w: &out, label: "precompute", total: c.total, now: func() time.Time { return clock }}).Of("crops")
+		b.start(true)
+		clock = clock.Add(redraw)
+		b.Add(8) // a batch at once
+		b.Add(1)
+		b.Reject(1, "zeros")
+		clock = clock.Add(2500*time.Millisecond - redraw)
+		b.Add(191)
+		frames := drawn(out.String())
+		for _, want := range c.want {
+			if !slices.Contains(frames, want) {
+				t.Errorf("%q is not in %q", want, frames)
+			}
+		}
+		if strings.Contains(out.String(), "precompute: 9") {
+			t.Errorf("drawn more often than every %v: %q", redraw, frames)
+		}
+		before := out.Len()
+		b.Finish()
+		if end := out.String()[before:]; strings.Trim(end, " \r") != "" || !strings.HasSuffix(end, "\r") {
+			t.Errorf("the bar is not wiped away: %q", end)
+		}
+	}
+}
+
+// drawn are the states of a line that carriage returns begin, spinners left out.
+func drawn(text string) (frames []string) {
+	for _, frame := range strings.Split(text, "\r") {
+		if frame = strings.Trim(frame, " ⠁⠂⠄⡀⢀⠠⠐⠈|/-\\"); frame != "" {
+			frames = append(frames, frame)
+		}
+	}
+	return frames
+}
+
 func TestNilBarIsSilent(t *testing.T) {
-	b := New(nil, "x", 1)
+	b := New(nil, "x", 1).Of("things")
 	b.Add(1)
+	b.Reject(1, "y")
+	b.Spend("z", 1)
 	b.Note("n")
 	b.Finish()
 	if b != nil {
