@@ -27,12 +27,12 @@ func (o *Options) ReadFile(path string) error {
 }
 
 // settled are the options with every default written out, so that they mean the same
-// to a later version whose defaults are others.
-func (r *run) settled() (Options, error) {
-	o := r.o
+// to a later version whose defaults are others. flip is what they come to for the
+// teacher at hand. What is settled stays as it is.
+func (o Options) settled(flip bool) (Options, error) {
 	o.LR, o.WarmupEpochs = o.peakRate(), o.warmupEpochs()
 	o.Loss = o.Loss.Resolved()
-	o.Flip = map[bool]string{true: "on", false: "off"}[r.flip]
+	o.Flip = map[bool]string{true: "on", false: "off"}[flip]
 	n, err := net.New(o.Network, o.Size)
 	if err != nil {
 		return o, err
@@ -41,10 +41,25 @@ func (r *run) settled() (Options, error) {
 	return o, nil
 }
 
+// circumstances are what results depend on besides the settings: by more than the last
+// bits only on the number of ranks, where each normalises its own crops.
+func (r *run) circumstances() string {
+	text := fmt.Sprintf("Trained on %s, libtorch %s", r.o.Device, r.model.engine.TorchVersion())
+	ranks := r.world.ranks()
+	if ranks == 1 {
+		return text + ", by 1 rank."
+	}
+	text += fmt.Sprintf(", by %d ranks", ranks)
+	if r.o.SyncBatchNorm {
+		return text + "."
+	}
+	return text + ": without sync_batch_norm another number gives another result."
+}
+
 // writeConfig writes distill.yaml, by which the run can be repeated. What it is for,
 // and the data that it was, stand in it as comments.
 func (r *run) writeConfig() error {
-	o, err := r.settled()
+	o, err := r.o.settled(r.flip)
 	if err != nil {
 		return err
 	}
@@ -57,6 +72,7 @@ func (r *run) writeConfig() error {
 	if d := r.manifest.Init; d != "" {
 		fmt.Fprintf(&text, "# The file of init has SHA-256 %s.\n", d)
 	}
+	fmt.Fprintf(&text, "# %s\n", r.circumstances())
 	e := yaml.NewEncoder(&text)
 	e.SetIndent(2)
 	if err := e.Encode(o); err != nil {

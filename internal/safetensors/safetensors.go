@@ -135,9 +135,9 @@ func Unmarshal(data []byte) (File, error) {
 		if err := json.Unmarshal(raw, &e); err != nil {
 			return File{}, fmt.Errorf("%w: tensor %s: %w", ErrFormat, name, err)
 		}
-		t, err := e.read(body)
+		t, err := e.read(name, body)
 		if err != nil {
-			return File{}, fmt.Errorf("tensor %s: %w", name, err)
+			return File{}, err
 		}
 		f.Tensors[name] = t
 		used += e.Offsets[1] - e.Offsets[0]
@@ -148,22 +148,22 @@ func Unmarshal(data []byte) (File, error) {
 	return f, nil
 }
 
-// read takes a tensor out of the body.
-func (e entry) read(body []byte) (Tensor, error) {
+// read takes the tensor called name out of the body.
+func (e entry) read(name string, body []byte) (Tensor, error) {
 	from, to := e.Offsets[0], e.Offsets[1]
 	if from < 0 || to < from {
-		return Tensor{}, fmt.Errorf("%w: bytes %d to %d", ErrFormat, from, to)
+		return Tensor{}, fmt.Errorf("%w: tensor %s: bytes %d to %d", ErrFormat, name, from, to)
 	}
 	if to > int64(len(body)) {
-		return Tensor{}, fmt.Errorf("%w: its values end at byte %d of %d", ErrTruncated, to, len(body))
+		return Tensor{}, fmt.Errorf("%w: tensor %s ends at byte %d of %d", ErrTruncated, name, to, len(body))
 	}
 	b, n := body[from:to], elements(e.Shape)
 	width := widths[e.DType]
 	if width == 0 {
-		return Tensor{}, fmt.Errorf("%w: type %q is none of F32, F16, BF16, F64, I64", ErrFormat, e.DType)
+		return Tensor{}, fmt.Errorf("%w: tensor %s: type %q is none of F32, F16, BF16, F64, I64", ErrFormat, name, e.DType)
 	}
 	if n < 0 || n*width != len(b) {
-		return Tensor{}, fmt.Errorf("%w: %d bytes for shape %v of %s", ErrFormat, len(b), e.Shape, e.DType)
+		return Tensor{}, fmt.Errorf("%w: tensor %s: %d bytes for shape %v of %s", ErrFormat, name, len(b), e.Shape, e.DType)
 	}
 	t := Tensor{Shape: e.Shape}
 	switch e.DType {
