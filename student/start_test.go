@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -92,7 +91,7 @@ func TestRefusedStartClaimsNothing(t *testing.T) {
 		"no weights":      func(o *Options) { o.Init = garbage },
 		"foreign weights": func(o *Options) { o.Init = foreign },
 		"no other rank": func(o *Options) {
-			o.World = worker.Rank{Worker: worker.Worker{Index: 0, Count: 2}, Host: "127.0.0.1", Port: freePort(t)}
+			o.World = worker.Rank{Worker: worker.Worker{Index: 0, Count: 2}, Host: "127.0.0.1", Port: torchtest.FreePort(t)}
 			o.RendezvousTimeout = time.Second
 		},
 	} {
@@ -110,16 +109,6 @@ func TestRefusedStartClaimsNothing(t *testing.T) {
 			t.Errorf("%s: the start after it: %v", name, err)
 		}
 	}
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // Precision fp16 is tried out before the folder is claimed, where it cannot be had.
@@ -274,7 +263,7 @@ func TestStoppedSaysWhere(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	o.Out = filepath.Join(t.TempDir(), "run")
-	o.World = worker.Rank{Worker: worker.Worker{Index: 0, Count: 2}, Host: "127.0.0.1", Port: freePort(t)}
+	o.World = worker.Rank{Worker: worker.Worker{Index: 0, Count: 2}, Host: "127.0.0.1", Port: torchtest.FreePort(t)}
 	if _, err := Distill(ctx, o); !errors.Is(err, context.Canceled) || err.Error() != "stopped before the first step" {
 		t.Errorf("got %v", err)
 	}
