@@ -3,6 +3,7 @@ package student
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 
@@ -15,15 +16,45 @@ import (
 
 // ReadFile overlays the settings of a YAML file, such as the distill.yaml of a run. An
 // unknown key is an error that names it, its line and the key that was probably meant.
-func (o *Options) ReadFile(path string) error {
+// flags has, by their names with underscores, the keys that the program's flags set, or
+// what a flag that sets none is called on the command line; it may be nil.
+func (o *Options) ReadFile(path string, flags map[string]string) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("%w: config: %w", ErrUsage, err)
 	}
-	if err := strictyaml.Decode(data, o); err != nil {
+	names := usualNames()
+	maps.Copy(names, flags)
+	if err := strictyaml.Decode(data, o, names); err != nil {
 		return fmt.Errorf("%w: config %s: %w", ErrUsage, path, err)
 	}
 	return nil
+}
+
+// usualNames are what settings are called elsewhere, where that is nothing like their
+// keys.
+func usualNames() map[string]string {
+	names := map[string]string{}
+	for key, others := range map[string][]string{
+		"lr":                     {"learning_rate", "base_lr", "max_lr"},
+		"size.dim":               {"student_dim", "embedding_size", "emb_size", "num_features"},
+		"student":                {"model", "network", "net", "backbone", "arch", "architecture"},
+		"init":                   {"pretrained", "weights"},
+		"accumulate":             {"gradient_accumulation_steps", "accumulation_steps", "grad_accum"},
+		"schedule":               {"lr_scheduler", "lr_schedule"},
+		"optimizer.weight_decay": {"wd"},
+		"optimizer.clip":         {"max_grad_norm", "gradient_clip_val"},
+		"precision":              {"amp", "dtype"},
+		"loss.rpsd.bank":         {"queue", "memory_bank"},
+		"--device":               {"gpu", "gpus"},
+		"--workers":              {"num_workers"},
+		"--out":                  {"output", "output_dir"},
+	} {
+		for _, other := range others {
+			names[other] = key
+		}
+	}
+	return names
 }
 
 // settled are the options with every default written out, so that they mean the same

@@ -496,17 +496,17 @@ func TestConfigFile(t *testing.T) {
 	}
 	write("epochs: 7\nsize: {dim: 64, width: 0.5}\nloss: {name: unified, rpsd: {bank: 100}}\noptimizer: {momentum: 0.8}\n")
 	o := DefaultOptions()
-	if err := o.ReadFile(path); err != nil {
+	if err := o.ReadFile(path, nil); err != nil {
 		t.Fatal(err)
 	}
 	if o.Epochs != 7 || o.Size.Dim != 64 || o.Loss.RPSD.Bank != 100 || o.Optimizer.Momentum != 0.8 || o.Batch != 32 {
 		t.Errorf("read %+v", o)
 	}
 	write("epochs: 7\nepoch: 8\n")
-	if err := o.ReadFile(path); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "line 2: unknown key epoch; did you mean epochs?") {
+	if err := o.ReadFile(path, nil); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "line 2: unknown key epoch; did you mean epochs?") {
 		t.Errorf("unknown key: %v", err)
 	}
-	if err := o.ReadFile("/no/such.yaml"); !errors.Is(err, ErrUsage) {
+	if err := o.ReadFile("/no/such.yaml", nil); !errors.Is(err, ErrUsage) {
 		t.Errorf("missing file: %v", err)
 	}
 }

@@ -27,7 +27,7 @@ func TestResumeWithItsOwnConfig(t *testing.T) {
 	given.Resume = true
 	written := DefaultOptions()
 	written.Dataset, written.Out, written.Resume = given.Dataset, given.Out, true
-	if err := written.ReadFile(filepath.Join(given.Out, "distill.yaml")); err != nil {
+	if err := written.ReadFile(filepath.Join(given.Out, "distill.yaml"), nil); err != nil {
 		t.Fatal(err)
 	}
 	if written.Flip != "on" || written.LR != 0.15 {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"facepipe/eval"
+	"facepipe/internal/strictyaml"
 	"facepipe/internal/worker"
 	"facepipe/store"
 	"facepipe/student"
@@ -143,7 +145,7 @@ func (o *distillOptions) readConfig() error {
 	}
 	given := map[*pflag.Flag]string{}
 	o.flags.Visit(func(f *pflag.Flag) { given[f] = f.Value.String() })
-	if err := o.ReadFile(o.config); err != nil {
+	if err := o.ReadFile(o.config, o.keysOfFlags()); err != nil {
 		return err
 	}
 	for f, value := range given {
@@ -152,6 +154,22 @@ func (o *distillOptions) readConfig() error {
 		}
 	}
 	return nil
+}
+
+// keysOfFlags are the keys of settings by the flags, with underscores, that set the same;
+// the others stand for themselves.
+func (o *distillOptions) keysOfFlags() map[string]string {
+	fields := strictyaml.Fields(&o.Options)
+	keys := map[string]string{}
+	o.flags.VisitAll(func(f *pflag.Flag) {
+		// A flag's value is the variable that it is bound to, under another type.
+		key, ok := fields[reflect.ValueOf(f.Value).Pointer()]
+		if !ok {
+			key = "--" + f.Name
+		}
+		keys[strings.ReplaceAll(f.Name, "-", "_")] = key
+	})
+	return keys
 }
 
 func (o *distillOptions) run(ctx context.Context, s *session) (*result, error) {
