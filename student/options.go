@@ -25,9 +25,9 @@ type Options struct {
 	// Network is one of [net.Architectures], with its size.
 	Network string     `json:"student" yaml:"student"`
 	Size    net.Config `json:"size" yaml:"size"`
-	// Init is an ONNX or safetensors file, also a checkpoint, whose weights the network
-	// begins with where their names and shapes are its own; "" begins at random. run.json
-	// has the file's digest.
+	// Init is an ONNX or safetensors file, also a checkpoint or a run's folder, whose
+	// weights the network begins with where their names and shapes are its own; "" begins
+	// at random. run.json has the file's digest.
 	Init string `json:"-" yaml:"init"`
 	// Loss is what is minimised.
 	Loss loss.Config `json:"loss" yaml:"loss"`

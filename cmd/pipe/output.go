@@ -25,7 +25,7 @@ func (s *session) finish(err error) int {
 	code := exitCode(err)
 	if err != nil {
 		fmt.Fprintln(s.stderr, "pipe:", err)
-		fmt.Fprint(s.stderr, hint(code))
+		fmt.Fprint(s.stderr, s.hint(code))
 	}
 	if printErr := s.print(err, code); printErr != nil {
 		fmt.Fprintln(s.stderr, "pipe: print the summary:", printErr)
@@ -34,12 +34,14 @@ func (s *session) finish(err error) int {
 	return code
 }
 
-// hint says what to do about an exit status, where that is always the same.
-func hint(code int) string {
-	switch code {
-	case exitUsage:
+// hint says what to do about an exit status.
+func (s *session) hint(code int) string {
+	switch {
+	case code == exitUsage:
 		return "Run 'pipe VERB --help' for the flags and examples.\n"
-	case exitStopped:
+	case code == exitStopped && s.startsAnew:
+		return "Stopped by a signal; run again with --resume to go on.\n"
+	case code == exitStopped:
 		return "Stopped by a signal; run the same command again to go on.\n"
 	}
 	return ""
