@@ -119,6 +119,12 @@ func TestWrongUsage(t *testing.T) {
 		{"distill with an unknown loss", "distill d --out o --loss luck", "luck"},
 		{"distill with an unknown student", "distill d --out o --student giant", "giant"},
 		{"distill with a missing config", "distill d --out o --config /does/not/exist.yaml", "exist.yaml"},
+		{"distill at a negative rate", "distill d --out o --lr -1", "lr -1"},
+		{"distill at no rate", "distill d --out o --lr nan", "lr NaN"},
+		{"distill with too much momentum", "distill d --out o --momentum 2", "momentum 2"},
+		{"distill too wide", "distill d --out o --width 9", "width 9"},
+		{"distill on an unknown device", "distill d --out o --device gpu", "none of cpu, cuda"},
+		{"nets measured and not", "nets --measure --no-measure", "exclude each other"},
 		{"validation dataset without pairs", "distill d --out o --val-dataset v", "--val-pairs"},
 		{"version with an argument", "version 2", "unexpected argument"},
 	} {
