@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 
@@ -28,7 +29,7 @@ func printTable(r io.Reader, w io.Writer) error {
 				some = append(some, r)
 			}
 		}
-		table := measure.Table{{phase, "images/s", "pipe's best is", "peak MiB"}}
+		table := measure.Table{{phase, "images/s", "pipe's best is", "of it waiting for data, %", "peak MiB"}}
 		systems := names(some, func(r measure.Result) string { return r.System })
 		best := 0.0
 		for _, system := range systems {
@@ -39,7 +40,7 @@ func printTable(r io.Reader, w io.Writer) error {
 		for _, system := range systems {
 			runs := some.Of(system, phase, 0)
 			table = append(table, []string{
-				system, measure.Number(runs.Rate()), fmt.Sprintf("%.2f×", best/runs.Rate()),
+				system, measure.Number(runs.Rate()), fmt.Sprintf("%.2f×", best/runs.Rate()), measure.Number(runs.Median(waiting)),
 				measure.Number(runs.Median(func(r measure.Result) float64 { return r.PeakMiB })),
 			})
 		}
@@ -49,6 +50,16 @@ func printTable(r io.Reader, w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// waiting is the share of the time, in per cent, in which steps waited for their crops; NaN
+// where that was not measured.
+func waiting(r measure.Result) float64 {
+	wait, measured := r.Also[waitKey]
+	if !measured {
+		return math.NaN()
+	}
+	return 100 * wait / r.Seconds
 }
 
 // names are what results are called, in the order in which they were measured.

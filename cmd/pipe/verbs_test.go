@@ -551,8 +551,8 @@ func TestDistillMisfits(t *testing.T) {
 	expect(t, exitDone, "precompute-teacher", dataset, "--teacher", tinyTeacher(t)) // without --flip
 	for want, args := range map[string][]string{
 		"teacher tiny has no embeddings of mirrored crops: run precompute-teacher with --flip, or train with --flip=off": {"--flip", "on"},
-		"a step takes 200 crops (batch 200, accumulate 1)": {"--batch", "200"},
-		"sampler class-balanced: ":                         {"--sampler", "class-balanced", "--per-identity", "4"},
+		"a step takes 200 crops (batch 200, accumulate 1)":                                                               {"--batch", "200"},
+		"sampler class-balanced: ": {"--sampler", "class-balanced", "--per-identity", "4"},
 	} {
 		if o := expect(t, exitUsage, distillArgs(dataset, filepath.Join(t.TempDir(), "run"), args...)...); !strings.Contains(o.stderr, want) {
 			t.Errorf("%v: %s", args, o.stderr)
