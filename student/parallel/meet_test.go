@@ -174,3 +174,16 @@ func TestPortIsTaken(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// Whatever a stranger says, it is no rank but one of a world.
+func FuzzGuest(f *testing.F) {
+	for _, line := range []string{"rank 1 of 2\n", "rank -1 of 2\n", "rank 2 of 2", "GET / HTTP/1.1\r\n", "rank 1 of", ""} {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		var g guest
+		if g.parse(line) && (g.index < 0 || g.index >= g.count) {
+			t.Errorf("%q is rank %d of %d", line, g.index, g.count)
+		}
+	})
+}
