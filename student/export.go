@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"facepipe/internal/durable"
 	"facepipe/internal/embed"
@@ -151,7 +152,7 @@ func ExportCheckpoint(o CheckpointExport) (Exported, error) {
 	if err := o.Form.options().Validate(); err != nil {
 		return Exported{}, fmt.Errorf("%w: %w", ErrUsage, err)
 	}
-	if info, err := os.Stat(o.Out); err == nil && info.IsDir() {
+	if info, err := os.Stat(o.Out); strings.HasSuffix(o.Out, string(filepath.Separator)) || err == nil && info.IsDir() {
 		return Exported{}, fmt.Errorf("%w: out %s is a folder: name a file in it, such as %s", ErrUsage, o.Out, filepath.Join(o.Out, "student.onnx"))
 	}
 	path, tensors, at, err := o.read()

@@ -173,8 +173,10 @@ func TestExportRefuses(t *testing.T) {
 		}
 	}
 	folder := t.TempDir()
-	if _, err := ExportCheckpoint(CheckpointExport{Checkpoint: o.Out, Out: folder, Form: DefaultForm()}); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), filepath.Join(folder, "student.onnx")) {
-		t.Errorf("into a folder: %v", err)
+	for _, out := range []string{folder, folder + "/new/"} {
+		if _, err := ExportCheckpoint(CheckpointExport{Checkpoint: o.Out, Out: out, Form: DefaultForm()}); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), filepath.Join(out, "student.onnx")) {
+			t.Errorf("into folder %s: %v", out, err)
+		}
 	}
 	form := DefaultForm()
 	form.Opset = 7
