@@ -1,6 +1,7 @@
 package store
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -65,6 +66,16 @@ func Open(dir string, options ...Option) (*Dataset, error) {
 		d.shards = append(d.shards, info)
 	}
 	return d, nil
+}
+
+// IsDataset is whether the folder dir is a dataset, or one whose ingest was interrupted.
+func IsDataset(dir string) bool {
+	for _, name := range []string{datasetFile, cropsFolder} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // newDataset is the dataset that doc describes, its shards not loaded.
@@ -160,6 +171,23 @@ func (d *Dataset) Sources() []SourceInfo { return slices.Clone(d.doc.Sources) }
 // Digest identifies the dataset's content in 64 hexadecimal digits: the contract,
 // the crops in their order and what else was met. Paths and times are not in it.
 func (d *Dataset) Digest() string { return d.doc.Digest }
+
+// CropsDigest identifies the crops in their order, in 64 hexadecimal digits: the contract
+// and what is stored of each. Unlike [Dataset.Digest] it stays when an ingest adds nothing
+// but rejects and duplicates.
+func (d *Dataset) CropsDigest() string {
+	h := sha256.New()
+	c := d.doc.Contract
+	writeFields(h, "facepipe crops 1", c.Template, c.Warp, c.Decoder)
+	writeNumber(h, c.CropSize)
+	for _, s := range d.shards {
+		if s.file != nil {
+			writeNumber(h, s.rows)
+			writeFields(h, s.file.SHA256)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
 
 // Rows is the number of crops.
 func (d *Dataset) Rows() int { return d.doc.Rows }

@@ -79,3 +79,44 @@ func TestOpenErrors(t *testing.T) {
 		}
 	}
 }
+
+// What is refused or met again leaves the digest of the crops alone; a crop does not.
+func TestCropsDigest(t *testing.T) {
+	dir := buildDataset(t, 20, 10)
+	before := mustOpen(t, dir)
+	w := mustWriter(t, dir, 10)
+	source := w.AddSource(testSource)
+	twin := testCrop(source, 3)
+	twin.Key = "twins/again.png"
+	_, err := w.Append(twin)
+	if err := errors.Join(err, w.Reject(Reject{Source: source, Key: "broken/new.jpg", Stage: "decode", Reason: "cut"}), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	after := mustOpen(t, dir)
+	if after.Rejects() != before.Rejects()+1 || after.Duplicates() != before.Duplicates()+1 || after.Digest() == before.Digest() {
+		t.Fatalf("%d rejects and %d duplicates after %d and %d", after.Rejects(), after.Duplicates(), before.Rejects(), before.Duplicates())
+	}
+	if after.CropsDigest() != before.CropsDigest() {
+		t.Error("a reject and a duplicate give the crops another digest")
+	}
+	w = mustWriter(t, dir, 10)
+	ingest(t, w, testSource, 20, 21)
+	mustClose(t, w)
+	if mustOpen(t, dir).CropsDigest() == before.CropsDigest() || mustOpen(t, buildDataset(t, 19, 10)).CropsDigest() == before.CropsDigest() {
+		t.Error("other crops have the same digest")
+	}
+}
+
+func TestIsDataset(t *testing.T) {
+	unfinished := filepath.Join(t.TempDir(), "x")
+	w := mustWriter(t, unfinished, 10)
+	ingest(t, w, testSource, 0, 25)
+	if err := w.Abort(); err != nil {
+		t.Fatal(err)
+	}
+	for dir, want := range map[string]bool{buildDataset(t, 3, 10): true, unfinished: true, t.TempDir(): false, "/does/not/exist": false} {
+		if got := IsDataset(dir); got != want {
+			t.Errorf("%s: %v, want %v", dir, got, want)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 )
@@ -53,11 +54,12 @@ func (d *Dataset) Teachers() ([]string, error) {
 
 // OpenTeacher opens a teacher cache for reading. It reads all manifests and compares
 // them with the crop shards' and the sizes of the files. A cache may be incomplete:
-// see [Teacher.MissingShards]. [ErrNotFound], [ErrVersion], [ErrDamaged].
+// see [Teacher.MissingShards]. [ErrNotFound], which names those there are, [ErrVersion],
+// [ErrDamaged].
 func (d *Dataset) OpenTeacher(name string) (*Teacher, error) {
 	t, err := d.newTeacher(name)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("open teacher %s of %s: %w", name, d.dir, ErrNotFound)
+		return nil, d.noTeacher(name)
 	}
 	if err != nil {
 		return nil, err
@@ -70,6 +72,19 @@ func (d *Dataset) OpenTeacher(name string) (*Teacher, error) {
 		t.shards[shard] = info
 	}
 	return t, nil
+}
+
+// noTeacher is [ErrNotFound], with the names of those there are.
+func (d *Dataset) noTeacher(name string) error {
+	names, err := d.Teachers()
+	if err != nil {
+		return err
+	}
+	there := "it has " + strings.Join(names, ", ")
+	if len(names) == 0 {
+		there = "it has none: run precompute-teacher"
+	}
+	return fmt.Errorf("open teacher %q of %s: %w: %s", name, d.dir, ErrNotFound, there)
 }
 
 // newTeacher is the teacher cache with no shards loaded.

@@ -272,6 +272,12 @@ func TestTeacherRefuses(t *testing.T) {
 			t.Errorf("open %q: %v", name, err)
 		}
 	}
+	if _, err := d.OpenTeacher("r100"); err == nil || !strings.Contains(err.Error(), "it has "+info.Name) {
+		t.Errorf("open a teacher that is not there: %v", err)
+	}
+	if _, err := mustOpen(t, buildDataset(t, 3, 10)).OpenTeacher("r100"); err == nil || !strings.Contains(err.Error(), "it has none: run precompute-teacher") {
+		t.Errorf("open a teacher of a dataset without: %v", err)
+	}
 	w, err := d.CreateTeacher(info)
 	if err != nil {
 		t.Fatal(err)

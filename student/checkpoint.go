@@ -34,12 +34,16 @@ type position struct {
 	Digest string `json:"digest"`
 
 	// Network, Size and Objective (the loss) say what the tensors belong to; Dataset is
-	// the digest of what they were trained on, Crops its number of rows.
-	Network   string     `json:"network,omitempty"`
-	Size      net.Config `json:"size,omitzero"`
-	Objective string     `json:"objective,omitempty"`
-	Dataset   string     `json:"dataset,omitempty"`
-	Crops     int        `json:"crops,omitempty"`
+	// the digest of what they were trained on, CropsDigest that of what of it matters,
+	// Crops its number of rows.
+	Network     string     `json:"network,omitempty"`
+	Size        net.Config `json:"size,omitzero"`
+	Objective   string     `json:"objective,omitempty"`
+	Dataset     string     `json:"dataset,omitempty"`
+	CropsDigest string     `json:"crops_digest,omitempty"`
+	Crops       int        `json:"crops,omitempty"`
+	// Ranks took the steps since the checkpoint before.
+	Ranks int `json:"ranks,omitempty"`
 	// Teacher (with its fingerprint), Epochs, Precision and InputNorm are the run's, for
 	// what is exported of the checkpoint.
 	Teacher     string `json:"teacher,omitempty"`
@@ -97,6 +101,22 @@ func checkpoints(run string) ([]string, error) {
 	return names, nil
 }
 
+// newestCheckpoint is the newest one of the run whose folder path is; a path of anything
+// else is returned.
+func newestCheckpoint(path string) (string, error) {
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		return path, nil // who reads it says what it is
+	}
+	files, err := checkpoints(path)
+	if err != nil {
+		return "", err
+	}
+	if len(files) == 0 {
+		return "", fmt.Errorf("%w: %s has no checkpoints", ErrCheckpoint, path)
+	}
+	return files[0], nil
+}
+
 // save writes a checkpoint, says which one is the best, and drops those that are
 // neither that nor among the newest. Of several ranks the first does so for all.
 func (r *run) save() error {
@@ -128,7 +148,8 @@ func (r *run) save() error {
 func (r *run) position() position {
 	at := r.last
 	at.Network, at.Size, at.Objective = r.o.Network, r.model.network.Config, r.o.Loss.Name
-	at.Dataset, at.Crops, at.Scaler = r.manifest.Dataset, r.manifest.Crops, r.model.scaler
+	at.Dataset, at.CropsDigest, at.Crops = r.manifest.Dataset, r.manifest.CropsDigest, r.manifest.Crops
+	at.Ranks, at.Scaler = r.world.ranks(), r.model.scaler
 	at.Teacher, at.Fingerprint, at.Epochs = r.o.Teacher, r.manifest.TeacherFingerprint, r.o.Epochs
 	at.Precision, at.InputNorm = r.o.Precision, r.o.InputNorm
 	return at
@@ -246,12 +267,15 @@ func readCheckpoint(path string) (map[string]safetensors.Tensor, position, error
 // parseCheckpoint verifies the content of the file at path.
 func parseCheckpoint(path string, data []byte) (map[string]safetensors.Tensor, position, error) {
 	f, err := safetensors.Unmarshal(data)
-	if err != nil {
-		return nil, position{}, fmt.Errorf("%w: %s: %w; %s", ErrCheckpoint, path, err, remedy(path))
+	switch {
+	case errors.Is(err, safetensors.ErrTruncated):
+		return nil, position{}, damage{fmt.Errorf("%w: %s: %w", ErrCheckpoint, path, err)}
+	case err != nil:
+		return nil, position{}, damage{fmt.Errorf("%w: %s is no checkpoint: %w", ErrCheckpoint, path, err)}
 	}
 	var at position
 	if err := json.Unmarshal([]byte(f.Metadata[positionKey]), &at); err != nil {
-		return nil, at, fmt.Errorf("%w: %s: no position in it", ErrCheckpoint, path)
+		return nil, at, fmt.Errorf("%w: %s is no checkpoint: it does not say of which step of a run it is", ErrCheckpoint, path)
 	}
 	if at.Version > checkpointVersion {
 		return nil, at, fmt.Errorf("%w: %s: written by a newer pipe (version %d, this one reads up to %d)", ErrCheckpoint, path, at.Version, checkpointVersion)
@@ -261,12 +285,17 @@ func parseCheckpoint(path string, data []byte) (map[string]safetensors.Tensor, p
 		sources = append(sources, safetensors.Of(name, t))
 	}
 	if sum, err := digest(sources); err != nil || sum != at.Digest {
-		return nil, at, fmt.Errorf("%w: %s: damaged (its digest does not fit); %s", ErrCheckpoint, path, remedy(path))
+		return nil, at, damage{fmt.Errorf("%w: %s: damaged (its digest does not fit)", ErrCheckpoint, path)}
 	}
 	return f.Tensors, at, nil
 }
 
-// remedy says what can be done about a damaged checkpoint. Nothing does it by itself: an
+// damage is what is wrong with a checkpoint that was another when it was written.
+type damage struct{ error }
+
+func (d damage) Unwrap() error { return d.error }
+
+// remedy says how a run can go on without a damaged checkpoint. Nothing does it by itself: an
 // older one that is taken in silence would hide the loss.
 func remedy(path string) string {
 	files, err := checkpoints(filepath.Dir(filepath.Dir(path)))
@@ -284,6 +313,9 @@ func remedy(path string) string {
 // restore takes a run back to a checkpoint.
 func (r *run) restore(path string) error {
 	tensors, at, err := readCheckpoint(path)
+	if errors.As(err, new(damage)) {
+		return fmt.Errorf("%w; %s", err, remedy(path))
+	}
 	if err != nil {
 		return err
 	}
@@ -313,8 +345,8 @@ func (r *run) belongs(at position) error {
 	if at.Objective != r.o.Loss.Name {
 		return fmt.Errorf("it was trained with loss %s, this run has %s", at.Objective, r.o.Loss.Name)
 	}
-	if at.Dataset != r.manifest.Dataset {
-		return grown(at.Dataset, at.Crops, &r.manifest)
+	if !sameCrops(at.Dataset, at.CropsDigest, &r.manifest) {
+		return grown(at.Dataset, at.CropsDigest, at.Crops, &r.manifest)
 	}
 	return nil
 }

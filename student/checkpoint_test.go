@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -123,33 +122,5 @@ func TestKeepBestIsRefused(t *testing.T) {
 	o.KeepBest = "beauty"
 	if _, err := Distill(t.Context(), o); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "[accuracy eer]") {
 		t.Errorf("an unknown figure: %v", err)
-	}
-}
-
-// A run does not go on with a dataset that has grown; the message names both.
-func TestGrownDatasetIsRefused(t *testing.T) {
-	o := options(t, fixture(t))
-	o.Epochs = 1
-	if _, err := Distill(t.Context(), o); err != nil {
-		t.Fatal(err)
-	}
-	text := read(t, o, "run.json")
-	var was manifest
-	if err := json.Unmarshal([]byte(text), &was); err != nil {
-		t.Fatal(err)
-	}
-	text = strings.NewReplacer(was.Dataset, "0ld", `"crops": 40`, `"crops": 39`).Replace(text)
-	if err := os.WriteFile(filepath.Join(o.Out, "run.json"), []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	o.Resume = true
-	_, err := Distill(t.Context(), o)
-	if !errors.Is(err, ErrUsage) {
-		t.Fatalf("got %v", err)
-	}
-	for _, say := range []string{"grew", "0ld", "39", was.Dataset, "40"} {
-		if !strings.Contains(err.Error(), say) {
-			t.Errorf("%v does not name %s", err, say)
-		}
 	}
 }

@@ -3,6 +3,7 @@ package student
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 
@@ -15,24 +16,54 @@ import (
 
 // ReadFile overlays the settings of a YAML file, such as the distill.yaml of a run. An
 // unknown key is an error that names it, its line and the key that was probably meant.
-func (o *Options) ReadFile(path string) error {
+// flags has, by their names with underscores, the keys that the program's flags set, or
+// what a flag that sets none is called on the command line; it may be nil.
+func (o *Options) ReadFile(path string, flags map[string]string) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("%w: config: %w", ErrUsage, err)
 	}
-	if err := strictyaml.Decode(data, o); err != nil {
+	names := usualNames()
+	maps.Copy(names, flags)
+	if err := strictyaml.Decode(data, o, names); err != nil {
 		return fmt.Errorf("%w: config %s: %w", ErrUsage, path, err)
 	}
 	return nil
 }
 
+// usualNames are what settings are called elsewhere, where that is nothing like their
+// keys.
+func usualNames() map[string]string {
+	names := map[string]string{}
+	for key, others := range map[string][]string{
+		"lr":                     {"learning_rate", "base_lr", "max_lr"},
+		"size.dim":               {"student_dim", "embedding_size", "emb_size", "num_features"},
+		"student":                {"model", "network", "net", "backbone", "arch", "architecture"},
+		"init":                   {"pretrained", "weights"},
+		"accumulate":             {"gradient_accumulation_steps", "accumulation_steps", "grad_accum"},
+		"schedule":               {"lr_scheduler", "lr_schedule"},
+		"optimizer.weight_decay": {"wd"},
+		"optimizer.clip":         {"max_grad_norm", "gradient_clip_val"},
+		"precision":              {"amp", "dtype"},
+		"loss.rpsd.bank":         {"queue", "memory_bank"},
+		"--device":               {"gpu", "gpus"},
+		"--workers":              {"num_workers"},
+		"--out":                  {"output", "output_dir"},
+	} {
+		for _, other := range others {
+			names[other] = key
+		}
+	}
+	return names
+}
+
 // settled are the options with every default written out, so that they mean the same
-// to a later version whose defaults are others.
-func (r *run) settled() (Options, error) {
-	o := r.o
+// to a later version whose defaults are others. flip is what they come to for the
+// teacher at hand. What is settled stays as it is.
+func (o Options) settled(flip bool) (Options, error) {
 	o.LR, o.WarmupEpochs = o.peakRate(), o.warmupEpochs()
 	o.Loss = o.Loss.Resolved()
-	o.Flip = map[bool]string{true: "on", false: "off"}[r.flip]
+	o.Flip = map[bool]string{true: "on", false: "off"}[flip]
 	n, err := net.New(o.Network, o.Size)
 	if err != nil {
 		return o, err
@@ -41,10 +72,25 @@ func (r *run) settled() (Options, error) {
 	return o, nil
 }
 
+// circumstances are what results depend on besides the settings: by more than the last
+// bits only on the number of ranks, where each normalises its own crops.
+func (r *run) circumstances() string {
+	text := fmt.Sprintf("Trained on %s, libtorch %s", r.o.Device, r.model.engine.TorchVersion())
+	ranks := r.world.ranks()
+	if ranks == 1 {
+		return text + ", by 1 rank."
+	}
+	text += fmt.Sprintf(", by %d ranks", ranks)
+	if r.o.SyncBatchNorm {
+		return text + "."
+	}
+	return text + ": without sync_batch_norm another number gives another result."
+}
+
 // writeConfig writes distill.yaml, by which the run can be repeated. What it is for,
 // and the data that it was, stand in it as comments.
 func (r *run) writeConfig() error {
-	o, err := r.settled()
+	o, err := r.o.settled(r.flip)
 	if err != nil {
 		return err
 	}
@@ -57,6 +103,7 @@ func (r *run) writeConfig() error {
 	if d := r.manifest.Init; d != "" {
 		fmt.Fprintf(&text, "# The file of init has SHA-256 %s.\n", d)
 	}
+	fmt.Fprintf(&text, "# %s\n", r.circumstances())
 	e := yaml.NewEncoder(&text)
 	e.SetIndent(2)
 	if err := e.Encode(o); err != nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -26,8 +25,10 @@ type Summary struct {
 	// Steps and Epochs of the whole run, also of what earlier processes did.
 	Steps  int `json:"steps"`
 	Epochs int `json:"epochs"`
-	// Seconds and ImagesPerSecond are of this process.
+	// Seconds and ImagesPerSecond are of this process; WaitSeconds of them steps waited
+	// for their crops.
 	Seconds         float64 `json:"seconds"`
+	WaitSeconds     float64 `json:"wait_seconds"`
 	ImagesPerSecond float64 `json:"images_per_second"`
 	// FinalLoss is the last step's.
 	FinalLoss float64 `json:"final_loss"`
@@ -68,22 +69,20 @@ func Distill(ctx context.Context, o Options) (Summary, error) {
 	if r.progress == nil {
 		r.progress = io.Discard
 	}
+	release, err := r.hold()
+	if err != nil {
+		return Summary{}, err
+	}
+	defer release()
+	if err := r.find(); err != nil {
+		return Summary{}, err
+	}
 	if err := r.prepare(); err != nil {
 		return Summary{}, err
 	}
 	defer r.loader.Close()
-	if r.world.leads() {
-		if err := os.MkdirAll(o.Out, 0o755); err != nil {
-			return Summary{}, err
-		}
-		lock, err := durable.TryLock(filepath.Join(o.Out, ".lock"))
-		if err != nil {
-			return Summary{}, fmt.Errorf("train into %s: %w", o.Out, err)
-		}
-		defer lock.Unlock()
-		if err := r.claim(); err != nil {
-			return Summary{}, err
-		}
+	if err := r.compare(); err != nil {
+		return Summary{}, err
 	}
 	return r.onThread(ctx)
 }
@@ -97,6 +96,8 @@ type run struct {
 	schedule optim.Schedule
 	flip     bool
 	manifest manifest
+	found    *manifest    // of the run to resume, nil if there is none
+	claimed  bool         // whether the folder has become this run's
 	weights  *weightsFile // to begin with, or nil
 	progress io.Writer
 
@@ -139,7 +140,7 @@ func (r *run) prepare() error {
 		if r.weights, err = readWeights(o.Init); err != nil {
 			return err
 		}
-		r.manifest.Init = r.weights.digest
+		o.Init, r.manifest.Init = r.weights.path, r.weights.digest // of a run's folder, a file
 	}
 	r.flip = o.Flip == "on" || (o.Flip == "auto" && (r.teacher == nil || r.teacher.Info().Flip))
 	var err error
@@ -147,15 +148,18 @@ func (r *run) prepare() error {
 		Batch: o.Batch, Parts: o.Accumulate, Split: o.Split, Seed: o.Seed, Flip: r.flip, Workers: o.Workers, Window: o.ShuffleWindow,
 		Share: r.world.share(), Sampler: o.Sampler, PerIdentity: o.PerIdentity,
 	})
+	if errors.Is(err, data.ErrOptions) {
+		return usage(err)
+	}
 	if err != nil {
 		return err
 	}
 	if r.schedule, err = o.schedule(r.loader.StepsPerEpoch()); err != nil {
 		return err
 	}
-	r.manifest.Options, r.manifest.Dataset = o.recorded(), r.ds.Digest()
-	r.manifest.Flip, r.manifest.Crops = r.flip, r.loader.Crops()
-	return nil
+	settled, err := o.settled(r.flip)
+	r.manifest.Options, r.manifest.Flip, r.manifest.Crops = settled.recorded(), r.flip, r.loader.Crops()
+	return err
 }
 
 // onThread trains on one locked OS thread: libtorch's gradient mode and thread
@@ -179,7 +183,7 @@ func (r *run) train(ctx context.Context) (_ Summary, err error) {
 	r.begun = time.Now()
 	defer func() { err = r.world.leave(err) }()
 	if err := r.start(ctx); err != nil {
-		return Summary{}, err
+		return Summary{}, interrupted(err, "stopped before the first step")
 	}
 	defer r.model.close()
 	defer r.metrics.close()
@@ -214,7 +218,7 @@ func (r *run) start(ctx context.Context) error {
 	e.SetThreads(o.Threads)
 	o.Device = r.world.device(e, o.Device)
 	if o.Device != "cpu" && !e.HasDevice(o.Device) {
-		return fmt.Errorf("device %s cannot be used by %s (libtorch %s)", o.Device, e.Path(), e.TorchVersion())
+		return noDevice(e, o.Device)
 	}
 	if err := r.world.join(ctx, e, *o); err != nil {
 		return err
@@ -239,6 +243,9 @@ func (r *run) start(ctx context.Context) error {
 	if !r.world.leads() {
 		return nil
 	}
+	if err := r.claim(); err != nil {
+		return err
+	}
 	if err := r.clearAway(); err != nil {
 		return err
 	}
@@ -255,6 +262,15 @@ func (r *run) start(ctx context.Context) error {
 	}
 	r.bar = progress.New(o.Progress, "distill", int64((r.schedule.Total-r.last.Step)*o.Batch*o.Accumulate))
 	return nil
+}
+
+// noDevice says what a device takes.
+func noDevice(e *torch.Engine, device string) error {
+	if device != "cuda" && e.HasDevice("cuda") {
+		return fmt.Errorf("device %s is not there: --device cuda takes the first one that is", device)
+	}
+	return fmt.Errorf("device %s cannot be used by %s (libtorch %s): it takes an NVIDIA GPU with its driver, and an engine built against a libtorch for CUDA (LIBTORCH=DIR make engine)",
+		device, e.Path(), e.TorchVersion())
 }
 
 // stepSize says of how many crops a step is made.
@@ -285,6 +301,9 @@ func (r *run) goOn(ctx context.Context) error {
 		return err
 	}
 	fmt.Fprintf(r.progress, "resume after step %d of %d\n", r.last.Step, r.schedule.Total)
+	if was, now := r.last.Ranks, r.world.ranks(); was != 0 && was != now && !r.o.SyncBatchNorm {
+		fmt.Fprintf(r.progress, "warning: the run was on %d ranks, and goes on by %d: without --sync-batch-norm each takes batch normalisation's statistics of its own crops, so that the result is another than that of either number\n", was, now)
+	}
 	return nil
 }
 
@@ -332,7 +351,7 @@ func (r *run) after(ctx context.Context) error {
 func (r *run) log(epoch float64) error {
 	line := map[string]any{
 		"step": r.last.Step, "epoch": math.Round(epoch*1e4) / 1e4, "lr": r.schedule.At(r.last.Step - 1),
-		"loss": r.last.Loss, "seconds": time.Since(r.begun).Seconds(),
+		"loss": r.last.Loss, "seconds": time.Since(r.begun).Seconds(), "wait_seconds": r.loader.Waited().Seconds(),
 	}
 	if r.moved { // the gradient of a skipped step is not finite
 		line["gradient"] = r.norm
@@ -413,6 +432,21 @@ func (r *run) noteIfBest(figures map[string]float64) error {
 	return nil
 }
 
+// stopped is the context's cancellation in words of its own.
+type stopped struct{ text string }
+
+func (s stopped) Error() string { return s.text }
+
+func (s stopped) Is(target error) bool { return target == context.Canceled }
+
+// interrupted has an error that is a cancellation say where it came.
+func interrupted(err error, where string) error {
+	if errors.Is(err, context.Canceled) {
+		return stopped{where}
+	}
+	return err
+}
+
 // stop turns the error that ended training into one for the user. A cancelled run
 // keeps the step it had reached.
 func (r *run) stop(err error) error {
@@ -420,7 +454,7 @@ func (r *run) stop(err error) error {
 		if saveErr := r.save(); saveErr != nil {
 			return errors.Join(err, saveErr)
 		}
-		return fmt.Errorf("stopped after step %d of %d; go on with --resume: %w", r.last.Step, r.schedule.Total, err)
+		return interrupted(err, fmt.Sprintf("stopped after step %d of %d", r.last.Step, r.schedule.Total))
 	}
 	var d *diagnosis
 	if errors.As(err, &d) && r.world.leads() {
@@ -439,7 +473,7 @@ func (r *run) finish(from int) (Summary, error) {
 	}
 	seconds := time.Since(r.begun).Seconds()
 	s := Summary{
-		Steps: r.last.Step, Epochs: r.o.Epochs, Seconds: seconds,
+		Steps: r.last.Step, Epochs: r.o.Epochs, Seconds: seconds, WaitSeconds: r.loader.Waited().Seconds(),
 		ImagesPerSecond: float64((r.last.Step-from)*r.o.Batch*r.o.Accumulate) / seconds,
 		FinalLoss:       r.last.Loss, Parameters: r.model.network.Parameters(), ONNX: onnxPath,
 		ResumedAt: from, Flip: r.flip, Precision: r.o.Precision, Device: r.o.Device,

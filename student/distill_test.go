@@ -326,16 +326,33 @@ func TestRefusals(t *testing.T) {
 		want   error
 		say    string
 	}{
-		"no dataset":        {func(o *Options) { o.Dataset = "/no/such" }, store.ErrNotFound, "/no/such"},
-		"no teacher":        {func(o *Options) { o.Teacher = "x" }, store.ErrNotFound, "x"},
-		"teacher needed":    {func(o *Options) { o.Teacher = "" }, ErrUsage, "--teacher"},
-		"unknown loss":      {func(o *Options) { o.Loss.Name = "magic" }, ErrUsage, "magic"},
-		"unknown student":   {func(o *Options) { o.Network = "magic" }, ErrUsage, "magic"},
-		"no epochs":         {func(o *Options) { o.Epochs = 0 }, ErrUsage, "epochs"},
-		"batch too large":   {func(o *Options) { o.Batch = 41 }, nil, "40 crops"},
-		"window below zero": {func(o *Options) { o.ShuffleWindow = -1 }, ErrUsage, "shuffle-window"},
-		"warm-up too long":  {func(o *Options) { o.WarmupEpochs = 9 }, ErrUsage, "warm-up"},
-		"no such device":    {func(o *Options) { o.Device = "cuda:99" }, nil, "cuda:99"},
+		"no teacher of that name": {func(o *Options) { o.Teacher = "x" }, store.ErrNotFound, "it has t"},
+		"no dataset":              {func(o *Options) { o.Dataset = "/no/such" }, store.ErrNotFound, "/no/such"},
+		"teacher needed":          {func(o *Options) { o.Teacher = "" }, ErrUsage, "--teacher"},
+		"unknown loss":            {func(o *Options) { o.Loss.Name = "magic" }, ErrUsage, "magic"},
+		"unknown student":         {func(o *Options) { o.Network = "magic" }, ErrUsage, "magic"},
+		"no epochs":               {func(o *Options) { o.Epochs = 0 }, ErrUsage, "epochs"},
+		"batch too large":         {func(o *Options) { o.Batch = 41 }, ErrUsage, "a step takes 41 crops"},
+		"window below zero":       {func(o *Options) { o.ShuffleWindow = -1 }, ErrUsage, "shuffle-window"},
+		"warm-up too long":        {func(o *Options) { o.WarmupEpochs = 9 }, ErrUsage, "warm-up"},
+		"no such device":          {func(o *Options) { o.Device = "cuda:99" }, nil, "cuda:99"},
+		"device of no kind":       {func(o *Options) { o.Device = "gpu" }, ErrUsage, `device "gpu" is none of cpu, cuda, cuda:N`},
+		"unequal classes":         {func(o *Options) { o.Sampler, o.PerIdentity = data.ClassBalanced, 3 }, ErrUsage, "no whole number of identities"},
+		"a width of nine":         {func(o *Options) { o.Size.Width = 9 }, ErrUsage, "width 9 is not 0.1 to 8"},
+		"rate below zero":         {func(o *Options) { o.LR = -1 }, ErrUsage, "lr -1 is not a number from 0 on"},
+		"rate of no number":       {func(o *Options) { o.LR = math.NaN() }, ErrUsage, "lr NaN"},
+		"endless rate":            {func(o *Options) { o.LR = math.Inf(1) }, ErrUsage, "lr +Inf"},
+		"momentum":                {func(o *Options) { o.Optimizer.Momentum = 1 }, ErrUsage, "momentum 1 is not in [0, 1)"},
+		"decay":                   {func(o *Options) { o.Optimizer.WeightDecay = -1e-9 }, ErrUsage, "weight-decay -1e-09 is not in [0, 1]"},
+		"clip":                    {func(o *Options) { o.Optimizer.Clip = -5 }, ErrUsage, "clip -5"},
+		"warm-up":                 {func(o *Options) { o.WarmupEpochs = math.NaN() }, ErrUsage, "warmup NaN"},
+		"power":                   {func(o *Options) { o.Power = 0 }, ErrUsage, "power 0"},
+		"factor":                  {func(o *Options) { o.Factor = 1.5 }, ErrUsage, "factor 1.5"},
+		"milestones":              {func(o *Options) { o.Milestones = []float64{0.5, 2} }, ErrUsage, "milestones 2"},
+		"average":                 {func(o *Options) { o.EMA = 1 }, ErrUsage, "ema 1"},
+		"threads":                 {func(o *Options) { o.Threads = -1 }, ErrUsage, "threads -1"},
+		"workers":                 {func(o *Options) { o.Workers = -1 }, ErrUsage, "workers -1"},
+		"temperature":             {func(o *Options) { o.Loss.ILED.Temperature = -1 }, ErrUsage, "temperature"},
 	} {
 		o := options(t, dataset)
 		c.change(&o)
@@ -399,7 +416,7 @@ func TestRunFolderIsProtected(t *testing.T) {
 		"another loss":    {reseal(t, good, func(_ map[string]safetensors.Tensor, at *position) { at.Objective = "l2" }), "loss l2"},
 		"newer version":   {reseal(t, good, func(_ map[string]safetensors.Tensor, at *position) { at.Version = 9 }), "written by a newer pipe"},
 		"grown dataset": {reseal(t, good, func(_ map[string]safetensors.Tensor, at *position) {
-			at.Dataset, at.Crops = "0ld", 39
+			at.Dataset, at.CropsDigest, at.Crops = "0ld", "0ld", 39
 		}), "the dataset grew since: it was 0ld with 39 crops"},
 	} {
 		if err := os.Remove(files[0]); err != nil {
@@ -479,17 +496,17 @@ func TestConfigFile(t *testing.T) {
 	}
 	write("epochs: 7\nsize: {dim: 64, width: 0.5}\nloss: {name: unified, rpsd: {bank: 100}}\noptimizer: {momentum: 0.8}\n")
 	o := DefaultOptions()
-	if err := o.ReadFile(path); err != nil {
+	if err := o.ReadFile(path, nil); err != nil {
 		t.Fatal(err)
 	}
 	if o.Epochs != 7 || o.Size.Dim != 64 || o.Loss.RPSD.Bank != 100 || o.Optimizer.Momentum != 0.8 || o.Batch != 32 {
 		t.Errorf("read %+v", o)
 	}
 	write("epochs: 7\nepoch: 8\n")
-	if err := o.ReadFile(path); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "line 2: unknown key epoch; did you mean epochs?") {
+	if err := o.ReadFile(path, nil); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "line 2: unknown key epoch; did you mean epochs?") {
 		t.Errorf("unknown key: %v", err)
 	}
-	if err := o.ReadFile("/no/such.yaml"); !errors.Is(err, ErrUsage) {
+	if err := o.ReadFile("/no/such.yaml", nil); !errors.Is(err, ErrUsage) {
 		t.Errorf("missing file: %v", err)
 	}
 }

@@ -2,13 +2,16 @@ package student
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"facepipe/internal/durable"
 	"facepipe/internal/embed"
 	"facepipe/internal/onnx"
+	"facepipe/internal/safetensors"
 	"facepipe/student/net"
 )
 
@@ -123,6 +126,9 @@ type CheckpointExport struct {
 	Form Form
 	// Out is the file to write.
 	Out string
+
+	// beforeRead, where set, is told which file will be read: tests remove it.
+	beforeRead func(path string)
 }
 
 // Exported is a model that was exported from a checkpoint.
@@ -146,11 +152,10 @@ func ExportCheckpoint(o CheckpointExport) (Exported, error) {
 	if err := o.Form.options().Validate(); err != nil {
 		return Exported{}, fmt.Errorf("%w: %w", ErrUsage, err)
 	}
-	path, err := o.file()
-	if err != nil {
-		return Exported{}, err
+	if info, err := os.Stat(o.Out); strings.HasSuffix(o.Out, string(filepath.Separator)) || err == nil && info.IsDir() {
+		return Exported{}, fmt.Errorf("%w: out %s is a folder: name a file in it, such as %s", ErrUsage, o.Out, filepath.Join(o.Out, "student.onnx"))
 	}
-	tensors, at, err := readCheckpoint(path)
+	path, tensors, at, err := o.read()
 	if err != nil {
 		return Exported{}, err
 	}
@@ -188,27 +193,32 @@ func (at *position) layOut() (*net.Network, error) {
 	return net.New(at.Network, at.Size)
 }
 
+// read reads the checkpoint that is meant. A run that goes on may remove it between being
+// found and being read, but not before there is a newer one, which is then taken.
+func (o *CheckpointExport) read() (path string, tensors map[string]safetensors.Tensor, at position, err error) {
+	for range 2 {
+		if path, err = o.file(); err != nil {
+			return "", nil, position{}, err
+		}
+		if o.beforeRead != nil {
+			o.beforeRead(path)
+		}
+		if tensors, at, err = readCheckpoint(path); !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+	}
+	return path, tensors, at, err
+}
+
 // file is the checkpoint that is meant.
 func (o *CheckpointExport) file() (string, error) {
-	info, err := os.Stat(o.Checkpoint)
-	if err != nil {
+	if info, err := os.Stat(o.Checkpoint); err != nil {
 		return "", fmt.Errorf("%w: checkpoint: %w", ErrUsage, err)
-	}
-	if !info.IsDir() {
-		if o.Best {
-			return "", fmt.Errorf("%w: best is a run's: %s is a file", ErrUsage, o.Checkpoint)
-		}
-		return o.Checkpoint, nil
-	}
-	files, err := checkpoints(o.Checkpoint)
-	if err != nil {
-		return "", err
-	}
-	if len(files) == 0 {
-		return "", fmt.Errorf("%w: %s has no checkpoints", ErrCheckpoint, o.Checkpoint)
+	} else if !info.IsDir() && o.Best {
+		return "", fmt.Errorf("%w: best is a run's: %s is a file", ErrUsage, o.Checkpoint)
 	}
 	if !o.Best {
-		return files[0], nil
+		return newestCheckpoint(o.Checkpoint)
 	}
 	text, err := os.ReadFile(bestPath(o.Checkpoint))
 	if err != nil {

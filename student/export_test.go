@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"facepipe/internal/embed"
 	"facepipe/internal/onnx"
+	"facepipe/internal/safetensors"
 )
 
 // exportOf exports a checkpoint into a file of its own.
@@ -111,6 +113,28 @@ func TestExportBest(t *testing.T) {
 	}
 }
 
+// A run that prunes its checkpoints may remove one that is about to be read.
+func TestExportWhileTheRunPrunes(t *testing.T) {
+	o, _ := finished(t, func(o *Options) { o.Epochs, o.KeepCheckpoints = 2, 2 })
+	good, err := os.ReadFile(newestOf(t, o))
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer := reseal(t, good, func(_ map[string]safetensors.Tensor, at *position) { at.Step = 11 })
+	var read []string
+	e, _ := exportOf(t, CheckpointExport{Checkpoint: o.Out, Form: DefaultForm(), beforeRead: func(path string) {
+		if read = append(read, filepath.Base(path)); len(read) > 1 {
+			return
+		}
+		if err := errors.Join(os.WriteFile(filepath.Join(checkpointFolder(o.Out), checkpointName(11)), newer, 0o644), os.Remove(path)); err != nil {
+			t.Fatal(err)
+		}
+	}})
+	if want := []string{checkpointName(10), checkpointName(11)}; !slices.Equal(read, want) || e.Step != 11 {
+		t.Errorf("read %v and exported step %d, want %v", read, e.Step, want)
+	}
+}
+
 func TestExportRefuses(t *testing.T) {
 	o, s := finished(t, func(o *Options) { o.Epochs = 1 })
 	data, err := os.ReadFile(newestOf(t, o))
@@ -135,16 +159,23 @@ func TestExportRefuses(t *testing.T) {
 		{"a run without checkpoints", CheckpointExport{Checkpoint: t.TempDir()}, ErrCheckpoint, "no checkpoints"},
 		{"a run without a best", CheckpointExport{Checkpoint: o.Out, Best: true}, ErrCheckpoint, "--keep-best"},
 		{"the best of a file", CheckpointExport{Checkpoint: newestOf(t, o), Best: true}, ErrUsage, "is a file"},
-		{"a truncated one", CheckpointExport{Checkpoint: file("a", data[:len(data)-9])}, ErrCheckpoint, "not a safetensors file"},
+		{"a truncated one", CheckpointExport{Checkpoint: file("a", data[:len(data)-9])}, ErrCheckpoint, "truncated safetensors file"},
+		{"garbage", CheckpointExport{Checkpoint: file("c", []byte("Dear Sir or Madam, herewith"))}, ErrCheckpoint, "is no checkpoint: not a safetensors file"},
 		{"one of a newer version", CheckpointExport{Checkpoint: file("b", later)}, ErrCheckpoint, "newer pipe (version 9"},
-		{"a model", CheckpointExport{Checkpoint: s.ONNX}, ErrCheckpoint, "not a safetensors file"},
+		{"a model", CheckpointExport{Checkpoint: s.ONNX}, ErrCheckpoint, "is no checkpoint: not a safetensors file"},
 	} {
 		c.o.Out, c.o.Form = filepath.Join(t.TempDir(), "x.onnx"), DefaultForm()
-		if _, err := ExportCheckpoint(c.o); !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.want) {
+		if _, err := ExportCheckpoint(c.o); !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "delete") {
 			t.Errorf("%s: %v", c.what, err)
 		}
 		if _, err := os.Stat(c.o.Out); err == nil {
 			t.Errorf("%s: a file was written", c.what)
+		}
+	}
+	folder := t.TempDir()
+	for _, out := range []string{folder, folder + "/new/"} {
+		if _, err := ExportCheckpoint(CheckpointExport{Checkpoint: o.Out, Out: out, Form: DefaultForm()}); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), filepath.Join(out, "student.onnx")) {
+			t.Errorf("into folder %s: %v", out, err)
 		}
 	}
 	form := DefaultForm()

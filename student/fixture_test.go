@@ -21,13 +21,21 @@ const (
 func fixture(t testing.TB) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "faces.ds")
+	addWaves(t, dir, 0, fixtureCrops)
+	cache(t, dir)
+	return dir
+}
+
+// addWaves appends waves from .. to-1 to a dataset, and has it reject what is in broken.
+func addWaves(t testing.TB, dir string, from, to int, broken ...string) {
+	t.Helper()
 	contract := store.Contract{CropSize: 112, Template: "arcface-112", Warp: "none", Decoder: "none"}
 	w, err := store.OpenWriter(dir, contract, store.WriterOptions{ShardRows: 16})
 	if err != nil {
 		t.Fatal(err)
 	}
 	source := w.AddSource(store.SourceInfo{Kind: "folder", Path: "waves", Detector: "none"})
-	for i := range fixtureCrops {
+	for i := from; i < to; i++ {
 		pixels := wave(i)
 		id := i % 8
 		if _, err := w.Append(store.Crop{ID: store.CropID(contract, pixels), Source: source,
@@ -36,11 +44,14 @@ func fixture(t testing.TB) string {
 			t.Fatal(err)
 		}
 	}
+	for _, key := range broken {
+		if err := w.Reject(store.Reject{Source: source, Key: key, Stage: "decode", Reason: "cut short"}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	cache(t, dir)
-	return dir
 }
 
 func wave(i int) []byte {

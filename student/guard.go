@@ -183,7 +183,15 @@ func (r *run) giveUp(d *diagnosis) error {
 	if strings.Contains(d.Reason, "median") {
 		advice += ", or go on with --resume and a larger --guard"
 	}
-	return fmt.Errorf("%w; the report is %s, the last good checkpoint stays in %s; %s", d, path, checkpointFolder(r.o.Out), advice)
+	files, err := checkpoints(r.o.Out)
+	if err != nil {
+		return errors.Join(d, err)
+	}
+	good := "there is no checkpoint yet"
+	if len(files) > 0 {
+		good = "the last good checkpoint is " + files[0]
+	}
+	return fmt.Errorf("%w; the report is %s, %s; %s", d, path, good, advice)
 }
 
 // forgetDiagnosis removes the report of an earlier process, whose step is taken again.

@@ -59,10 +59,10 @@ func TestGuardState(t *testing.T) {
 
 // begun runs a short run, deletes its newest checkpoint and changes the one before, so
 // that going on begins there.
-func begun(t *testing.T, change func(map[string]safetensors.Tensor)) Options {
+func begun(t *testing.T, loss string, change func(map[string]safetensors.Tensor)) Options {
 	t.Helper()
 	o := options(t, fixture(t))
-	o.Epochs = 2
+	o.Epochs, o.Loss.Name = 2, loss
 	if _, err := Distill(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
@@ -86,27 +86,31 @@ func begun(t *testing.T, change func(map[string]safetensors.Tensor)) Options {
 // A run that diverges leaves a report, its last good checkpoint, and no model.
 func TestDivergence(t *testing.T) {
 	for name, c := range map[string]struct {
+		loss   string
 		change func(map[string]safetensors.Tensor)
 		reason string
 		broken string // the first parameter that is not finite
 	}{
-		"gradient": {func(tensors map[string]safetensors.Tensor) {
+		"loss": {"l2", func(tensors map[string]safetensors.Tensor) {
+			tensors["model.embed.norm.weight"].Float32[0] = float32(math.NaN())
+		}, "the loss is not finite", "embed.norm.weight"},
+		"gradient": {"unified", func(tensors map[string]safetensors.Tensor) {
 			tensors["model.stem.norm.weight"].Float32[0] = float32(math.NaN())
 		}, "the gradient is not finite", "stem.norm.weight"},
-		"loss far above its median": {func(tensors map[string]safetensors.Tensor) {
+		"loss far above its median": {"unified", func(tensors map[string]safetensors.Tensor) {
 			losses := tensors[guardName]
 			losses.Shape, losses.Float64 = []int{50}, slices.Repeat([]float64{1e-6}, 50)
 			tensors[guardName] = losses
 		}, "20 times its running median 1e-06", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := begun(t, c.change)
+			o := begun(t, c.loss, c.change)
 			before := newest(t, o)
 			_, err := Distill(t.Context(), o)
 			if !errors.Is(err, errDiverged) {
 				t.Fatalf("got %v", err)
 			}
-			for _, say := range []string{"--lr", c.reason, c.broken, "diverged.json"} {
+			for _, say := range []string{"--lr", c.reason, c.broken, "diverged.json", "the last good checkpoint is " + newestOf(t, o)} {
 				if !strings.Contains(err.Error(), say) {
 					t.Errorf("%v does not say %q", err, say)
 				}
@@ -115,7 +119,7 @@ func TestDivergence(t *testing.T) {
 				Reason, Gradient any
 				Step             int
 				Rows             []int64
-				Loss             float64
+				Loss             any
 				Parts            map[string]float64
 				Parameters       []string `json:"parameters_not_finite"`
 				Gradients        []string `json:"gradients_not_finite"`
@@ -125,6 +129,9 @@ func TestDivergence(t *testing.T) {
 			}
 			if d.Reason != c.reason && c.broken != "" || d.Step != 6 || len(d.Rows) != o.Batch || len(d.Parts) == 0 {
 				t.Errorf("the report is %+v", d)
+			}
+			if (name == "loss") != (d.Loss == "NaN") {
+				t.Errorf("the report's loss is %v", d.Loss)
 			}
 			if c.broken != "" && (d.Gradient != "NaN" || len(d.Gradients) == 0 || d.Parameters[0] != c.broken) {
 				t.Errorf("the report is %+v", d)
@@ -155,7 +162,7 @@ func TestDivergenceIsReported(t *testing.T) {
 	o := options(t, fixture(t))
 	o.Loss.Name, o.LR, o.Optimizer.Clip, o.WarmupEpochs = "l2", 1e20, 0, 0
 	_, err := Distill(t.Context(), o)
-	if !errors.Is(err, errDiverged) || !strings.Contains(err.Error(), "--lr") {
+	if !errors.Is(err, errDiverged) || !strings.Contains(err.Error(), "--lr") || !strings.Contains(err.Error(), "there is no checkpoint yet") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -33,19 +33,25 @@ type weightsFile struct {
 	digest  string // SHA-256 of the file
 	graph   *onnx.Model
 	tensors map[string]net.Tensor
+	strange []string // tensors that hold no weights, with their type
 }
 
-// readWeights reads an ONNX or a safetensors file, whatever its name. Of a checkpoint of
-// pipe it takes the network's weights: their average, if it has one.
+// readWeights reads an ONNX or a safetensors file, whatever its name, or the newest
+// checkpoint of a run's folder. Of a checkpoint of pipe it takes the network's weights:
+// their average, if it has one.
 func readWeights(path string) (*weightsFile, error) {
+	path, err := newestCheckpoint(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrWeights, err)
+	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrWeights, err)
 	}
 	sum := sha256.Sum256(data)
 	f := &weightsFile{path: path, digest: hex.EncodeToString(sum[:])}
-	if len(data) > 8 && data[8] == '{' { // where a safetensors file's header begins
-		f.tensors, err = namedWeights(path, data)
+	if safetensors.IsFile(data) {
+		err = f.readTensors(data)
 	} else {
 		f.graph, err = onnx.Unmarshal(data)
 	}
@@ -55,26 +61,47 @@ func readWeights(path string) (*weightsFile, error) {
 	return f, nil
 }
 
-func namedWeights(path string, data []byte) (map[string]net.Tensor, error) {
-	f, err := safetensors.Unmarshal(data)
+// readTensors takes the weights of a safetensors file.
+func (f *weightsFile) readTensors(data []byte) error {
+	file, err := safetensors.Unmarshal(data)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if f.Metadata[positionKey] != "" {
-		tensors, _, err := parseCheckpoint(path, data)
-		if err != nil {
-			return nil, err
+	if file.Metadata[positionKey] != "" {
+		tensors, _, err := parseCheckpoint(f.path, data)
+		f.tensors, _ = resultOf(tensors)
+		return err
+	}
+	f.tensors = map[string]net.Tensor{}
+	for name, t := range file.Tensors {
+		values := t.Float32
+		if t.Float64 != nil {
+			values = make([]float32, len(t.Float64))
+			for i, v := range t.Float64 {
+				values[i] = float32(v)
+			}
 		}
-		weights, _ := resultOf(tensors)
-		return weights, nil
-	}
-	weights := map[string]net.Tensor{}
-	for name, t := range f.Tensors {
-		if t.Float32 != nil {
-			weights[name] = net.Tensor{Shape: t.Shape, Data: t.Float32}
+		if t.Int64 != nil {
+			f.strange = append(f.strange, name+" (integers)")
+			continue
 		}
+		f.tensors[ownName(name)] = net.Tensor{Shape: t.Shape, Data: values}
 	}
-	return weights, nil
+	slices.Sort(f.strange)
+	return nil
+}
+
+// ownName is a tensor's name without what PyTorch puts before the names of a model that is
+// trained on several devices, or compiled.
+func ownName(name string) string {
+	for {
+		inner, parallel := strings.CutPrefix(name, "module.")
+		inner, compiled := strings.CutPrefix(inner, "_orig_mod.")
+		if !parallel && !compiled {
+			return name
+		}
+		name = inner
+	}
 }
 
 // resultOf are the weights in a checkpoint that a run is for, by the names of the
@@ -103,11 +130,9 @@ func (f *weightsFile) adopt(n *net.Network, v net.Values) (a net.Adoption, err e
 	} else {
 		a = n.Adopt(v, f.tensors)
 	}
+	a.Unused = append(a.Unused, f.strange...)
 	if err == nil && a.Taken == 0 {
-		err = fmt.Errorf("none of its tensors has the name and shape of one of %s's, such as %s", n.Name, n.Params()[0].Name)
-		if len(a.Unused) > 0 {
-			err = fmt.Errorf("%w; its first is %s", err, a.Unused[0])
-		}
+		err = nothingTaken(n, a)
 	}
 	if err == nil {
 		err = allFinite(n, v)
@@ -116,6 +141,22 @@ func (f *weightsFile) adopt(n *net.Network, v net.Values) (a net.Adoption, err e
 		err = fmt.Errorf("%w: %s: %w", ErrWeights, f.path, err)
 	}
 	return a, err
+}
+
+// nothingTaken says why a network found none of its tensors: they have other shapes, or
+// are not there.
+func nothingTaken(n *net.Network, a net.Adoption) error {
+	for _, l := range a.Left {
+		if l.FileShape != nil {
+			return fmt.Errorf("none of its tensors has the shape that it has in %s (width %g, dim %d): its %s is %v, the network's %v: give its own --student, --width and --dim",
+				n.Name, n.Config.Width, n.Dim, l.Name, l.FileShape, l.Shape)
+		}
+	}
+	text := fmt.Sprintf("none of its tensors has the name of one of %s's, such as %s", n.Name, n.Params()[0].Name)
+	if len(a.Unused) > 0 {
+		text += "; its first is " + a.Unused[0]
+	}
+	return errors.New(text)
 }
 
 func allFinite(n *net.Network, v net.Values) error {

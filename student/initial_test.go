@@ -11,6 +11,7 @@ import (
 
 	"facepipe/internal/onnx"
 	"facepipe/internal/safetensors"
+	"facepipe/student/net"
 )
 
 // finished is a run that has ended.
@@ -45,7 +46,7 @@ func TestInit(t *testing.T) {
 	if !(ended < 0.5*begun) {
 		t.Fatalf("the loss went from %g to %g", begun, ended)
 	}
-	for _, file := range []string{newestOf(t, before), s.ONNX} {
+	for _, file := range []string{newestOf(t, before), s.ONNX, before.Out} {
 		o := before
 		var text strings.Builder
 		o.Out, o.Init, o.Progress = filepath.Join(t.TempDir(), "run"), file, &text
@@ -78,9 +79,76 @@ func TestInitPart(t *testing.T) {
 			t.Errorf("%q is not said:\n%s", want, text.String())
 		}
 	}
+	config := read(t, o, "distill.yaml")
+	if !strings.Contains(config, "init: "+s.ONNX) {
+		t.Errorf("the settings of the run are\n%s", config)
+	}
 	o.Resume, o.Init = true, newestOf(t, before)
 	if _, err := Distill(t.Context(), o); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "another init") {
 		t.Errorf("resumed with another file: %v", err)
+	}
+}
+
+// readTensors gives a network the weights of a file of these tensors.
+func readTensors(t *testing.T, n *net.Network, tensors map[string]safetensors.Tensor) (net.Values, net.Adoption, error) {
+	t.Helper()
+	data, err := safetensors.Marshal(safetensors.File{Tensors: tensors})
+	path := filepath.Join(t.TempDir(), "weights.safetensors")
+	if err := errors.Join(err, os.WriteFile(path, data, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	f, err := readWeights(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := n.Initial(2)
+	a, err := f.adopt(n, v)
+	return v, a, err
+}
+
+// Other names and types of the same weights are understood, and what is not is said.
+func TestInitNames(t *testing.T) {
+	n, err := net.New("mobilefacenet", net.Config{Dim: 16, Width: 0.125})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := n.Initial(1)
+	for _, prefix := range []string{"", "module.", "_orig_mod.module.", "module._orig_mod."} {
+		tensors := map[string]safetensors.Tensor{prefix + "steps": {Shape: []int{1}, Int64: []int64{7}}}
+		for i, p := range n.Params() {
+			tensor := safetensors.Tensor{Shape: p.Shape, Float32: want[p]}
+			if i%2 == 0 { // in double precision
+				tensor = safetensors.Tensor{Shape: p.Shape}
+				for _, v := range want[p] {
+					tensor.Float64 = append(tensor.Float64, float64(v))
+				}
+			}
+			tensors[prefix+p.Name] = tensor
+		}
+		v, a, err := readTensors(t, n, tensors)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.Taken != len(n.Params()) || !slices.Equal(a.Unused, []string{prefix + "steps (integers)"}) {
+			t.Errorf("%q: took %d of %d, left %v", prefix, a.Taken, len(n.Params()), a.Unused)
+		}
+		for _, p := range n.Params() {
+			if !slices.Equal(v[p], want[p]) {
+				t.Fatalf("%q: another %s", prefix, p.Name)
+			}
+		}
+	}
+}
+
+// A network of another size is told by a tensor's two shapes.
+func TestInitOfAnotherSize(t *testing.T) {
+	n, err := net.New("mobilefacenet", net.Config{Dim: 16, Width: 0.125})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = readTensors(t, n, map[string]safetensors.Tensor{"stem.conv.weight": {Shape: []int{1, 1}, Float32: []float32{1}}})
+	if want := "its stem.conv.weight is [1 1], the network's [8 3 3 3]"; !errors.Is(err, ErrWeights) || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
 	}
 }
 
@@ -115,12 +183,12 @@ func TestInitRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, path := range map[string]string{
-		"no such file":        filepath.Join(dir, "none"),
-		"not an ONNX model":   file("half.onnx", model[:len(model)/2]),
-		"not a safetensors":   file("half.safetensors", checkpoint[:len(checkpoint)/2]),
-		"damaged":             file("flipped.safetensors", flipped),
-		"is NaN":              file("nan.onnx", m.Marshal()),
-		"none of its tensors": file("strange.safetensors", strange),
+		"no such file":               filepath.Join(dir, "none"),
+		"not an ONNX model":          file("half.onnx", model[:len(model)/2]),
+		"truncated safetensors file": file("half.safetensors", checkpoint[:len(checkpoint)/2]),
+		"damaged":                    file("flipped.safetensors", flipped),
+		"is NaN":                     file("nan.onnx", m.Marshal()),
+		"none of its tensors":        file("strange.safetensors", strange),
 	} {
 		o := options(t, before.Dataset)
 		o.Init = path

@@ -60,7 +60,7 @@ func newModel(e *torch.Engine, o Options, teacherDim, classes int) (*model, erro
 		dim = teacherDim
 	}
 	if m.loss, err = loss.New(o.Loss, loss.Env{Device: o.Device, Dim: dim, Classes: classes}); err != nil {
-		return nil, err
+		return nil, usage(err)
 	}
 	if err := m.network.Materialise(e, o.Device, o.Seed); err != nil {
 		return nil, err

@@ -1,12 +1,7 @@
 package student
 
 import (
-	"errors"
-	"fmt"
 	"io"
-	"maps"
-	"math"
-	"slices"
 	"time"
 
 	"facepipe/internal/worker"
@@ -15,9 +10,6 @@ import (
 	"facepipe/student/net"
 	"facepipe/student/optim"
 )
-
-// ErrUsage marks options that make no sense, whatever the data.
-var ErrUsage = errors.New("wrong usage")
 
 // Options are the settings of a run. Those with a yaml key can come from a file
 // (see [Options.ReadFile]); the others say where and with what to run.
@@ -33,9 +25,9 @@ type Options struct {
 	// Network is one of [net.Architectures], with its size.
 	Network string     `json:"student" yaml:"student"`
 	Size    net.Config `json:"size" yaml:"size"`
-	// Init is an ONNX or safetensors file, also a checkpoint, whose weights the network
-	// begins with where their names and shapes are its own; "" begins at random. run.json
-	// has the file's digest.
+	// Init is an ONNX or safetensors file, also a checkpoint or a run's folder, whose
+	// weights the network begins with where their names and shapes are its own; "" begins
+	// at random. run.json has the file's digest.
 	Init string `json:"-" yaml:"init"`
 	// Loss is what is minimised.
 	Loss loss.Config `json:"loss" yaml:"loss"`
@@ -46,8 +38,8 @@ type Options struct {
 	Epochs     int `json:"epochs" yaml:"epochs"`
 	Batch      int `json:"batch" yaml:"batch"`
 	Accumulate int `json:"accumulate,omitempty" yaml:"accumulate"`
-	// LR is the peak learning rate; 0 takes 0.15 for distillation losses and 0.1
-	// for margin softmax.
+	// LR is the peak learning rate, positive; 0 takes 0.15 for distillation losses and
+	// 0.1 for margin softmax.
 	LR float64 `json:"lr" yaml:"lr"`
 	// Schedule is cosine, poly, step or constant, after WarmupEpochs of linear
 	// rise (negative for a ninth of the run); Power tunes poly, Milestones and Factor tune step.
@@ -139,67 +131,10 @@ func DefaultOptions() Options {
 	}
 }
 
-// validate reports the first setting that makes no sense.
-func (o *Options) validate() error {
-	choice := func(name, v string, allowed ...string) error {
-		if slices.Contains(allowed, v) {
-			return nil
-		}
-		return fmt.Errorf("%w: %s %q is none of %v", ErrUsage, name, v, allowed)
-	}
-	return errors.Join(
-		choice("student", o.Network, net.Architectures()...),
-		choice("loss", o.Loss.Name, loss.Names()...),
-		choice("schedule", o.Schedule, optim.Schedules()...),
-		choice("sampler", o.Sampler, data.Samplers()...),
-		choice("flip", o.Flip, "auto", "on", "off"),
-		choice("precision", o.Precision, "fp32", "bf16", "fp16"),
-		choice("input-norm", o.InputNorm, "outside", "inside"),
-		atLeast("epochs", o.Epochs, 1), atLeast("batch", o.Batch, 2), atLeast("accumulate", o.Accumulate, 1),
-		atLeast("shuffle-window", o.ShuffleWindow, 0),
-		atLeast("log-every", o.LogEvery, 1), atLeast("checkpoint-every", o.CheckpointEvery, 1),
-		atLeast("keep-checkpoints", o.KeepCheckpoints, 1), atLeast("validate-every", o.ValidateEvery, 1),
-		o.validateWorld(), o.validateAverage(), o.validateGuard(), o.validateBest(),
-	)
-}
-
-func (o *Options) validateAverage() error {
-	if o.EMA >= 0 && o.EMA < 1 {
-		return nil
-	}
-	return fmt.Errorf("%w: ema %g is not in [0, 1)", ErrUsage, o.EMA)
-}
-
-func (o *Options) validateGuard() error {
-	if o.Guard == 0 || o.Guard > 1 && !math.IsInf(o.Guard, 1) {
-		return nil
-	}
-	return fmt.Errorf("%w: guard %g: a loss is let through up to so many times its median, more than 1; 0 for any", ErrUsage, o.Guard)
-}
-
-func (o *Options) validateBest() error {
-	switch {
-	case o.KeepBest == "":
-		return nil
-	case o.Validation == nil:
-		return fmt.Errorf("%w: keep-best %s needs a validation: give --val-pairs", ErrUsage, o.KeepBest)
-	case o.Validation.Better[o.KeepBest] == 0:
-		return fmt.Errorf("%w: keep-best %q is none of %v", ErrUsage, o.KeepBest, slices.Sorted(maps.Keys(o.Validation.Better)))
-	}
-	return nil
-}
-
-func atLeast(name string, v, least int) error {
-	if v >= least {
-		return nil
-	}
-	return fmt.Errorf("%w: %s %d is less than %d", ErrUsage, name, v, least)
-}
-
 // peakRate is the learning rate after the warm-up.
 func (o *Options) peakRate() float64 {
 	switch {
-	case o.LR > 0:
+	case o.LR != 0:
 		return o.LR
 	case o.Loss.Name == "arcface" || o.Loss.Name == "cosface":
 		return 0.1
@@ -222,8 +157,5 @@ func (o *Options) schedule(stepsPerEpoch int) (optim.Schedule, error) {
 		Warmup: int(o.warmupEpochs() * float64(stepsPerEpoch)),
 		Power:  o.Power, Milestones: o.Milestones, Factor: o.Factor,
 	}
-	if err := s.Validate(); err != nil {
-		return s, fmt.Errorf("%w: %w", ErrUsage, err)
-	}
-	return s, nil
+	return s, usage(s.Validate())
 }

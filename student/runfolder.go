@@ -1,6 +1,7 @@
 package student
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,14 +11,18 @@ import (
 	"slices"
 
 	"facepipe/internal/durable"
+	"facepipe/store"
 	"facepipe/student/data"
 )
 
 // manifest is run.json: what a run is. A resumed run must be the same.
 type manifest struct {
+	// Options are settled, except in runs of older versions.
 	Options Options `json:"options"`
-	// Dataset and TeacherFingerprint identify the data.
+	// Dataset and TeacherFingerprint identify the data. CropsDigest is what of the
+	// dataset training depends on; runs of older versions do not have it.
 	Dataset            string `json:"dataset_digest"`
+	CropsDigest        string `json:"crops_digest,omitempty"`
 	TeacherFingerprint string `json:"teacher_fingerprint,omitempty"`
 	// Init is the digest of the file whose weights the run began with.
 	Init  string `json:"init,omitempty"`
@@ -25,45 +30,148 @@ type manifest struct {
 	Crops int    `json:"crops"`
 }
 
-// claim writes run.json, or compares it with the one of the run to resume.
+func manifestPath(run string) string { return filepath.Join(run, "run.json") }
+
+// readManifest is the run.json of a run's folder, nil if there is none.
+func readManifest(run string) (*manifest, error) {
+	path := manifestPath(run)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	m := new(manifest)
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields() // a setting that is not known cannot be compared
+	if err := d.Decode(m); err != nil {
+		return nil, fmt.Errorf("%s is damaged, or of a newer pipe: %w", path, err)
+	}
+	return m, nil
+}
+
+// hold makes and locks the run's folder. What it returns lets go of it; a folder that
+// was made for a run that did not begin goes, too.
+func (r *run) hold() (release func(), err error) {
+	if store.IsDataset(r.o.Out) {
+		return nil, fmt.Errorf("%w: out %s is a dataset: name a folder for the run", ErrUsage, r.o.Out)
+	}
+	if !r.world.leads() {
+		return func() {}, nil
+	}
+	_, err = os.Stat(r.o.Out)
+	made := errors.Is(err, os.ErrNotExist)
+	if err := os.MkdirAll(r.o.Out, 0o755); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(r.o.Out, ".lock")
+	lock, err := durable.TryLock(path)
+	if err != nil {
+		return nil, fmt.Errorf("train into %s: %w", r.o.Out, err)
+	}
+	return func() {
+		if made && !r.claimed {
+			_ = os.Remove(path)    // it is in nobody's way
+			_ = os.Remove(r.o.Out) // not if something is in it
+		}
+		_ = lock.Unlock()
+	}, nil
+}
+
+// find looks at the run that the folder holds, before anything else is asked of the
+// dataset: one that has grown since lacks much, but that is not what is wrong.
+func (r *run) find() (err error) {
+	r.manifest.Dataset, r.manifest.CropsDigest = r.ds.Digest(), r.ds.CropsDigest()
+	if !r.world.leads() {
+		return nil
+	}
+	files, err := checkpoints(r.o.Out)
+	if err != nil {
+		return err
+	}
+	if r.found, err = readManifest(r.o.Out); err != nil {
+		return err
+	}
+	if (r.found != nil || len(files) > 0) && !r.o.Resume {
+		return fmt.Errorf("%w: %s holds a run already: add --resume to go on with it, or choose another --out", ErrUsage, r.o.Out)
+	}
+	if r.found == nil || sameCrops(r.found.Dataset, r.found.CropsDigest, &r.manifest) {
+		return nil
+	}
+	if r.manifest.Crops = r.ds.Rows(); r.o.Split != "" {
+		rows, err := r.ds.SplitRows(r.o.Split)
+		if err != nil {
+			return err
+		}
+		r.manifest.Crops = len(rows)
+	}
+	return fmt.Errorf("%w: the run in %s: %w", ErrUsage, r.o.Out, grown(r.found.Dataset, r.found.CropsDigest, r.found.Crops, &r.manifest))
+}
+
+// sameCrops is whether a run that noted these digests was trained on the crops of now.
+// Older versions noted no digest of the crops.
+func sameCrops(dataset, crops string, now *manifest) bool {
+	if crops == "" {
+		return dataset == now.Dataset
+	}
+	return crops == now.CropsDigest
+}
+
+// grown says that a dataset is not the one that a run began with.
+func grown(dataset, digest string, crops int, now *manifest) error {
+	what := "the dataset is another"
+	switch {
+	case now.Crops > crops:
+		what = "the dataset grew since"
+	case now.Crops == crops && digest == "":
+		what += ", or only what it rejected is (a run of this older pipe does not tell)"
+	}
+	return fmt.Errorf("%s: it was %s with %d crops to train on, now it is %s with %d; go on with the old one, or begin a run in another --out",
+		what, dataset, crops, now.Dataset, now.Crops)
+}
+
+// compare refuses to go on with the run that the folder holds as another.
+func (r *run) compare() error {
+	if r.found == nil {
+		return nil
+	}
+	was := *r.found
+	var err error
+	if was.Options, err = was.Options.settled(was.Flip); err != nil {
+		return fmt.Errorf("%s: %w", manifestPath(r.o.Out), err)
+	}
+	was.Options = was.Options.recorded()
+	// What was rejected may differ, and the others follow from what is compared.
+	was.Dataset, was.CropsDigest = r.manifest.Dataset, r.manifest.CropsDigest
+	was.Flip, was.Crops = r.manifest.Flip, r.manifest.Crops
+	before, err := json.Marshal(was)
+	if err != nil {
+		return err
+	}
+	now, err := json.Marshal(r.manifest)
+	if err != nil {
+		return err
+	}
+	if key := firstDifference(before, now); key != "" {
+		return fmt.Errorf("%w: the run in %s was started with another %s; resume with the same settings and data, or choose another --out", ErrUsage, r.o.Out, key)
+	}
+	return nil
+}
+
+// claim makes the folder this run's: from here on it is to be resumed. That is not before
+// all that can refuse the settings has let them pass, and before the first step. run.json
+// comes last: a folder without it holds no run.
 func (r *run) claim() error {
-	path := filepath.Join(r.o.Out, "run.json")
+	r.claimed = true
+	if err := r.writeConfig(); err != nil || r.found != nil {
+		return err
+	}
 	text, err := json.MarshalIndent(r.manifest, "", "  ")
 	if err != nil {
 		return err
 	}
-	text = append(text, '\n')
-	before, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		if err := r.writeConfig(); err != nil {
-			return err
-		}
-		return durable.WriteFile(path, text, 0o644)
-	}
-	if err != nil {
-		return err
-	}
-	if !r.o.Resume {
-		return fmt.Errorf("%w: %s holds a run already: add --resume to go on with it, or choose another --out", ErrUsage, r.o.Out)
-	}
-	var was manifest
-	if err := json.Unmarshal(before, &was); err == nil && was.Dataset != r.manifest.Dataset {
-		return fmt.Errorf("%w: the run in %s: %w", ErrUsage, r.o.Out, grown(was.Dataset, was.Crops, &r.manifest))
-	}
-	if key := firstDifference(before, text); key != "" {
-		return fmt.Errorf("%w: the run in %s was started with another %s; resume with the same settings and data, or choose another --out", ErrUsage, r.o.Out, key)
-	}
-	return r.writeConfig()
-}
-
-// grown says that a dataset is not the one that a run began with.
-func grown(digest string, crops int, now *manifest) error {
-	what := "the dataset is another"
-	if now.Crops > crops {
-		what = "the dataset grew since"
-	}
-	return fmt.Errorf("%s: it was %s with %d crops to train on, now it is %s with %d; go on with the old one, or begin a run in another --out",
-		what, digest, crops, now.Dataset, now.Crops)
+	return durable.WriteFile(manifestPath(r.o.Out), append(text, '\n'), 0o644)
 }
 
 // firstDifference names a key, such as options.lr, whose values differ in two JSON

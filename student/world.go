@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"time"
 
 	"facepipe/internal/worker"
 	"facepipe/student/data"
@@ -30,30 +29,15 @@ type world struct {
 
 func (w *world) alone() bool { return w == nil || w.group == nil }
 
+// ranks is the number of ranks.
+func (w *world) ranks() int { return max(w.rank.Count, 1) }
+
 // leads is whether this rank writes what the run leaves behind.
 func (w *world) leads() bool { return w.rank.Index == 0 }
 
 // share is this rank's share of the batches.
 func (w *world) share() data.Share {
-	return data.Share{Index: w.rank.Index, Count: max(w.rank.Count, 1)}
-}
-
-// validateWorld checks that the batch can be shared out.
-func (o *Options) validateWorld() error {
-	ranks := o.World.Count
-	switch {
-	case o.World.Alone():
-		return nil
-	case o.RendezvousTimeout < time.Second:
-		return fmt.Errorf("%w: rendezvous-timeout %v is less than a second", ErrUsage, o.RendezvousTimeout)
-	case o.Batch < ranks:
-		return fmt.Errorf("%w: a batch of %d crops for %d ranks: --batch is that of all ranks together", ErrUsage, o.Batch, ranks)
-	case o.Batch%ranks != 0:
-		return fmt.Errorf("%w: batch %d is not a multiple of the %d ranks, among which it is shared out", ErrUsage, o.Batch, ranks)
-	case o.Batch == ranks && !o.SyncBatchNorm:
-		return fmt.Errorf("%w: batch %d leaves each of %d ranks 1 crop, too few for batch normalisation: choose a larger one, or --sync-batch-norm", ErrUsage, o.Batch, ranks)
-	}
-	return nil
+	return data.Share{Index: w.rank.Index, Count: w.ranks()}
 }
 
 // device is the one that this rank trains on: of "cuda" the one of its number among the
@@ -165,7 +149,7 @@ func (w *world) compare(s *torch.Scope, c common) error {
 	}
 	for rank, text := range texts {
 		var other common
-		if json.Unmarshal(text, &other) == nil && other.Run.Dataset != c.Run.Dataset {
+		if json.Unmarshal(text, &other) == nil && other.Run.CropsDigest != c.Run.CropsDigest {
 			return fmt.Errorf("%w: this rank has the dataset %s with %d crops, rank %d has %s with %d", ErrUsage,
 				c.Run.Dataset, c.Run.Crops, rank, other.Run.Dataset, other.Run.Crops)
 		}

@@ -81,13 +81,13 @@ func distill(s settings) error {
 	if len(steps) <= s.warm {
 		return fmt.Errorf("%d steps, of which the first %d do not count", len(steps), s.warm)
 	}
-	last := steps[len(steps)-1]
+	first, last := steps[s.warm-1], steps[len(steps)-1]
 	return measure.Result{
 		System:  fmt.Sprintf("pipe %s %s", s.Precision, s.Loss.Name),
 		Version: fmt.Sprintf("%s, libtorch %s", runtime.Version(), summary.Torch),
 		Phase:   fmt.Sprintf("%s, batch %d", s.Network, s.Batch), Rows: s.Batch, Operations: (len(steps) - s.warm) * s.Batch,
-		Threads: runtime.GOMAXPROCS(0), Seconds: last.Seconds - steps[s.warm-1].Seconds, PeakMiB: memory.Peak(),
-		Also: map[string]float64{"loss": last.Loss},
+		Threads: runtime.GOMAXPROCS(0), Seconds: last.Seconds - first.Seconds, PeakMiB: memory.Peak(),
+		Also: map[string]float64{"loss": last.Loss, waitKey: last.Wait - first.Wait},
 	}.Print(os.Stdout)
 }
 
@@ -132,7 +132,13 @@ func agree(s settings) error {
 }
 
 // step is a line of a run's journal.
-type step struct{ Seconds, Loss float64 }
+type step struct {
+	Seconds, Loss float64
+	Wait          float64 `json:"wait_seconds"`
+}
+
+// waitKey is the name of the wait in a result.
+const waitKey = "wait_seconds"
 
 // train trains an epoch in an empty run folder.
 func train(s settings) (steps []step, summary student.Summary, err error) {

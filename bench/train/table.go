@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 
@@ -58,14 +59,14 @@ func compare(w io.Writer, all measure.Results, title string, phases []string) er
 			best = max(best, fastest(system).Rate())
 		}
 	}
-	table := measure.Table{{title, "images/s", "pipe's best is", "peak MiB"}}
+	table := measure.Table{{title, "images/s", "pipe's best is", "of it waiting for data, %", "peak MiB"}}
 	for _, system := range systems {
 		runs := fastest(system)
 		if len(phases) > 1 {
 			system = fmt.Sprintf("%s, %d", system, runs[0].Rows)
 		}
 		table = append(table, []string{
-			system, measure.Number(runs.Rate()), fmt.Sprintf("%.2f×", best/runs.Rate()),
+			system, measure.Number(runs.Rate()), fmt.Sprintf("%.2f×", best/runs.Rate()), measure.Number(runs.Median(waiting)),
 			measure.Number(runs.Median(func(r measure.Result) float64 { return r.PeakMiB })),
 		})
 	}
@@ -90,6 +91,16 @@ func phaseOf(r measure.Result) string { return r.Phase }
 func studentOf(r measure.Result) string {
 	name, _, _ := strings.Cut(r.Phase, ", ")
 	return name
+}
+
+// waiting is the share of the time, in per cent, in which steps waited for their crops; NaN
+// where that was not measured.
+func waiting(r measure.Result) float64 {
+	wait, measured := r.Also[waitKey]
+	if !measured {
+		return math.NaN()
+	}
+	return 100 * wait / r.Seconds
 }
 
 // names are what results are called, in the order in which they were measured.

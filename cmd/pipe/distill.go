@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"facepipe/eval"
+	"facepipe/internal/strictyaml"
 	"facepipe/internal/worker"
 	"facepipe/store"
 	"facepipe/student"
@@ -82,16 +84,16 @@ func (o *distillOptions) addTrainingFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Network, "student", o.Network, "`network` to train: "+strings.Join(net.Architectures(), ", "))
 	f.IntVar(&o.Size.Dim, "dim", o.Size.Dim, "length of the student's embedding (default: the network's own, 512)")
 	f.Float64Var(&o.Size.Width, "width", o.Size.Width, "`factor` on the channels of every layer (default 1)")
-	f.StringVar(&o.Init, "init", o.Init, "ONNX or safetensors `file`, also a checkpoint, whose weights to begin with")
+	f.StringVar(&o.Init, "init", o.Init, "ONNX or safetensors `file`, also a checkpoint or a run's folder, whose weights to begin with")
 	f.StringVar(&o.Loss.Name, "loss", o.Loss.Name, "`loss`: "+strings.Join(loss.Names(), ", "))
 	f.IntVar(&o.Epochs, "epochs", o.Epochs, "passes over the dataset")
 	f.IntVar(&o.Batch, "batch", o.Batch, "crops at a time, of all ranks together")
 	f.IntVar(&o.Accumulate, "accumulate", o.Accumulate, "`batches` that make one step, for a gradient of more crops than memory holds; norms and the memory bank see one at a time")
-	f.Float64Var(&o.LR, "lr", o.LR, "peak learning `rate` (default 0.15, with arcface and cosface 0.1)")
+	f.Float64Var(&o.LR, "lr", o.LR, "peak learning `rate`; 0 for 0.15, with arcface and cosface 0.1")
 	f.StringVar(&o.Schedule, "schedule", o.Schedule, "learning rate's `shape` after the warm-up: "+strings.Join(optim.Schedules(), ", "))
 	f.Float64Var(&o.WarmupEpochs, "warmup", o.WarmupEpochs, "`epochs` of linear rise to the peak rate; negative for a ninth of the run")
-	f.Float64Var(&o.Optimizer.Momentum, "momentum", o.Optimizer.Momentum, "momentum of SGD")
-	f.Float64Var(&o.Optimizer.WeightDecay, "weight-decay", o.Optimizer.WeightDecay, "weight decay; norms and slopes have none")
+	f.Float64Var(&o.Optimizer.Momentum, "momentum", o.Optimizer.Momentum, "momentum of SGD, from 0 to below 1")
+	f.Float64Var(&o.Optimizer.WeightDecay, "weight-decay", o.Optimizer.WeightDecay, "weight decay, from 0 to 1; norms and slopes have none")
 	f.Float64Var(&o.Optimizer.Clip, "clip", o.Optimizer.Clip, "longest gradient; 0 for any")
 	f.StringVar(&o.Flip, "flip", o.Flip, "mirror crops at random: auto (if the teacher has mirrored embeddings), on or off")
 	f.Uint64Var(&o.Seed, "seed", o.Seed, "seed of weights, order and mirroring")
@@ -135,6 +137,8 @@ func (o *distillOptions) validate(args []string) error {
 // follows is whether another rank speaks for all.
 func (o *distillOptions) follows() bool { return o.World.Index > 0 }
 
+func (o *distillOptions) startsAnew() bool { return !o.Resume }
+
 // readConfig lays the file's settings over the defaults, and the flags that were
 // given over both.
 func (o *distillOptions) readConfig() error {
@@ -143,7 +147,7 @@ func (o *distillOptions) readConfig() error {
 	}
 	given := map[*pflag.Flag]string{}
 	o.flags.Visit(func(f *pflag.Flag) { given[f] = f.Value.String() })
-	if err := o.ReadFile(o.config); err != nil {
+	if err := o.ReadFile(o.config, o.keysOfFlags()); err != nil {
 		return err
 	}
 	for f, value := range given {
@@ -152,6 +156,22 @@ func (o *distillOptions) readConfig() error {
 		}
 	}
 	return nil
+}
+
+// keysOfFlags are the keys of settings by the flags, with underscores, that set the same;
+// the others stand for themselves.
+func (o *distillOptions) keysOfFlags() map[string]string {
+	fields := strictyaml.Fields(&o.Options)
+	keys := map[string]string{}
+	o.flags.VisitAll(func(f *pflag.Flag) {
+		// A flag's value is the variable that it is bound to, under another type.
+		key, ok := fields[reflect.ValueOf(f.Value).Pointer()]
+		if !ok {
+			key = "--" + f.Name
+		}
+		keys[strings.ReplaceAll(f.Name, "-", "_")] = key
+	})
+	return keys
 }
 
 func (o *distillOptions) run(ctx context.Context, s *session) (*result, error) {
@@ -196,6 +216,7 @@ func openValidation(pairs, dataset string) (*student.Validation, error) {
 func printDistilled(w io.Writer, s student.Summary) {
 	fmt.Fprintf(w, "%s: %d parameters, %d steps in %d epochs, last loss %.4f\n", s.ONNX, s.Parameters, s.Steps, s.Epochs, s.FinalLoss)
 	fmt.Fprintf(w, "  trained  %.0f images/s for %.1f s on %s, %s, libtorch %s\n", s.ImagesPerSecond, s.Seconds, s.Device, s.Precision, s.Torch)
+	fmt.Fprintf(w, "  waited   %.1f s of it for crops\n", s.WaitSeconds)
 	if s.ResumedAt > 0 {
 		fmt.Fprintf(w, "  resumed  after step %d\n", s.ResumedAt)
 	}

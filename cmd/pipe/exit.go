@@ -73,5 +73,5 @@ EXIT STATUS
   2   wrong usage
   3   done, but more was refused than --max-reject-rate allows
   4   data on disk is damaged
-  75  stopped by a signal: run the same command again to go on
+  75  stopped by a signal: run the same command (distill: with --resume) again to go on
 `

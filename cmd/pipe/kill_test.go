@@ -370,6 +370,37 @@ func TestStopAndGoOn(t *testing.T) {
 	expect(t, exitDone, "merge", "--plan", plan)
 }
 
+// Who did not say --resume is told to.
+func TestStoppedWithoutResume(t *testing.T) {
+	dataset := ingestAligned(t, 4, 6)
+	precompute(t, dataset)
+	for name, c := range map[string]struct {
+		args   []string
+		resume string
+		say    string
+	}{
+		"distill":              {nil, "--resume=false", "run again with --resume to go on"},
+		"distill that resumes": {nil, "--resume", "run the same command again to go on"},
+		"launch":               {[]string{"launch", "--nproc", "2", "--"}, "--resume=false", "run again with --resume to go on"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run := filepath.Join(t.TempDir(), "run")
+			args := append(c.args, distillArgs(dataset, run, "--epochs", "1000", "--checkpoint-every", "2", c.resume)...)
+			command, stderr := begin(t, filepath.Join(run, "checkpoints", "*"), args...)
+			stopped(t, command, stderr, syscall.SIGTERM)
+			lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
+			for _, line := range lines {
+				if strings.Contains(line, "to go on") != strings.Contains(line, c.say) || strings.Contains(line, "context canceled") && c.args == nil {
+					t.Errorf("it says %q", line)
+				}
+			}
+			if last := lines[len(lines)-1]; !strings.Contains(last, c.say) {
+				t.Errorf("the last line is %q", last)
+			}
+		})
+	}
+}
+
 // A scheduler that is about to end a job sends either signal. The step in flight is
 // finished, a checkpoint says so, and what goes on is the run that nobody stopped.
 func TestStoppedDistill(t *testing.T) {

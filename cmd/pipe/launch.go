@@ -10,6 +10,8 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -65,6 +67,19 @@ func (o *launchOptions) validate(args []string) error {
 		return fmt.Errorf("--master-port %d is no port", o.Port)
 	}
 	return errors.Join(positive("--nproc", o.Processes), positive("--nnodes", o.Nodes))
+}
+
+// startsAnew reads the flag that is distill's.
+func (o *launchOptions) startsAnew() bool {
+	resume := false
+	for _, arg := range o.args {
+		if value, ok := strings.CutPrefix(arg, "--resume="); ok {
+			resume, _ = strconv.ParseBool(value) // distill refuses another
+		} else if arg == "--resume" {
+			resume = true
+		}
+	}
+	return !resume
 }
 
 func (o *launchOptions) run(ctx context.Context, s *session) (*result, error) {

@@ -27,7 +27,7 @@ func (s *session) finish(err error) int {
 	if err != nil {
 		fmt.Fprintln(s.stderr, "pipe:", err)
 		if code != exitStopped || !strings.Contains(err.Error(), goOn) {
-			fmt.Fprint(s.stderr, hint(code))
+			fmt.Fprint(s.stderr, s.hint(code))
 		}
 	}
 	if printErr := s.print(err, code); printErr != nil {
@@ -41,11 +41,13 @@ func (s *session) finish(err error) int {
 const goOn = "run the same command again to go on"
 
 // hint says what to do about an exit status, where that is always the same.
-func hint(code int) string {
-	switch code {
-	case exitUsage:
+func (s *session) hint(code int) string {
+	switch {
+	case code == exitUsage:
 		return "Run 'pipe VERB --help' for the flags and examples.\n"
-	case exitStopped:
+	case code == exitStopped && s.startsAnew:
+		return "Stopped by a signal; run again with --resume to go on.\n"
+	case code == exitStopped:
 		return "Stopped by a signal; " + goOn + ".\n"
 	}
 	return ""

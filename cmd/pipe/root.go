@@ -28,6 +28,8 @@ type session struct {
 
 	server *metrics.Server // nil unless asked for
 	result *result
+	// startsAnew is whether the same command would not go on with what this one did.
+	startsAnew bool
 }
 
 // run executes the command line and returns the exit status.
@@ -142,6 +144,9 @@ type verb interface {
 // speaks for all.
 type follower interface{ follows() bool }
 
+// starter is a verb that goes on with what an earlier command did only if it is told to.
+type starter interface{ startsAnew() bool }
+
 // command turns a verb into a cobra command.
 func (s *session) command(v verb) *cobra.Command {
 	c := v.describe()
@@ -153,6 +158,9 @@ func (s *session) command(v verb) *cobra.Command {
 		}
 		if f, ok := v.(follower); ok && f.follows() {
 			s.metrics = "" // a port is for one process of a machine
+		}
+		if a, ok := v.(starter); ok {
+			s.startsAnew = a.startsAnew()
 		}
 		if s.metrics != "" {
 			if s.server, err = metrics.Serve(s.metrics); err != nil {

@@ -5,8 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/spf13/pflag"
 
 	"facepipe/ingest"
 	"facepipe/store"
@@ -153,6 +156,12 @@ func TestWrongUsage(t *testing.T) {
 		{"distill with an unknown loss", "distill d --out o --loss luck", "luck"},
 		{"distill with an unknown student", "distill d --out o --student giant", "giant"},
 		{"distill with a missing config", "distill d --out o --config /does/not/exist.yaml", "exist.yaml"},
+		{"distill at a negative rate", "distill d --out o --lr -1", "lr -1"},
+		{"distill at no rate", "distill d --out o --lr nan", "lr NaN"},
+		{"distill with too much momentum", "distill d --out o --momentum 2", "momentum 2"},
+		{"distill too wide", "distill d --out o --width 9", "width 9"},
+		{"distill on an unknown device", "distill d --out o --device gpu", "none of cpu, cuda"},
+		{"nets measured and not", "nets --measure --no-measure", "exclude each other"},
 		{"validation dataset without pairs", "distill d --out o --val-dataset v", "--val-pairs"},
 		{"version with an argument", "version 2", "unexpected argument"},
 	} {
@@ -229,4 +238,53 @@ func TestFlagsGoBeforeConfig(t *testing.T) {
 		t.Errorf("epochs %d, batch %d, loss %s, seed %d; want the file's 7, the flag's 8, the file's cosine, the default",
 			o.Epochs, o.Batch, o.Loss.Name, o.Seed)
 	}
+}
+
+// TestConfigAdvice: whoever writes a flag's name, or what a setting is called elsewhere,
+// into a config is told the key, or the flag.
+func TestConfigAdvice(t *testing.T) {
+	for text, want := range map[string]string{
+		"learning_rate: 1":                       "did you mean lr?",
+		"batch_size: 1":                          "did you mean batch?",
+		"student_dim: 1":                         "did you mean size.dim?",
+		"dim: 1":                                 "did you mean size.dim?",
+		"warmup: 1":                              "did you mean warmup_epochs?",
+		"weight-decay: 1":                        "did you mean optimizer.weight_decay?",
+		"shuffle-window: 1":                      "did you mean shuffle_window?",
+		"momentum: 1":                            "did you mean optimizer.momentum?",
+		"num_epochs: 1":                          "did you mean epochs?",
+		"bank: 1":                                "did you mean loss.rpsd.bank?",
+		"loss: {warmup: 1}":                      "did you mean loss.iled.warmup?",
+		"optimizer: {learning_rate: 1}":          "did you mean lr?",
+		"gradient_accumulation_steps: 1":         "did you mean accumulate?",
+		"device: cuda":                           "it is a flag only: --device",
+		"workers: 1":                             "it is a flag only: --workers",
+		"keep_best: auc":                         "it is a flag only: --keep-best",
+		"out: run":                               "it is a flag only: --out",
+		"output_dir: run":                        "it is a flag only: --out",
+		"val_pairs: p":                           "it is a flag only: --val-pairs",
+		"checkpoint-evry: 1":                     "it is a flag only: --checkpoint-every",
+		"epochs: 1\nresume: true\nlr: 1\nlrr: 1": "it is a flag only: --resume\nline 4: unknown key lrr; did you mean lr?",
+	} {
+		config := filepath.Join(t.TempDir(), "distill.yaml")
+		writeFile(t, config, text+"\n")
+		var stdout, stderr bytes.Buffer
+		if code := run([]string{"distill", "d", "--out", "o", "--config", config}, &stdout, &stderr); code != exitUsage || !strings.Contains(stderr.String(), want) {
+			t.Errorf("%s: status %d, %s", text, code, stderr.String())
+		}
+	}
+}
+
+// TestFlagsHaveKeys: every flag that decides the result sets a key of the config.
+func TestFlagsHaveKeys(t *testing.T) {
+	o := new(distillOptions)
+	_ = (&session{}).command(o)
+	keys := o.keysOfFlags()
+	training := pflag.NewFlagSet("", pflag.ContinueOnError)
+	new(distillOptions).addTrainingFlags(training)
+	training.VisitAll(func(f *pflag.Flag) {
+		if key := keys[strings.ReplaceAll(f.Name, "-", "_")]; key == "" || strings.HasPrefix(key, "--") {
+			t.Errorf("--%s sets the key %q", f.Name, key)
+		}
+	})
 }

@@ -275,7 +275,7 @@ func TestDistill(t *testing.T) {
 	if number(t, summary, "steps") != 4 || number(t, summary, "epochs") != 2 {
 		t.Errorf("2 epochs of 12 crops in batches of 6 gave %v", summary)
 	}
-	for _, key := range []string{"seconds", "images_per_second", "final_loss", "parameters"} {
+	for _, key := range []string{"seconds", "wait_seconds", "images_per_second", "final_loss", "parameters"} {
 		number(t, summary, key)
 	}
 	student, _ := summary["onnx"].(string)
@@ -285,13 +285,16 @@ func TestDistill(t *testing.T) {
 	// What comes out is an embedder like any other.
 	expect(t, exitDone, "precompute-teacher", dataset, "--teacher", student)
 
+	into := []string{"distill", dataset, "--teacher", "tiny", "--out", dataset}
+	if o := expect(t, exitUsage, into...); !strings.Contains(o.stderr, "is a dataset") {
+		t.Errorf("a run in the dataset: %s", o.stderr)
+	}
 	o := expect(t, exitUsage, distillArgs(dataset, out, "--lr", "0.01")...)
 	if !strings.Contains(o.stderr, "lr") {
 		t.Errorf("resuming with another learning rate does not name it: %s", o.stderr)
 	}
 }
 
-// The distill.yaml of a run repeats it, bit for bit.
 // A student leaves its run's checkpoint in other forms, and is where another run begins.
 func TestExportAndInit(t *testing.T) {
 	dataset := ingestAligned(t, 3, 4)
@@ -314,8 +317,12 @@ func TestExportAndInit(t *testing.T) {
 	if o := expect(t, exitUsage, "export", "--checkpoint", filepath.Join(dir, "none"), "--out", half); !strings.Contains(o.stderr, "none") {
 		t.Errorf("a checkpoint that is not there: %s", o.stderr)
 	}
+	if o := expect(t, exitUsage, "export", "--checkpoint", run, "--out", dir); !strings.Contains(o.stderr, "is a folder") {
+		t.Errorf("an export into a folder: %s", o.stderr)
+	}
 }
 
+// The distill.yaml of a run repeats it, bit for bit, and is one to go on with it by.
 func TestDistillFromItsOwnConfig(t *testing.T) {
 	dataset := ingestAligned(t, 3, 4)
 	precompute(t, dataset)
@@ -332,6 +339,10 @@ func TestDistillFromItsOwnConfig(t *testing.T) {
 	}
 	if want, got := lossCurve(t, first), lossCurve(t, second); len(want) != 4 || !maps.Equal(want, got) {
 		t.Errorf("the losses are %v and %v", want, got)
+	}
+	resumed := expect(t, exitDone, "distill", dataset, "--config", filepath.Join(first, "distill.yaml"), "--out", first, "--resume", "--json").object(t)
+	if number(t, resumed, "resumed_at") != 4 {
+		t.Errorf("a finished run goes on as %v", resumed)
 	}
 	config := filepath.Join(t.TempDir(), "mine.yaml")
 	writeFile(t, config, "epochs: 2\nweight-decay: 0.1\n")
@@ -579,8 +590,27 @@ func TestDistillOfNothing(t *testing.T) {
 	if o := expect(t, exitFailed, distillArgs(dataset, out)...); !strings.Contains(o.stderr, "tiny") {
 		t.Errorf("a missing cache is not named: %s", o.stderr)
 	}
+	precompute(t, dataset)
+	if o := expect(t, exitFailed, distillArgs(dataset, out, "--teacher", "huge")...); !strings.Contains(o.stderr, "it has tiny") {
+		t.Errorf("the caches there are are not named: %s", o.stderr)
+	}
 	if o := expect(t, exitFailed, distillArgs("/does/not/exist", out)...); !strings.Contains(o.stderr, "/does/not/exist") {
 		t.Errorf("a missing dataset is not named: %s", o.stderr)
+	}
+}
+
+// Settings that do not fit the dataset or its cache are wrong usage.
+func TestDistillMisfits(t *testing.T) {
+	dataset := ingestAligned(t, 2, 4)
+	expect(t, exitDone, "precompute-teacher", dataset, "--teacher", tinyTeacher(t)) // without --flip
+	for want, args := range map[string][]string{
+		"teacher tiny has no embeddings of mirrored crops: run precompute-teacher with --flip, or train with --flip=off": {"--flip", "on"},
+		"a step takes 200 crops (batch 200, accumulate 1)":                                                               {"--batch", "200"},
+		"sampler class-balanced: ": {"--sampler", "class-balanced", "--per-identity", "4"},
+	} {
+		if o := expect(t, exitUsage, distillArgs(dataset, filepath.Join(t.TempDir(), "run"), args...)...); !strings.Contains(o.stderr, want) {
+			t.Errorf("%v: %s", args, o.stderr)
+		}
 	}
 }
 
@@ -718,18 +748,40 @@ func flip(t *testing.T, path string) {
 }
 
 func TestNets(t *testing.T) {
-	o := expect(t, exitDone, "nets", "--measure", "--width", "0.125", "--dim", "64", "--json").object(t)
-	rows := o["networks"].([]any)
-	if len(rows) < 6 {
-		t.Fatalf("%d networks", len(rows))
+	small := []string{"nets", "--width", "0.125", "--dim", "64"}
+	rows := func(o outcome) []any {
+		t.Helper()
+		rows := o.object(t)["networks"].([]any)
+		if len(rows) < 6 {
+			t.Fatalf("%d networks", len(rows))
+		}
+		return rows
 	}
-	for _, r := range rows {
-		n := r.(map[string]any)
-		if n["parameters"].(float64) <= 0 || n["macs"].(float64) <= 0 || n["dim"].(float64) != 64 || n["milliseconds"].(float64) <= 0 || n["about"] == "" {
-			t.Errorf("%v", n)
+	for _, how := range [][]string{{"--json"}, {"--measure", "--json"}} {
+		for _, r := range rows(expect(t, exitDone, append(small, how...)...)) {
+			n := r.(map[string]any)
+			if n["parameters"].(float64) <= 0 || n["macs"].(float64) <= 0 || n["dim"].(float64) != 64 || n["milliseconds"].(float64) <= 0 || n["about"] == "" {
+				t.Errorf("%v", n)
+			}
 		}
 	}
-	text := expect(t, exitDone, "nets").stdout
+	// Where it cannot be measured, the list is there all the same, and the reason.
+	for _, how := range [][]string{{"--no-measure", "--json"}, {"--onnxruntime", "/does/not/exist.so", "--json"}} {
+		o := expect(t, exitDone, append(small, how...)...)
+		for _, r := range rows(o) {
+			if _, measured := r.(map[string]any)["milliseconds"]; measured {
+				t.Errorf("%v: %v", how, r)
+			}
+		}
+		if why, _ := o.object(t)["not_measured"].(string); strings.Contains(why, "/does/not/exist.so") == (how[0] == "--no-measure") {
+			t.Errorf("%v: not measured since %q", how, why)
+		}
+	}
+	if text := expect(t, exitDone, append(small, "--onnxruntime", "/does/not/exist.so")...).stdout; !strings.Contains(text, "not measured: ") {
+		t.Errorf("the reason is missing:\n%s", text)
+	}
+	expect(t, exitFailed, append(small, "--onnxruntime", "/does/not/exist.so", "--measure")...)
+	text := expect(t, exitDone, "nets", "--no-measure").stdout
 	if !strings.Contains(text, "ir50") || !strings.Contains(text, "43.59 M") {
 		t.Errorf("the table is\n%s", text)
 	}

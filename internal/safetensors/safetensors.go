@@ -15,8 +15,13 @@ import (
 	"facepipe/internal/half"
 )
 
-// ErrFormat marks bytes that are no safetensors file.
-var ErrFormat = errors.New("not a safetensors file")
+// Errors of [Unmarshal].
+var (
+	// ErrFormat marks bytes that are no safetensors file.
+	ErrFormat = errors.New("not a safetensors file")
+	// ErrTruncated marks the beginning of one.
+	ErrTruncated = errors.New("truncated safetensors file")
+)
 
 // Tensor is one named array. Exactly one of the slices is set (or none, for an
 // empty tensor of type float32). What a file has in float16 or bfloat16 is read as
@@ -92,16 +97,25 @@ func elements(shape []int) int {
 	return n
 }
 
-// Unmarshal decodes a file; the errors wrap [ErrFormat] and name the tensor. Types
-// other than F32, F64 and I64 are refused. Nothing is allocated beyond a small
-// multiple of len(data).
+// IsFile is whether data begins as a safetensors file does: with the length of a header,
+// and the brace that opens it.
+func IsFile(data []byte) bool {
+	return len(data) > 8 && data[8] == '{' && binary.LittleEndian.Uint64(data) <= maxHeader
+}
+
+// maxHeader is the longest header that the format allows.
+const maxHeader = 100_000_000
+
+// Unmarshal decodes a file; the errors wrap [ErrFormat] or [ErrTruncated] and name the
+// tensor. Types other than F32, F16, BF16, F64 and I64 are refused. Nothing is allocated
+// beyond a small multiple of len(data).
 func Unmarshal(data []byte) (File, error) {
-	if len(data) < 8 {
-		return File{}, fmt.Errorf("%w: %d bytes", ErrFormat, len(data))
+	if !IsFile(data) {
+		return File{}, fmt.Errorf("%w: it does not begin with a header (%d bytes)", ErrFormat, len(data))
 	}
 	length := binary.LittleEndian.Uint64(data)
 	if length > uint64(len(data)-8) {
-		return File{}, fmt.Errorf("%w: header of %d bytes in a file of %d", ErrFormat, length, len(data))
+		return File{}, fmt.Errorf("%w: it ends after %d of the header's %d bytes", ErrTruncated, len(data)-8, length)
 	}
 	var header map[string]json.RawMessage
 	if err := json.Unmarshal(data[8:8+length], &header); err != nil {
@@ -121,9 +135,9 @@ func Unmarshal(data []byte) (File, error) {
 		if err := json.Unmarshal(raw, &e); err != nil {
 			return File{}, fmt.Errorf("%w: tensor %s: %w", ErrFormat, name, err)
 		}
-		t, err := e.read(body)
+		t, err := e.read(name, body)
 		if err != nil {
-			return File{}, fmt.Errorf("%w: tensor %s: %w", ErrFormat, name, err)
+			return File{}, err
 		}
 		f.Tensors[name] = t
 		used += e.Offsets[1] - e.Offsets[0]
@@ -134,19 +148,22 @@ func Unmarshal(data []byte) (File, error) {
 	return f, nil
 }
 
-// read takes a tensor out of the body.
-func (e entry) read(body []byte) (Tensor, error) {
+// read takes the tensor called name out of the body.
+func (e entry) read(name string, body []byte) (Tensor, error) {
 	from, to := e.Offsets[0], e.Offsets[1]
-	if from < 0 || to < from || to > int64(len(body)) {
-		return Tensor{}, fmt.Errorf("bytes %d to %d of %d", from, to, len(body))
+	if from < 0 || to < from {
+		return Tensor{}, fmt.Errorf("%w: tensor %s: bytes %d to %d", ErrFormat, name, from, to)
+	}
+	if to > int64(len(body)) {
+		return Tensor{}, fmt.Errorf("%w: tensor %s ends at byte %d of %d", ErrTruncated, name, to, len(body))
 	}
 	b, n := body[from:to], elements(e.Shape)
 	width := widths[e.DType]
 	if width == 0 {
-		return Tensor{}, fmt.Errorf("type %q is none of F32, F16, BF16, F64, I64", e.DType)
+		return Tensor{}, fmt.Errorf("%w: tensor %s: type %q is none of F32, F16, BF16, F64, I64", ErrFormat, name, e.DType)
 	}
 	if n < 0 || n*width != len(b) {
-		return Tensor{}, fmt.Errorf("%d bytes for shape %v of %s", len(b), e.Shape, e.DType)
+		return Tensor{}, fmt.Errorf("%w: tensor %s: %d bytes for shape %v of %s", ErrFormat, name, len(b), e.Shape, e.DType)
 	}
 	t := Tensor{Shape: e.Shape}
 	switch e.DType {

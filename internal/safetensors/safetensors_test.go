@@ -47,7 +47,11 @@ func TestMarshalRefusesWrongShape(t *testing.T) {
 func TestTruncatedAtEveryByte(t *testing.T) {
 	data, _ := Marshal(sample())
 	for n := range data {
-		if _, err := Unmarshal(data[:n]); !errors.Is(err, ErrFormat) {
+		want := ErrTruncated
+		if n <= 8 { // nothing of the header
+			want = ErrFormat
+		}
+		if _, err := Unmarshal(data[:n]); !errors.Is(err, want) {
 			t.Fatalf("first %d of %d bytes: %v", n, len(data), err)
 		}
 	}
@@ -75,18 +79,24 @@ func TestNarrowFloats(t *testing.T) {
 
 func TestBadHeaders(t *testing.T) {
 	for name, data := range map[string][]byte{
-		"length beyond the file": binary.LittleEndian.AppendUint64(nil, 1<<60),
-		"no JSON":                header("{", 0),
-		"unknown type":           header(`{"x":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[0,2]}}`, 2),
-		"negative dimension":     header(`{"x":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}`, 4),
-		"absurd shape":           header(`{"x":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,4]}}`, 4),
-		"outside the body":       header(`{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}`, 4),
-		"backwards":              header(`{"x":{"dtype":"F32","shape":[0],"data_offsets":[4,0]}}`, 4),
-		"bytes of nobody":        header(`{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, 8),
+		"nothing":            nil,
+		"text":               []byte("Dear Sir or Madam {"),
+		"an absurd length":   append(binary.LittleEndian.AppendUint64(nil, 1<<60), "{}"...),
+		"no header":          binary.LittleEndian.AppendUint64(nil, 4),
+		"no JSON":            header("{", 0),
+		"unknown type":       header(`{"x":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[0,2]}}`, 2),
+		"negative dimension": header(`{"x":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}`, 4),
+		"absurd shape":       header(`{"x":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,4]}}`, 4),
+		"backwards":          header(`{"x":{"dtype":"F32","shape":[0],"data_offsets":[4,0]}}`, 4),
+		"bytes of nobody":    header(`{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, 8),
 	} {
 		if _, err := Unmarshal(data); !errors.Is(err, ErrFormat) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	short := header(`{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}`, 4)
+	if _, err := Unmarshal(short); !errors.Is(err, ErrTruncated) {
+		t.Errorf("values beyond the end: %v", err)
 	}
 }
 

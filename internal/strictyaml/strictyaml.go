@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -19,7 +20,11 @@ import (
 // of the fields' yaml tags. An empty document changes nothing; a second one is an error,
 // and so are unknown keys, all of which are named. After an error into is as before if
 // that was an unknown key, and partly overwritten if a value was of the wrong type.
-func Decode(data []byte, into any) error {
+//
+// known has further names that settings go by, for advice: each with the key and the path
+// to it, such as optimizer.weight_decay, or with the flag that has no key, such as
+// --device. Dashes in names are underscores.
+func Decode(data []byte, into any, known map[string]string) error {
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	var document yaml.Node
 	if err := d.Decode(&document); errors.Is(err, io.EOF) {
@@ -30,7 +35,7 @@ func Decode(data []byte, into any) error {
 	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return errors.New("more than one document")
 	}
-	c := checker{known: keysOf(reflect.TypeOf(into), ""), open: map[*yaml.Node]bool{}}
+	c := checker{known: namesOf(reflect.TypeOf(into), known), open: map[*yaml.Node]bool{}}
 	c.check(document.Content[0], reflect.TypeOf(into), "")
 	if len(c.unknown) > 0 {
 		return errors.Join(c.unknown...)
@@ -38,9 +43,40 @@ func Decode(data []byte, into any) error {
 	return document.Decode(into)
 }
 
+// Fields are the keys of a struct's settings, with the path to each, by the addresses of
+// their fields, so that what else is bound to a field can be told by its key. settings
+// points to the struct.
+func Fields(settings any) map[uintptr]string {
+	keys := map[uintptr]string{}
+	addFields(keys, reflect.ValueOf(settings).Elem(), "")
+	return keys
+}
+
+func addFields(keys map[uintptr]string, v reflect.Value, path string) {
+	for i := range v.NumField() {
+		key := keyOf(v.Type().Field(i))
+		switch f := v.Field(i); {
+		case key == "":
+		case f.Kind() == reflect.Struct:
+			addFields(keys, f, path+key+".")
+		default:
+			keys[f.Addr().Pointer()] = path + key
+		}
+	}
+}
+
+// keyOf is the key of a field, "" if it has none.
+func keyOf(f reflect.StructField) string {
+	key, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+	if key == "-" {
+		return ""
+	}
+	return key
+}
+
 // checker looks for unknown keys.
 type checker struct {
-	known   []string            // all keys, for advice
+	known   []name              // for advice
 	open    map[*yaml.Node]bool // mappings being looked at: an alias may lead back to one
 	unknown []error             // mistakes so far
 }
@@ -97,13 +133,35 @@ func target(t reflect.Type) reflect.Type {
 func fieldsOf(t reflect.Type) map[string]reflect.Type {
 	fields := map[string]reflect.Type{}
 	for i := range t.NumField() {
-		f := t.Field(i)
-		name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-		if name != "" && name != "-" {
-			fields[name] = f.Type
+		if key := keyOf(t.Field(i)); key != "" {
+			fields[key] = t.Field(i).Type
 		}
 	}
 	return fields
+}
+
+// name is what a setting goes by.
+type name struct {
+	text string
+	// key is the path to it, or a flag.
+	key string
+	// other is whether the text is not the key's own.
+	other bool
+}
+
+// mapping is the path of the mapping that a key is in, with the dot behind it.
+func (n name) mapping() string { return n.key[:strings.LastIndexByte(n.key, '.')+1] }
+
+// namesOf are all keys of a struct, and the other names.
+func namesOf(t reflect.Type, other map[string]string) []name {
+	var names []name
+	for _, key := range keysOf(t, "") {
+		names = append(names, name{text: key[strings.LastIndexByte(key, '.')+1:], key: key})
+	}
+	for _, text := range slices.Sorted(maps.Keys(other)) {
+		names = append(names, name{text: text, key: other[text], other: true})
+	}
+	return names
 }
 
 // keysOf are the keys of a struct and of those in it, with the path to each. No struct
@@ -122,35 +180,66 @@ func keysOf(t reflect.Type, path string) []string {
 	return keys
 }
 
-// advice names the known key that is nearest to an unknown one, if any is near: one of
-// the same mapping rather than of another.
-func advice(path, key string, known []string) string {
+// advice says which setting an unknown key was probably meant for, if any resembles it.
+func advice(path, key string, known []name) string {
 	if len(known) == 0 || len(key) > longest {
 		return ""
 	}
-	near := slices.MinFunc(known, func(a, b string) int { return cost(path, key, a) - cost(path, key, b) })
-	if cost(path, key, near) > 2*max(2, len(key)/3)+1 {
+	key = strings.ReplaceAll(strings.ToLower(key), "-", "_")
+	near := slices.MinFunc(known, func(a, b name) int { return slices.Compare(a.unlike(path, key), b.unlike(path, key)) })
+	switch {
+	case near.unlike(path, key)[0] == stranger:
 		return ""
+	case strings.HasPrefix(near.key, "-"):
+		return "; it is a flag only: " + near.key
 	}
-	return "; did you mean " + near + "?"
+	return "; did you mean " + near.key + "?"
+}
+
+// How a key resembles a name.
+const (
+	same     = iota
+	partly   // one is the other with more words, or more of a word, behind or before it
+	misspelt // but for some letters
+	stranger
+)
+
+// unlike is how little a key in the mapping at path is like the name, to be compared
+// number by number: how it resembles it, then where the setting is (in the same mapping,
+// in one inside it, known by another name, elsewhere) and by how many letters they
+// differ, of a misspelt one the other way round.
+func (n name) unlike(path, key string) []int {
+	how, letters := stranger, distance(key, n.text)
+	switch {
+	case key == n.text:
+		how = same
+	case partOf(n.text, key) || partOf(key, n.text) || len(key) >= 3 && strings.HasPrefix(n.text, key):
+		how = partly
+	case letters <= max(min(2, len(key)/2), len(key)/3):
+		how = misspelt
+	}
+	where := 3
+	switch {
+	case n.other:
+		where = 2
+	case n.mapping() == path:
+		where = 0
+	case path != "" && strings.HasPrefix(n.mapping(), path):
+		where = 1
+	}
+	if how == misspelt {
+		return []int{how, letters, where}
+	}
+	return []int{how, where, letters}
+}
+
+// partOf is whether the first or the last words of a name are another.
+func partOf(part, name string) bool {
+	return strings.HasPrefix(name, part+"_") || strings.HasSuffix(name, "_"+part)
 }
 
 // longest is the length from which a key resembles none.
 const longest = 64
-
-// cost is twice the distance of a key from a known one, and one more if that is in
-// another mapping.
-func cost(path, key, known string) int {
-	at := strings.LastIndexByte(known, '.') + 1
-	d := 2 * distance(plain(key), plain(known[at:]))
-	if known[:at] != path {
-		d++
-	}
-	return d
-}
-
-// plain is a key as flags and keys alike would have it.
-func plain(key string) string { return strings.ReplaceAll(strings.ToLower(key), "-", "_") }
 
 // distance is the least number of letters to insert, delete or replace in a to get b
 // (Levenshtein 1965).

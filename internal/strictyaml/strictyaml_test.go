@@ -20,7 +20,7 @@ type settings struct {
 
 func TestDecode(t *testing.T) {
 	s := settings{Epochs: 3, Hidden: 7}
-	if err := Decode([]byte("rates: [1, 2.5]\ninner:\n  weight_decay: 0.5\n  deep: {bank: 9}\n"), &s); err != nil {
+	if err := Decode([]byte("rates: [1, 2.5]\ninner:\n  weight_decay: 0.5\n  deep: {bank: 9}\n"), &s, nil); err != nil {
 		t.Fatal(err)
 	}
 	if s.Epochs != 3 || s.Hidden != 7 || s.Inner.WeightDecay != 0.5 || s.Inner.Deep.Bank != 9 || !reflect.DeepEqual(s.Rates, []float64{1, 2.5}) {
@@ -28,11 +28,14 @@ func TestDecode(t *testing.T) {
 	}
 	for _, empty := range []string{"", "\n", "# nothing\n"} {
 		before := s
-		if err := Decode([]byte(empty), &s); err != nil || !reflect.DeepEqual(s, before) {
+		if err := Decode([]byte(empty), &s, nil); err != nil || !reflect.DeepEqual(s, before) {
 			t.Errorf("%q: %v, %+v", empty, err, s)
 		}
 	}
 }
+
+// known are further names, as flags and other programs have them.
+var known = map[string]string{"decay": "inner.weight_decay", "bank_size": "inner.deep.bank", "rate": "rates", "workers": "--workers", "num_workers": "--workers"}
 
 func TestMistakes(t *testing.T) {
 	for text, want := range map[string][]string{
@@ -41,6 +44,15 @@ func TestMistakes(t *testing.T) {
 		"bank: 1\n":                          {"line 1: unknown key bank; did you mean inner.deep.bank?"},
 		"inner: {deep: {bnak: 1}}\n":         {"unknown key inner.deep.bnak; did you mean inner.deep.bank?"},
 		"zebra: 1\n":                         {"unknown key zebra"},
+		"decay: 1\n":                         {"unknown key decay; did you mean inner.weight_decay?"},
+		"inner: {rate: 1}\n":                 {"unknown key inner.rate; did you mean rates?"},
+		"Num-Workers: 1\n":                   {"unknown key Num-Workers; it is a flag only: --workers"},
+		"worker: 1\n":                        {"unknown key worker; it is a flag only: --workers"},
+		"epochs_total: 1\n":                  {"unknown key epochs_total; did you mean epochs?"},
+		"max_epochs: 1\n":                    {"unknown key max_epochs; did you mean epochs?"},
+		"epo: 1\n":                           {"unknown key epo; did you mean epochs?"},
+		"size_of_bank: 1\n":                  {"unknown key size_of_bank; did you mean inner.deep.bank?"},
+		"inner: {epoch: 1}\n":                {"unknown key inner.epoch; did you mean epochs?"},
 		"epoch: 1\nzebra: 2\n":               {"line 1", "line 2"},
 		"Hidden: 1\n":                        {"unknown key Hidden"},
 		"epochs: x\n":                        {"line 1", "int"},
@@ -56,7 +68,7 @@ func TestMistakes(t *testing.T) {
 		"inner: {<<: [{weight_decoy: 1}]}\n": {"did you mean inner.weight_decay?"},
 	} {
 		s := settings{}
-		err := Decode([]byte(text), &s)
+		err := Decode([]byte(text), &s, known)
 		if err == nil {
 			t.Errorf("%q was read", text)
 			continue
@@ -68,6 +80,16 @@ func TestMistakes(t *testing.T) {
 		}
 		if strings.Contains(text, "zebra: 1\n") && strings.Contains(err.Error(), "did you mean") {
 			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func TestFields(t *testing.T) {
+	var s settings
+	got := Fields(&s)
+	for address, want := range map[any]string{&s.Epochs: "epochs", &s.Rates: "rates", &s.Inner.WeightDecay: "inner.weight_decay", &s.Hidden: ""} {
+		if key := got[reflect.ValueOf(address).Pointer()]; key != want {
+			t.Errorf("key %q, want %q", key, want)
 		}
 	}
 }
@@ -94,7 +116,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var s settings
-		if Decode(data, &s) == nil && s.Hidden != 0 {
+		if Decode(data, &s, known) == nil && s.Hidden != 0 {
 			t.Errorf("%q set what has no key", data)
 		}
 	})

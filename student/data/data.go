@@ -9,11 +9,13 @@ package data
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"time"
 
 	"facepipe/store"
 )
@@ -83,6 +85,7 @@ type Loader struct {
 	size    int
 	dim     int
 	pool    sync.Pool
+	waited  time.Duration // for batches; Run's alone
 
 	mu      sync.Mutex
 	orders  map[int]*order      // of the epochs in flight
@@ -93,10 +96,21 @@ type Loader struct {
 // windowKey is a window of an epoch.
 type windowKey struct{ epoch, number int }
 
+// ErrOptions marks options that make no batches of a dataset, such as a batch larger than
+// it. Messages do not show it.
+var ErrOptions = errors.New("options that do not fit the dataset")
+
+// optionError is a message with the kind ErrOptions.
+type optionError struct{ error }
+
+func (optionError) Is(target error) bool { return target == ErrOptions }
+
+func misfit(format string, args ...any) error { return optionError{fmt.Errorf(format, args...)} }
+
 // New opens all shards of a dataset, and of a teacher unless it is nil. A dataset, or a
-// split, smaller than the batches of one step, with fewer identities than a class-balanced
-// batch takes, and a cache that lacks shards are errors; so is a split without crops:
-// [store.ErrNotFound].
+// split, smaller than the batches of one step or with fewer identities than a class-balanced
+// batch takes, and mirroring that the teacher has not seen, are [ErrOptions]; a cache that
+// lacks shards is an error; a split without crops is [store.ErrNotFound].
 func New(ds *store.Dataset, teacher *store.Teacher, o Options) (*Loader, error) {
 	o.Parts = max(1, o.Parts)
 	l := &Loader{
@@ -109,23 +123,14 @@ func New(ds *store.Dataset, teacher *store.Teacher, o Options) (*Loader, error) 
 			return nil, err
 		}
 	}
-	if o.Batch < 1 || o.Batch*o.Parts > l.Crops() {
-		return nil, fmt.Errorf("%d batches of %d a step: the dataset %s has %d crops to train on", o.Parts, o.Batch, ds.Dir(), l.Crops())
-	}
-	if p := o.Share; p.Count > 0 && (p.Index < 0 || p.Index >= p.Count || o.Batch%p.Count != 0) {
-		return nil, fmt.Errorf("share %d of %d of a batch of %d", p.Index, p.Count, o.Batch)
-	}
-	if !slices.Contains(append(Samplers(), ""), o.Sampler) {
-		return nil, fmt.Errorf("sampler %q is none of %v", o.Sampler, Samplers())
+	if err := l.fits(); err != nil {
+		return nil, err
 	}
 	if o.uniform() < o.Batch {
 		var err error
 		if l.classes, err = newClasses(ds, l.split, o); err != nil {
 			return nil, err
 		}
-	}
-	if o.Window < 0 {
-		return nil, fmt.Errorf("window of %d rows", o.Window)
 	}
 	l.pool.New = func() any { return &Batch{Pixels: make([]uint8, o.Batch/max(o.Share.Count, 1)*l.size*l.size*3)} }
 	if teacher != nil {
@@ -134,7 +139,7 @@ func New(ds *store.Dataset, teacher *store.Teacher, o Options) (*Loader, error) 
 			return nil, fmt.Errorf("teacher %s lacks %d of %d shards: run precompute-teacher again", teacher.Info().Name, len(missing), ds.Shards())
 		}
 		if o.Flip && !teacher.Info().Flip {
-			return nil, fmt.Errorf("teacher %s has no embeddings of mirrored crops: run precompute-teacher with --flip, or train with --flip=off", teacher.Info().Name)
+			return nil, misfit("teacher %s has no embeddings of mirrored crops: run precompute-teacher with --flip, or train with --flip=off", teacher.Info().Name)
 		}
 	}
 	if err := l.open(); err != nil {
@@ -142,6 +147,25 @@ func New(ds *store.Dataset, teacher *store.Teacher, o Options) (*Loader, error) 
 		return nil, err
 	}
 	return l, nil
+}
+
+// fits reports options that make no batches of the crops.
+func (l *Loader) fits() error {
+	o := &l.o
+	switch p := o.Share; {
+	case o.Batch < 1:
+		return misfit("batch %d is less than 1", o.Batch)
+	case o.Batch*o.Parts > l.Crops():
+		return misfit("a step takes %d crops (batch %d, accumulate %d): the dataset %s has %d crops to train on",
+			o.Batch*o.Parts, o.Batch, o.Parts, l.ds.Dir(), l.Crops())
+	case p.Count > 0 && (p.Index < 0 || p.Index >= p.Count || o.Batch%p.Count != 0):
+		return misfit("share %d of %d of a batch of %d", p.Index, p.Count, o.Batch)
+	case !slices.Contains(append(Samplers(), ""), o.Sampler):
+		return misfit("sampler %q is none of %v", o.Sampler, Samplers())
+	case o.Window < 0:
+		return misfit("window of %d rows", o.Window)
+	}
+	return nil
 }
 
 func (l *Loader) open() error {
@@ -240,8 +264,11 @@ func (l *Loader) Run(ctx context.Context, from, to int, use func(*Batch) error) 
 			})
 		}
 	})
-	for slot := range queue {
-		p := <-slot
+	for {
+		p, more := l.next(queue)
+		if !more {
+			return ctx.Err()
+		}
 		if p.err != nil {
 			return p.err
 		}
@@ -253,8 +280,22 @@ func (l *Loader) Run(ctx context.Context, from, to int, use func(*Batch) error) 
 		}
 		l.pool.Put(p.batch)
 	}
-	return ctx.Err()
 }
+
+// next waits for the batch that is next, if there is one more.
+func (l *Loader) next(queue <-chan chan prepared) (p prepared, more bool) {
+	begun := time.Now()
+	defer func() { l.waited += time.Since(begun) }()
+	slot, more := <-queue
+	if more {
+		p = <-slot
+	}
+	return p, more
+}
+
+// Waited is how long the calls of Run so far waited for batches: what the steps would have
+// been shorter by if preparing batches took no time. It may be called by what Run calls.
+func (l *Loader) Waited() time.Duration { return l.waited }
 
 // prepare makes batch n of the run.
 func (l *Loader) prepare(n int) (*Batch, error) {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"facepipe/internal/imgcodec"
 	"facepipe/store"
@@ -263,17 +265,40 @@ func TestMemoryOfWindows(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	ds, teacher := fixture(t, false)
-	for name, o := range map[string]Options{
-		"batch beyond the dataset": {Batch: crops + 1, Workers: 1},
-		"no batch":                 {Workers: 1},
-		"window below zero":        {Batch: 2, Window: -1, Workers: 1},
-		"flip without mirrors":     {Batch: 2, Flip: true, Workers: 1},
+	for want, o := range map[string]Options{
+		"a step takes 24 crops (batch 12, accumulate 2): the dataset " + ds.Dir() + " has 23 crops to train on": {Batch: 12, Parts: 2, Workers: 1},
+		"batch 0 is less than 1": {Workers: 1},
+		"window of -1 rows":      {Batch: 2, Window: -1, Workers: 1},
+		"teacher t has no embeddings of mirrored crops: run precompute-teacher with --flip, or train with --flip=off": {Batch: 2, Flip: true, Workers: 1},
 	} {
-		if l, err := New(ds, teacher, o); err == nil {
-			l.Close()
-			t.Errorf("%s: no error", name)
+		if _, err := New(ds, teacher, o); !errors.Is(err, ErrOptions) || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
 		}
 	}
+}
+
+// What a step does with its batches is no waiting for them.
+func TestWaited(t *testing.T) {
+	ds, teacher := fixture(t, true)
+	synctest.Test(t, func(t *testing.T) {
+		l, err := New(ds, teacher, Options{Batch: 5, Workers: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		allocate := l.pool.New
+		l.pool.New = func() any {
+			time.Sleep(3 * time.Second)
+			return allocate()
+		}
+		err = l.Run(t.Context(), 0, 1, func(*Batch) error {
+			time.Sleep(7 * time.Second)
+			return nil
+		})
+		if err != nil || l.Waited() != 3*time.Second {
+			t.Errorf("waited for %v, %v", l.Waited(), err)
+		}
+	})
 }
 
 func TestRunEndsWithTheFirstError(t *testing.T) {

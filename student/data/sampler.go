@@ -69,7 +69,7 @@ type passKey struct{ epoch, number int }
 func newClasses(ds *store.Dataset, rows []int, o Options) (*classes, error) {
 	balanced := o.Batch - o.uniform()
 	if o.PerIdentity < 2 || balanced%o.PerIdentity != 0 || balanced == 0 {
-		return nil, fmt.Errorf("sampler %s: %d crops of a batch of %d are no whole number of identities with %d crops each, of which there must be 2 or more",
+		return nil, misfit("sampler %s: %d crops of a batch of %d are no whole number of identities with %d crops each, of which there must be 2 or more",
 			o.Sampler, balanced, o.Batch, o.PerIdentity)
 	}
 	c := &classes{seed: o.Seed, flip: o.Flip, identities: balanced / o.PerIdentity, each: o.PerIdentity, passes: map[passKey][]uint32{}}
@@ -85,7 +85,7 @@ func newClasses(ds *store.Dataset, rows []int, o Options) (*classes, error) {
 	}
 	c.sort(labels, ds.Identities())
 	if n := len(c.starts) - 1; n < c.identities {
-		return nil, fmt.Errorf("sampler %s: a batch of %d takes %d identities, the dataset %s has %d to train on", o.Sampler, o.Batch, c.identities, ds.Dir(), n)
+		return nil, misfit("sampler %s: a batch of %d takes %d identities, the dataset %s has %d to train on", o.Sampler, o.Batch, c.identities, ds.Dir(), n)
 	}
 	return c, nil
 }

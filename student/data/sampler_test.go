@@ -1,6 +1,7 @@
 package data
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -194,9 +195,8 @@ func TestSamplersRefuse(t *testing.T) {
 		"too many identities": {Batch: 16, Sampler: ClassBalanced, PerIdentity: 2},
 	} {
 		o.Workers = 1
-		if l, err := New(ds, nil, o); err == nil {
-			l.Close()
-			t.Errorf("%s: no error", name)
+		if _, err := New(ds, nil, o); !errors.Is(err, ErrOptions) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -25,21 +25,27 @@ func TestShare(t *testing.T) {
 	}
 }
 
-// What loaders of shares give together, batch by batch, is what one loader gives.
+// What loaders of shares give together, batch by batch, is what one loader gives, however
+// batches are drawn.
 func TestSharesOfBatches(t *testing.T) {
 	ds, teacher := fixture(t, true)
-	o := Options{Batch: 6, Parts: 1, Seed: 3, Flip: true, Workers: 3}
-	whole := collect(t, ds, teacher, o, 0, 5)
-	parts := make([][]Batch, 2)
-	for i := range parts {
-		o.Share = Share{i, 2}
-		parts[i] = collect(t, ds, teacher, o, 0, 5)
-	}
-	for k, b := range whole {
-		p, q := parts[0][k], parts[1][k]
-		if !slices.Equal(slices.Concat(p.Rows, q.Rows), b.Rows) || !slices.Equal(slices.Concat(p.Labels, q.Labels), b.Labels) ||
-			!slices.Equal(slices.Concat(p.Pixels, q.Pixels), b.Pixels) || !slices.Equal(slices.Concat(p.Mirrored, q.Mirrored), b.Mirrored) || !slices.Equal(slices.Concat(p.Teacher, q.Teacher), b.Teacher) {
-			t.Errorf("batch %d: rows %v and %v, of one loader %v", k, p.Rows, q.Rows, b.Rows)
+	for _, sampler := range Samplers() {
+		o := Options{Batch: 8, Parts: 2, Seed: 3, Flip: true, Workers: 3, Sampler: sampler, PerIdentity: 2}
+		whole := collect(t, ds, teacher, o, 0, 5)
+		parts := make([][]Batch, 2)
+		for i := range parts {
+			o.Share = Share{i, 2}
+			parts[i] = collect(t, ds, teacher, o, 0, 5)
+		}
+		if len(whole) != 10 {
+			t.Fatalf("%s: %d batches", sampler, len(whole))
+		}
+		for k, b := range whole {
+			p, q := parts[0][k], parts[1][k]
+			if !slices.Equal(slices.Concat(p.Rows, q.Rows), b.Rows) || !slices.Equal(slices.Concat(p.Labels, q.Labels), b.Labels) ||
+				!slices.Equal(slices.Concat(p.Pixels, q.Pixels), b.Pixels) || !slices.Equal(slices.Concat(p.Mirrored, q.Mirrored), b.Mirrored) || !slices.Equal(slices.Concat(p.Teacher, q.Teacher), b.Teacher) {
+				t.Errorf("%s, batch %d: rows %v and %v, of one loader %v", sampler, k, p.Rows, q.Rows, b.Rows)
+			}
 		}
 	}
 }

@@ -58,6 +58,8 @@ func (c ILEDConfig) validate() error {
 	switch {
 	case c.Mode != "threshold" && c.Mode != "topk" && c.Mode != "softmax":
 		return fmt.Errorf("iled mode %q is none of threshold, topk, softmax", c.Mode)
+	case !finite(c.Weight, c.Rho, c.Kappa, c.Lambda, c.Cap, c.Temperature, c.MinRatio, c.Trim):
+		return fmt.Errorf("iled settings must be finite numbers: %+v", c)
 	case c.Rho <= 0 || c.Rho > 1:
 		return fmt.Errorf("iled rho %g is not in (0, 1]", c.Rho)
 	case c.MinRatio <= 0 || c.MinRatio > 1:

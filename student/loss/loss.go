@@ -12,6 +12,7 @@ package loss
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 	"strings"
 
@@ -90,10 +91,10 @@ func Names() []string { return []string{"unified", "cosine", "l2", "arcface", "c
 
 // New builds a loss. Unknown names and impossible settings are errors.
 func New(c Config, env Env) (Loss, error) {
-	c = c.withDefaults()
-	if err := c.validate(); err != nil {
+	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	c = c.withDefaults()
 	switch c.Name {
 	case "unified":
 		return newUnified(c, env)
@@ -101,10 +102,8 @@ func New(c Config, env Env) (Loss, error) {
 		return stateless{cosine}, nil
 	case "l2":
 		return stateless{rawL2}, nil
-	case "arcface", "cosface":
-		return newMargin(c.Name, c.Margin, env)
 	}
-	return nil, fmt.Errorf("unknown loss %q (known: %s)", c.Name, strings.Join(Names(), ", "))
+	return newMargin(c.Name, c.Margin, env) // arcface or cosface
 }
 
 // Resolved is the configuration with every default written out.
@@ -120,7 +119,12 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-func (c Config) validate() error {
+// Validate reports settings that make no loss, whatever the dataset.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	if !slices.Contains(Names(), c.Name) {
+		return fmt.Errorf("unknown loss %q (known: %s)", c.Name, strings.Join(Names(), ", "))
+	}
 	switch c.Classifier {
 	case "none", "arcface", "cosface":
 	default:
@@ -133,6 +137,11 @@ func (c Config) validate() error {
 		return err
 	}
 	return c.Margin.validate()
+}
+
+// finite is whether all of some settings are numbers.
+func finite(settings ...float64) bool {
+	return !slices.ContainsFunc(settings, func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) })
 }
 
 // or gives v, or the default when v is zero.

@@ -34,7 +34,7 @@ func (c MarginConfig) withDefaults(cosface bool) MarginConfig {
 }
 
 func (c MarginConfig) validate() error {
-	if c.Scale <= 0 || c.Margin < 0 || c.Margin > math.Pi {
+	if !finite(c.Scale, c.Margin) || c.Scale <= 0 || c.Margin < 0 || c.Margin > math.Pi {
 		return fmt.Errorf("margin softmax: scale %g must be positive and margin %g in [0, π]", c.Scale, c.Margin)
 	}
 	if c.Gradient != "straight-through" && c.Gradient != "differentiated" {

@@ -150,10 +150,23 @@ func TestConfigRefusesNonsense(t *testing.T) {
 		"beta":       {Name: "unified", RPSD: RPSDConfig{Beta: -1}},
 		"classifier": {Name: "unified", Classifier: "softmax"},
 		"gradient":   {Name: "arcface", Margin: MarginConfig{Gradient: "none"}},
-		"classes":    {Name: "arcface"},
+		"no kappa":   {Name: "unified", ILED: ILEDConfig{Kappa: math.NaN()}},
+		"no delta":   {Name: "unified", RPSD: RPSDConfig{Delta: math.NaN()}},
+		"no scale":   {Name: "arcface", Margin: MarginConfig{Scale: math.Inf(1)}},
 	} {
-		if _, err := New(c, Env{Device: "cpu", Dim: 8, Classes: 1}); err == nil {
+		if err := c.Validate(); err == nil {
 			t.Errorf("%s: no error", name)
+		}
+		if _, err := New(c, Env{Device: "cpu", Dim: 8, Classes: 2}); err == nil {
+			t.Errorf("%s: a loss was made of it", name)
+		}
+	}
+	if _, err := New(Config{Name: "arcface"}, Env{Device: "cpu", Dim: 8, Classes: 1}); err == nil {
+		t.Error("one class: no error")
+	}
+	for _, name := range Names() {
+		if err := (Config{Name: name}).Validate(); err != nil {
+			t.Error(err)
 		}
 	}
 }

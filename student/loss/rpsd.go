@@ -54,6 +54,8 @@ func (c RPSDConfig) validate() error {
 	switch {
 	case c.Relation != "cross" && c.Relation != "student":
 		return fmt.Errorf("rpsd relation %q is none of cross, student", c.Relation)
+	case !finite(c.Weight, c.Beta, c.Delta, c.IgnoreAbove):
+		return fmt.Errorf("rpsd settings must be finite numbers: %+v", c)
 	case c.Weight < 0 || c.Positives < 0 || c.Negatives < 0 || c.MaxAge < 0 || c.IgnoreAbove < 0:
 		return fmt.Errorf("rpsd weight, positives, negatives, max_age and ignore_above must not be negative")
 	case c.Beta <= 0:

@@ -120,8 +120,11 @@ func New(name string, c Config) (*Network, error) {
 	if c.Width == 0 {
 		c.Width = 1
 	}
-	if c.Dim < 8 || c.Dim > 4096 || c.Width < 0.1 || c.Width > 8 {
-		return nil, fmt.Errorf("network %s: embedding size %d must be 8 to 4096 and width %g 0.1 to 8", name, c.Dim, c.Width)
+	if c.Dim < 8 || c.Dim > 4096 {
+		return nil, fmt.Errorf("network %s: dim %d is not 8 to 4096", name, c.Dim)
+	}
+	if !(c.Width >= 0.1 && c.Width <= 8) {
+		return nil, fmt.Errorf("network %s: width %g is not 0.1 to 8", name, c.Width)
 	}
 	a, ok := architectures()[name]
 	if !ok {

@@ -48,7 +48,7 @@ func TestRefusesUnknownAndAbsurd(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		config Config
-	}{{"resnet9000", Config{}}, {"mobilefacenet", Config{Dim: 4}}, {"mobilefacenet", Config{Width: 100}}} {
+	}{{"resnet9000", Config{}}, {"mobilefacenet", Config{Dim: 4}}, {"mobilefacenet", Config{Width: 100}}, {"mobilefacenet", Config{Width: math.NaN()}}} {
 		if _, err := New(c.name, c.config); err == nil {
 			t.Errorf("%s %+v: no error", c.name, c.config)
 		}

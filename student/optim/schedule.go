@@ -34,16 +34,21 @@ func (c Schedule) Validate() error {
 	switch {
 	case !slices.Contains(Schedules(), c.Kind):
 		return fmt.Errorf("schedule %q is none of %v", c.Kind, Schedules())
-	case c.Peak <= 0 || math.IsNaN(c.Peak):
-		return fmt.Errorf("learning rate %g is not positive", c.Peak)
+	case !(c.Peak > 0) || math.IsInf(c.Peak, 1):
+		return fmt.Errorf("learning rate %g is no positive number", c.Peak)
 	case c.Warmup < 0 || c.Warmup > c.Total:
 		return fmt.Errorf("warm-up of %d steps does not fit a run of %d", c.Warmup, c.Total)
-	case c.Kind == "poly" && c.Power <= 0:
-		return fmt.Errorf("power %g of the poly schedule is not positive", c.Power)
-	case c.Kind == "step" && (c.Factor <= 0 || c.Factor > 1 || !slices.IsSorted(c.Milestones)):
+	case c.Kind == "poly" && (!(c.Power > 0) || math.IsInf(c.Power, 1)):
+		return fmt.Errorf("power %g of the poly schedule is no positive number", c.Power)
+	case c.Kind == "step" && (!(c.Factor > 0 && c.Factor <= 1) || !ascending(c.Milestones)):
 		return fmt.Errorf("step schedule needs a factor in (0, 1] and ascending milestones, got %g and %v", c.Factor, c.Milestones)
 	}
 	return nil
+}
+
+// ascending is whether no number is below the one before it, or is none.
+func ascending(v []float64) bool {
+	return slices.IsSorted(v) && !slices.ContainsFunc(v, math.IsNaN)
 }
 
 // At is the learning rate of a step in [0, Total).

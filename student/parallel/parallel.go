@@ -15,7 +15,6 @@ package parallel
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -29,22 +28,31 @@ import (
 // to validate.
 const patience = 30 * time.Minute
 
+// settle is how long the engine may take for its own connections between ranks that have
+// all come.
+const settle = 30 * time.Second
+
 // Join meets the other ranks, for which it waits no longer than timeout. device is where
 // the model will be. Errors name the address of rank 0.
 func Join(ctx context.Context, e *torch.Engine, r worker.Rank, device string, timeout time.Duration) (*torch.Group, error) {
 	fail := func(err error) error {
-		return fmt.Errorf("rank %d of %d: meet the others at %s within %v: %w", r.Index, r.Count, r.Master(), timeout, err)
+		return fmt.Errorf("rank %d of %d: %w", r.Index, r.Count, err)
 	}
 	if e.GroupBackends() == "" {
 		return nil, fail(fmt.Errorf("%w: %s was built with a libtorch (%s) that has no c10d with Gloo", torch.ErrEngine, e.Path(), e.TorchVersion()))
 	}
-	begun := time.Now()
-	if err := reach(ctx, r, begun.Add(timeout)); err != nil {
+	if err := meet(ctx, r, timeout); err != nil {
 		return nil, fail(err)
+	}
+	connect := func(err error) error {
+		return fail(fmt.Errorf("all ranks came to %s, but: %w", r.Master(), err))
+	}
+	if err := listens(ctx, r, settle); err != nil {
+		return nil, connect(err)
 	}
 	address, err := localAddress(r)
 	if err != nil {
-		return nil, fail(err)
+		return nil, connect(err)
 	}
 	type joined struct {
 		group *torch.Group
@@ -54,14 +62,14 @@ func Join(ctx context.Context, e *torch.Engine, r worker.Rank, device string, ti
 	go func() {
 		g, err := e.JoinGroup(torch.GroupConfig{
 			Rank: r.Index, Size: r.Count, Host: r.Host, Port: r.Port, Address: address, Device: device,
-			Join: max(time.Until(begun.Add(timeout)), time.Second), Wait: patience,
+			Join: settle, Wait: patience,
 		})
 		done <- joined{g, err}
 	}()
 	select {
 	case j := <-done:
 		if j.err != nil {
-			return nil, fail(j.err)
+			return nil, connect(j.err)
 		}
 		return j.group, nil
 	case <-ctx.Done(): // the engine's call cannot be stopped; what it brings is let go
@@ -71,34 +79,6 @@ func Join(ctx context.Context, e *torch.Engine, r worker.Rank, device string, ti
 			}
 		}()
 		return nil, ctx.Err()
-	}
-}
-
-// reach waits until rank 0 listens: unlike the engine's own attempts these can be
-// stopped, and say in the end why they failed.
-func reach(ctx context.Context, r worker.Rank, deadline time.Time) error {
-	if r.Index == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
-	var last error
-	for {
-		c, err := new(net.Dialer).DialContext(ctx, "tcp", r.Master())
-		if err == nil {
-			return c.Close()
-		}
-		if ctx.Err() == nil || last == nil {
-			last = err
-		}
-		select {
-		case <-ctx.Done():
-			if errors.Is(ctx.Err(), context.Canceled) {
-				return ctx.Err()
-			}
-			return fmt.Errorf("timed out: %w", last)
-		case <-time.After(100 * time.Millisecond):
-		}
 	}
 }
 

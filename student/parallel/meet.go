@@ -1,0 +1,250 @@
+package parallel
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"facepipe/internal/worker"
+)
+
+// Before the engine makes its group, the ranks meet in lines of text at the same port.
+// The engine's own store says no more than that its time was up, and cannot be stopped;
+// here rank 0 knows who is missing, and the others whether it is rank 0 that answers.
+//
+//	rank 0:  pipe ranks 1      to whoever connects
+//	others:  rank I of N
+//	rank 0:  go                once all are there, or: no REASON
+//
+// Rank 0 lets go of the port before it says go.
+const (
+	greeting = "pipe ranks 1"
+	allHere  = "go"
+	refused  = "no "
+)
+
+// longestLine is in bytes, its end included.
+const longestLine = 4096
+
+// attempt is how long to wait before another one.
+const attempt = 100 * time.Millisecond
+
+// meet returns once all ranks are there, each of which calls it, and after no longer than
+// timeout.
+func meet(ctx context.Context, r worker.Rank, timeout time.Duration) error {
+	if r.Index == 0 {
+		return receive(ctx, r, timeout)
+	}
+	return retry(ctx, timeout, func(ctx context.Context) error { return visit(ctx, r) })
+}
+
+// final is an error that another attempt would not mend.
+type final struct{ error }
+
+// retry attempts something until it succeeds, fails for good, or time is up.
+func retry(ctx context.Context, timeout time.Duration, try func(context.Context) error) error {
+	limited, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var reason error
+	for {
+		err := try(limited)
+		var forGood final
+		switch {
+		case err == nil:
+			return nil
+		case errors.As(err, &forGood):
+			return forGood.error
+		case reason == nil || !errors.Is(err, context.DeadlineExceeded):
+			reason = err
+		}
+		select {
+		case <-limited.Done():
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return fmt.Errorf("timed out after %v: %w", timeout, reason)
+		case <-time.After(attempt):
+		}
+	}
+}
+
+// visit asks rank 0 once, and waits for its answer as long as that takes.
+func visit(ctx context.Context, r worker.Rank) error {
+	c, err := new(net.Dialer).DialContext(ctx, "tcp", r.Master())
+	if err != nil {
+		return fmt.Errorf("no rank 0 at %s: %w", r.Master(), err)
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	in := bufio.NewReaderSize(c, longestLine)
+	foreign := fmt.Errorf("what answers at %s is no rank 0 of pipe", r.Master())
+	switch line, err := in.ReadSlice('\n'); {
+	case err == nil && string(line) == greeting+"\n":
+	case len(line) > 0:
+		return final{foreign}
+	default: // silent, or about to end
+		return foreign
+	}
+	if _, err := fmt.Fprintf(c, "rank %d of %d\n", r.Index, r.Count); err != nil {
+		return err
+	}
+	line, err := in.ReadString('\n')
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("rank 0 at %s waits for other ranks", r.Master())
+	case err != nil:
+		return fmt.Errorf("rank 0 at %s went away: %w", r.Master(), err)
+	}
+	line = strings.TrimSuffix(line, "\n")
+	if reason, no := strings.CutPrefix(line, refused); no {
+		return final{errors.New(reason)}
+	}
+	if line != allHere {
+		return final{foreign}
+	}
+	return nil
+}
+
+// guest is a rank that has come to rank 0, or, once gone, has left again.
+type guest struct {
+	index, count int
+	conn         net.Conn
+	gone         bool
+}
+
+func (g *guest) refuse(reason string) {
+	_, _ = fmt.Fprintf(g.conn, "%s%s\n", refused, reason) // who has gone does not mind
+	g.conn.Close()
+}
+
+// receive waits for the others as rank 0.
+func receive(ctx context.Context, r worker.Rank, timeout time.Duration) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	over := time.NewTimer(timeout)
+	defer over.Stop()
+	l, err := net.Listen("tcp", ":"+strconv.Itoa(r.Port))
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	news := make(chan guest)
+	go welcome(ctx, l, news)
+	here := map[int]guest{}
+	for len(here) < r.Count-1 {
+		select {
+		case g := <-news:
+			other, taken := here[g.index]
+			switch {
+			case g.gone:
+				if taken && other.conn == g.conn {
+					delete(here, g.index)
+				}
+			case g.count != r.Count:
+				g.refuse(fmt.Sprintf("rank %d counts %d ranks, rank 0 %d: start all with the same number", g.index, g.count, r.Count))
+			case taken || g.index == 0:
+				g.refuse(fmt.Sprintf("there is a rank %d already", g.index))
+			default:
+				here[g.index] = g
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-over.C:
+			err := missing(r, here, timeout)
+			for _, g := range here {
+				g.refuse(err.Error())
+			}
+			return err
+		}
+	}
+	if err := l.Close(); err != nil {
+		return err
+	}
+	for _, g := range here {
+		if _, err := io.WriteString(g.conn, allHere+"\n"); err != nil {
+			return fmt.Errorf("rank %d: %w", g.index, err)
+		}
+	}
+	return nil
+}
+
+// missing says who did not come.
+func missing(r worker.Rank, here map[int]guest, timeout time.Duration) error {
+	var absent []string
+	for i := 1; i < r.Count; i++ {
+		if _, ok := here[i]; !ok {
+			absent = append(absent, strconv.Itoa(i))
+		}
+	}
+	const most = 8
+	if n := len(absent) - most; n > 0 {
+		absent = append(absent[:most:most], fmt.Sprintf("and %d more", n))
+	}
+	return fmt.Errorf("only %d of %d ranks came to %s within %v; missing: %s", 1+len(here), r.Count, r.Master(), timeout, strings.Join(absent, ", "))
+}
+
+// welcome greets whoever connects until the context ends, and reports the ranks among them.
+func welcome(ctx context.Context, l net.Listener, news chan<- guest) {
+	report := func(g guest) {
+		select {
+		case news <- g:
+		case <-ctx.Done():
+		}
+	}
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return // closed: all are here, or nobody waits any more
+		}
+		go func() {
+			defer c.Close()
+			defer context.AfterFunc(ctx, func() { c.Close() })()
+			in := bufio.NewReaderSize(c, longestLine)
+			if _, err := io.WriteString(c, greeting+"\n"); err != nil {
+				return
+			}
+			g := guest{conn: c}
+			line, err := in.ReadSlice('\n')
+			if err != nil || !g.parse(string(line)) {
+				return
+			}
+			report(g)
+			_, _ = in.ReadByte() // until the rank leaves, or is let go
+			g.gone = true
+			report(g)
+		}()
+	}
+}
+
+// parse reads how a rank introduces itself.
+func (g *guest) parse(line string) bool {
+	fields := strings.Fields(line)
+	if len(fields) != 4 || fields[0] != "rank" || fields[2] != "of" {
+		return false
+	}
+	var err, err2 error
+	g.index, err = strconv.Atoi(fields[1])
+	g.count, err2 = strconv.Atoi(fields[3])
+	return err == nil && err2 == nil && g.index >= 0 && g.index < g.count
+}
+
+// listens waits until rank 0 accepts connections: unlike the engine's own attempts these
+// can be stopped, and say in the end why they failed.
+func listens(ctx context.Context, r worker.Rank, timeout time.Duration) error {
+	if r.Index == 0 {
+		return nil
+	}
+	return retry(ctx, timeout, func(ctx context.Context) error {
+		c, err := new(net.Dialer).DialContext(ctx, "tcp", r.Master())
+		if err != nil {
+			return err
+		}
+		return c.Close()
+	})
+}

@@ -1,0 +1,292 @@
+package student
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"facepipe/internal/safetensors"
+	"facepipe/internal/worker"
+	"facepipe/store"
+	"facepipe/student/torch/torchtest"
+)
+
+// A run goes on with the settings that it wrote down itself, and with those it was given.
+func TestResumeWithItsOwnConfig(t *testing.T) {
+	given := options(t, fixture(t))
+	given.Epochs, given.WarmupEpochs, given.LR = 1, -1, 0
+	if _, err := Distill(t.Context(), given); err != nil {
+		t.Fatal(err)
+	}
+	given.Resume = true
+	written := DefaultOptions()
+	written.Dataset, written.Out, written.Resume = given.Dataset, given.Out, true
+	if err := written.ReadFile(filepath.Join(given.Out, "distill.yaml"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if written.Flip != "on" || written.LR != 0.15 {
+		t.Fatalf("the file has flip %s and rate %g", written.Flip, written.LR)
+	}
+	old := unsettled(t, given, read(t, given, "run.json"))
+	for _, runFile := range []string{read(t, given, "run.json"), old} {
+		if err := os.WriteFile(manifestPath(given.Out), []byte(runFile), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		for name, o := range map[string]Options{"given": given, "written": written} {
+			if s, err := Distill(t.Context(), o); err != nil || s.ResumedAt != 5 {
+				t.Errorf("%s: %+v, %v, run.json is\n%s", name, s, err, runFile)
+			}
+		}
+		other := written
+		other.Flip = "off"
+		if _, err := Distill(t.Context(), other); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "another options.flip") {
+			t.Errorf("with another setting: %v", err)
+		}
+	}
+	if !strings.Contains(old, `"flip": "auto"`) || strings.Contains(old, "crops_digest") {
+		t.Errorf("what older versions wrote is\n%s", old)
+	}
+	unknown := strings.Replace(old, `"options": {`, `"options": {"magic": 1,`, 1)
+	if err := os.WriteFile(manifestPath(given.Out), []byte(unknown), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Distill(t.Context(), given); err == nil || !strings.Contains(err.Error(), "magic") {
+		t.Errorf("a setting of a newer version: %v", err)
+	}
+}
+
+// unsettled is a run.json as older versions wrote it: with the options as they were given.
+func unsettled(t *testing.T, o Options, text string) string {
+	t.Helper()
+	var m manifest
+	err := json.Unmarshal([]byte(text), &m)
+	m.Options, m.CropsDigest = o.recorded(), ""
+	m.Options.ShuffleWindow = 0 // as then
+	old, err2 := json.MarshalIndent(m, "", "  ")
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	return string(old)
+}
+
+// A start that is refused, by whatever, leaves the folder to the next one.
+func TestRefusedStartClaimsNothing(t *testing.T) {
+	dataset := fixture(t)
+	garbage := filepath.Join(t.TempDir(), "garbage.onnx")
+	foreign := filepath.Join(t.TempDir(), "foreign.safetensors")
+	data, err := safetensors.Marshal(safetensors.File{Tensors: map[string]safetensors.Tensor{"fc": {Shape: []int{1}, Float32: []float32{1}}}})
+	if err := errors.Join(err, os.WriteFile(garbage, []byte("Dear Sir or Madam"), 0o644), os.WriteFile(foreign, data, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	for name, spoil := range map[string]func(*Options){
+		"no engine":       func(o *Options) { o.Engine = "/no/such.so" },
+		"no device":       func(o *Options) { o.Device = "cuda:99" },
+		"no teacher":      func(o *Options) { o.Teacher = "" },
+		"no weights":      func(o *Options) { o.Init = garbage },
+		"foreign weights": func(o *Options) { o.Init = foreign },
+		"no other rank": func(o *Options) {
+			o.World = worker.Rank{Worker: worker.Worker{Index: 0, Count: 2}, Host: "127.0.0.1", Port: torchtest.FreePort(t)}
+			o.RendezvousTimeout = time.Second
+		},
+	} {
+		o := options(t, dataset)
+		o.Epochs = 1
+		bad := o
+		spoil(&bad)
+		if _, err := Distill(t.Context(), bad); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+		if _, err := os.Stat(o.Out); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: the folder is left: %v", name, err)
+		}
+		if _, err := Distill(t.Context(), o); err != nil {
+			t.Errorf("%s: the start after it: %v", name, err)
+		}
+	}
+}
+
+// Precision fp16 is tried out before the folder is claimed, where it cannot be had.
+func TestRefusedPrecisionClaimsNothing(t *testing.T) {
+	o := options(t, fixture(t))
+	o.Epochs, o.Precision = 1, "fp16"
+	if _, err := Distill(t.Context(), o); err == nil {
+		t.Skip("this libtorch has convolutions in half precision")
+	} else if !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "--precision bf16") {
+		t.Fatal(err)
+	}
+	o.Precision = "bf16"
+	if _, err := Distill(t.Context(), o); err != nil {
+		t.Errorf("following the advice: %v", err)
+	}
+}
+
+// A folder that its claim was killed in is no run's; one with a checkpoint is.
+func TestHalfClaimedFolder(t *testing.T) {
+	o := options(t, fixture(t))
+	o.Epochs = 1
+	if err := errors.Join(os.MkdirAll(o.Out, 0o755), os.WriteFile(filepath.Join(o.Out, "distill.yaml"), []byte("epochs: 9\n"), 0o644),
+		os.WriteFile(filepath.Join(o.Out, ".tmp-1"), nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Distill(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if text := read(t, o, "distill.yaml"); !strings.Contains(text, "epochs: 1\n") {
+		t.Errorf("the settings are\n%s", text)
+	}
+	if err := os.Remove(manifestPath(o.Out)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Distill(t.Context(), o); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "holds a run already") {
+		t.Errorf("a folder with checkpoints: %v", err)
+	}
+}
+
+func TestOutIsNoDataset(t *testing.T) {
+	o := options(t, fixture(t))
+	o.Out = o.Dataset
+	if _, err := Distill(t.Context(), o); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "is a dataset") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(o.Dataset, "run.json")); err == nil {
+		t.Error("a run was begun in it")
+	}
+}
+
+// A run does not go on with a dataset that has grown, and says so before it says what the
+// larger one lacks. What is only rejected is no growth.
+func TestGrownDataset(t *testing.T) {
+	o := options(t, fixture(t))
+	o.Epochs = 1
+	digest := func() string {
+		ds, err := store.Open(o.Dataset)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ds.Close()
+		return ds.Digest()
+	}
+	if _, err := Distill(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	o.Resume = true
+	before := digest()
+	addWaves(t, o.Dataset, 0, 0, "broken/1.jpg", "broken/2.jpg")
+	rejecting := digest()
+	if rejecting == before {
+		t.Fatal("rejects do not change the digest")
+	}
+	if _, err := Distill(t.Context(), o); err != nil {
+		t.Errorf("after rejects: %v", err)
+	}
+	var was map[string]any
+	if err := json.Unmarshal([]byte(read(t, o, "run.json")), &was); err != nil {
+		t.Fatal(err)
+	}
+	delete(was, "crops_digest")
+	old, err := json.Marshal(was)
+	if err := errors.Join(err, os.WriteFile(manifestPath(o.Out), old, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Distill(t.Context(), o); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "or only what it rejected") {
+		t.Errorf("after rejects, a run of an older version: %v", err)
+	}
+
+	o.Out, o.Resume = filepath.Join(t.TempDir(), "run"), false
+	if _, err := Distill(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	o.Resume = true
+	addWaves(t, o.Dataset, fixtureCrops, fixtureCrops+3)
+	for _, step := range []string{"without the new embeddings", "with them"} {
+		_, err := Distill(t.Context(), o)
+		if !errors.Is(err, ErrUsage) {
+			t.Fatalf("%s: %v", step, err)
+		}
+		want := fmt.Sprintf("the dataset grew since: it was %s with 40 crops to train on, now it is %s with 43", rejecting, digest())
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", step, err, want)
+		}
+		cache(t, o.Dataset)
+	}
+}
+
+// Where each rank normalises its own crops, their number is part of the result: it is
+// written down, and a run that goes on as another number warns.
+func TestRanksAreWrittenDown(t *testing.T) {
+	o := options(t, fixture(t))
+	o.Epochs = 1
+	if _, err := Distill(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if text := read(t, o, "distill.yaml"); !strings.Contains(text, "\n# Trained on cpu, libtorch ") || !strings.Contains(text, ", by 1 rank.\n") {
+		t.Errorf("the settings are\n%s", text)
+	}
+	r := run{o: o, model: &model{engine: torchtest.Open(t)}, world: world{rank: worker.Rank{Worker: worker.Worker{Count: 2}}}}
+	if text := r.circumstances(); !strings.Contains(text, "by 2 ranks: without sync_batch_norm another number gives another result") {
+		t.Errorf("of two ranks: %s", text)
+	}
+	newestOne := newestOf(t, o)
+	good, err := os.ReadFile(newestOne)
+	if err != nil {
+		t.Fatal(err)
+	}
+	byTwo := reseal(t, good, func(_ map[string]safetensors.Tensor, at *position) {
+		if at.Ranks != 1 {
+			t.Errorf("the checkpoint is of %d ranks", at.Ranks)
+		}
+		at.Ranks = 2
+	})
+	if err := errors.Join(os.Remove(newestOne), os.WriteFile(newestOne, byTwo, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	o.Resume, o.Progress = true, &text
+	if _, err := Distill(t.Context(), o); err != nil || !strings.Contains(text.String(), "warning: the run was on 2 ranks, and goes on by 1") {
+		t.Errorf("%v:\n%s", err, text.String())
+	}
+}
+
+// A run that is stopped says where in its own words.
+func TestStoppedSaysWhere(t *testing.T) {
+	o := options(t, fixture(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	steps := 0
+	stopAfter(&o, cancel, &steps, 3)
+	if _, err := Distill(ctx, o); !errors.Is(err, context.Canceled) || err.Error() != "stopped after step 3 of 15" {
+		t.Errorf("got %v", err)
+	}
+	o.Out = filepath.Join(t.TempDir(), "run")
+	o.World = worker.Rank{Worker: worker.Worker{Index: 0, Count: 2}, Host: "127.0.0.1", Port: torchtest.FreePort(t)}
+	if _, err := Distill(ctx, o); !errors.Is(err, context.Canceled) || err.Error() != "stopped before the first step" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The time that steps wait for their crops is in the journal and in the summary.
+func TestWaitIsLogged(t *testing.T) {
+	o, s := finished(t, nil)
+	var last float64
+	for line := range strings.Lines(read(t, o, "metrics.jsonl")) {
+		var l struct {
+			Seconds float64
+			Wait    float64 `json:"wait_seconds"`
+		}
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Fatal(err)
+		}
+		if !(l.Wait >= last && l.Wait > 0 && l.Wait <= l.Seconds) {
+			t.Fatalf("after %g s in all: %s", last, line)
+		}
+		last = l.Wait
+	}
+	if s.WaitSeconds < last || s.WaitSeconds > s.Seconds {
+		t.Errorf("%g s in the journal, %g of %g s in the summary", last, s.WaitSeconds, s.Seconds)
+	}
+}
