@@ -14,6 +14,7 @@ import (
 
 	"facepipe/internal/durable"
 	"facepipe/internal/progress"
+	"facepipe/internal/stop"
 	"facepipe/store"
 	"facepipe/student/data"
 	"facepipe/student/optim"
@@ -432,17 +433,10 @@ func (r *run) noteIfBest(figures map[string]float64) error {
 	return nil
 }
 
-// stopped is the context's cancellation in words of its own.
-type stopped struct{ text string }
-
-func (s stopped) Error() string { return s.text }
-
-func (s stopped) Is(target error) bool { return target == context.Canceled }
-
 // interrupted has an error that is a cancellation say where it came.
 func interrupted(err error, where string) error {
 	if errors.Is(err, context.Canceled) {
-		return stopped{where}
+		return stop.Saying(where)
 	}
 	return err
 }

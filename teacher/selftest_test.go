@@ -274,7 +274,7 @@ func TestSelfTestOnGeneratedFaces(t *testing.T) {
 		if (s.warning() != "") != c.warns || s.Mirrored != c.nameless || s.Same == 0 || s.Different == 0 {
 			t.Errorf("%s: %+v", c.preprocess, s)
 		}
-		if said := out.String(); !strings.HasPrefix(said, c.says+"\nself-test: 240/240 (100%), ") || !strings.Contains(said, " crops/s\n") {
+		if said := out.String(); !strings.HasPrefix(said, c.says+"\n") || !strings.Contains(said, "\nself-test: 240/240 (100%), ") || !strings.HasSuffix(said, " crops/s\n") {
 			t.Errorf("%s: it says %q", c.preprocess, said)
 		}
 	}

@@ -333,8 +333,13 @@ func stopped(t *testing.T, c *exec.Cmd, stderr *bytes.Buffer, signal syscall.Sig
 	if code := c.ProcessState.ExitCode(); code != exitStopped {
 		t.Errorf("after %v: %v, want status %d\n%s", signal, c.ProcessState, exitStopped, stderr)
 	}
+}
+
+// saysOnce wants it said once that the same command goes on.
+func saysOnce(t *testing.T, stderr fmt.Stringer) {
+	t.Helper()
 	if said := strings.Count(stderr.String(), goOn); said != 1 {
-		t.Errorf("after %v: what to do is said %d times:\n%s", signal, said, stderr)
+		t.Errorf("what to do is said %d times:\n%s", said, stderr)
 	}
 }
 
@@ -351,6 +356,7 @@ func TestStopAndGoOn(t *testing.T) {
 	} {
 		c, stderr := begin(t, verb.milestone, verb.args...)
 		stopped(t, c, stderr, syscall.SIGTERM)
+		saysOnce(t, stderr)
 		if verb.args[0] == "precompute-teacher" && !strings.Contains(stderr.String(), "pipe: stopped; the finished shards are kept, "+goOn+"\n") {
 			t.Errorf("a run that was stopped says\n%s", stderr)
 		}
@@ -365,6 +371,7 @@ func TestStopAndGoOn(t *testing.T) {
 	worker := []string{"precompute-teacher", "--plan", plan, "--worker", "0/1"}
 	c, stderr := begin(t, filepath.Join(plan, "parts", "000000.json"), worker...)
 	stopped(t, c, stderr, syscall.SIGUSR1)
+	saysOnce(t, stderr)
 	expect(t, exitFailed, "merge", "--plan", plan)
 	expect(t, exitDone, worker...)
 	expect(t, exitDone, "merge", "--plan", plan)

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"facepipe/internal/stop"
 )
 
 const (
@@ -181,7 +183,7 @@ func (r *ranks) wait(ctx context.Context) error {
 	asked := ctx.Done()
 	var impatient <-chan time.Time
 	var first error
-	stop := false
+	told := false
 	for r.running > 0 {
 		select {
 		case <-asked:
@@ -197,7 +199,7 @@ func (r *ranks) wait(ctx context.Context) error {
 				continue
 			case failure.Status == stopped, r.asked && e.terminated():
 				// A rank that is asked before it listens for that has done nothing yet.
-				stop = true
+				told = true
 			default:
 				if first == nil {
 					first, impatient = failure, time.After(grace)
@@ -206,8 +208,8 @@ func (r *ranks) wait(ctx context.Context) error {
 			r.ask()
 		}
 	}
-	if first == nil && stop {
-		return fmt.Errorf("the ranks were stopped: %w", context.Canceled)
+	if first == nil && told {
+		return stop.Saying("the ranks were stopped")
 	}
 	return first
 }

@@ -1,0 +1,14 @@
+// Package stop words the errors of runs that were told to end.
+package stop
+
+import "context"
+
+// stopped is a cancellation in words of its own.
+type stopped struct{ text string }
+
+func (s stopped) Error() string { return s.text }
+
+func (s stopped) Is(target error) bool { return target == context.Canceled }
+
+// Saying is a [context.Canceled] that reads as text.
+func Saying(text string) error { return stopped{text} }
