@@ -32,7 +32,7 @@ PIPE_TABLES(avx2)
 PIPE_TABLES(avx512)
 #endif
 
-// $PIPE_SIMD (baseline, avx2) asks for less than the processor has, for tests.
+// $PIPE_SIMD (baseline, avx2, avx512) is the most that is taken, for tests.
 static Kernels choose() {
 #if defined(__x86_64__)
   const char* set = std::getenv("PIPE_SIMD");
