@@ -39,25 +39,27 @@ func TestInstructionSetsAgree(t *testing.T) {
 			fmt.Printf("> %s\n", text)
 		}
 	})
-	tolerance := map[torch.DType]float64{torch.Float64: 1e-14, torch.Float32: 3e-6, torch.BFloat16: 1.0 / 128}
-	baseline := byISA["baseline"]
-	if len(baseline) == 0 {
-		t.Fatal("the baseline gave nothing")
-	}
 	for isa, lines := range byISA {
-		if len(lines) != len(baseline) {
-			t.Fatalf("%s gave %d results, the baseline %d", isa, len(lines), len(baseline))
+		agreeWithBaseline(t, isa, lines, byISA["baseline"])
+	}
+}
+
+// agreeWithBaseline compares outcomes, as lines of JSON, with those of the baseline.
+func agreeWithBaseline(t *testing.T, isa string, lines, baseline []string) {
+	t.Helper()
+	tolerance := map[torch.DType]float64{torch.Float64: 1e-14, torch.Float32: 3e-6, torch.BFloat16: 1.0 / 128}
+	if len(baseline) == 0 || len(lines) != len(baseline) {
+		t.Fatalf("%s gave %d results, the baseline %d", isa, len(lines), len(baseline))
+	}
+	for i := range lines {
+		var got, want outcome
+		if err := json.Unmarshal([]byte(lines[i]), &got); err != nil {
+			t.Fatal(err)
 		}
-		for i := range lines {
-			var got, want outcome
-			if err := json.Unmarshal([]byte(lines[i]), &got); err != nil {
-				t.Fatal(err)
-			}
-			if err := json.Unmarshal([]byte(baseline[i]), &want); err != nil {
-				t.Fatal(err)
-			}
-			near(t, isa+", "+want.Name, got.Values, want.Values, tolerance[want.DType])
+		if err := json.Unmarshal([]byte(baseline[i]), &want); err != nil {
+			t.Fatal(err)
 		}
+		near(t, isa+", "+want.Name, got.Values, want.Values, tolerance[want.DType])
 	}
 }
 
