@@ -215,6 +215,11 @@ func (s *Scope) Conv2D(x, w Tensor, stride, padding, groups int) Tensor {
 	return s.one("pipe::conv2d", "", x, w, stride, padding, groups)
 }
 
+// PadFar adds n rows of zeros below and n columns of zeros to the right of images N×C×H×W.
+func (s *Scope) PadFar(x Tensor, n int) Tensor {
+	return s.one("constant_pad_nd", "", x, []int{0, n, 0, n})
+}
+
 // BatchNorm normalises dimension 1 of x. weight and bias may be none (no affine
 // part). In training it uses the batch's statistics and moves mean and variance,
 // in place, by momentum towards them.
