@@ -17,7 +17,7 @@ FUZZTIME ?= 20s
 # make bench: which benchmarks
 BENCH ?= .
 
-.PHONY: all deps build engine demo test test-real test-slurm race lint fuzz bench cover testdata clean
+.PHONY: all deps build engine demo test test-real test-slurm test-arm64 test-tensorboard race lint fuzz bench cover testdata clean
 all: build engine
 
 # Debian packages, ONNX Runtime, Go modules; skips what is present.
@@ -51,6 +51,18 @@ test-real: deps build engine
 test-slurm: deps build engine
 	@SLURM=yes third_party/deps.sh
 	PIPE_TEST_SLURM=yes $(GOTEST) -run '^TestSlurm$$' -v ./cmd/pipe
+
+# The engine's loops for arm64 in an emulator, as root: brings Debian's compiler and
+# emulator. Where these are, make test does it as well.
+test-arm64: deps engine
+	@ARM64=yes third_party/deps.sh
+	PIPE_TEST_ARM64=yes $(GOTEST) -run '^TestARM64LoopsAgree$$' -v ./student/torch
+
+# Event files read back by TensorBoard, from PyPI.
+test-tensorboard: deps engine
+	@TENSORBOARD=yes third_party/deps.sh
+	python=$$(bench/peers/venv.sh tensorboard) && \
+		PIPE_TEST_TENSORBOARD=$$python $(GOTEST) -run '^TestTensorBoard' ./internal/tensorboard ./student
 
 race: deps build engine
 	$(GOTEST) -race ./...
@@ -86,4 +98,4 @@ testdata: build engine
 	testdata/teacher.sh $(TEACHER_OUT)
 
 clean:
-	rm -rf bin $(DEMO_OUT) $(TEACHER_OUT) coverage.out student/torch/engine/build
+	rm -rf bin $(DEMO_OUT) $(TEACHER_OUT) coverage.out student/torch/engine/build*

@@ -1,11 +1,14 @@
 #!/bin/bash
 # On a machine with a CUDA GPU: builds the training engine against the PyTorch of its Python,
-# checks losses on the GPU against the processor's, and measures distill beside PyTorch,
-# eager and compiled, at several batch sizes. Crops are drawn.
+# runs the tests of its kernels on the GPU, checks losses there against the processor's, and
+# measures distill beside PyTorch, eager and compiled, at several batch sizes. Crops are
+# drawn.
 #
-# Where there is no Go, build the program before, here or elsewhere, and bring it along:
+# Where there is no Go, build the programs before, here or elsewhere, and bring them along:
 #
 #   go build -o bin/bench-train ./bench/train
+#   go test -c -o bin/torch.test ./student/torch
+#   go test -c -o bin/optim.test ./student/optim
 set -euo pipefail
 
 usage() {
@@ -42,8 +45,13 @@ python=${PIPE_BENCH_PYTHON:-python3}
 torch=$("$python" -c 'import torch, os; print(os.path.dirname(torch.__file__))')
 if command -v "${GO:-go}" >/dev/null; then
 	${GO:-go} build -o bin/bench-train ./bench/train
+	for package in torch optim; do
+		${GO:-go} test -c -o "bin/$package.test" "./student/$package"
+	done
 fi
-[ -x bin/bench-train ] || { echo "bench/gpu.sh: no Go here and no bin/bench-train: see --help" >&2; exit 1; }
+for program in bench-train torch.test optim.test; do
+	[ -x "bin/$program" ] || { echo "bench/gpu.sh: no Go here and no bin/$program: see the top of this script" >&2; exit 1; }
+done
 echo "engine against $torch" >&2
 make --no-print-directory -C student/torch/engine -j"$(nproc)" BUILD=build-gpu LIBTORCH="$torch" >&2
 export PIPE_ENGINE=$PWD/student/torch/engine/build-gpu/libpipe_engine.so
@@ -58,6 +66,14 @@ results=$dir/gpu.jsonl
 data() { # number of crops
 	[ -e "$dir/$1/targets.npy" ] || { mkdir -p "$dir/$1"; bin/bench-train make --dir "$dir/$1" --crops "$1"; }
 }
+
+echo "Kernels:"
+for package in torch optim; do
+	log=$dir/$package.txt
+	"bin/$package.test" -test.v -test.run '^(TestNormAct|TestPixels|TestSGD)' >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
+	# Tests that find no GPU skip, and that would pass.
+	grep -- '--- PASS: .*/cuda' "$log" || { echo "bench/gpu.sh: the engine finds no GPU" >&2; exit 1; }
+done
 
 echo "GPU and processor, 20 steps:"
 data 640

@@ -5,6 +5,8 @@
 #
 #   LIBTORCH=DIR   use this libtorch instead of Debian's.
 #   SLURM=yes      bring Slurm, too, for make test-slurm.
+#   ARM64=yes      bring a compiler and an emulator for arm64, too, for make test-arm64.
+#   TENSORBOARD=yes  bring what makes a virtual environment, too, for make test-tensorboard.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 
@@ -51,6 +53,13 @@ debian_packages() {
 	if [[ -n ${SLURM:-} ]]; then
 		want slurm-wlm 'the scheduler that make test-slurm runs'
 		want munge 'authenticates its daemons'
+	fi
+	if [[ -n ${ARM64:-} ]]; then
+		want_command aarch64-linux-gnu-g++ g++-aarch64-linux-gnu "compiles the engine's loops for arm64"
+		want_command qemu-aarch64 qemu-user 'runs them'
+	fi
+	if [[ -n ${TENSORBOARD:-} ]] && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+		want python3-venv "makes TensorBoard's virtual environment"
 	fi
 	((${#missing[@]})) || { say 'Debian packages: present'; return; }
 	local install="apt-get install -y --no-install-recommends ${missing[*]}"

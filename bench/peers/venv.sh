@@ -1,6 +1,7 @@
 #!/bin/bash
 # Makes the virtual environment of the peers, unless it is there, and prints its Python.
-# With an argument, torch, that of the newest PyTorch, which is some gigabytes large.
+# With an argument that of another list of packages: torch, the newest PyTorch, which is
+# some gigabytes large; tensorboard, for the tests that read event files with it.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 suffix=${1:+-$1}

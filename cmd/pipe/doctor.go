@@ -1,10 +1,11 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -28,8 +29,15 @@ type doctorSummary struct {
 
 // engineState says whether students can be trained here.
 type engineState struct {
-	Usable bool   `json:"usable"`
-	Torch  string `json:"torch,omitempty"`
+	Usable  bool   `json:"usable"`
+	Library string `json:"library,omitempty"`
+	Torch   string `json:"torch,omitempty"`
+	// SIMD is the instruction set that the engine's own loops run in, and BFloat16 what
+	// multiplies in convolutions in bfloat16: these ("own") or "onednn".
+	SIMD     string `json:"simd,omitempty"`
+	BFloat16 string `json:"bfloat16,omitempty"`
+	// CUDA is whether there is a device, and a libtorch that can use it.
+	CUDA bool `json:"cuda"`
 	// Collectives are what several ranks can train over: "gloo", "gloo nccl", or none.
 	Collectives string `json:"collectives,omitempty"`
 	Reason      string `json:"reason,omitempty"`
@@ -67,7 +75,8 @@ func probeEngine(path string) engineState {
 	if err != nil {
 		return engineState{Reason: err.Error()}
 	}
-	return engineState{Usable: true, Torch: e.TorchVersion(), Collectives: e.GroupBackends()}
+	return engineState{Usable: true, Library: e.Path(), Torch: e.TorchVersion(), SIMD: e.SIMD(), BFloat16: e.BFloat16(),
+		CUDA: e.HasDevice("cuda"), Collectives: e.GroupBackends()}
 }
 
 func printHealth(w io.Writer, s doctorSummary) {
@@ -84,9 +93,22 @@ func printHealth(w io.Writer, s doctorSummary) {
 		}
 	}
 	fmt.Fprintf(w, "JPEG decoder: %s\n", s.JPEG)
-	if s.Engine.Usable {
-		fmt.Fprintf(w, "training engine: libtorch %s, several ranks over %s\n", s.Engine.Torch, cmp.Or(s.Engine.Collectives, "nothing"))
-	} else {
-		fmt.Fprintf(w, "training engine: none: %s\n", s.Engine.Reason)
+	printEngine(w, s.Engine)
+}
+
+func printEngine(w io.Writer, e engineState) {
+	if !e.Usable {
+		fmt.Fprintf(w, "training engine: none: %s\n", e.Reason)
+		return
+	}
+	fmt.Fprintf(w, "training engine with libtorch %s: %s\n", e.Torch, e.Library)
+	fmt.Fprintf(w, "  loops     for %s, convolutions in bfloat16 by %s\n", e.SIMD,
+		map[string]string{"own": "them", "onednn": "oneDNN"}[e.BFloat16])
+	backends := strings.Fields(e.Collectives)
+	for _, part := range []struct {
+		name   string
+		usable bool
+	}{{"cuda", e.CUDA}, {"gloo", slices.Contains(backends, "gloo")}, {"nccl", slices.Contains(backends, "nccl")}} {
+		fmt.Fprintf(w, "  %-9s %s\n", part.name, map[bool]string{true: "usable", false: "no"}[part.usable])
 	}
 }

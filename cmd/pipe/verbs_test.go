@@ -200,12 +200,15 @@ func TestDoctor(t *testing.T) {
 	if first := runtime["providers"].([]any)[0].(map[string]any); first["provider"] != "cpu" || first["usable"] != true {
 		t.Errorf("providers are %v", runtime["providers"])
 	}
-	if engine := s["engine"].(map[string]any); engine["usable"] != true || s["jpeg"] == "" {
+	engine := s["engine"].(map[string]any)
+	if engine["usable"] != true || s["jpeg"] == "" || engine["simd"] == "" || engine["torch"] == "" {
 		t.Errorf("doctor says %v", s)
 	}
 	o := expect(t, exitDone, "doctor", "--onnxruntime", "/does/not/exist.so")
-	if !strings.Contains(o.stdout, "/does/not/exist.so") {
-		t.Errorf("the library is not named: %s", o.stdout)
+	for _, want := range []string{"/does/not/exist.so", "libtorch " + engine["torch"].(string), "for " + engine["simd"].(string), "gloo", "nccl"} {
+		if !strings.Contains(o.stdout, want) {
+			t.Errorf("doctor does not say %q: %s", want, o.stdout)
+		}
 	}
 }
 

@@ -3,18 +3,17 @@ package tensorboard
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"hash/crc32"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
-	"strings"
 	"testing"
 	"time"
+
+	"facepipe/internal/tensorboard/tensorboardtest"
 )
 
 // upTo keeps the events of the first steps.
@@ -196,41 +195,12 @@ func TestNothingToWrite(t *testing.T) {
 	}
 }
 
-// What TensorBoard itself makes of the files, where it is installed.
+// What TensorBoard itself makes of the files.
 func TestTensorBoardReadsThem(t *testing.T) {
-	python := filepath.Join("..", "..", "bench", "peers", ".venv", "bin", "python3")
-	if err := exec.Command(python, "-c", "import tensorboard").Run(); err != nil {
-		t.Skipf("no TensorBoard: %s: %v", python, err)
-	}
-	dir := sessions(t)
-	script := `
-import json, sys
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-a = EventAccumulator(sys.argv[1], size_guidance={"scalars": 0})
-a.Reload()
-print(json.dumps([[tag, s.step, s.value] for tag in a.Tags()["scalars"] for s in a.Scalars(tag)]))`
-	c := exec.Command(python, "-c", script, dir)
-	var stderr bytes.Buffer
-	c.Stderr = &stderr
-	out, err := c.Output()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, &stderr)
-	}
-	var rows [][]any
-	if err := json.Unmarshal(out, &rows); err != nil {
-		t.Fatalf("%v in %s", err, out)
-	}
 	var got []point
-	for _, r := range rows {
-		got = append(got, point{r[0].(string), int64(r[1].(float64)), float32(r[2].(float64))})
+	for _, s := range tensorboardtest.Scalars(t, sessions(t)) {
+		got = append(got, point{s.Tag, s.Step, s.Value})
 	}
-	order := func(a, b point) int {
-		if a.step != b.step {
-			return int(a.step - b.step)
-		}
-		return strings.Compare(a.tag, b.tag)
-	}
-	slices.SortFunc(got, order)
 	if !slices.Equal(got, expected()) {
 		t.Errorf("TensorBoard read %v", got)
 	}

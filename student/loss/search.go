@@ -7,7 +7,7 @@ import (
 )
 
 // Mining is exact, but looks closely only at candidates: for all entries of the bank the
-// similarities are computed in bfloat16 where the machine is faster at that, and of each
+// similarities are computed in bfloat16 where the machine has instructions for it, and of each
 // kind of pair so many more are taken than mining will pick that rounding, by at most
 // 2⁻⁸ of a value, does not keep out what it would have picked, but in rare ties. On two
 // cores with AVX-512 this takes a fifth of the time of choosing among exact similarities.
@@ -26,7 +26,7 @@ func withSpare(k, most int) int {
 // makeSearchable makes what is searched, on the device of the vectors.
 func (b *bank) makeSearchable(s *torch.Scope) {
 	dtype := torch.Float32
-	if s.HasFastBFloat16(b.teacher) {
+	if s.HasBFloat16Unit(b.teacher) {
 		dtype = torch.BFloat16
 	}
 	b.searched = map[torch.Tensor]torch.Tensor{}

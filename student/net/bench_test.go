@@ -12,9 +12,7 @@ import (
 // bare is a convolution of a network without its norm and activation.
 type bare struct{ *convNorm }
 
-func (l bare) forward(r *run, x torch.Tensor) torch.Tensor {
-	return r.s.Conv2D(x, l.weight.tensor, l.stride, l.padding, l.groups)
-}
+func (l bare) forward(r *run, x torch.Tensor) torch.Tensor { return l.convolved(r, x) }
 
 // stripped is a layer with all but its convolutions taken out.
 func stripped(l layer) layer {

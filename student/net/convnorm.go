@@ -21,7 +21,9 @@ const (
 type convNorm struct {
 	in, out                         int
 	kernel, stride, padding, groups int
-	linear                          bool
+	// far is how many more rows and columns of zeros there are below and to the right.
+	far    int
+	linear bool
 
 	weight Param
 	norm   norm
@@ -47,12 +49,30 @@ func (l *convNorm) forward(r *run, x torch.Tensor) torch.Tensor {
 
 // forwardAdd adds a residual to the output, unless it is none.
 func (l *convNorm) forwardAdd(r *run, x, residual torch.Tensor) torch.Tensor {
-	y := r.s.Conv2D(x, l.weight.tensor, l.stride, l.padding, l.groups)
-	return l.norm.activated(r, y, l.slope.tensor, residual)
+	return l.norm.activated(r, l.convolved(r, x), l.slope.tensor, residual)
+}
+
+// convolved is the convolution alone.
+func (l *convNorm) convolved(r *run, x torch.Tensor) torch.Tensor {
+	if l.far > 0 {
+		x = r.s.PadFar(x, l.far)
+	}
+	return r.s.Conv2D(x, l.weight.tensor, l.stride, l.padding, l.groups)
+}
+
+// padAsKeras pads the convolution, of maps of a side, as Keras' "same" does: there are as
+// many places as strides fit into the side, and of an odd number of zeros the far side gets
+// one more.
+func (l *convNorm) padAsKeras(side int) *convNorm {
+	places := (side + l.stride - 1) / l.stride
+	zeros := max(0, (places-1)*l.stride+l.kernel-side)
+	l.padding, l.far = zeros/2, zeros%2
+	return l
 }
 
 func (l *convNorm) cost(in shape) (out shape, macs int64) {
-	out = shape{l.out, (in.height+2*l.padding-l.kernel)/l.stride + 1, (in.width+2*l.padding-l.kernel)/l.stride + 1}
+	zeros := 2*l.padding + l.far
+	out = shape{l.out, (in.height+zeros-l.kernel)/l.stride + 1, (in.width+zeros-l.kernel)/l.stride + 1}
 	return out, int64(out.height) * int64(out.width) * int64(l.out) * int64(l.in/l.groups) * int64(l.kernel*l.kernel)
 }
 

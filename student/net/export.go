@@ -173,12 +173,12 @@ func (g *graphWriter) unit(x string) {
 // export writes the convolution with the norm folded in, then the activation.
 func (l *convNorm) export(g *graphWriter, prefix, input string) string {
 	weight, bias := l.folded(g.values)
-	k, p := int64(l.kernel), int64(l.padding)
+	k, near, far := int64(l.kernel), int64(l.padding), int64(l.padding+l.far)
 	y := g.node("Conv", prefix+"conv", []string{input,
 		g.folded(prefix+"weight", &l.weight, &l.norm, weight, int64(l.out), int64(l.in/l.groups), k, k),
 		g.folded(prefix+"bias", &l.norm.beta, &l.norm, bias)},
 		onnx.Ints("kernel_shape", k, k), onnx.Ints("strides", int64(l.stride), int64(l.stride)),
-		onnx.Ints("pads", p, p, p, p), onnx.Ints("dilations", 1, 1), onnx.Int("group", int64(l.groups)))
+		onnx.Ints("pads", near, near, far, far), onnx.Ints("dilations", 1, 1), onnx.Int("group", int64(l.groups)))
 	if l.linear {
 		return y
 	}

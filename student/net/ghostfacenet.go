@@ -34,17 +34,17 @@ var ghostBlocks = []struct {
 // stride is that of the first convolution, 1 or 2: the last number in the paper's names
 // such as GhostFaceNetV1-1.3-1, whose published weights have 4.09 million parameters.
 //
-// Strided convolutions are padded alike on both sides, as in GhostNet's own code; the
-// paper's framework pads the far side more, which moves its maps by half a pixel.
+// Convolutions are padded as in the paper's framework, Keras, where strided ones have more
+// zeros at the far side of a map than at the near one.
 func ghostFaceNet(stride int) func(Config) layer {
 	return func(c Config) layer {
 		ch := func(n int) int { return inFours(1.3 * c.Width * float64(n)) }
 		q := &sequence{}
 		in := ch(16)
-		q.add("stem", &convNorm{in: 3, out: in, kernel: 3, stride: stride, padding: 1, groups: 1})
+		q.add("stem", (&convNorm{in: 3, out: in, kernel: 3, stride: stride, groups: 1}).padAsKeras(cropSide))
 		side := cropSide / stride
 		for i, b := range ghostBlocks {
-			q.add(fmt.Sprintf("block%d", i+1), ghostBottleneck(in, ch(b.expand), ch(b.out), b.kernel, b.stride, b.weighed))
+			q.add(fmt.Sprintf("block%d", i+1), ghostBottleneck(in, ch(b.expand), ch(b.out), b.kernel, b.stride, b.weighed, side))
 			in, side = ch(b.out), (side+b.stride-1)/b.stride
 		}
 		wide := ch(512)
@@ -66,12 +66,13 @@ func inFours(n float64) int {
 }
 
 // ghostBottleneck expands by one ghost module and projects by another (GhostNet, section
-// 3.2). The shortcut is the input itself where that has the output's shape.
-func ghostBottleneck(in, expand, out, kernel, stride int, weighed bool) layer {
+// 3.2), for maps of a side. The shortcut is the input itself where that has the output's
+// shape.
+func ghostBottleneck(in, expand, out, kernel, stride int, weighed bool, side int) layer {
 	filter := func(channels int) layer {
-		l := depthwise(channels, kernel, stride, (kernel-1)/2)
+		l := depthwise(channels, kernel, stride, 0)
 		l.linear = true
-		return l
+		return l.padAsKeras(side)
 	}
 	body := &sequence{}
 	body.add("expand", newGhost(in, expand, false))

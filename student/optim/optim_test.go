@@ -61,6 +61,10 @@ func TestScheduleRefusesNonsense(t *testing.T) {
 // The optimizer takes the steps that its formula, written out on plain numbers, takes.
 func TestSGDMatchesFormula(t *testing.T) {
 	e := torchtest.Open(t)
+	torchtest.OnDevices(t, e, func(t *testing.T, device string) { matchesFormula(t, e, device) })
+}
+
+func matchesFormula(t *testing.T, e *torch.Engine, device string) {
 	for name, c := range map[string]SGDConfig{
 		"plain":    {},
 		"momentum": {Momentum: 0.9},
@@ -80,7 +84,7 @@ func TestSGDMatchesFormula(t *testing.T) {
 		norm := net.NewParam("norm", []int{2}, start(-2))
 		norm.Decay = false
 		params := []*net.Param{w, norm}
-		if err := net.Materialise(s, "cpu", 1, params); err != nil {
+		if err := net.Materialise(s, device, 1, params); err != nil {
 			t.Fatal(err)
 		}
 		o, err := NewSGD(e, c, params)
@@ -147,6 +151,10 @@ func byHand(c SGDConfig, p, v []float64, rate float64) float64 {
 // rounding of float32, and the same on any number of threads.
 func TestSGDOnManyValues(t *testing.T) {
 	e := torchtest.Open(t)
+	torchtest.OnDevices(t, e, func(t *testing.T, device string) { onManyValues(t, e, device) })
+}
+
+func onManyValues(t *testing.T, e *torch.Engine, device string) {
 	before := e.Threads()
 	t.Cleanup(func() { e.SetThreads(before) })
 	c := SGDConfig{Momentum: 0.9, Nesterov: true, WeightDecay: 0.1, Clip: 3}
@@ -159,7 +167,7 @@ func TestSGDOnManyValues(t *testing.T) {
 				data[i] = float32(rng.NormFloat64())
 			}
 		})
-		if err := net.Materialise(s, "cpu", 1, []*net.Param{w}); err != nil {
+		if err := net.Materialise(s, device, 1, []*net.Param{w}); err != nil {
 			t.Fatal(err)
 		}
 		o, err := NewSGD(e, c, []*net.Param{w})
@@ -204,11 +212,15 @@ func TestSGDOnManyValues(t *testing.T) {
 }
 
 // A gradient that is not finite moves nothing and stays.
-func TestNotFinite(t *testing.T) {
+func TestSGDNotFinite(t *testing.T) {
 	e := torchtest.Open(t)
+	torchtest.OnDevices(t, e, func(t *testing.T, device string) { notFinite(t, e, device) })
+}
+
+func notFinite(t *testing.T, e *torch.Engine, device string) {
 	s := torchtest.Scope(t, e)
 	w := net.NewParam("w", []int{2}, func(_ *rand.Rand, data []float32) { data[0], data[1] = 1, 2 })
-	if err := net.Materialise(s, "cpu", 1, []*net.Param{w}); err != nil {
+	if err := net.Materialise(s, device, 1, []*net.Param{w}); err != nil {
 		t.Fatal(err)
 	}
 	o, err := NewSGD(e, SGDConfig{Momentum: 0.9, WeightDecay: 0.1}, []*net.Param{w})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"facepipe/student/torch"
@@ -35,6 +36,24 @@ var convolutions = []convolution{
 	{1, 5, 6, 11, 9, 5, 3, 2, 1},
 	{2, 6, 4, 5, 5, 2, 3, 1, 1}, // the stride passes pixels by
 	{2, 6, 9, 6, 5, 3, 1, 1, 3},
+	// Of one image, or one pixel; channels beside the widths of vectors.
+	{1, 1, 3, 1, 1, 1, 1, 0, 1},
+	{1, 17, 33, 1, 1, 1, 1, 0, 1},
+	{1, 33, 1, 5, 3, 1, 1, 0, 1},
+	{2, 130, 7, 3, 3, 1, 1, 0, 1},
+	{1, 17, 3, 4, 5, 3, 1, 1, 1},
+	{1, 33, 17, 1, 1, 3, 1, 1, 1},
+	{2, 130, 1, 3, 4, 3, 2, 1, 1},
+	{1, 1, 1, 5, 4, 3, 1, 1, 1},
+	{1, 3, 3, 1, 1, 3, 1, 1, 3},
+	{1, 7, 7, 6, 5, 3, 2, 1, 7},
+	{2, 17, 17, 5, 4, 3, 1, 1, 17},
+	{1, 33, 33, 4, 5, 3, 1, 1, 33},
+	{2, 130, 130, 5, 5, 3, 2, 1, 130},
+	{1, 7, 7, 7, 7, 7, 1, 0, 7},
+	{1, 1, 1, 3, 3, 3, 1, 0, 1},
+	{1, 33, 33, 1, 1, 1, 1, 0, 33},
+	{2, 130, 130, 4, 4, 4, 1, 0, 130},
 }
 
 // run gives y and the gradients of x and w of Σ y·dy. In float32 libtorch does most, in
@@ -78,7 +97,11 @@ func exact(rng *rand.Rand, n int) []float64 {
 // In float64 the results are those of the sums written out, and so, rounded once, are
 // those in float32 and bfloat16.
 func TestConv2DMatchesSums(t *testing.T) {
-	e := torchtest.Open(t)
+	torchtest.EachISA(t, conv2DMatchesSums)
+	conv2DMatchesSums(t, torchtest.Open(t)) // in bfloat16 by oneDNN, where that is faster
+}
+
+func conv2DMatchesSums(t *testing.T, e *torch.Engine) {
 	for _, c := range convolutions {
 		x, w := c.input()
 		for _, p := range []struct {
@@ -138,5 +161,28 @@ func TestConv2DIsTheSameOnAnyThreads(t *testing.T) {
 		near(t, name+": y", y3, y1, 0)
 		near(t, name+": dx", dx3, dx1, 0)
 		near(t, name+": dw", dw3, dw1, 0)
+	}
+}
+
+// Float16 on the CPU is left to libtorch, of which not every version has it.
+func TestConv2DInFloat16(t *testing.T) {
+	e := torchtest.Open(t)
+	s := e.NewScope()
+	defer s.Close()
+	s.Conv2D(s.To(ones(s, 1, 2, 2, 2), torch.Float16), ones(s, 2, 2, 1, 1), 1, 0, 1)
+	if err := s.Err(); err != nil {
+		if !strings.Contains(err.Error(), "not implemented for 'Half'") {
+			t.Error(err)
+		}
+		t.Skipf("this libtorch has no convolutions in float16: %v", err)
+	}
+	for _, c := range convolutions {
+		x, w := c.input()
+		y, dx, dw, dy := c.run(t, e, torch.Float16, x, w)
+		wantY, wantX, wantW := c.byHand(x, w, dy)
+		name := fmt.Sprintf("%+v", c)
+		near(t, name+": y", y, wantY, 1.0/1000)
+		near(t, name+": dx", dx, wantX, 1.0/1000)
+		near(t, name+": dw", dw, wantW, 1.0/1000)
 	}
 }

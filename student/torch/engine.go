@@ -3,7 +3,9 @@ package torch
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"unsafe"
@@ -14,7 +16,7 @@ import (
 )
 
 // abi is the version of engine/engine.h that this package speaks.
-const abi = 3
+const abi = 4
 
 // ErrEngine marks an engine that is missing, cannot be loaded or speaks another
 // version of the C ABI.
@@ -26,6 +28,8 @@ type api struct {
 	abi            func() int32
 	torchVersion   func() string
 	torchLoaded    func() string
+	simd           func() string
+	bfloat16       func() string
 	freeString     func(unsafe.Pointer)
 	liveTensors    func() int64
 	trim           func()
@@ -56,14 +60,18 @@ type api struct {
 	bucketsCreate      func(group uintptr, leaves unsafe.Pointer, n int64, bucket, out unsafe.Pointer) unsafe.Pointer
 	bucketsArm         func(buckets uintptr) unsafe.Pointer
 	bucketsFinish      func(buckets uintptr, scale unsafe.Pointer) unsafe.Pointer
+	bucketsEarly       func(buckets uintptr) int64
 	bucketsDestroy     func(buckets uintptr)
 }
 
-// symbols maps each field of api to its C name.
+// symbolPrefix begins the C names.
+const symbolPrefix = "pipe_engine_"
+
+// symbols maps each field of api to its C name, less the prefix.
 func (a *api) symbols() map[string]any {
 	return map[string]any{
 		"abi": &a.abi, "torch_version": &a.torchVersion, "torch_loaded": &a.torchLoaded,
-		"free_string":  &a.freeString,
+		"simd": &a.simd, "bfloat16": &a.bfloat16, "free_string": &a.freeString,
 		"live_tensors": &a.liveTensors, "trim": &a.trim, "set_threads": &a.setThreads, "threads": &a.threads,
 		"has_device": &a.hasDevice, "find_op": &a.findOp, "call": &a.call,
 		"from_data": &a.fromData, "to_data": &a.toData, "info": &a.info, "release": &a.release,
@@ -73,7 +81,7 @@ func (a *api) symbols() map[string]any {
 		"group_all_reduce": &a.groupAllReduce, "group_wait": &a.groupWait, "group_broadcast": &a.groupBroadcast,
 		"group_all_gather": &a.groupAllGather, "group_barrier": &a.groupBarrier,
 		"group_sync_batch_norm": &a.groupSyncBatchNorm, "buckets_create": &a.bucketsCreate, "buckets_arm": &a.bucketsArm,
-		"buckets_finish": &a.bucketsFinish, "buckets_destroy": &a.bucketsDestroy,
+		"buckets_finish": &a.bucketsFinish, "buckets_early": &a.bucketsEarly, "buckets_destroy": &a.bucketsDestroy,
 	}
 }
 
@@ -114,20 +122,39 @@ func Open(explicit string) (*Engine, error) {
 		return nil, fmt.Errorf("%w: load %s: %w%s; %s", ErrEngine, path, err, anotherTorch(err), search.Remedy)
 	}
 	e := &Engine{path: path, ops: map[string]uintptr{}}
-	for name, fn := range e.api.symbols() {
-		address, err := purego.Dlsym(handle, "pipe_engine_"+name)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %s is no engine of this version of pipe (%w); %s", ErrEngine, path, err, search.Remedy)
-		}
-		purego.RegisterFunc(fn, address)
-	}
-	if got := e.api.abi(); got != abi {
-		return nil, fmt.Errorf("%w: %s speaks version %d of the interface, this pipe needs %d; %s", ErrEngine, path, got, abi, search.Remedy)
+	if err := e.api.bind(handle); err != nil {
+		return nil, fmt.Errorf("%w: %s %w; %s", ErrEngine, path, err, search.Remedy)
 	}
 	if built, loaded := e.api.torchVersion(), e.api.torchLoaded(); !sameRelease(built, loaded) {
 		return nil, fmt.Errorf("%w: %s was built against libtorch %s, but the one that it finds here is %s; %s", ErrEngine, path, built, loaded, search.Remedy)
 	}
 	return e, nil
+}
+
+// bind finds the functions of a library that has been opened, the number of its interface
+// first: of another one, what is missing would say little.
+func (a *api) bind(handle uintptr) error {
+	symbols := a.symbols()
+	find := func(name string) error {
+		address, err := purego.Dlsym(handle, symbolPrefix+name)
+		if err != nil {
+			return fmt.Errorf("is no engine of this version of pipe (%w)", err)
+		}
+		purego.RegisterFunc(symbols[name], address)
+		return nil
+	}
+	if err := find("abi"); err != nil {
+		return err
+	}
+	if got := a.abi(); got != abi {
+		return fmt.Errorf("speaks version %d of the interface, this pipe needs %d", got, abi)
+	}
+	for _, name := range slices.Sorted(maps.Keys(symbols)) {
+		if err := find(name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // anotherTorch says what symbols that are missing mean.
@@ -170,6 +197,14 @@ func (e *Engine) Path() string { return e.path }
 
 // TorchVersion is the libtorch that the engine was compiled against.
 func (e *Engine) TorchVersion() string { return e.api.torchVersion() }
+
+// SIMD is the instruction set that the engine's own loops run in: "avx512", "avx2", or
+// "baseline", which every processor of its kind has.
+func (e *Engine) SIMD() string { return e.api.simd() }
+
+// BFloat16 is what multiplies in convolutions in bfloat16 on the CPU: "onednn", where that
+// is faster here than in float32, or the engine's "own" loops.
+func (e *Engine) BFloat16() string { return e.api.bfloat16() }
 
 // LiveTensors counts the tensors handed out and not yet released.
 func (e *Engine) LiveTensors() int { return int(e.api.liveTensors()) }

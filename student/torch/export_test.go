@@ -8,3 +8,15 @@ func (s *Scope) SynchronisedBatchNorm(x, weight, bias, mean, variance Tensor, mo
 
 // SameRelease is sameRelease.
 var SameRelease = sameRelease
+
+// Symbols are the C names of all functions that an engine has.
+func Symbols() []string {
+	var names []string
+	for name := range new(api).symbols() {
+		names = append(names, symbolPrefix+name)
+	}
+	return names
+}
+
+// ABI is abi.
+const ABI = abi

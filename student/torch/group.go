@@ -150,6 +150,10 @@ func (g *Group) NewBuckets(leaves []Tensor, bucket []int) (*Buckets, error) {
 	return &Buckets{engine: g.engine, handle: *out, leaves: len(leaves)}, nil
 }
 
+// Early is how many buckets' sums, of the gradients that were finished last, had begun
+// while their backward was under way.
+func (b *Buckets) Early() int { return int(b.engine.api.bucketsEarly(b.handle)) }
+
 // Close stops watching.
 func (b *Buckets) Close() { b.engine.api.bucketsDestroy(b.handle) }
 

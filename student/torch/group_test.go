@@ -87,6 +87,40 @@ func TestBuckets(t *testing.T) {
 	}
 }
 
+// Sums begin while backward is still under way, but for buckets of which a gradient is
+// missing then, and those after them.
+func TestBucketsBeginEarly(t *testing.T) {
+	got := torchtest.Ranks(t, 2, func(t *testing.T, s *torch.Scope, g *torch.Group, rank int) {
+		leaves := make([]torch.Tensor, 3)
+		for i := range leaves {
+			leaves[i] = torch.FromData(s, "cpu", []float32{1, 2}, 2)
+			s.RequireGrad(leaves[i], true)
+		}
+		b, err := g.NewBuckets(leaves, []int{2, 1, 0})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		for unused := range leaves {
+			loss := s.Sum(leaves[0])
+			for i, leaf := range leaves[1:] {
+				if i+1 != unused {
+					loss = s.Add(loss, s.Sum(leaf))
+				}
+			}
+			b.Arm(s)
+			s.Backward(loss)
+			b.Finish(s, []float64{1, 1, 1})
+			fmt.Println(">", unused, b.Early())
+		}
+	})
+	for rank, lines := range got {
+		if want := []string{"0 3", "1 1", "2 0"}; !slices.Equal(lines, want) {
+			t.Errorf("rank %d printed %q, want %q", rank, lines, want)
+		}
+	}
+}
+
 // Two ranks with half of a batch each normalise it as one with all of it does: values,
 // running statistics, and gradients, of which the parameters' add up. In double
 // precision, for the kernel and for what other devices run.

@@ -197,11 +197,12 @@ func (s *Scope) MatMul(a, b Tensor) Tensor { return s.one("matmul", "", a, b) }
 // BatchMatMul multiplies matrices in pairs: b×n×k and b×k×m give b×n×m.
 func (s *Scope) BatchMatMul(a, b Tensor) Tensor { return s.one("bmm", "", a, b) }
 
-// HasFastBFloat16 tells whether the processor or device that holds t multiplies
-// matrices in bfloat16 faster than in float32.
-func (s *Scope) HasFastBFloat16(t Tensor) bool {
-	fast := ToData[int64](s, s.one("pipe::fast_bfloat16", "", t))
-	return s.err == nil && fast[0] != 0
+// HasBFloat16Unit tells whether the processor or device that holds t has instructions
+// that multiply matrices in bfloat16: that takes no longer there than in float32, and half
+// of the memory. Elsewhere it takes several times as long.
+func (s *Scope) HasBFloat16Unit(t Tensor) bool {
+	has := ToData[int64](s, s.one("pipe::has_bfloat16_unit", "", t))
+	return s.err == nil && has[0] != 0
 }
 
 // Linear is x·Wᵀ for x N×in and W out×in.
@@ -212,6 +213,11 @@ func (s *Scope) Linear(x, w Tensor) Tensor { return s.one("linear", "", x, w) }
 // its gradient comes in its own.
 func (s *Scope) Conv2D(x, w Tensor, stride, padding, groups int) Tensor {
 	return s.one("pipe::conv2d", "", x, w, stride, padding, groups)
+}
+
+// PadFar adds n rows of zeros below and n columns of zeros to the right of images N×C×H×W.
+func (s *Scope) PadFar(x Tensor, n int) Tensor {
+	return s.one("constant_pad_nd", "", x, []int{0, n, 0, n})
 }
 
 // BatchNorm normalises dimension 1 of x. weight and bias may be none (no affine
@@ -233,7 +239,7 @@ type Norm struct {
 }
 
 // NormAct is training-mode [Scope.BatchNorm] of x N×C×H×W, the activation, and the
-// addition of residual, of x's shape and type or none: fused on the CPU, see
+// addition of residual, of x's shape and type or none: fused on the CPU but in float16, see
 // engine/norm_act.cc.
 func (s *Scope) NormAct(x Tensor, n Norm, residual Tensor) Tensor {
 	return s.one("pipe::norm_act", "", x, n.Weight, n.Bias, n.Slope, residual, n.Mean, n.Variance, n.ReLU, n.Momentum, n.Eps)

@@ -10,19 +10,23 @@ import (
 // Bytes become (x - mean) / std, rows of flagged images from right to left.
 func TestPixels(t *testing.T) {
 	e := torchtest.Open(t)
+	torchtest.OnDevices(t, e, func(t *testing.T, device string) { testPixels(t, e, device) })
+}
+
+func testPixels(t *testing.T, e *torch.Engine, device string) {
 	const n, h, w = 3, 2, 5
 	bytes := make([]uint8, n*h*w*3)
 	for i := range bytes {
 		bytes[i] = uint8(i * 37)
 	}
-	for _, dtype := range []torch.DType{torch.Float32, torch.BFloat16, torch.Float64} {
+	for _, dtype := range []torch.DType{torch.Float32, torch.BFloat16, torch.Float16, torch.Float64} {
 		for _, flags := range [][]uint8{nil, {0, 1, 1}} {
 			s := torchtest.Scope(t, e)
 			var mirrored torch.Tensor
 			if flags != nil {
-				mirrored = torch.FromData(s, "cpu", flags, n)
+				mirrored = torch.FromData(s, device, flags, n)
 			}
-			x := s.Pixels(torch.FromData(s, "cpu", bytes, n, h, w, 3), mirrored, 127.5, 128, dtype)
+			x := s.Pixels(torch.FromData(s, device, bytes, n, h, w, 3), mirrored, 127.5, 128, dtype)
 			if got := s.DType(x); got != dtype {
 				t.Errorf("%v became %v", dtype, got)
 			}

@@ -2,8 +2,10 @@ package torch_test
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -112,7 +114,56 @@ func TestOpenExplainsWhatIsMissing(t *testing.T) {
 	}
 }
 
-// A thousand training-like steps leave neither tensors nor memory behind.
+// Of a library that is no engine of this pipe, or none that can run here, the error names
+// the file, the reason and the remedy.
+func TestOpenRefusesOtherEngines(t *testing.T) {
+	compiler, err := exec.LookPath("g++")
+	if err != nil {
+		t.Skip("no C++ compiler")
+	}
+	// engine is one that answers as an interface of that version built against a libtorch.
+	engine := func(version int, built string) string {
+		source := fmt.Sprintf("int pipe_engine_abi() { return %d; }\nconst char* pipe_engine_torch_version() { return %q; }\n"+
+			"const char* pipe_engine_torch_loaded() { return \"1.13.1\"; }\n", version, built)
+		for _, name := range torch.Symbols() {
+			if !strings.Contains(source, name+"(") {
+				source += "void " + name + "() {}\n"
+			}
+		}
+		return source
+	}
+	this := engine(torch.ABI, "1.13.1")
+	for name, c := range map[string]struct{ source, say string }{
+		"nothing of it":        {"int other() { return 0; }", "is no engine of this version of pipe"},
+		"a function too few":   {strings.Replace(this, "void pipe_engine_backward() {}", "", 1), "pipe_engine_backward"},
+		"the interface before": {fmt.Sprintf("int pipe_engine_abi() { return %d; }", torch.ABI-1), fmt.Sprintf("version %d of the interface, this pipe needs %d", torch.ABI-1, torch.ABI)},
+		"the interface after":  {engine(torch.ABI+1, "1.13.1"), fmt.Sprintf("version %d of the interface, this pipe needs %d", torch.ABI+1, torch.ABI)},
+		"another libtorch":     {engine(torch.ABI, "2.11.0+cu130"), "built against libtorch 2.11.0+cu130, but the one that it finds here is 1.13.1"},
+		"a symbol of another libtorch": {this + "void at_missing();\nvoid call() { at_missing(); }",
+			"at_missing (the libtorch that it finds here is not the one that it was built against)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			source, library := filepath.Join(dir, "engine.cc"), filepath.Join(dir, "libpipe_engine.so")
+			if err := os.WriteFile(source, []byte("extern \"C\" {\n"+c.source+"\n}\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if out, err := exec.Command(compiler, "-shared", "-fPIC", "-o", library, source).CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			_, err := torch.Open(library)
+			if !errors.Is(err, torch.ErrEngine) {
+				t.Fatalf("error %v", err)
+			}
+			for _, want := range []string{library, c.say, "make engine"} {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q does not say %q", err, want)
+				}
+			}
+		})
+	}
+}
+
 // An engine runs on the libtorch that it was built against, but for patches.
 func TestSameRelease(t *testing.T) {
 	for _, c := range []struct {
@@ -128,6 +179,7 @@ func TestSameRelease(t *testing.T) {
 	}
 }
 
+// A thousand training-like steps leave neither tensors nor memory behind.
 func TestNoLeak(t *testing.T) {
 	e := torchtest.Open(t)
 	outer := torchtest.Scope(t, e)

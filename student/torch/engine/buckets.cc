@@ -64,6 +64,7 @@ class Buckets {
   void finish(const double* scale) {
     TORCH_CHECK(armed_, "gradient buckets were not armed");
     armed_ = false;
+    early_ = static_cast<int64_t>(next_);
     while (next_ < buckets_.size()) begin();
     for (auto& b : buckets_) {
       b.wait();
@@ -71,6 +72,8 @@ class Buckets {
       hand_back(b, scale);
     }
   }
+
+  int64_t early() const { return early_; }
 
  private:
   struct Bucket {
@@ -156,7 +159,8 @@ class Buckets {
   std::vector<decltype(torch::autograd::impl::grad_accumulator(std::declval<const at::Tensor&>()))> accumulators_;
   std::shared_ptr<std::atomic<bool>> alive_;
   bool armed_ = false;
-  size_t next_ = 0;  // the bucket to begin next
+  size_t next_ = 0;    // the bucket to begin next
+  int64_t early_ = 0;  // those that had begun before finish
 };
 
 }  // namespace
@@ -188,6 +192,8 @@ char* pipe_engine_buckets_finish(pipe_buckets b, const double* scale) {
     static_cast<Buckets*>(b)->finish(scale);
   });
 }
+
+int64_t pipe_engine_buckets_early(pipe_buckets b) { return static_cast<Buckets*>(b)->early(); }
 
 void pipe_engine_buckets_destroy(pipe_buckets b) {
   engine::free_message(guarded([&] { delete static_cast<Buckets*>(b); }));

@@ -5,8 +5,8 @@
 //     a pixel. oneDNN multiplies by the processor's bfloat16 instruction, which on Xeons
 //     with AVX-512 starts every other cycle: half the speed of float32's, two of which
 //     start in each. So the elements are widened in the cache and multiplied in float32.
-//     Processors with a matrix unit (AMX), and AMD's, whose instruction starts in every
-//     cycle, keep to oneDNN.
+//     Processors with a matrix unit (AMX) that oneDNN may use, and AMD's, whose
+//     instruction starts in every cycle, keep to oneDNN (processor.h).
 //   bfloat16, depthwise 3×3, and depthwise over the whole image in any precision: little
 //     arithmetic, so that memory and conversions count.
 //
@@ -20,10 +20,6 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
-
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -31,6 +27,7 @@
 #include <vector>
 
 #include "memory.h"
+#include "processor.h"
 #include "share.h"
 
 namespace engine {
@@ -438,21 +435,6 @@ class Global : public torch::autograd::Function<Global> {
   }
 };
 
-// Whether oneDNN's products in bfloat16 outrun those in float32; see the top.
-bool fast_bfloat16() {
-#if defined(__x86_64__)
-  static const bool fast = [] {
-    unsigned a, b, c, d;
-    if (__get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 22 & 1)) return true;  // AMX-BF16
-    bool dot_product = __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1);  // AVX512-BF16
-    return dot_product && __get_cpuid(0, &a, &b, &c, &d) && b == signature_AMD_ebx;
-  }();
-  return fast;
-#else
-  return false;
-#endif
-}
-
 at::Tensor conv2d(const at::Tensor& x, const at::Tensor& weight, int64_t stride, int64_t padding, int64_t groups) {
   TORCH_CHECK(x.dim() == 4 && weight.dim() == 4 && stride >= 1 && padding >= 0,
               "conv2d takes N×C×H×W and weights out×in×k×k, got ", x.sizes(), " and ", weight.sizes());
@@ -461,7 +443,7 @@ at::Tensor conv2d(const at::Tensor& x, const at::Tensor& weight, int64_t stride,
   bool known = x.is_cpu() && weight.is_cpu() && x.numel() > 0 && x.size(2) + 2 * padding >= high &&
                x.size(3) + 2 * padding >= wide &&
                (dtype == at::kBFloat16 || dtype == at::kFloat || dtype == at::kDouble);
-  bool products = dtype == at::kDouble || (dtype == at::kBFloat16 && !fast_bfloat16());
+  bool products = dtype == at::kDouble || (dtype == at::kBFloat16 && !bfloat16_is_onednns());
   // A few input channels, as the first layer's, are not worth the copying of patches.
   bool wide_enough = dtype == at::kDouble || channels >= 16 || high * wide == 1;
   if (known && products && groups == 1 && weight.size(1) == channels && wide_enough)

@@ -3,6 +3,8 @@
 
 #include "allocator.h"
 #include "border.h"
+#include "kernels.h"
+#include "processor.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -91,6 +93,10 @@ const char* pipe_engine_torch_loaded(void) {
   }();
   return loaded.c_str();
 }
+
+const char* pipe_engine_simd(void) { return engine::kernels().isa; }
+
+const char* pipe_engine_bfloat16(void) { return engine::bfloat16_is_onednns() ? "onednn" : "own"; }
 
 void pipe_engine_free_string(char* s) { free_message(s); }
 

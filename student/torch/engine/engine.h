@@ -22,7 +22,7 @@ extern "C" {
 
 // Raised whenever a function or a struct below changes; the Go side refuses
 // any other number.
-#define PIPE_ENGINE_ABI 3
+#define PIPE_ENGINE_ABI 4
 
 typedef void* pipe_tensor;
 typedef const void* pipe_op;
@@ -50,6 +50,12 @@ int pipe_engine_abi(void);
 const char* pipe_engine_torch_version(void);
 // The libtorch that it runs on, "" if that does not say.
 const char* pipe_engine_torch_loaded(void);
+// The instruction set of the engine's own loops: "avx512", "avx2", or "baseline", which
+// every processor of its kind has. $PIPE_SIMD, one of these, asks for less: for tests.
+const char* pipe_engine_simd(void);
+// What multiplies in convolutions in bfloat16 on the CPU: "onednn", or the engine's "own"
+// loops, which always do where $PIPE_SIMD is set.
+const char* pipe_engine_bfloat16(void);
 void pipe_engine_free_string(char* s);
 // Number of tensors handed out and not yet released, for leak tests.
 int64_t pipe_engine_live_tensors(void);
@@ -127,6 +133,9 @@ char* pipe_engine_buckets_arm(pipe_buckets b);
 // Waits for the sums and gives leaf i its sum times scale[i]. A leaf without gradient
 // on every rank has none afterwards.
 char* pipe_engine_buckets_finish(pipe_buckets b, const double* scale);
+// How many buckets' sums, of the gradients that were finished last, had begun before
+// that: while their backward was under way.
+int64_t pipe_engine_buckets_early(pipe_buckets b);
 void pipe_engine_buckets_destroy(pipe_buckets b);
 
 #ifdef __cplusplus

@@ -26,15 +26,16 @@ namespace engine {
             optimizer};                                              \
   }
 
+// The Makefile says which there are.
 PIPE_TABLES(baseline)
-#if defined(__x86_64__)
+#if defined(PIPE_HAS_avx512)
 PIPE_TABLES(avx2)
 PIPE_TABLES(avx512)
 #endif
 
-// $PIPE_SIMD (baseline, avx2) asks for less than the processor has, for tests.
+// $PIPE_SIMD (baseline, avx2, avx512) is the most that is taken, for tests.
 static Kernels choose() {
-#if defined(__x86_64__)
+#if defined(PIPE_HAS_avx512)
   const char* set = std::getenv("PIPE_SIMD");
   const std::string most = set ? set : "avx512";
   bool avx2 = most != "baseline" && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&

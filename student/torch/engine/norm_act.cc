@@ -211,7 +211,8 @@ class NormAct : public torch::autograd::Function<NormAct> {
   }
 };
 
-// The same in libtorch's operators, for other devices.
+// The same in libtorch's operators, for other devices, and for float16 on the CPU, which
+// some versions of libtorch have no convolutions in either.
 at::Tensor separate(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& slope,
                     const at::Tensor& residual, const at::Tensor& running_mean, const at::Tensor& running_var,
                     bool relu, double momentum, double eps) {
@@ -240,7 +241,8 @@ at::Tensor norm_act(const at::Tensor& x, const at::Tensor& weight, const at::Ten
   if (!batch_norm_is_synchronised() && gpu_kernels_serve(x, weight, bias, a, running_mean, running_var))
     return norm_act_on_gpu(x, weight, bias, slope, residual, running_mean, running_var, relu, momentum, eps);
 #endif
-  if (!x.is_cpu()) return separate(x, weight, bias, a, add, running_mean, running_var, relu, momentum, eps);
+  if (!x.is_cpu() || x.scalar_type() == at::kHalf)
+    return separate(x, weight, bias, a, add, running_mean, running_var, relu, momentum, eps);
   return NormAct::apply(x, weight, bias, slope, residual, running_mean, running_var, relu, momentum, eps);
 }
 

@@ -1,12 +1,9 @@
 package torchtest
 
 import (
-	"bufio"
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
-	"strings"
 	"testing"
 	"time"
 
@@ -28,30 +25,13 @@ func Ranks(t *testing.T, n int, body func(t *testing.T, s *torch.Scope, g *torch
 		return nil
 	}
 	port := FreePort(t)
-	var ranks []*exec.Cmd
-	var outputs []*strings.Builder
+	var ranks []*restarted
 	for rank := range n {
-		c := exec.Command(os.Args[0], "-test.run=^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$", "-test.v")
-		c.Env = append(os.Environ(), fmt.Sprintf("%s=%d/%d/%d", rankVariable, rank, n, port))
-		out := &strings.Builder{}
-		c.Stdout, c.Stderr = out, out
-		if err := c.Start(); err != nil {
-			t.Fatal(err)
-		}
-		ranks, outputs = append(ranks, c), append(outputs, out)
+		ranks = append(ranks, start(t, fmt.Sprintf("%s=%d/%d/%d", rankVariable, rank, n, port)))
 	}
 	lines := make([][]string, n)
-	for rank, c := range ranks {
-		if err := c.Wait(); err != nil {
-			t.Errorf("rank %d: %v\n%s", rank, err, outputs[rank])
-		}
-		scan := bufio.NewScanner(strings.NewReader(outputs[rank].String()))
-		scan.Buffer(nil, 16<<20)
-		for scan.Scan() {
-			if line, ok := strings.CutPrefix(scan.Text(), "> "); ok {
-				lines[rank] = append(lines[rank], line)
-			}
-		}
+	for rank, r := range ranks {
+		lines[rank] = r.wait(t, fmt.Sprint("rank ", rank))
 	}
 	return lines
 }

@@ -37,3 +37,19 @@ func Scope(t testing.TB, e *torch.Engine) *torch.Scope {
 	})
 	return s
 }
+
+// OnDevices runs f as a subtest for the CPU and one for a CUDA device, which skips where
+// there is none.
+func OnDevices(t *testing.T, e *torch.Engine, f func(t *testing.T, device string)) {
+	t.Helper()
+	for _, device := range []string{"cpu", "cuda"} {
+		t.Run(device, func(t *testing.T) {
+			if !e.HasDevice(device) {
+				t.Skipf("no device %s", device)
+			}
+			runtime.LockOSThread()
+			t.Cleanup(runtime.UnlockOSThread)
+			f(t, device)
+		})
+	}
+}
