@@ -51,6 +51,7 @@ const (
 	formatCentres    = "facepipe class centres"
 	formatClassifier = "facepipe classifier"
 	formatPlan       = "facepipe plan"
+	formatPlanMerge  = "facepipe plan merge"
 )
 
 func headerOf(format string) header { return header{Format: format, Version: newestVersion(format)} }
