@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 
 	"facepipe/internal/durable"
@@ -286,16 +285,25 @@ func (p *Parts) Clear() (r Removed, err error) {
 		if err != nil {
 			return r, err
 		}
-		left = slices.ContainsFunc(files, func(f partFile) bool { return f.kind != partTemp })
-		for _, manifests := range []bool{true, false} {
-			for _, f := range files {
-				if (f.kind == partManifest) == manifests {
-					err = errors.Join(err, p.remove(f, &r))
-				}
+		left = false
+		for _, f := range files {
+			if f.kind == partManifest {
+				left, err = true, errors.Join(err, p.remove(f, &r))
 			}
-			if err = errors.Join(err, p.disk.FS.SyncDir(p.dir)); err != nil {
-				return r, err
+		}
+		if left {
+			err = errors.Join(err, p.disk.FS.SyncDir(p.dir))
+		}
+		if err != nil {
+			return r, err
+		}
+		for _, f := range files {
+			if f.kind != partManifest {
+				left, err = left || f.kind == partTable, errors.Join(err, p.remove(f, &r))
 			}
+		}
+		if err != nil {
+			return r, err
 		}
 	}
 	return r, nil
