@@ -188,6 +188,9 @@ func printPrecomputed(w io.Writer, s teacher.Summary) {
 	for _, d := range s.CopiedFrom {
 		fmt.Fprintf(w, "  copied         %d of %s, teacher %s\n", d.Copied, d.Dataset, d.Teacher)
 	}
+	if s.Appended > 0 {
+		fmt.Fprintf(w, "  appended       %d crops since the run began: the same command embeds them\n", s.Appended)
+	}
 	t := s.Stages
 	fmt.Fprintf(w, "  stages         read %.1f s, decode %.1f s, normalise %.1f s, infer %.1f s (waited %.1f s), write %.1f s, commit %.1f s\n",
 		t.Read, t.Decode, t.Normalise, t.Infer, t.Wait, t.Write, t.Commit)
