@@ -12,12 +12,14 @@ DEMO_OUT ?= demo.out
 TEACHER_OUT ?= teacher.out
 # make test-real: real photographs and models, see README.md
 PIPE_REAL_DATA ?= $(abspath ../shared/data)
+# make test-chaos: for how long
+CHAOS_SECONDS ?= 180
 # make fuzz: time for each fuzz target
 FUZZTIME ?= 20s
 # make bench: which benchmarks
 BENCH ?= .
 
-.PHONY: all deps build engine demo test test-real test-slurm race lint fuzz bench cover testdata clean
+.PHONY: all deps build engine demo test test-real test-chaos test-slurm race lint fuzz bench cover testdata clean
 all: build engine
 
 # Debian packages, ONNX Runtime, Go modules; skips what is present.
@@ -51,6 +53,11 @@ test-real: deps build engine
 test-slurm: deps build engine
 	@SLURM=yes third_party/deps.sh
 	PIPE_TEST_SLURM=yes $(GOTEST) -run '^TestSlurm$$' -v ./cmd/pipe
+
+# Workers of one plan that are killed with SIGKILL and stopped for up to 20 s at random, for
+# $(CHAOS_SECONDS) s; `make test` does the same for 4 s.
+test-chaos: deps build
+	PIPE_CHAOS_SECONDS=$(CHAOS_SECONDS) $(GOTEST) -count=1 -run '^TestPlanUnderChaos$$' -v ./cmd/pipe
 
 race: deps build engine
 	$(GOTEST) -race ./...
