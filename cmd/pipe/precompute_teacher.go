@@ -43,8 +43,9 @@ With --reuse, embeddings of the same crops that another dataset's cache of the s
 model, preprocessing, flip and dtype holds are copied bit for bit; the rest is computed.
 
 With --plan it does a worker's share of a plan (see pipe plan), and writes it into the
-plan's folder; pipe merge --plan puts the shares together. DATASET and --teacher are the
-plan's then, unless they lie elsewhere on this machine.
+plan's folder; pipe merge --plan puts the shares together, and holds embeddings without use
+against --max-reject-rate. DATASET and --teacher are the plan's then, unless they lie
+elsewhere on this machine.
 
 A cache belongs to one model file, preprocessing, flip and dtype. Another combination
 needs another --name; the two are never mixed.
