@@ -241,7 +241,7 @@ func (s *WorkSummary) task(ctx context.Context, i int, t store.PlanTask, o Optio
 
 // taskDone says whether a task's part is there, or was merged and then deleted.
 func taskDone(plan string, i int) (bool, error) {
-	merged, err := store.ReadPlanMerge(plan)
+	merged, err := store.ReadMergeState(plan)
 	if err != nil {
 		return false, err
 	}

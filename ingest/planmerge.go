@@ -59,14 +59,14 @@ func MergePlan(ctx context.Context, dir string, o MergeOptions) (PlanMerge, erro
 
 // finish writes down what the dataset has become, and deletes the parts if they are to go.
 func (m *PlanMerge) finish(r *replay, clean bool) error {
-	was, err := store.ReadPlanMerge(r.folder)
+	was, err := store.ReadMergeState(r.folder)
 	if err != nil {
 		return err
 	}
-	now := store.PlanMerge{Digest: m.Digest, Cleared: clean || was != nil && was.Cleared}
+	now := store.MergeState{Digest: m.Digest, Cleared: clean || was != nil && was.Cleared}
 	if was == nil || *was != now {
 		// Before they are deleted: a worker must not make them again.
-		if err := store.WritePlanMerge(r.folder, now); err != nil {
+		if err := store.WriteMergeState(r.folder, now); err != nil {
 			return err
 		}
 	}
@@ -86,7 +86,7 @@ func (m *PlanMerge) finish(r *replay, clean bool) error {
 
 // ready says what keeps the parts from being merged.
 func (r *replay) ready(ctx context.Context, out string) error {
-	merged, err := store.ReadPlanMerge(r.folder)
+	merged, err := store.ReadMergeState(r.folder)
 	if err != nil {
 		return err
 	}
@@ -111,12 +111,12 @@ func (r *replay) claim(w *store.Writer, sources []int) error {
 	if err != nil {
 		return fmt.Errorf("%w; make another plan", err)
 	}
-	merged, err := store.ReadPlanMerge(r.folder)
+	merged, err := store.ReadMergeState(r.folder)
 	switch {
 	case err != nil:
 		return err
 	case shards == 0 && merged == nil:
-		return store.WritePlanMerge(r.folder, store.PlanMerge{})
+		return store.WriteMergeState(r.folder, store.MergeState{})
 	case shards == 0:
 		return nil
 	}

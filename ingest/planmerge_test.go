@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"facepipe/ingest"
@@ -208,6 +209,23 @@ func TestPlanWithoutOutput(t *testing.T) {
 	j.work(t)
 	j.merged(t, ingest.MergeOptions{})
 	sameTree(t, "appended", tree(t, out), alone(t, other, j))
+}
+
+// A worker that is started twice at the same time leaves what it does alone would.
+func TestWorkerStartedTwice(t *testing.T) {
+	j := planned(t, untidy(t), "a/", filepath.Join(t.TempDir(), "faces.ds"))
+	var group sync.WaitGroup
+	for range 2 {
+		group.Go(func() {
+			s, err := ingest.Work(t.Context(), j.plan, worker.Worker{Count: 1}, ingest.Options{Workers: 1})
+			if err != nil || s.Done+s.Reused+s.Busy != s.Tasks {
+				t.Errorf("%+v, %v", s, err)
+			}
+		})
+	}
+	group.Wait()
+	j.merged(t, ingest.MergeOptions{})
+	sameTree(t, "merged", tree(t, j.options.Out), alone(t, j))
 }
 
 // With Clean the workers' datasets go, nobody makes them again, and the merge that was done

@@ -84,36 +84,36 @@ func sourcesOf(crops string, shard int, met map[int]bool) error {
 // mergeFile is in the folder of a plan whose merge makes a dataset.
 const mergeFile = "merge.json"
 
-// PlanMerge is how far the merge of a plan's parts into a dataset has come.
-type PlanMerge struct {
+// MergeState is how far the merge of a plan's parts into a dataset has come.
+type MergeState struct {
 	// Digest of the dataset that it has made, "" if it has only begun.
 	Digest string `json:"digest,omitempty"`
 	// Cleared says that the parts were deleted after it, or are being deleted.
 	Cleared bool `json:"cleared,omitempty"`
 }
 
-type planMergeDoc struct {
+type mergeStateDoc struct {
 	header
-	PlanMerge
+	MergeState
 }
 
-// WritePlanMerge writes into a plan's folder how far its merge has come.
-func WritePlanMerge(plan string, m PlanMerge) error {
-	data, err := encodeSealed(planMergeDoc{header: headerOf(formatPlanMerge), PlanMerge: m})
+// WriteMergeState writes into a plan's folder how far its merge has come.
+func WriteMergeState(plan string, m MergeState) error {
+	data, err := encodeSealed(mergeStateDoc{header: headerOf(formatPlanMerge), MergeState: m})
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", mergeFile, err)
 	}
 	return durable.WriteFile(filepath.Join(plan, mergeFile), data, fileMode)
 }
 
-// ReadPlanMerge reads how far the merge of a plan has come; nil if it never began.
-func ReadPlanMerge(plan string) (*PlanMerge, error) {
-	var doc planMergeDoc
+// ReadMergeState reads how far the merge of a plan has come; nil if it never began.
+func ReadMergeState(plan string) (*MergeState, error) {
+	var doc mergeStateDoc
 	err := readSealed(filepath.Join(plan, mergeFile), formatPlanMerge, &doc)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
-	return &doc.PlanMerge, err
+	return &doc.MergeState, err
 }
 
 // RemovePart deletes the dataset that a worker has made of its part of a plan, if it is
