@@ -274,8 +274,8 @@ func lossCurve(t *testing.T, run string) map[int]float64 {
 	return curve
 }
 
-// sameDataset compares all files but the index, which is derived and holds Badger's
-// own numbering of its files, and looks for damage.
+// sameDataset compares all files but locks, which may name who was killed, and the index,
+// which is derived and holds Badger's own numbering of its files, and looks for damage.
 func sameDataset(t *testing.T, whole, killed string) {
 	t.Helper()
 	sameFiles(t, whole, killed)
@@ -309,7 +309,7 @@ func contents(t *testing.T, root string) map[string][]byte {
 		if name == "index" {
 			return fs.SkipDir
 		}
-		if e.IsDir() {
+		if e.IsDir() || strings.HasPrefix(e.Name(), ".lock") {
 			return nil
 		}
 		files[name], err = os.ReadFile(filepath.Join(root, name))
