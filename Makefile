@@ -12,12 +12,14 @@ DEMO_OUT ?= demo.out
 TEACHER_OUT ?= teacher.out
 # make test-real: real photographs and models, see README.md
 PIPE_REAL_DATA ?= $(abspath ../shared/data)
+# make test-chaos: for how long
+CHAOS_SECONDS ?= 180
 # make fuzz: time for each fuzz target
 FUZZTIME ?= 20s
 # make bench: which benchmarks
 BENCH ?= .
 
-.PHONY: all deps build engine demo test test-real test-slurm test-arm64 test-tensorboard race lint fuzz bench cover testdata clean
+.PHONY: all deps build engine demo test test-real test-chaos test-slurm test-arm64 test-tensorboard race lint fuzz bench cover testdata clean
 all: build engine
 
 # Debian packages, ONNX Runtime, Go modules; skips what is present.
@@ -63,6 +65,11 @@ test-tensorboard: deps engine
 	@TENSORBOARD=yes third_party/deps.sh
 	python=$$(bench/peers/venv.sh tensorboard) && \
 		PIPE_TEST_TENSORBOARD=$$python $(GOTEST) -run '^TestTensorBoard' ./internal/tensorboard ./student
+
+# Workers of one plan that are killed with SIGKILL and stopped for up to 20 s at random, for
+# $(CHAOS_SECONDS) s; `make test` does the same for 4 s.
+test-chaos: deps build
+	PIPE_CHAOS_SECONDS=$(CHAOS_SECONDS) $(GOTEST) -count=1 -run '^TestPlanUnderChaos$$' -v ./cmd/pipe
 
 race: deps build engine
 	$(GOTEST) -race ./...

@@ -9,10 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"facepipe/ingest/source"
@@ -65,6 +63,9 @@ func MakePlan(ctx context.Context, o Options, dir string, perTask int) (PlanSumm
 		return PlanSummary{}, fmt.Errorf("plan ingest: %w", err)
 	}
 	p := store.Plan{Verb: PlanVerb, Dataset: o.Out, Tasks: []store.PlanTask{}}
+	if p.Output, err = plannedOutput(dir, o.Out); err != nil {
+		return PlanSummary{}, fmt.Errorf("plan ingest: %w", err)
+	}
 	if p.Options, err = json.Marshal(found.planOptions); err != nil {
 		return PlanSummary{}, err
 	}
@@ -74,6 +75,20 @@ func MakePlan(ctx context.Context, o Options, dir string, perTask int) (PlanSumm
 	}
 	id, err := store.WritePlan(dir, p)
 	return PlanSummary{Plan: dir, ID: id, Verb: p.Verb, Dataset: p.Dataset, Tasks: len(p.Tasks), Items: found.items}, err
+}
+
+// plannedOutput is the dataset as the plan is to find it when it is merged: as it is, or as
+// it was when this very plan was made before.
+func plannedOutput(dir, out string) (*store.PlanOutput, error) {
+	have, _, err := store.ReadPlan(dir)
+	if err == nil {
+		return have.Output, nil
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	now, err := store.FindOutput(out)
+	return &now, err
 }
 
 // absolute makes paths those of any working folder.
@@ -199,7 +214,7 @@ func Work(ctx context.Context, dir string, w worker.Worker, o Options) (s WorkSu
 	s = WorkSummary{Plan: dir}
 	for _, i := range w.Tasks(len(p.Tasks)) {
 		s.Tasks++
-		if err := s.task(ctx, partDataset(dir, i), p.Tasks[i], planned); err != nil {
+		if err := s.task(ctx, i, p.Tasks[i], planned); err != nil {
 			return s, err
 		}
 	}
@@ -213,20 +228,21 @@ func partDataset(plan string, task int) string {
 	return filepath.Join(store.PartsFolder(plan), fmt.Sprintf("%06d.ds", task))
 }
 
-func (s *WorkSummary) task(ctx context.Context, part string, t store.PlanTask, o Options) error {
-	// dataset.json is written last, and by the run that has done everything.
-	switch d, err := store.Open(part); {
-	case err == nil:
-		s.Reused++
-		return d.Close()
-	case !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrUnfinished):
+func (s *WorkSummary) task(ctx context.Context, i int, t store.PlanTask, o Options) error {
+	done, err := taskDone(s.Plan, i)
+	if err != nil {
 		return err
 	}
+	if done {
+		s.Reused++
+		return nil
+	}
+	part := partDataset(s.Plan, i)
 	if err := durable.MkdirAll(filepath.Dir(part), 0o755); err != nil {
 		return err
 	}
 	o.Out, o.from, o.items, o.MaxRejectRate, o.PairsOut = part, t.From, t.Rows, 1, ""
-	done, err := Run(ctx, o)
+	run, err := Run(ctx, o)
 	if errors.Is(err, store.ErrLocked) {
 		s.Busy++
 		return nil
@@ -235,11 +251,31 @@ func (s *WorkSummary) task(ctx context.Context, part string, t store.PlanTask, o
 		return fmt.Errorf("task of items %d to %d: %w", t.From, t.From+t.Rows-1, err)
 	}
 	s.Done++
-	s.Seen += done.Seen
-	s.Written += done.Written
-	s.Duplicates += done.Duplicates
-	s.Rejected += done.Rejected
+	s.Seen += run.Seen
+	s.Written += run.Written
+	s.Duplicates += run.Duplicates
+	s.Rejected += run.Rejected
 	return nil
+}
+
+// taskDone says whether a task's part is there, or was merged and then deleted.
+func taskDone(plan string, i int) (bool, error) {
+	merged, err := store.ReadMergeState(plan)
+	if err != nil {
+		return false, err
+	}
+	if merged != nil && merged.Cleared {
+		return true, nil
+	}
+	// dataset.json is written last, and by the run that has done everything.
+	d, err := store.Open(partDataset(plan, i))
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrUnfinished) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, d.Close()
 }
 
 // readPlan reads a plan and looks whether its inputs are what they were. The options are
@@ -275,59 +311,3 @@ func readPlan(ctx context.Context, dir string, o Options) (store.Plan, Options, 
 	}
 	return p, planned, nil
 }
-
-// MergePlan makes the dataset of a plan, or in another folder if out is not "", of what its
-// workers did. It is an ordinary [Run], and may be interrupted like one, in which crops
-// come out of the workers' datasets: the result is that of a single process. Nothing is
-// written unless every part is there and whole: store.ErrNotFound names those that are
-// missing.
-func MergePlan(ctx context.Context, dir, out string, o Options) (Summary, error) {
-	p, planned, err := readPlan(ctx, dir, o)
-	if err != nil {
-		return Summary{}, err
-	}
-	planned.Out = cmp.Or(out, planned.Out)
-	planned.replay = &replay{tasks: p.Tasks, folder: dir}
-	if err := planned.replay.complete(ctx); err != nil {
-		return Summary{}, fmt.Errorf("merge plan %s: %w", dir, err)
-	}
-	s, err := Run(ctx, planned)
-	return s, errors.Join(err, planned.replay.close())
-}
-
-// complete checks every part, and that there are no others.
-func (r *replay) complete(ctx context.Context) error {
-	var faults []error
-	known := map[string]bool{}
-	for i := range r.tasks {
-		part := partDataset(r.folder, i)
-		known[filepath.Base(part)] = true
-		if len(faults) >= maxNamedParts {
-			continue
-		}
-		report, err := store.Check(ctx, part, store.CheckOptions{ReadData: true})
-		switch {
-		case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrUnfinished):
-			faults = append(faults, fmt.Errorf("part %d: %w: its worker is not done", i, store.ErrNotFound))
-		case err != nil:
-			faults = append(faults, err)
-		case !report.OK:
-			for _, problem := range report.Problems {
-				faults = append(faults, fmt.Errorf("%w: %s: %s", store.ErrDamaged, filepath.Join(part, problem.File), problem.What))
-			}
-		}
-	}
-	entries, err := os.ReadDir(store.PartsFolder(r.folder))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	for _, e := range entries {
-		if !known[e.Name()] && strings.HasSuffix(e.Name(), ".ds") {
-			faults = append(faults, fmt.Errorf("%s is of no task", filepath.Join(store.PartsFolder(r.folder), e.Name())))
-		}
-	}
-	return errors.Join(faults...)
-}
-
-// maxNamedParts bounds how many parts an error names.
-const maxNamedParts = 16

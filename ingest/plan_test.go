@@ -75,7 +75,7 @@ func TestPlanGivesTheSameDataset(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		s, err := ingest.MergePlan(t.Context(), plan, "", ingest.Options{MaxRejectRate: 1})
+		s, err := ingest.MergePlan(t.Context(), plan, ingest.MergeOptions{Options: ingest.Options{MaxRejectRate: 1}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -133,7 +133,7 @@ func TestPlanRefuses(t *testing.T) {
 		t.Errorf("again: %+v, %v", again, err)
 	}
 	merge := func() error {
-		_, err := ingest.MergePlan(t.Context(), plan, "", ingest.Options{MaxRejectRate: 1})
+		_, err := ingest.MergePlan(t.Context(), plan, ingest.MergeOptions{Options: ingest.Options{MaxRejectRate: 1}})
 		return err
 	}
 	if err := merge(); !errors.Is(err, store.ErrNotFound) || !strings.Contains(err.Error(), "part 1") || strings.Contains(err.Error(), "part 0") {

@@ -13,7 +13,8 @@ import (
 // workers of a run at once.
 type replay struct {
 	tasks  []store.PlanTask
-	folder string // of the plan
+	folder string            // of the plan
+	output *store.PlanOutput // what the dataset was then; nil for anything
 
 	mu   sync.Mutex
 	open []*part // the last used is the last

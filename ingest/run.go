@@ -163,7 +163,7 @@ func (r *run) openWriter() (err error) {
 		}
 		r.numbers = append(r.numbers, r.writer.AddSource(info))
 	}
-	return nil
+	return r.options.replay.claim(r.writer, r.numbers)
 }
 
 // produce walks the sources and submits their items.

@@ -208,6 +208,18 @@ func (d *Dataset) Shards() int { return len(d.doc.Shards) }
 // ShardRows is the number of rows of shard i.
 func (d *Dataset) ShardRows(i int) int { return d.doc.Shards[i].Rows }
 
+// Grown is the number of crops that were appended since the dataset was opened.
+func (d *Dataset) Grown() (int, error) {
+	now, err := readDatasetDoc(d.dir)
+	if err != nil {
+		return 0, err
+	}
+	if was := d.doc.Shards; now.Contract != d.doc.Contract || len(now.Shards) < len(was) || !slices.Equal(now.Shards[:len(was)], was) {
+		return 0, fmt.Errorf("dataset %s was made anew since it was opened", d.dir)
+	}
+	return now.Rows - d.doc.Rows, nil
+}
+
 // Locate is where the crop of global row 0 .. Rows()-1 is; another row panics. Global
 // rows number the crops in the order they were appended.
 func (d *Dataset) Locate(row int) Location {

@@ -103,7 +103,15 @@ func removeDropped(disk durable.Disk, teachers string) error {
 
 // count adds the files below folder up.
 func (r *Dropped) count(folder string) error {
-	return filepath.WalkDir(folder, func(_ string, e fs.DirEntry, err error) error {
+	c, err := countFiles(folder)
+	r.Files += c.Files
+	r.Bytes += c.Bytes
+	return err
+}
+
+// countFiles counts the files below a folder.
+func countFiles(folder string) (r Removed, err error) {
+	err = filepath.WalkDir(folder, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil || !e.Type().IsRegular() {
 			return err
 		}
@@ -115,4 +123,5 @@ func (r *Dropped) count(folder string) error {
 		r.Bytes += info.Size()
 		return nil
 	})
+	return r, err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"unsafe"
@@ -233,7 +234,7 @@ func (w *EmbeddingWriter) commit() error {
 	}
 	var err error
 	if w.manifest.File, err = w.out.seal(); err != nil {
-		return err
+		return w.explain(err)
 	}
 	sum, err := w.manifest.contentDigest()
 	if err != nil {
@@ -245,6 +246,14 @@ func (w *EmbeddingWriter) commit() error {
 		return w.failed(err)
 	}
 	return w.place.publish(w.manifest.Shard, w.out, data)
+}
+
+// explain tells a file that was taken away from a disk that fails.
+func (w *EmbeddingWriter) explain(err error) error {
+	if _, gone := os.Stat(w.out.out.TempName()); errors.Is(gone, os.ErrNotExist) {
+		return w.failed(fmt.Errorf("somebody has deleted the unfinished file, as a merge does that has all it wants; run the same command again: %w", gone))
+	}
+	return err
 }
 
 // Abort throws the shard away. After Commit or Abort it does nothing.

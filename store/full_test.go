@@ -43,6 +43,13 @@ func (f *faulty) Rename(a, b string) error {
 	return f.OS.Rename(a, b)
 }
 
+func (f *faulty) Link(a, b string) error {
+	if err := f.fault("link", a); err != nil {
+		return err
+	}
+	return f.OS.Link(a, b)
+}
+
 func (f *faulty) Mkdir(a string, perm os.FileMode) error {
 	if err := f.fault("mkdir", a); err != nil {
 		return err
@@ -91,8 +98,8 @@ func (f *faultyFile) Sync() error {
 	return f.File.Sync()
 }
 
-// attempt builds a small dataset with a teacher on a disk.
-func attempt(dir string, disk durable.Disk) (err error) {
+// attemptCrops builds a small dataset on a disk.
+func attemptCrops(dir string, disk durable.Disk) (err error) {
 	w, err := openWriter(dir, testContract, WriterOptions{ShardRows: 16, Logger: quiet}, disk)
 	if err != nil {
 		return err
@@ -101,7 +108,12 @@ func attempt(dir string, disk durable.Disk) (err error) {
 	if err := appendAll(w, testSource, 0, 30); err != nil {
 		return err
 	}
-	if err := w.Close(); err != nil {
+	return w.Close()
+}
+
+// attempt builds a small dataset with a teacher on a disk.
+func attempt(dir string, disk durable.Disk) (err error) {
+	if err := attemptCrops(dir, disk); err != nil {
 		return err
 	}
 	d, err := Open(dir, WithLogger(quiet))
@@ -121,12 +133,71 @@ func attempt(dir string, disk durable.Disk) (err error) {
 	return nil
 }
 
+// attemptPlan plans the embedding of a small dataset beside it, does it in parts and puts
+// them into the cache, on a disk.
+func attemptPlan(dir string, disk durable.Disk) error {
+	if err := attemptCrops(dir, durable.Disk{FS: durable.OS{}}); err != nil {
+		return err
+	}
+	d, err := Open(dir, WithLogger(quiet))
+	if err != nil {
+		return err
+	}
+	return doPlan(d, testTeacher(FP16, true), filepath.Join(filepath.Dir(dir), "job"), disk)
+}
+
+// doPlan is what a plan's makers, workers and merge do on a disk.
+func doPlan(d *Dataset, info TeacherInfo, plan string, disk durable.Disk) error {
+	if _, err := writePlan(plan, Plan{Verb: "test", Teacher: &info, Tasks: d.PlanTasks()}, disk); err != nil {
+		return err
+	}
+	parts, err := d.openParts(info, PartsFolder(plan), disk)
+	if err != nil {
+		return err
+	}
+	for _, task := range d.PlanTasks() {
+		if done, err := parts.Has(task.Shard); err != nil || done {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		if err := embedRows(d, parts, task.Shard); err != nil {
+			return err
+		}
+	}
+	return mergeParts(d, info, parts, disk)
+}
+
+// mergeParts is what a merge does.
+func mergeParts(d *Dataset, info TeacherInfo, parts *Parts, disk durable.Disk) (err error) {
+	w, err := d.createTeacher(info, disk)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	for _, shard := range w.MissingShards() {
+		if err := errors.Join(parts.Verify(shard), parts.Adopt(w, shard)); err != nil {
+			return err
+		}
+	}
+	_, err = parts.Tidy()
+	return err
+}
+
 // Whichever call the disk runs full in, the error says so and names a file, nothing
-// half written stays under a final name, and the next run finishes the same dataset.
+// half written stays under a final name, and the next run finishes the same dataset, or
+// the same plan.
 func TestDiskFullAtEveryCall(t *testing.T) {
-	want := filepath.Join(memoryDir(t), "d")
+	for name, try := range map[string]func(dir string, disk durable.Disk) error{"dataset": attempt, "plan": attemptPlan} {
+		t.Run(name, func(t *testing.T) { fullAtEveryCall(t, try) })
+	}
+}
+
+func fullAtEveryCall(t *testing.T, try func(dir string, disk durable.Disk) error) {
+	want := memoryDir(t)
 	count := &faulty{failAt: 1 << 30}
-	if err := attempt(want, durable.Disk{FS: count}); err != nil {
+	if err := try(filepath.Join(want, "d"), durable.Disk{FS: count}); err != nil {
 		t.Fatal(err)
 	}
 	if count.calls < 30 {
@@ -137,22 +208,23 @@ func TestDiskFullAtEveryCall(t *testing.T) {
 		step = 7
 	}
 	for failAt := 1; failAt <= count.calls; failAt += step {
-		dir := filepath.Join(memoryDir(t), "d")
-		err := attempt(dir, durable.Disk{FS: &faulty{failAt: failAt}})
-		if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "d/") && !strings.Contains(err.Error(), filepath.Dir(dir)) {
+		root := memoryDir(t)
+		dir := filepath.Join(root, "d")
+		err := try(dir, durable.Disk{FS: &faulty{failAt: failAt}})
+		if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), root) {
 			t.Fatalf("call %d: %v", failAt, err)
 		}
-		for _, folder := range []string{"", cropsFolder, teachersFolder + "/*"} {
-			if temps, _ := filepath.Glob(filepath.Join(dir, folder, durable.TempPrefix+"*")); len(temps) > 0 {
+		for _, folder := range []string{"d", "d/" + cropsFolder, "d/" + teachersFolder + "/*", "job", "job/parts"} {
+			if temps, _ := filepath.Glob(filepath.Join(root, folder, durable.TempPrefix+"*")); len(temps) > 0 {
 				t.Fatalf("call %d: left %v", failAt, temps)
 			}
 		}
-		if err := attempt(dir, durable.Disk{FS: durable.OS{}}); err != nil {
+		if err := try(dir, durable.Disk{FS: durable.OS{}}); err != nil {
 			t.Fatalf("after call %d: %v", failAt, err)
 		}
-		sameContents(t, dir, want)
+		sameContents(t, root, want)
 	}
-	cleanCheck(t, want)
+	cleanCheck(t, filepath.Join(want, "d"))
 }
 
 // The same on a real file system that is full.

@@ -86,7 +86,12 @@ func appendAll(w *Writer, s SourceInfo, lo, hi int) error {
 	return nil
 }
 
-func embedRows(d *Dataset, w *TeacherWriter, shard int) error {
+// opener is a cache, or a folder of parts.
+type opener interface {
+	Shard(i int) (*EmbeddingWriter, error)
+}
+
+func embedRows(d *Dataset, w opener, shard int) error {
 	crops, err := d.CropShard(shard)
 	if err != nil {
 		return err

@@ -160,19 +160,31 @@ func readEmbeddingManifest(folder string, shard int, fingerprint string, crops *
 	if err := readSealed(path, formatEmbeddings, &m); err != nil {
 		return nil, err
 	}
-	return &m, asDamage(path, m.validate(shard, fingerprint, crops))
+	err := m.belongs(fingerprint, crops)
+	if err == nil {
+		err = m.validate(shard, crops.rows)
+	}
+	return &m, asDamage(path, err)
 }
 
-func (m *embeddingManifest) validate(shard int, fingerprint string, crops *shardInfo) error {
+// belongs says what makes the shard one of another cache.
+func (m *embeddingManifest) belongs(fingerprint string, crops *shardInfo) error {
 	switch {
-	case m.Shard != shard:
-		return fmt.Errorf("is the manifest of shard %d", m.Shard)
 	case m.Fingerprint != fingerprint:
 		return fmt.Errorf("has fingerprint %s, its teacher has %s", m.Fingerprint, fingerprint)
 	case m.Crops != crops.hexDigest():
 		return errors.New("belongs to another crop shard than the dataset's")
-	case m.Rows != crops.rows || m.File == nil:
-		return fmt.Errorf("has %d rows, the crop shard has %d", m.Rows, crops.rows)
+	}
+	return nil
+}
+
+// validate checks the manifest in itself, as that of a shard with so many rows.
+func (m *embeddingManifest) validate(shard, rows int) error {
+	switch {
+	case m.Shard != shard:
+		return fmt.Errorf("is the manifest of shard %d", m.Shard)
+	case m.Rows != rows || m.File == nil:
+		return fmt.Errorf("has %d rows, the crop shard has %d", m.Rows, rows)
 	}
 	if err := m.File.validate(m.Rows); err != nil {
 		return err

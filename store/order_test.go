@@ -153,6 +153,29 @@ func TestOrderOfWrites(t *testing.T) {
 	}
 	mustAbort(t, e)
 	mustClose(t, tw)
+
+	r.note("# a plan, and a worker that commits the second shard as a part")
+	plan := filepath.Join(parent, "job")
+	info := testTeacher(FP16, true)
+	if _, err := writePlan(plan, Plan{Verb: "test", Teacher: &info, Tasks: d.PlanTasks()}, disk); err != nil {
+		t.Fatal(err)
+	}
+	parts, err := d.openParts(info, PartsFolder(plan), disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := embedRows(d, parts, 1); err != nil {
+		t.Fatal(err)
+	}
+	r.note("# another comes second, with other bits")
+	embedPart(t, d, parts, 1, 1)
+	r.note("# the merge takes the part over, tidies up, and deletes the parts")
+	if err := mergeParts(d, info, parts, disk); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parts.Clear(); err != nil {
+		t.Fatal(err)
+	}
 	golden(t, "testdata/order.txt", []byte(r.log.String()))
 }
 

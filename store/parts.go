@@ -5,8 +5,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"facepipe/internal/durable"
@@ -16,7 +18,8 @@ import (
 // number of workers, on any number of machines that share a folder, and taken over into
 // the cache by one. Workers need no lock and look at no clock: a part's file is named
 // after its contents, its manifest is put in place by a link, which only the first
-// succeeds at, and a manifest refers to a file that is there.
+// succeeds at, and a manifest refers to a file that is there. What a part is of, its
+// manifest says: the teacher's fingerprint and the digest of the crops.
 type Parts struct {
 	dataset *Dataset
 	info    TeacherInfo
@@ -26,7 +29,11 @@ type Parts struct {
 
 // OpenParts is a folder of parts for a cache of a dataset; it is made if necessary.
 func (d *Dataset) OpenParts(info TeacherInfo, dir string) (*Parts, error) {
-	p := &Parts{dataset: d, info: info, dir: dir, disk: durable.Disk{FS: durable.OS{}}}
+	return d.openParts(info, dir, durable.Disk{FS: durable.OS{}})
+}
+
+func (d *Dataset) openParts(info TeacherInfo, dir string, disk durable.Disk) (*Parts, error) {
+	p := &Parts{dataset: d, info: info, dir: dir, disk: disk}
 	if err := info.validate(); err != nil {
 		return nil, fmt.Errorf("open parts: %w", err)
 	}
@@ -41,7 +48,7 @@ func (d *Dataset) OpenParts(info TeacherInfo, dir string) (*Parts, error) {
 }
 
 // Has says whether the part of a shard is committed. A part of another teacher or of other
-// crops is an error, as is damage that shows without reading the data: [ErrDamaged].
+// crops is [ErrPlan]; damage that shows without reading the data is [ErrDamaged].
 func (p *Parts) Has(shard int) (bool, error) {
 	_, _, err := p.look(shard)
 	if errors.Is(err, os.ErrNotExist) {
@@ -50,23 +57,50 @@ func (p *Parts) Has(shard int) (bool, error) {
 	return err == nil, err
 }
 
+// Invalid is the number of embeddings of a committed part that the teacher did not give
+// usably, those of mirror images counted by themselves. [ErrNotFound].
+func (p *Parts) Invalid(shard int) (int, error) {
+	m, _, err := p.find(shard)
+	if err != nil {
+		return 0, err
+	}
+	return len(m.Invalid), nil
+}
+
+// find is look for a part that must be there.
+func (p *Parts) find(shard int) (m *embeddingManifest, path string, err error) {
+	m, path, err = p.look(shard)
+	if errors.Is(err, os.ErrNotExist) {
+		err = fmt.Errorf("part %d: %w: its worker is not done", shard, ErrNotFound)
+	}
+	return m, path, err
+}
+
 // look reads a part's manifest, and finds the file that it is of.
 func (p *Parts) look(shard int) (m *embeddingManifest, path string, err error) {
 	if shard < 0 || shard >= len(p.dataset.shards) {
 		return nil, "", fmt.Errorf("part %d: %w: the dataset has %d shards", shard, ErrNotFound, len(p.dataset.shards))
 	}
-	m, err = readEmbeddingManifest(p.dir, shard, p.info.Fingerprint, &p.dataset.shards[shard])
-	if err != nil {
+	crops := &p.dataset.shards[shard]
+	m, path = new(embeddingManifest), p.manifest(shard)
+	if err := readSealed(path, formatEmbeddings, m); err != nil {
+		return nil, "", err
+	}
+	if err := m.belongs(p.info.Fingerprint, crops); err != nil {
+		return nil, "", fmt.Errorf("%s: a part of %w or model: it %w; remove it, or name a new plan folder", path, ErrPlan, err)
+	}
+	if err := asDamage(path, m.validate(shard, crops.rows)); err != nil {
 		return nil, "", err
 	}
 	path = p.path(shard, m.File.SHA256)
 	return m, path, checkSize(path, m.File.Bytes)
 }
 
+func (p *Parts) manifest(shard int) string { return filepath.Join(p.dir, manifestName(shard)) }
+
 // path of a part's file: two that differ have two names.
 func (p *Parts) path(shard int, digest string) string {
-	const digits = 16
-	return filepath.Join(p.dir, fmt.Sprintf("%s.%.*s%s", shardStem(shard), digits, digest, arrowSuffix))
+	return filepath.Join(p.dir, fmt.Sprintf("%s.%.*s%s", shardStem(shard), tableDigits, digest, arrowSuffix))
 }
 
 // Shard begins the part of a shard. End it with Commit or Abort. If somebody else commits
@@ -78,25 +112,54 @@ func (p *Parts) Shard(i int) (*EmbeddingWriter, error) {
 // publish commits a part, unless there is one already.
 func (p *Parts) publish(shard int, out *arrowWriter[embeddingColumns], manifest []byte) error {
 	sum := out.out.Sum()
-	err := out.commitIfAbsent(p.path(shard, hex.EncodeToString(sum[:])))
-	if err != nil && !errors.Is(err, os.ErrExist) {
+	digest := hex.EncodeToString(sum[:])
+	path := p.path(shard, digest)
+	err := out.commitIfAbsent(path)
+	if errors.Is(err, os.ErrExist) {
+		err = p.confirm(path, digest)
+	}
+	if err != nil {
 		return err
 	}
-	// A file of that name has these contents. It may have been linked just now by a
-	// worker that has not come to make the name durable.
-	if err := p.disk.FS.SyncDir(p.dir); err != nil {
+	switch err := p.disk.PutIfAbsent(p.manifest(shard), manifest, onceMode); {
+	case errors.Is(err, os.ErrExist):
+		// The other's is as good, if it is one of the same crops by the same teacher.
+		if _, _, err := p.look(shard); err != nil {
+			return err
+		}
+		return p.disk.FS.SyncDir(p.dir)
+	case err != nil:
 		return err
 	}
-	err = p.disk.PutIfAbsent(filepath.Join(p.dir, manifestName(shard)), manifest, onceMode)
-	if !errors.Is(err, os.ErrExist) {
+	return p.stands(shard, path)
+}
+
+// confirm is for a file that is there already: another worker's, of the same contents. It
+// may have been linked just now by one that has not come to make the name durable.
+func (p *Parts) confirm(path, digest string) error {
+	f, err := os.Open(path)
+	if err != nil {
 		return err
 	}
-	// The other's is as good. A network file system may also have told us twice of our
-	// own link. But it must be a part of the same crops by the same teacher.
-	if _, _, err := p.look(shard); err != nil {
+	h := sha256.New()
+	_, err = io.Copy(h, f)
+	if err := errors.Join(err, f.Close()); err != nil {
 		return err
+	}
+	if got := hex.EncodeToString(h.Sum(nil)); got != digest {
+		return damaged(path, "SHA-256 is %s, its name stands for %s", got, digest)
 	}
 	return p.disk.FS.SyncDir(p.dir)
+}
+
+// stands makes sure that a manifest of ours did not come after [Parts.Clear] had deleted its
+// file: then it goes, too.
+func (p *Parts) stands(shard int, path string) error {
+	_, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return errors.Join(fmt.Errorf("part %d: its file was deleted: %w", shard, err), p.disk.FS.Remove(p.manifest(shard)))
+	}
+	return err
 }
 
 // Extra are manifests in the folder that belong to none of the given shards.
@@ -120,32 +183,50 @@ func (p *Parts) Extra(shards []int) ([]string, error) {
 	return extra, nil
 }
 
-// Adopt copies the part of a shard into the cache, bit for bit: the cache becomes what it
-// would be if one process had made all of it. Every byte is verified on the way.
-func (p *Parts) Adopt(w *TeacherWriter, shard int) error {
-	m, path, err := p.look(shard)
-	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("part %d: %w", shard, ErrNotFound)
-	}
+// Verify reads all of a committed part and compares it with its manifest: [ErrNotFound],
+// [ErrPlan], [ErrDamaged].
+func (p *Parts) Verify(shard int) error {
+	m, f, err := p.open(shard)
 	if err != nil {
 		return err
 	}
-	f, err := openArrow(path, m.File, embeddingSchema(p.info), parseEmbeddingColumns)
-	if err != nil {
-		return err
-	}
-	err = p.copyPart(w, m, f)
-	return errors.Join(err, f.close())
+	return errors.Join(sameSum(f, m.File.SHA256), f.close())
 }
 
-func (p *Parts) copyPart(w *TeacherWriter, m *embeddingManifest, f *arrowFile[embeddingColumns]) error {
+func (p *Parts) open(shard int) (*embeddingManifest, *arrowFile[embeddingColumns], error) {
+	m, path, err := p.find(shard)
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := openArrow(path, m.File, embeddingSchema(p.info), parseEmbeddingColumns)
+	return m, f, err
+}
+
+// sameSum compares the SHA-256 of a mapped file with its manifest's.
+func sameSum(f *arrowFile[embeddingColumns], want string) error {
 	sum := [sha256.Size]byte{}
 	if err := guarded(func() { sum = sha256.Sum256(f.data) }); err != nil {
 		return damaged(f.path, "%w", err)
 	}
-	if got := hex.EncodeToString(sum[:]); got != m.File.SHA256 {
-		return damaged(f.path, "SHA-256 is %s, its manifest says %s", got, m.File.SHA256)
+	if got := hex.EncodeToString(sum[:]); got != want {
+		return damaged(f.path, "SHA-256 is %s, its manifest says %s", got, want)
 	}
+	return nil
+}
+
+// Adopt copies the part of a shard into the cache, bit for bit: the cache becomes what it
+// would be if one process had made all of it. Every batch is compared with its checksum on
+// the way.
+func (p *Parts) Adopt(w *TeacherWriter, shard int) error {
+	m, f, err := p.open(shard)
+	if err != nil {
+		return err
+	}
+	err = copyPart(w, m, f)
+	return errors.Join(err, f.close())
+}
+
+func copyPart(w *TeacherWriter, m *embeddingManifest, f *arrowFile[embeddingColumns]) error {
 	out, err := w.Shard(m.Shard)
 	if err != nil {
 		return err
@@ -162,4 +243,123 @@ func (p *Parts) copyPart(w *TeacherWriter, m *embeddingManifest, f *arrowFile[em
 		}
 	}
 	return out.Commit()
+}
+
+// Removed counts files that were deleted.
+type Removed struct {
+	Files int   `json:"removed_files"`
+	Bytes int64 `json:"removed_bytes"`
+}
+
+// Tidy deletes what killed workers and those that came second have left, once all shards of
+// the plan are in the cache: temporary files, and files of parts whose manifests name
+// others. A worker that is still at one of these shards finds its temporary file gone when
+// it comes to commit, and the shard done. What has no manifest may be getting one just now,
+// and stays.
+func (p *Parts) Tidy() (r Removed, err error) {
+	files, err := p.list()
+	if err != nil {
+		return r, err
+	}
+	for _, f := range files {
+		if f.kind == partTemp || f.kind == partTable && p.lost(f) {
+			err = errors.Join(err, p.remove(f, &r))
+		}
+	}
+	return r, err
+}
+
+// lost says whether a table's part has a manifest, and that of another table.
+func (p *Parts) lost(f partFile) bool {
+	_, path, err := p.look(f.shard)
+	return err == nil && filepath.Base(path) != f.name
+}
+
+// Clear deletes all parts, and what Tidy does, once all shards of the plan are in the
+// cache. Manifests go first and durably, so that none is left whose file is gone. It looks
+// again until no part is to be seen: a worker that links its manifest after that finds its
+// file gone, and takes the manifest back.
+func (p *Parts) Clear() (r Removed, err error) {
+	for left := true; left; {
+		files, err := p.list()
+		if err != nil {
+			return r, err
+		}
+		left = false
+		for _, f := range files {
+			if f.kind == partManifest {
+				left, err = true, errors.Join(err, p.remove(f, &r))
+			}
+		}
+		if left {
+			err = errors.Join(err, p.disk.FS.SyncDir(p.dir))
+		}
+		if err != nil {
+			return r, err
+		}
+		for _, f := range files {
+			if f.kind != partManifest {
+				left, err = left || f.kind == partTable, errors.Join(err, p.remove(f, &r))
+			}
+		}
+		if err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// partFile is a file that a worker may have made.
+type partFile struct {
+	name  string
+	kind  partKind
+	shard int // of a manifest or a table
+}
+
+type partKind int
+
+const (
+	partTemp partKind = iota
+	partManifest
+	partTable
+)
+
+var partTableName = regexp.MustCompile(`^([0-9]+)\.[0-9a-f]{16}\.arrow$`)
+
+// list is what is in the folder, but for what no worker makes.
+func (p *Parts) list() (files []partFile, err error) {
+	entries, err := os.ReadDir(p.dir)
+	for _, e := range entries {
+		f := partFile{name: e.Name()}
+		var known bool
+		if f.shard, known = parseShardName(f.name, manifestSuffix); known {
+			f.kind = partManifest
+		} else if stem := partTableName.FindStringSubmatch(f.name); stem != nil {
+			f.kind = partTable
+			f.shard, known = parseShardName(stem[1]+arrowSuffix, arrowSuffix)
+		} else {
+			known = strings.HasPrefix(f.name, durable.TempPrefix)
+		}
+		if known && !e.IsDir() {
+			files = append(files, f)
+		}
+	}
+	return files, err
+}
+
+// remove deletes a file, unless another has.
+func (p *Parts) remove(f partFile, r *Removed) error {
+	path := filepath.Join(p.dir, f.name)
+	info, err := os.Stat(path)
+	if err == nil {
+		err = p.disk.FS.Remove(path)
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		r.Files++
+		r.Bytes += info.Size()
+	}
+	return err
 }

@@ -26,6 +26,9 @@ type Plan struct {
 	// DatasetDigest its digest when the plan was made, if the workers read it.
 	Dataset       string `json:"dataset"`
 	DatasetDigest string `json:"dataset_digest,omitempty"`
+	// Output is what the dataset was when the plan was made, if the merge makes it; nil in
+	// plans of older programs.
+	Output *PlanOutput `json:"output,omitempty"`
 	// Model is the teacher's file, absolute, and Teacher its cache.
 	Model   string       `json:"model,omitempty"`
 	Teacher *TeacherInfo `json:"teacher,omitempty"`
@@ -77,11 +80,14 @@ var ErrPlan = errors.New("another plan")
 // WritePlan puts a plan into a folder and returns its id, a digest of all it says. The
 // same plan may be there already; another one is [ErrPlan].
 func WritePlan(dir string, p Plan) (id string, err error) {
+	return writePlan(dir, p, durable.Disk{FS: durable.OS{}})
+}
+
+func writePlan(dir string, p Plan, disk durable.Disk) (id string, err error) {
 	data, err := encodeSealed(planDoc{header: headerOf(formatPlan), Plan: p})
 	if err != nil {
 		return "", fmt.Errorf("encode %s: %w", planFile, err)
 	}
-	disk := durable.Disk{FS: durable.OS{}}
 	if err := disk.MkdirAll(dir, folderMode); err != nil {
 		return "", fmt.Errorf("write plan: %w", err)
 	}
@@ -146,11 +152,9 @@ func (d *Dataset) PlanTasks() []PlanTask {
 // since: the plan covers what it lists.
 func (d *Dataset) Fits(p *Plan) error {
 	for _, t := range p.Tasks {
-		if t.Shard < 0 || t.Shard >= len(d.shards) {
-			return fmt.Errorf("the plan lists shard %d, dataset %s has %d shards", t.Shard, d.dir, len(d.shards))
-		}
-		if s := &d.shards[t.Shard]; s.rows != t.Rows || s.hexDigest() != t.Crops {
-			return fmt.Errorf("%w: shard %d of dataset %s is not the one that the plan lists", ErrPlan, t.Shard, d.dir)
+		if t.Shard < 0 || t.Shard >= len(d.shards) || d.shards[t.Shard].rows != t.Rows || d.shards[t.Shard].hexDigest() != t.Crops {
+			return fmt.Errorf("%w: shard %d of dataset %s is not the one that the plan lists: it is another dataset, or was made anew since the plan; make another plan",
+				ErrPlan, t.Shard, d.dir)
 		}
 	}
 	return nil

@@ -52,6 +52,7 @@ const (
 	formatClassifier = "facepipe classifier"
 	formatPlan       = "facepipe plan"
 	formatRun        = "facepipe run"
+	formatPlanMerge  = "facepipe plan merge"
 )
 
 func headerOf(format string) header { return header{Format: format, Version: newestVersion(format)} }

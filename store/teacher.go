@@ -87,6 +87,26 @@ func (d *Dataset) noTeacher(name string) error {
 	return fmt.Errorf("open teacher %q of %s: %w: %s", name, d.dir, ErrNotFound, there)
 }
 
+// FindTeacher opens the cache that is described, nil if there is none yet. One of that name
+// that holds something else is [ErrFingerprint]. Nothing is written: a name is taken by
+// [Dataset.CreateTeacher].
+func (d *Dataset) FindTeacher(info TeacherInfo) (*Teacher, error) {
+	if err := info.validate(); err != nil {
+		return nil, fmt.Errorf("find teacher cache: %w", err)
+	}
+	t, err := d.OpenTeacher(info.Name)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err == nil {
+		err = t.info.conflict(t.folder, info)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
 // newTeacher is the teacher cache with no shards loaded.
 func (d *Dataset) newTeacher(name string) (*Teacher, error) {
 	if !teacherName.MatchString(name) {
@@ -129,6 +149,17 @@ func (t *Teacher) path(shard int) string { return filepath.Join(t.folder, arrowN
 // Info describes the cache.
 func (t *Teacher) Info() TeacherInfo { return t.info }
 
+// Has says whether shard i is embedded.
+func (t *Teacher) Has(i int) bool { return t.shards[i] != nil }
+
+// ShardInvalid is [Teacher.Invalid] of shard i alone, 0 if it is missing.
+func (t *Teacher) ShardInvalid(i int) int {
+	if t.shards[i] == nil {
+		return 0
+	}
+	return t.shards[i].invalid
+}
+
 // MissingShards are the shards with rows that were not embedded yet, ascending.
 func (t *Teacher) MissingShards() []int {
 	var missing []int
@@ -140,14 +171,23 @@ func (t *Teacher) MissingShards() []int {
 	return missing
 }
 
+// Rows is the number of crops that are embedded.
+func (t *Teacher) Rows() int {
+	n := 0
+	for i, s := range t.shards {
+		if s != nil {
+			n += t.dataset.ShardRows(i)
+		}
+	}
+	return n
+}
+
 // Invalid is the number of embeddings that the teacher did not give usably, those of
 // mirror images counted by themselves.
 func (t *Teacher) Invalid() int {
 	n := 0
-	for _, s := range t.shards {
-		if s != nil {
-			n += s.invalid
-		}
+	for i := range t.shards {
+		n += t.ShardInvalid(i)
 	}
 	return n
 }

@@ -92,6 +92,22 @@ func readTeacherInfo(folder, name string) (TeacherInfo, error) {
 	return t, nil
 }
 
+// conflict says what keeps the cache in a folder from holding what another description is
+// of: [ErrFingerprint].
+func (t *TeacherInfo) conflict(folder string, other TeacherInfo) error {
+	switch {
+	case t.Fingerprint != other.Fingerprint:
+		return fmt.Errorf("teacher cache %s: %w: it has %s (%s, %s, dim %d, flip %t), this run %s (%s, %s, dim %d, flip %t)",
+			folder, ErrFingerprint,
+			t.Fingerprint, t.ModelFile, t.DType, t.Dim, t.Flip,
+			other.Fingerprint, other.ModelFile, other.DType, other.Dim, other.Flip)
+	case t.Dim != other.Dim || t.DType != other.DType || t.Flip != other.Flip:
+		return fmt.Errorf("teacher cache %s: %w: one fingerprint for %s, dim %d, flip %t and %s, dim %d, flip %t", folder,
+			ErrFingerprint, t.DType, t.Dim, t.Flip, other.DType, other.Dim, other.Flip)
+	}
+	return nil
+}
+
 // vectorBytes is the size of one stored embedding.
 func (t *TeacherInfo) vectorBytes() int {
 	if t.DType == FP16 {

@@ -61,10 +61,9 @@ func (d *Dataset) teacherStates() ([]TeacherState, error) {
 }
 
 func (t *Teacher) state() (s TeacherState, err error) {
-	s = TeacherState{TeacherInfo: t.info, Invalid: t.Invalid(), MissingShards: len(t.MissingShards())}
-	for i, shard := range t.shards {
+	s = TeacherState{TeacherInfo: t.info, Rows: t.Rows(), Invalid: t.Invalid(), MissingShards: len(t.MissingShards())}
+	for _, shard := range t.shards {
 		if shard != nil {
-			s.Rows += t.dataset.ShardRows(i)
 			s.Bytes += shard.file.Bytes
 		}
 	}

@@ -86,14 +86,9 @@ func (w *TeacherWriter) declare(folder string, info TeacherInfo) error {
 		return w.disk.WriteFile(filepath.Join(folder, teacherFile), data, onceMode)
 	case err != nil:
 		return err
-	case have.Fingerprint != info.Fingerprint:
-		return fmt.Errorf("teacher cache %s: %w: it has %s (%s, %s, dim %d, flip %t), this run %s (%s, %s, dim %d, flip %t); use another name",
-			folder, ErrFingerprint,
-			have.Fingerprint, have.ModelFile, have.DType, have.Dim, have.Flip,
-			info.Fingerprint, info.ModelFile, info.DType, info.Dim, info.Flip)
-	case have.Dim != info.Dim || have.DType != info.DType || have.Flip != info.Flip:
-		return fmt.Errorf("teacher cache %s: %w: one fingerprint for %s, dim %d, flip %t and %s, dim %d, flip %t", folder,
-			ErrFingerprint, have.DType, have.Dim, have.Flip, info.DType, info.Dim, info.Flip)
+	}
+	if err := have.conflict(folder, info); err != nil {
+		return fmt.Errorf("%w; use another name", err)
 	}
 	return nil
 }

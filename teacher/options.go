@@ -114,6 +114,9 @@ type Summary struct {
 	Computed int `json:"computed"`
 	Reused   int `json:"reused"`
 	Copied   int `json:"copied"`
+	// Appended crops came to the dataset while the run went on and have no embedding yet:
+	// the same run again embeds them.
+	Appended int `json:"appended"`
 	// CopiedFrom are the caches that were asked; Notes say why others were not.
 	CopiedFrom []store.Donor `json:"copied_from,omitempty"`
 	Notes      []string      `json:"notes,omitempty"`

@@ -6,11 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 
 	"facepipe/internal/embed"
-	"facepipe/internal/progress"
 	"facepipe/internal/worker"
 	"facepipe/store"
 )
@@ -95,6 +93,9 @@ func (r *run) planOf() (p store.Plan, err error) {
 	if err != nil {
 		return p, err
 	}
+	if _, err := plannedCache(r.ds, info); err != nil {
+		return p, err
+	}
 	p.Teacher = &info
 	if p.Options, err = json.Marshal(planOptions{Half: r.o.Runtime.Half}); err != nil {
 		return p, err
@@ -106,10 +107,21 @@ func (r *run) planOf() (p store.Plan, err error) {
 	return p, err
 }
 
-// Work does a worker's tasks of the plan in a folder: what no worker has committed of
-// them. Dataset and Model of o, where set, are where these lie on this machine; what the
-// result depends on is the plan's. Errors are those of [Precompute]; store.ErrFingerprint
-// if the model is not the plan's, store.ErrPlan if the dataset is not.
+// plannedCache is the cache that a plan is for, nil if there is none yet. A plan cannot be
+// given another name when its name turns out to be taken.
+func plannedCache(ds *store.Dataset, info store.TeacherInfo) (*store.Teacher, error) {
+	cache, err := ds.FindTeacher(info)
+	if errors.Is(err, store.ErrFingerprint) {
+		return nil, fmt.Errorf("%w; make another plan with --name", err)
+	}
+	return cache, err
+}
+
+// Work does a worker's tasks of the plan in a folder: what is neither in the cache nor
+// committed by a worker. Dataset and Model of o, where set, are where these lie on this
+// machine; what the result depends on is the plan's. Errors are those of [Precompute] but
+// for [*RejectRateError], which is the merge's; store.ErrFingerprint if the model is not
+// the plan's, store.ErrPlan if the dataset is not or the plan's folder has parts of another.
 func Work(ctx context.Context, dir string, w worker.Worker, o Options) (Summary, error) {
 	clock := startClock()
 	p, o, err := readPlan(dir, o)
@@ -121,7 +133,7 @@ func Work(ctx context.Context, dir string, w worker.Worker, o Options) (Summary,
 		return Summary{}, err
 	}
 	defer ds.Close()
-	parts, err := ds.OpenParts(*p.Teacher, store.PartsFolder(dir))
+	s, err := openShares(ds, *p.Teacher, dir)
 	if err != nil {
 		return Summary{}, err
 	}
@@ -138,7 +150,7 @@ func Work(ctx context.Context, dir string, w worker.Worker, o Options) (Summary,
 		return r.summary, fmt.Errorf("%w: %s is not the model that plan %s was made with (%s, %.12s…): it has been replaced, or computes in another precision",
 			store.ErrFingerprint, o.Model, dir, p.Teacher.ModelFile, p.Teacher.ModelDigest)
 	}
-	err = r.work(ctx, parts, p.Tasks, w)
+	err = r.work(ctx, s, p.Tasks, w)
 	err = r.recorded(func(record store.Run) error {
 		return store.RecordRun(store.RunsFolder(dir), r.summary.Fingerprint, record)
 	}, err)
@@ -146,15 +158,16 @@ func Work(ctx context.Context, dir string, w worker.Worker, o Options) (Summary,
 	return r.summary, stopping(err, keepsShards)
 }
 
-// work embeds those of the worker's tasks that nobody has committed.
-func (r *run) work(ctx context.Context, parts *store.Parts, tasks []store.PlanTask, w worker.Worker) error {
+// work embeds those of the worker's tasks that nobody has done.
+func (r *run) work(ctx context.Context, s *shares, tasks []store.PlanTask, w worker.Worker) error {
 	r.summary.Rows = 0
-	var shards []int
+	var all, shards []int
 	todo := 0
 	for _, i := range w.Tasks(len(tasks)) {
 		t := tasks[i]
+		all = append(all, t.Shard)
 		r.summary.Rows += t.Rows
-		done, err := parts.Has(t.Shard)
+		done, err := s.done(t.Shard)
 		if err != nil {
 			return err
 		}
@@ -168,16 +181,17 @@ func (r *run) work(ctx context.Context, parts *store.Parts, tasks []store.PlanTa
 		fmt.Fprintf(r.o.Progress, "worker %v: %d of %d crops are to be embedded\n", w, todo, r.summary.Rows)
 	}
 	if len(r.o.Reuse) > 0 {
-		info, err := r.info()
-		if err == nil {
-			err = r.openDonors(info)
-		}
-		if err != nil {
+		if err := r.openDonors(s.info); err != nil {
 			return err
 		}
 		defer r.closeDonors()
 	}
-	return r.embed(ctx, func(shard int) (shardWriter, error) { return parts.Shard(shard) }, shards, todo)
+	if err := r.embed(ctx, s.open, shards, todo); err != nil {
+		return err
+	}
+	var err error
+	r.summary.Invalid, err = s.invalid(all)
+	return err
 }
 
 // readPlan lays a plan over the options.
@@ -217,127 +231,4 @@ func openPlanned(dir string, p *store.Plan) (*store.Dataset, error) {
 		return nil, errors.Join(err, ds.Close())
 	}
 	return ds, nil
-}
-
-// PlanMerge is what a merge of a plan came to.
-type PlanMerge struct {
-	Plan    string `json:"plan"`
-	ID      string `json:"id"`
-	Dataset string `json:"dataset"`
-	Teacher string `json:"teacher"`
-	// Rows of the plan; Adopted from the workers' parts, Reused from the cache.
-	Rows    int `json:"rows"`
-	Adopted int `json:"adopted"`
-	Reused  int `json:"reused"`
-	// Runs sums up the records of the plan's runs, which are the cache's now.
-	Runs store.RunTotals `json:"runs"`
-	// MissingShards of the dataset, which has grown since, are not in the plan.
-	MissingShards int `json:"missing_shards"`
-	// Digest identifies the cached embeddings; "" while shards are missing.
-	Digest string `json:"digest,omitempty"`
-}
-
-// MergePlan takes over what the workers of a plan did into the cache of its dataset, or of
-// the same one in another folder if dataset is not "". The cache becomes what a single
-// process would have made. Nothing is taken over unless everything is there: parts that
-// are missing, of no task, of another teacher or of other crops, or damaged are all named.
-// store.ErrNotFound for those that are missing, store.ErrDamaged, store.ErrLocked.
-func MergePlan(ctx context.Context, dir, dataset string, out io.Writer) (PlanMerge, error) {
-	p, id, err := store.ReadPlan(dir)
-	if err != nil {
-		return PlanMerge{}, err
-	}
-	if err := wanted(dir, &p); err != nil {
-		return PlanMerge{}, err
-	}
-	m := PlanMerge{Plan: dir, ID: id, Dataset: cmp.Or(dataset, p.Dataset), Teacher: p.Teacher.Name, Rows: p.Rows()}
-	ds, err := openPlanned(m.Dataset, &p)
-	if err != nil {
-		return m, err
-	}
-	defer ds.Close()
-	parts, err := ds.OpenParts(*p.Teacher, store.PartsFolder(dir))
-	if err != nil {
-		return m, err
-	}
-	w, err := ds.CreateTeacher(*p.Teacher)
-	if err != nil {
-		return m, err
-	}
-	defer w.Close()
-	missing := map[int]bool{} // of the cache
-	for _, shard := range w.MissingShards() {
-		missing[shard] = true
-	}
-	if err := complete(parts, p.Tasks, missing); err != nil {
-		return m, fmt.Errorf("merge plan %s: %w", dir, err)
-	}
-	if m.Runs, err = w.AdoptRuns(store.RunsFolder(dir)); err != nil {
-		return m, fmt.Errorf("merge plan %s: %w", dir, err)
-	}
-	bar := progress.New(out, "merge", int64(m.Rows)).Of("crops")
-	for _, t := range p.Tasks {
-		if err := ctx.Err(); err != nil {
-			return m, stopping(err, keepsNothing)
-		}
-		if !missing[t.Shard] {
-			m.Reused += t.Rows
-		} else if err := parts.Adopt(w, t.Shard); err != nil {
-			return m, err
-		} else {
-			m.Adopted += t.Rows
-		}
-		bar.Add(int64(t.Rows))
-	}
-	bar.Finish()
-	return m, m.conclude(ds, w)
-}
-
-// conclude reads back what the cache has become.
-func (m *PlanMerge) conclude(ds *store.Dataset, w *store.TeacherWriter) error {
-	if err := w.Close(); err != nil {
-		return err
-	}
-	t, err := ds.OpenTeacher(m.Teacher)
-	if err != nil {
-		return err
-	}
-	if m.MissingShards = len(t.MissingShards()); m.MissingShards > 0 {
-		return nil
-	}
-	m.Digest, err = t.Digest()
-	return err
-}
-
-// maxNamedParts bounds how many parts an error names.
-const maxNamedParts = 16
-
-// complete says what is wrong with the parts of all tasks whose shards the cache lacks.
-func complete(parts *store.Parts, tasks []store.PlanTask, missing map[int]bool) error {
-	var faults []error
-	var shards []int
-	for _, t := range tasks {
-		shards = append(shards, t.Shard)
-		if !missing[t.Shard] {
-			continue
-		}
-		there, err := parts.Has(t.Shard)
-		if err == nil && !there {
-			err = fmt.Errorf("part %d: %w: its worker is not done", t.Shard, store.ErrNotFound)
-		}
-		if err != nil {
-			faults = append(faults, err)
-		}
-	}
-	extra, err := parts.Extra(shards)
-	if err != nil {
-		return err
-	}
-	for _, path := range extra {
-		faults = append(faults, fmt.Errorf("%s is of no task", path))
-	}
-	if n := len(faults); n > maxNamedParts {
-		faults = append(faults[:maxNamedParts], fmt.Errorf("and %d more", n-maxNamedParts))
-	}
-	return errors.Join(faults...)
 }

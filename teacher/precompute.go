@@ -284,9 +284,17 @@ func (r *run) conclude() error {
 		return err
 	}
 	r.summary.Invalid = t.Invalid()
-	all := r.summary.Rows * len(flips(r.o.Flip))
-	if float64(r.summary.Invalid) > r.o.MaxRejectRate*float64(all) {
-		return &RejectRateError{Teacher: r.o.Name, Invalid: r.summary.Invalid, Embeddings: all, Max: r.o.MaxRejectRate}
+	if err := r.noteGrowth(); err != nil {
+		return err
 	}
+	return tooManyInvalid(t, r.o.MaxRejectRate)
+}
+
+// noteGrowth tells of crops that were appended to the dataset while the run went on.
+func (r *run) noteGrowth() (err error) {
+	if r.summary.Appended, err = r.ds.Grown(); err != nil || r.summary.Appended == 0 || r.o.Progress == nil {
+		return err
+	}
+	fmt.Fprintf(r.o.Progress, "note: %d crops were appended to %s since the run began: the same command embeds them\n", r.summary.Appended, r.o.Dataset)
 	return nil
 }

@@ -123,7 +123,7 @@ func TestPlannedRunsAreRecorded(t *testing.T) {
 		}
 	}
 	for range 2 {
-		m, err := teacher.MergePlan(t.Context(), plan, "", nil)
+		m, err := teacher.MergePlan(t.Context(), plan, teacher.MergeOptions{MaxRejectRate: 1})
 		if err != nil || m.Digest != want.Digest || m.Runs.Runs != 3 || m.Runs.Computed != 14 || m.Runs.DeviceSeconds <= 0 || m.Runs.Seconds <= 0 {
 			t.Errorf("merge %+v, %v", m, err)
 		}
@@ -248,7 +248,7 @@ func TestStopText(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(o.Dataset, "teachers")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := teacher.MergePlan(ctx, plan, "", nil); !errors.Is(err, context.Canceled) || err.Error() != "stopped; run the same command again to go on" {
+	if _, err := teacher.MergePlan(ctx, plan, teacher.MergeOptions{MaxRejectRate: 1}); !errors.Is(err, context.Canceled) || err.Error() != "stopped; run the same command again to go on" {
 		t.Errorf("merge: %v", err)
 	}
 }

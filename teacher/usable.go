@@ -27,6 +27,17 @@ func (e *RejectRateError) Error() string {
 		e.Teacher, e.Invalid, e.Embeddings, e.Max)
 }
 
+// tooManyInvalid is the [*RejectRateError] of a cache, nil if no more of what it holds is
+// without use than allowed.
+func tooManyInvalid(cache *store.Teacher, allowed float64) error {
+	info := cache.Info()
+	all := cache.Rows() * len(flips(info.Flip))
+	if float64(cache.Invalid()) <= allowed*float64(all) {
+		return nil
+	}
+	return &RejectRateError{Teacher: info.Name, Invalid: cache.Invalid(), Embeddings: all, Max: allowed}
+}
+
 // maxInvalid is the share of a shard's embeddings without use above which it is not
 // the crops that are at fault but the model or its preprocessing.
 const maxInvalid = 0.5

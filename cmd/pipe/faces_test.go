@@ -64,6 +64,24 @@ func savePNG(t *testing.T, path string, img *imgcodec.Image) {
 // over an 8x8 grid.
 func tinyTeacher(t *testing.T) string {
 	t.Helper()
+	return tinyModel(t, func(*onnx.Graph) {})
+}
+
+// fussyTeacher is tinyTeacher with NaN for crops of which a cell is black, if it gets raw
+// pixels.
+func fussyTeacher(t *testing.T) string {
+	t.Helper()
+	return tinyModel(t, func(g *onnx.Graph) {
+		g.Nodes[1].Outputs[0] = "flat"
+		g.Nodes = append(g.Nodes,
+			onnx.Node{Name: "ratio", OpType: "Div", Inputs: []string{"flat", "flat"}, Outputs: []string{"one"}},
+			onnx.Node{Name: "sum", OpType: "Add", Inputs: []string{"flat", "one"}, Outputs: []string{"embedding"}})
+	})
+}
+
+// tinyModel writes the tiny teacher, which edit may change.
+func tinyModel(t *testing.T, edit func(*onnx.Graph)) string {
+	t.Helper()
 	const cell = 14
 	m := &onnx.Model{IRVersion: 7, OpsetVersion: 13, Graph: onnx.Graph{
 		Name: "tiny",
@@ -75,6 +93,7 @@ func tinyTeacher(t *testing.T) string {
 		Inputs:  []onnx.ValueInfo{{Name: "input", Type: onnx.Float32, Dims: append([]onnx.Dim{onnx.Variable("N")}, onnx.Fixed(3, 112, 112)...)}},
 		Outputs: []onnx.ValueInfo{{Name: "embedding", Type: onnx.Float32, Dims: append([]onnx.Dim{onnx.Variable("N")}, onnx.Fixed(192)...)}},
 	}}
+	edit(&m.Graph)
 	path := filepath.Join(t.TempDir(), "tiny.onnx")
 	if err := os.WriteFile(path, m.Marshal(), 0o644); err != nil {
 		t.Fatal(err)

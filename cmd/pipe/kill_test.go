@@ -156,6 +156,36 @@ func TestKilledMerge(t *testing.T) {
 	}, sameDataset)
 }
 
+// TestKilledPlanMerge: whatever a merge has taken over, tidied up and cleaned, the next goes on.
+func TestKilledPlanMerge(t *testing.T) {
+	source, model := "folder="+alignedFaces(t, 6, 8), tinyTeacher(t)
+	for verb, plan := range map[string]func(dataset, plan string){
+		"precompute-teacher": func(dataset, plan string) {
+			expect(t, exitDone, "ingest", "--source", source, "--out", dataset, "--shard-rows", "3")
+			expect(t, exitDone, "plan", "precompute-teacher", dataset, "--teacher", model, "--flip", "--plan", plan)
+		},
+		"ingest": func(dataset, plan string) {
+			expect(t, exitDone, "plan", "ingest", "--source", source, "--out", dataset, "--shard-rows", "3", "--plan", plan, "--task-items", "7")
+		},
+	} {
+		t.Run(verb, func(t *testing.T) {
+			killAtRandom(t, func() job {
+				dir := t.TempDir()
+				dataset, folder := filepath.Join(dir, "faces.ds"), filepath.Join(dir, "job")
+				plan(dataset, folder)
+				expect(t, exitDone, verb, "--plan", folder, "--worker", "0/1")
+				return job{dir, []string{"merge", "--plan", folder, "--clean"}}
+			}, func(t *testing.T, whole, killed string) {
+				t.Helper()
+				sameDataset(t, filepath.Join(whole, "faces.ds"), filepath.Join(killed, "faces.ds"))
+				if left, err := os.ReadDir(filepath.Join(killed, "job", "parts")); err != nil || len(left) > 0 {
+					t.Errorf("left %v, %v", left, err)
+				}
+			})
+		})
+	}
+}
+
 func TestKilledIndexRebuild(t *testing.T) {
 	source := "folder=" + alignedFaces(t, 6, 8)
 	killAtRandom(t, func() job {
@@ -244,9 +274,9 @@ func lossCurve(t *testing.T, run string) map[int]float64 {
 	return curve
 }
 
-// sameDataset compares all files but the index, which is derived and holds Badger's
-// own numbering of its files, and the records of runs, which hold times; and looks for
-// damage.
+// sameDataset compares all files but locks, which may name who was killed, the index, which
+// is derived and holds Badger's own numbering of its files, and the records of runs, which
+// hold times; and looks for damage.
 func sameDataset(t *testing.T, whole, killed string) {
 	t.Helper()
 	sameFiles(t, whole, killed)
@@ -280,7 +310,7 @@ func contents(t *testing.T, root string) map[string][]byte {
 		if name == "index" || e.IsDir() && e.Name() == "runs" {
 			return fs.SkipDir
 		}
-		if e.IsDir() {
+		if e.IsDir() || strings.HasPrefix(e.Name(), ".lock") {
 			return nil
 		}
 		files[name], err = os.ReadFile(filepath.Join(root, name))
@@ -457,7 +487,7 @@ func TestTwoRunsAtOnce(t *testing.T) {
 	args := []string{"ingest", "--source", source, "--out", dataset, "--shard-rows", "1"}
 	c, stderr := begin(t, filepath.Join(dataset, "crops", "000000.json"), args...)
 	o := pipe(t, args...)
-	if o.code != exitFailed || !strings.Contains(o.stderr, dataset) {
+	if say := fmt.Sprintf("%s: in use by another run (process %d on ", filepath.Join(dataset, ".lock"), c.Process.Pid); o.code != exitFailed || !strings.Contains(o.stderr, say) {
 		t.Errorf("the second run ended with %d and said %q", o.code, o.stderr)
 	}
 	if err := c.Wait(); err != nil {

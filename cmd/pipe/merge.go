@@ -18,6 +18,7 @@ type mergeOptions struct {
 	inputs []string
 	out    string
 	plan   string
+	clean  bool
 	store.MergeOptions
 }
 
@@ -39,25 +40,32 @@ must be of one fingerprint.
 
 With --plan it takes over what the workers of a plan did into the teacher cache of the
 plan's dataset, or of --out if that lies elsewhere on this machine. Shares that are
-missing, damaged, of another teacher or of no task are named, and then nothing is taken.`,
+missing, damaged, of another teacher or of no task are named, and then nothing is taken.
+A dataset that a plan of ingest makes must be as it was when the plan was made, or what
+an interrupted merge of this plan has left. --clean deletes the shares after the merge.`,
 		Example: `  pipe merge casia.ds celeb.ds --out both.ds
   pipe merge a.ds b.ds c.ds --out all.ds --without-teachers --json
-  pipe merge --plan job`,
+  pipe merge --plan job
+  pipe merge --plan job --clean`,
 	}
 }
 
 func (o *mergeOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.out, "out", "", "`dataset` to make (required without --plan)")
 	f.StringVar(&o.plan, "plan", "", "`folder` of a plan whose workers are done")
+	f.BoolVar(&o.clean, "clean", false, "delete what the workers of --plan did, once it is merged and verified")
 	f.BoolVar(&o.WithoutTeachers, "without-teachers", false, "leave teacher caches behind")
 	f.IntVar(&o.ShardRows, "shard-rows", store.DefaultShardRows, "`crops` in a shard; a killed run loses at most one shard")
-	f.Float64Var(&o.MaxRejectRate, "max-reject-rate", ingest.DefaultMaxRejectRate, "share of crops with taken keys above which the exit status is 3")
+	f.Float64Var(&o.MaxRejectRate, "max-reject-rate", ingest.DefaultMaxRejectRate, "share of crops with taken keys, of --plan of refused inputs or of embeddings without use, above which the exit status is 3")
 }
 
 func (o *mergeOptions) validate(args []string) error {
 	o.inputs = args
 	if o.plan != "" {
-		return noArguments(args)
+		return errors.Join(noArguments(args), share("--max-reject-rate", o.MaxRejectRate))
+	}
+	if o.clean {
+		return errors.New("--clean needs --plan")
 	}
 	if len(args) < 2 {
 		return errors.New("name two datasets or more")
@@ -88,25 +96,46 @@ func (o *mergeOptions) mergePlan(ctx context.Context, s *session) (*result, erro
 		return nil, err
 	}
 	if p.Verb == ingest.PlanVerb {
-		summary, err := ingest.MergePlan(ctx, o.plan, o.out, ingest.Options{ONNXRuntime: s.onnxruntime, Progress: o.Progress, MaxRejectRate: o.MaxRejectRate})
+		m, err := ingest.MergePlan(ctx, o.plan, ingest.MergeOptions{
+			Clean: o.clean, Options: ingest.Options{Out: o.out, ONNXRuntime: s.onnxruntime, Progress: o.Progress, MaxRejectRate: o.MaxRejectRate}})
 		if err != nil && !tooManyRejects(err) {
 			return nil, err
 		}
-		return &result{summary, func(w io.Writer) { printIngested(w, summary) }}, err
+		return &result{m, func(w io.Writer) {
+			printIngested(w, m.Summary)
+			printRemoved(w, m.Removed)
+		}}, err
 	}
-	m, err := teacher.MergePlan(ctx, o.plan, o.out, o.Progress)
-	if err != nil {
+	m, err := teacher.MergePlan(ctx, o.plan, teacher.MergeOptions{
+		Dataset: o.out, Clean: o.clean, Progress: o.Progress, MaxRejectRate: o.MaxRejectRate})
+	if err != nil && !tooManyRejects(err) {
 		return nil, err
 	}
-	return &result{m, func(w io.Writer) {
-		fmt.Fprintf(w, "%s, teacher %s: %d crops of plan %.12s…, %d of them there before\n", m.Dataset, m.Teacher, m.Rows, m.ID, m.Reused)
-		if m.MissingShards > 0 {
-			fmt.Fprintf(w, "  missing     %d shards, which the dataset did not have when the plan was made\n", m.MissingShards)
-		} else {
-			fmt.Fprintf(w, "  digest      %s\n", m.Digest)
-		}
-		fmt.Fprintf(w, "  runs        %s\n", runsText(m.Runs))
-	}}, nil
+	return &result{m, func(w io.Writer) { printPlanMerged(w, m) }}, err
+}
+
+func printPlanMerged(w io.Writer, m teacher.PlanMerge) {
+	fmt.Fprintf(w, "%s, teacher %s: %d crops of plan %.12s…, %d of them there before\n", m.Dataset, m.Teacher, m.Rows, m.ID, m.Reused)
+	if m.Invalid > 0 {
+		fmt.Fprintf(w, "  unusable    %d embeddings were not finite or zero\n", m.Invalid)
+	}
+	if m.MissingShards > 0 {
+		fmt.Fprintf(w, "  missing     %d shards, which the dataset did not have when the plan was made\n", m.MissingShards)
+	} else {
+		fmt.Fprintf(w, "  digest      %s\n", m.Digest)
+	}
+	fmt.Fprintf(w, "  runs        %s\n", runsText(m.Runs))
+	printRemoved(w, m.Removed)
+	for _, note := range m.Notes {
+		fmt.Fprintf(w, "note: %s\n", note)
+	}
+}
+
+// printRemoved tells what of the workers' files was deleted.
+func printRemoved(w io.Writer, r store.Removed) {
+	if r.Files > 0 {
+		fmt.Fprintf(w, "  removed     %d files of the workers, %.1f MB\n", r.Files, float64(r.Bytes)/1e6)
+	}
 }
 
 func printMerged(w io.Writer, s store.MergeSummary) {

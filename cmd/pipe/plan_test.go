@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"facepipe/ingest/detect/detecttest"
+	"facepipe/internal/imgcodec"
 	"facepipe/internal/ort"
 	"facepipe/testdata"
 )
@@ -86,8 +87,8 @@ func TestPlan(t *testing.T) {
 	if !strings.Contains(o.stderr, "part 1: not found") || strings.Contains(o.stderr, "part 0:") {
 		t.Errorf("missing parts are not named: %s", o.stderr)
 	}
-	if info := expect(t, exitDone, "info", j.dataset, "--json").object(t); number(t, info["teachers"].([]any)[0].(map[string]any), "rows") != 0 {
-		t.Errorf("a refused merge took something: %v", info["teachers"])
+	if names := listed(t, j.dataset); names != "" {
+		t.Errorf("a refused merge took a name: %s", names)
 	}
 
 	// What the second would do, as a scheduler tells it, with the dataset grown meanwhile.
@@ -99,10 +100,53 @@ func TestPlan(t *testing.T) {
 		t.Errorf("the second worker did %v", second)
 	}
 	j.merged(t)
+	if names := listed(t, j.dataset); names != "tiny" {
+		t.Errorf("teachers are %s", names)
+	}
 	// Again there is nothing more. The cache has the records of the plan and of both workers.
 	if o := expect(t, exitDone, "merge", "--plan", j.plan); !strings.Contains(o.stdout, "  runs        3 are recorded, 40 crops computed: ") {
 		t.Errorf("the merge says\n%s", o.stdout)
 	}
+
+	if o := expect(t, exitDone, "merge", "--plan", j.plan, "--clean"); !strings.Contains(o.stdout, "removed     10 files") {
+		t.Errorf("cleaned: %s", o.stdout)
+	}
+	if after := expect(t, exitDone, j.worker(0, 2, "--json")...).object(t); number(t, after, "computed") != 0 || number(t, after, "reused") != 24 {
+		t.Errorf("a worker after that did %v", after)
+	}
+	j.merged(t)
+	expect(t, exitUsage, "merge", j.dataset, j.dataset, "--out", j.plan, "--clean")
+}
+
+// The share of embeddings without use is held against --max-reject-rate by the merge, as one
+// process does.
+func TestPlanOfEmbeddingsWithoutUse(t *testing.T) {
+	faces, dir := alignedFaces(t, 1, 6), t.TempDir()
+	dark := imgcodec.NewImage(112, 112)
+	for i := range dark.Pix {
+		dark.Pix[i] = byte(i / 112 / 3 / 20) // rows 0 to 19 are black
+	}
+	savePNG(t, filepath.Join(faces, "dark.png"), dark)
+	alone := filepath.Join(dir, "alone.ds")
+	j := planned{dataset: filepath.Join(dir, "faces.ds"), model: fussyTeacher(t), plan: filepath.Join(dir, "job")}
+	for _, dataset := range []string{j.dataset, alone} {
+		expect(t, exitDone, "ingest", "--source", "folder="+faces, "--out", dataset)
+	}
+	j.make(t, exitDone, "--preprocess", "raw")
+	if s := expect(t, exitDone, j.worker(0, 1, "--json")...).object(t); number(t, s, "invalid") != 2 {
+		t.Errorf("the worker did %v", s)
+	}
+	one := expect(t, exitRejects, "precompute-teacher", alone, "--teacher", j.model, "--flip", "--preprocess", "raw", "--json").object(t)
+	m := expect(t, exitRejects, "merge", "--plan", j.plan, "--json").object(t)
+	if number(t, m, "invalid") != 2 || m["digest"] != one["digest"] {
+		t.Errorf("the merge gave %v, one process %v", m, one)
+	}
+	o := expect(t, exitRejects, "merge", "--plan", j.plan)
+	if !strings.Contains(o.stdout, "unusable    2 embeddings") || !strings.Contains(o.stderr, "2 of 14") {
+		t.Errorf("%s\n%s", o.stdout, o.stderr)
+	}
+	expect(t, exitDone, "merge", "--plan", j.plan, "--max-reject-rate", "0.2")
+	expect(t, exitUsage, "merge", "--plan", j.plan, "--max-reject-rate", "2")
 }
 
 func TestPlanRefuses(t *testing.T) {
@@ -130,7 +174,7 @@ func TestPlanRefuses(t *testing.T) {
 	}
 	flipped := append([]byte(nil), whole...)
 	flipped[len(flipped)/2] ^= 4
-	extra := filepath.Join(parts, "000007.json")
+	second := filepath.Join(parts, "000001.json")
 	for name, c := range map[string]struct {
 		path string
 		data []byte
@@ -140,18 +184,22 @@ func TestPlanRefuses(t *testing.T) {
 		"flipped bit":  {arrows[0], flipped, exitDamaged, "000001."},
 		"short file":   {arrows[0], whole[:100], exitDamaged, "000001."},
 		"lost file":    {arrows[0], nil, exitDamaged, "000001."},
-		"of no task":   {extra, []byte("{}"), exitFailed, "000007.json is of no task"},
+		"of no task":   {filepath.Join(parts, "000007.json"), []byte("{}"), exitFailed, "000007.json is of no task"},
 		"not a number": {filepath.Join(parts, "old.json"), []byte("{}"), exitFailed, "old.json is of no task"},
+		"mixed":        {second, partOfAnotherTeacher(t, j.dataset), exitFailed, second + ": a part of another plan or model"},
 	} {
+		before, err := os.ReadFile(c.path)
+		if err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
 		rewrite(c.path, c.data)
 		if o := expect(t, c.code, "merge", "--plan", j.plan); !strings.Contains(o.stderr, c.say) {
 			t.Errorf("%s: %s", name, o.stderr)
 		}
-		if c.path == arrows[0] {
-			rewrite(c.path, whole)
-		} else {
-			rewrite(c.path, nil)
+		if names := listed(t, j.dataset); names != "" {
+			t.Errorf("%s: a refused merge took a name: %s", name, names)
 		}
+		rewrite(c.path, before)
 	}
 	j.merged(t)
 
@@ -269,32 +317,119 @@ func TestPlanNotes(t *testing.T) {
 	}
 }
 
-// chaosSeconds is how long workers are killed and stopped; PIPE_CHAOS_SECONDS asks for
-// more.
-func chaosSeconds(t *testing.T) time.Duration {
+// partOfAnotherTeacher is the manifest that the second part of a dataset has in a plan for
+// another teacher.
+func partOfAnotherTeacher(t *testing.T, dataset string) []byte {
+	t.Helper()
+	other := planned{dataset: dataset, model: fussyTeacher(t), plan: filepath.Join(t.TempDir(), "job")}
+	other.make(t, exitDone)
+	expect(t, exitDone, other.worker(0, 1)...)
+	data, err := os.ReadFile(filepath.Join(other.plan, "parts", "000001.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// A worker is stopped in the middle of a shard. Its twin does everything, the merge runs and
+// deletes what is left of the workers; then the worker goes on. Nobody fails, and nothing is
+// doubled.
+func TestStoppedWorkerComesBack(t *testing.T) {
+	for _, clean := range []string{"--clean=false", "--clean"} {
+		j := planFaces(t, 8, 16, repositoryTeacher(t))
+		parts := filepath.Join(j.plan, "parts")
+		c, stderr := begin(t, filepath.Join(parts, "000000.json"), j.worker(0, 1, "--threads", "1")...)
+		unfinished := suspended(t, c.Process, filepath.Join(parts, ".tmp-*"))
+		expect(t, exitDone, j.worker(0, 1)...)
+		expect(t, exitDone, "merge", "--plan", j.plan, clean)
+		for _, path := range unfinished {
+			if _, err := os.Stat(path); !os.IsNotExist(err) {
+				t.Errorf("%s stays: %v", path, err)
+			}
+		}
+		if err := c.Process.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Wait(); err != nil {
+			t.Errorf("the worker that was stopped: %v\n%s", err, stderr)
+		}
+		if left, err := filepath.Glob(filepath.Join(parts, ".tmp-*")); err != nil || len(left) > 0 {
+			t.Errorf("left %v, %v", left, err)
+		}
+		if m := expect(t, exitDone, "merge", "--plan", j.plan, "--json").object(t); number(t, m, "adopted") != 0 {
+			t.Errorf("merged again: %v", m)
+		}
+		j.merged(t)
+	}
+}
+
+// suspended stops a process at a moment at which there are files of a pattern, and returns
+// these.
+func suspended(t *testing.T, p *os.Process, pattern string) []string {
+	t.Helper()
+	for {
+		if err := p.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		for state := ""; state != "T"; time.Sleep(time.Millisecond) {
+			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid))
+			if err != nil {
+				t.Fatal(err)
+			}
+			// The name before the state may hold anything, in brackets.
+			state = strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))[0]
+			if state == "Z" {
+				t.Fatal("it has ended already")
+			}
+		}
+		if files, err := filepath.Glob(pattern); err != nil || len(files) > 0 {
+			return files
+		}
+		if err := p.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// chaos is how long workers are killed and stopped, and how long they stand still at most;
+// PIPE_CHAOS_SECONDS asks for more of it (make test-chaos).
+type chaos struct{ lasts, stop time.Duration }
+
+func chaosOf(t *testing.T) chaos {
 	t.Helper()
 	s := os.Getenv("PIPE_CHAOS_SECONDS")
 	if s == "" {
-		return 4 * time.Second
+		return chaos{4 * time.Second, 800 * time.Millisecond}
 	}
 	d, err := time.ParseDuration(s + "s")
 	if err != nil {
 		t.Fatalf("PIPE_CHAOS_SECONDS: %v", err)
 	}
-	return d
+	return chaos{d, min(20*time.Second, d/4)}
 }
 
-// However four workers are killed and stopped, and even if one is started twice, what they
-// come to is what one process makes.
+// pause is how long a worker is stopped: one in eight for long.
+func (c chaos) pause(rng *rand.Rand) time.Duration {
+	if rng.IntN(8) == 0 {
+		return time.Duration(rng.Int64N(int64(c.stop)))
+	}
+	return time.Duration(rng.IntN(800)) * time.Millisecond
+}
+
+// However four workers are killed and stopped, even if one is started twice, and whenever the
+// merge is tried, what they come to is what one process makes.
 func TestPlanUnderChaos(t *testing.T) {
 	const workers = 4
 	j := planFaces(t, 20, 16, repositoryTeacher(t))
+	c := chaosOf(t)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	until := time.Now().Add(chaosSeconds(t))
-	kills := 0
-	for round := 0; round == 0 || time.Now().Before(until); round++ {
-		if round > 0 { // the plan from its beginning
+	until := time.Now().Add(c.lasts)
+	var met strikes
+	rounds := 0
+	for ; rounds == 0 || time.Now().Before(until); rounds++ {
+		if rounds > 0 { // the plan from its beginning
 			if err := os.RemoveAll(filepath.Join(j.plan, "parts")); err != nil {
 				t.Fatal(err)
 			}
@@ -304,33 +439,61 @@ func TestPlanUnderChaos(t *testing.T) {
 		var mu sync.Mutex
 		for w := range workers + 1 {
 			group.Go(func() {
-				n := untilDone(t, j.worker(w%workers, workers, "--threads", "1", "--quiet"), rand.New(rand.NewPCG(seed, uint64(round*100+w))), until)
+				rng := rand.New(rand.NewPCG(seed, uint64(rounds*100+w)))
+				s := untilDone(t, j.worker(w%workers, workers, "--threads", "1", "--quiet"), rng, until, c)
 				mu.Lock()
 				defer mu.Unlock()
-				kills += n
+				met.kills += s.kills
+				met.stops += s.stops
+				met.longest = max(met.longest, s.longest)
 			})
 		}
+		group.Go(func() { j.mergeEarly(t, rounds%2 == 1) })
 		group.Wait()
 		j.merged(t)
+		if left, err := filepath.Glob(filepath.Join(j.plan, "parts", ".tmp-*")); err != nil || len(left) > 0 {
+			t.Errorf("left %v, %v", left, err)
+		}
 	}
-	if t.Logf("%d kills", kills); kills == 0 {
+	if t.Logf("%d rounds, %d kills, %d stops of up to %v", rounds, met.kills, met.stops, met.longest.Round(time.Millisecond)); met.kills == 0 {
 		t.Error("nobody was killed")
 	}
 }
 
-// untilDone runs a command again and again, killing or stopping it at random moments until
-// the time has come, and then to its end. It returns how often it was killed.
-func untilDone(t *testing.T, args []string, rng *rand.Rand, until time.Time) (kills int) {
+// mergeEarly tries to merge until all parts are there, whatever the workers are doing then.
+func (j planned) mergeEarly(t *testing.T, clean bool) {
 	for {
-		c := exec.Command(program, args...)
+		o := pipe(t, "merge", "--plan", j.plan, fmt.Sprintf("--clean=%t", clean))
+		if o.code == exitDone {
+			return
+		}
+		if o.code != exitFailed || !strings.Contains(o.stderr, "its worker is not done") {
+			t.Errorf("an early merge ended with %d: %s", o.code, o.stderr)
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// strikes are what a worker met with.
+type strikes struct {
+	kills, stops int
+	longest      time.Duration // of the stops
+}
+
+// untilDone runs a command again and again, killing or stopping it at random moments until
+// the time has come, and then to its end.
+func untilDone(t *testing.T, args []string, rng *rand.Rand, until time.Time, c chaos) (met strikes) {
+	for {
+		p := exec.Command(program, args...)
 		var stderr strings.Builder
-		c.Stderr = &stderr
-		if err := c.Start(); err != nil {
+		p.Stderr = &stderr
+		if err := p.Start(); err != nil {
 			t.Error(err)
-			return kills
+			return met
 		}
 		done := make(chan error, 1)
-		go func() { done <- c.Wait() }()
+		go func() { done <- p.Wait() }()
 		killed := false
 		for running := true; running; {
 			var strike <-chan time.Time
@@ -341,21 +504,24 @@ func untilDone(t *testing.T, args []string, rng *rand.Rand, until time.Time) (ki
 			case err := <-done:
 				running = false
 				if err == nil {
-					return kills
+					return met
 				}
 				if !killed {
 					t.Errorf("%v: %v\n%s", args, err, &stderr)
-					return kills
+					return met
 				}
 			case <-strike:
 				if rng.IntN(3) > 0 {
 					killed = true
-					kills++
-					_ = c.Process.Kill() // it may have ended just now
+					met.kills++
+					_ = p.Process.Kill() // it may have ended just now
 				} else {
-					_ = c.Process.Signal(syscall.SIGSTOP)
-					time.Sleep(time.Duration(rng.IntN(800)) * time.Millisecond)
-					_ = c.Process.Signal(syscall.SIGCONT)
+					pause := c.pause(rng)
+					met.stops++
+					met.longest = max(met.longest, pause)
+					_ = p.Process.Signal(syscall.SIGSTOP)
+					time.Sleep(pause)
+					_ = p.Process.Signal(syscall.SIGCONT)
 				}
 			}
 		}

@@ -43,8 +43,9 @@ With --reuse, embeddings of the same crops that another dataset's cache of the s
 model, preprocessing, flip and dtype holds are copied bit for bit; the rest is computed.
 
 With --plan it does a worker's share of a plan (see pipe plan), and writes it into the
-plan's folder; pipe merge --plan puts the shares together. DATASET and --teacher are the
-plan's then, unless they lie elsewhere on this machine.
+plan's folder; pipe merge --plan puts the shares together, and holds embeddings without use
+against --max-reject-rate. DATASET and --teacher are the plan's then, unless they lie
+elsewhere on this machine.
 
 A cache belongs to one model file, preprocessing, flip and dtype. Another combination
 needs another --name; the two are never mixed.
@@ -177,6 +178,9 @@ func printPrecomputed(w io.Writer, s teacher.Summary) {
 	fmt.Fprintf(w, "  reused         %d\n", s.Reused)
 	for _, d := range s.CopiedFrom {
 		fmt.Fprintf(w, "  copied         %d of %s, teacher %s\n", d.Copied, d.Dataset, d.Teacher)
+	}
+	if s.Appended > 0 {
+		fmt.Fprintf(w, "  appended       %d crops since the run began: the same command embeds them\n", s.Appended)
 	}
 	t := s.Stages
 	fmt.Fprintf(w, "  stages         open %.1f s, self-test %.1f s; then read %.1f s, decode %.1f s, normalise %.1f s, infer %.1f s (waited %.1f s), write %.1f s, commit %.1f s\n",

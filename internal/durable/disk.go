@@ -64,10 +64,23 @@ func (d Disk) PutIfAbsent(path string, data []byte, perm os.FileMode) error {
 
 // linkAway gives a file another name: link, unlike rename, refuses one that is taken.
 func (d Disk) linkAway(temp, path string) error {
-	if err := d.FS.Link(temp, path); err != nil {
+	err := d.FS.Link(temp, path)
+	// A network file system that has sent a link twice, the first answer being lost, says
+	// that the name is taken: by this very file.
+	if err != nil && !(errors.Is(err, os.ErrExist) && sameFile(temp, path)) {
 		return err
 	}
 	return d.FS.Remove(temp)
+}
+
+// sameFile says whether two names are one file's.
+func sameFile(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
 }
 
 // fill writes data to a temporary file beside path and syncs it.

@@ -3,6 +3,7 @@ package durable
 import (
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -86,6 +87,40 @@ func TestPutIfAbsent(t *testing.T) {
 	wg.Wait()
 	if won.Load() != 1 || mustRead(t, path) != winner.Load() || names(t, dir) != "a" || mode(t, path) != 0o444 {
 		t.Errorf("%d won, files %s", won.Load(), names(t, dir))
+	}
+}
+
+// resent is a network file system whose answers get lost: a link that it has made is asked
+// for again, and then the name is taken.
+type resent struct{ OS }
+
+func (r resent) Link(a, b string) error {
+	if err := r.OS.Link(a, b); err != nil {
+		return err
+	}
+	return r.OS.Link(a, b)
+}
+
+// A link that was made and is said to be refused counts as made; one that another made
+// does not.
+func TestResentLink(t *testing.T) {
+	dir := t.TempDir()
+	disk, path := Disk{FS: resent{}}, filepath.Join(dir, "a")
+	if err := disk.PutIfAbsent(path, []byte("mine"), 0o444); err != nil {
+		t.Errorf("its own: %v", err)
+	}
+	if err := disk.PutIfAbsent(path, []byte("mine"), 0o444); !errors.Is(err, os.ErrExist) {
+		t.Errorf("another's: %v", err)
+	}
+	w, err := disk.Create(filepath.Join(dir, "b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.CommitIfAbsent(filepath.Join(dir, "b")); err != nil {
+		t.Errorf("its own, of a writer: %v", err)
+	}
+	if got := names(t, dir); got != "a b" || mustRead(t, path) != "mine" {
+		t.Errorf("left %s", got)
 	}
 }
 
@@ -338,7 +373,34 @@ func TestLock(t *testing.T) {
 	}
 }
 
-// A lock dies with its holder.
+// Who is refused is told what to do, and by whom, as far as the file tells.
+func TestLockTellsItsHolder(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	l, err := TryLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	holder := fmt.Sprintf("(process %d on %s); wait for it, or stop it", os.Getpid(), host)
+	const unknown = "; wait for it, or find it with fuser"
+	for text, want := range map[string]string{
+		mustRead(t, path): holder, "": unknown, "17": unknown, "x@y": unknown, "17@\x1b[2J": unknown, strings.Repeat("9", 400) + "@y": unknown,
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := TryLock(path); !errors.Is(err, ErrLocked) || !strings.HasPrefix(err.Error(), "lock "+path+": ") || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%q in the file: %v", text, err)
+		}
+	}
+	if err := l.Unlock(); err != nil || mustRead(t, path) != "" {
+		t.Errorf("unlocked, the file says %q (%v)", mustRead(t, path), err)
+	}
+}
+
 // Who waited for a lock whose file is deleted meanwhile gets the one that others get.
 func TestLockOfDeletedFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
@@ -373,6 +435,7 @@ func TestLockOfDeletedFile(t *testing.T) {
 	}
 }
 
+// A lock dies with its holder.
 func TestLockOfKilled(t *testing.T) {
 	binary, err := os.Executable()
 	if err != nil {

@@ -3,7 +3,10 @@ package durable
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,7 +16,9 @@ var ErrLocked = errors.New("in use by another run")
 
 // Lock is an exclusive advisory lock (flock) on a file. The kernel drops it when
 // the holder exits, however it exits. The file itself stays, or is deleted by its
-// holder along with all that it guards.
+// holder along with all that it guards. While the lock is held the file says by whom,
+// for the people who wait; nothing is decided by that, and an unlocked file is empty
+// unless its holder was killed.
 type Lock struct{ file *os.File }
 
 // TryLock takes the lock on path, creating the file, or fails at once with
@@ -47,13 +52,36 @@ func lockFile(path string, how int) (*Lock, error) {
 		}
 	}
 	if err == nil {
-		return &Lock{file: f}, nil
+		l := &Lock{file: f}
+		l.sign()
+		return l, nil
 	}
-	_ = f.Close()
+	defer f.Close()
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, fmt.Errorf("lock %s: %w", path, ErrLocked)
+		return nil, fmt.Errorf("lock %s: %w%s", path, ErrLocked, advice(f))
 	}
 	return nil, fmt.Errorf("lock %s: %w", path, err)
+}
+
+// sign writes down who holds the lock. That it cannot be written is no harm.
+func (l *Lock) sign() {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	_ = l.file.Truncate(0)
+	_, _ = fmt.Fprintf(l.file, "%d@%s\n", os.Getpid(), host)
+}
+
+// advice is what to do about a lock that somebody else holds.
+func advice(f *os.File) string {
+	const longest = 300 // a host's name has at most 255 bytes
+	text, _ := io.ReadAll(io.LimitReader(f, longest))
+	pid, host, signed := strings.Cut(strings.TrimSpace(string(text)), "@")
+	if _, err := strconv.ParseUint(pid, 10, 32); err != nil || !signed || strconv.Quote(host) != `"`+host+`"` {
+		return "; wait for it, or find it with fuser"
+	}
+	return fmt.Sprintf(" (process %s on %s); wait for it, or stop it", pid, host)
 }
 
 // guards says whether the locked file is the one at path.
@@ -73,5 +101,6 @@ func (l *Lock) Unlock() error {
 	}
 	f := l.file
 	l.file = nil
+	_ = f.Truncate(0)
 	return f.Close()
 }

@@ -1,0 +1,192 @@
+package teacher
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"facepipe/internal/progress"
+	"facepipe/store"
+)
+
+// MergeOptions adjust [MergePlan].
+type MergeOptions struct {
+	// Dataset is where the plan's dataset lies on this machine, "" for where the plan says.
+	Dataset string
+	// Clean deletes the parts once they are in the cache.
+	Clean bool
+	// MaxRejectRate is that of [Options].
+	MaxRejectRate float64
+	// Progress receives the bars; nil is silent.
+	Progress io.Writer
+}
+
+// PlanMerge is what a merge of a plan came to.
+type PlanMerge struct {
+	Plan    string `json:"plan"`
+	ID      string `json:"id"`
+	Dataset string `json:"dataset"`
+	Teacher string `json:"teacher"`
+	// Rows of the plan; Adopted from the workers' parts, Reused from the cache.
+	Rows    int `json:"rows"`
+	Adopted int `json:"adopted"`
+	Reused  int `json:"reused"`
+	// Runs sums up the records of the plan's runs, which are the cache's now.
+	Runs store.RunTotals `json:"runs"`
+	// Invalid is the number of embeddings of the cache that have no use, see [Summary].
+	Invalid int `json:"invalid"`
+	// MissingShards of the dataset, which has grown since, are not in the plan.
+	MissingShards int `json:"missing_shards"`
+	// Digest identifies the cached embeddings; "" while shards are missing.
+	Digest string `json:"digest,omitempty"`
+	// Removed is what workers had left unfinished, and the parts if they were to go.
+	store.Removed
+	// Notes say what could not be removed.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// MergePlan takes over what the workers of a plan did into the cache of its dataset. The
+// cache becomes what a single process would have made. Nothing is taken over, and the
+// cache's name not taken, unless everything is there and whole: parts that are missing, of
+// no task, of another teacher or of other crops, or damaged are all named.
+//
+// Errors: store.ErrNotFound for parts that are missing, store.ErrPlan, store.ErrDamaged,
+// store.ErrLocked; store.ErrFingerprint when the cache's name is taken; [*RejectRateError]
+// when the cache is complete all the same.
+func MergePlan(ctx context.Context, dir string, o MergeOptions) (PlanMerge, error) {
+	p, id, err := store.ReadPlan(dir)
+	if err != nil {
+		return PlanMerge{}, err
+	}
+	if err := wanted(dir, &p); err != nil {
+		return PlanMerge{}, err
+	}
+	m := PlanMerge{Plan: dir, ID: id, Dataset: cmp.Or(o.Dataset, p.Dataset), Teacher: p.Teacher.Name, Rows: p.Rows()}
+	ds, err := openPlanned(m.Dataset, &p)
+	if err != nil {
+		return m, err
+	}
+	defer ds.Close()
+	s, err := openShares(ds, *p.Teacher, dir)
+	if err != nil {
+		return m, err
+	}
+	if err := s.complete(ctx, p.Tasks, o.Progress); err != nil {
+		return m, stopping(fmt.Errorf("merge plan %s: %w", dir, err), keepsNothing)
+	}
+	if err := m.adopt(ctx, s, p.Tasks, o.Progress); err != nil {
+		return m, err
+	}
+	cache, err := m.conclude(ds)
+	if err != nil {
+		return m, err
+	}
+	if o.Clean {
+		if err := m.clear(s); err != nil {
+			return m, err
+		}
+	}
+	return m, tooManyInvalid(cache, o.MaxRejectRate)
+}
+
+// adopt takes over what the cache lacks, and tidies up after the workers.
+func (m *PlanMerge) adopt(ctx context.Context, s *shares, tasks []store.PlanTask, out io.Writer) (err error) {
+	w, err := s.ds.CreateTeacher(s.info)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	missing := map[int]bool{} // of the cache, which is ours only now
+	for _, shard := range w.MissingShards() {
+		missing[shard] = true
+	}
+	if m.Runs, err = w.AdoptRuns(store.RunsFolder(m.Plan)); err != nil {
+		return fmt.Errorf("merge plan %s: %w", m.Plan, err)
+	}
+	bar := progress.New(out, "merge", int64(m.Rows)).Of("crops")
+	for _, t := range tasks {
+		if err := ctx.Err(); err != nil {
+			return stopping(err, keepsNothing)
+		}
+		if !missing[t.Shard] {
+			m.Reused += t.Rows
+		} else if err := s.parts.Adopt(w, t.Shard); err != nil {
+			return err
+		} else {
+			m.Adopted += t.Rows
+		}
+		bar.Add(int64(t.Rows))
+	}
+	bar.Finish()
+	// What is left of the workers is in nobody's way.
+	if m.Removed, err = s.parts.Tidy(); err != nil {
+		m.Notes = append(m.Notes, fmt.Sprintf("what killed workers have left stays: %v", err))
+	}
+	return nil
+}
+
+// clear deletes the parts.
+func (m *PlanMerge) clear(s *shares) error {
+	r, err := s.parts.Clear()
+	m.Removed.Files += r.Files
+	m.Removed.Bytes += r.Bytes
+	if err != nil {
+		return fmt.Errorf("the cache is made; remove the parts of plan %s: %w", m.Plan, err)
+	}
+	return nil
+}
+
+// conclude reads back what the cache has become.
+func (m *PlanMerge) conclude(ds *store.Dataset) (*store.Teacher, error) {
+	cache, err := ds.OpenTeacher(m.Teacher)
+	if err != nil {
+		return nil, err
+	}
+	m.Invalid = cache.Invalid()
+	if m.MissingShards = len(cache.MissingShards()); m.MissingShards == 0 {
+		m.Digest, err = cache.Digest()
+	}
+	return cache, err
+}
+
+// maxNamedParts bounds how many parts an error names.
+const maxNamedParts = 16
+
+// complete reads the parts of all tasks whose shards the cache lacks, and says what is
+// wrong with them.
+func (s *shares) complete(ctx context.Context, tasks []store.PlanTask, out io.Writer) error {
+	var faults []error
+	var shards, missing []int
+	rows := 0
+	for _, t := range tasks {
+		shards = append(shards, t.Shard)
+		if !s.cached(t.Shard) {
+			missing = append(missing, t.Shard)
+			rows += t.Rows
+		}
+	}
+	bar := progress.New(out, "verify", int64(rows)).Of("crops")
+	for _, shard := range missing {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := s.parts.Verify(shard); err != nil {
+			faults = append(faults, err)
+		}
+		bar.Add(int64(s.ds.ShardRows(shard)))
+	}
+	bar.Finish()
+	extra, err := s.parts.Extra(shards)
+	if err != nil {
+		return err
+	}
+	for _, path := range extra {
+		faults = append(faults, fmt.Errorf("%s is of no task", path))
+	}
+	if n := len(faults); n > maxNamedParts {
+		faults = append(faults[:maxNamedParts], fmt.Errorf("and %d more", n-maxNamedParts))
+	}
+	return errors.Join(faults...)
+}
