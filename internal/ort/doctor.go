@@ -13,8 +13,9 @@ import (
 type ProviderState struct {
 	Provider string `json:"provider"`
 	Usable   bool   `json:"usable"`
-	// Reason says why it is not usable.
+	// Reason says why it is not usable, Remedy what to do about it, where anything can be.
 	Reason string `json:"reason,omitempty"`
+	Remedy string `json:"remedy,omitempty"`
 }
 
 // State is what there is of the runtime here.
@@ -49,7 +50,7 @@ func Probe(library string) (State, error) {
 			state.Usable, state.Reason = false, err.Error()
 			var refused *providerError
 			if errors.As(err, &refused) {
-				state.Reason = refused.reason
+				state.Reason, state.Remedy = refused.reason, refused.remedy
 			}
 		}
 		s.Providers = append(s.Providers, state)
