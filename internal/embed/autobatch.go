@@ -45,14 +45,14 @@ func (m *Model) Rate(size int, duration time.Duration) (float64, error) {
 	if err := m.try(size); err != nil { // also plans the runtime's memory
 		return 0, err
 	}
-	b, err := m.newBatch()
+	b, err := newBatch(m)
 	if err != nil {
 		return 0, err
 	}
 	defer b.close()
 	runs, begun := 0, time.Now()
 	for ; runs < 2 || time.Since(begun) < duration; runs++ {
-		if err := m.run(b, size); err != nil {
+		if err := b.run(0, size, m.fill.size); err != nil {
 			return 0, err
 		}
 	}

@@ -12,13 +12,16 @@ import (
 const maxBatch = 4096
 
 // batch is the two ends of one run of a model, of fixed shapes and used again and
-// again.
+// again, on any of some devices.
 type batch struct {
 	in, out *ort.Tensor
+	bound   []*ort.Binding // one for each device
 }
 
-// newBatch makes the tensors for runs of the model at its batch size.
-func (m *Model) newBatch() (*batch, error) {
+// newBatch makes and binds the tensors for runs of models at the first one's batch size. It
+// is to be closed before any of them.
+func newBatch(devices ...*Model) (*batch, error) {
+	m := devices[0]
 	in, err := ort.NewTensor(m.preprocess.shape(m.batch)...)
 	if err != nil {
 		return nil, err
@@ -28,10 +31,22 @@ func (m *Model) newBatch() (*batch, error) {
 		in.Close()
 		return nil, err
 	}
-	return &batch{in, out}, nil
+	b := &batch{in: in, out: out}
+	for _, device := range devices {
+		bound, err := device.session.Bind([]*ort.Tensor{in}, []*ort.Tensor{out})
+		if err != nil {
+			b.close()
+			return nil, err
+		}
+		b.bound = append(b.bound, bound)
+	}
+	return b, nil
 }
 
 func (b *batch) close() {
+	for _, bound := range b.bound {
+		bound.Close()
+	}
 	b.in.Close()
 	b.out.Close()
 }
@@ -41,10 +56,11 @@ func (b *batch) put(f *filler, k int, rgb []byte, flip bool) {
 	f.fill(b.in.Data()[k*f.size:(k+1)*f.size], rgb, flip)
 }
 
-// run embeds the first n rows; the others are padding, all zeros.
-func (m *Model) run(b *batch, n int) error {
-	clear(b.in.Data()[n*m.fill.size:])
-	return m.session.Run([]*ort.Tensor{b.in}, []*ort.Tensor{b.out})
+// run embeds the first n rows, values of size each, on a device by its place among those of
+// newBatch; the others are padding, all zeros.
+func (b *batch) run(device, n, size int) error {
+	clear(b.in.Data()[n*size:])
+	return b.bound[device].Run()
 }
 
 // row is the embedding of row k, valid until the next run.

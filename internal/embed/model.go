@@ -78,6 +78,7 @@ func Open(path string, o Options) (*Model, error) {
 	if err := m.identify(parsed, o); err != nil {
 		return nil, fmt.Errorf("open model %s: %w", path, err)
 	}
+	o.Runtime.Digest = m.digest
 	if m.session, err = ort.Open(path, o.Runtime); err != nil {
 		return nil, err
 	}
@@ -158,6 +159,9 @@ func (m *Model) Preprocess() Preprocess { return m.preprocess }
 // Reason says how the contract was found.
 func (m *Model) Reason() string { return m.reason }
 
+// Notes say what a user should know of how the model was opened.
+func (m *Model) Notes() []string { return m.session.Notes() }
+
 // Close releases the model.
 func (m *Model) Close() {
 	if m.own != nil {
@@ -191,7 +195,7 @@ func (m *Model) Fingerprint(flip bool, dtype string) string {
 func (m *Model) Embed(n int, pixels []byte, flip bool, dst []float32) error {
 	if m.own == nil {
 		var err error
-		if m.own, err = m.newBatch(); err != nil {
+		if m.own, err = newBatch(m); err != nil {
 			return err
 		}
 	}
@@ -201,7 +205,7 @@ func (m *Model) Embed(n int, pixels []byte, flip bool, dst []float32) error {
 		for k := range rows {
 			m.own.put(m.fill, k, pixels[(from+k)*size:(from+k+1)*size], flip)
 		}
-		if err := m.run(m.own, rows); err != nil {
+		if err := m.own.run(0, rows, size); err != nil {
 			return err
 		}
 		copy(dst[from*m.dim:(from+rows)*m.dim], m.own.out.Data())
