@@ -60,6 +60,7 @@ type Model struct {
 	reason     string
 	dim, batch int
 	half       bool // computes in half precision
+	notes      []string
 	outShape   []int64
 	fill       *filler
 	session    *ort.Session
@@ -82,8 +83,9 @@ func Open(path string, o Options) (*Model, error) {
 	if m.session, err = ort.Open(path, o.Runtime); err != nil {
 		return nil, err
 	}
-	if err := m.measure(cmp.Or(o.Batch, defaultBatch(o.Runtime.Provider))); err != nil {
-		return nil, errors.Join(fmt.Errorf("open model %s: %w", path, err), m.session.Close())
+	if err := m.measure(cmp.Or(o.Batch, defaultBatch(o.Runtime.Provider)), o.Runtime); err != nil {
+		m.Close()
+		return nil, fmt.Errorf("open model %s: %w", path, err)
 	}
 	return m, nil
 }
@@ -103,8 +105,8 @@ func (m *Model) identify(parsed *onnx.Model, o Options) (err error) {
 	return err
 }
 
-// measure settles the batch and the embedding's length.
-func (m *Model) measure(batch int) error {
+// measure settles the batch and the embedding's length. It may open the session anew.
+func (m *Model) measure(batch int, o ort.Options) error {
 	ins, outs := m.session.Inputs(), m.session.Outputs()
 	if len(ins) != 1 || len(outs) != 1 {
 		return fmt.Errorf("%w: it has %d inputs and %d outputs, want 1 and 1", ErrShape, len(ins), len(outs))
@@ -119,7 +121,7 @@ func (m *Model) measure(batch int) error {
 	case fixed:
 		batch = int(declared[0])
 	case batch == AutoBatch:
-		return m.fastestBatch()
+		return m.fastestBatch(o)
 	}
 	if batch < 1 || batch > maxBatch {
 		return fmt.Errorf("a batch of %d crops is not within 1 and %d", batch, maxBatch)
@@ -160,14 +162,16 @@ func (m *Model) Preprocess() Preprocess { return m.preprocess }
 func (m *Model) Reason() string { return m.reason }
 
 // Notes say what a user should know of how the model was opened.
-func (m *Model) Notes() []string { return m.session.Notes() }
+func (m *Model) Notes() []string { return slices.Concat(m.session.Notes(), m.notes) }
 
 // Close releases the model.
 func (m *Model) Close() {
 	if m.own != nil {
 		m.own.close()
 	}
-	m.session.Close()
+	if m.session != nil {
+		m.session.Close()
+	}
 }
 
 // Fingerprint identifies what an embedding's value depends on: the model's bytes,
