@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"os"
@@ -387,5 +388,16 @@ func TestSaysWhatItDoes(t *testing.T) {
 	_, cache := openCache(t, dir, "tiny")
 	if info := cache.Info(); info.ModelDigest != s.ModelDigest || info.Fingerprint != s.Fingerprint || info.PreprocessReason != s.PreprocessReason || info.ModelFile != "tiny.onnx" {
 		t.Errorf("recorded %+v", info)
+	}
+}
+
+// The batch is measured once, whatever the number of devices, and that is said.
+func TestSaysWhatWasMeasured(t *testing.T) {
+	var out bytes.Buffer
+	o := teacher.Options{Dataset: dataset(t, upTo(3)...), Model: tiny(t, nil), Batch: embed.AutoBatch, Devices: []int{0, 0}, Progress: &out}
+	s := precompute(t, o)
+	said := fmt.Sprintf("a batch of %d is taken; crops/s measured: ", s.Batch)
+	if len(s.Notes) != 1 || !strings.HasPrefix(s.Notes[0], said) || strings.Count(out.String(), "note: "+said) != 1 {
+		t.Errorf("notes %q; said %q", s.Notes, out.String())
 	}
 }
