@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -65,28 +66,58 @@ func (o *doctorOptions) run(_ context.Context, s *session) (*result, error) {
 func probeEngine(path string) engineState {
 	e, err := torch.Open(path)
 	if err != nil {
-		return engineState{Reason: err.Error()}
+		return engineState{Reason: strings.TrimPrefix(err.Error(), torch.ErrEngine.Error()+": ")}
 	}
 	return engineState{Usable: true, Torch: e.TorchVersion(), Collectives: e.GroupBackends()}
 }
 
 func printHealth(w io.Writer, s doctorSummary) {
 	if s.ONNXRuntime.Version == "" {
-		fmt.Fprintf(w, "ONNX Runtime: none: %s\n", s.ONNXRuntime.Reason)
+		printPart(w, "ONNX Runtime", "none: "+s.ONNXRuntime.Reason)
 	} else {
-		fmt.Fprintf(w, "ONNX Runtime %s: %s\n", s.ONNXRuntime.Version, s.ONNXRuntime.Library)
+		printPart(w, "ONNX Runtime", s.ONNXRuntime.Version+", "+s.ONNXRuntime.Library)
 	}
+	before := ""
 	for _, p := range s.ONNXRuntime.Providers {
-		if p.Usable {
-			fmt.Fprintf(w, "  %-9s usable\n", p.Provider)
-		} else {
-			fmt.Fprintf(w, "  %-9s no: %s\n", p.Provider, p.Reason)
+		switch {
+		case p.Usable:
+			printPart(w, "  "+p.Provider, "usable")
+		case p.Reason == before:
+			printPart(w, "  "+p.Provider, "no, the same")
+		default:
+			printPart(w, "  "+p.Provider, "no: "+p.Reason)
 		}
+		before = p.Reason
 	}
-	fmt.Fprintf(w, "JPEG decoder: %s\n", s.JPEG)
+	printPart(w, "JPEG decoder", s.JPEG)
 	if s.Engine.Usable {
-		fmt.Fprintf(w, "training engine: libtorch %s, several ranks over %s\n", s.Engine.Torch, cmp.Or(s.Engine.Collectives, "nothing"))
+		printPart(w, "training engine", fmt.Sprintf("libtorch %s, several ranks over %s", s.Engine.Torch, cmp.Or(s.Engine.Collectives, "nothing")))
 	} else {
-		fmt.Fprintf(w, "training engine: none: %s\n", s.Engine.Reason)
+		printPart(w, "training engine", "none: "+s.Engine.Reason)
+	}
+	printRemedies(w, s.ONNXRuntime.Providers)
+}
+
+// printPart prints a line of two columns; the parts of a longer sentence follow below.
+func printPart(w io.Writer, name, state string) {
+	const column = "\n                 "
+	fmt.Fprintf(w, "%-16s %s\n", name, strings.ReplaceAll(state, "; ", ";"+column))
+}
+
+// printRemedies says once what to do for several providers.
+func printRemedies(w io.Writer, providers []ort.ProviderState) {
+	var remedies []string
+	names := map[string][]string{}
+	for _, p := range providers {
+		if p.Remedy == "" {
+			continue
+		}
+		if names[p.Remedy] == nil {
+			remedies = append(remedies, p.Remedy)
+		}
+		names[p.Remedy] = append(names[p.Remedy], p.Provider)
+	}
+	for _, remedy := range remedies {
+		fmt.Fprintf(w, "\nFor %s:\n  %s.\n", strings.Join(names[remedy], ", "), remedy)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"facepipe/internal/onnx"
 )
@@ -32,7 +33,7 @@ type State struct {
 // tells whether a provider's own libraries and its device are there.
 func Probe(library string) (State, error) {
 	if err := Init(library); err != nil {
-		return State{Reason: err.Error(), Providers: []ProviderState{}}, nil
+		return State{Reason: strings.TrimPrefix(err.Error(), ErrRuntime.Error()+": "), Providers: []ProviderState{}}, nil
 	}
 	s := State{Library: opened, Version: Version()}
 	dir, err := os.MkdirTemp("", "pipe-doctor-")

@@ -21,9 +21,9 @@ func (e *providerError) Error() string {
 
 // Remedies of the usual reasons.
 const (
-	takeGPUBuild = "name the libonnxruntime.so of the Python package onnxruntime-gpu, which lies in its onnxruntime/capi, with --onnxruntime or PIPE_ONNXRUNTIME"
-	takeBuild    = "name a build of ONNX Runtime that has it with --onnxruntime or PIPE_ONNXRUNTIME"
-	findNeeded   = "install what it needs, in the version that this ONNX Runtime was built for, or name its folder in LD_LIBRARY_PATH"
+	takeGPUBuild = "take the libonnxruntime.so in onnxruntime/capi of the Python package onnxruntime-gpu, and name it with --onnxruntime or PIPE_ONNXRUNTIME"
+	takeBuild    = "take a build of ONNX Runtime with it, and name that with --onnxruntime or PIPE_ONNXRUNTIME"
+	findNeeded   = "install what it needs, in the version that this ONNX Runtime was built for, or name the folder in LD_LIBRARY_PATH"
 )
 
 // refused says in a user's words why the runtime in a folder cannot use a provider, of
