@@ -49,6 +49,14 @@ plan's then, unless they lie elsewhere on this machine.
 A cache belongs to one model file, preprocessing, flip and dtype. Another combination
 needs another --name; the two are never mixed.
 
+A --provider other than cpu has to compute the whole model. If it leaves nodes to the
+processor, that is an error that names them, unless --allow-fallback; then it is a note.
+ONNX Runtime itself places what only computes shapes on the processor: a model that does
+that (a view by the batch's size, exported from PyTorch) needs --allow-fallback and loses
+nothing by it. What tensorrt does not take, cuda does. TensorRT keeps the engines that it
+builds in MODEL.tensorrt beside the model or, where that cannot be written, in the user's
+cache folder; it builds one for each batch that --batch auto measures.
+
 PREPROCESSING is what turns a crop's pixels into the model's input:
   auto       what the model's own metadata says, else by the graph's first nodes: a
              graph that normalises by itself gets raw pixels, any other arcface
@@ -81,9 +89,9 @@ func (o *precomputeOptions) addContractFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.Flip, "flip", false, "embed the mirror image of every crop, too")
 	f.StringVar(&o.DType, "dtype", store.FP16, "`type` of cached embeddings: fp16 or fp32")
 	f.StringVar(&o.Runtime.Provider, "provider", "cpu", "execution `provider`: "+strings.Join(ort.Providers(), ", "))
-	f.BoolVar(&o.Runtime.Half, "half", false, "let TensorRT compute in half precision; such a cache is another one")
-	f.BoolVar(&o.Runtime.AllowFallback, "allow-fallback", false, "let the processor do what the provider cannot; else that is an error")
-	f.Var(batchFlag{&o.Batch}, "batch", "crops in one run of the model; auto measures a few sizes (default: fits the machine; a fixed batch is kept)")
+	f.BoolVar(&o.Runtime.Half, "half", false, "let tensorrt compute in half precision; such a cache is another one")
+	f.BoolVar(&o.Runtime.AllowFallback, "allow-fallback", false, "let the processor compute the nodes that the provider leaves to it; else they are an error")
+	f.Var(batchFlag{&o.Batch}, "batch", "crops in one run of the model; auto measures 1, 2, 4 ... and takes the fastest (default: fits the machine; a fixed batch is kept)")
 	f.IntVar(&o.Runtime.Threads, "threads", 0, "threads of one operator (default: all cores)")
 	f.BoolVar(&o.NoSelfTest, "no-self-test", false, "do not compare the preprocessing of a new cache with the usual ones")
 	f.StringVar(&o.verifyPairs, "verify-pairs", "", "score the teacher on this `file` of pairs first")

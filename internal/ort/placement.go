@@ -31,8 +31,8 @@ type functions struct {
 	subgraphs uintptr
 	// Of a subgraph, its provider and its nodes.
 	provider, nodes uintptr
-	// Of a node.
-	name, domain, operator uintptr
+	// Of a node, whose name and domain come first.
+	_, _, operator uintptr
 }
 
 // placement counts the nodes of a model by the provider that computes them, as the
