@@ -185,6 +185,9 @@ func TestBatchSizes(t *testing.T) {
 		if m.Batch() != c.batch {
 			t.Errorf("%s: batch %d, want %d", name, m.Batch(), c.batch)
 		}
+		if notes := strings.Join(m.Notes(), "; "); name == "declared any, traced with one" && !strings.Contains(notes, "a batch of 1 is taken, as one of 8 fails") {
+			t.Errorf("%s: notes %q", name, notes)
+		}
 		expectMeans(t, m, crops(4))
 	}
 	expectError(t, tiny(t, fixed(1e9)), Options{}, nil, "1000000000 crops")

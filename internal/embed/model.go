@@ -129,6 +129,7 @@ func (m *Model) measure(batch int, o ort.Options) error {
 	err := m.try(batch)
 	// Some exporters declare any batch over a graph that was traced with one crop.
 	if err != nil && !fixed && batch > 1 && m.try(1) == nil {
+		m.notes = append(m.notes, fmt.Sprintf("a batch of 1 is taken, as one of %d fails: %v", batch, err))
 		return nil
 	}
 	return err
