@@ -2,7 +2,8 @@
 # Measures precompute-teacher beside its limit, the same session on a batch that stays
 # where it is, and beside OpenCV and ONNX Runtime in Python; one after another in every
 # round. Crops are drawn. Models are one that costs nothing, which shows what the pipeline
-# alone can move, one of the size of a ResNet-50, and any file. The figures for the documents:
+# alone can move (also on one core: how it scales), one of the size of a ResNet-50, and any
+# file. The figures for the documents:
 #
 #   bench/teacher.sh --rounds 3 --model w600k_mbf.onnx
 set -euo pipefail
@@ -54,25 +55,37 @@ for n in "$crops" "$few"; do
 	"$dir/teacher" make --dir "$dir/$n" --crops "$n"
 done
 
+pin=
 measure() { # phase, model, crops, further flags
 	local phase=$1 model=$2 n=$3
 	shift 3
-	"$dir/teacher" "$phase" --dir "$dir/$n" --crops "$n" --model "$model" --provider "$provider" "$@" >>"$results"
+	$pin "$dir/teacher" "$phase" --dir "$dir/$n" --crops "$n" --model "$model" --provider "$provider" "$@" >>"$results"
 }
 
+peer() { # model, crops
+	[ -n "$peers" ] || return 0
+	local file=$1
+	[[ $file = *.onnx ]] || file=$dir/$2/$1.onnx
+	"$python" bench/peers/teacher.py "precompute $(basename "$1") jpeg" --dir "$dir/$2" --crops "$2" --model "$file" --batch 32 >>"$results"
+}
+
+core=$(taskset -cp $$ | sed 's/.*: *\([0-9]*\).*/\1/') # the first that this may use
 begin=$(cut -d' ' -f1-3 /proc/loadavg)
 for round in $(seq "$rounds"); do
 	echo "round $round of $rounds" >&2
 	measure session free "$crops" --batch 32
 	measure precompute free "$crops" --batch 32 --data jpeg
+	peer free "$crops"
 	measure precompute free "$crops" --batch 32 --data raw
+	pin="taskset -c $core"
+	measure session free "$crops" --batch 32 --on "one core"
+	measure precompute free "$crops" --batch 32 --data jpeg --on "one core"
+	measure precompute free "$crops" --batch 32 --data raw --on "one core"
+	pin=
 	for m in r50 $model; do
 		measure session "$m" "$few" --seconds 10
 		measure precompute "$m" "$few" --data jpeg
-		[ -n "$peers" ] || continue
-		file=$m
-		[ "$m" != r50 ] || file=$dir/$few/r50.onnx
-		"$python" bench/peers/teacher.py "precompute $(basename "$m") jpeg" --dir "$dir/$few" --crops "$few" --model "$file" >>"$results"
+		peer "$m" "$few"
 	done
 done
 

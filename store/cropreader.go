@@ -24,7 +24,7 @@ func (d *Dataset) CropReader() *CropReader {
 // DecodeRGB decodes the crop at a location into rgb, as [Crop.DecodeRGB] does. The
 // error names the crop; it is [ErrDamaged] if the shard is.
 func (r *CropReader) DecodeRGB(at Location, rgb []byte) error {
-	crop, err := r.Crop(at)
+	crop, err := r.Image(at)
 	if err != nil {
 		return err
 	}
@@ -45,6 +45,16 @@ func (r *CropReader) Crop(at Location) (Crop, error) {
 		return Crop{}, err
 	}
 	return shard.Crop(int(at.Row))
+}
+
+// Image reads what it takes to decode the crop at a location, as [CropShard.Image] does; it
+// may be used until Close.
+func (r *CropReader) Image(at Location) (Crop, error) {
+	shard, err := r.shard(at.Shard)
+	if err != nil {
+		return Crop{}, err
+	}
+	return shard.Image(int(at.Row))
 }
 
 // ID is the id of the crop at a location; its image is not read.

@@ -49,15 +49,22 @@ func (f *cropFile) batches() int {
 
 // crop reads a row after verifying all of its batch.
 func (f *cropFile) crop(row int) (Crop, error) {
-	b, k := f.find(row)
-	c, err := f.columns[b]()
+	c, k, err := f.verified(row)
 	if err != nil {
 		return Crop{}, err
 	}
-	if err := f.payloads[b](); err != nil {
-		return Crop{}, err
-	}
 	return c.crop(k), nil
+}
+
+// verified are the columns of the batch that holds a row, and the row's place there, after
+// verifying all of it.
+func (f *cropFile) verified(row int) (*cropColumns, int, error) {
+	b, k := f.find(row)
+	c, err := f.columns[b]()
+	if err != nil {
+		return nil, 0, err
+	}
+	return c, k, f.payloads[b]()
 }
 
 // Rows is the number of crops.
@@ -78,6 +85,21 @@ func (s *CropShard) Crop(row int) (Crop, error) {
 		panic("store: crop of a shard without rows")
 	}
 	return f.crop(row)
+}
+
+// Image reads of a row what it takes to decode it: its ID, Key, Encoding and Image. Key and
+// Image point into the mapping: they must not be used after Close. Nothing is allocated.
+// Otherwise it is as [CropShard.Crop].
+func (s *CropShard) Image(row int) (Crop, error) {
+	f := s.view.use()
+	if f.arrowFile == nil {
+		panic("store: crop of a shard without rows")
+	}
+	c, k, err := f.verified(row)
+	if err != nil {
+		return Crop{}, err
+	}
+	return Crop{ID: c.idAt(k), Key: c.key.Value(k), Encoding: encodingOf(c.encoding.Value(k)), Image: c.image.Value(k)}, nil
 }
 
 // Prefetch asks the system to have n rows, from row on, in memory soon; it does not wait

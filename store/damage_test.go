@@ -196,6 +196,9 @@ func TestOtherShardsStayReadable(t *testing.T) {
 		if _, err := s.Crop(0); !errors.Is(err, want) {
 			t.Errorf("shard %d: %v", i, err)
 		}
+		if _, err := s.Image(0); !errors.Is(err, want) {
+			t.Errorf("image of shard %d: %v", i, err)
+		}
 		mustClose(t, s)
 	}
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"path/filepath"
 	"reflect"
@@ -118,5 +119,30 @@ func TestIsDataset(t *testing.T) {
 		if got := IsDataset(dir); got != want {
 			t.Errorf("%s: %v, want %v", dir, got, want)
 		}
+	}
+}
+
+// An image alone is that of the crop, without an allocation.
+func TestImage(t *testing.T) {
+	d := mustOpen(t, buildDataset(t, 10, 8))
+	crops := d.CropReader()
+	defer crops.Close()
+	for i := range d.Rows() {
+		at := d.Locate(i)
+		whole, err := crops.Crop(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		image, err := crops.Image(at)
+		if err != nil || image.ID != whole.ID || image.Key != whole.Key || image.Encoding != whole.Encoding || !bytes.Equal(image.Image, whole.Image) {
+			t.Errorf("row %d: %+v, %v", i, image, err)
+		}
+	}
+	if n := testing.AllocsPerRun(50, func() {
+		if _, err := crops.Image(d.Locate(3)); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 0 {
+		t.Errorf("%v allocations an image", n)
 	}
 }

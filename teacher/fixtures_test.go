@@ -51,17 +51,27 @@ func dataset(t *testing.T, numbers ...int) string {
 
 func appendTo(t *testing.T, dir string, numbers ...int) {
 	t.Helper()
-	keys, encoded := make([]string, len(numbers)), make([][]byte, len(numbers))
-	for i, number := range numbers {
-		keys[i], encoded[i] = fmt.Sprintf("crop%04d.raw", number), crop(number)
-	}
+	keys, encoded := rawCrops(numbers)
 	write(t, dir, keys, encoded, imgcodec.Raw)
 }
 
-// write appends encoded crops.
+// rawCrops are crops by their numbers, as pixels.
+func rawCrops(numbers []int) (keys []string, encoded [][]byte) {
+	for _, number := range numbers {
+		keys, encoded = append(keys, fmt.Sprintf("crop%04d.raw", number)), append(encoded, crop(number))
+	}
+	return keys, encoded
+}
+
+// write appends encoded crops in shards of 6.
 func write(t *testing.T, dir string, keys []string, encoded [][]byte, format imgcodec.Format) {
 	t.Helper()
-	w, err := store.OpenWriter(dir, contract, store.WriterOptions{ShardRows: 6, Logger: slog.New(slog.DiscardHandler)})
+	writeShards(t, dir, 6, keys, encoded, format)
+}
+
+func writeShards(t *testing.T, dir string, shardRows int, keys []string, encoded [][]byte, format imgcodec.Format) {
+	t.Helper()
+	w, err := store.OpenWriter(dir, contract, store.WriterOptions{ShardRows: shardRows, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -117,9 +117,11 @@ type Summary struct {
 	// Appended crops came to the dataset while the run went on and have no embedding yet:
 	// the same run again embeds them.
 	Appended int `json:"appended"`
-	// CopiedFrom are the caches that were asked; Notes say why others were not.
+	// CopiedFrom are the caches that were asked.
 	CopiedFrom []store.Donor `json:"copied_from,omitempty"`
-	Notes      []string      `json:"notes,omitempty"`
+	// Notes are worth knowing: why a cache was not asked, what was measured to choose the
+	// batch, what the provider leaves to others, where it keeps what it builds.
+	Notes []string `json:"notes,omitempty"`
 	// Invalid is the number of embeddings of the cache that have no use, as they are
 	// not finite or zero; those of mirror images count by themselves.
 	Invalid int `json:"invalid"`

@@ -52,6 +52,10 @@ func openModels(o Options) ([]*embed.Model, error) {
 			return models, err
 		}
 		models = append(models, m)
+		if m.Digest() != models[0].Digest() {
+			return models, fmt.Errorf("open model %s for device %d: %w", o.Model, runtime.Device, embed.ErrReplaced)
+		}
+		o.Batch = m.Batch() // which is measured on one device for all, if at all
 	}
 	return models, nil
 }
@@ -125,13 +129,24 @@ func (r *run) describe(how string) {
 		Preprocess: m.Preprocess(), PreprocessReason: m.Reason(),
 		Fingerprint: m.Fingerprint(o.Flip, o.DType, o.Runtime.Half), ModelDigest: m.Digest(),
 		Batch: m.Batch(), Runtime: ort.Version(), Decoder: imgcodec.DecoderName()}
-	if o.Progress == nil {
+	if o.Progress != nil {
+		fmt.Fprintf(o.Progress, "teacher %s: %v (%s), %s\n", o.Name, m.Preprocess(), m.Reason(), how)
+	}
+	r.note(m.Notes()...)
+	if made := r.ds.Contract().Decoder; made != r.summary.Decoder {
+		r.note(fmt.Sprintf("the dataset was made with %s, here JPEG is decoded by %s: the pixels of crops kept as JPEG differ by a level or two",
+			made, r.summary.Decoder))
+	}
+}
+
+// note tells the user something, now and in the summary.
+func (r *run) note(notes ...string) {
+	r.summary.Notes = append(r.summary.Notes, notes...)
+	if r.o.Progress == nil {
 		return
 	}
-	fmt.Fprintf(o.Progress, "teacher %s: %v (%s), %s\n", o.Name, m.Preprocess(), m.Reason(), how)
-	if made := r.ds.Contract().Decoder; made != r.summary.Decoder {
-		fmt.Fprintf(o.Progress, "note: the dataset was made with %s, here JPEG is decoded by %s: the pixels of crops kept as JPEG differ by a level or two\n",
-			made, r.summary.Decoder)
+	for _, note := range notes {
+		fmt.Fprintln(r.o.Progress, "note:", note)
 	}
 }
 

@@ -5,16 +5,19 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"facepipe/internal/embed"
+	"facepipe/internal/imgcodec"
 	"facepipe/internal/onnx"
 	"facepipe/internal/ort"
 	"facepipe/store"
@@ -387,5 +390,37 @@ func TestSaysWhatItDoes(t *testing.T) {
 	_, cache := openCache(t, dir, "tiny")
 	if info := cache.Info(); info.ModelDigest != s.ModelDigest || info.Fingerprint != s.Fingerprint || info.PreprocessReason != s.PreprocessReason || info.ModelFile != "tiny.onnx" {
 		t.Errorf("recorded %+v", info)
+	}
+}
+
+// The batch is measured once, whatever the number of devices, and that is said.
+func TestSaysWhatWasMeasured(t *testing.T) {
+	var out bytes.Buffer
+	o := teacher.Options{Dataset: dataset(t, upTo(3)...), Model: tiny(t, nil), Batch: embed.AutoBatch, Devices: []int{0, 0}, Progress: &out}
+	s := precompute(t, o)
+	said := fmt.Sprintf("a batch of %d is taken; crops/s measured: ", s.Batch)
+	if len(s.Notes) != 1 || !strings.HasPrefix(s.Notes[0], said) || strings.Count(out.String(), "note: "+said) != 1 {
+		t.Errorf("notes %q; said %q", s.Notes, out.String())
+	}
+}
+
+// What a run allocates depends on the shards and the batches in flight, not on the crops.
+func TestPrecomputeAllocatesNothingForACrop(t *testing.T) {
+	model := tiny(t, nil)
+	count := func(crops int) uint64 {
+		dir := filepath.Join(t.TempDir(), "faces.ds")
+		keys, encoded := rawCrops(upTo(crops))
+		writeShards(t, dir, crops, keys, encoded, imgcodec.Raw)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		precompute(t, teacher.Options{Dataset: dir, Model: model, Flip: true, NoSelfTest: true})
+		runtime.ReadMemStats(&after)
+		return after.Mallocs - before.Mallocs
+	}
+	const more = 400
+	count(1) // the runtime's and Go's own first allocations
+	few, many := count(100), count(100+more)
+	if per := (float64(many) - float64(few)) / more; per > 0.5 {
+		t.Errorf("%.2f allocations for a crop", per)
 	}
 }

@@ -19,7 +19,7 @@ func newReading(crops *store.CropReader) *reading { return &reading{crops: crops
 // decode decodes the crop at a location into rgb.
 func (r *reading) decode(at store.Location, rgb []byte) error {
 	begun := time.Now()
-	crop, err := r.crops.Crop(at)
+	crop, err := r.crops.Image(at)
 	r.spent.Add(int64(time.Since(begun)))
 	if err != nil {
 		return err

@@ -15,13 +15,7 @@ func (r *run) openDonors(info store.TeacherInfo) (err error) {
 	if r.donors, err = r.ds.OpenDonors(info, r.o.Reuse); err != nil {
 		return err
 	}
-	r.summary.Notes = r.donors.Notes()
-	if r.o.Progress == nil {
-		return nil
-	}
-	for _, note := range r.summary.Notes {
-		fmt.Fprintln(r.o.Progress, "note:", note)
-	}
+	r.note(r.donors.Notes()...)
 	return nil
 }
 

@@ -12,7 +12,7 @@ import (
 // makeData draws aligned crops as JPEG files, makes a dataset of them as they are and one
 // of raw pixels, and writes the models, unless they are there. Python reads the files.
 func makeData(s settings) error {
-	for name, model := range map[string]func() []byte{free: freeModel, r50: resNet50} {
+	for name, model := range map[string]func() []byte{free: freeModel, r50: resNet50, device: deviceModel} {
 		if err := os.WriteFile(filepath.Join(s.dir, name+".onnx"), model(), 0o644); err != nil {
 			return err
 		}

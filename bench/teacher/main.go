@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"facepipe/bench/measure"
@@ -29,6 +30,7 @@ type settings struct {
 	batch   int
 	model   string
 	data    string
+	on      string
 	ort.Options
 }
 
@@ -64,8 +66,9 @@ func run(args []string) error {
 	f.IntVar(&s.crops, "crops", 2000, "number of crops")
 	f.Float64Var(&s.seconds, "seconds", 5, "how long a bare session runs")
 	f.IntVar(&s.batch, "batch", 0, "crops in one run of the model (default: the program's)")
-	f.StringVar(&s.model, "model", free, "model: free, r50, or an ONNX `file`")
+	f.StringVar(&s.model, "model", free, "model: free, r50, device, or an ONNX `file`")
 	f.StringVar(&s.data, "data", "jpeg", "crops as `jpeg` or raw")
+	f.StringVar(&s.on, "on", "", "what this runs on, where that is `less` than the machine")
 	f.StringVar(&s.Provider, "provider", "", "execution `provider`")
 	f.IntVar(&s.Threads, "threads", 0, "threads of one operator")
 	f.StringVar(&s.Library, "onnxruntime", "", "ONNX Runtime `library`")
@@ -88,10 +91,23 @@ func run(args []string) error {
 		return fmt.Errorf("%s: %w", args[0], err)
 	}
 	name := filepath.Base(s.model)
-	r.System, r.Version, r.Phase = "pipe", runtime.Version(), cmp.Or(map[string]string{"session": "session " + name}[args[0]], args[0]+" "+name+" "+s.data)
+	r.System, r.Version, r.Phase = "pipe", runtime.Version(), s.called(args[0], name)
 	r.Rows, r.Threads = s.crops, cmp.Or(s.Threads, runtime.GOMAXPROCS(0))
 	r.PeakMiB, r.Processor = memory.Peak(), measure.ProcessorSeconds()
 	return r.Print(os.Stdout)
+}
+
+// called is what a phase is called among the results: "precompute MODEL DATA", "session MODEL",
+// and what it ran on.
+func (s settings) called(phase, model string) string {
+	words := []string{phase, model}
+	if phase != "session" {
+		words = append(words, s.data)
+	}
+	if s.on != "" {
+		words = append(words, s.on)
+	}
+	return strings.Join(words, " ")
 }
 
 // bareSession runs the model on one batch that stays where it is: what no pipeline can

@@ -10,8 +10,9 @@ import (
 
 // Names of the models that are made.
 const (
-	free = "free"
-	r50  = "r50"
+	free   = "free"
+	r50    = "r50"
+	device = "device"
 )
 
 // builder makes a graph layer by layer.
@@ -51,6 +52,14 @@ func (b *builder) weights(fanIn int64, dims ...int64) string {
 	return name
 }
 
+// shape is a list of dimensions or places, as Reshape and others take it.
+func (b *builder) shape(dims ...int64) string {
+	b.n++
+	name := fmt.Sprintf("s%d", b.n)
+	b.graph.Initializers = append(b.graph.Initializers, onnx.IntTensor(name, dims, int64(len(dims))))
+	return name
+}
+
 // conv is a convolution whose output is smaller than its input by the root of damping.
 func (b *builder) conv(from string, in, out, kernel, stride, damping int64) string {
 	pad := kernel / 2
@@ -78,6 +87,28 @@ func freeModel() []byte {
 	pooled := b.add("AveragePool", []string{"input"}, onnx.Ints("kernel_shape", 16, 16), onnx.Ints("strides", 16, 16))
 	b.add("Flatten", []string{pooled})
 	return b.model(3 * 7 * 7)
+}
+
+// deviceModel stands in for a slow device: twelve LSTMs of 336 steps, one row of one colour
+// each, of which no step can begin before the one in front of it has ended. One thread
+// computes that, in a time that further ones do not shorten.
+func deviceModel() []byte {
+	const layers, steps, width, state, gates = 12, 3 * 112, 112, 128, 4
+	b := newBuilder(device)
+	rows := b.add("Reshape", []string{"input", b.shape(0, steps, width)})
+	x := b.add("Transpose", []string{rows}, onnx.Ints("perm", 1, 0, 2))
+	in, again := int64(width), b.weights(2*state, 1, gates*state, state)
+	for range layers {
+		weights := again
+		if in != state {
+			weights = b.weights(2*in, 1, gates*state, in)
+		}
+		y := b.add("LSTM", []string{x, weights, again}, onnx.Int("hidden_size", state))
+		x, in = b.add("Squeeze", []string{y, b.shape(1)}), state
+	}
+	last := b.add("Gather", []string{x, b.shape(steps - 1)}, onnx.Int("axis", 0))
+	b.add("Reshape", []string{last, b.shape(-1, state)})
+	return b.model(state)
 }
 
 // resNet50 has the layers of the IR-50 that face teachers are (3, 4, 14 and 3 blocks of two

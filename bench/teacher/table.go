@@ -11,6 +11,9 @@ import (
 	"facepipe/bench/measure"
 )
 
+// oneCore is what bench/teacher.sh says that a measurement ran on if it had one core only.
+const oneCore = "one core"
+
 // printTable makes Markdown of results: each model beside its limit and beside Python,
 // and where the time went.
 func printTable(r io.Reader, w io.Writer) error {
@@ -30,16 +33,23 @@ func printTable(r io.Reader, w io.Writer) error {
 		}
 	}
 	fmt.Fprint(w, ".\n\n")
-	table := measure.Table{{"precompute-teacher", "crops/s", "bare session", "of it", "Python", "times it", "peak MiB", "µs a crop: decode", "normalise", "write"}}
+	table := measure.Table{{"precompute-teacher", "crops/s", "times one core", "bare session", "of it", "Python", "times it", "peak MiB", "µs a crop: decode", "normalise", "write"}}
 	for _, phase := range phasesOf(all) {
 		runs := all.Of("pipe", phase, 0)
-		words := strings.Fields(phase) // precompute MODEL DATA
-		rate, bare, python := runs.Rate(), all.Of("pipe", "session "+words[1], 0).Rate(), all.Of("python", phase, 0).Rate()
+		words := strings.Fields(phase) // precompute MODEL DATA, and what it ran on
+		on := strings.Join(words[3:], " ")
+		rate, python := runs.Rate(), all.Of("python", phase, 0).Rate()
+		bare := all.Of("pipe", strings.TrimSpace("session "+words[1]+" "+on), 0).Rate()
+		one := math.NaN()
+		if on == "" {
+			one = all.Of("pipe", phase+" "+oneCore, 0).Rate()
+		}
 		each := func(stage string) string {
 			return measure.Number(1e6 * runs.Median(func(r measure.Result) float64 { return r.Also[stage] / float64(r.Operations) }))
 		}
 		table = append(table, []string{
-			words[1] + ", " + words[2], measure.Number(rate), measure.Number(bare), ratio(rate, bare), measure.Number(python), ratio(rate, python),
+			strings.TrimSuffix(words[1]+", "+words[2]+", "+on, ", "), measure.Number(rate), ratio(rate, one),
+			measure.Number(bare), ratio(rate, bare), measure.Number(python), ratio(rate, python),
 			measure.Number(runs.Median(func(r measure.Result) float64 { return r.PeakMiB })), each("decode"), each("normalise"), each("write"),
 		})
 	}

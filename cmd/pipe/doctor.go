@@ -73,7 +73,7 @@ func (o *doctorOptions) run(_ context.Context, s *session) (*result, error) {
 func probeEngine(path string) engineState {
 	e, err := torch.Open(path)
 	if err != nil {
-		return engineState{Reason: err.Error()}
+		return engineState{Reason: strings.TrimPrefix(err.Error(), torch.ErrEngine.Error()+": ")}
 	}
 	return engineState{Usable: true, Library: e.Path(), Torch: e.TorchVersion(), SIMD: e.SIMD(), BFloat16: e.BFloat16(),
 		CUDA: e.HasDevice("cuda"), Collectives: e.GroupBackends()}
@@ -81,34 +81,63 @@ func probeEngine(path string) engineState {
 
 func printHealth(w io.Writer, s doctorSummary) {
 	if s.ONNXRuntime.Version == "" {
-		fmt.Fprintf(w, "ONNX Runtime: none: %s\n", s.ONNXRuntime.Reason)
+		printPart(w, "ONNX Runtime", "none: "+s.ONNXRuntime.Reason)
 	} else {
-		fmt.Fprintf(w, "ONNX Runtime %s: %s\n", s.ONNXRuntime.Version, s.ONNXRuntime.Library)
+		printPart(w, "ONNX Runtime", s.ONNXRuntime.Version+", "+s.ONNXRuntime.Library)
 	}
+	before := ""
 	for _, p := range s.ONNXRuntime.Providers {
-		if p.Usable {
-			fmt.Fprintf(w, "  %-9s usable\n", p.Provider)
-		} else {
-			fmt.Fprintf(w, "  %-9s no: %s\n", p.Provider, p.Reason)
+		switch {
+		case p.Usable:
+			printPart(w, "  "+p.Provider, "usable")
+		case p.Reason == before:
+			printPart(w, "  "+p.Provider, "no, the same")
+		default:
+			printPart(w, "  "+p.Provider, "no: "+p.Reason)
 		}
+		before = p.Reason
 	}
-	fmt.Fprintf(w, "JPEG decoder: %s\n", s.JPEG)
+	printPart(w, "JPEG decoder", s.JPEG)
 	printEngine(w, s.Engine)
+	printRemedies(w, s.ONNXRuntime.Providers)
 }
 
 func printEngine(w io.Writer, e engineState) {
 	if !e.Usable {
-		fmt.Fprintf(w, "training engine: none: %s\n", e.Reason)
+		printPart(w, "training engine", "none: "+e.Reason)
 		return
 	}
-	fmt.Fprintf(w, "training engine with libtorch %s: %s\n", e.Torch, e.Library)
-	fmt.Fprintf(w, "  loops     for %s, convolutions in bfloat16 by %s\n", e.SIMD,
-		map[string]string{"own": "them", "onednn": "oneDNN"}[e.BFloat16])
+	printPart(w, "training engine", fmt.Sprintf("libtorch %s, %s", e.Torch, e.Library))
+	printPart(w, "  loops", fmt.Sprintf("for %s, convolutions in bfloat16 by %s", e.SIMD, map[string]string{"own": "them", "onednn": "oneDNN"}[e.BFloat16]))
 	backends := strings.Fields(e.Collectives)
 	for _, part := range []struct {
 		name   string
 		usable bool
 	}{{"cuda", e.CUDA}, {"gloo", slices.Contains(backends, "gloo")}, {"nccl", slices.Contains(backends, "nccl")}} {
-		fmt.Fprintf(w, "  %-9s %s\n", part.name, map[bool]string{true: "usable", false: "no"}[part.usable])
+		printPart(w, "  "+part.name, map[bool]string{true: "usable", false: "no"}[part.usable])
+	}
+}
+
+// printPart prints a line of two columns; the parts of a longer sentence follow below.
+func printPart(w io.Writer, name, state string) {
+	const column = "\n                 "
+	fmt.Fprintf(w, "%-16s %s\n", name, strings.ReplaceAll(state, "; ", ";"+column))
+}
+
+// printRemedies says once what to do for several providers.
+func printRemedies(w io.Writer, providers []ort.ProviderState) {
+	var remedies []string
+	names := map[string][]string{}
+	for _, p := range providers {
+		if p.Remedy == "" {
+			continue
+		}
+		if names[p.Remedy] == nil {
+			remedies = append(remedies, p.Remedy)
+		}
+		names[p.Remedy] = append(names[p.Remedy], p.Provider)
+	}
+	for _, remedy := range remedies {
+		fmt.Fprintf(w, "\nFor %s:\n  %s.\n", strings.Join(names[remedy], ", "), remedy)
 	}
 }

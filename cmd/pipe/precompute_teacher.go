@@ -50,6 +50,14 @@ elsewhere on this machine.
 A cache belongs to one model file, preprocessing, flip and dtype. Another combination
 needs another --name; the two are never mixed.
 
+A --provider other than cpu has to compute the whole model. If it leaves nodes to the
+processor, that is an error that names them, unless --allow-fallback; then it is a note.
+ONNX Runtime itself places what only computes shapes on the processor: a model that does
+that (a view by the batch's size, exported from PyTorch) needs --allow-fallback and loses
+nothing by it. What tensorrt does not take, cuda does. TensorRT keeps the engines that it
+builds in MODEL.tensorrt beside the model or, where that cannot be written, in the user's
+cache folder; it builds one for each batch that --batch auto measures.
+
 PREPROCESSING is what turns a crop's pixels into the model's input:
   auto       what the model's own metadata says, else by the graph's first nodes: a
              graph that normalises by itself gets raw pixels, any other arcface
@@ -80,7 +88,7 @@ func (o *precomputeOptions) addContractFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Preprocess, "preprocess", "auto", "`preprocessing`: auto, arcface, raw or a JSON file")
 	f.BoolVar(&o.Flip, "flip", false, "embed the mirror image of every crop, too")
 	f.StringVar(&o.DType, "dtype", store.FP16, "`type` of cached embeddings: fp16 or fp32")
-	f.BoolVar(&o.Runtime.Half, "half", false, "let TensorRT compute in half precision; such a cache is another one")
+	f.BoolVar(&o.Runtime.Half, "half", false, "let tensorrt compute in half precision; such a cache is another one")
 	f.Var(devicesFlag{&o.Devices}, "devices", "`numbers` of the provider's devices that share the work (default: 0)")
 	addRuntimeFlags(f, &o.Runtime, &o.Batch)
 	f.StringArrayVar(&o.Reuse, "reuse", nil, "another `dataset` whose cached embeddings are copied, not computed; may be repeated")

@@ -16,8 +16,8 @@ import (
 // addRuntimeFlags binds what runs a model, and in what batches.
 func addRuntimeFlags(f *pflag.FlagSet, o *ort.Options, batch *int) {
 	f.StringVar(&o.Provider, "provider", ort.CPU, "execution `provider`: "+strings.Join(ort.Providers(), ", "))
-	f.BoolVar(&o.AllowFallback, "allow-fallback", false, "let the processor do what the provider cannot; else that is an error")
-	f.Var(batchFlag{batch}, "batch", "crops in one run of the model; auto measures a few sizes (default: fits the machine; a fixed batch is kept)")
+	f.BoolVar(&o.AllowFallback, "allow-fallback", false, "let the processor compute the nodes that the provider leaves to it; else they are an error")
+	f.Var(batchFlag{batch}, "batch", "crops in one run of the model; auto measures 1, 2, 4 ... and takes the fastest (default: fits the machine; a fixed batch is kept)")
 	f.IntVar(&o.Threads, "threads", 0, "threads of one operator (default: all cores)")
 }
 

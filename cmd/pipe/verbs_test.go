@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"facepipe/internal/ort"
 	"facepipe/internal/synthface"
 	"facepipe/store"
 )
@@ -209,6 +210,37 @@ func TestDoctor(t *testing.T) {
 		if !strings.Contains(o.stdout, want) {
 			t.Errorf("doctor does not say %q: %s", want, o.stdout)
 		}
+	}
+}
+
+func TestDoctorsPage(t *testing.T) {
+	var page strings.Builder
+	printHealth(&page, doctorSummary{
+		ONNXRuntime: ort.State{Library: "/lib/libonnxruntime.so.1", Version: "1.24.3", Providers: []ort.ProviderState{
+			{Provider: "cpu", Usable: true},
+			{Provider: "cuda", Reason: "a CPU build", Remedy: "take another"},
+			{Provider: "tensorrt", Reason: "a CPU build", Remedy: "take another"},
+			{Provider: "coreml", Reason: "on macOS only"},
+			{Provider: "migraphx", Reason: "a CPU build", Remedy: "take a third"}}},
+		JPEG: "Go", Engine: engineState{Reason: "library not found; run `make engine`"}})
+	const want = `ONNX Runtime     1.24.3, /lib/libonnxruntime.so.1
+  cpu            usable
+  cuda           no: a CPU build
+  tensorrt       no, the same
+  coreml         no: on macOS only
+  migraphx       no: a CPU build
+JPEG decoder     Go
+training engine  none: library not found;
+                 run ` + "`make engine`" + `
+
+For cuda, tensorrt:
+  take another.
+
+For migraphx:
+  take a third.
+`
+	if page.String() != want {
+		t.Errorf("the page is\n%s", page.String())
 	}
 }
 

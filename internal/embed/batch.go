@@ -13,13 +13,17 @@ import (
 const MaxBatch = 4096
 
 // batch is the two ends of one run of a model, of fixed shapes and used again and
-// again.
+// again, on any of some devices.
 type batch struct {
 	in, out *ort.Tensor
+	devices []*Model
+	bound   []*ort.Binding // one for each device
 }
 
-// newBatch makes the tensors for runs of the model at its batch size.
-func (m *Model) newBatch() (*batch, error) {
+// newBatch makes and binds the tensors for runs of models at the first one's batch size. It
+// is to be closed before any of them.
+func newBatch(devices ...*Model) (*batch, error) {
+	m := devices[0]
 	in, err := ort.NewTensor(m.preprocess.shape(m.batch)...)
 	if err != nil {
 		return nil, err
@@ -29,10 +33,22 @@ func (m *Model) newBatch() (*batch, error) {
 		in.Close()
 		return nil, err
 	}
-	return &batch{in, out}, nil
+	b := &batch{in: in, out: out, devices: devices}
+	for _, device := range devices {
+		bound, err := device.session.Bind([]*ort.Tensor{in}, []*ort.Tensor{out})
+		if err != nil {
+			b.close()
+			return nil, err
+		}
+		b.bound = append(b.bound, bound)
+	}
+	return b, nil
 }
 
 func (b *batch) close() {
+	for _, bound := range b.bound {
+		bound.Close()
+	}
 	b.in.Close()
 	b.out.Close()
 }
@@ -42,16 +58,17 @@ func (b *batch) put(f *filler, k int, rgb []byte, flip bool) {
 	f.fill(b.in.Data()[k*f.size:(k+1)*f.size], rgb, flip)
 }
 
-// run embeds the first n rows; the others are padding, all zeros.
-func (m *Model) run(b *batch, n int) error {
-	clear(b.in.Data()[n*m.fill.size:])
-	return m.compute(b.in, []*ort.Tensor{b.out})
+// run embeds the first n rows, values of size each, on a device by its place among those of
+// newBatch; the others are padding, all zeros.
+func (b *batch) run(device, n, size int) error {
+	clear(b.in.Data()[n*size:])
+	return b.devices[device].busily(b.bound[device].Run)
 }
 
-// compute runs the session and adds to the time that it was busy.
-func (m *Model) compute(in *ort.Tensor, out []*ort.Tensor) error {
+// busily runs the model and adds to the time that it was busy.
+func (m *Model) busily(run func() error) error {
 	begun := time.Now()
-	err := m.session.Run([]*ort.Tensor{in}, out)
+	err := run()
 	m.busy.Add(int64(time.Since(begun)))
 	return err
 }
@@ -68,7 +85,7 @@ func (m *Model) try(size int) error {
 	}
 	defer in.Close()
 	outs := []*ort.Tensor{nil}
-	if err := m.compute(in, outs); err != nil {
+	if err := m.busily(func() error { return m.session.Run([]*ort.Tensor{in}, outs) }); err != nil {
 		return fmt.Errorf("%w: %w", ErrShape, err)
 	}
 	defer outs[0].Close()

@@ -53,6 +53,22 @@ func open(t testing.TB, path string, o Options) *Model {
 	return m
 }
 
+// A file that became another model while the runtime read it gives embeddings under the wrong
+// digest: the model is not handed out.
+func TestReplacedModel(t *testing.T) {
+	path := tiny(t, nil)
+	m := open(t, path, Options{})
+	if err := m.unchanged(); err != nil {
+		t.Error(err)
+	}
+	if err := os.Rename(tiny(t, func(m *onnx.Model) { m.Producer = "other" }), path); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.unchanged(); !errors.Is(err, ErrReplaced) || !strings.Contains(err.Error(), path) {
+		t.Errorf("a model that was replaced: %v", err)
+	}
+}
+
 // expectError opens a model that must not open, with an error of a kind (any, if nil)
 // that says some words.
 func expectError(t *testing.T, path string, o Options, want error, say string) {
@@ -184,6 +200,9 @@ func TestBatchSizes(t *testing.T) {
 		m := open(t, tiny(t, c.edit), Options{Batch: c.ask})
 		if m.Batch() != c.batch {
 			t.Errorf("%s: batch %d, want %d", name, m.Batch(), c.batch)
+		}
+		if notes := strings.Join(m.Notes(), "; "); name == "declared any, traced with one" && !strings.Contains(notes, "a batch of 1 is taken, as one of 8 fails") {
+			t.Errorf("%s: notes %q", name, notes)
 		}
 		expectMeans(t, m, crops(4))
 	}

@@ -21,6 +21,8 @@ var (
 	ErrShape = errors.New("not a face embedder")
 	// ErrWeights marks a model whose file of weights cannot be read.
 	ErrWeights = errors.New("weights are missing")
+	// ErrReplaced marks a model whose file became another while it was opened.
+	ErrReplaced = errors.New("the file was replaced while it was opened")
 )
 
 // The default numbers of crops of one run. On processors a small network's activations
@@ -61,6 +63,7 @@ type Model struct {
 	preprocess Preprocess
 	reason     string
 	dim, batch int
+	notes      []string
 	outShape   []int64
 	fill       *filler
 	session    *ort.Session
@@ -69,7 +72,7 @@ type Model struct {
 }
 
 // Open loads a model and finds its preprocessing and sizes. Errors name the file and
-// wrap os.ErrNotExist, onnx.ErrFormat, [ErrPreprocess], [ErrShape], [ErrWeights],
+// wrap os.ErrNotExist, onnx.ErrFormat, [ErrPreprocess], [ErrShape], [ErrWeights], [ErrReplaced],
 // ort.ErrModel or ort.ErrRuntime.
 func Open(path string, o Options) (*Model, error) {
 	parsed, err := onnx.ReadFile(path)
@@ -80,13 +83,29 @@ func Open(path string, o Options) (*Model, error) {
 	if err := m.identify(parsed, o); err != nil {
 		return nil, fmt.Errorf("open model %s: %w", path, err)
 	}
+	o.Runtime.Digest = m.digest
 	if m.session, err = ort.Open(path, o.Runtime); err != nil {
 		return nil, err
 	}
-	if err := m.measure(cmp.Or(o.Batch, defaultBatch(o.Runtime.Provider))); err != nil {
-		return nil, errors.Join(fmt.Errorf("open model %s: %w", path, err), m.session.Close())
+	if err := m.measure(cmp.Or(o.Batch, defaultBatch(o.Runtime.Provider)), o.Runtime); err != nil {
+		m.Close()
+		return nil, fmt.Errorf("open model %s: %w", path, err)
+	}
+	if err := m.unchanged(); err != nil {
+		m.Close()
+		return nil, err
 	}
 	return m, nil
+}
+
+// unchanged says that the model's bytes are still those of its digest: the runtime has read
+// the file after it was taken, some providers for minutes.
+func (m *Model) unchanged() error {
+	now, err := Digest(m.path)
+	if err == nil && now != m.digest {
+		err = fmt.Errorf("open model %s: %w: its SHA-256 was %.12s… and is %.12s…; run the same command again", m.path, ErrReplaced, m.digest, now)
+	}
+	return err
 }
 
 // identify finds what the file alone tells: its digest and its preprocessing.
@@ -104,8 +123,8 @@ func (m *Model) identify(parsed *onnx.Model, o Options) (err error) {
 	return err
 }
 
-// measure settles the batch and the embedding's length.
-func (m *Model) measure(batch int) error {
+// measure settles the batch and the embedding's length. It may open the session anew.
+func (m *Model) measure(batch int, o ort.Options) error {
 	ins, outs := m.session.Inputs(), m.session.Outputs()
 	if len(ins) != 1 || len(outs) != 1 {
 		return fmt.Errorf("%w: it has %d inputs and %d outputs, want 1 and 1", ErrShape, len(ins), len(outs))
@@ -120,7 +139,7 @@ func (m *Model) measure(batch int) error {
 	case fixed:
 		batch = int(declared[0])
 	case batch == AutoBatch:
-		return m.fastestBatch()
+		return m.fastestBatch(o)
 	}
 	if batch < 1 || batch > MaxBatch {
 		return fmt.Errorf("a batch of %d crops is not within 1 and %d", batch, MaxBatch)
@@ -128,6 +147,7 @@ func (m *Model) measure(batch int) error {
 	err := m.try(batch)
 	// Some exporters declare any batch over a graph that was traced with one crop.
 	if err != nil && !fixed && batch > 1 && m.try(1) == nil {
+		m.notes = append(m.notes, fmt.Sprintf("a batch of 1 is taken, as one of %d fails: %v", batch, err))
 		return nil
 	}
 	return err
@@ -164,12 +184,17 @@ func (m *Model) Preprocess() Preprocess { return m.preprocess }
 // Reason says how the contract was found.
 func (m *Model) Reason() string { return m.reason }
 
+// Notes say what a user should know of how the model was opened.
+func (m *Model) Notes() []string { return slices.Concat(m.session.Notes(), m.notes) }
+
 // Close releases the model.
 func (m *Model) Close() {
 	if m.own != nil {
 		m.own.close()
 	}
-	m.session.Close()
+	if m.session != nil {
+		m.session.Close()
+	}
 }
 
 // Fingerprint identifies what an embedding's value depends on: the model's bytes,
@@ -202,7 +227,7 @@ func Fingerprint(model string, preprocess Preprocess, flip bool, dtype string, h
 func (m *Model) Embed(n int, pixels []byte, flip bool, dst []float32) error {
 	if m.own == nil {
 		var err error
-		if m.own, err = m.newBatch(); err != nil {
+		if m.own, err = newBatch(m); err != nil {
 			return err
 		}
 	}
@@ -212,7 +237,7 @@ func (m *Model) Embed(n int, pixels []byte, flip bool, dst []float32) error {
 		for k := range rows {
 			m.own.put(m.fill, k, pixels[(from+k)*size:(from+k+1)*size], flip)
 		}
-		if err := m.run(m.own, rows); err != nil {
+		if err := m.own.run(0, rows, size); err != nil {
 			return err
 		}
 		copy(dst[from*m.dim:(from+rows)*m.dim], m.own.out.Data())

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"facepipe/internal/imgcodec"
-	"facepipe/internal/ort"
 )
 
 // realData is the folder of real photographs and models.
@@ -137,14 +136,13 @@ func BenchmarkBareSession(b *testing.B) {
 	for _, size := range []int{4, 8, 16, 32} {
 		b.Run(fmt.Sprintf("batch=%d", size), func(b *testing.B) {
 			m := realModel(b, size)
-			one, err := m.newBatch()
+			one, err := newBatch(m)
 			if err != nil {
 				b.Fatal(err)
 			}
 			defer one.close()
-			ins, outs := []*ort.Tensor{one.in}, []*ort.Tensor{one.out}
 			for b.Loop() {
-				if err := m.session.Run(ins, outs); err != nil {
+				if err := one.run(0, size, m.fill.size); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -70,7 +70,7 @@ func Stream(ctx context.Context, devices []*Model, n int, load func(i int, rgb [
 	running, stop := context.WithCancel(ctx)
 	var stages sync.WaitGroup
 	stages.Go(func() { p.feed(running) })
-	for _, device := range devices {
+	for device := range devices {
 		stages.Go(func() { p.infer(running, device) })
 	}
 	if o.Workers <= 0 {
@@ -137,7 +137,7 @@ func newPipeline(devices []*Model, n int, load func(int, []byte) error, flips []
 		p.slots = append(p.slots, s)
 		p.free <- s
 		for range flips {
-			b, err := m.newBatch()
+			b, err := newBatch(devices...)
 			if err != nil {
 				return p, err
 			}
@@ -213,8 +213,8 @@ func (s *slot) finish(row int, err error) {
 	}
 }
 
-// infer runs a device's model over slots as they are loaded.
-func (p *pipeline) infer(ctx context.Context, device *Model) {
+// infer runs a device's model, of that place among them, over slots as they are loaded.
+func (p *pipeline) infer(ctx context.Context, device int) {
 	for {
 		begun := time.Now()
 		s, more := <-p.queued
@@ -233,7 +233,7 @@ func (p *pipeline) infer(ctx context.Context, device *Model) {
 			s.n = s.failed
 		}
 		for _, b := range s.runs {
-			if err := device.run(b, s.n); err != nil {
+			if err := b.run(device, s.n, p.first.fill.size); err != nil {
 				s.n, s.err = 0, err
 			}
 		}

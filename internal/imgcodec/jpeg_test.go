@@ -171,6 +171,22 @@ func TestLoadTurboRefusesOtherFiles(t *testing.T) {
 	}
 }
 
+// A teacher sees millions of crops: none may cost an allocation.
+func TestDecodingCropsAllocatesNothing(t *testing.T) {
+	use(t, Turbo)
+	crop := portrait(112, 112)
+	dst := make([]byte, len(crop.Pix))
+	for f, data := range map[Format][]byte{JPEG: encodeJPEG(t, rgba(crop)), Raw: crop.Pix} {
+		if n := testing.AllocsPerRun(50, func() {
+			if err := DecodeRGB(f, data, 112, 112, dst); err != nil {
+				t.Fatal(err)
+			}
+		}); n > 0 {
+			t.Errorf("%s: %v allocations a crop", f, n)
+		}
+	}
+}
+
 func BenchmarkDecode(b *testing.B) {
 	files := map[string][]byte{
 		"jpeg250": encodeJPEG(b, rgba(portrait(250, 250))),

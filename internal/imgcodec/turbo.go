@@ -27,13 +27,22 @@ const (
 	tjErrorOnlyWarning = 0
 )
 
-// turboAPI holds the functions of the TurboJPEG API, version 2.0 or later.
+// turboAPI holds the functions of the TurboJPEG API, version 2.0 or later. Those that every
+// image needs are addresses: calling a registered function allocates a dozen times.
 type turboAPI struct {
-	initDecompress func() uintptr
-	header         func(handle uintptr, data unsafe.Pointer, size uint64, w, h, subsampling, colours *int32) int32
-	decompress     func(handle uintptr, data unsafe.Pointer, size uint64, dst unsafe.Pointer, w, pitch, h, format, flags int32) int32
-	errorCode      func(handle uintptr) int32
-	errorText      func(handle uintptr) string
+	initDecompress     func() uintptr
+	header, decompress uintptr
+	errorCode          func(handle uintptr) int32
+	errorText          func(handle uintptr) string
+}
+
+// decompressor is a handle of the library's, with room for what a call takes and gives. What
+// a field points to is on the heap, where it stays while the library is at it.
+type decompressor struct {
+	handle                     uintptr
+	w, h, subsampling, colours int32 // of a header
+	data, dst                  unsafe.Pointer
+	arguments                  [9]uintptr
 }
 
 // turboJPEG is libjpeg-turbo: accurate inverse DCT, chroma interpolated between
@@ -43,9 +52,9 @@ type turboJPEG struct {
 	version string
 
 	mu sync.Mutex
-	// idle are decompressor handles that nobody uses. There are never more than
-	// decoded at the same time, and they live as long as the process.
-	idle []uintptr
+	// idle are decompressors that nobody uses. There are never more than decoded at
+	// the same time, and they live as long as the process.
+	idle []*decompressor
 }
 
 // openTurbo opens the library once a process; it is never unloaded.
@@ -83,7 +92,11 @@ func loadTurbo(path string) (*turboJPEG, error) {
 		if err != nil {
 			return nil, fmt.Errorf("too old, it lacks %s: %w", name, err)
 		}
-		purego.RegisterFunc(fn, symbol)
+		if address, ok := fn.(*uintptr); ok {
+			*address = symbol
+		} else {
+			purego.RegisterFunc(fn, symbol)
+		}
 	}
 	return t, nil
 }
@@ -111,26 +124,45 @@ func (t *turboJPEG) name() string { return "libjpeg-turbo " + t.version }
 func (t *turboJPEG) reduces() bool { return true }
 
 func (t *turboJPEG) decode(dst []byte, h Header, data []byte, reduction int) error {
-	handle, err := t.acquire()
+	d, err := t.acquire()
 	if err != nil {
 		return err
 	}
-	defer t.release(handle)
+	defer t.release(d)
 
-	size, src := uint64(len(data)), unsafe.Pointer(&data[0])
-	var w, height, subsampling, colours int32
-	if t.api.header(handle, src, size, &w, &height, &subsampling, &colours) != 0 {
-		return t.judge(handle, dst, data, reduction)
+	if !d.readHeader(t.api.header, data) {
+		return t.judge(d.handle, dst, data, reduction)
 	}
-	if int(w) != h.W || int(height) != h.H {
-		return refusal(ErrCorrupt, JPEG, "declares %dx%d pixels and holds %dx%d", h.W, h.H, w, height)
+	if int(d.w) != h.W || int(d.h) != h.H {
+		return refusal(ErrCorrupt, JPEG, "declares %dx%d pixels and holds %dx%d", h.W, h.H, d.w, d.h)
 	}
-	w, height = int32(ceilDiv(h.W, reduction)), int32(ceilDiv(h.H, reduction))
-	if t.api.decompress(handle, src, size, unsafe.Pointer(&dst[0]), w, 3*w, height,
-		tjPixelRGB, tjFlagAccurateDCT|tjFlagLimitScans) != 0 {
-		return t.judge(handle, dst, data, reduction)
+	if !d.decompress(t.api.decompress, data, dst, ceilDiv(h.W, reduction), ceilDiv(h.H, reduction)) {
+		return t.judge(d.handle, dst, data, reduction)
 	}
 	return nil
+}
+
+// readHeader is tjDecompressHeader3, at an address.
+func (d *decompressor) readHeader(address uintptr, data []byte) bool {
+	d.data = unsafe.Pointer(&data[0])
+	d.arguments = [9]uintptr{d.handle, uintptr(d.data), uintptr(len(data)),
+		uintptr(unsafe.Pointer(&d.w)), uintptr(unsafe.Pointer(&d.h)), uintptr(unsafe.Pointer(&d.subsampling)), uintptr(unsafe.Pointer(&d.colours))}
+	return d.call(address, 7)
+}
+
+// decompress is tjDecompress2, at an address, into w×h pixels of RGB.
+func (d *decompressor) decompress(address uintptr, data, dst []byte, w, h int) bool {
+	d.data, d.dst = unsafe.Pointer(&data[0]), unsafe.Pointer(&dst[0])
+	d.arguments = [9]uintptr{d.handle, uintptr(d.data), uintptr(len(data)), uintptr(d.dst), uintptr(w), uintptr(3 * w), uintptr(h),
+		tjPixelRGB, tjFlagAccurateDCT | tjFlagLimitScans}
+	return d.call(address, 9)
+}
+
+// call reports whether a function of the library's succeeds, with the first n arguments.
+func (d *decompressor) call(address uintptr, n int) bool {
+	failed, _, _ := purego.SyscallN(address, d.arguments[:n]...)
+	d.data, d.dst = nil, nil
+	return int32(failed) == 0
 }
 
 // judge turns the failure of a call into an error. libjpeg mends what it can and
@@ -159,23 +191,23 @@ func (t *turboJPEG) judge(handle uintptr, dst, data []byte, reduction int) error
 	return nil
 }
 
-func (t *turboJPEG) acquire() (uintptr, error) {
+func (t *turboJPEG) acquire() (*decompressor, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if n := len(t.idle); n > 0 {
-		handle := t.idle[n-1]
+		d := t.idle[n-1]
 		t.idle = t.idle[:n-1]
-		return handle, nil
+		return d, nil
 	}
-	handle := t.api.initDecompress()
-	if handle == 0 {
-		return 0, errors.New("libjpeg-turbo: out of memory")
+	d := &decompressor{handle: t.api.initDecompress()}
+	if d.handle == 0 {
+		return nil, errors.New("libjpeg-turbo: out of memory")
 	}
-	return handle, nil
+	return d, nil
 }
 
-func (t *turboJPEG) release(handle uintptr) {
+func (t *turboJPEG) release(d *decompressor) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.idle = append(t.idle, handle)
+	t.idle = append(t.idle, d)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"facepipe/internal/onnx"
 )
@@ -13,8 +14,9 @@ import (
 type ProviderState struct {
 	Provider string `json:"provider"`
 	Usable   bool   `json:"usable"`
-	// Reason says why it is not usable.
+	// Reason says why it is not usable, Remedy what to do about it, where anything can be.
 	Reason string `json:"reason,omitempty"`
+	Remedy string `json:"remedy,omitempty"`
 }
 
 // State is what there is of the runtime here.
@@ -31,7 +33,7 @@ type State struct {
 // tells whether a provider's own libraries and its device are there.
 func Probe(library string) (State, error) {
 	if err := Init(library); err != nil {
-		return State{Reason: err.Error(), Providers: []ProviderState{}}, nil
+		return State{Reason: strings.TrimPrefix(err.Error(), ErrRuntime.Error()+": "), Providers: []ProviderState{}}, nil
 	}
 	s := State{Library: opened, Version: Version()}
 	dir, err := os.MkdirTemp("", "pipe-doctor-")
@@ -49,7 +51,7 @@ func Probe(library string) (State, error) {
 			state.Usable, state.Reason = false, err.Error()
 			var refused *providerError
 			if errors.As(err, &refused) {
-				state.Reason = refused.reason
+				state.Reason, state.Remedy = refused.reason, refused.remedy
 			}
 		}
 		s.Providers = append(s.Providers, state)

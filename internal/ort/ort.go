@@ -2,8 +2,8 @@
 // opened at run time.
 //
 // A [Session] is a loaded model, a [Tensor] a float32 array that both Go and the
-// runtime see. Running a session is safe for concurrent use; a tensor belongs to
-// one run at a time.
+// runtime see, a [Binding] a session with tensors that it runs on again and again.
+// Running a session is safe for concurrent use; a tensor belongs to one run at a time.
 package ort
 
 import (
@@ -43,7 +43,8 @@ func Library(explicit string) nativelib.Search {
 
 var (
 	opening sync.Mutex
-	opened  string // the library's path, "" before the first Init
+	opened  string     // the library's path, "" before the first Init
+	table   *functions // of the library
 )
 
 // Init opens the runtime, once for the process. A later call with another explicit
@@ -61,7 +62,7 @@ func Init(explicit string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrRuntime, err)
 	}
-	version, err := probe(path)
+	version, found, err := probe(path)
 	if err != nil {
 		return fmt.Errorf("%w: %s cannot be used: %w; %s", ErrRuntime, path, err, remedy)
 	}
@@ -70,7 +71,7 @@ func Init(explicit string) error {
 	if err := yalue.InitializeEnvironment(yalue.WithLogLevelFatal()); err != nil {
 		return fmt.Errorf("%w: %s of version %s cannot be used: %s; %s", ErrRuntime, path, version, firstLine(err), remedy)
 	}
-	opened = path
+	opened, table = path, found
 	return nil
 }
 
@@ -105,8 +106,11 @@ type Options struct {
 	Device int
 	// Half computes in half precision, of which only TensorRT is capable.
 	Half bool
+	// Digest identifies the model's bytes, for what TensorRT keeps of it; "" keeps nothing.
+	Digest string
 	// AllowFallback lets the processor do what the provider cannot; without it a model
-	// of which any part would run there is refused.
+	// of which any part would run there is refused, also one of which the runtime itself
+	// prefers to compute some shapes there.
 	AllowFallback bool
 	// Library is the path of the runtime; "" looks it up.
 	Library string
@@ -127,13 +131,10 @@ func (o Options) OnProcessor() Options {
 
 // place says where a model was to run, if not on the processor.
 func (o Options) place() string {
-	switch {
-	case o.Provider == "" || o.Provider == CPU:
+	if o.Provider == "" || o.Provider == CPU {
 		return ""
-	case o.AllowFallback:
-		return fmt.Sprintf(" on %s, device %d", o.Provider, o.Device)
 	}
-	return fmt.Sprintf(" on %s, device %d (--allow-fallback would let the processor do what that cannot)", o.Provider, o.Device)
+	return fmt.Sprintf(" on %s, device %d", o.Provider, o.Device)
 }
 
 // Session is a loaded model.
@@ -141,6 +142,11 @@ type Session struct {
 	path            string
 	inputs, outputs []Info
 	session         *yalue.DynamicAdvancedSession
+	// copiesInputs says that inputs may be copied to a device when they are bound.
+	copiesInputs bool
+	// engines says where what is built of the model is kept, elsewhere what its provider
+	// leaves to others; "" if nothing.
+	engines, elsewhere string
 }
 
 // Open loads a model file. Errors wrap [ErrRuntime] or [ErrModel] and name the file.
@@ -151,20 +157,47 @@ func Open(path string, o Options) (*Session, error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrModel, err)
 	}
-	options, err := sessionOptions(path, o)
+	s := &Session{path: path, copiesInputs: o.place() != ""}
+	options, err := s.options(o)
 	if err != nil {
 		return nil, err
 	}
 	defer options.Destroy()
-	s := &Session{path: path}
 	if err := s.describe(); err != nil {
 		return nil, fmt.Errorf("%w %s: %w", ErrModel, path, err)
 	}
 	s.session, err = yalue.NewDynamicAdvancedSession(path, names(s.inputs), names(s.outputs), options)
 	if err != nil {
-		return nil, fmt.Errorf("%w %s%s: %s", ErrModel, path, o.place(), firstLine(err))
+		return nil, fmt.Errorf("%w %s%s: %s", ErrModel, path, o.place(), o.refusal(path, err))
 	}
+	s.elsewhere = placedElsewhere(s.session, o)
 	return s, nil
+}
+
+// refusal says why the runtime does not load a model. That the processor would have to
+// compute some of it, and may not, it says without telling what.
+func (o Options) refusal(path string, err error) string {
+	if o.AllowFallback || !strings.Contains(err.Error(), "fallback to CPU EP has been explicitly disabled") {
+		return strings.TrimPrefix(firstLine(err), "Error creating C session from file: ")
+	}
+	what := "it leaves nodes to the processor"
+	o.AllowFallback = true
+	if s, err := Open(path, o); err == nil {
+		what = cmp.Or(s.elsewhere, what)
+		s.Close()
+	}
+	return what + ", which --allow-fallback permits: those that only compute shapes cost nothing there, others may cost a lot"
+}
+
+// Notes say what a user should know of how the model was opened.
+func (s *Session) Notes() []string {
+	var notes []string
+	for _, note := range []string{s.engines, s.elsewhere} {
+		if note != "" {
+			notes = append(notes, note)
+		}
+	}
+	return notes
 }
 
 // describe finds the model's inputs and outputs. The binding loads the model for it,
@@ -189,7 +222,7 @@ func (s *Session) describe() error {
 	return err
 }
 
-func sessionOptions(path string, o Options) (*yalue.SessionOptions, error) {
+func (s *Session) options(o Options) (*yalue.SessionOptions, error) {
 	options, err := yalue.NewSessionOptions()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRuntime, err)
@@ -203,8 +236,10 @@ func sessionOptions(path string, o Options) (*yalue.SessionOptions, error) {
 		// Within a run, threads that spin while they wait for each other make a
 		// MobileFaceNet a fifth faster; between runs they would take the cores from the
 		// workers that decode crops, and from whatever else runs.
-		options.AddSessionConfigEntry("session.force_spinning_stop", "1"),
-		addProvider(options, path, o))
+		options.AddSessionConfigEntry("session.force_spinning_stop", "1"))
+	if err == nil {
+		s.engines, err = addProviders(options, s.path, o)
+	}
 	if err != nil {
 		options.Destroy()
 		return nil, fmt.Errorf("%w: %w", ErrRuntime, err)

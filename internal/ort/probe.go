@@ -15,31 +15,31 @@ type apiBase struct {
 	getAPI, getVersion uintptr
 }
 
-// probe opens the library and returns its version. A library that cannot be opened,
+// probe opens the library and returns its version and its functions. A library that cannot be opened,
 // is no ONNX Runtime or is too old for the binding is an error: the binding itself
 // would only give a number. The library stays open, as the binding's will.
-func probe(path string) (version string, err error) {
+func probe(path string) (version string, table *functions, err error) {
 	handle, err := purego.Dlopen(path, purego.RTLD_LAZY|purego.RTLD_LOCAL)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	symbol, err := purego.Dlsym(handle, "OrtGetApiBase")
 	if err != nil {
-		return "", fmt.Errorf("it is no ONNX Runtime: %w", err)
+		return "", nil, fmt.Errorf("it is no ONNX Runtime: %w", err)
 	}
 	var getBase func() *apiBase
 	purego.RegisterFunc(&getBase, symbol)
 	base := getBase()
 	if base == nil {
-		return "", fmt.Errorf("it is no ONNX Runtime: OrtGetApiBase gives nothing")
+		return "", nil, fmt.Errorf("it is no ONNX Runtime: OrtGetApiBase gives nothing")
 	}
 	var getVersion func() string
 	purego.RegisterFunc(&getVersion, base.getVersion)
-	var getAPI func(uint32) uintptr
+	var getAPI func(uint32) *functions
 	purego.RegisterFunc(&getAPI, base.getAPI)
 	version = getVersion()
-	if getAPI(apiVersion) == 0 {
-		return "", fmt.Errorf("it is version %s", version)
+	if table = getAPI(apiVersion); table == nil {
+		return "", nil, fmt.Errorf("it is version %s", version)
 	}
-	return version, nil
+	return version, table, nil
 }

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 
 	yalue "github.com/yalue/onnxruntime_go"
 )
@@ -16,31 +15,52 @@ const CPU = "cpu"
 
 // target is what a session of a provider runs on.
 type target struct {
-	model  string // the path of the model's file
 	device int
 	half   bool
+	// engines is a folder for what TensorRT builds, "" if it is not to be kept.
+	engines string
 }
 
 // provider is a way to run models, if the opened library was built with it and the
 // machine has what it needs.
 type provider struct {
 	name string
+	// runtimeName is what the runtime calls it.
+	runtimeName string
+	// library is what the file of its own ends in, "" if it is built into the runtime.
+	library string
+	// platform is the only system that has it, "" if any may.
+	platform string
 	// devices are told apart by number.
 	devices bool
 	// half runs in half precision on request.
 	half bool
-	add  func(*yalue.SessionOptions, target) error
+	// behind is the provider that gets what this one cannot compute, before the processor.
+	behind string
+	// builds says that it takes minutes to build what it runs of a model.
+	builds bool
+	add    func(*yalue.SessionOptions, target) error
 }
 
 // providers, the processor first.
 var providers = []provider{
-	{name: CPU, add: func(*yalue.SessionOptions, target) error { return nil }},
-	{name: "cuda", devices: true, add: addCUDA},
-	{name: "tensorrt", devices: true, half: true, add: addTensorRT},
-	{name: "openvino", add: func(o *yalue.SessionOptions, _ target) error { return o.AppendExecutionProviderOpenVINO(nil) }},
-	{name: "coreml", add: func(o *yalue.SessionOptions, _ target) error { return o.AppendExecutionProviderCoreMLV2(nil) }},
-	{name: "directml", devices: true, add: func(o *yalue.SessionOptions, t target) error { return o.AppendExecutionProviderDirectML(t.device) }},
-	{name: "migraphx", devices: true, add: addMIGraphX},
+	{name: CPU, runtimeName: "CPUExecutionProvider", add: func(*yalue.SessionOptions, target) error { return nil }},
+	{name: "cuda", runtimeName: "CUDAExecutionProvider", library: "cuda", devices: true, add: addCUDA},
+	{name: "tensorrt", runtimeName: "TensorrtExecutionProvider", library: "tensorrt", devices: true, half: true, behind: "cuda", builds: true, add: addTensorRT},
+	{name: "openvino", runtimeName: "OpenVINOExecutionProvider", library: "openvino",
+		add: func(o *yalue.SessionOptions, _ target) error { return o.AppendExecutionProviderOpenVINO(nil) }},
+	{name: "coreml", runtimeName: "CoreMLExecutionProvider", platform: "darwin",
+		add: func(o *yalue.SessionOptions, _ target) error { return o.AppendExecutionProviderCoreMLV2(nil) }},
+	{name: "directml", runtimeName: "DmlExecutionProvider", platform: "windows", devices: true,
+		add: func(o *yalue.SessionOptions, t target) error { return o.AppendExecutionProviderDirectML(t.device) }},
+	{name: "migraphx", runtimeName: "MIGraphXExecutionProvider", library: "migraphx", devices: true,
+		add: func(o *yalue.SessionOptions, t target) error {
+			return o.AppendExecutionProvider("MIGraphX", deviceOption(t))
+		}},
+}
+
+func deviceOption(t target) map[string]string {
+	return map[string]string{"device_id": strconv.Itoa(t.device)}
 }
 
 func addCUDA(o *yalue.SessionOptions, t target) error {
@@ -49,31 +69,34 @@ func addCUDA(o *yalue.SessionOptions, t target) error {
 		return err
 	}
 	defer c.Destroy()
-	// Every batch has the same shape, so the search for the best convolution is paid
-	// once.
-	err = c.Update(map[string]string{"device_id": strconv.Itoa(t.device), "cudnn_conv_algo_search": "EXHAUSTIVE"})
-	return errors.Join(err, o.AppendExecutionProviderCUDA(c))
+	return errors.Join(c.Update(cudaOptions(t)), o.AppendExecutionProviderCUDA(c))
 }
 
-// addTensorRT keeps the engines that it builds beside the model: building takes minutes.
+// cudaOptions searches for the best convolution: every batch has the same shape, so that
+// is paid once.
+func cudaOptions(t target) map[string]string {
+	options := deviceOption(t)
+	options["cudnn_conv_algo_search"] = "EXHAUSTIVE"
+	return options
+}
+
 func addTensorRT(o *yalue.SessionOptions, t target) error {
 	c, err := yalue.NewTensorRTProviderOptions()
 	if err != nil {
 		return err
 	}
 	defer c.Destroy()
-	cache := strings.TrimSuffix(t.model, filepath.Ext(t.model)) + ".tensorrt"
-	flag := map[bool]string{false: "0", true: "1"}
-	err = c.Update(map[string]string{
-		"device_id": strconv.Itoa(t.device), "trt_fp16_enable": flag[t.half],
-		"trt_engine_cache_enable": "1", "trt_engine_cache_path": cache,
-		"trt_timing_cache_enable": "1", "trt_timing_cache_path": cache,
-	})
-	return errors.Join(err, o.AppendExecutionProviderTensorRT(c))
+	return errors.Join(c.Update(tensorRTOptions(t)), o.AppendExecutionProviderTensorRT(c))
 }
 
-func addMIGraphX(o *yalue.SessionOptions, t target) error {
-	return o.AppendExecutionProvider("MIGraphX", map[string]string{"device_id": strconv.Itoa(t.device)})
+func tensorRTOptions(t target) map[string]string {
+	options := deviceOption(t)
+	options["trt_fp16_enable"] = map[bool]string{false: "0", true: "1"}[t.half]
+	if t.engines != "" {
+		options["trt_engine_cache_enable"], options["trt_engine_cache_path"] = "1", t.engines
+		options["trt_timing_cache_enable"], options["trt_timing_cache_path"] = "1", t.engines
+	}
+	return options
 }
 
 // Providers lists the names that [Options.Provider] takes.
@@ -85,37 +108,43 @@ func Providers() []string {
 	return list
 }
 
-// addProvider makes a session run on what o names. The graph must run there as a whole
-// unless o.AllowFallback.
-func addProvider(options *yalue.SessionOptions, model string, o Options) error {
-	p, err := o.provider()
-	if err != nil || p.name == CPU {
-		return err
+// addProviders makes a session run on what o names and on what is behind it. The graph must
+// run there as a whole unless o.AllowFallback. engines says where what is built is kept.
+func addProviders(options *yalue.SessionOptions, model string, o Options) (engines string, err error) {
+	chain, err := o.chain()
+	if err != nil || chain[0].name == CPU {
+		return "", err
 	}
-	if err := p.add(options, target{model, o.Device, o.Half}); err != nil {
-		return &providerError{provider: p.name, reason: cause(err)}
+	t := target{device: o.Device, half: o.Half}
+	if chain[0].builds && o.Digest != "" {
+		t.engines, engines = keepEngines(model, o.Digest)
 	}
-	if o.AllowFallback {
-		return nil
+	for _, p := range chain {
+		if err := p.add(options, t); err != nil {
+			dropEmpty(t.engines)
+			return "", p.refused(filepath.Dir(opened), err)
+		}
 	}
-	return options.AddSessionConfigEntry("session.disable_cpu_ep_fallback", "1")
+	err = options.AddSessionConfigEntry(recordPlacement, "1")
+	if !o.AllowFallback {
+		err = errors.Join(err, options.AddSessionConfigEntry("session.disable_cpu_ep_fallback", "1"))
+	}
+	return engines, err
 }
 
-// providerError is a provider that the opened library cannot use.
-type providerError struct{ provider, reason string }
-
-func (e *providerError) Error() string {
-	return fmt.Sprintf("provider %s is not usable with %s (%s): open a runtime built with it by --onnxruntime", e.provider, opened, e.reason)
-}
-
-// cause is the last part of what the runtime says, which begins with where in its source
-// the error arose.
-func cause(err error) string {
-	text := firstLine(err)
-	if _, last, found := strings.Cut(text, " : FAIL : "); found {
-		return last
+// chain are the providers that get what they can of a model's nodes, in turn.
+func (o Options) chain() ([]provider, error) {
+	first, err := o.provider()
+	if err != nil {
+		return nil, err
 	}
-	return text
+	chain := []provider{first}
+	for _, p := range providers {
+		if p.name == first.behind {
+			chain = append(chain, p)
+		}
+	}
+	return chain, nil
 }
 
 // provider is the one that the options name.

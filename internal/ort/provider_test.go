@@ -1,6 +1,8 @@
 package ort
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -33,6 +35,38 @@ func TestProviderOptions(t *testing.T) {
 		_, err := c.o.provider()
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What TensorRT does not take is CUDA's before it is the processor's.
+func TestChain(t *testing.T) {
+	for name, want := range map[string][]string{"": {CPU}, "cuda": {"cuda"}, "tensorrt": {"tensorrt", "cuda"}, "openvino": {"openvino"}} {
+		chain, err := Options{Provider: name}.chain()
+		var got []string
+		for _, p := range chain {
+			got = append(got, p.name)
+		}
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%q runs on %v, %v", name, got, err)
+		}
+	}
+	if _, err := (Options{Provider: "abacus"}).chain(); err == nil {
+		t.Error("an unknown provider has a chain")
+	}
+}
+
+func TestProviderSettings(t *testing.T) {
+	for name, c := range map[string]struct{ got, want map[string]string }{
+		"cuda": {cudaOptions(target{device: 3, half: true}), map[string]string{"device_id": "3", "cudnn_conv_algo_search": "EXHAUSTIVE"}},
+		"tensorrt": {tensorRTOptions(target{device: 1, engines: "/cache"}), map[string]string{"device_id": "1", "trt_fp16_enable": "0",
+			"trt_engine_cache_enable": "1", "trt_engine_cache_path": "/cache", "trt_timing_cache_enable": "1", "trt_timing_cache_path": "/cache"}},
+		"tensorrt, half":          {tensorRTOptions(target{half: true}), map[string]string{"device_id": "0", "trt_fp16_enable": "1"}},
+		"tensorrt, nothing kept":  {tensorRTOptions(target{}), map[string]string{"device_id": "0", "trt_fp16_enable": "0"}},
+		"migraphx, second device": {deviceOption(target{device: 1}), map[string]string{"device_id": "1"}},
+	} {
+		if !maps.Equal(c.got, c.want) {
+			t.Errorf("%s: %v", name, c.got)
 		}
 	}
 }

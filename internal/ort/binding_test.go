@@ -1,0 +1,95 @@
+package ort
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// openDoubler opens the model that doubles, to be closed in the end.
+func openDoubler(t *testing.T, o Options) *Session {
+	t.Helper()
+	o.Threads = 1
+	s, err := Open(doubler(t, nil), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func bind(t *testing.T, s *Session, in, out *Tensor) *Binding {
+	t.Helper()
+	b, err := s.Bind([]*Tensor{in}, []*Tensor{out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	return b
+}
+
+// expectDoubles runs two bindings of a session in turn on what their tensors hold at the
+// time, and compares with plain runs, to the bit.
+func expectDoubles(t *testing.T, s *Session) {
+	t.Helper()
+	type end struct {
+		in, out *Tensor
+		*Binding
+	}
+	var ends []end
+	for range 2 {
+		in, out := tensor(t, 0, 0, 0, 0), tensor(t, 0, 0, 0, 0)
+		ends = append(ends, end{in, out, bind(t, s, in, out)})
+	}
+	for round := range 6 {
+		e := ends[round%2]
+		copy(e.in.Data(), []float32{float32(round), 0.1, -1e30, 1e-40})
+		want := tensor(t, 0, 0, 0, 0)
+		if err := s.Run([]*Tensor{e.in}, []*Tensor{want}); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Run(); err != nil {
+			t.Fatal(err)
+		}
+		if got := e.out.Data(); !slices.Equal(got, want.Data()) || got[0] != float32(2*round) {
+			t.Errorf("round %d gives %v, want %v", round, got, want.Data())
+		}
+	}
+}
+
+func TestBinding(t *testing.T) {
+	s := openDoubler(t, Options{})
+	expectDoubles(t, s)
+	s.copiesInputs = true // as a device may
+	expectDoubles(t, s)
+}
+
+func TestBindingAllocatesNothing(t *testing.T) {
+	b := bind(t, openDoubler(t, Options{}), tensor(t, 1, 2), tensor(t, 0, 0))
+	if n := testing.AllocsPerRun(100, func() {
+		if err := b.Run(); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 0 {
+		t.Errorf("%v allocations a run", n)
+	}
+}
+
+func TestBindingRefusesWhatDoesNotFit(t *testing.T) {
+	s := openDoubler(t, Options{})
+	x := tensor(t, 1, 2)
+	if _, err := s.Bind([]*Tensor{x}, nil); err == nil || !strings.Contains(err.Error(), "0 outputs") {
+		t.Errorf("no output: %v", err)
+	}
+	if err := bind(t, s, x, tensor(t, 1, 2, 3, 4)).Run(); err == nil || !strings.Contains(err.Error(), s.path) {
+		t.Errorf("an output of the wrong shape: %v", err)
+	}
+	wide, err := NewTensor(1, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer wide.Close()
+	if err := bind(t, s, wide, x).Run(); err == nil || !strings.Contains(err.Error(), s.path) {
+		t.Errorf("an input of the wrong shape: %v", err)
+	}
+}

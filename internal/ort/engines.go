@@ -1,0 +1,59 @@
+package ort
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// keepEngines finds a folder for what TensorRT builds of a model, and says which it is.
+func keepEngines(model, digest string) (folder, said string) {
+	folder, err := engineFolder(model, digest)
+	if err != nil {
+		return "", fmt.Sprintf("tensorrt builds its engines anew each time, as they can be kept nowhere: %v", err)
+	}
+	return folder, "tensorrt keeps its engines in " + folder
+}
+
+// engineFolder makes the folder in which TensorRT keeps what it builds of a model, for
+// building takes minutes: beside the model or, where that cannot be written, among the
+// user's caches. The folder is the digest's: TensorRT knows an engine by the model's
+// file name and the form of its graph, and would run a replaced model's old weights.
+func engineFolder(model, digest string) (string, error) {
+	short := digest[:min(16, len(digest))]
+	beside := filepath.Join(strings.TrimSuffix(model, filepath.Ext(model))+".tensorrt", short)
+	err := makeWritable(beside)
+	if err == nil {
+		return beside, nil
+	}
+	caches, cacheErr := os.UserCacheDir()
+	if cacheErr != nil {
+		return "", errors.Join(err, cacheErr)
+	}
+	among := filepath.Join(caches, "pipe", "tensorrt", short)
+	if cacheErr = makeWritable(among); cacheErr != nil {
+		return "", errors.Join(err, cacheErr)
+	}
+	return among, nil
+}
+
+// makeWritable makes a folder in which files can be made.
+func makeWritable(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".probe-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// dropEmpty takes a folder for engines away that has none, and the one above it.
+func dropEmpty(folder string) {
+	if folder != "" && os.Remove(folder) == nil { // which a folder with files does not allow
+		os.Remove(filepath.Dir(folder))
+	}
+}

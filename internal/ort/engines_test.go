@@ -1,0 +1,56 @@
+package ort
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestEngineFolder(t *testing.T) {
+	models, caches := t.TempDir(), t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", caches)
+	model := filepath.Join(models, "r50.onnx")
+	const digest, other = "0123456789abcdef0123456789abcdef", "fedcba98765432100123456789abcdef"
+	expect := func(digest, want string) {
+		t.Helper()
+		got, err := engineFolder(model, digest)
+		if err != nil || got != want {
+			t.Errorf("engines of %.4s… are in %q, %v, want %q", digest, got, err, want)
+		}
+		if files, err := os.ReadDir(got); err != nil || len(files) > 0 {
+			t.Errorf("the folder holds %v, %v", files, err)
+		}
+	}
+	expect(digest, filepath.Join(models, "r50.tensorrt", "0123456789abcdef"))
+	expect(digest, filepath.Join(models, "r50.tensorrt", "0123456789abcdef"))
+	expect(other, filepath.Join(models, "r50.tensorrt", "fedcba9876543210")) // the file was replaced
+
+	// A file in the way stands for a folder that cannot be written: that would not stop root.
+	model = filepath.Join(models, "locked.onnx")
+	if err := os.WriteFile(filepath.Join(models, "locked.tensorrt"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	expect(digest, filepath.Join(caches, "pipe", "tensorrt", "0123456789abcdef"))
+
+	t.Setenv("XDG_CACHE_HOME", filepath.Join(models, "locked.tensorrt"))
+	if folder, said := keepEngines(model, digest); folder != "" || !strings.Contains(said, "anew") || !strings.Contains(said, "locked.tensorrt") {
+		t.Errorf("nowhere is %q: %s", folder, said)
+	}
+	t.Setenv("XDG_CACHE_HOME", caches)
+	if folder, said := keepEngines(model, digest); folder == "" || !strings.Contains(said, "tensorrt keeps its engines in "+folder) {
+		t.Errorf("somewhere is %q: %s", folder, said)
+	}
+}
+
+// A runtime without TensorRT leaves no folder for its engines.
+func TestNoEngineFolderWithoutTensorRT(t *testing.T) {
+	path := doubler(t, nil)
+	if s, err := Open(path, Options{Provider: "tensorrt", Digest: "0123"}); err == nil {
+		s.Close()
+		t.Skip("this runtime has TensorRT")
+	}
+	if files, err := os.ReadDir(filepath.Dir(path)); err != nil || len(files) != 1 {
+		t.Errorf("beside the model are %v, %v", files, err)
+	}
+}
