@@ -89,7 +89,9 @@ var errStaleCentres = errors.New("are of another state of the cache")
 // readCentresManifest reads the manifest and compares it with the cache and with the
 // sizes of its files. [os.ErrNotExist] without one, errStaleCentres if the cache is
 // another by now or is incomplete.
-func (t *Teacher) readCentresManifest() (m centresManifest, err error) {
+func (t *Teacher) readCentresManifest() (centresManifest, error) { return twice(t.lookAtCentres) }
+
+func (t *Teacher) lookAtCentres() (m centresManifest, err error) {
 	f := t.sideFolder(centresFolder)
 	if err := readSealed(f.manifest(), formatCentres, &m); err != nil {
 		return m, err

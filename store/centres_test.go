@@ -6,8 +6,12 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+
+	"facepipe/internal/durable"
 )
 
 // derived is a dataset of n crops with a cache and its centres.
@@ -328,7 +332,7 @@ func TestCentresRefuse(t *testing.T) {
 	dir, _ = derived(t, 10, testTeacher(FP16, true), nil)
 	// Derived data of a dropped cache go with it, and not while they are made.
 	teacher := mustTeacher(t, mustOpen(t, dir), "r50")
-	lock, err := teacher.sideFolder(centresFolder).claim(false)
+	lock, err := teacher.sideFolder(centresFolder).claim(durable.TryLock)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -346,5 +350,53 @@ func TestCentresRefuse(t *testing.T) {
 	}
 	if _, err := os.Stat(teacher.folder); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a dropped cache has a folder again: %v", err)
+	}
+}
+
+// syncs notes the folders whose names are made durable.
+type syncs struct {
+	durable.OS
+	dirs []string
+}
+
+func (s *syncs) SyncDir(dir string) error {
+	s.dirs = append(s.dirs, dir)
+	return s.OS.SyncDir(dir)
+}
+
+// A folder of tables may be there by the hand of a run that was killed before its name was
+// durable: who finds it makes it so before anything is committed in it.
+func TestFoundFolderIsMadeDurable(t *testing.T) {
+	dir, fs := t.TempDir(), new(syncs)
+	f := sideFolder{dir: filepath.Join(dir, centresFolder), disk: durable.Disk{FS: fs}}
+	if err := os.Mkdir(f.dir, folderMode); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := f.claim(durable.TryLock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lock.Unlock(); err != nil {
+		t.Error(err)
+	}
+	if !slices.Contains(fs.dirs, dir) {
+		t.Errorf("synced were %v", fs.dirs)
+	}
+}
+
+// Tables that another process replaces between two looks are not damaged.
+func TestTwice(t *testing.T) {
+	for want, answers := range map[string][]error{"1": {nil}, "2": {ErrDamaged, nil}, "damaged": {ErrDamaged, ErrDamaged}, "gone": {os.ErrNotExist}} {
+		n := 0
+		got, err := twice(func() (int, error) {
+			n++
+			return n, answers[n-1]
+		})
+		switch {
+		case want == "damaged" && !errors.Is(err, ErrDamaged), want == "gone" && (n != 1 || !errors.Is(err, os.ErrNotExist)):
+			t.Errorf("%s: %v after %d looks", want, err, n)
+		case len(want) == 1 && (err != nil || want != strconv.Itoa(got)):
+			t.Errorf("%s: look %d, %v", want, got, err)
+		}
 	}
 }

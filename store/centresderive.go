@@ -11,6 +11,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow/array"
 
+	"facepipe/internal/durable"
 	"facepipe/internal/progress"
 )
 
@@ -102,7 +103,7 @@ func (t *Teacher) ensureCentres(ctx context.Context, o CentresOptions) (m centre
 	fail := func(err error) (centresManifest, bool, error) {
 		return m, false, fmt.Errorf("derive class centres of teacher %s: %w", t.info.Name, err)
 	}
-	lock, err := f.claim(true)
+	lock, err := f.claim(func(path string) (*durable.Lock, error) { return durable.WaitLock(ctx, path) })
 	if err != nil {
 		return fail(err)
 	}

@@ -91,7 +91,11 @@ type Classifier struct {
 }
 
 // readClassifierManifest is [os.ErrNotExist] if there is none.
-func (t *Teacher) readClassifierManifest() (m classifierManifest, err error) {
+func (t *Teacher) readClassifierManifest() (classifierManifest, error) {
+	return twice(t.lookAtClassifier)
+}
+
+func (t *Teacher) lookAtClassifier() (m classifierManifest, err error) {
 	f := t.sideFolder(classifierFolder)
 	if err := readSealed(f.manifest(), formatClassifier, &m); err != nil {
 		return m, err
@@ -231,7 +235,7 @@ func (t *Teacher) CreateClassifier(info ClassifierInfo, replace bool) (w *Classi
 		return nil, fmt.Errorf("write classifier of teacher %s of %s: %w", t.info.Name, t.dataset.dir, err)
 	}
 	f := t.sideFolder(classifierFolder)
-	lock, err := f.claim(false)
+	lock, err := f.claim(durable.TryLock)
 	if err != nil {
 		return fail(err)
 	}

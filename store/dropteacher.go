@@ -76,6 +76,12 @@ func dropTeacher(disk durable.Disk, dir, name string, dryRun bool) (report Dropp
 	if err := disk.FS.SyncDir(teachers); err != nil {
 		return report, err
 	}
+	// Nobody finds the cache now. NFS keeps a file that is open when it is deleted, and with
+	// it the folder.
+	if err := unlockAll(locks); err != nil {
+		return report, err
+	}
+	locks = nil
 	return report, removeDropped(disk, teachers)
 }
 

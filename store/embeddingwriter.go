@@ -367,12 +367,35 @@ func (v *vectorColumn) appendHalf(embedding []float32, norm float32) error {
 		y := float64(table[h])
 		sum += y * y
 	}
-	rounded := math.Sqrt(sum)
-	if math.Abs(rounded-float64(norm)) > maxNormDrift*float64(norm) {
+	err := survives(norm, sum)
+	if err != nil {
 		v.half = v.half[:start]
+	}
+	return err
+}
+
+// survives says what keeps fp16 from holding an embedding of a norm, rounded to a sum of squares.
+func survives(norm float32, rounded float64) error {
+	rounded = math.Sqrt(rounded)
+	if math.Abs(rounded-float64(norm)) > maxNormDrift*float64(norm) {
 		return fmt.Errorf("norm %g becomes %g in fp16", norm, rounded)
 	}
 	return nil
+}
+
+// Usable says why a cache of an element type does not take an embedding, nil if it does: see
+// [EmbeddingWriter.Append].
+func Usable(embedding []float32, dtype string) error {
+	norm, err := usableNorm(embedding)
+	if err != nil || dtype != FP16 {
+		return err
+	}
+	table, sum := halfTable(), 0.0
+	for _, x := range embedding {
+		y := float64(table[half.FromFloat(x)])
+		sum += y * y
+	}
+	return survives(norm, sum)
 }
 
 // usableNorm is the Euclidean norm, or the reason why the embedding has no use.

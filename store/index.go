@@ -179,7 +179,7 @@ func (d *Dataset) openOrBuildIndex() (index, error) {
 // rebuildIndex builds the index beside the old one and then takes its place. One
 // process does; others wait and then find it done.
 func (d *Dataset) rebuildIndex() error {
-	lock, err := durable.WaitLock(filepath.Join(d.dir, indexLockFile))
+	lock, err := durable.WaitLock(context.Background(), filepath.Join(d.dir, indexLockFile))
 	if err != nil {
 		return err
 	}

@@ -33,22 +33,16 @@ func (t *Teacher) sideFolder(name string) sideFolder {
 	return sideFolder{dir: filepath.Join(t.folder, name), disk: t.dataset.disk}
 }
 
-// claim makes the folder if it is new, takes its lock (waiting for it if wait says so:
-// [ErrLocked] otherwise) and deletes what killed writers left unfinished.
-func (f sideFolder) claim(wait bool) (*durable.Lock, error) {
+// claim makes the folder if it is new, takes its lock in one of the ways of durable, and
+// deletes what killed writers left unfinished.
+func (f sideFolder) claim(take func(path string) (*durable.Lock, error)) (*durable.Lock, error) {
 	// Not its parents: the teacher may have been dropped.
-	switch err := f.disk.FS.Mkdir(f.dir, folderMode); {
-	case errors.Is(err, os.ErrExist):
-	case err != nil:
+	if err := f.disk.FS.Mkdir(f.dir, folderMode); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, err
-	default:
-		if err := f.disk.FS.SyncDir(filepath.Dir(f.dir)); err != nil {
-			return nil, err
-		}
 	}
-	take := durable.TryLock
-	if wait {
-		take = durable.WaitLock
+	// Also where it is there: who made it may have been killed before its name was durable.
+	if err := f.disk.FS.SyncDir(filepath.Dir(f.dir)); err != nil {
+		return nil, err
 	}
 	lock, err := take(f.path(lockFile))
 	if err != nil {
@@ -58,6 +52,16 @@ func (f sideFolder) claim(wait bool) (*durable.Lock, error) {
 		return nil, errors.Join(err, lock.Unlock())
 	}
 	return lock, nil
+}
+
+// twice reads a manifest that another process may be replacing: what looks damaged may be of
+// two states of the folder.
+func twice[M any](read func() (M, error)) (M, error) {
+	m, err := read()
+	if errors.Is(err, ErrDamaged) {
+		return read()
+	}
+	return m, err
 }
 
 func (f sideFolder) path(name string) string { return filepath.Join(f.dir, name) }
@@ -118,7 +122,7 @@ func (f sideFolder) tidy(tables func() ([]string, error)) error {
 	if others, err := f.others(named); err != nil || len(others) == 0 {
 		return err
 	}
-	lock, err := f.claim(false)
+	lock, err := f.claim(durable.TryLock)
 	if errors.Is(err, ErrLocked) {
 		return nil
 	}

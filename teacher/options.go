@@ -54,6 +54,7 @@ type Options struct {
 	contract *embed.Preprocess // instead of Preprocess, where a plan says it
 	plan     string            // the id of the plan that the run is a share of, or makes
 	worker   string            // which share
+	decoder  string            // of JPEG crops, as the plan has it
 	begin    func(shard int)   // of tests: called before a shard is begun
 }
 

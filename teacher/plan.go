@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"facepipe/internal/embed"
+	"facepipe/internal/imgcodec"
 	"facepipe/internal/worker"
 	"facepipe/store"
 )
@@ -33,6 +35,42 @@ type PlanSummary struct {
 // planOptions are what workers need beside the cache's own description.
 type planOptions struct {
 	Half bool `json:"half,omitempty"`
+	// Decoder is that of the planner's JPEG crops; "" in plans of before.
+	Decoder string `json:"decoder,omitempty"`
+}
+
+// sameDecoder refuses a worker that would make other pixels of JPEG crops than the planner:
+// what a cache holds must not depend on which worker did it. Versions of one decoder agree.
+func sameDecoder(ds *store.Dataset, tasks []store.PlanTask, planned string) error {
+	here := imgcodec.DecoderName()
+	if kind, _, _ := strings.Cut(planned, " "); planned == "" || strings.HasPrefix(here, kind) {
+		return nil
+	}
+	for _, t := range tasks {
+		shard, err := ds.CropShard(t.Shard)
+		if err != nil {
+			return err
+		}
+		found, err := hasJPEG(shard)
+		if err := closing(shard.Close(), err); err != nil {
+			return err
+		}
+		if found {
+			return fmt.Errorf("%w: it was made with %s for JPEG crops, here they are decoded by %s: install the same (libturbojpeg0), or plan where the workers run",
+				store.ErrPlan, planned, here)
+		}
+	}
+	return nil
+}
+
+func hasJPEG(s *store.CropShard) (bool, error) {
+	for row := range s.Rows() {
+		c, err := s.Head(row)
+		if err != nil || c.Encoding == imgcodec.JPEG {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 // MakePlan writes the plan of embedding a dataset into a folder. Making the same plan
@@ -97,7 +135,7 @@ func (r *run) planOf() (p store.Plan, err error) {
 		return p, err
 	}
 	p.Teacher = &info
-	if p.Options, err = json.Marshal(planOptions{Half: r.o.Runtime.Half}); err != nil {
+	if p.Options, err = json.Marshal(planOptions{Half: r.o.Runtime.Half, Decoder: imgcodec.DecoderName()}); err != nil {
 		return p, err
 	}
 	if p.Dataset, err = filepath.Abs(r.o.Dataset); err != nil {
@@ -136,6 +174,9 @@ func Work(ctx context.Context, dir string, w worker.Worker, o Options) (Summary,
 	s, err := openShares(ds, *p.Teacher, dir)
 	if err != nil {
 		return Summary{}, err
+	}
+	if err := sameDecoder(ds, p.Tasks, o.decoder); err != nil {
+		return Summary{}, fmt.Errorf("plan %s: %w", dir, err)
 	}
 	models, err := openModels(o)
 	defer closeModels(models)
@@ -211,6 +252,7 @@ func readPlan(dir string, o Options) (store.Plan, Options, error) {
 	o.Dataset, o.Model = cmp.Or(o.Dataset, p.Dataset), cmp.Or(o.Model, p.Model)
 	o.Name, o.DType, o.Flip = p.Teacher.Name, p.Teacher.DType, p.Teacher.Flip
 	o.contract, o.Runtime.Half, o.plan = &contract, more.Half, id
+	o.decoder = more.Decoder
 	return p, o, nil
 }
 

@@ -1,13 +1,18 @@
 package teacher_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
+	"image"
+	"image/jpeg"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"facepipe/internal/embed"
+	"facepipe/internal/imgcodec"
 	"facepipe/internal/ort"
 	"facepipe/internal/worker"
 	"facepipe/store"
@@ -91,5 +96,65 @@ func TestPlanWithReuse(t *testing.T) {
 	o.Reuse = []string{filepath.Join(t.TempDir(), "none.ds")}
 	if _, err := teacher.MakePlan(t.Context(), o, dir); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("a dataset to reuse that is not there: %v", err)
+	}
+}
+
+// Who decodes JPEG crops in another way than the planner would fill a cache with other pixels:
+// refused where there are such crops.
+func TestPlanOfAnotherDecoder(t *testing.T) {
+	keys, encoded := rawCrops(upTo(8))
+	raw := filepath.Join(t.TempDir(), "raw.ds")
+	write(t, raw, keys, encoded, imgcodec.Raw)
+	var photos [][]byte
+	for _, number := range upTo(8) {
+		var b bytes.Buffer
+		img, pixels := image.NewRGBA(image.Rect(0, 0, side, side)), crop(number)
+		for i := range side * side {
+			copy(img.Pix[4*i:], pixels[3*i:3*i+3])
+			img.Pix[4*i+3] = 255
+		}
+		if err := jpeg.Encode(&b, img, nil); err != nil {
+			t.Fatal(err)
+		}
+		photos = append(photos, b.Bytes())
+	}
+	compressed := filepath.Join(t.TempDir(), "jpeg.ds")
+	write(t, compressed, keys, photos, imgcodec.JPEG)
+	for dir, refused := range map[string]bool{raw: false, compressed: true} {
+		plan, _ := plannedCacheOf(t, teacher.Options{Dataset: dir, Model: tiny(t, nil)})
+		work := func() error {
+			_, err := teacher.Work(t.Context(), plan, worker.Worker{Count: 1}, teacher.Options{})
+			return err
+		}
+		replan(t, plan, "another 1.0")
+		err := work()
+		if errors.Is(err, store.ErrPlan) != refused || refused && !strings.Contains(err.Error(), "another 1.0") {
+			t.Errorf("%s: %v", dir, err)
+		}
+		kind, _, _ := strings.Cut(imgcodec.DecoderName(), " ")
+		for _, same := range []string{"", kind + " 0.0"} { // of a plan of before; another version
+			replan(t, plan, same)
+			if err := work(); err != nil {
+				t.Errorf("%s, planned with %q: %v", dir, same, err)
+			}
+		}
+	}
+}
+
+// replan writes the plan in a folder again, as if another decoder had been there.
+func replan(t *testing.T, dir, decoder string) {
+	t.Helper()
+	p, _, err := store.ReadPlan(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Options, err = json.Marshal(map[string]string{"decoder": decoder}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "plan.json")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.WritePlan(dir, p); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -286,7 +286,12 @@ func (r *run) embed(ctx context.Context, open func(shard int) (shardWriter, erro
 // newJudge looks at the embeddings of a shard of so many crops. The few that no other
 // cache has are not held to be the whole shard.
 func (r *run) newJudge(crops int) *judge {
-	return &judge{model: r.o.Model, dtype: r.o.DType, embeddings: crops * len(flips(r.o.Flip))}
+	largest := 0
+	for i := range r.ds.Shards() {
+		largest = max(largest, r.ds.ShardRows(i))
+	}
+	each := len(flips(r.o.Flip))
+	return &judge{model: r.o.Model, dtype: r.o.DType, embeddings: crops * each, least: min(fewEmbeddings, largest*each)}
 }
 
 // conclude reads back what only the finished cache can tell.

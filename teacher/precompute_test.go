@@ -277,6 +277,21 @@ func TestModelThatFailsLater(t *testing.T) {
 	}
 }
 
+// A bad crop that is alone in the last shard is no verdict on the model, nor does it keep the
+// cache from being finished.
+func TestBadCropAlone(t *testing.T) {
+	o := teacher.Options{Dataset: dataset(t, append(upTo(12), dark)...), Model: tiny(t, plusRatio), Preprocess: "raw", MaxRejectRate: 0.1}
+	s, err := teacher.Precompute(t.Context(), o)
+	if err != nil || s.Computed != 13 || s.Invalid != 1 {
+		t.Errorf("%d computed, %d invalid, %v", s.Computed, s.Invalid, err)
+	}
+	o.MaxRejectRate = 0.05
+	var rate *teacher.RejectRateError
+	if _, err := teacher.Precompute(t.Context(), o); !errors.As(err, &rate) {
+		t.Errorf("above the allowed share: %v", err)
+	}
+}
+
 func TestWhatCannotBeRun(t *testing.T) {
 	dir := dataset(t, upTo(3)...)
 	text := filepath.Join(t.TempDir(), "text.onnx")

@@ -53,7 +53,8 @@ type ReplayReport struct {
 	MaxNormError float64 `json:"max_norm_error"`
 	// Drift is what half precision alone does to the new embeddings; nil for fp32.
 	Drift *store.Drift `json:"fp16_drift,omitempty"`
-	// OK says that all that were compared agree and none changed.
+	// OK says that all that were compared agree and none changed, also if there was nothing
+	// to compare.
 	OK bool `json:"ok"`
 }
 
@@ -100,7 +101,9 @@ func Replay(ctx context.Context, o ReplayOptions) (ReplayReport, error) {
 		at := ds.Locate(rows[i])
 		return c.compare(shards[at.Shard], int(at.Row), fresh)
 	}, embed.StreamOptions{Flips: flips(c.info.Flip)})
-	return c.report(o), err
+	report := c.report(o)
+	report.OK = report.OK && err == nil
+	return report, err
 }
 
 // ErrSeveral marks a dataset with several teacher caches, of which one was to be named.
@@ -222,7 +225,7 @@ func (c *comparison) report(o ReplayOptions) ReplayReport {
 		}
 		r.MeanCosine += v / float64(len(c.cosines))
 	}
-	r.OK = r.Compared > 0 && r.Changed == 0 && r.MinCosine >= o.limit(c.info.DType) && r.MaxNormError <= maxNormError
+	r.OK = r.Changed == 0 && (r.Compared == 0 || r.MinCosine >= o.limit(c.info.DType) && r.MaxNormError <= maxNormError)
 	return r
 }
 

@@ -113,6 +113,22 @@ func TestReplayThreshold(t *testing.T) {
 	}
 }
 
+// Where there is nothing to compare there is no disagreement.
+func TestReplayOfNothing(t *testing.T) {
+	o := teacher.Options{Dataset: dataset(t, append(upTo(12), dark)...), Model: tiny(t, plusRatio), Preprocess: "raw", MaxRejectRate: 1}
+	precompute(t, o)
+	for seed := range uint64(200) { // until it draws the one crop without an embedding
+		r, err := teacher.Replay(t.Context(), teacher.ReplayOptions{Dataset: o.Dataset, Teacher: "tiny", Model: o.Model, N: 1, Seed: seed})
+		if err != nil || !r.OK {
+			t.Fatalf("seed %d: %+v, %v", seed, r, err)
+		}
+		if r.Compared == 0 {
+			return
+		}
+	}
+	t.Error("no seed draws the crop")
+}
+
 func TestReplayRefuses(t *testing.T) {
 	dir, model := dataset(t, upTo(14)...), tiny(t, nil)
 	precompute(t, teacher.Options{Dataset: dir, Model: model})

@@ -157,12 +157,13 @@ type face struct {
 // same dataset gives the same.
 func testFaces(ds *store.Dataset) ([]face, error) {
 	var faces, anybody []face
+	first := map[int32]*store.Location{}
 	for _, shard := range sample(ds.Shards(), 4, 1) {
 		s, err := ds.CropShard(shard)
 		if err != nil {
 			return nil, err
 		}
-		pairs, others, err := pairsOf(s, shard)
+		pairs, others, err := pairsOf(s, shard, first)
 		if err := closing(s.Close(), err); err != nil {
 			return nil, err
 		}
@@ -188,10 +189,10 @@ func closing(closed, err error) error {
 	return closed
 }
 
-// pairsOf are the first two crops of each person in a shard, one after the other, and the
-// first of each person or nameless crop for comparison with its mirror image.
-func pairsOf(s *store.CropShard, shard int) (pairs, anybody []face, err error) {
-	first := map[int32]*store.Location{} // nil once the person has two
+// pairsOf are the first two crops of each person who has the second in a shard, one after
+// the other, and the first of each person or nameless crop for comparison with its mirror
+// image. first has where people were met, in this or another shard; nil once they have two.
+func pairsOf(s *store.CropShard, shard int, first map[int32]*store.Location) (pairs, anybody []face, err error) {
 	for row := range s.Rows() {
 		c, err := s.Head(row)
 		if err != nil {

@@ -167,10 +167,15 @@ type labelled struct {
 }
 
 func labelledDataset(t *testing.T, faces []labelled) *store.Dataset {
+	return shardedDataset(t, 0, faces)
+}
+
+// shardedDataset has so many crops a shard, the default if 0.
+func shardedDataset(t *testing.T, rows int, faces []labelled) *store.Dataset {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "faces.ds")
 	contract := store.Contract{CropSize: 112, Template: "arcface-112", Warp: "none", Decoder: "std"}
-	w, err := store.OpenWriter(dir, contract, store.WriterOptions{Logger: slog.New(slog.DiscardHandler)})
+	w, err := store.OpenWriter(dir, contract, store.WriterOptions{ShardRows: rows, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,6 +207,10 @@ func labelledDataset(t *testing.T, faces []labelled) *store.Dataset {
 // told apart.
 func generatedFaces(t *testing.T, people, pictures int, nameless bool) *store.Dataset {
 	t.Helper()
+	return labelledDataset(t, drawnFaces(people, pictures, nameless))
+}
+
+func drawnFaces(people, pictures int, nameless bool) []labelled {
 	g := synthface.New(5)
 	var faces []labelled
 	for person := range people {
@@ -214,7 +223,28 @@ func generatedFaces(t *testing.T, people, pictures int, nameless bool) *store.Da
 			faces = append(faces, f)
 		}
 	}
-	return labelledDataset(t, faces)
+	return faces
+}
+
+// Nobody is two people, in however many shards they are: pairs that are called different
+// would show one.
+func TestTestFacesOfSeveralShards(t *testing.T) {
+	faces := drawnFaces(16, 8, false)
+	rand.New(rand.NewPCG(3, 3)).Shuffle(len(faces), func(i, j int) { faces[i], faces[j] = faces[j], faces[i] })
+	drawn, err := testFaces(shardedDataset(t, 32, faces))
+	if err != nil || len(drawn) != 32 {
+		t.Fatalf("%d faces of 16 people, %v", len(drawn), err)
+	}
+	pairs := map[int32]int{}
+	for i := 0; i < len(drawn); i += 2 {
+		pairs[drawn[i].person]++
+		if drawn[i].person != drawn[i+1].person || drawn[i].at == drawn[i+1].at {
+			t.Errorf("faces %d and %d are no pair", i, i+1)
+		}
+	}
+	if len(pairs) != 16 {
+		t.Errorf("pairs of %d people: %v", len(pairs), pairs)
+	}
 }
 
 // Where there are too few people with two crops, mirror images are the other picture.

@@ -38,16 +38,23 @@ func tooManyInvalid(cache *store.Teacher, allowed float64) error {
 	return &RejectRateError{Teacher: info.Name, Invalid: cache.Invalid(), Embeddings: all, Max: allowed}
 }
 
-// maxInvalid is the share of a shard's embeddings without use above which it is not
-// the crops that are at fault but the model or its preprocessing.
-const maxInvalid = 0.5
+const (
+	// maxInvalid is the share of a shard's embeddings without use above which it is not
+	// the crops that are at fault but the model or its preprocessing.
+	maxInvalid = 0.5
+	// fewEmbeddings are too few to tell, in a dataset with larger shards: a bad crop may be
+	// alone in the last one. They are left to [RejectRateError].
+	fewEmbeddings = 64
+)
 
 const (
-	// minNorm is the norm below which an embedding has no direction to speak of; the
-	// cache does not take it.
+	// minNorm is the norm below which an embedding has no direction to speak of.
 	minNorm = 1e-6
 	// maxHalf is the largest fp16.
 	maxHalf = 65504
+	// safeNorm is one of which fp16 keeps enough, whatever the elements are: of those up to
+	// maxHalf it loses 2^-25 each, or 2^-12 of their value.
+	safeNorm = 1e-3
 )
 
 // fault says in a word what keeps a cache of an element type from holding an embedding.
@@ -57,18 +64,20 @@ const (
 	none      fault = ""
 	notFinite fault = "NaN or infinity"
 	tooLarge  fault = "values beyond fp16"
+	tooSmall  fault = "values too small for fp16"
 	zero      fault = "zeros"
 )
 
 // remedy is what a user may do about it.
 func (f fault) remedy() string {
-	if f == tooLarge {
+	if f == tooLarge || f == tooSmall {
 		return "give --dtype fp32"
 	}
 	return "give the --preprocess that it was trained with"
 }
 
-// faultOf looks an embedding over.
+// faultOf looks an embedding over. The store decides; of all but the odd ones it need not be
+// asked.
 func faultOf(embedding []float32, dtype string) fault {
 	sum, largest := 0.0, 0.0
 	for _, v := range embedding {
@@ -76,15 +85,20 @@ func faultOf(embedding []float32, dtype string) fault {
 		sum += x * x
 		largest = max(largest, x) // NaN stays NaN
 	}
+	norm := math.Sqrt(sum)
+	if largest <= maxHalf && norm >= safeNorm || store.Usable(embedding, dtype) == nil {
+		return none
+	}
+	half := dtype == store.FP16
 	switch {
-	case !(largest <= math.MaxFloat32):
-		return notFinite
-	case dtype == store.FP16 && largest > maxHalf:
+	case half && largest > maxHalf && largest <= math.MaxFloat32:
 		return tooLarge
-	case math.Sqrt(sum) < minNorm:
+	case half && norm >= minNorm && norm < safeNorm:
+		return tooSmall
+	case norm < minNorm:
 		return zero
 	}
-	return none
+	return notFinite
 }
 
 // firstFault is that of the first of a crop's embeddings that has one.
@@ -101,6 +115,7 @@ func firstFault(embeddings [][]float32, dtype string) fault {
 type judge struct {
 	model, dtype string
 	embeddings   int // that there will be
+	least        int // of which a verdict wants at least so many
 	invalid      int
 	first        fault
 }
@@ -115,7 +130,7 @@ func (j *judge) see(rows [][]float32) error {
 			}
 		}
 	}
-	if float64(j.invalid) <= maxInvalid*float64(j.embeddings) {
+	if j.embeddings < j.least || float64(j.invalid) <= maxInvalid*float64(j.embeddings) {
 		return nil
 	}
 	return fmt.Errorf("%w: the model %s yields %s for %d of %d; %s", ErrEmbeddings, j.model, j.first, j.invalid, j.embeddings, j.first.remedy())

@@ -407,6 +407,23 @@ func TestStopAndGoOn(t *testing.T) {
 	expect(t, exitDone, "merge", "--plan", plan)
 }
 
+// A scheduler signals a worker and its parent, which passes it on: twice the same is once.
+func TestStoppedTwiceAtOnce(t *testing.T) {
+	dataset, model := ingestAligned(t, 8, 10), tinyTeacher(t)
+	args := []string{"precompute-teacher", dataset, "--teacher", model, "--flip", "--no-self-test", "--batch", "1"}
+	c, stderr := begin(t, filepath.Join(dataset, "teachers", "tiny", ".tmp-*"), args...)
+	for range 4 {
+		if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	_ = c.Wait() // the status tells
+	if code := c.ProcessState.ExitCode(); code != exitStopped && code != exitDone {
+		t.Errorf("%v\n%s", c.ProcessState, stderr)
+	}
+}
+
 // Who did not say --resume is told to.
 func TestStoppedWithoutResume(t *testing.T) {
 	dataset := ingestAligned(t, 4, 6)

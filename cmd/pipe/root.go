@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -37,9 +38,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	// Schedulers send SIGUSR1 where one asks them to tell before they end a job.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1)
 	defer stop()
-	// After the first signal the default action is back: a second one ends the
-	// process at once, which is safe too.
-	context.AfterFunc(ctx, stop)
+	context.AfterFunc(ctx, func() { giveUpPatience(stop) })
 	s := &session{stdout: stdout, stderr: stderr}
 	root := s.rootCommand()
 	root.SetArgs(args)
@@ -48,6 +47,16 @@ func run(args []string, stdout, stderr io.Writer) int {
 	// waits for it all the same.
 	s.json = s.json || slices.Contains(args, "--json")
 	return s.finish(err)
+}
+
+// giveUpPatience is called when a first signal has come. Ctrl-C a second time ends the process
+// at once, which is safe too. Schedulers and launchers often signal a process as well as
+// its parent, which passes it on: only after a while does a second signal of theirs mean more
+// than the first.
+func giveUpPatience(stop func()) {
+	const patience = 2 * time.Second
+	signal.Reset(syscall.SIGINT)
+	time.AfterFunc(patience, stop)
 }
 
 func (s *session) rootCommand() *cobra.Command {

@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -356,7 +357,7 @@ func TestLock(t *testing.T) {
 	}
 	got := make(chan error)
 	go func() {
-		b, err := WaitLock(path)
+		b, err := WaitLock(t.Context(), path)
 		got <- errors.Join(err, b.Unlock())
 	}()
 	for range 2 {
@@ -370,6 +371,26 @@ func TestLock(t *testing.T) {
 	var none *Lock
 	if err := none.Unlock(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Who waits for a lock can be told to stop.
+func TestWaitLockEnds(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	l, err := TryLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Unlock()
+	ctx, cancel := context.WithCancel(t.Context())
+	got := make(chan error)
+	go func() {
+		_, err := WaitLock(ctx, path)
+		got <- err
+	}()
+	cancel()
+	if err := <-got; !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), path) {
+		t.Errorf("told to stop: %v", err)
 	}
 }
 
@@ -410,7 +431,7 @@ func TestLockOfDeletedFile(t *testing.T) {
 	}
 	waited := make(chan *Lock)
 	go func() {
-		l, err := WaitLock(path)
+		l, err := WaitLock(t.Context(), path)
 		if err != nil {
 			t.Error(err)
 		}
@@ -430,7 +451,7 @@ func TestLockOfDeletedFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Where the folder is gone, too, there is nothing to lock.
-	if _, err := WaitLock(filepath.Join(t.TempDir(), "gone", "lock")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := WaitLock(t.Context(), filepath.Join(t.TempDir(), "gone", "lock")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("in no folder: %v", err)
 	}
 }

@@ -1,12 +1,14 @@
 package durable
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,14 +25,9 @@ type Lock struct{ file *os.File }
 
 // TryLock takes the lock on path, creating the file, or fails at once with
 // [ErrLocked] if somebody has it.
-func TryLock(path string) (*Lock, error) { return lock(path, unix.LOCK_EX|unix.LOCK_NB) }
-
-// WaitLock takes the lock on path, creating the file, when its holder lets go.
-func WaitLock(path string) (*Lock, error) { return lock(path, unix.LOCK_EX) }
-
-func lock(path string, how int) (*Lock, error) {
+func TryLock(path string) (*Lock, error) {
 	for {
-		l, err := lockFile(path, how)
+		l, err := lockFile(path)
 		if err != nil || l.guards(path) {
 			return l, err
 		}
@@ -40,13 +37,30 @@ func lock(path string, how int) (*Lock, error) {
 	}
 }
 
-func lockFile(path string, how int) (*Lock, error) {
+// WaitLock takes the lock on path, creating the file, when its holder lets go. It ends with
+// ctx, as the holder may stand still for long.
+func WaitLock(ctx context.Context, path string) (*Lock, error) {
+	const longest = 200 * time.Millisecond
+	for pause := time.Millisecond; ; pause = min(2*pause, longest) {
+		l, err := TryLock(path)
+		if !errors.Is(err, ErrLocked) {
+			return l, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", ctx.Err(), err)
+		case <-time.After(pause):
+		}
+	}
+}
+
+func lockFile(path string) (*Lock, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	for {
-		err = unix.Flock(int(f.Fd()), how)
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if !errors.Is(err, unix.EINTR) {
 			break
 		}

@@ -5,9 +5,11 @@ package schedule
 import (
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -67,6 +69,8 @@ func (j *Job) Validate(kind string) error {
 	refuse(j.MaxRunning < 0, "%d workers at a time", j.MaxRunning)
 	refuse(j.CPUs < 1 || j.MemoryGiB < 1 || j.GPUs < 0, "a worker of %d processors, %d GiB and %d GPUs", j.CPUs, j.MemoryGiB, j.GPUs)
 	refuse(j.Time != "" && !slurmEnd.MatchString(j.Time), "time %q is not HH:MM:SS", j.Time)
+	refuse(j.Time != "" && slurmEnd.MatchString(j.Time) && seconds(j.Time) < shortest,
+		"time %q: workers are told to stop %d s before its end, so give at least %d minutes", j.Time, notice, shortest/60)
 	for _, text := range slices.Concat([]string{j.Program, j.Plan, j.Image, j.Claim, j.Mount}, j.Worker, j.Merge, j.Sbatch) {
 		refuse(strings.ContainsFunc(text, unicode.IsControl), "%q has control characters", text)
 	}
@@ -77,6 +81,37 @@ func (j *Job) Validate(kind string) error {
 		j.validateKubernetes(refuse)
 	}
 	return errors.Join(errs...)
+}
+
+const (
+	// notice is how many seconds before its time limit a worker is told to stop.
+	notice = 120
+	// shortest is a time limit in seconds that leaves time to work.
+	shortest = 300
+)
+
+// seconds of a time limit as Slurm takes it: M, M:S, H:M:S, or after days and a dash H, H:M or
+// H:M:S.
+func seconds(limit string) int {
+	days, clock, hasDays := strings.Cut(limit, "-")
+	if !hasDays {
+		days, clock = "0", limit
+	}
+	parts := strings.Split(clock, ":")
+	units := map[int][]int{1: {60}, 2: {60, 1}, 3: {3600, 60, 1}}[len(parts)]
+	if hasDays {
+		units = []int{3600, 60, 1}
+	}
+	total := 0
+	for i, part := range append([]string{days}, parts...) {
+		unit := append([]int{86400}, units...)[i]
+		n, err := strconv.Atoi(part)
+		if err != nil { // too large for a number
+			return math.MaxInt
+		}
+		total += n * unit
+	}
+	return total
 }
 
 // refusal takes down what is wrong with a job.

@@ -3,6 +3,7 @@ package schedule
 import (
 	"bytes"
 	"flag"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,6 +60,17 @@ func golden(t *testing.T, path string, got []byte) {
 	}
 }
 
+func TestSeconds(t *testing.T) {
+	for limit, want := range map[string]int{
+		"4": 240, "4:59": 299, "5": 300, "0:05:00": 300, "01:00:00": 3600, "1-0": 86400, "1-2": 93600, "1-2:03": 93780, "1-2:03:04": 93784,
+		"99999999999999999999": math.MaxInt,
+	} {
+		if got := seconds(limit); got != want {
+			t.Errorf("%s is %d s, want %d", limit, got, want)
+		}
+	}
+}
+
 func TestValidate(t *testing.T) {
 	for say, c := range map[string]struct {
 		kind string
@@ -68,6 +80,7 @@ func TestValidate(t *testing.T) {
 		"0 workers":                      {Slurm, func(j *Job) { j.Workers = 0 }},
 		"0 processors":                   {Slurm, func(j *Job) { j.CPUs = 0 }},
 		"HH:MM:SS":                       {Slurm, func(j *Job) { j.Time = "four hours" }},
+		"at least 5 minutes":             {Slurm, func(j *Job) { j.Time = "4" }},
 		"at a time":                      {Slurm, func(j *Job) { j.MaxRunning = -1 }},
 		"control":                        {Slurm, func(j *Job) { j.Program = "pipe\nrm -rf /" }},
 		"characters":                     {Slurm, func(j *Job) { j.Sbatch = []string{"--qos=a\n#SBATCH --qos=b"} }},
