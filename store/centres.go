@@ -135,8 +135,10 @@ const (
 
 // openCentres opens what is there; the errors are those of readCentresManifest, or
 // damage.
-func (t *Teacher) openCentres() (*Centres, error) {
-	m, err := t.readCentresManifest()
+func (t *Teacher) openCentres() (*Centres, error) { return twice(t.mapCentres) }
+
+func (t *Teacher) mapCentres() (*Centres, error) {
+	m, err := t.lookAtCentres()
 	if err != nil {
 		return nil, err
 	}

@@ -108,8 +108,10 @@ func (t *Teacher) lookAtClassifier() (m classifierManifest, err error) {
 
 // Classifier opens the classifier matrix that was imported for the teacher.
 // [ErrNotFound], [ErrDamaged], [ErrVersion].
-func (t *Teacher) Classifier() (*Classifier, error) {
-	m, err := t.readClassifierManifest()
+func (t *Teacher) Classifier() (*Classifier, error) { return twice(t.mapClassifier) }
+
+func (t *Teacher) mapClassifier() (*Classifier, error) {
+	m, err := t.lookAtClassifier()
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("open classifier of teacher %s of %s: %w", t.info.Name, t.dataset.dir, ErrNotFound)
 	}

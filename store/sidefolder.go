@@ -54,8 +54,8 @@ func (f sideFolder) claim(take func(path string) (*durable.Lock, error)) (*durab
 	return lock, nil
 }
 
-// twice reads a manifest that another process may be replacing: what looks damaged may be of
-// two states of the folder.
+// twice reads a manifest, or opens what it refers to, while another process may be replacing
+// both: what looks damaged may be of two states of the folder.
 func twice[M any](read func() (M, error)) (M, error) {
 	m, err := read()
 	if errors.Is(err, ErrDamaged) {

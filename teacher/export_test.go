@@ -20,3 +20,19 @@ func BeginShare(ds *store.Dataset, info store.TeacherInfo, plan string, shard in
 	}
 	return w.(*share), nil
 }
+
+// Judge has a judge see one-element embeddings by shards and returns the number of the
+// first shard at which it condemns the model; -1 if it does not.
+func Judge(shards int, of func(shard int) [][]float32) int {
+	j := judge{dtype: store.FP32}
+	for i := range shards {
+		embeddings := of(i)
+		j.begin(len(embeddings))
+		for _, e := range embeddings {
+			if j.see([][]float32{e}) != nil {
+				return i
+			}
+		}
+	}
+	return -1
+}

@@ -43,7 +43,7 @@ type planOptions struct {
 // what a cache holds must not depend on which worker did it. Versions of one decoder agree.
 func sameDecoder(ds *store.Dataset, tasks []store.PlanTask, planned string) error {
 	here := imgcodec.DecoderName()
-	if kind, _, _ := strings.Cut(planned, " "); planned == "" || strings.HasPrefix(here, kind) {
+	if planned == "" || kindOf(planned) == kindOf(here) {
 		return nil
 	}
 	for _, t := range tasks {
@@ -56,11 +56,17 @@ func sameDecoder(ds *store.Dataset, tasks []store.PlanTask, planned string) erro
 			return err
 		}
 		if found {
-			return fmt.Errorf("%w: it was made with %s for JPEG crops, here they are decoded by %s: install the same (libturbojpeg0), or plan where the workers run",
+			return fmt.Errorf("%w: it was made with %s for JPEG crops, here they are decoded by %s: have libjpeg-turbo (libturbojpeg0) on all machines or on none, or make another plan here",
 				store.ErrPlan, planned, here)
 		}
 	}
 	return nil
+}
+
+// kindOf is a decoder's name without its version: "libjpeg-turbo 2.1.5", "go1.26.1".
+func kindOf(decoder string) string {
+	first, _, _ := strings.Cut(decoder, " ")
+	return strings.TrimRight(first, "0123456789.")
 }
 
 func hasJPEG(s *store.CropShard) (bool, error) {

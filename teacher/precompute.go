@@ -162,28 +162,36 @@ func (r *run) fits() error {
 	if !r.isNew() || r.ds.Rows() == 0 {
 		return nil // claimed already, or damaged: claiming it will tell
 	}
-	n := min(r.ds.Rows(), r.model.Batch())
-	area := size * size * 3
-	pixels := make([]byte, n*area)
+	return r.yields(min(r.ds.Rows(), minVerdict))
+}
+
+// yields is [ErrEmbeddings] if the model gives nothing of use for any of the first n crops.
+func (r *run) yields(n int) error {
+	area := r.model.Preprocess().Height * r.model.Preprocess().Width * 3
+	batch, dim := min(n, r.model.Batch()), r.model.Dim()
+	pixels, embeddings := make([]byte, batch*area), make([]float32, batch*dim)
 	crops := r.ds.CropReader()
 	defer crops.Close()
-	for i := range n {
-		if err := crops.DecodeRGB(r.ds.Locate(i), pixels[i*area:(i+1)*area]); err != nil {
+	j := r.newJudge()
+	for j.embeddings < n {
+		k := min(batch, n-j.embeddings)
+		for i := range k {
+			if err := crops.DecodeRGB(r.ds.Locate(j.embeddings+i), pixels[i*area:(i+1)*area]); err != nil {
+				return err
+			}
+		}
+		if err := r.model.Embed(k, pixels[:k*area], false, embeddings[:k*dim]); err != nil {
 			return err
 		}
-	}
-	dim := r.model.Dim()
-	embeddings := make([]float32, n*dim)
-	if err := r.model.Embed(n, pixels, false, embeddings); err != nil {
-		return err
-	}
-	j := judge{model: r.o.Model, dtype: r.o.DType, embeddings: n}
-	for i := range n {
-		if err := j.see([][]float32{embeddings[i*dim : (i+1)*dim]}); err != nil && j.invalid == n {
-			return err
+		j.embeddings += k
+		for i := range k {
+			j.count(embeddings[i*dim : (i+1)*dim])
+		}
+		if j.invalid < j.embeddings {
+			return nil
 		}
 	}
-	return nil
+	return j.verdict()
 }
 
 // isNew says that there is no cache of that name yet.
@@ -244,7 +252,7 @@ func (r *run) embed(ctx context.Context, open func(shard int) (shardWriter, erro
 		return err
 	}
 	drift := newDrift(r.o.DType, driftEvery)
-	out := newSink(work, sinkHooks{judge: r.newJudge, stop: stop, open: func(shard int) (shardWriter, error) {
+	out := newSink(work, r.newJudge(), sinkHooks{stop: stop, open: func(shard int) (shardWriter, error) {
 		if r.o.begin != nil {
 			r.o.begin(shard)
 		}
@@ -283,16 +291,8 @@ func (r *run) embed(ctx context.Context, open func(shard int) (shardWriter, erro
 	return err
 }
 
-// newJudge looks at the embeddings of a shard of so many crops. The few that no other
-// cache has are not held to be the whole shard.
-func (r *run) newJudge(crops int) *judge {
-	largest := 0
-	for i := range r.ds.Shards() {
-		largest = max(largest, r.ds.ShardRows(i))
-	}
-	each := len(flips(r.o.Flip))
-	return &judge{model: r.o.Model, dtype: r.o.DType, embeddings: crops * each, least: min(fewEmbeddings, largest*each)}
-}
+// newJudge has seen nothing yet.
+func (r *run) newJudge() judge { return judge{model: r.o.Model, dtype: r.o.DType} }
 
 // conclude reads back what only the finished cache can tell.
 func (r *run) conclude() error {

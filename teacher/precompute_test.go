@@ -247,9 +247,9 @@ func TestModelWithoutUse(t *testing.T) {
 		dtype  string
 		say    string
 	}{
-		"NaN":       {nan, store.FP32, "NaN or infinity for 8 of 8"},
-		"infinity":  {float32(math.Inf(1)), store.FP16, "NaN or infinity for 8 of 8"},
-		"zeros":     {0, store.FP16, "zeros for 8 of 8"},
+		"NaN":       {nan, store.FP32, "NaN or infinity for 10 of 10"},
+		"infinity":  {float32(math.Inf(1)), store.FP16, "NaN or infinity for 10 of 10"},
+		"zeros":     {0, store.FP16, "zeros for 10 of 10"},
 		"too large": {1e9, store.FP16, "--dtype fp32"},
 	} {
 		dir := dataset(t, upTo(10)...)
@@ -266,29 +266,72 @@ func TestModelWithoutUse(t *testing.T) {
 
 // So is one that fails later: that shard is not stored, those before it are.
 func TestModelThatFailsLater(t *testing.T) {
-	dir := dataset(t, append(upTo(8), dark, dark+1, dark+2, dark+3)...)
+	dir := dataset(t, spoilt...)
 	_, err := teacher.Precompute(t.Context(), teacher.Options{Dataset: dir, Model: tiny(t, plusRatio), Preprocess: "raw"})
-	if !errors.Is(err, teacher.ErrEmbeddings) || !strings.Contains(err.Error(), "shard 1") || !strings.Contains(err.Error(), "4 of 6") {
+	if !errors.Is(err, teacher.ErrEmbeddings) || !strings.Contains(err.Error(), "shard 10") || !strings.Contains(err.Error(), "55 of 66") {
 		t.Errorf("got %v", err)
 	}
 	_, cache := openCache(t, dir, "tiny")
-	if got := cache.MissingShards(); !slices.Equal(got, []int{1}) {
+	if got := cache.MissingShards(); !slices.Equal(got, []int{10, 11}) {
 		t.Errorf("missing shards %v", got)
 	}
 }
 
-// A bad crop that is alone in the last shard is no verdict on the model, nor does it keep the
-// cache from being finished.
+// A bad crop that is alone in its shard, or first of all, does not condemn the model; the
+// rate of rejects tells.
 func TestBadCropAlone(t *testing.T) {
-	o := teacher.Options{Dataset: dataset(t, append(upTo(12), dark)...), Model: tiny(t, plusRatio), Preprocess: "raw", MaxRejectRate: 0.1}
-	s, err := teacher.Precompute(t.Context(), o)
-	if err != nil || s.Computed != 13 || s.Invalid != 1 {
-		t.Errorf("%d computed, %d invalid, %v", s.Computed, s.Invalid, err)
+	for name, numbers := range map[string][]int{
+		"in the last shard":      append(upTo(6), dark),
+		"behind a large sample":  append(upTo(66), dark),
+		"before the good ones":   append([]int{dark, dark + 1, dark + 2}, upTo(4)...),
+		"with most of a dataset": append(upTo(2), dark, dark+1, dark+2, dark+3, dark+4),
+	} {
+		for _, batch := range []int{1, 3} {
+			bad := 0
+			for _, n := range numbers {
+				if n >= dark {
+					bad++
+				}
+			}
+			o := teacher.Options{Dataset: dataset(t, numbers...), Model: tiny(t, plusRatio), Preprocess: "raw", Batch: batch}
+			var rate *teacher.RejectRateError
+			s, err := teacher.Precompute(t.Context(), o)
+			if !errors.As(err, &rate) || rate.Invalid != bad || s.Digest == "" {
+				t.Errorf("%s, batch %d: %v", name, batch, err)
+			}
+		}
 	}
-	o.MaxRejectRate = 0.05
-	var rate *teacher.RejectRateError
-	if _, err := teacher.Precompute(t.Context(), o); !errors.As(err, &rate) {
-		t.Errorf("above the allowed share: %v", err)
+	// An append of one.
+	o := teacher.Options{Dataset: dataset(t, upTo(66)...), Model: tiny(t, plusRatio), Preprocess: "raw", MaxRejectRate: 0.1}
+	precompute(t, o)
+	appendTo(t, o.Dataset, dark)
+	if s := precompute(t, o); s.Invalid != 1 || s.Computed != 1 {
+		t.Errorf("append: %+v", s)
+	}
+}
+
+// A shard that is large enough is judged by itself, small ones together.
+func TestVerdict(t *testing.T) {
+	bad, good := []float32{0}, []float32{1}
+	type shard struct{ bad, good int }
+	for name, c := range map[string]struct {
+		shards []shard
+		fails  int // shard, -1 for none
+	}{
+		"large and bad":           {[]shard{{0, 100}, {51, 49}}, 1},
+		"large and half bad":      {[]shard{{50, 50}}, -1},
+		"small and bad":           {[]shard{{63, 0}}, -1},
+		"small after large":       {[]shard{{0, 100}, {63, 0}}, -1},
+		"several small":           {[]shard{{20, 0}, {20, 0}, {20, 0}, {4, 0}}, 3},
+		"several small, half bad": {[]shard{{10, 10}, {10, 10}, {10, 10}, {10, 10}, {10, 10}}, -1},
+	} {
+		failed := teacher.Judge(len(c.shards), func(i int) (embeddings [][]float32) {
+			embeddings = append(embeddings, slices.Repeat([][]float32{bad}, c.shards[i].bad)...)
+			return append(embeddings, slices.Repeat([][]float32{good}, c.shards[i].good)...)
+		})
+		if failed != c.fails {
+			t.Errorf("%s: shard %d fails, want %d", name, failed, c.fails)
+		}
 	}
 }
 

@@ -91,11 +91,11 @@ func TestRunThatEndsEarlyIsRecorded(t *testing.T) {
 		t.Errorf("%+v", runs)
 	}
 
-	spoilt := teacher.Options{Dataset: dataset(t, append(upTo(8), dark, dark+1, dark+2, dark+3)...), Model: tiny(t, plusRatio), Preprocess: "raw"}
-	if _, err := teacher.Precompute(t.Context(), spoilt); !errors.Is(err, teacher.ErrEmbeddings) {
+	failing := teacher.Options{Dataset: dataset(t, spoilt...), Model: tiny(t, plusRatio), Preprocess: "raw"}
+	if _, err := teacher.Precompute(t.Context(), failing); !errors.Is(err, teacher.ErrEmbeddings) {
 		t.Fatal(err)
 	}
-	if runs := runsOf(t, spoilt.Dataset, "tiny"); len(runs) != 1 || runs[0].Ended != store.RunFailed || runs[0].Computed != 6 {
+	if runs := runsOf(t, failing.Dataset, "tiny"); len(runs) != 1 || runs[0].Ended != store.RunFailed || runs[0].Computed != 60 {
 		t.Errorf("of a run that failed: %+v", runs)
 	}
 }

@@ -27,6 +27,7 @@ type shardWriter interface {
 type sink struct {
 	work  *work
 	hooks sinkHooks
+	judge judge
 
 	place, row int   // of the next crop: a row of shard work.shards[place]
 	current    *fill // nil between shards
@@ -43,7 +44,6 @@ type sink struct {
 
 // sinkHooks are what a sink calls.
 type sinkHooks struct {
-	judge   func(crops int) *judge
 	open    func(shard int) (shardWriter, error)
 	copy    func(to shardWriter, at store.Location) error
 	release func(shard uint32) error // its crops are not needed any more
@@ -55,11 +55,11 @@ type fill struct {
 	shard            int
 	computed, copied int
 	out              shardWriter
-	judge            *judge
 }
 
-func newSink(w *work, hooks sinkHooks) *sink {
-	s := &sink{work: w, hooks: hooks, full: make(chan *fill, 1), done: make(chan struct{})}
+// newSink begins with an empty judge, of which only model and element type are set.
+func newSink(w *work, j judge, hooks sinkHooks) *sink {
+	s := &sink{work: w, judge: j, hooks: hooks, full: make(chan *fill, 1), done: make(chan struct{})}
 	go s.commitAll()
 	return s
 }
@@ -75,7 +75,7 @@ func (s *sink) take(at store.Location, embeddings [][]float32) error {
 	if err != nil {
 		return err
 	}
-	if err := f.judge.see(embeddings); err != nil {
+	if err := s.judge.see(embeddings); err != nil {
 		return f.failed(err)
 	}
 	var mirror []float32
@@ -117,7 +117,7 @@ func (s *sink) begin() (*fill, error) {
 		return s.current, nil
 	}
 	f := &fill{shard: s.work.shards[s.place]}
-	f.judge = s.hooks.judge(s.work.ds.ShardRows(f.shard))
+	s.judge.begin(s.work.ds.ShardRows(f.shard) * s.work.each)
 	var err error
 	if f.out, err = s.hooks.open(f.shard); err != nil {
 		return nil, f.failed(err)

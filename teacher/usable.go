@@ -39,12 +39,11 @@ func tooManyInvalid(cache *store.Teacher, allowed float64) error {
 }
 
 const (
-	// maxInvalid is the share of a shard's embeddings without use above which it is not
-	// the crops that are at fault but the model or its preprocessing.
+	// maxInvalid is the share of embeddings without use above which it is not the crops
+	// that are at fault but the model or its preprocessing.
 	maxInvalid = 0.5
-	// fewEmbeddings are too few to tell, in a dataset with larger shards: a bad crop may be
-	// alone in the last one. They are left to [RejectRateError].
-	fewEmbeddings = 64
+	// minVerdict is how many embeddings that takes: of fewer most may well be bad crops.
+	minVerdict = 64
 )
 
 const (
@@ -115,23 +114,40 @@ func firstFault(embeddings [][]float32, dtype string) fault {
 type judge struct {
 	model, dtype string
 	embeddings   int // that there will be
-	least        int // of which a verdict wants at least so many
 	invalid      int
 	first        fault
+}
+
+// begin prepares for a shard of so many embeddings. One that is too small for a verdict of
+// its own is judged together with those before it. The few embeddings that no other cache
+// has are not held to be the whole shard.
+func (j *judge) begin(embeddings int) {
+	if j.embeddings >= minVerdict {
+		j.embeddings, j.invalid, j.first = 0, 0, none
+	}
+	j.embeddings += embeddings
 }
 
 // see looks at the embeddings of one crop. [ErrEmbeddings] once too many had no use.
 func (j *judge) see(rows [][]float32) error {
 	for _, row := range rows {
-		if f := faultOf(row, j.dtype); f != none {
-			j.invalid++
-			if j.first == none {
-				j.first = f
-			}
-		}
+		j.count(row)
 	}
-	if j.embeddings < j.least || float64(j.invalid) <= maxInvalid*float64(j.embeddings) {
+	if j.embeddings < minVerdict || float64(j.invalid) <= maxInvalid*float64(j.embeddings) {
 		return nil
 	}
+	return j.verdict()
+}
+
+func (j *judge) count(row []float32) {
+	if f := faultOf(row, j.dtype); f != none {
+		j.invalid++
+		if j.first == none {
+			j.first = f
+		}
+	}
+}
+
+func (j *judge) verdict() error {
 	return fmt.Errorf("%w: the model %s yields %s for %d of %d; %s", ErrEmbeddings, j.model, j.first, j.invalid, j.embeddings, j.first.remedy())
 }

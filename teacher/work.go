@@ -17,11 +17,12 @@ type work struct {
 	// starts are the numbers of the shards' first crops to embed, of which there are todo.
 	starts []int
 	todo   int
+	each   int // embeddings of a crop
 }
 
 // plan finds out which crops of some shards other caches have.
 func (r *run) plan(ctx context.Context, shards []int) (*work, error) {
-	w := &work{ds: r.ds, shards: shards}
+	w := &work{ds: r.ds, shards: shards, each: len(flips(r.o.Flip))}
 	for _, shard := range shards {
 		rows, all, err := r.missing(ctx, shard)
 		if err != nil {

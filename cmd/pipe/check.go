@@ -118,8 +118,16 @@ func (c *checkSummary) add(r teacher.ReplayReport) {
 	c.OK = false
 	c.Problems = append(c.Problems, store.Problem{
 		File: "teachers/" + r.Teacher,
-		What: fmt.Sprintf("embeddings differ from the model's: lowest cosine %.6f of %d crops", r.MinCosine, r.Rows),
+		What: disagreement(r),
 	})
+}
+
+// disagreement says how embeddings of the cache and of the model differ.
+func disagreement(r teacher.ReplayReport) string {
+	if r.Changed > 0 {
+		return fmt.Sprintf("%d embeddings of %d crops are usable for the cache or for the model, not for both", r.Changed, r.Rows)
+	}
+	return fmt.Sprintf("embeddings differ from the model's: lowest cosine %.6f of %d crops", r.MinCosine, r.Rows)
 }
 
 // damage is the error that a report with problems stands for.
@@ -137,7 +145,9 @@ func printChecked(w io.Writer, c *checkSummary) {
 	for _, note := range c.Notes {
 		fmt.Fprintf(w, "note: %s\n", note)
 	}
-	if r := c.Replay; r != nil {
+	if r := c.Replay; r != nil && r.Compared == 0 {
+		fmt.Fprintf(w, "replayed %d crops with %s: none has a usable embedding to compare\n", r.Rows, r.Teacher)
+	} else if r != nil {
 		fmt.Fprintf(w, "replayed %d crops with %s: cosine at least %s, %s on average\n", r.Rows, r.Teacher, nearOne(r.MinCosine), nearOne(r.MeanCosine))
 		if d := r.Drift; d != nil {
 			fmt.Fprintf(w, "  of that fp16 alone: at least %s, %s on average\n", nearOne(d.MinCosine), nearOne(d.MeanCosine))
