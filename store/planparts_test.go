@@ -32,22 +32,7 @@ func beginPart(t *testing.T, d *Dataset, parts *Parts, shard int, off float32) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	crops, err := d.CropShard(shard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer mustClose(t, crops)
-	for k := range crops.Rows() {
-		c, err := crops.Crop(k)
-		if err != nil {
-			t.Fatal(err)
-		}
-		plain := testEmbedding(c.ID, false)
-		plain[0] += off
-		if err := w.Append(plain, testEmbedding(c.ID, true)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	appendShard(t, d, w, parts.info, shard, func(_ int, e []float32) { e[0] += off })
 	return w
 }
 

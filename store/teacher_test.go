@@ -57,6 +57,15 @@ func embedShard(t testing.TB, d *Dataset, w *TeacherWriter, info TeacherInfo, sh
 	if err != nil {
 		t.Fatal(err)
 	}
+	appendShard(t, d, e, info, shard, spoil)
+	if err := e.Commit(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// appendShard embeds all crops of a shard.
+func appendShard(t testing.TB, d *Dataset, e *EmbeddingWriter, info TeacherInfo, shard int, spoil func(row int, e []float32)) {
+	t.Helper()
 	crops, err := d.CropShard(shard)
 	if err != nil {
 		t.Fatal(err)
@@ -78,9 +87,6 @@ func embedShard(t testing.TB, d *Dataset, w *TeacherWriter, info TeacherInfo, sh
 		if err := e.Append(plain, mirror); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if err := e.Commit(); err != nil {
-		t.Fatal(err)
 	}
 }
 
