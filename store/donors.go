@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"facepipe/internal/durable"
 )
 
 // Donors are teacher caches of other datasets, of one fingerprint, from which a cache
@@ -41,7 +43,7 @@ type DonorRow struct{ at inputRow }
 func (d *Dataset) OpenDonors(info TeacherInfo, dirs []string) (*Donors, error) {
 	s := &Donors{info: info}
 	for i, dir := range dirs {
-		if slices.ContainsFunc(dirs[:i], func(earlier string) bool { return sameFolder(earlier, dir) }) {
+		if slices.ContainsFunc(dirs[:i], func(earlier string) bool { return durable.SameFile(earlier, dir) }) {
 			continue
 		}
 		if err := s.add(d, dir); err != nil {
@@ -62,7 +64,7 @@ func (s *Donors) add(to *Dataset, dir string) error {
 	if err != nil {
 		return err
 	}
-	if sameFolder(to.dir, dir) {
+	if durable.SameFile(to.dir, dir) {
 		names = slices.DeleteFunc(names, func(name string) bool { return name == s.info.Name })
 	}
 	found := false

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"slices"
 	"time"
 
+	"facepipe/internal/durable"
 	"facepipe/internal/progress"
 )
 
@@ -183,10 +183,10 @@ func (m *merge) open(inputs []string) error {
 		return errors.New("no dataset is named")
 	}
 	for i, dir := range inputs {
-		if slices.ContainsFunc(inputs[:i], func(earlier string) bool { return sameFolder(earlier, dir) }) {
+		if slices.ContainsFunc(inputs[:i], func(earlier string) bool { return durable.SameFile(earlier, dir) }) {
 			return fmt.Errorf("%s is named twice", dir)
 		}
-		if sameFolder(dir, m.out) {
+		if durable.SameFile(dir, m.out) {
 			return fmt.Errorf("%s is both an input and the output; name a new folder", dir)
 		}
 		d, err := Open(dir, m.openOptions()...)
@@ -201,16 +201,6 @@ func (m *merge) open(inputs []string) error {
 		m.summary.Inputs = append(m.summary.Inputs, MergeInput{Dataset: dir, Digest: d.Digest(), Rows: d.Rows()})
 	}
 	return nil
-}
-
-// sameFolder says whether two paths lead to one folder.
-func sameFolder(a, b string) bool {
-	x, err := os.Stat(a)
-	if err != nil {
-		return false
-	}
-	y, err := os.Stat(b)
-	return err == nil && os.SameFile(x, y)
 }
 
 // bar shows how far one part of the merge is.

@@ -17,7 +17,7 @@ const (
 func stopping(err error, kept string) error {
 	for cause := err; cause != nil; cause = errors.Unwrap(cause) { // not into errors that are joined
 		if cause == context.Canceled {
-			return stop.Saying("stopped; " + kept + "run the same command again to go on")
+			return stop.Saying("stopped; " + kept + stop.GoOn)
 		}
 	}
 	return err

@@ -18,6 +18,7 @@ import (
 
 	"facepipe/ingest/detect/detecttest"
 	"facepipe/internal/imgcodec"
+	"facepipe/internal/stop"
 )
 
 // kills is how often each verb is killed; PIPE_KILLS asks for more.
@@ -368,7 +369,7 @@ func stopped(t *testing.T, c *exec.Cmd, stderr *bytes.Buffer, signal syscall.Sig
 // saysOnce wants it said once that the same command goes on.
 func saysOnce(t *testing.T, stderr fmt.Stringer) {
 	t.Helper()
-	if said := strings.Count(stderr.String(), goOn); said != 1 {
+	if said := strings.Count(stderr.String(), stop.GoOn); said != 1 {
 		t.Errorf("what to do is said %d times:\n%s", said, stderr)
 	}
 }
@@ -387,7 +388,7 @@ func TestStopAndGoOn(t *testing.T) {
 		c, stderr := begin(t, verb.milestone, verb.args...)
 		stopped(t, c, stderr, syscall.SIGTERM)
 		saysOnce(t, stderr)
-		if verb.args[0] == "precompute-teacher" && !strings.Contains(stderr.String(), "pipe: stopped; the finished shards are kept, "+goOn+"\n") {
+		if verb.args[0] == "precompute-teacher" && !strings.Contains(stderr.String(), "pipe: stopped; the finished shards are kept, "+stop.GoOn+"\n") {
 			t.Errorf("a run that was stopped says\n%s", stderr)
 		}
 		o := expect(t, exitDone, append(verb.args, "--json")...)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"facepipe/internal/stop"
 )
 
 // result is what a verb leaves on stdout: value as one JSON object with --json, else
@@ -26,7 +28,7 @@ func (s *session) finish(err error) int {
 	code := exitCode(err)
 	if err != nil {
 		fmt.Fprintln(s.stderr, "pipe:", err)
-		if code != exitStopped || !strings.Contains(err.Error(), goOn) {
+		if code != exitStopped || !strings.Contains(err.Error(), stop.GoOn) { // which some say themselves
 			fmt.Fprint(s.stderr, s.hint(code))
 		}
 	}
@@ -37,9 +39,6 @@ func (s *session) finish(err error) int {
 	return code
 }
 
-// goOn is what errors of runs that were stopped say themselves, where they say anything.
-const goOn = "run the same command again to go on"
-
 // hint says what to do about an exit status, where that is always the same.
 func (s *session) hint(code int) string {
 	switch {
@@ -48,7 +47,7 @@ func (s *session) hint(code int) string {
 	case code == exitStopped && s.startsAnew:
 		return "Stopped by a signal; run again with --resume to go on.\n"
 	case code == exitStopped:
-		return "Stopped by a signal; " + goOn + ".\n"
+		return "Stopped by a signal; " + stop.GoOn + ".\n"
 	}
 	return ""
 }

@@ -67,14 +67,14 @@ func (d Disk) linkAway(temp, path string) error {
 	err := d.FS.Link(temp, path)
 	// A network file system that has sent a link twice, the first answer being lost, says
 	// that the name is taken: by this very file.
-	if err != nil && !(errors.Is(err, os.ErrExist) && sameFile(temp, path)) {
+	if err != nil && !(errors.Is(err, os.ErrExist) && SameFile(temp, path)) {
 		return err
 	}
 	return d.FS.Remove(temp)
 }
 
-// sameFile says whether two names are one file's.
-func sameFile(a, b string) bool {
+// SameFile says whether two paths lead to one file or folder, which is there.
+func SameFile(a, b string) bool {
 	x, err := os.Stat(a)
 	if err != nil {
 		return false

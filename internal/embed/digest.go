@@ -18,7 +18,7 @@ func Digest(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("open model: %w", err)
 	}
-	digest, err := modelDigest(path, m)
+	digest, err := modelDigest(path, m.ExternalFiles())
 	if err != nil {
 		return "", fmt.Errorf("open model %s: %w", path, err)
 	}
@@ -28,9 +28,8 @@ func Digest(path string) (string, error) {
 // modelDigest identifies a model's bytes in 64 hexadecimal digits: the SHA-256 of its
 // file or, if it keeps weights in files of their own, the SHA-256 over the digests of
 // all of them. Otherwise models with other weights would pass for the same.
-func modelDigest(path string, m *onnx.Model) (string, error) {
+func modelDigest(path string, external []string) (string, error) {
 	digest, err := fileDigest(path)
-	external := m.ExternalFiles()
 	if err != nil || len(external) == 0 {
 		return digest, err
 	}

@@ -59,6 +59,7 @@ type Options struct {
 // Model is an opened embedder. One goroutine at a time may run it.
 type Model struct {
 	path       string
+	external   []string // files of weights beside it
 	digest     string
 	preprocess Preprocess
 	reason     string
@@ -101,11 +102,14 @@ func Open(path string, o Options) (*Model, error) {
 // unchanged says that the model's bytes are still those of its digest: the runtime has read
 // the file after it was taken, some providers for minutes.
 func (m *Model) unchanged() error {
-	now, err := Digest(m.path)
+	now, err := modelDigest(m.path, m.external)
 	if err == nil && now != m.digest {
-		err = fmt.Errorf("open model %s: %w: its SHA-256 was %.12s… and is %.12s…; run the same command again", m.path, ErrReplaced, m.digest, now)
+		err = fmt.Errorf("%w: its SHA-256 was %.12s… and is %.12s…; run the same command again", ErrReplaced, m.digest, now)
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("open model %s: %w", m.path, err)
+	}
+	return nil
 }
 
 // identify finds what the file alone tells: its digest and its preprocessing.
@@ -119,7 +123,8 @@ func (m *Model) identify(parsed *onnx.Model, o Options) (err error) {
 		return err
 	}
 	m.fill = newFiller(m.preprocess)
-	m.digest, err = modelDigest(m.path, parsed)
+	m.external = parsed.ExternalFiles()
+	m.digest, err = modelDigest(m.path, m.external)
 	return err
 }
 

@@ -93,23 +93,23 @@ const (
 // seconds of a time limit as Slurm takes it: M, M:S, H:M:S, or after days and a dash H, H:M or
 // H:M:S.
 func seconds(limit string) int {
+	units := []int{3600, 60, 1}
 	days, clock, hasDays := strings.Cut(limit, "-")
 	if !hasDays {
 		days, clock = "0", limit
-	}
-	parts := strings.Split(clock, ":")
-	units := map[int][]int{1: {60}, 2: {60, 1}, 3: {3600, 60, 1}}[len(parts)]
-	if hasDays {
-		units = []int{3600, 60, 1}
-	}
-	total := 0
-	for i, part := range append([]string{days}, parts...) {
-		unit := append([]int{86400}, units...)[i]
-		n, err := strconv.Atoi(part)
-		if err != nil { // too large for a number
-			return math.MaxInt
+		if strings.Count(clock, ":") < 2 {
+			units = units[1:]
 		}
-		total += n * unit
+	}
+	total, err := strconv.Atoi(days)
+	total *= 86400
+	for i, part := range strings.Split(clock, ":") {
+		n, partErr := strconv.Atoi(part)
+		err = errors.Join(err, partErr)
+		total += n * units[i]
+	}
+	if err != nil { // too large for a number
+		return math.MaxInt
 	}
 	return total
 }

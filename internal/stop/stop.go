@@ -3,6 +3,9 @@ package stop
 
 import "context"
 
+// GoOn is what to do about most runs that were stopped.
+const GoOn = "run the same command again to go on"
+
 // stopped is a cancellation in words of its own.
 type stopped struct{ text string }
 

@@ -43,15 +43,21 @@ func TestCollectives(t *testing.T) {
 	}
 }
 
+// someLeaves are tensors that have gradients.
+func someLeaves(s *torch.Scope, n int) []torch.Tensor {
+	leaves := make([]torch.Tensor, n)
+	for i := range leaves {
+		leaves[i] = torch.FromData(s, "cpu", []float32{1, 2}, 2)
+		s.RequireGrad(leaves[i], true)
+	}
+	return leaves
+}
+
 // Of w·x, for x = rank+1, the gradient is x. Leaf 1 has one on rank 1 alone, leaf 2 on
 // none; leaf 0's is accumulated over two batches.
 func TestBuckets(t *testing.T) {
 	got := torchtest.Ranks(t, 2, func(t *testing.T, s *torch.Scope, g *torch.Group, rank int) {
-		leaves := make([]torch.Tensor, 4)
-		for i := range leaves {
-			leaves[i] = torch.FromData(s, "cpu", []float32{1, 2}, 2)
-			s.RequireGrad(leaves[i], true)
-		}
+		leaves := someLeaves(s, 4)
 		b, err := g.NewBuckets(leaves, []int{1, 1, 0, 0})
 		if err != nil {
 			t.Fatal(err)
@@ -91,11 +97,7 @@ func TestBuckets(t *testing.T) {
 // missing then, and those after them.
 func TestBucketsBeginEarly(t *testing.T) {
 	got := torchtest.Ranks(t, 2, func(t *testing.T, s *torch.Scope, g *torch.Group, rank int) {
-		leaves := make([]torch.Tensor, 3)
-		for i := range leaves {
-			leaves[i] = torch.FromData(s, "cpu", []float32{1, 2}, 2)
-			s.RequireGrad(leaves[i], true)
-		}
+		leaves := someLeaves(s, 3)
 		b, err := g.NewBuckets(leaves, []int{2, 1, 0})
 		if err != nil {
 			t.Fatal(err)
