@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -408,18 +409,24 @@ func TestStopAndGoOn(t *testing.T) {
 	expect(t, exitDone, "merge", "--plan", plan)
 }
 
-// A scheduler signals a worker and its parent, which passes it on: twice the same is once.
-func TestStoppedTwiceAtOnce(t *testing.T) {
+// A scheduler signals a worker and its parent, which passes it on: many of the same are one,
+// up to the process' last moment.
+func TestStoppedManyTimesAtOnce(t *testing.T) {
 	dataset, model := ingestAligned(t, 8, 10), tinyTeacher(t)
 	args := []string{"precompute-teacher", dataset, "--teacher", model, "--flip", "--no-self-test", "--batch", "1"}
 	c, stderr := begin(t, filepath.Join(dataset, "teachers", "tiny", ".tmp-*"), args...)
-	for range 4 {
-		if err := c.Process.Signal(syscall.SIGTERM); err != nil {
-			t.Fatal(err)
+	waited := make(chan error, 1)
+	go func() { waited <- c.Wait() }()
+	for ended := false; !ended; {
+		select {
+		case <-waited: // the status tells
+			ended = true
+		default:
+			if err := c.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+				t.Fatal(err)
+			}
 		}
-		time.Sleep(time.Millisecond)
 	}
-	_ = c.Wait() // the status tells
 	if code := c.ProcessState.ExitCode(); code != exitStopped && code != exitDone {
 		t.Errorf("%v\n%s", c.ProcessState, stderr)
 	}

@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -33,12 +30,9 @@ type session struct {
 	startsAnew bool
 }
 
-// run executes the command line and returns the exit status.
-func run(args []string, stdout, stderr io.Writer) int {
-	// Schedulers send SIGUSR1 where one asks them to tell before they end a job.
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1)
-	defer stop()
-	context.AfterFunc(ctx, func() { giveUpPatience(stop) })
+// run executes the command line and returns the exit status. A verb that goes on later
+// stops when ctx is done.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	s := &session{stdout: stdout, stderr: stderr}
 	root := s.rootCommand()
 	root.SetArgs(args)
@@ -47,16 +41,6 @@ func run(args []string, stdout, stderr io.Writer) int {
 	// waits for it all the same.
 	s.json = s.json || slices.Contains(args, "--json")
 	return s.finish(err)
-}
-
-// giveUpPatience is called when a first signal has come. Ctrl-C a second time ends the process
-// at once, which is safe too. Schedulers and launchers often signal a process as well as
-// its parent, which passes it on: only after a while does a second signal of theirs mean more
-// than the first.
-func giveUpPatience(stop func()) {
-	const patience = 2 * time.Second
-	signal.Reset(syscall.SIGINT)
-	time.AfterFunc(patience, stop)
 }
 
 func (s *session) rootCommand() *cobra.Command {

@@ -167,7 +167,7 @@ func TestWrongUsage(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
-			code := run(strings.Fields(tt.args), &stdout, &stderr)
+			code := run(t.Context(), strings.Fields(tt.args), &stdout, &stderr)
 			if code != exitUsage {
 				t.Errorf("exit status %d, want %d", code, exitUsage)
 			}
@@ -195,7 +195,7 @@ func TestFailureIsJSON(t *testing.T) {
 		{"--json", exitUsage},
 	} {
 		var stdout, stderr bytes.Buffer
-		code := run(strings.Fields(tt.args), &stdout, &stderr)
+		code := run(t.Context(), strings.Fields(tt.args), &stdout, &stderr)
 		var f failure
 		if err := json.Unmarshal(stdout.Bytes(), &f); err != nil {
 			t.Errorf("%s: %v in %q", tt.args, err, stdout.String())
@@ -211,7 +211,7 @@ func TestHelpNamesExitStatus(t *testing.T) {
 	s := &session{}
 	for _, name := range verbNames(s.rootCommand()) {
 		var stdout, stderr bytes.Buffer
-		if code := run([]string{name, "--help"}, &stdout, &stderr); code != exitDone {
+		if code := run(t.Context(), []string{name, "--help"}, &stdout, &stderr); code != exitDone {
 			t.Errorf("%s --help ends with %d", name, code)
 		}
 		for _, want := range []string{"EXIT STATUS", "75  stopped by a signal"} {
@@ -269,7 +269,7 @@ func TestConfigAdvice(t *testing.T) {
 		config := filepath.Join(t.TempDir(), "distill.yaml")
 		writeFile(t, config, text+"\n")
 		var stdout, stderr bytes.Buffer
-		if code := run([]string{"distill", "d", "--out", "o", "--config", config}, &stdout, &stderr); code != exitUsage || !strings.Contains(stderr.String(), want) {
+		if code := run(t.Context(), []string{"distill", "d", "--out", "o", "--config", config}, &stdout, &stderr); code != exitUsage || !strings.Contains(stderr.String(), want) {
 			t.Errorf("%s: status %d, %s", text, code, stderr.String())
 		}
 	}
