@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -367,11 +368,14 @@ func stopped(t *testing.T, c *exec.Cmd, stderr *bytes.Buffer, signal syscall.Sig
 	}
 }
 
-// saysOnce wants it said once that the same command goes on.
+// saysOnce wants it said once, and in words for a user, that the same command goes on.
 func saysOnce(t *testing.T, stderr fmt.Stringer) {
 	t.Helper()
 	if said := strings.Count(stderr.String(), stop.GoOn); said != 1 {
 		t.Errorf("what to do is said %d times:\n%s", said, stderr)
+	}
+	if strings.Contains(stderr.String(), context.Canceled.Error()) {
+		t.Errorf("a stop reads\n%s", stderr)
 	}
 }
 
@@ -452,7 +456,7 @@ func TestStoppedWithoutResume(t *testing.T) {
 			stopped(t, command, stderr, syscall.SIGTERM)
 			lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
 			for _, line := range lines {
-				if strings.Contains(line, "to go on") != strings.Contains(line, c.say) || strings.Contains(line, "context canceled") && c.args == nil {
+				if strings.Contains(line, "to go on") != strings.Contains(line, c.say) || strings.Contains(line, context.Canceled.Error()) {
 					t.Errorf("it says %q", line)
 				}
 			}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,6 +27,9 @@ type failure struct {
 // finish prints the run's result and error and returns the exit status.
 func (s *session) finish(err error) int {
 	code := exitCode(err)
+	if code == exitStopped {
+		err = stop.Saying(strings.ReplaceAll(err.Error(), context.Canceled.Error(), "stopped"))
+	}
 	if err != nil {
 		fmt.Fprintln(s.stderr, "pipe:", err)
 		if code != exitStopped || !strings.Contains(err.Error(), stop.GoOn) { // which some say themselves
