@@ -53,12 +53,9 @@ func TestDistillLearnsWithEveryLoss(t *testing.T) {
 	dataset := fixture(t)
 	for _, name := range loss.Names() {
 		o := options(t, dataset)
-		o.Loss.Name, o.Epochs = name, 6
+		o.Loss.Name, o.Epochs = name, 12 // after 6 some seeds are still far from there
 		if name == "arcface" || name == "cosface" {
 			o.Teacher, o.Loss.Margin.Scale = "", 8
-		}
-		if name == "unified" { // its relation term is still ramping up in the first steps
-			o.Epochs = 12
 		}
 		if name == "l2" { // its gradient is spread over the elements of a raw embedding
 			o.LR = 1
@@ -73,7 +70,7 @@ func TestDistillLearnsWithEveryLoss(t *testing.T) {
 			t.Fatalf("%s: %d lines, %d steps, want %d", name, len(losses), s.Steps, steps)
 		}
 		from, to := mean(losses[:5]), mean(losses[steps-5:])
-		if name == "unified" {
+		if name == "unified" { // its relation term is still ramping up in the first steps
 			from = mean(losses[4:9])
 		}
 		if !(to < 0.8*from) {
