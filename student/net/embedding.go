@@ -39,7 +39,7 @@ func spread(fan int) func(*rand.Rand, []float32) {
 }
 
 func (l *embedding) forward(r *run, x torch.Tensor) torch.Tensor {
-	y := r.s.Linear(r.s.Reshape(x, -1, l.in), r.s.To(l.weight.tensor, r.dtype))
+	y := r.s.Linear(r.s.Reshape(x, -1, l.in), l.weight.tensor)
 	if l.bias {
 		y = r.s.Add(y, r.s.To(l.offset.tensor, r.dtype))
 	}

@@ -35,7 +35,7 @@ func (l *squeezeExcite) register(prefix string, add func(*Param)) {
 
 func (l *squeezeExcite) forward(r *run, x torch.Tensor) torch.Tensor {
 	linear := func(x torch.Tensor, weight, bias Param) torch.Tensor {
-		return r.s.Add(r.s.Linear(x, r.s.To(weight.tensor, r.dtype)), r.s.To(bias.tensor, r.dtype))
+		return r.s.Add(r.s.Linear(x, weight.tensor), r.s.To(bias.tensor, r.dtype))
 	}
 	y := linear(r.s.PlaneMeans(x), l.reduce, l.reduceBias)
 	y = linear(r.s.PReLU(y, r.s.To(l.slope.tensor, r.dtype)), l.expand, l.expandBias)

@@ -59,6 +59,15 @@ var convolutions = []convolution{
 // run gives y and the gradients of x and w of Σ y·dy. In float32 libtorch does most, in
 // float64 and bfloat16 the engine.
 func (c convolution) run(t *testing.T, e *torch.Engine, dtype torch.DType, x, w []float64) (y, dx, dw, dy []float64) {
+	return c.by(t, e, dtype, x, w, c.forward)
+}
+
+func (c convolution) forward(s *torch.Scope, x, w torch.Tensor) torch.Tensor {
+	return s.Conv2D(x, w, c.stride, c.padding, c.groups)
+}
+
+// by is run by any product that comes to the same.
+func (c convolution) by(t *testing.T, e *torch.Engine, dtype torch.DType, x, w []float64, product func(s *torch.Scope, x, w torch.Tensor) torch.Tensor) (y, dx, dw, dy []float64) {
 	s := torchtest.Scope(t, e)
 	param := torch.Float32
 	if dtype == torch.Float64 {
@@ -68,7 +77,7 @@ func (c convolution) run(t *testing.T, e *torch.Engine, dtype torch.DType, x, w 
 	b := s.To(torch.FromData(s, "cpu", w, c.out, c.in/c.groups, c.kernel, c.kernel), param)
 	s.RequireGrad(a, true)
 	s.RequireGrad(b, true)
-	out := s.Conv2D(a, b, c.stride, c.padding, c.groups)
+	out := product(s, a, b)
 	shape := s.Shape(out)
 	rng := rand.New(rand.NewPCG(5, 6))
 	dy = exact(rng, shape[0]*shape[1]*shape[2]*shape[3])
@@ -103,18 +112,40 @@ func TestConv2DMatchesSums(t *testing.T) {
 
 func conv2DMatchesSums(t *testing.T, e *torch.Engine) {
 	for _, c := range convolutions {
-		x, w := c.input()
-		for _, p := range []struct {
-			dtype     torch.DType
-			tolerance float64
-		}{{torch.Float64, 1e-12}, {torch.Float32, 1e-5}, {torch.BFloat16, 1.0 / 200}} {
-			y, dx, dw, dy := c.run(t, e, p.dtype, x, w)
-			wantY, wantX, wantW := c.byHand(x, w, dy)
-			name := fmt.Sprintf("%+v %v", c, p.dtype)
-			near(t, name+": y", y, wantY, p.tolerance)
-			near(t, name+": dx", dx, wantX, p.tolerance)
-			near(t, name+": dw", dw, wantW, p.tolerance)
-		}
+		c.matchesSums(t, e, c.forward)
+	}
+}
+
+// A linear layer is the convolution of images of one pixel.
+func TestLinearMatchesSums(t *testing.T) {
+	torchtest.EachISA(t, linearMatchesSums)
+	linearMatchesSums(t, torchtest.Open(t))
+}
+
+func linearMatchesSums(t *testing.T, e *torch.Engine) {
+	for _, c := range []convolution{
+		{n: 1, in: 1, out: 1}, {n: 9, in: 300, out: 20}, {n: 70, in: 33, out: 130},
+	} {
+		c.height, c.width, c.kernel, c.stride, c.groups = 1, 1, 1, 1, 1
+		c.matchesSums(t, e, func(s *torch.Scope, x, w torch.Tensor) torch.Tensor {
+			return s.Reshape(s.Linear(s.Reshape(x, c.n, c.in), s.Reshape(w, c.out, c.in)), c.n, c.out, 1, 1)
+		})
+	}
+}
+
+// matchesSums compares a product that comes to the convolution with its definition.
+func (c convolution) matchesSums(t *testing.T, e *torch.Engine, product func(s *torch.Scope, x, w torch.Tensor) torch.Tensor) {
+	x, w := c.input()
+	for _, p := range []struct {
+		dtype     torch.DType
+		tolerance float64
+	}{{torch.Float64, 1e-12}, {torch.Float32, 1e-5}, {torch.BFloat16, 1.0 / 200}} {
+		y, dx, dw, dy := c.by(t, e, p.dtype, x, w, product)
+		wantY, wantX, wantW := c.byHand(x, w, dy)
+		name := fmt.Sprintf("%+v %v", c, p.dtype)
+		near(t, name+": y", y, wantY, p.tolerance)
+		near(t, name+": dx", dx, wantX, p.tolerance)
+		near(t, name+": dw", dw, wantW, p.tolerance)
 	}
 }
 

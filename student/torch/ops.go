@@ -205,8 +205,8 @@ func (s *Scope) HasBFloat16Unit(t Tensor) bool {
 	return s.err == nil && has[0] != 0
 }
 
-// Linear is x·Wᵀ for x N×in and W out×in.
-func (s *Scope) Linear(x, w Tensor) Tensor { return s.one("linear", "", x, w) }
+// Linear is x·Wᵀ for x N×in and W out×in. As in [Scope.Conv2D], w may stay in float32.
+func (s *Scope) Linear(x, w Tensor) Tensor { return s.one("pipe::linear", "", x, w) }
 
 // Conv2D convolves x N×C×H×W with w out×(C/groups)×k×k, without bias; see
 // engine/convolution.cc. w may stay in float32: it is rounded to x's element type, and

@@ -1,5 +1,6 @@
 // pipe::conv2d — a convolution without bias whose weights stay in float32, with
-// kernels of its own where libtorch's are slow. Everything else goes to libtorch.
+// kernels of its own where libtorch's are slow. Everything else goes to libtorch, in
+// float32 where its bfloat16 is no good (processor.h); so does pipe::linear.
 //
 //   bfloat16, dense: as products of matrices, of patches where the kernel is wider than
 //     a pixel. oneDNN multiplies by the processor's bfloat16 instruction, which on Xeons
@@ -435,6 +436,14 @@ class Global : public torch::autograd::Function<Global> {
   }
 };
 
+// product(x, weight) in x's element type, or in float32 and then rounded.
+template <typename F>
+at::Tensor in_libtorch(const at::Tensor& x, const at::Tensor& weight, const F& product) {
+  auto dtype = x.scalar_type();
+  if (!x.is_cpu() || dtype != at::kBFloat16 || onednn_takes_bfloat16()) return product(x, weight.to(dtype));
+  return product(x.to(at::kFloat), weight.to(dtype).to(at::kFloat)).to(dtype);
+}
+
 at::Tensor conv2d(const at::Tensor& x, const at::Tensor& weight, int64_t stride, int64_t padding, int64_t groups) {
   TORCH_CHECK(x.dim() == 4 && weight.dim() == 4 && stride >= 1 && padding >= 0,
               "conv2d takes N×C×H×W and weights out×in×k×k, got ", x.sizes(), " and ", weight.sizes());
@@ -453,7 +462,14 @@ at::Tensor conv2d(const at::Tensor& x, const at::Tensor& weight, int64_t stride,
   if (depthwise && high == x.size(2) && wide == x.size(3) && padding == 0) return Global::apply(x, weight);
   if (depthwise && dtype != at::kFloat && high == 3 && wide == 3 && padding <= 2)
     return Depthwise::apply(x, weight, stride, padding);
-  return at::conv2d(x, weight.to(dtype), {}, stride, padding, /*dilation=*/1, groups);
+  auto product = [&](const at::Tensor& x, const at::Tensor& w) {
+    return at::conv2d(x, w, {}, stride, padding, /*dilation=*/1, groups);
+  };
+  return in_libtorch(x, weight, product);
+}
+
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight) {
+  return in_libtorch(x, weight, [](const at::Tensor& x, const at::Tensor& w) { return at::linear(x, w); });
 }
 
 }  // namespace
@@ -461,4 +477,5 @@ at::Tensor conv2d(const at::Tensor& x, const at::Tensor& weight, int64_t stride,
 
 TORCH_LIBRARY_FRAGMENT(pipe, m) {
   m.def("conv2d(Tensor x, Tensor weight, int stride, int padding, int groups) -> Tensor", &engine::conv2d);
+  m.def("linear(Tensor x, Tensor weight) -> Tensor", &engine::linear);
 }

@@ -50,6 +50,13 @@ bool onednn_may_use(std::initializer_list<const char*> parts) {
   return false;
 }
 
+// What libtorch asks of a processor before it hands bfloat16 to oneDNN.
+bool has_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+         onednn_may_use({"AVX512", "AVX10"});
+}
+
 Bfloat16Unit look() {
   if (has_matrix_unit() && onednn_may_use({"AMX"})) return Bfloat16Unit::matrix;
   if (has_dot_product() && onednn_may_use({"BF16", "FP16", "AVX10", "AMX"})) return Bfloat16Unit::dot_product;
@@ -59,6 +66,7 @@ Bfloat16Unit look() {
 #else
 
 bool is_amd() { return false; }
+bool has_avx512() { return false; }
 Bfloat16Unit look() { return Bfloat16Unit::none; }
 
 #endif
@@ -75,6 +83,11 @@ bool bfloat16_is_onednns() {
                          (bfloat16_unit() == Bfloat16Unit::matrix ||
                           (bfloat16_unit() == Bfloat16Unit::dot_product && is_amd()));
   return is;
+}
+
+bool onednn_takes_bfloat16() {
+  static const bool takes = std::getenv("PIPE_SIMD") == nullptr && has_avx512();
+  return takes;
 }
 
 }  // namespace engine

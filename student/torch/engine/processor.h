@@ -16,6 +16,11 @@ Bfloat16Unit bfloat16_unit();
 // $PIPE_SIMD is set they are not: it chooses among loops that are to be seen at work.
 bool bfloat16_is_onednns();
 
+// Whether libtorch has bfloat16 multiplied by oneDNN at all, which takes AVX-512. Elsewhere
+// it has loops of its own that round a sum to bfloat16 at every step: some ten times slower
+// than float32, and wrong in the second digit. $PIPE_SIMD counts as for bfloat16_is_onednns.
+bool onednn_takes_bfloat16();
+
 }  // namespace engine
 
 #endif
