@@ -35,8 +35,9 @@ type model struct {
 	world  *world
 	// average of the network's weights, nil without.
 	average *average
-	// scaler of the loss in half precision, nil in others.
-	scaler *scaler
+	// scaler of the loss in half precision, nil in others; statistics go with it.
+	scaler     *scaler
+	statistics *statistics
 }
 
 // newModel lays out and initialises a model. teacherDim is 0 without a teacher.
@@ -64,6 +65,11 @@ func newModel(e *torch.Engine, o Options, teacherDim, classes int) (*model, erro
 	}
 	if err := m.network.Materialise(e, o.Device, o.Seed); err != nil {
 		return nil, err
+	}
+	if m.scaler != nil {
+		if m.statistics, err = newStatistics(e, m.network.Params()); err != nil {
+			return nil, err
+		}
 	}
 	// A seed of their own keeps the network's weights the same under every loss.
 	if err := net.Materialise(m.scope, o.Device, o.Seed+1, m.extras()); err != nil {
@@ -153,6 +159,9 @@ func (m *model) close() {
 	}
 	if m.average != nil {
 		m.average.close()
+	}
+	if m.statistics != nil {
+		m.statistics.close()
 	}
 	m.scope.Close()
 	m.network.Close()

@@ -54,3 +54,44 @@ func (c *scaler) skip() bool {
 	c.Skipped++
 	return true
 }
+
+// statistics are the norms' running ones as they were before the step in flight. A forward
+// pass that overflows leaves none of them finite, for good, and the loss need not show it,
+// since an embedding that is no number has the direction zero; so a step that is skipped
+// gives them back.
+type statistics struct {
+	scope     *torch.Scope
+	own, kept []torch.Tensor
+}
+
+// newStatistics are those among params.
+func newStatistics(e *torch.Engine, params []*net.Param) (*statistics, error) {
+	k := &statistics{scope: e.NewScope()}
+	e.NoGrad(func() {
+		for _, p := range params {
+			if !p.Trained {
+				k.own, k.kept = append(k.own, p.Tensor()), append(k.kept, k.scope.Clone(p.Tensor()))
+			}
+		}
+	})
+	return k, k.scope.Err()
+}
+
+func (k *statistics) close() { k.scope.Close() }
+
+// keep remembers them; what was remembered before is finite.
+func (k *statistics) keep(s *torch.Scope) {
+	s.Engine().NoGrad(func() {
+		s.ForeachScale(k.kept, 0)
+		s.ForeachAdd(k.kept, k.own, 1)
+	})
+}
+
+// giveBack has the norms take back what was remembered.
+func (k *statistics) giveBack(s *torch.Scope) {
+	s.Engine().NoGrad(func() {
+		for i, own := range k.own {
+			s.Copy(own, k.kept[i])
+		}
+	})
+}

@@ -3,6 +3,7 @@ package student
 import (
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -78,6 +79,58 @@ func TestOverflowIsSkipped(t *testing.T) {
 	s.Engine().NoGrad(func() { s.Copy(s.Grad(weight), s.Scale(s.OnesLike(weight), math.Inf(1))) })
 	if _, _, err := m.move(0, 0.1); !errors.Is(err, optim.ErrNotFinite) {
 		t.Errorf("at the smallest scale: %v", err)
+	}
+}
+
+// A forward pass that overflows need not show in the loss, and leaves the running statistics
+// as finite as they were.
+func TestOverflowInForward(t *testing.T) {
+	e := torchtest.Open(t)
+	dataset := fixture(t)
+	o := options(t, dataset)
+	o.scaleLoss = true
+	m, err := newModel(e, o, fixtureDim, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.close()
+	s := torchtest.Scope(t, e)
+	list := batches(t, dataset, 2, 8)
+	take := func() (moved bool) {
+		t.Helper()
+		var sum tally
+		for _, b := range list {
+			if err := m.backward(b, 112, len(list), &sum); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !finite(sum.loss) {
+			t.Fatalf("the loss is %g", sum.loss)
+		}
+		if _, moved, err = m.move(0, 0.1); err != nil {
+			t.Fatal(err)
+		}
+		return moved
+	}
+	if !take() {
+		t.Fatal("a step that fits was skipped")
+	}
+	read := func() (all []float32) {
+		for _, p := range m.network.Params() {
+			if !p.Trained {
+				all = append(all, s.Floats(p.Tensor())...)
+			}
+		}
+		return all
+	}
+	before := read()
+	weight := m.network.Params()[0].Tensor()
+	e.NoGrad(func() { s.Copy(weight, s.Scale(s.OnesLike(weight), math.MaxFloat32)) })
+	if take() {
+		t.Fatal("a step that overflows was taken")
+	}
+	if !slices.Equal(read(), before) {
+		t.Error("the skipped step has moved the running statistics")
 	}
 }
 

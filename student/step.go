@@ -37,6 +37,9 @@ func (t *tally) add(value float64, parts loss.Parts, rows []int64, of int) {
 func (m *model) backward(b *data.Batch, size, of int, t *tally) error {
 	s := m.engine.NewScope()
 	defer s.Close()
+	if m.statistics != nil && b.Part == 0 {
+		m.statistics.keep(s)
+	}
 	y := m.embed(s, b.Pixels, b.Mirrored, size, true)
 	in := loss.Batch{Student: y, Samples: b.Rows, Labels: b.Labels, Step: b.Step}
 	if m.bridge != nil {
@@ -73,8 +76,8 @@ func (m *model) share(s *torch.Scope, value torch.Tensor, of int) torch.Tensor {
 
 // move takes the optimizer's step with the gradients that have added up, and reports
 // their length. A gradient that is not finite moves nothing: with a loss scale the step
-// is skipped (moved is false) and the next one has a smaller scale; otherwise it is
-// optim.ErrNotFinite.
+// is skipped (moved is false), leaves the running statistics as they were, and the next one
+// has a smaller scale; otherwise it is optim.ErrNotFinite.
 func (m *model) move(step int, rate float64) (norm float64, moved bool, err error) {
 	s := m.engine.NewScope()
 	defer s.Close()
@@ -84,6 +87,7 @@ func (m *model) move(step int, rate float64) (norm float64, moved bool, err erro
 	norm, err = m.sgd.Step(s, rate)
 	if errors.Is(err, optim.ErrNotFinite) && m.scaler != nil && m.scaler.skip() {
 		m.sgd.ClearGradients(s)
+		m.statistics.giveBack(s)
 		return norm, false, s.Err()
 	}
 	if err != nil {
