@@ -98,6 +98,9 @@ func localAddress(r worker.Rank) (string, error) {
 // Exchange gives every rank's text to all ranks.
 func Exchange(s *torch.Scope, g *torch.Group, text []byte) ([][]byte, error) {
 	lengths := torch.ToData[int64](s, s.AllGather(g, torch.FromData(s, "cpu", []int64{int64(len(text))}, 1)))
+	if err := s.Err(); err != nil {
+		return nil, err
+	}
 	longest := int64(1)
 	for _, n := range lengths {
 		longest = max(longest, n)

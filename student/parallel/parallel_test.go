@@ -33,6 +33,22 @@ func TestExchange(t *testing.T) {
 	}
 }
 
+// A rank that has gone makes Exchange fail, and no more.
+func TestExchangeWithNobody(t *testing.T) {
+	got := torchtest.Ranks(t, 2, func(t *testing.T, s *torch.Scope, g *torch.Group, rank int) {
+		if rank == 1 {
+			return // and leave
+		}
+		failing := s.Engine().NewScope()
+		defer failing.Close()
+		_, err := Exchange(failing, g, []byte("some text"))
+		fmt.Println(">", err != nil)
+	})
+	if got != nil && !slices.Equal(got[0], []string{"true"}) {
+		t.Errorf("an error: %q", got[0])
+	}
+}
+
 // The gradient of what is gathered reaches the own rows, and no others.
 func TestGatherRows(t *testing.T) {
 	got := torchtest.Ranks(t, 2, func(t *testing.T, s *torch.Scope, g *torch.Group, rank int) {
