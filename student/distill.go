@@ -145,14 +145,7 @@ func (r *run) prepare() error {
 	}
 	r.flip = o.Flip == "on" || (o.Flip == "auto" && (r.teacher == nil || r.teacher.Info().Flip))
 	var err error
-	r.loader, err = data.New(r.ds, r.teacher, data.Options{
-		Batch: o.Batch, Parts: o.Accumulate, Split: o.Split, Seed: o.Seed, Flip: r.flip, Workers: o.Workers, Window: o.ShuffleWindow,
-		Share: r.world.share(), Sampler: o.Sampler, PerIdentity: o.PerIdentity,
-	})
-	if errors.Is(err, data.ErrOptions) {
-		return usage(err)
-	}
-	if err != nil {
+	if r.loader, err = r.newLoader(r.world.share()); err != nil {
 		return err
 	}
 	if r.schedule, err = o.schedule(r.loader.StepsPerEpoch()); err != nil {
@@ -161,6 +154,19 @@ func (r *run) prepare() error {
 	settled, err := o.settled(r.flip)
 	r.manifest.Options, r.manifest.Flip, r.manifest.Crops = settled.recorded(), r.flip, r.loader.Crops()
 	return err
+}
+
+// newLoader gives a share of the run's batches.
+func (r *run) newLoader(share data.Share) (*data.Loader, error) {
+	o := &r.o
+	l, err := data.New(r.ds, r.teacher, data.Options{
+		Batch: o.Batch, Parts: o.Accumulate, Split: o.Split, Seed: o.Seed, Flip: r.flip, Workers: o.Workers, Window: o.ShuffleWindow,
+		Share: share, Sampler: o.Sampler, PerIdentity: o.PerIdentity,
+	})
+	if errors.Is(err, data.ErrOptions) {
+		return nil, usage(err)
+	}
+	return l, err
 }
 
 // onThread trains on one locked OS thread: libtorch's gradient mode and thread

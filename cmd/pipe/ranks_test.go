@@ -319,3 +319,61 @@ func TestRanksWithValidation(t *testing.T) {
 	figures, _ := summary["validation"].(map[string]any)
 	number(t, figures, "accuracy")
 }
+
+// Norms that the file of --init has folded away get the same statistics on any number of
+// ranks.
+func TestRanksInitEqualsOne(t *testing.T) {
+	dataset, dir := facesForRanks(t), t.TempDir()
+	one, two, first := filepath.Join(dir, "one"), filepath.Join(dir, "two"), filepath.Join(dir, "first")
+	expect(t, exitDone, smallRun(dataset, first, "--loss", "cosine", "--lr", "1e-2")...)
+	args := []string{"--loss", "cosine", "--lr", "1e-5", "--epochs", "2", "--init", filepath.Join(first, "student.onnx")}
+	expect(t, exitDone, smallRun(dataset, one, args...)...)
+	expect(t, exitDone, asRanks(2, smallRun(dataset, two, args...))...)
+	closeCurves(t, lossCurve(t, one), lossCurve(t, two), 4, 1e-5)
+}
+
+// A rank that is asked to stop while norms get their statistics does not leave the others:
+// all stop after a step.
+func TestRankStoppedInInit(t *testing.T) {
+	dataset, dir := facesForRanks(t), t.TempDir()
+	first, out := filepath.Join(dir, "first"), filepath.Join(dir, "run")
+	expect(t, exitDone, smallRun(dataset, first, "--loss", "cosine", "--epochs", "1")...)
+	args := smallRun(dataset, out, "--loss", "cosine", "--epochs", "10000", "--init", filepath.Join(first, "student.onnx"))
+	port := freePort(t)
+	var ranks []*exec.Cmd
+	var logs []string
+	for rank := range 2 {
+		log, err := os.Create(filepath.Join(dir, fmt.Sprint(rank)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer log.Close()
+		c := exec.Command(program, args...)
+		c.Env, c.Stderr = append(os.Environ(), rankEnvironment(rank, 2, port)...), log
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ranks, logs = append(ranks, c), append(logs, log.Name())
+	}
+	said := func(rank int) string {
+		text, err := os.ReadFile(logs[rank])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(said(0), "start from"); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("rank 0 did not begin: %s", said(0))
+		}
+	}
+	if err := ranks[1].Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for rank, c := range ranks {
+		_ = c.Wait() // the status tells
+		if code := c.ProcessState.ExitCode(); code != exitStopped {
+			t.Errorf("rank %d: %v, want status %d\n%s", rank, c.ProcessState, exitStopped, said(rank))
+		}
+	}
+}
