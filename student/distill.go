@@ -244,7 +244,9 @@ func (r *run) start(ctx context.Context) error {
 		return err
 	}
 	r.model.world = &r.world
-	if err := r.world.begin(r.model, common{r.manifest, r.last.Digest, r.last.Step, e.TorchVersion(), o.Guard}, o.SyncBatchNorm); err != nil {
+	c := common{Run: r.manifest, Checkpoint: r.last.Digest, Step: r.last.Step, Torch: e.TorchVersion(), Guard: o.Guard,
+		Scored: o.Validation != nil, Every: o.ValidateEvery}
+	if err := r.world.begin(r.model, c, o.SyncBatchNorm); err != nil {
 		return err
 	}
 	if !r.world.leads() {

@@ -108,6 +108,9 @@ type common struct {
 	Torch      string `json:"libtorch"`
 	// Guard decides for all when to end.
 	Guard float64 `json:"guard"`
+	// Scored is whether there is a validation, for which all wait, and Every how often.
+	Scored bool `json:"val_pairs"`
+	Every  int  `json:"validate_every"`
 }
 
 // begin makes the ranks one: it compares what they were asked to do, and gives all the

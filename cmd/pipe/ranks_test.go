@@ -249,12 +249,15 @@ func TestRanksDisagree(t *testing.T) {
 	dataset, other := facesForRanks(t), facesForRanks(t)
 	expect(t, exitDone, "ingest", "--source", "folder="+alignedFaces(t, 9, 4), "--out", other)
 	precompute(t, other)
+	pairs := pairsFile(t, 8, 4)
 	for _, c := range []struct {
 		name string
 		args [2][]string
 		want string
 	}{
 		{"settings", [2][]string{smallRun(dataset, "OUT", "--lr", "0.1"), smallRun(dataset, "OUT", "--lr", "0.2")}, "options.lr"},
+		{"validation", [2][]string{smallRun(dataset, "OUT", "--val-pairs", pairs), smallRun(dataset, "OUT")}, "another val_pairs"},
+		{"its epochs", [2][]string{smallRun(dataset, "OUT", "--val-pairs", pairs), smallRun(dataset, "OUT", "--val-pairs", pairs, "--validate-every", "2")}, "another validate_every"},
 		{"datasets", [2][]string{smallRun(dataset, "OUT"), smallRun(other, "OUT")}, "has the dataset"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
