@@ -177,11 +177,21 @@ func (r *run) claim() error {
 // firstDifference names a key, such as options.lr, whose values differ in two JSON
 // objects; "" if they agree.
 func firstDifference(a, b []byte) string {
-	var x, y any
-	if json.Unmarshal(a, &x) != nil || json.Unmarshal(b, &y) != nil {
+	x, err := digits(a)
+	y, err2 := digits(b)
+	if err != nil || err2 != nil {
 		return "run.json"
 	}
 	return differentKey("", x, y)
+}
+
+// digits decodes JSON with the numbers as they are written: a float64 does not tell all
+// seeds apart.
+func digits(text []byte) (v any, err error) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	err = d.Decode(&v)
+	return v, err
 }
 
 func differentKey(path string, x, y any) string {

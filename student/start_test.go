@@ -290,3 +290,20 @@ func TestWaitIsLogged(t *testing.T) {
 		t.Errorf("%g s in the journal, %g of %g s in the summary", last, s.WaitSeconds, s.Seconds)
 	}
 }
+
+// Two settings are compared digit by digit: a seed of 64 bits has more of them than a float64.
+func TestResumeWithAnotherLongSeed(t *testing.T) {
+	o := options(t, fixture(t))
+	o.Epochs, o.Seed = 1, 1<<62
+	if _, err := Distill(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	o.Resume = true
+	if _, err := Distill(t.Context(), o); err != nil {
+		t.Errorf("with the same seed: %v", err)
+	}
+	o.Seed++
+	if _, err := Distill(t.Context(), o); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "another options.seed") {
+		t.Errorf("with another seed: %v", err)
+	}
+}
