@@ -38,7 +38,7 @@ type Summary struct {
 	ONNX       string `json:"onnx"`
 	// ResumedAt is the step that this process went on from, 0 for a fresh run.
 	ResumedAt int `json:"resumed_at"`
-	// SkippedSteps are those whose gradient overflowed, in fp16.
+	// SkippedSteps are those whose gradient or embeddings overflowed, in fp16.
 	SkippedSteps int `json:"skipped_steps,omitempty"`
 	// BestStep is the step of the best checkpoint, if the run keeps it.
 	BestStep   int                `json:"best_step,omitempty"`

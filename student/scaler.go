@@ -44,7 +44,7 @@ func (c *scaler) took() {
 	}
 }
 
-// skip gives up a step whose gradient overflowed, and reports whether a smaller scale
+// skip gives up a step whose gradient or embeddings overflowed, and reports whether a smaller scale
 // is left to try.
 func (c *scaler) skip() bool {
 	if c.Scale <= 1 {
@@ -56,9 +56,8 @@ func (c *scaler) skip() bool {
 }
 
 // statistics are the norms' running ones as they were before the step in flight. A forward
-// pass that overflows leaves none of them finite, for good, and the loss need not show it,
-// since an embedding that is no number has the direction zero; so a step that is skipped
-// gives them back.
+// pass that overflows leaves none of them finite, for good; so a step that is skipped gives
+// them back.
 type statistics struct {
 	scope     *torch.Scope
 	own, kept []torch.Tensor

@@ -3,6 +3,7 @@ package student
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"facepipe/student/data"
 	"facepipe/student/loss"
@@ -16,6 +17,9 @@ type tally struct {
 	loss  float64
 	parts loss.Parts
 	rows  []int64
+	// overflowed is whether an embedding was not finite, in half precision: then there is
+	// no loss.
+	overflowed bool
 }
 
 // add takes in one of so many micro-batches.
@@ -49,6 +53,13 @@ func (m *model) backward(b *data.Batch, size, of int, t *tally) error {
 		in.Teacher = torch.FromData(s, m.device, b.Teacher, len(b.Rows), len(b.Teacher)/len(b.Rows))
 	}
 	in = m.world.gather(s, in)
+	if m.overflows(s, in.Student) {
+		t.overflowed = true
+	}
+	if t.overflowed {
+		t.rows = append(t.rows, in.Samples...)
+		return s.Err()
+	}
 	value, parts := m.loss.Step(s, in)
 	last := b.Part+1 == of
 	if last {
@@ -60,6 +71,12 @@ func (m *model) backward(b *data.Batch, size, of int, t *tally) error {
 	}
 	t.add(s.Scalar(value), parts, in.Samples, of)
 	return s.Err()
+}
+
+// overflows is whether there is a loss scale and an embedding is not finite. The loss need not
+// show that: the direction of a vector that is no number is zero.
+func (m *model) overflows(s *torch.Scope, embeddings torch.Tensor) bool {
+	return m.scaler != nil && slices.ContainsFunc(s.Floats(embeddings), func(v float32) bool { return !finite(float64(v)) })
 }
 
 // share is what one of so many micro-batches adds to the loss that is differentiated.
@@ -85,9 +102,7 @@ func (m *model) move(step int, rate float64) (norm float64, moved bool, err erro
 		m.scaler.unscale(s, m.params())
 	}
 	norm, err = m.sgd.Step(s, rate)
-	if errors.Is(err, optim.ErrNotFinite) && m.scaler != nil && m.scaler.skip() {
-		m.sgd.ClearGradients(s)
-		m.statistics.giveBack(s)
+	if errors.Is(err, optim.ErrNotFinite) && m.skip(s) {
 		return norm, false, s.Err()
 	}
 	if err != nil {
@@ -100,6 +115,16 @@ func (m *model) move(step int, rate float64) (norm float64, moved bool, err erro
 		err = m.average.follow(s, step)
 	}
 	return norm, true, err
+}
+
+// skip leaves a step that overflowed out, and reports whether a smaller scale is left to try.
+func (m *model) skip(s *torch.Scope) bool {
+	if m.scaler == nil || !m.scaler.skip() {
+		return false
+	}
+	m.sgd.ClearGradients(s)
+	m.statistics.giveBack(s)
+	return true
 }
 
 // batch takes a micro-batch and, with the last one of a step, the step.
@@ -122,6 +147,9 @@ func (r *run) batch(b *data.Batch) (stepped bool, err error) {
 // step judges the loss and takes the step.
 func (r *run) step(at int) error {
 	rate := r.schedule.At(at)
+	if r.tally.overflowed {
+		return r.overflowed(at, rate)
+	}
 	if reason := r.guard.judge(r.tally.loss); reason != "" {
 		return r.diagnose(reason, at, r.tally, r.gradient(), rate)
 	}
@@ -135,6 +163,19 @@ func (r *run) step(at int) error {
 	r.last.Step, r.last.Loss = at+1, r.tally.loss
 	r.norm, r.moved = norm, moved
 	return nil
+}
+
+// overflowed goes on without a step of which there is no loss: that of the step before stays
+// the last one.
+func (r *run) overflowed(at int, rate float64) error {
+	s := r.model.engine.NewScope()
+	defer s.Close()
+	if !r.model.skip(s) {
+		return r.diagnose("the embeddings are not finite", at, r.tally, r.gradient(), rate)
+	}
+	r.tally = tally{}
+	r.last.Step, r.moved = at+1, false
+	return s.Err()
 }
 
 // gradient is the length of what has added up so far, without the loss scale.

@@ -221,7 +221,7 @@ func printDistilled(w io.Writer, s student.Summary) {
 		fmt.Fprintf(w, "  resumed  after step %d\n", s.ResumedAt)
 	}
 	if s.SkippedSteps > 0 {
-		fmt.Fprintf(w, "  skipped  %d steps whose gradient overflowed\n", s.SkippedSteps)
+		fmt.Fprintf(w, "  skipped  %d steps that overflowed\n", s.SkippedSteps)
 	}
 	if s.BestStep > 0 {
 		fmt.Fprintf(w, "  best     after step %d\n", s.BestStep)
