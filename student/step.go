@@ -12,10 +12,11 @@ import (
 )
 
 // tally is what the micro-batches of one step add up to: the means of their losses and
-// of the parts, and the rows of all of them.
+// of the parts, each of those batches that have it, and the rows of all of them.
 type tally struct {
 	loss  float64
 	parts loss.Parts
+	with  map[string]int // the number of batches that have each part
 	rows  []int64
 	// overflowed is whether an embedding was not finite, in half precision: then there is
 	// no loss.
@@ -25,11 +26,12 @@ type tally struct {
 // add takes in one of so many micro-batches.
 func (t *tally) add(value float64, parts loss.Parts, rows []int64, of int) {
 	if t.parts == nil {
-		t.parts = loss.Parts{}
+		t.parts, t.with = loss.Parts{}, map[string]int{}
 	}
 	t.loss += value / float64(of)
 	for name, v := range parts {
-		t.parts[name] += v / float64(of)
+		t.with[name]++
+		t.parts[name] += (v - t.parts[name]) / float64(t.with[name])
 	}
 	t.rows = append(t.rows, rows...)
 }

@@ -1,11 +1,13 @@
 package student
 
 import (
+	"maps"
 	"math"
 	"testing"
 
 	"facepipe/store"
 	"facepipe/student/data"
+	"facepipe/student/loss"
 	"facepipe/student/torch"
 	"facepipe/student/torch/torchtest"
 )
@@ -97,6 +99,19 @@ func TestAccumulatedGradient(t *testing.T) {
 				t.Fatalf("gradient %d of %s is %g, the mean is %g", i, name, v, want[i])
 			}
 		}
+	}
+}
+
+// A figure that only some micro-batches have, such as the cosine to the own centre where
+// there are labels, is the mean of theirs.
+func TestTally(t *testing.T) {
+	var sum tally
+	sum.add(4, loss.Parts{"unlabelled": 2, "target_cosine": 0.5}, []int64{1}, 4)
+	sum.add(0, loss.Parts{"unlabelled": 8}, []int64{2}, 4)
+	sum.add(8, loss.Parts{"unlabelled": 2, "target_cosine": 0.25}, []int64{3}, 4)
+	sum.add(0, loss.Parts{"unlabelled": 8}, []int64{4}, 4)
+	if want := (loss.Parts{"unlabelled": 5, "target_cosine": 0.375}); sum.loss != 3 || !maps.Equal(sum.parts, want) || len(sum.rows) != 4 {
+		t.Errorf("%+v, want parts %v", sum, want)
 	}
 }
 
