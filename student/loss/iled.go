@@ -115,16 +115,27 @@ func (l *ILED) step(s *torch.Scope, p unitPair, step int) (torch.Tensor, Parts) 
 	if weights == nil {
 		weights = l.weights(values, p.samples, step)
 	}
-	total, hard := 0.0, 0
+	total := 0.0
 	for _, w := range weights {
 		total += w
-		if w > 1 {
-			hard++
-		}
 	}
 	w := floatsLike(s, d, weights)
-	parts := Parts{"distance": mean(values), "hard": float64(hard) / float64(len(values))}
-	return s.Scale(s.Sum(s.Mul(w, d)), 1/total), parts
+	return s.Scale(s.Sum(s.Mul(w, d)), 1/total), Parts{"distance": mean(values), "hard": l.hard(weights)}
+}
+
+// hard is the share of samples that are taken for hard: those with more weight than others
+// or, in mode topk, with any.
+func (l *ILED) hard(weights []float64) float64 {
+	ordinary, n := 1.0, 0
+	if l.c.Mode == "topk" {
+		ordinary = 0
+	}
+	for _, w := range weights {
+		if w > ordinary {
+			n++
+		}
+	}
+	return float64(n) / float64(len(weights))
 }
 
 // observe moves the running statistics by one batch.

@@ -49,6 +49,14 @@ func TestWeights(t *testing.T) {
 	}
 }
 
+func TestHard(t *testing.T) {
+	for mode, want := range map[string]float64{"threshold": 0.25, "softmax": 0.25, "topk": 0.5} {
+		if got := newILED(ILEDConfig{Mode: mode}).hard([]float64{1, 0, 0, 1.5}); got != want {
+			t.Errorf("%s: %g of the samples are hard, want %g", mode, got, want)
+		}
+	}
+}
+
 func TestSoftmaxWeightsSumToN(t *testing.T) {
 	w := make([]float64, 3)
 	softmax(w, []float64{0.1, 0.2, 1.9}, 0.1)
