@@ -130,6 +130,9 @@ func (r *run) save() error {
 	if err := s.Err(); err != nil {
 		return fmt.Errorf("read the model for a checkpoint: %w", err)
 	}
+	if err := r.metrics.sync(); err != nil {
+		return err
+	}
 	at := r.position()
 	folder := checkpointFolder(r.o.Out)
 	if err := os.MkdirAll(folder, 0o755); err != nil {

@@ -101,6 +101,17 @@ func (m *metrics) write(line map[string]any) error {
 	return m.events.Write(eventOf(line))
 }
 
+// sync makes what was written durable, before a checkpoint refers to it.
+func (m *metrics) sync() error {
+	if m == nil {
+		return nil
+	}
+	if err := errors.Join(m.f.Sync(), m.events.Sync()); err != nil {
+		return fmt.Errorf("write the metrics: %w", err)
+	}
+	return nil
+}
+
 // eventOf is what TensorBoard is told of a line.
 func eventOf(line map[string]any) tensorboard.Event {
 	e := tensorboard.Event{Time: time.Now()}

@@ -59,6 +59,14 @@ func (w *Writer) Write(e Event) error {
 	return nil
 }
 
+// Sync makes what was written durable.
+func (w *Writer) Sync() error {
+	if w.f == nil {
+		return nil
+	}
+	return w.f.Sync()
+}
+
 // Close closes the file.
 func (w *Writer) Close() error {
 	if w.f == nil {
