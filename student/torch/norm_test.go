@@ -123,6 +123,32 @@ func TestNormActMatchesSeparateOperators(t *testing.T) {
 	})
 }
 
+// Neither a mean that is large beside the spread nor one value far from all others, wherever
+// it is, costs the variance its digits.
+func TestNormActOfFarValues(t *testing.T) {
+	e := torchtest.Open(t)
+	torchtest.OnDevices(t, e, func(t *testing.T, device string) {
+		const images, side = 16, 100
+		for _, at := range []int{0, images*side*side - 1} {
+			for _, far := range []float64{0, 1e3, 1e6} {
+				for _, mean := range []float64{0, 1e3} {
+					in := newNormInput(images, 1, side, side)
+					in.device = device
+					for i := range in.x {
+						in.x[i] += mean
+					}
+					in.x[at] += far
+					c := normCase{activation: "none", dtype: torch.Float32}
+					got := in.run(t, e, c, true)["running variance"]
+					c.dtype = torch.Float64
+					near(t, fmt.Sprintf("one value of %g at %d, the others about %g: variance", far, at, mean),
+						got, in.run(t, e, c, false)["running variance"], 5e-3)
+				}
+			}
+		}
+	})
+}
+
 // In 16 bits only what is stored is rounded: y lies within half a unit in the last place
 // of the result in float32.
 func TestNormActRoundsOnce(t *testing.T) {

@@ -33,8 +33,9 @@ struct NormGradient {
 // constants are kept in; a block is rows × channels, dense.
 template <typename T, typename S>
 struct NormKernels {
-  // sums[0..channels) += x - shift, sums[channels..) += (x - shift)².
-  void (*moments)(const T* x, int64_t rows, int64_t channels, const S* shift, S* sums);
+  // The sums over rows of x - o and of (x - o)², and o, which is x in the first row, one
+  // after the other; sums begins as zeros.
+  void (*moments)(const T* x, int64_t rows, int64_t channels, S* sums);
   // y = act(z) + residual, which may be null.
   void (*apply)(Activation act, const T* x, const T* residual, T* y, int64_t rows, int64_t channels,
                 const NormChannels<S>& k);

@@ -70,19 +70,27 @@ struct Norm {
   Activation act;
   const NormKernels<T, S>& loops = Elements<T, S>::kernels().norm;
 
+  // Squares are of the distance to the first row of each block, and blocks are put together
+  // by their means (Chan et al. 1983): where the mean is large beside the spread, or one
+  // value far from all others, that keeps the variance exact.
   Statistics statistics(const at::Tensor& x) const {
     const T* p = data<T>(x);
-    // The shift keeps the variance exact where the mean is large beside the spread.
-    auto shift = values<S>(x.select(0, 0).select(1, 0).select(1, 0));
-    auto sums = sum_blocks<S>(rows, channels, 2, [&](int64_t first, int64_t n, S* acc) {
-      loops.moments(p + first * channels, n, channels, shift.data(), acc);
+    int64_t blocks = (rows + kBlockRows - 1) / kBlockRows;
+    std::vector<S> partial(blocks * 3 * channels, S(0));
+    over_blocks(rows, [&](int64_t first, int64_t n, int64_t b) {
+      loops.moments(p + first * channels, n, channels, &partial[b * 3 * channels]);
     });
     Statistics s{double(rows), std::vector<double>(channels), std::vector<double>(channels)};
-    for (int64_t c = 0; c < channels; ++c) {
-      double m = sums[c] / rows;
-      s.mean[c] = m + shift[c];
-      s.variance[c] = std::max(sums[channels + c] / rows - m * m, 0.0);
+    for (int64_t b = 0; b < blocks; ++b) {
+      const S *sum = &partial[b * 3 * channels], *square = sum + channels, *origin = square + channels;
+      double before = double(b * kBlockRows), n = std::min(double(kBlockRows), rows - before), share = n / (before + n);
+      for (int64_t c = 0; c < channels; ++c) {
+        double m = sum[c] / n, away = origin[c] + m - s.mean[c];
+        s.mean[c] += away * share;
+        s.variance[c] += std::max(square[c] - m * sum[c], 0.0) + away * away * before * share;
+      }
     }
+    for (double& v : s.variance) v /= rows;
     return s;
   }
 

@@ -74,8 +74,8 @@ class Outputs {
     auto x = drawn<T>(rows * channels), add = drawn<T>(rows * channels), dy = drawn<T>(rows * channels);
     auto mean = drawn<S>(channels), scale = drawn<S>(channels), bias = drawn<S>(channels), slope = drawn<S>(channels);
     NormChannels<S> c{mean.data(), scale.data(), bias.data(), slope.data()};
-    std::vector<S> sums(2 * channels);
-    k_.norm.moments(x.data(), rows, channels, mean.data(), sums.data());
+    std::vector<S> sums(3 * channels);
+    k_.norm.moments(x.data(), rows, channels, sums.data());
     say("moments", channels, sums);
     for (auto act : {Activation::none, Activation::prelu, Activation::relu}) {
       std::vector<T> y(x.size());

@@ -24,11 +24,11 @@ INLINE void over_tiles(int64_t rows, int64_t channels, const F& f) {
 }
 
 template <typename T, typename S>
-void moments(const T* x, int64_t rows, int64_t channels, const S* shift, S* sums) {
+void moments(const T* x, int64_t rows, int64_t channels, S* sums) {
   over_tiles<T, 4>(rows, channels, [&](auto type, auto count, int64_t r, int64_t n, int64_t c) INLINE_LAMBDA {
     using V = typename decltype(type)::type;
     constexpr int K = decltype(count)::n;
-    auto origin = tile<V, K>(shift + c), sum = tile<V, K>(sums + c), square = tile<V, K>(sums + channels + c);
+    auto origin = tile<V, K>(x + c), sum = tile<V, K>(sums + c), square = tile<V, K>(sums + channels + c);
     for (const T* p = x + r * channels + c; n > 0; --n, p += channels) {
       fetch(p, kRowsAhead * channels);
       for (int k = 0; k < K; ++k) {
@@ -39,6 +39,7 @@ void moments(const T* x, int64_t rows, int64_t channels, const S* shift, S* sums
     }
     put(sums + c, sum);
     put(sums + channels + c, square);
+    if (r == 0) put(sums + 2 * channels + c, origin);
   });
 }
 
