@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -260,6 +261,13 @@ func TestNormActRefuses(t *testing.T) {
 		"residual of another shape": func(s *torch.Scope, n torch.Norm) {
 			s.NormAct(ones(s, 2, 3, 4, 4), n, ones(s, 2, 3, 4, 1))
 		},
+		"residual elsewhere": func(s *torch.Scope, n torch.Norm) {
+			s.NormAct(ones(s, 2, 3, 4, 4), n, elsewhere(s, 2, 3, 4, 4))
+		},
+		"weight elsewhere": func(s *torch.Scope, n torch.Norm) {
+			n.Weight = elsewhere(s, 3)
+			s.NormAct(ones(s, 2, 3, 4, 4), n, torch.Tensor{})
+		},
 		"other channels": func(s *torch.Scope, n torch.Norm) { s.NormAct(ones(s, 2, 5, 4, 4), n, torch.Tensor{}) },
 		"no image":       func(s *torch.Scope, n torch.Norm) { s.NormAct(ones(s, 2, 3), n, torch.Tensor{}) },
 	} {
@@ -270,6 +278,15 @@ func TestNormActRefuses(t *testing.T) {
 		}
 		s.Close()
 	}
+}
+
+// elsewhere are ones on a device that has no memory at all.
+func elsewhere(s *torch.Scope, shape ...int) torch.Tensor {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return torch.FromData(s, "meta", slices.Repeat([]float32{1}, n), shape...)
 }
 
 // near fails unless got is want within a relative tolerance.

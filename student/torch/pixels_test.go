@@ -62,6 +62,9 @@ func TestPixelsRefuses(t *testing.T) {
 		"flags of other images": func(s *torch.Scope) {
 			s.Pixels(torch.FromData(s, "cpu", make([]uint8, 12), 1, 2, 2, 3), torch.FromData(s, "cpu", []uint8{1, 1}, 2), 0, 1, torch.Float32)
 		},
+		"bytes from bytes": func(s *torch.Scope) {
+			s.Pixels(torch.FromData(s, "cpu", make([]uint8, 12), 1, 2, 2, 3), torch.Tensor{}, 0, 1, torch.Uint8)
+		},
 	} {
 		s := e.NewScope()
 		f(s)

@@ -65,8 +65,11 @@ at::Tensor pixels(const at::Tensor& bytes, const c10::optional<at::Tensor>& mirr
     case 4:
       look_up_rows<uint32_t>(bytes, flags, values, y);
       break;
-    default:
+    case 8:
       look_up_rows<uint64_t>(bytes, flags, values, y);
+      break;
+    default:
+      TORCH_CHECK(false, "pixels does not make ", type);
   }
   return y;
 }

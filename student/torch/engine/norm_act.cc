@@ -245,6 +245,9 @@ at::Tensor norm_act(const at::Tensor& x, const at::Tensor& weight, const at::Ten
   for (const auto& p : {weight, bias, running_mean, running_var})
     TORCH_CHECK(p.numel() == x.size(1), "norm_act: ", p.numel(), " values for ", x.size(1), " channels");
   TORCH_CHECK(!a.defined() || a.numel() == x.size(1), "norm_act: ", a.numel(), " slopes for ", x.size(1), " channels");
+  for (const auto& t : {weight, bias, a, add, running_mean, running_var})
+    TORCH_CHECK(!t.defined() || t.device() == x.device(), "norm_act: x is on ", x.device(), ", another tensor on ",
+                t.device());
 #ifdef PIPE_CUDA_KERNELS
   if (!batch_norm_is_synchronised() && gpu_kernels_serve(x, weight, bias, a, running_mean, running_var))
     return norm_act_on_gpu(x, weight, bias, slope, residual, running_mean, running_var, relu, momentum, eps);

@@ -39,6 +39,7 @@ std::vector<Block> blocks_of(at::TensorList params, at::TensorList grads, at::Te
     const auto& g = keep.back();
     TORCH_CHECK(p.scalar_type() == at::kFloat && g.scalar_type() == at::kFloat && v.scalar_type() == at::kFloat,
                 "sgd_step takes float32");
+    TORCH_CHECK(p.is_cpu() && g.is_cpu() && v.is_cpu(), "sgd_step takes tensors of one device");
     TORCH_CHECK(p.is_contiguous() && v.is_contiguous(), "sgd_step takes dense parameters");
     for (int64_t at = 0; at < p.numel(); at += kBlock)
       blocks.push_back({g.data_ptr<float>() + at, p.data_ptr<float>() + at, v.data_ptr<float>() + at,
