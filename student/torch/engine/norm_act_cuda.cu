@@ -66,16 +66,16 @@ __device__ double total(const S* partial, int k, int sums, int64_t blocks, int64
   return sum;
 }
 
-// Sums of x - shift and its square; the shift is the channel's first value.
+// Sums of x - o and its square over a block of rows, whose first value is o: see norm_act.cc.
 template <typename T, typename S>
 __global__ void moments(const T* x, int64_t rows, int64_t channels, int64_t each, S* partial) {
   int64_t c = blockIdx.x * int64_t(kLanes) + threadIdx.x, first = blockIdx.y * each;
   int64_t last = first + each < rows ? first + each : rows;
   S sums[2] = {};
   if (c < channels) {
-    S shift = widen(x[c]);
+    S origin = widen(x[first * channels + c]);
     for (int64_t r = first + threadIdx.y; r < last; r += kDepth) {
-      S v = widen(x[r * channels + c]) - shift;
+      S v = widen(x[r * channels + c]) - origin;
       sums[0] += v;
       sums[1] += v * v;
     }
@@ -84,14 +84,19 @@ __global__ void moments(const T* x, int64_t rows, int64_t channels, int64_t each
 }
 
 template <typename T, typename S>
-__global__ void statistics(const T* x, const S* partial, int64_t rows, int64_t channels, int64_t blocks, S* mean,
-                           S* inv_std, S* running_mean, S* running_var, double momentum, double eps) {
+__global__ void statistics(const T* x, const S* partial, int64_t rows, int64_t channels, int64_t each, int64_t blocks,
+                           S* mean, S* inv_std, S* running_mean, S* running_var, double momentum, double eps) {
   int64_t c = blockIdx.x * int64_t(blockDim.x) + threadIdx.x;
   if (c >= channels) return;
-  double m = total(partial, 0, 2, blocks, channels, c) / rows;
-  double variance = total(partial, 1, 2, blocks, channels, c) / rows - m * m;
-  variance = variance > 0 ? variance : 0;
-  m += widen(x[c]);
+  double m = 0, variance = 0;
+  for (int64_t b = 0; b < blocks; ++b) {
+    int64_t before = b * each, n = rows - before < each ? rows - before : each;
+    double sum = partial[2 * b * channels + c], square = partial[(2 * b + 1) * channels + c], own = sum / n;
+    double away = widen(x[before * channels + c]) + own - m, share = double(n) / (before + n), spread = square - own * sum;
+    m += away * share;
+    variance += (spread < 0 ? 0 : spread) + away * away * before * share;  // NaN stays NaN
+  }
+  variance /= rows;
   mean[c] = S(m);
   inv_std[c] = S(1 / sqrt(variance + eps));
   double unbias = rows > 1 ? double(rows) / (rows - 1) : 1;
@@ -193,8 +198,8 @@ struct Launch {
   const char* forward(const void* residual, void* y, void* running_mean, void* running_var, double momentum,
                       double eps) const {
     moments<T, S><<<grid, threads, 0, stream>>>(x, b.rows, b.channels, each, partial);
-    statistics<T, S><<<channel_blocks, kLanes, 0, stream>>>(x, partial, b.rows, b.channels, blocks, mean, inv_std,
-                                                            static_cast<S*>(running_mean),
+    statistics<T, S><<<channel_blocks, kLanes, 0, stream>>>(x, partial, b.rows, b.channels, each, blocks, mean,
+                                                            inv_std, static_cast<S*>(running_mean),
                                                             static_cast<S*>(running_var), momentum, eps);
     apply<T, S><<<grid, threads, 0, stream>>>(b.act, x, static_cast<const T*>(residual), static_cast<T*>(y), b.rows,
                                               b.channels, each, mean, inv_std, weight, bias, slope);
