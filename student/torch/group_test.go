@@ -93,6 +93,34 @@ func TestBuckets(t *testing.T) {
 	}
 }
 
+// A leaf that only batches before the last one reach has the sum of their gradients, on all
+// ranks the same.
+func TestBucketsSumWhatTheLastBatchLacks(t *testing.T) {
+	got := torchtest.Ranks(t, 2, func(t *testing.T, s *torch.Scope, g *torch.Group, rank int) {
+		leaves := someLeaves(s, 3)
+		b, err := g.NewBuckets(leaves, []int{1, 0, 0})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		s.Backward(s.Scale(s.Sum(s.Add(leaves[0], leaves[1])), float64(rank+1)))
+		if rank == 0 {
+			s.Backward(s.Sum(leaves[2]))
+		}
+		b.Arm(s)
+		s.Backward(s.Sum(leaves[0]))
+		b.Finish(s, []float64{1, 0.5, 1})
+		for i, leaf := range leaves {
+			fmt.Println(">", i, s.Floats(s.Grad(leaf)))
+		}
+	})
+	for rank, lines := range got {
+		if want := []string{"0 [5 5]", "1 [1.5 1.5]", "2 [1 1]"}; !slices.Equal(lines, want) {
+			t.Errorf("rank %d printed %q, want %q", rank, lines, want)
+		}
+	}
+}
+
 // Sums begin while backward is still under way, but for buckets of which a gradient is
 // missing then, and those after them.
 func TestBucketsBeginEarly(t *testing.T) {

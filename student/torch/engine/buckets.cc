@@ -119,17 +119,24 @@ class Buckets {
     auto [bucket, at] = places_[leaf];
     auto& b = buckets_[bucket];
     if (b.has[at] != 0) return;
-    slice(b, at).copy_(leaves_[leaf].grad());
-    b.has[at] = 1;
+    take(b, at);
     --b.missing;
     while (next_ < buckets_.size() && buckets_[next_].missing == 0) begin();
   }
 
-  // Begins the sum of the next bucket.
+  // Copies the gradient of a leaf, if it has one, to its place.
+  void take(Bucket& b, size_t at) {
+    const auto& grad = leaves_[b.leaves[at]].grad();
+    b.has[at] = grad.defined();
+    grad.defined() ? slice(b, at).copy_(grad) : slice(b, at).zero_();
+  }
+
+  // Begins the sum of the next bucket. What this backward has not reached may have a
+  // gradient of one before.
   void begin() {
     auto& b = buckets_[next_++];
     for (size_t k = 0; k < b.leaves.size(); ++k)
-      if (b.has[k] == 0) slice(b, k).zero_();
+      if (b.has[k] == 0) take(b, k);
     auto counts = at::from_blob(b.has.data(), {static_cast<int64_t>(b.has.size())}, at::kFloat);
     b.flat.narrow(0, b.length, counts.numel()).copy_(counts);
     b.wait = group_->all_reduce(b.flat);
