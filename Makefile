@@ -42,11 +42,10 @@ test: deps build engine
 	$(GOTEST) ./...
 	cd internal/schedule/k8stest && $(GO) test -count=1 ./... # of the program, which the test cache does not see
 
-# The same tests with real data in reach; packages that do not ask for it come from
-# the test cache.
+# The tests on real photographs and models, which are all called so.
 test-real: deps build engine
 	@test -d "$(PIPE_REAL_DATA)" || { echo 'PIPE_REAL_DATA names no folder: $(PIPE_REAL_DATA)' >&2; exit 1; }
-	PIPE_REAL_DATA="$(PIPE_REAL_DATA)" $(GOTEST) ./...
+	PIPE_REAL_DATA="$(PIPE_REAL_DATA)" $(GOTEST) -run '^TestReal' ./...
 
 # The job that pipe emits for Slurm on a real one of a single node, as root: brings
 # Debian's slurm-wlm and munge, and starts their daemons on loopback for some minutes.

@@ -319,7 +319,7 @@ func TestMomentsOfBatches(t *testing.T) {
 }
 
 // insightface's published graph has this registry's layers under other names.
-func TestAdoptPublished(t *testing.T) {
+func TestRealAdoptPublished(t *testing.T) {
 	root := os.Getenv("PIPE_REAL_DATA")
 	if root == "" {
 		t.Skip("PIPE_REAL_DATA is not set")
