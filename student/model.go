@@ -91,7 +91,7 @@ func (o *Options) dtype() torch.DType {
 }
 
 // probe finds out whether a device computes the network in the precision asked for:
-// some libraries have no convolutions in half precision for CPUs.
+// some libraries have no norms in half precision for CPUs.
 func probe(e *torch.Engine, o Options) error {
 	n, err := net.New(o.Network, o.Size)
 	if err != nil {

@@ -1,6 +1,6 @@
 // pipe::conv2d — a convolution without bias whose weights stay in float32, with
 // kernels of its own where libtorch's are slow. Everything else goes to libtorch, in
-// float32 where its bfloat16 is no good (processor.h); so does pipe::linear.
+// float32 where its half precision is no good (processor.h); so does pipe::linear.
 //
 //   bfloat16, dense: as products of matrices, of patches where the kernel is wider than
 //     a pixel. oneDNN multiplies by the processor's bfloat16 instruction, which on Xeons
@@ -436,11 +436,13 @@ class Global : public torch::autograd::Function<Global> {
   }
 };
 
-// product(x, weight) in x's element type, or in float32 and then rounded.
+// product(x, weight) in x's element type, or in float32 and then rounded. Float16 on a
+// processor is for trying out what devices will do.
 template <typename F>
 at::Tensor in_libtorch(const at::Tensor& x, const at::Tensor& weight, const F& product) {
   auto dtype = x.scalar_type();
-  if (!x.is_cpu() || dtype != at::kBFloat16 || onednn_takes_bfloat16()) return product(x, weight.to(dtype));
+  bool inexact = dtype == at::kHalf || (dtype == at::kBFloat16 && !onednn_takes_bfloat16());
+  if (!x.is_cpu() || !inexact) return product(x, weight.to(dtype));
   return product(x.to(at::kFloat), weight.to(dtype).to(at::kFloat)).to(dtype);
 }
 

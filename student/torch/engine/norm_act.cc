@@ -220,7 +220,7 @@ class NormAct : public torch::autograd::Function<NormAct> {
 };
 
 // The same in libtorch's operators, for other devices, and for float16 on the CPU, which
-// some versions of libtorch have no convolutions in either.
+// some versions of libtorch have no norms in.
 at::Tensor separate(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& slope,
                     const at::Tensor& residual, const at::Tensor& running_mean, const at::Tensor& running_var,
                     bool relu, double momentum, double eps) {
