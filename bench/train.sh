@@ -10,7 +10,7 @@ set -euo pipefail
 usage() {
 	cat <<END
 usage: bench/train.sh [--rounds N] [--batch N] [--steps N] [--students LIST] [--model FILE] [--bank] [--dir DIR]
-                      [--flat STEPS] [--no-teacher] [--no-peers]
+                      [--flat STEPS] [--precisions LIST] [--no-teacher] [--no-peers]
   --rounds N       measurements of everything, of which the medians are shown (default 3)
   --batch N        crops a step (default 64)
   --steps N        steps that count (default 20); half as many but for the first student
@@ -19,6 +19,9 @@ usage: bench/train.sh [--rounds N] [--batch N] [--steps N] [--students LIST] [--
   --bank           also the unified loss, until after its bank is full: some minutes a round
   --flat STEPS     also the memory of so many steps of batch 4, with cosine and unified loss: some minutes
   --dir DIR        where crops and datasets go, and stay (default: a temporary folder)
+  --precisions LIST
+                   those of PyTorch (default "fp32 bf16"); without AVX-512 its bf16 takes more than
+                   half a minute a step
   --no-teacher     without a teacher in the loop
   --no-peers       without Python
 PIPE_BENCH_DEBIAN_PYTHON is the Python that has Debian's python3-torch and python3-opencv
@@ -27,7 +30,7 @@ END
 	exit "$1"
 }
 
-rounds=3 batch=64 steps=20 students="mobilefacenet ir18" model= bank= flat= dir= teachers=yes peers=yes
+rounds=3 batch=64 steps=20 students="mobilefacenet ir18" model= bank= flat= dir= precisions="fp32 bf16" teachers=yes peers=yes
 while [ $# -gt 0 ]; do
 	case $1 in
 	--rounds) rounds=$2; shift ;;
@@ -38,6 +41,7 @@ while [ $# -gt 0 ]; do
 	--bank) bank=yes ;;
 	--flat) flat=$2; shift ;;
 	--dir) dir=$2; shift ;;
+	--precisions) precisions=$2; shift ;;
 	--no-teacher) teachers= ;;
 	--no-peers) peers= ;;
 	-h | --help) usage 0 ;;
@@ -82,6 +86,10 @@ torch() { # Python, student and further flags
 	"$python" bench/peers/train.py --dir "$data" --batch "$batch" --warm "$warm" --crops "$few" --student "$student" "$@" >>"$results"
 }
 
+best() { # the layout of a precision that is the faster one in torch.compile and with a teacher
+	[ "$1" = fp32 ] || echo --channels-last
+}
+
 begin=$(cut -d' ' -f1-3 /proc/loadavg)
 for round in $(seq "$rounds"); do
 	for student in $students; do
@@ -98,20 +106,20 @@ for round in $(seq "$rounds"); do
 		fi
 		[ -n "$peers" ] || continue
 		for python in "$debian" "$newest"; do
-			for precision in fp32 bf16; do
+			for precision in $precisions; do
 				torch "$python" "$student" --precision "$precision"
 				torch "$python" "$student" --precision "$precision" --channels-last
 			done
 		done
-		torch "$newest" "$student" --precision fp32 --compile
-		torch "$newest" "$student" --precision bf16 --channels-last --compile
-		for precision in fp32 bf16; do
+		for precision in $precisions; do
+			torch "$newest" "$student" --precision "$precision" $(best "$precision") --compile
 			torch "$debian" "$student" --precision "$precision" --channels-last --convolutions
 		done
 		[ -n "$first" ] && [ -n "$teachers" ] || continue
 		for teacher in ir50 $model; do
-			torch "$newest" "$student" --precision fp32 --crops "$((batch * (warm + teacher_steps)))" --teacher "$teacher"
-			torch "$newest" "$student" --precision bf16 --channels-last --crops "$((batch * (warm + teacher_steps)))" --teacher "$teacher"
+			for precision in $precisions; do
+				torch "$newest" "$student" --precision "$precision" $(best "$precision") --crops "$((batch * (warm + teacher_steps)))" --teacher "$teacher"
+			done
 		done
 	done
 done
