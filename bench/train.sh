@@ -20,8 +20,8 @@ usage: bench/train.sh [--rounds N] [--batch N] [--steps N] [--students LIST] [--
   --flat STEPS     also the memory of so many steps of batch 4, with cosine and unified loss: some minutes
   --dir DIR        where crops and datasets go, and stay (default: a temporary folder)
   --precisions LIST
-                   those of PyTorch (default "fp32 bf16"); without AVX-512 its bf16 takes more than
-                   half a minute a step
+                   those of PyTorch (default "fp32 bf16"); without AVX-512 its bf16 takes tens of
+                   seconds a step
   --no-teacher     without a teacher in the loop
   --no-peers       without Python
 PIPE_BENCH_DEBIAN_PYTHON is the Python that has Debian's python3-torch and python3-opencv
