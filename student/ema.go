@@ -26,11 +26,7 @@ type average struct {
 // newAverage begins with the parameters as they are.
 func newAverage(e *torch.Engine, decay float64, params []*net.Param) (*average, error) {
 	a := &average{decay: decay, scope: e.NewScope(), params: params}
-	e.NoGrad(func() {
-		for _, p := range params {
-			a.values = append(a.values, a.scope.Clone(p.Tensor()))
-		}
-	})
+	a.values = clones(a.scope, tensors(params))
 	return a, a.scope.Err()
 }
 
@@ -57,25 +53,13 @@ func (a *average) follow(s *torch.Scope, steps int) error {
 func (a *average) lend(f func() error) error {
 	s := a.scope.Engine().NewScope()
 	defer s.Close()
-	own := make([]torch.Tensor, len(a.params))
-	copyAll := func(into, from []torch.Tensor) {
-		s.Engine().NoGrad(func() {
-			for i := range into {
-				s.Copy(into[i], from[i])
-			}
-		})
-	}
-	s.Engine().NoGrad(func() {
-		for i, p := range a.params {
-			own[i] = s.Clone(p.Tensor())
-		}
-	})
-	copyAll(tensors(a.params), a.values)
+	own := clones(s, tensors(a.params))
+	copyAll(s, tensors(a.params), a.values)
 	if err := s.Err(); err != nil {
 		return fmt.Errorf("take the averaged weights: %w", err)
 	}
 	err := f()
-	copyAll(tensors(a.params), own)
+	copyAll(s, tensors(a.params), own)
 	if err == nil {
 		err = s.Err()
 	}
@@ -89,4 +73,24 @@ func tensors(params []*net.Param) []torch.Tensor {
 		list[i] = p.Tensor()
 	}
 	return list
+}
+
+// clones are copies of tensors, without their gradients.
+func clones(s *torch.Scope, list []torch.Tensor) []torch.Tensor {
+	copies := make([]torch.Tensor, len(list))
+	s.Engine().NoGrad(func() {
+		for i, t := range list {
+			copies[i] = s.Clone(t)
+		}
+	})
+	return copies
+}
+
+// copyAll gives tensors the values of others.
+func copyAll(s *torch.Scope, into, from []torch.Tensor) {
+	s.Engine().NoGrad(func() {
+		for i := range into {
+			s.Copy(into[i], from[i])
+		}
+	})
 }

@@ -146,20 +146,22 @@ func (r *run) diagnose(reason string, at int, t tally, gradient, rate float64) e
 	return d
 }
 
+// broken is whether a tensor holds a value that is not finite.
+func broken(s *torch.Scope, t torch.Tensor) bool {
+	return !finite(s.Scalar(s.Sum(s.Scale(s.Detach(t), 0)))) // 0·v is NaN where v is not finite
+}
+
 // notFinite names the parameters, and those whose gradients, hold a value that is not
 // finite.
 func notFinite(s *torch.Scope, params []*net.Param) (values, gradients []string) {
-	broken := func(t torch.Tensor) bool {
-		return !finite(s.Scalar(s.Sum(s.Scale(s.Detach(t), 0)))) // 0·v is NaN where v is not finite
-	}
 	for _, p := range params {
-		if broken(p.Tensor()) {
+		if broken(s, p.Tensor()) {
 			values = append(values, p.Name)
 		}
 		if !p.Trained {
 			continue
 		}
-		if g := s.Grad(p.Tensor()); !g.IsNone() && broken(g) {
+		if g := s.Grad(p.Tensor()); !g.IsNone() && broken(s, g) {
 			gradients = append(gradients, p.Name)
 		}
 	}

@@ -66,13 +66,12 @@ type statistics struct {
 // newStatistics are those among params.
 func newStatistics(e *torch.Engine, params []*net.Param) (*statistics, error) {
 	k := &statistics{scope: e.NewScope()}
-	e.NoGrad(func() {
-		for _, p := range params {
-			if !p.Trained {
-				k.own, k.kept = append(k.own, p.Tensor()), append(k.kept, k.scope.Clone(p.Tensor()))
-			}
+	for _, p := range params {
+		if !p.Trained {
+			k.own = append(k.own, p.Tensor())
 		}
-	})
+	}
+	k.kept = clones(k.scope, k.own)
 	return k, k.scope.Err()
 }
 
@@ -87,10 +86,4 @@ func (k *statistics) keep(s *torch.Scope) {
 }
 
 // giveBack has the norms take back what was remembered.
-func (k *statistics) giveBack(s *torch.Scope) {
-	s.Engine().NoGrad(func() {
-		for i, own := range k.own {
-			s.Copy(own, k.kept[i])
-		}
-	})
-}
+func (k *statistics) giveBack(s *torch.Scope) { copyAll(s, k.own, k.kept) }

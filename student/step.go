@@ -3,7 +3,6 @@ package student
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"facepipe/student/data"
 	"facepipe/student/loss"
@@ -78,7 +77,7 @@ func (m *model) backward(b *data.Batch, size, of int, t *tally) error {
 // overflows is whether there is a loss scale and an embedding is not finite. The loss need not
 // show that: the direction of a vector that is no number is zero.
 func (m *model) overflows(s *torch.Scope, embeddings torch.Tensor) bool {
-	return m.scaler != nil && slices.ContainsFunc(s.Floats(embeddings), func(v float32) bool { return !finite(float64(v)) })
+	return m.scaler != nil && broken(s, embeddings)
 }
 
 // share is what one of so many micro-batches adds to the loss that is differentiated.
