@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -159,6 +160,24 @@ func TestStoppedRanks(t *testing.T) {
 	sameCurve(t, whole, parted)
 }
 
+// liveLog is what a process says, to be read while it runs.
+type liveLog struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *liveLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *liveLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // startRanks begins ranks by torchrun's environment.
 func startRanks(t *testing.T, n int, args []string) []*exec.Cmd {
 	t.Helper()
@@ -167,7 +186,7 @@ func startRanks(t *testing.T, n int, args []string) []*exec.Cmd {
 	for rank := range n {
 		c := exec.Command(program, args...)
 		c.Env = append(os.Environ(), rankEnvironment(rank, n, port)...)
-		c.Stderr = new(strings.Builder)
+		c.Stderr = new(liveLog)
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -342,29 +361,8 @@ func TestRankStoppedInInit(t *testing.T) {
 	first, out := filepath.Join(dir, "first"), filepath.Join(dir, "run")
 	expect(t, exitDone, smallRun(dataset, first, "--loss", "cosine", "--epochs", "1")...)
 	args := smallRun(dataset, out, "--loss", "cosine", "--epochs", "10000", "--init", filepath.Join(first, "student.onnx"))
-	port := freePort(t)
-	var ranks []*exec.Cmd
-	var logs []string
-	for rank := range 2 {
-		log, err := os.Create(filepath.Join(dir, fmt.Sprint(rank)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer log.Close()
-		c := exec.Command(program, args...)
-		c.Env, c.Stderr = append(os.Environ(), rankEnvironment(rank, 2, port)...), log
-		if err := c.Start(); err != nil {
-			t.Fatal(err)
-		}
-		ranks, logs = append(ranks, c), append(logs, log.Name())
-	}
-	said := func(rank int) string {
-		text, err := os.ReadFile(logs[rank])
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(text)
-	}
+	ranks := startRanks(t, 2, args)
+	said := func(rank int) string { return fmt.Sprint(ranks[rank].Stderr) }
 	for deadline := time.Now().Add(time.Minute); !strings.Contains(said(0), "start from"); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("rank 0 did not begin: %s", said(0))
