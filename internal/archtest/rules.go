@@ -21,6 +21,29 @@ var allowedRooms = map[string][]string{
 	"internal": {},
 }
 
+// allowedWings is the table of wings: which packages of its own room, by their paths below
+// it, a package of a large room may import. "." is the package that has the room's name. In a
+// room of the table every package is listed, so that a new one finds its place first. Tests
+// may import any.
+var allowedWings = map[string]map[string][]string{
+	"store": {
+		"internal/table": {},
+		"internal/index": {"internal/table"},
+		".":              {"internal/index", "internal/table"},
+		"cache":          {".", "internal/table"},
+		"derived":        {"cache", ".", "internal/table"},
+		"plan":           {"cache", ".", "internal/table"},
+		"merge":          {"cache", "."},
+		"check":          {"derived", "cache", ".", "internal/table"},
+		"info":           {"derived", "cache", "."},
+		"export":         {"cache", "."},
+		"storetest":      {"derived", "check", "cache", ".", "internal/table"},
+	},
+}
+
+// testPackages are for tests alone: nothing else may import them.
+var testPackages = regexp.MustCompile(`(^|/)\w+test$`)
+
 // maxMainLines keeps main.go a door and nothing else.
 const maxMainLines = 40
 
@@ -34,6 +57,8 @@ var unfinished = regexp.MustCompile(`\b(` + "TO" + "DO|" + "FIX" + "ME|" + "XX" 
 // fileRules are the rules that look at one Go file.
 var fileRules = []func(sourceFile) []Violation{
 	roomImports,
+	wingImports,
+	testPackagesAlone,
 	shortMain,
 	noInit,
 	noFlagVariables,
@@ -47,6 +72,21 @@ func room(p string) string {
 	return first
 }
 
+// ourImports are a file's imports of this module, by their paths below its root.
+func ourImports(f sourceFile) map[string]token.Pos {
+	ours := map[string]token.Pos{}
+	for _, spec := range f.ast.Imports {
+		target, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			continue
+		}
+		if inside, ok := strings.CutPrefix(target, module+"/"); ok {
+			ours[inside] = spec.Pos()
+		}
+	}
+	return ours
+}
+
 func roomImports(f sourceFile) []Violation {
 	from := room(f.dir())
 	allowed, ruled := allowedRooms[from]
@@ -54,18 +94,50 @@ func roomImports(f sourceFile) []Violation {
 		return nil
 	}
 	var found []Violation
-	for _, spec := range f.ast.Imports {
-		target, err := strconv.Unquote(spec.Path.Value)
-		if err != nil {
-			continue
-		}
-		inside, ours := strings.CutPrefix(target, module+"/")
-		if !ours {
-			continue
-		}
+	for inside, at := range ourImports(f) {
 		// Generated faces and models are data, not a room; tests of every room read them.
 		if to := room(inside); to != from && to != "testdata" && !slices.Contains(allowed, to) {
-			found = append(found, f.violation(spec.Pos(), "%s must not import %s", from, inside))
+			found = append(found, f.violation(at, "%s must not import %s", from, inside))
+		}
+	}
+	return found
+}
+
+func wingImports(f sourceFile) []Violation {
+	wings, ruled := allowedWings[room(f.dir())]
+	if !ruled || f.isTest() {
+		return nil
+	}
+	from := wing(f.dir())
+	allowed, listed := wings[from]
+	if !listed {
+		return []Violation{f.violation(f.ast.Pos(), "%s is in no row of allowedWings: say what it may import", f.dir())}
+	}
+	var found []Violation
+	for inside, at := range ourImports(f) {
+		if room(inside) == room(f.dir()) && !slices.Contains(allowed, wing(inside)) {
+			found = append(found, f.violation(at, "%s must not import %s", f.dir(), inside))
+		}
+	}
+	return found
+}
+
+// wing is the path of a package below its room, "." for the room's own.
+func wing(dir string) string {
+	if _, below, ok := strings.Cut(dir, "/"); ok {
+		return below
+	}
+	return "."
+}
+
+func testPackagesAlone(f sourceFile) []Violation {
+	if f.isTest() || testPackages.MatchString(f.dir()) {
+		return nil
+	}
+	var found []Violation
+	for inside, at := range ourImports(f) {
+		if testPackages.MatchString(inside) {
+			found = append(found, f.violation(at, "%s is for tests alone", inside))
 		}
 	}
 	return found
