@@ -17,7 +17,7 @@ import (
 )
 
 // Decode lays the document over what into, a pointer to a struct, holds. Keys are those
-// of the fields' yaml tags. An empty document changes nothing; a second one is an error,
+// of the fields' yaml tags, or those of a [Shaped] type. An empty document changes nothing; a second one is an error,
 // and so are unknown keys, all of which are named. After an error into is as before if
 // that was an unknown key, and partly overwritten if a value was of the wrong type.
 //
@@ -121,10 +121,17 @@ func merged(n *yaml.Node) []*yaml.Node {
 	return []*yaml.Node{n}
 }
 
-// target is the type that a pointer points to.
+// Shaped is a type that reads other keys than its fields': those of the struct that Shape
+// gives for every value of it.
+type Shaped interface{ Shape() reflect.Type }
+
+// target is the type that a pointer points to or, of a Shaped one, its shape.
 func target(t reflect.Type) reflect.Type {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
+	}
+	if shaped, ok := reflect.Zero(t).Interface().(Shaped); ok {
+		return shaped.Shape()
 	}
 	return t
 }

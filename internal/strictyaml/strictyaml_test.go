@@ -4,6 +4,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 )
 
 type settings struct {
@@ -81,6 +83,38 @@ func TestMistakes(t *testing.T) {
 		if strings.Contains(text, "zebra: 1\n") && strings.Contains(err.Error(), "did you mean") {
 			t.Errorf("%q: %v", text, err)
 		}
+	}
+}
+
+// shaped has a key that is no field of its own.
+type shaped struct{ bank int }
+
+func (shaped) Shape() reflect.Type {
+	return reflect.TypeFor[struct {
+		Bank int `yaml:"bank"`
+	}]()
+}
+
+func (s *shaped) UnmarshalYAML(n *yaml.Node) error {
+	var v struct{ Bank int }
+	err := n.Decode(&v)
+	s.bank = v.Bank
+	return err
+}
+
+func TestShaped(t *testing.T) {
+	var s struct {
+		Inner *shaped `yaml:"inner"`
+	}
+	if err := Decode([]byte("inner: {bank: 3}\n"), &s, nil); err != nil || s.Inner.bank != 3 {
+		t.Errorf("read %+v, %v", s.Inner, err)
+	}
+	if err := Decode([]byte("inner: {bnak: 3}\n"), &s, nil); err == nil || !strings.Contains(err.Error(), "inner.bnak; did you mean inner.bank?") {
+		t.Errorf("unknown key: %v", err)
+	}
+	own := new(shaped)
+	if err := Decode([]byte("bank: 4\n"), own, nil); err != nil || own.bank != 4 {
+		t.Errorf("read %+v, %v", own, err)
 	}
 }
 
