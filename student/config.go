@@ -2,10 +2,12 @@ package student
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"go.yaml.in/yaml/v3"
 
@@ -62,7 +64,6 @@ func usualNames() map[string]string {
 // teacher at hand. What is settled stays as it is.
 func (o Options) settled(flip bool) (Options, error) {
 	o.LR, o.WarmupEpochs = o.peakRate(), o.warmupEpochs()
-	o.Loss = o.Loss.Resolved()
 	o.Flip = map[bool]string{true: "on", false: "off"}[flip]
 	n, err := net.New(o.Network, o.Size)
 	if err != nil {
@@ -71,6 +72,33 @@ func (o Options) settled(flip bool) (Options, error) {
 	o.Size = n.Config
 	return o, nil
 }
+
+// Rate is a learning rate. The zero value leaves it to the loss; no setting does, since at
+// a rate of 0 nothing is learned.
+type Rate float64
+
+// Set reads a rate from a flag.
+func (r *Rate) Set(text string) error {
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil || v == 0 {
+		return errors.New("a rate is a number other than 0; leave it out for the loss's own")
+	}
+	*r = Rate(v)
+	return nil
+}
+
+// UnmarshalYAML reads a rate from a config.
+func (r *Rate) UnmarshalYAML(n *yaml.Node) error {
+	if err := r.Set(n.Value); err != nil {
+		return fmt.Errorf("line %d: %q: %w", n.Line, n.Value, err)
+	}
+	return nil
+}
+
+func (r Rate) String() string { return strconv.FormatFloat(float64(r), 'g', -1, 64) }
+
+// Type is what a flag's help calls a rate.
+func (Rate) Type() string { return "rate" }
 
 // circumstances are what results depend on besides the settings: by more than the last
 // bits only on the number of ranks, where each normalises its own crops.

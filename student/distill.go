@@ -17,6 +17,7 @@ import (
 	"facepipe/internal/stop"
 	"facepipe/store"
 	"facepipe/student/data"
+	"facepipe/student/loss"
 	"facepipe/student/optim"
 	"facepipe/student/torch"
 )
@@ -237,8 +238,8 @@ func (r *run) start(ctx context.Context) error {
 	if r.model, err = newModel(e, *o, teacherDim, r.ds.Identities()); err != nil {
 		return err
 	}
-	if r.model.loss.NeedsTeacher() && r.teacher == nil {
-		return fmt.Errorf("%w: loss %s needs --teacher", ErrUsage, o.Loss.Name)
+	if err := r.serves(o.Loss); err != nil {
+		return err
 	}
 	if err := r.goOn(ctx); err != nil {
 		return err
@@ -271,6 +272,28 @@ func (r *run) start(ctx context.Context) error {
 	}
 	r.bar = progress.New(o.Progress, "distill", int64((r.schedule.Total-r.last.Step)*o.Batch*o.Accumulate))
 	return nil
+}
+
+// serves reports what a loss needs that the data does not have.
+func (r *run) serves(c loss.Config) error {
+	var has loss.Needs
+	if r.teacher != nil {
+		has |= loss.TeacherEmbedding
+		if r.teacher.Info().Flip {
+			has |= loss.MirroredEmbedding
+		}
+	}
+	if r.ds.Identities() > 0 {
+		has |= loss.Labels
+	}
+	missing := c.Needs() &^ has
+	switch {
+	case missing == 0:
+		return nil
+	case r.teacher == nil && missing&loss.TeacherEmbedding != 0:
+		return fmt.Errorf("%w: loss %s needs --teacher", ErrUsage, c.Name)
+	}
+	return fmt.Errorf("%w: loss %s needs %v, which %s does not have", ErrUsage, c.Name, missing, r.o.Dataset)
 }
 
 // noDevice says what a device takes.
@@ -368,8 +391,13 @@ func (r *run) log(epoch float64) error {
 	if c := r.model.scaler; c != nil {
 		line["scale"], line["skipped"] = c.Scale, c.Skipped
 	}
-	for name, v := range r.tally.parts {
+	s := r.model.engine.NewScope()
+	defer s.Close()
+	for name, v := range loss.Means(s, r.tally.parts) {
 		line[name] = v
+	}
+	if err := s.Err(); err != nil {
+		return fmt.Errorf("read the figures of step %d: %w", r.last.Step, err)
 	}
 	return r.metrics.write(line)
 }

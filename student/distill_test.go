@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -12,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 
 	"facepipe/internal/embed"
 	"facepipe/internal/onnx"
@@ -55,7 +59,8 @@ func TestDistillLearnsWithEveryLoss(t *testing.T) {
 		o := options(t, dataset)
 		o.Loss.Name, o.Epochs = name, 12 // after 6 some seeds are still far from there
 		if name == "arcface" || name == "cosface" {
-			o.Teacher, o.Loss.Margin.Scale = "", 8
+			o.Teacher = ""
+			tune(&o.Loss, "margin: {scale: 8}")
 		}
 		if name == "l2" { // its gradient is spread over the elements of a raw embedding
 			o.LR = 1
@@ -164,8 +169,8 @@ func TestResumeIsExact(t *testing.T) {
 		"unified":         func(*Options) {},
 		"two threads":     func(o *Options) { o.Threads = 2 },
 		"bf16":            func(o *Options) { o.Precision = "bf16" },
-		"student bank":    func(o *Options) { o.Loss.RPSD.Relation = "student" },
-		"with classifier": func(o *Options) { o.Loss.Classifier = "arcface"; o.Loss.Margin.Scale = 8; o.Size.Dim = 24 },
+		"student bank":    func(o *Options) { tune(&o.Loss, "rpsd: {relation: student}") },
+		"with classifier": func(o *Options) { tune(&o.Loss, "{classifier: arcface, margin: {scale: 8}}"); o.Size.Dim = 24 },
 		"average":         func(o *Options) { o.EMA = 0.9 },
 		"accumulated":     func(o *Options) { o.Batch, o.Accumulate = 4, 2 },
 		"scaled":          func(o *Options) { o.scaleLoss = true },
@@ -173,7 +178,7 @@ func TestResumeIsExact(t *testing.T) {
 		"all at once": func(o *Options) {
 			o.Sampler, o.PerIdentity = data.Mixed, 2
 			o.EMA, o.Batch, o.Accumulate, o.scaleLoss, o.Precision = 0.5, 4, 2, true, "bf16"
-			o.Loss.RPSD.Relation = "student"
+			tune(&o.Loss, "rpsd: {relation: student}")
 		},
 	} {
 		t.Run(name, func(t *testing.T) { resumeExactly(t, dataset, change) })
@@ -337,8 +342,8 @@ func TestRefusals(t *testing.T) {
 		"unequal classes":         {func(o *Options) { o.Sampler, o.PerIdentity = data.ClassBalanced, 3 }, ErrUsage, "no whole number of identities"},
 		"a width of nine":         {func(o *Options) { o.Size.Width = 9 }, ErrUsage, "width 9 is not 0.1 to 8"},
 		"rate below zero":         {func(o *Options) { o.LR = -1 }, ErrUsage, "lr -1 is not a number from 0 on"},
-		"rate of no number":       {func(o *Options) { o.LR = math.NaN() }, ErrUsage, "lr NaN"},
-		"endless rate":            {func(o *Options) { o.LR = math.Inf(1) }, ErrUsage, "lr +Inf"},
+		"rate of no number":       {func(o *Options) { o.LR = Rate(math.NaN()) }, ErrUsage, "lr NaN"},
+		"endless rate":            {func(o *Options) { o.LR = Rate(math.Inf(1)) }, ErrUsage, "lr +Inf"},
 		"momentum":                {func(o *Options) { o.Optimizer.Momentum = 1 }, ErrUsage, "momentum 1 is not in [0, 1)"},
 		"decay":                   {func(o *Options) { o.Optimizer.WeightDecay = -1e-9 }, ErrUsage, "weight-decay -1e-09 is not in [0, 1]"},
 		"clip":                    {func(o *Options) { o.Optimizer.Clip = -5 }, ErrUsage, "clip -5"},
@@ -349,7 +354,7 @@ func TestRefusals(t *testing.T) {
 		"average":                 {func(o *Options) { o.EMA = 1 }, ErrUsage, "ema 1"},
 		"threads":                 {func(o *Options) { o.Threads = -1 }, ErrUsage, "threads -1"},
 		"workers":                 {func(o *Options) { o.Workers = -1 }, ErrUsage, "workers -1"},
-		"temperature":             {func(o *Options) { o.Loss.ILED.Temperature = -1 }, ErrUsage, "temperature"},
+		"temperature":             {func(o *Options) { tune(&o.Loss, "iled: {temperature: -1}") }, ErrUsage, "temperature"},
 	} {
 		o := options(t, dataset)
 		c.change(&o)
@@ -484,6 +489,69 @@ func TestWarmup(t *testing.T) {
 	}
 }
 
+// numbersOf are the numeric settings of a section, as it is written, with the path to each.
+func numbersOf(t *testing.T, c any, path string) map[string]float64 {
+	t.Helper()
+	text, err := yaml.Marshal(c)
+	var section map[string]any
+	if err := errors.Join(err, yaml.Unmarshal(text, &section)); err != nil {
+		t.Fatal(err)
+	}
+	numbers := map[string]float64{}
+	for key, value := range section {
+		switch v := value.(type) {
+		case map[string]any:
+			maps.Copy(numbers, numbersOf(t, v, path+key+"."))
+		case int:
+			numbers[path+key] = float64(v)
+		case float64:
+			numbers[path+key] = v
+		}
+	}
+	return numbers
+}
+
+// A 0 in a config is 0 in the run's distill.yaml, for every number of every loss, or it is
+// refused by its key.
+func TestZeroIsRecorded(t *testing.T) {
+	dataset := fixture(t)
+	refused := []string{"iled.rho", "iled.temperature", "iled.min_ratio", "rpsd.beta", "margin.scale"}
+	for _, name := range loss.Names() {
+		for key := range numbersOf(t, loss.Config{Name: name}, "") {
+			o := options(t, dataset)
+			o.Epochs, o.Loss.Name = 1, name
+			section := "0"
+			for _, k := range slices.Backward(strings.Split("loss."+key, ".")) {
+				section = fmt.Sprintf("{%s: %s}", k, section)
+			}
+			path := filepath.Join(t.TempDir(), "zero.yaml")
+			if err := os.WriteFile(path, []byte(section), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if err := o.ReadFile(path, nil); err != nil {
+				t.Fatal(err)
+			}
+			_, err := Distill(t.Context(), o)
+			if slices.Contains(refused, key) {
+				if last := key[strings.LastIndex(key, ".")+1:]; !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), last) {
+					t.Errorf("%s, %s: %v", name, key, err)
+				}
+				continue
+			}
+			if err != nil {
+				t.Fatalf("%s, %s: %v", name, key, err)
+			}
+			written := DefaultOptions()
+			if err := written.ReadFile(filepath.Join(o.Out, "distill.yaml"), nil); err != nil {
+				t.Fatal(err)
+			}
+			if v, ok := numbersOf(t, written.Loss, "")[key]; v != 0 || !ok {
+				t.Errorf("%s: %s is recorded as %g", name, key, v)
+			}
+		}
+	}
+}
+
 func TestConfigFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "distill.yaml")
 	write := func(text string) {
@@ -496,8 +564,29 @@ func TestConfigFile(t *testing.T) {
 	if err := o.ReadFile(path, nil); err != nil {
 		t.Fatal(err)
 	}
-	if o.Epochs != 7 || o.Size.Dim != 64 || o.Loss.RPSD.Bank != 100 || o.Optimizer.Momentum != 0.8 || o.Batch != 32 {
-		t.Errorf("read %+v", o)
+	chosen, err := json.Marshal(o.Loss)
+	if err != nil || o.Epochs != 7 || o.Size.Dim != 64 || !strings.Contains(string(chosen), `"bank":100`) || o.Optimizer.Momentum != 0.8 || o.Batch != 32 {
+		t.Errorf("read %+v with loss %s, %v", o, chosen, err)
+	}
+	for text, want := range map[string]string{
+		"lr: 0\n":             "line 1: \"0\": a rate is a number other than 0",
+		"epochs: 1\nlr: x\n":  "line 2: \"x\": a rate is a number",
+		"loss: {name: [a]}\n": "line 1: cannot unmarshal",
+	} {
+		write(text)
+		if err := o.ReadFile(path, nil); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	for _, text := range []string{"size: {dim: 0}\n", "size: {width: 0}\n"} {
+		write(text)
+		zero := DefaultOptions()
+		if err := zero.ReadFile(path, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := zero.validate(); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "no student has dim") {
+			t.Errorf("%q: %v", text, err)
+		}
 	}
 	write("epochs: 7\nepoch: 8\n")
 	if err := o.ReadFile(path, nil); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "line 2: unknown key epoch; did you mean epochs?") {

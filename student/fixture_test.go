@@ -7,8 +7,11 @@ import (
 	"path/filepath"
 	"testing"
 
+	"go.yaml.in/yaml/v3"
+
 	"facepipe/internal/imgcodec"
 	"facepipe/store"
+	"facepipe/student/loss"
 )
 
 const (
@@ -110,6 +113,13 @@ func target(i, flip int) []float32 {
 	return e
 }
 
+// tune lays settings, as the section of a config has them, over those of a loss.
+func tune(c *loss.Config, section string) {
+	if err := yaml.Unmarshal([]byte(section), c); err != nil {
+		panic(err)
+	}
+}
+
 // options are those of a short run of a very small network. One thread, since other
 // packages' tests run at the same time and threads of OpenMP wait by spinning.
 func options(t testing.TB, dataset string) Options {
@@ -118,7 +128,7 @@ func options(t testing.TB, dataset string) Options {
 	o.Dataset, o.Teacher, o.Out = dataset, "t", filepath.Join(t.TempDir(), "run")
 	o.Size.Dim, o.Size.Width = 16, 0.125
 	o.Epochs, o.Batch, o.LogEvery = 3, 8, 1
-	o.Loss.RPSD.Bank, o.Loss.RPSD.Negatives, o.Loss.RPSD.Ramp, o.Loss.ILED.Warmup = 24, 8, 4, 4
+	tune(&o.Loss, "{iled: {warmup: 4}, rpsd: {bank: 24, negatives: 8, ramp: 4}}")
 	o.LR, o.WarmupEpochs, o.Threads = 0.05, 1, 1
 	return o
 }

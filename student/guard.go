@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"facepipe/internal/durable"
+	"facepipe/student/loss"
 	"facepipe/student/net"
 	"facepipe/student/torch"
 )
@@ -132,7 +133,7 @@ func (r *run) diagnose(reason string, at int, t tally, gradient, rate float64) e
 	defer s.Close()
 	d := &diagnosis{Reason: reason, Step: at + 1, Loss: number(t.loss), Parts: map[string]number{},
 		Gradient: number(gradient), LearningRate: rate, Precision: r.o.Precision, Rows: slices.Clone(t.rows)}
-	for name, v := range t.parts {
+	for name, v := range loss.Means(s, t.parts) {
 		d.Parts[name] = number(v)
 	}
 	d.Median, _ = r.guard.median()

@@ -29,10 +29,12 @@ type model struct {
 	// bridge maps the student's embedding to the teacher's size where they differ;
 	// it is trained and then left out of the export. Nil where they agree.
 	bridge *net.Param
-	loss   loss.Loss
+	loss   *loss.Objective
 	sgd    *optim.SGD
 	scope  *torch.Scope // of the bridge's and the loss's parameters
-	world  *world
+	// figures of the step in flight, or of the last one, that nobody has read so far.
+	figures *torch.Scope
+	world   *world
 	// average of the network's weights, nil without.
 	average *average
 	// scaler of the loss in half precision, nil in others; statistics go with it.
@@ -42,7 +44,7 @@ type model struct {
 
 // newModel lays out and initialises a model. teacherDim is 0 without a teacher.
 func newModel(e *torch.Engine, o Options, teacherDim, classes int) (*model, error) {
-	m := &model{engine: e, device: o.Device, dtype: o.dtype(), scope: e.NewScope()}
+	m := &model{engine: e, device: o.Device, dtype: o.dtype(), scope: e.NewScope(), figures: e.NewScope()}
 	if m.dtype == torch.Float16 || o.scaleLoss {
 		m.scaler = &scaler{Scale: firstScale}
 	}
@@ -60,7 +62,7 @@ func newModel(e *torch.Engine, o Options, teacherDim, classes int) (*model, erro
 		m.bridge = net.NewParam("bridge.weight", []int{teacherDim, dim}, bridgeInit(dim))
 		dim = teacherDim
 	}
-	if m.loss, err = loss.New(o.Loss, loss.Env{Device: o.Device, Dim: dim, Classes: classes}); err != nil {
+	if m.loss, err = loss.New(o.Loss, loss.Env{Device: o.Device, Dim: dim, OwnDim: m.network.Dim, Classes: classes}); err != nil {
 		return nil, usage(err)
 	}
 	if err := m.network.Materialise(e, o.Device, o.Seed); err != nil {
@@ -164,6 +166,7 @@ func (m *model) close() {
 		m.statistics.close()
 	}
 	m.scope.Close()
+	m.figures.Close()
 	m.network.Close()
 }
 

@@ -1,6 +1,7 @@
 package student
 
 import (
+	"cmp"
 	"io"
 	"time"
 
@@ -38,9 +39,8 @@ type Options struct {
 	Epochs     int `json:"epochs" yaml:"epochs"`
 	Batch      int `json:"batch" yaml:"batch"`
 	Accumulate int `json:"accumulate,omitempty" yaml:"accumulate"`
-	// LR is the peak learning rate, positive; 0 takes 0.15 for distillation losses and
-	// 0.1 for margin softmax.
-	LR float64 `json:"lr" yaml:"lr"`
+	// LR is the peak learning rate.
+	LR Rate `json:"lr" yaml:"lr"`
 	// Schedule is cosine, poly, step or constant, after WarmupEpochs of linear
 	// rise (negative for a ninth of the run); Power tunes poly, Milestones and Factor tune step.
 	Schedule     string    `json:"schedule" yaml:"schedule"`
@@ -120,7 +120,7 @@ type Options struct {
 // DefaultOptions are the settings of a run that says nothing.
 func DefaultOptions() Options {
 	return Options{
-		Network: "mobilefacenet", Loss: loss.Config{Name: "unified"},
+		Network: "mobilefacenet", Size: net.Config{Dim: 512, Width: 1}, Loss: loss.Config{Name: "unified"},
 		Epochs: 20, Batch: 32, Accumulate: 1, Guard: 20, Schedule: "cosine", WarmupEpochs: -1, Power: 1,
 		Milestones: []float64{0.4, 0.7, 0.9}, Factor: 0.1,
 		Optimizer:     optim.SGDConfig{Momentum: 0.9, Nesterov: true, WeightDecay: 5e-4, Clip: 5},
@@ -131,16 +131,11 @@ func DefaultOptions() Options {
 	}
 }
 
+// UsualRate is the peak learning rate of losses that have none of their own.
+const UsualRate Rate = 0.15
+
 // peakRate is the learning rate after the warm-up.
-func (o *Options) peakRate() float64 {
-	switch {
-	case o.LR != 0:
-		return o.LR
-	case o.Loss.Name == "arcface" || o.Loss.Name == "cosface":
-		return 0.1
-	}
-	return 0.15
-}
+func (o *Options) peakRate() Rate { return cmp.Or(o.LR, Rate(o.Loss.Rate()), UsualRate) }
 
 // warmupEpochs is the length of the warm-up.
 func (o *Options) warmupEpochs() float64 {
@@ -153,7 +148,7 @@ func (o *Options) warmupEpochs() float64 {
 // schedule is the learning rate over a run of so many steps an epoch.
 func (o *Options) schedule(stepsPerEpoch int) (optim.Schedule, error) {
 	s := optim.Schedule{
-		Kind: o.Schedule, Peak: o.peakRate(), Total: o.Epochs * stepsPerEpoch,
+		Kind: o.Schedule, Peak: float64(o.peakRate()), Total: o.Epochs * stepsPerEpoch,
 		Warmup: int(o.warmupEpochs() * float64(stepsPerEpoch)),
 		Power:  o.Power, Milestones: o.Milestones, Factor: o.Factor,
 	}

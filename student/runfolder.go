@@ -15,8 +15,13 @@ import (
 	"facepipe/student/data"
 )
 
+// manifestVersion is raised when the content of run.json changes meaning. Before version 2,
+// which had no number, a setting of a loss that is 0 stands for its default.
+const manifestVersion = 2
+
 // manifest is run.json: what a run is. A resumed run must be the same.
 type manifest struct {
+	Version int `json:"version,omitempty"`
 	// Options are settled, except in runs of older versions.
 	Options Options `json:"options"`
 	// Dataset and TeacherFingerprint identify the data. CropsDigest is what of the
@@ -47,6 +52,12 @@ func readManifest(run string) (*manifest, error) {
 	d.DisallowUnknownFields() // a setting that is not known cannot be compared
 	if err := d.Decode(m); err != nil {
 		return nil, fmt.Errorf("%s is damaged, or of a newer pipe: %w", path, err)
+	}
+	switch {
+	case m.Version > manifestVersion:
+		return nil, fmt.Errorf("%s is of a newer pipe (version %d, this one reads up to %d)", path, m.Version, manifestVersion)
+	case m.Version < 2:
+		m.Options.Loss.ForgetZeros()
 	}
 	return m, nil
 }
@@ -82,6 +93,7 @@ func (r *run) hold() (release func(), err error) {
 // find looks at the run that the folder holds, before anything else is asked of the
 // dataset: one that has grown since lacks much, but that is not what is wrong.
 func (r *run) find() (err error) {
+	r.manifest.Version = manifestVersion
 	r.manifest.Dataset, r.manifest.CropsDigest = r.ds.Digest(), r.ds.CropsDigest()
 	if !r.world.leads() {
 		return nil
@@ -143,7 +155,7 @@ func (r *run) compare() error {
 	}
 	was.Options = was.Options.recorded()
 	// What was rejected may differ, and the others follow from what is compared.
-	was.Dataset, was.CropsDigest = r.manifest.Dataset, r.manifest.CropsDigest
+	was.Version, was.Dataset, was.CropsDigest = r.manifest.Version, r.manifest.Dataset, r.manifest.CropsDigest
 	was.Flip, was.Crops = r.manifest.Flip, r.manifest.Crops
 	before, err := json.Marshal(was)
 	if err != nil {

@@ -95,7 +95,8 @@ func TestOverflowInForward(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := torchtest.Scope(t, e)
 			o := options(t, dataset)
-			o.scaleLoss, o.Accumulate, o.Batch, o.Loss.Name, o.Loss.RPSD.Relation = true, 2, 4, name, "student"
+			o.scaleLoss, o.Accumulate, o.Batch, o.Loss.Name = true, 2, 4, name
+			tune(&o.Loss, "rpsd: {relation: student}")
 			m, err := newModel(e, o, fixtureDim, 8)
 			if err != nil {
 				t.Fatal(err)

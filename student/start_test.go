@@ -61,12 +61,67 @@ func TestResumeWithItsOwnConfig(t *testing.T) {
 	}
 }
 
+// oldLosses are the sections of a loss in run.json before it had a version: with the
+// settings as they were given, 0 for the default, and as they were settled. Both have -1
+// for nothing.
+var oldLosses = map[string]string{
+	"given": `{"name": "unified",
+		"iled": {"mode": "", "weight": 0, "rho": 0, "kappa": 0, "lambda": 0, "cap": 0, "temperature": 0, "min_ratio": 0, "warmup": -1, "trim": 0},
+		"rpsd": {"weight": 0, "ramp": -1, "relation": "", "bank": 24, "positives": 0, "negatives": 8, "beta": 0, "delta": -1, "max_age": 0, "ignore_above": 0},
+		"margin": {"scale": 0, "margin": 0, "gradient": ""}, "classifier": ""}`,
+	"settled": `{"name": "unified",
+		"iled": {"mode": "threshold", "weight": 1, "rho": 0.01, "kappa": 0, "lambda": 1, "cap": 3, "temperature": 0.1, "min_ratio": 0.5, "warmup": -1, "trim": 0},
+		"rpsd": {"weight": 25, "ramp": -1, "relation": "cross", "bank": 24, "positives": 4, "negatives": 8, "beta": 0.1, "delta": -1, "max_age": 0, "ignore_above": 0},
+		"margin": {"scale": 64, "margin": 0.5, "gradient": "straight-through"}, "classifier": "none"}`,
+}
+
+// A run of an older version goes on by the command that began it, and by no other.
+func TestOldRunGoesOn(t *testing.T) {
+	o := options(t, fixture(t))
+	o.Epochs = 1
+	tune(&o.Loss, "{iled: {warmup: -1}, rpsd: {ramp: -1, delta: -1}}")
+	if _, err := Distill(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	o.Resume = true
+	for name, section := range oldLosses {
+		var m map[string]json.RawMessage
+		var settings map[string]json.RawMessage
+		err := json.Unmarshal([]byte(read(t, o, "run.json")), &m)
+		err = errors.Join(err, json.Unmarshal(m["options"], &settings))
+		settings["loss"] = json.RawMessage(section)
+		m["options"], _ = json.Marshal(settings)
+		delete(m, "version")
+		text, err2 := json.Marshal(m)
+		if err := errors.Join(err, err2, os.WriteFile(manifestPath(o.Out), text, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := Distill(t.Context(), o); err != nil || s.ResumedAt != 5 {
+			t.Errorf("%s: %+v, %v", name, s, err)
+		}
+		for setting, key := range map[string]string{"iled: {lambda: 0}": "iled.lambda", "iled: {warmup: 1000}": "iled.warmup", "rpsd: {delta: 0.02}": "rpsd.delta"} {
+			other := o
+			tune(&other.Loss, setting)
+			if _, err := Distill(t.Context(), other); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "another options.loss."+key) {
+				t.Errorf("%s, with %s: %v", name, setting, err)
+			}
+		}
+	}
+	newer := strings.Replace(read(t, o, "run.json"), "{", `{"version": 9,`, 1)
+	if err := os.WriteFile(manifestPath(o.Out), []byte(newer), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Distill(t.Context(), o); err == nil || !strings.Contains(err.Error(), "of a newer pipe") {
+		t.Errorf("a newer version: %v", err)
+	}
+}
+
 // unsettled is a run.json as older versions wrote it: with the options as they were given.
 func unsettled(t *testing.T, o Options, text string) string {
 	t.Helper()
 	var m manifest
 	err := json.Unmarshal([]byte(text), &m)
-	m.Options, m.CropsDigest = o.recorded(), ""
+	m.Version, m.Options, m.CropsDigest = 0, o.recorded(), ""
 	m.Options.ShuffleWindow = 0 // as then
 	old, err2 := json.MarshalIndent(m, "", "  ")
 	if err := errors.Join(err, err2); err != nil {

@@ -10,12 +10,12 @@ import (
 	"facepipe/student/torch"
 )
 
-// tally is what the micro-batches of one step add up to: the means of their losses and
-// of the parts, each of those batches that have it, and the rows of all of them.
+// tally is what the micro-batches of one step add up to: the mean of their losses, the
+// parts of each, and the rows of all of them. What of the parts is in the engine is there
+// until the next step begins.
 type tally struct {
 	loss  float64
-	parts loss.Parts
-	with  map[string]int // the number of batches that have each part
+	parts []loss.Parts
 	rows  []int64
 	// overflowed is whether an embedding was not finite, in half precision: then there is
 	// no loss.
@@ -24,14 +24,8 @@ type tally struct {
 
 // add takes in one of so many micro-batches.
 func (t *tally) add(value float64, parts loss.Parts, rows []int64, of int) {
-	if t.parts == nil {
-		t.parts, t.with = loss.Parts{}, map[string]int{}
-	}
 	t.loss += value / float64(of)
-	for name, v := range parts {
-		t.with[name]++
-		t.parts[name] += (v - t.parts[name]) / float64(t.with[name])
-	}
+	t.parts = append(t.parts, parts)
 	t.rows = append(t.rows, rows...)
 }
 
@@ -45,15 +39,10 @@ func (m *model) backward(b *data.Batch, size, of int, t *tally) error {
 	if m.statistics != nil && b.Part == 0 {
 		m.statistics.keep(s)
 	}
-	y := m.embed(s, b.Pixels, b.Mirrored, size, true)
-	in := loss.Batch{Student: y, Samples: b.Rows, Labels: b.Labels, Step: b.Step}
-	if m.bridge != nil {
-		in.Student = s.Linear(y, m.bridge.Tensor())
+	if b.Part == 0 {
+		m.figures.Close() // of the step before
 	}
-	if len(b.Teacher) > 0 {
-		in.Teacher = torch.FromData(s, m.device, b.Teacher, len(b.Rows), len(b.Teacher)/len(b.Rows))
-	}
-	in = m.world.gather(s, in)
+	in := m.world.gather(s, m.input(s, b, size))
 	if m.overflows(s, in.Student) {
 		t.overflowed = true
 	}
@@ -70,8 +59,26 @@ func (m *model) backward(b *data.Batch, size, of int, t *tally) error {
 	if last {
 		m.world.collect(s)
 	}
+	parts.Move(s, m.figures)
 	t.add(s.Scalar(value), parts, in.Samples, of)
 	return s.Err()
+}
+
+// input is a micro-batch with its embeddings, as the loss sees it.
+func (m *model) input(s *torch.Scope, b *data.Batch, size int) loss.Batch {
+	y := m.embed(s, b.Pixels, b.Mirrored, size, true)
+	in := loss.Batch{Student: y, Samples: b.Rows, Labels: b.Labels, Step: b.Step}
+	if m.bridge != nil {
+		in.Student = s.Linear(y, m.bridge.Tensor())
+		if m.loss.LooksAtOwn() {
+			in.Own = y
+		}
+	}
+	if n := len(b.Rows); len(b.Teacher) > 0 {
+		in.Teacher = torch.FromData(s, m.device, b.Teacher, n, len(b.Teacher)/n)
+		in.Usable = loss.Usable(b.Teacher, n)
+	}
+	return in
 }
 
 // overflows is whether there is a loss scale and an embedding is not finite. The loss need not

@@ -106,12 +106,17 @@ func TestAccumulatedGradient(t *testing.T) {
 // there are labels, is the mean of theirs.
 func TestTally(t *testing.T) {
 	var sum tally
-	sum.add(4, loss.Parts{"unlabelled": 2, "target_cosine": 0.5}, []int64{1}, 4)
-	sum.add(0, loss.Parts{"unlabelled": 8}, []int64{2}, 4)
-	sum.add(8, loss.Parts{"unlabelled": 2, "target_cosine": 0.25}, []int64{3}, 4)
-	sum.add(0, loss.Parts{"unlabelled": 8}, []int64{4}, 4)
-	if want := (loss.Parts{"unlabelled": 5, "target_cosine": 0.375}); sum.loss != 3 || !maps.Equal(sum.parts, want) || len(sum.rows) != 4 {
-		t.Errorf("%+v, want parts %v", sum, want)
+	s := torchtest.Scope(t, torchtest.Open(t))
+	engine := func(v float64) loss.Figure {
+		return loss.Figure{Tensor: s.Sum(torch.FromData(s, "cpu", []float64{v}, 1))}
+	}
+	sum.add(4, loss.Parts{"unlabelled": {Value: 2}, "target_cosine": engine(0.5)}, []int64{1}, 4)
+	sum.add(0, loss.Parts{"unlabelled": {Value: 8}}, []int64{2}, 4)
+	sum.add(8, loss.Parts{"unlabelled": {Value: 2}, "target_cosine": engine(0.25)}, []int64{3}, 4)
+	sum.add(0, loss.Parts{"unlabelled": {Value: 8}}, []int64{4}, 4)
+	parts, want := loss.Means(s, sum.parts), map[string]float64{"unlabelled": 5, "target_cosine": 0.375}
+	if sum.loss != 3 || !maps.Equal(parts, want) || len(sum.rows) != 4 || s.Err() != nil {
+		t.Errorf("%+v, %v, want parts %v", sum, parts, want)
 	}
 }
 

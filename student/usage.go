@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"facepipe/student/data"
-	"facepipe/student/loss"
 	"facepipe/student/net"
 	"facepipe/student/optim"
 )
@@ -30,14 +29,14 @@ func usage(err error) error {
 func (o *Options) validate() error {
 	return errors.Join(
 		choice("student", o.Network, net.Architectures()...), o.validateSize(),
-		choice("loss", o.Loss.Name, loss.Names()...), o.validateLoss(),
+		usage(o.Loss.Validate()),
 		choice("schedule", o.Schedule, optim.Schedules()...),
 		choice("sampler", o.Sampler, data.Samplers()...),
 		choice("flip", o.Flip, "auto", "on", "off"),
 		choice("precision", o.Precision, "fp32", "bf16", "fp16"),
 		choice("input-norm", o.InputNorm, "outside", "inside"),
 		atLeast("epochs", o.Epochs, 1), atLeast("batch", o.Batch, 2), atLeast("accumulate", o.Accumulate, 1),
-		notNegative.holds("lr", o.LR), anyNumber.holds("warmup", o.WarmupEpochs),
+		notNegative.holds("lr", float64(o.LR)), anyNumber.holds("warmup", o.WarmupEpochs),
 		positive.holds("power", o.Power), aboveZeroToOne.holds("factor", o.Factor), zeroToOne.hold("milestones", o.Milestones),
 		belowOne.holds("momentum", o.Optimizer.Momentum), zeroToOne.holds("weight-decay", o.Optimizer.WeightDecay),
 		notNegative.holds("clip", o.Optimizer.Clip), belowOne.holds("ema", o.EMA), o.validateGuard(),
@@ -97,15 +96,11 @@ func (o *Options) validateSize() error {
 	if !slices.Contains(net.Architectures(), o.Network) {
 		return nil // which is reported by itself
 	}
+	if o.Size.Dim == 0 || o.Size.Width == 0 {
+		return fmt.Errorf("%w: no student has dim %d and width %g", ErrUsage, o.Size.Dim, o.Size.Width)
+	}
 	_, err := net.New(o.Network, o.Size)
 	return usage(err)
-}
-
-func (o *Options) validateLoss() error {
-	if !slices.Contains(loss.Names(), o.Loss.Name) {
-		return nil
-	}
-	return usage(o.Loss.Validate())
 }
 
 func (o *Options) validateGuard() error {

@@ -227,35 +227,41 @@ func (w *world) gather(s *torch.Scope, own loss.Batch) loss.Batch {
 		return own
 	}
 	all := own
-	all.Samples, all.Labels = w.gatherNumbers(s, own)
+	all.Samples, all.Labels, all.Usable = w.gatherNumbers(s, own)
 	all.Student = parallel.GatherRows(s, w.group, w.rank.Index, own.Student)
+	if !own.Own.IsNone() {
+		all.Own = parallel.GatherRows(s, w.group, w.rank.Index, own.Own)
+	}
 	if !own.Teacher.IsNone() {
 		all.Teacher = s.AllGather(w.group, own.Teacher)
 	}
 	return all
 }
 
-// gatherNumbers gathers the samples, the labels and who is asked to stop. These always
-// go through memory, where a rank that has died is noticed.
-func (w *world) gatherNumbers(s *torch.Scope, own loss.Batch) (samples []int64, labels []int32) {
+// gatherNumbers gathers the samples, the labels, what of the teacher's is usable, and who
+// is asked to stop. These always go through memory, where a rank that has died is noticed.
+func (w *world) gatherNumbers(s *torch.Scope, own loss.Batch) (samples []int64, labels []int32, usable []bool) {
+	flag := map[bool]int64{true: 1}
 	n := len(own.Samples)
-	numbers := append(make([]int64, 0, 2*n+1), own.Samples...)
+	numbers := append([]int64{flag[w.asked]}, own.Samples...)
 	for _, l := range own.Labels {
 		numbers = append(numbers, int64(l))
 	}
-	asked := int64(0)
-	if w.asked {
-		asked = 1
+	for _, u := range own.Usable {
+		numbers = append(numbers, flag[u])
 	}
 	w.stop = false
-	for one := range slices.Chunk(parallel.GatherInts(s, w.group, append(numbers, asked)), 2*n+1) {
-		samples = append(samples, one[:n]...)
-		for _, l := range one[n : 2*n] {
+	for one := range slices.Chunk(parallel.GatherInts(s, w.group, numbers), len(numbers)) {
+		w.stop = w.stop || one[0] != 0
+		samples = append(samples, one[1:1+n]...)
+		for _, l := range one[1+n : 1+2*n] {
 			labels = append(labels, int32(l))
 		}
-		w.stop = w.stop || one[2*n] != 0
+		for _, u := range one[1+2*n:] {
+			usable = append(usable, u != 0)
+		}
 	}
-	return samples, labels
+	return samples, labels, usable
 }
 
 // expect announces the backward that completes a step's gradients.

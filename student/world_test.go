@@ -52,7 +52,7 @@ func trainInDouble(t *testing.T, e *torch.Engine, dataset string, c loss.Config,
 	}
 	defer m.close()
 	m.dtype, m.world = torch.Float64, w
-	if err := w.begin(m, common{}, true); err != nil {
+	if err := w.begin(m, common{Run: manifest{Options: o}}, true); err != nil {
 		t.Fatal(err)
 	}
 	var values []float64
@@ -86,8 +86,8 @@ func trainInDouble(t *testing.T, e *torch.Engine, dataset string, c loss.Config,
 // worldLosses are losses of all kinds: sample by sample, against trained centres, and
 // with relations within the batch and to a bank.
 func worldLosses() map[string]loss.Config {
-	unified := loss.Config{Name: "unified", Classifier: "arcface",
-		ILED: loss.ILEDConfig{Warmup: -1}, RPSD: loss.RPSDConfig{Bank: 20, Negatives: 8, Ramp: -1}}
+	unified := loss.Config{Name: "unified"}
+	tune(&unified, "{classifier: arcface, iled: {warmup: 0}, rpsd: {bank: 20, negatives: 8, ramp: 0}}")
 	return map[string]loss.Config{"cosine": {Name: "cosine"}, "arcface": {Name: "arcface"}, "unified": unified}
 }
 

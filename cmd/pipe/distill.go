@@ -39,7 +39,7 @@ func (o *distillOptions) describe() *cobra.Command {
 		Use:   "distill DATASET --out RUN",
 		Short: "Train a student against cached embeddings and export it as ONNX",
 		Long: `Distill trains a small network to reproduce what a teacher said about each crop,
-or to tell identities apart (losses arcface and cosface), and writes RUN/student.onnx.
+or to tell identities apart (losses ` + strings.Join(lossesWithoutTeacher(), " and ") + `), and writes RUN/student.onnx.
 
 A run folder belongs to one run. Killed or stopped, it goes on with --resume and takes
 exactly the steps it would have taken; so --resume on a new folder starts a run, and a
@@ -64,6 +64,28 @@ began. Weights are kept in float32 in every precision.`,
 	}
 }
 
+// lossesWithoutTeacher are those that train on labels alone.
+func lossesWithoutTeacher() []string {
+	var names []string
+	for _, l := range loss.All() {
+		if l.Needs&loss.TeacherEmbedding == 0 {
+			names = append(names, l.Name)
+		}
+	}
+	return names
+}
+
+// usualRates says of which peak learning rate a loss is trained with.
+func usualRates() string {
+	text := fmt.Sprint(student.UsualRate)
+	for _, l := range loss.All() {
+		if l.Rate != 0 {
+			text += fmt.Sprintf(", with %s %g", l.Name, l.Rate)
+		}
+	}
+	return text
+}
+
 func (o *distillOptions) addFlags(f *pflag.FlagSet) {
 	o.flags = f
 	o.Options = student.DefaultOptions()
@@ -82,14 +104,14 @@ func (o *distillOptions) addTrainingFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Teacher, "teacher", o.Teacher, "`name` of the teacher cache to learn from")
 	f.StringVar(&o.Split, "split", o.Split, "`name` of the split to train on (default: all crops)")
 	f.StringVar(&o.Network, "student", o.Network, "`network` to train: "+strings.Join(net.Architectures(), ", "))
-	f.IntVar(&o.Size.Dim, "dim", o.Size.Dim, "length of the student's embedding (default: the network's own, 512)")
-	f.Float64Var(&o.Size.Width, "width", o.Size.Width, "`factor` on the channels of every layer (default 1)")
+	f.IntVar(&o.Size.Dim, "dim", o.Size.Dim, "length of the student's embedding")
+	f.Float64Var(&o.Size.Width, "width", o.Size.Width, "`factor` on the channels of every layer")
 	f.StringVar(&o.Init, "init", o.Init, "ONNX or safetensors `file`, also a checkpoint or a run's folder, whose weights to begin with")
 	f.StringVar(&o.Loss.Name, "loss", o.Loss.Name, "`loss`: "+strings.Join(loss.Names(), ", "))
 	f.IntVar(&o.Epochs, "epochs", o.Epochs, "passes over the dataset")
 	f.IntVar(&o.Batch, "batch", o.Batch, "crops at a time, of all ranks together")
 	f.IntVar(&o.Accumulate, "accumulate", o.Accumulate, "`batches` that make one step, for a gradient of more crops than memory holds; norms and the memory bank see one at a time")
-	f.Float64Var(&o.LR, "lr", o.LR, "peak learning `rate`; 0 for 0.15, with arcface and cosface 0.1")
+	f.Var(&o.LR, "lr", "peak learning `rate` (default "+usualRates()+")")
 	f.StringVar(&o.Schedule, "schedule", o.Schedule, "learning rate's `shape` after the warm-up: "+strings.Join(optim.Schedules(), ", "))
 	f.Float64Var(&o.WarmupEpochs, "warmup", o.WarmupEpochs, "`epochs` of linear rise to the peak rate; negative for a ninth of the run")
 	f.Float64Var(&o.Optimizer.Momentum, "momentum", o.Optimizer.Momentum, "momentum of SGD, from 0 to below 1")

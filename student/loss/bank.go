@@ -32,14 +32,6 @@ func newBank(capacity, dim int, keepStudent bool) *bank {
 	}
 }
 
-// reference is the vectors that student embeddings are compared with.
-func (b *bank) reference() torch.Tensor {
-	if b.keepStudent {
-		return b.student
-	}
-	return b.teacher
-}
-
 // allocate makes the vectors on the device of like.
 func (b *bank) allocate(s *torch.Scope, like torch.Tensor) {
 	if b.scope != nil || b.capacity == 0 {
@@ -59,7 +51,7 @@ func (b *bank) zeros(s *torch.Scope, like torch.Tensor) torch.Tensor {
 }
 
 // push writes a batch over the oldest entries.
-func (b *bank) push(s *torch.Scope, p unitPair, step int) {
+func (b *bank) push(s *torch.Scope, p pair, step int) {
 	if b.capacity == 0 || s.Err() != nil {
 		return
 	}

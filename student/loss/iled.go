@@ -8,53 +8,40 @@ import (
 	"facepipe/student/torch"
 )
 
-// ILEDConfig tunes Instance-Level Embedding Distillation with dynamic hard mining
+// iledSettings tune Instance-Level Embedding Distillation with dynamic hard mining
 // (after Mishra & Uikey, arXiv 2508.11376; only its abstract is public, so the
 // formulas are ours).
-type ILEDConfig struct {
-	// Mode is threshold (default), topk or softmax; see [ILED].
-	Mode string `json:"mode" yaml:"mode"`
-	// Weight is λ_I: 1 alone (default), 64 beside a margin softmax (default).
-	Weight float64 `json:"weight" yaml:"weight"`
-	// Rho is the weight of a batch in the running statistics (default 0.01).
-	Rho float64 `json:"rho" yaml:"rho"`
-	// Kappa shifts the threshold by so many standard deviations (default 0).
-	Kappa float64 `json:"kappa" yaml:"kappa"`
-	// Lambda is λ_h, the gain of hard samples (default 1).
-	Lambda float64 `json:"lambda" yaml:"lambda"`
-	// Cap limits the excess, in standard deviations (default 3).
-	Cap float64 `json:"cap" yaml:"cap"`
-	// Temperature of mode softmax (default 0.1).
-	Temperature float64 `json:"temperature" yaml:"temperature"`
-	// MinRatio is r_min of mode topk (default 0.5).
-	MinRatio float64 `json:"min_ratio" yaml:"min_ratio"`
+type iledSettings struct {
+	// Mode is threshold, topk or softmax; see [ILED].
+	Mode string `yaml:"mode"`
+	// Weight is λ_I. With 0 the term is only measured.
+	Weight float64 `yaml:"weight"`
+	// Rho is the weight of a batch in the running statistics, in (0, 1].
+	Rho float64 `yaml:"rho"`
+	// Kappa shifts the threshold by so many standard deviations.
+	Kappa float64 `yaml:"kappa"`
+	// Lambda is λ_h, the gain of hard samples.
+	Lambda float64 `yaml:"lambda"`
+	// Cap limits the excess, in standard deviations.
+	Cap float64 `yaml:"cap"`
+	// Temperature of mode softmax, positive.
+	Temperature float64 `yaml:"temperature"`
+	// MinRatio is r_min of mode topk, in (0, 1].
+	MinRatio float64 `yaml:"min_ratio"`
 	// Warmup is the number of steps with all weights 1 (threshold, softmax) or
-	// over which the ratio anneals from 1 to MinRatio (topk). Default 1000; -1 for
-	// none.
-	Warmup int `json:"warmup" yaml:"warmup"`
+	// over which the ratio anneals from 1 to MinRatio (topk).
+	Warmup int `yaml:"warmup"`
 	// Trim, when positive, is the quantile of recent distances above which a
 	// sample is ignored after the warm-up: it is taken for label or teacher noise
-	// (try 0.995). Off by default.
-	Trim float64 `json:"trim" yaml:"trim"`
+	// (try 0.995).
+	Trim float64 `yaml:"trim"`
 }
 
-func (c ILEDConfig) withDefaults(besideClassifier bool) ILEDConfig {
-	weight := 1.0
-	if besideClassifier {
-		weight = 64
-	}
-	c.Mode = or(c.Mode, "threshold")
-	c.Weight = or(c.Weight, weight)
-	c.Rho = or(c.Rho, 0.01)
-	c.Lambda = or(c.Lambda, 1)
-	c.Cap = or(c.Cap, 3)
-	c.Temperature = or(c.Temperature, 0.1)
-	c.MinRatio = or(c.MinRatio, 0.5)
-	c.Warmup = or(c.Warmup, 1000)
-	return c
+var iledDefaults = iledSettings{
+	Mode: "threshold", Weight: 1, Rho: 0.01, Lambda: 1, Cap: 3, Temperature: 0.1, MinRatio: 0.5, Warmup: 1000,
 }
 
-func (c ILEDConfig) validate() error {
+func (c iledSettings) validate() error {
 	switch {
 	case c.Mode != "threshold" && c.Mode != "topk" && c.Mode != "softmax":
 		return fmt.Errorf("iled mode %q is none of threshold, topk, softmax", c.Mode)
@@ -86,7 +73,7 @@ const trimWindow = 4096
 // μ and σ are running statistics of d, started with the first batch. It needs no
 // labels.
 type ILED struct {
-	c ILEDConfig
+	c iledSettings
 	// mean and square are the running E[d] and E[d²].
 	mean, square float64
 	started      bool
@@ -98,14 +85,14 @@ type ILED struct {
 	fixed []float64
 }
 
-func newILED(c ILEDConfig) *ILED { return &ILED{c: c} }
+func newILED(c iledSettings) *ILED { return &ILED{c: c} }
 
 // step adds L_ILED of a batch to the graph.
-func (l *ILED) step(s *torch.Scope, p unitPair, step int) (torch.Tensor, Parts) {
-	d := distance(s, p)
-	values := make([]float64, len(p.samples))
-	for i, v := range s.Floats(d) {
-		values[i] = float64(v)
+func (l *ILED) step(s *torch.Scope, v *view) (torch.Tensor, Parts) {
+	d, samples := v.distance(), v.unit().samples
+	values := make([]float64, len(samples))
+	for i, x := range s.Floats(d) {
+		values[i] = float64(x)
 	}
 	if s.Err() != nil {
 		return torch.Tensor{}, nil
@@ -113,14 +100,17 @@ func (l *ILED) step(s *torch.Scope, p unitPair, step int) (torch.Tensor, Parts) 
 	l.observe(values)
 	weights := l.fixed
 	if weights == nil {
-		weights = l.weights(values, p.samples, step)
+		weights = l.weights(values, samples, v.Step)
 	}
 	total := 0.0
 	for _, w := range weights {
 		total += w
 	}
 	w := floatsLike(s, d, weights)
-	return s.Scale(s.Sum(s.Mul(w, d)), 1/total), Parts{"distance": mean(values), "hard": l.hard(weights)}
+	parts := Parts{}
+	parts.know("distance", mean(values))
+	parts.know("hard", l.hard(weights))
+	return s.Scale(s.Sum(s.Mul(w, d)), 1/total), parts
 }
 
 // hard is the share of samples that are taken for hard: those with more weight than others

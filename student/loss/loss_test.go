@@ -1,9 +1,13 @@
 package loss
 
 import (
+	"maps"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 
 	"facepipe/student/net"
 	"facepipe/student/torch"
@@ -33,34 +37,43 @@ func newProblem(seed uint64, n, d int) problem {
 	return p
 }
 
+// batch is the problem with a student's embeddings in the engine.
+func (p problem) batch(s *torch.Scope, student torch.Tensor) Batch {
+	usable := make([]float32, len(p.teacher))
+	for i, v := range p.teacher {
+		usable[i] = float32(v)
+	}
+	return Batch{Student: student, Teacher: torch.FromData(s, "cpu", p.teacher, p.n, p.d), Usable: Usable(usable, p.n),
+		Samples: p.samples, Labels: p.labels, Step: p.step}
+}
+
+// view is the problem as a term sees it.
+func (p problem) view(s *torch.Scope) *view {
+	return &view{Batch: p.batch(s, torch.FromData(s, "cpu", p.student, p.n, p.d)), s: s}
+}
+
 // value runs a fresh copy of a loss, prepared by ready, on the problem. It returns
 // the loss and its gradient with respect to the student's embeddings.
-func (p problem) value(t *testing.T, e *torch.Engine, build func(*torch.Scope) Loss) (float64, []float64) {
+func (p problem) value(t *testing.T, e *torch.Engine, build func(*torch.Scope) *Objective) (float64, []float64) {
 	t.Helper()
 	s := torchtest.Scope(t, e)
 	l := build(s)
 	student := torch.FromData(s, "cpu", p.student, p.n, p.d)
 	s.RequireGrad(student, true)
-	value, _ := l.Step(s, Batch{Student: student, Teacher: torch.FromData(s, "cpu", p.teacher, p.n, p.d),
-		Samples: p.samples, Labels: p.labels, Step: p.step})
+	value, _ := l.Step(s, p.batch(s, student))
 	v := s.Scalar(value)
 	s.Backward(value)
 	return v, torch.ToData[float64](s, s.Grad(student))
 }
 
 // builder makes a loss whose bank already holds another batch of the same size.
-func builder(t *testing.T, c Config, d int) func(*torch.Scope) Loss {
-	return func(s *torch.Scope) Loss {
-		l, err := New(c, Env{Device: "cpu", Dim: d, Classes: 3})
+func builder(t *testing.T, c Config, d int) func(*torch.Scope) *Objective {
+	return func(s *torch.Scope) *Objective {
+		l, err := New(c, Env{Device: "cpu", Dim: d, OwnDim: d, Classes: 3})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := net.Materialise(s, "cpu", 7, l.Params()); err != nil {
-			t.Fatal(err)
-		}
-		if !l.NeedsTeacher() {
-			return l
-		}
+		materialise(t, s, l)
 		before := newProblem(99, 12, d)
 		for i := range before.samples {
 			before.samples[i] += 100
@@ -69,33 +82,61 @@ func builder(t *testing.T, c Config, d int) func(*torch.Scope) Loss {
 		for i := range before.student {
 			before.student[i] = before.teacher[i] + 0.3*before.student[i]
 		}
-		l.Step(s, Batch{Student: torch.FromData(s, "cpu", before.student, 12, d),
-			Teacher: torch.FromData(s, "cpu", before.teacher, 12, d), Samples: before.samples, Labels: before.labels})
+		before.step = 0
+		l.Step(s, before.batch(s, torch.FromData(s, "cpu", before.student, 12, d)))
 		return l
 	}
 }
 
-// allLosses are the configurations that every property is checked on.
-func allLosses() map[string]Config {
-	unified := func(f func(*Config)) Config {
-		c := Config{Name: "unified", ILED: ILEDConfig{Rho: 0.01, Warmup: -1}, RPSD: RPSDConfig{Bank: 12, Negatives: 6, Positives: 2, Ramp: -1}}
-		f(&c)
-		return c
+// config is a loss with settings, written as in a config.
+func config(t testing.TB, name, section string) Config {
+	t.Helper()
+	c := Config{Name: name}
+	if err := yaml.Unmarshal([]byte(section), &c); err != nil {
+		t.Fatal(err)
 	}
-	return map[string]Config{
-		"cosine":                {Name: "cosine"},
-		"l2":                    {Name: "l2"},
-		"arcface":               {Name: "arcface", Margin: MarginConfig{Scale: 4, Gradient: "differentiated"}},
-		"cosface":               {Name: "cosface", Margin: MarginConfig{Scale: 4}},
-		"unified threshold":     unified(func(*Config) {}),
-		"unified topk":          unified(func(c *Config) { c.ILED.Mode = "topk" }),
-		"unified softmax":       unified(func(c *Config) { c.ILED.Mode = "softmax" }),
-		"unified student bank":  unified(func(c *Config) { c.RPSD.Relation = "student" }),
-		"unified no bank":       unified(func(c *Config) { c.RPSD.Bank = -1 }),
-		"unified with arcface":  unified(func(c *Config) { c.Classifier = "arcface"; c.Margin.Gradient = "differentiated" }),
-		"unified small beta":    unified(func(c *Config) { c.RPSD.Beta = 0.01 }),
-		"unified keeping all δ": unified(func(c *Config) { c.RPSD.Delta = -1 }),
+	return c
+}
+
+// allLosses are the configurations that every property is checked on: each loss of the
+// registry, and those of the unified one. Banks are small enough to fill, margins are
+// differentiated.
+func allLosses(t testing.TB) map[string]Config {
+	t.Helper()
+	tuned := map[string]string{
+		"arcface": "margin: {scale: 4, gradient: differentiated}",
+		"cosface": "margin: {scale: 4}",
 	}
+	all := map[string]Config{}
+	for _, name := range Names() {
+		all[name] = config(t, name, tuned[name])
+	}
+	for name, section := range map[string]string{
+		"unified":               "{}",
+		"unified topk":          "iled: {mode: topk}",
+		"unified softmax":       "iled: {mode: softmax}",
+		"unified student bank":  "rpsd: {relation: student}",
+		"unified no bank":       "rpsd: {bank: 0}",
+		"unified with arcface":  "{classifier: arcface, margin: {gradient: differentiated}}",
+		"unified small beta":    "rpsd: {beta: 0.01}",
+		"unified keeping all δ": "rpsd: {delta: 0}",
+	} {
+		c := config(t, "unified", "{iled: {warmup: 0}, rpsd: {bank: 12, negatives: 6, positives: 2, ramp: 0}}")
+		if err := yaml.Unmarshal([]byte(section), &c); err != nil {
+			t.Fatal(err)
+		}
+		all[name] = c
+	}
+	return all
+}
+
+// directional are those of allLosses that look at directions only.
+func directional(t testing.TB) map[string]Config {
+	all := allLosses(t)
+	maps.DeleteFunc(all, func(name string, _ Config) bool {
+		return name != "cosine" && name != "arcface" && name != "cosface" && !strings.HasPrefix(name, "unified")
+	})
+	return all
 }
 
 // The analytic gradient of every loss agrees with central differences. What is
@@ -105,7 +146,7 @@ func allLosses() map[string]Config {
 func TestGradientsByFiniteDifferences(t *testing.T) {
 	e := torchtest.Open(t)
 	const eps = 1e-6
-	for name, c := range allLosses() {
+	for name, c := range allLosses(t) {
 		t.Run(name, func(t *testing.T) {
 			p := newProblem(3, 5, 8)
 			build := builder(t, c, p.d)
@@ -131,35 +172,30 @@ func TestGradientsByFiniteDifferences(t *testing.T) {
 }
 
 // frozenWeights wraps build so that ILED's weights stay what they are at p.
-func frozenWeights(t *testing.T, e *torch.Engine, p problem, build func(*torch.Scope) Loss) func(*torch.Scope) Loss {
+func frozenWeights(t *testing.T, e *torch.Engine, p problem, build func(*torch.Scope) *Objective) func(*torch.Scope) *Objective {
 	t.Helper()
 	s := torchtest.Scope(t, e)
-	u, ok := build(s).(*unified)
+	u, ok := build(s).terms[0].term.(*unified)
 	if !ok {
 		return build
 	}
-	pr := pair(s, Batch{Student: torch.FromData(s, "cpu", p.student, p.n, p.d),
-		Teacher: torch.FromData(s, "cpu", p.teacher, p.n, p.d), Samples: p.samples, Labels: p.labels})
 	d := make([]float64, p.n)
-	for i, v := range s.Floats(distance(s, pr)) {
+	for i, v := range s.Floats(p.view(s).distance()) {
 		d[i] = float64(v)
 	}
 	u.iled.observe(d)
 	weights := u.iled.weights(d, p.samples, p.step)
-	return func(s *torch.Scope) Loss {
-		l := build(s).(*unified)
-		l.iled.fixed = weights
-		return l
+	return func(s *torch.Scope) *Objective {
+		o := build(s)
+		o.terms[0].term.(*unified).iled.fixed = weights
+		return o
 	}
 }
 
-// s_i · dL/ds_i = 0: all losses but raw L2 look at directions only.
+// s_i · dL/ds_i = 0.
 func TestGradientIsOrthogonalToEmbedding(t *testing.T) {
 	e := torchtest.Open(t)
-	for name, c := range allLosses() {
-		if name == "l2" {
-			continue
-		}
+	for name, c := range directional(t) {
 		p := newProblem(4, 6, 8)
 		_, g := p.value(t, e, builder(t, c, p.d))
 		for i := range p.n {
@@ -176,10 +212,7 @@ func TestGradientIsOrthogonalToEmbedding(t *testing.T) {
 
 func TestPositiveScalingLeavesLoss(t *testing.T) {
 	e := torchtest.Open(t)
-	for name, c := range allLosses() {
-		if name == "l2" {
-			continue
-		}
+	for name, c := range directional(t) {
 		p := newProblem(5, 6, 8)
 		want, _ := p.value(t, e, builder(t, c, p.d))
 		for i := range p.student {
@@ -193,7 +226,7 @@ func TestPositiveScalingLeavesLoss(t *testing.T) {
 
 func TestBatchPermutationLeavesLoss(t *testing.T) {
 	e := torchtest.Open(t)
-	for name, c := range allLosses() {
+	for name, c := range allLosses(t) {
 		p := newProblem(6, 6, 8)
 		want, _ := p.value(t, e, builder(t, c, p.d))
 		q := p
@@ -212,12 +245,12 @@ func TestBatchPermutationLeavesLoss(t *testing.T) {
 // A student that equals its teacher has nothing to learn.
 func TestPerfectStudentHasZeroLoss(t *testing.T) {
 	e := torchtest.Open(t)
-	for name, c := range allLosses() {
-		if c.Name == "arcface" || c.Name == "cosface" || c.Classifier != "" {
+	for name, c := range allLosses(t) {
+		if c.Needs()&TeacherEmbedding == 0 || name == "unified with arcface" {
 			continue
 		}
-		if c.RPSD.Relation == "student" {
-			continue // its bank holds imperfect students
+		if name == "unified student bank" {
+			continue // it holds imperfect students
 		}
 		p := newProblem(7, 6, 8)
 		copy(p.student, p.teacher)
@@ -248,14 +281,12 @@ func TestRotation(t *testing.T) {
 	}
 	inBatch := func(p problem) float64 {
 		s := torchtest.Scope(t, e)
-		l := newRPSD(RPSDConfig{Bank: -1}.withDefaults(), Env{Dim: 2})
-		return s.Scalar(l.batchTerm(s, pair(s, Batch{Student: torch.FromData(s, "cpu", p.student, p.n, p.d),
-			Teacher: torch.FromData(s, "cpu", p.teacher, p.n, p.d), Samples: p.samples, Labels: p.labels})))
+		return s.Scalar(newRPSD(rpsdDefaults, 2).batchTerm(s, p.view(s)))
 	}
 	if a, b := inBatch(p), inBatch(rotated); math.Abs(a-b) > 1e-12 {
 		t.Errorf("in-batch RPSD moved from %g to %g", a, b)
 	}
-	for name, c := range map[string]Config{"cosine": {Name: "cosine"}, "cross bank": allLosses()["unified threshold"]} {
+	for name, c := range map[string]Config{"cosine": {Name: "cosine"}, "cross bank": allLosses(t)["unified"]} {
 		a, _ := p.value(t, e, builder(t, c, 2))
 		if b, _ := rotated.value(t, e, builder(t, c, 2)); math.Abs(a-b) < 1e-3 {
 			t.Errorf("%s did not notice the rotation (%g, %g)", name, a, b)
@@ -295,7 +326,7 @@ func TestMarginGradients(t *testing.T) {
 	e := torchtest.Open(t)
 	p := newProblem(10, 6, 8)
 	run := func(gradient string) (float64, []float64) {
-		return p.value(t, e, builder(t, Config{Name: "arcface", Margin: MarginConfig{Scale: 4, Gradient: gradient}}, p.d))
+		return p.value(t, e, builder(t, config(t, "arcface", "margin: {scale: 4, gradient: "+gradient+"}"), p.d))
 	}
 	v1, g1 := run("straight-through")
 	v2, g2 := run("differentiated")
@@ -314,9 +345,11 @@ func TestMarginGradients(t *testing.T) {
 // Bad rows are left out and counted; nothing turns into NaN.
 func TestDegenerateBatches(t *testing.T) {
 	e := torchtest.Open(t)
-	for name, c := range allLosses() {
+	directions := directional(t)
+	for name, c := range allLosses(t) {
 		for what, spoil := range map[string]func(*problem){
 			"teacher NaN":   func(p *problem) { p.teacher[0] = math.NaN() },
+			"endless":       func(p *problem) { p.teacher[0] = math.Inf(1) },
 			"teacher zero":  func(p *problem) { clear(p.teacher[:p.d]) },
 			"no teacher":    func(p *problem) { clear(p.teacher) },
 			"student zero":  func(p *problem) { clear(p.student[:p.d]) },
@@ -327,15 +360,13 @@ func TestDegenerateBatches(t *testing.T) {
 		} {
 			p := newProblem(11, 5, 8)
 			spoil(&p)
-			if what == "student zero" && c.Name == "l2" {
-				continue // nothing special there
-			}
 			v, g := p.value(t, e, builder(t, c, p.d))
+			_, directed := directions[name]
 			if math.IsNaN(v) || math.IsInf(v, 0) {
 				t.Errorf("%s, %s: loss %g", name, what, v)
 			}
 			for i, x := range g {
-				if math.IsNaN(x) || (what == "student zero" && i < p.d && x != 0) {
+				if math.IsNaN(x) || (what == "student zero" && directed && i < p.d && x != 0) {
 					t.Errorf("%s, %s: gradient %d is %g", name, what, i, x)
 					break
 				}
@@ -353,24 +384,24 @@ func first(p problem, n int) problem {
 // A loss that is taken apart at a step and put together again goes on the same.
 func TestStateRoundTrip(t *testing.T) {
 	e := torchtest.Open(t)
-	for name, c := range allLosses() {
-		c.ILED.Trim = 0.9
+	for name, c := range allLosses(t) {
+		if err := yaml.Unmarshal([]byte("iled: {trim: 0.9}"), &c); err != nil {
+			t.Fatal(err)
+		}
 		s := torchtest.Scope(t, e)
 		build := builder(t, c, 8)
 		one := build(s)
-		two, err := New(c, Env{Device: "cpu", Dim: 8, Classes: 3})
+		two, err := New(c, Env{Device: "cpu", Dim: 8, OwnDim: 8, Classes: 3})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := net.Materialise(s, "cpu", 7, two.Params()); err != nil {
-			t.Fatal(err)
-		}
+		materialise(t, s, two)
 		if err := two.Restore(s, one.State(s)); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		p := newProblem(12, 5, 8)
-		a, ga := p.value(t, e, func(*torch.Scope) Loss { return one })
-		b, gb := p.value(t, e, func(*torch.Scope) Loss { return two })
+		a, ga := p.value(t, e, func(*torch.Scope) *Objective { return one })
+		b, gb := p.value(t, e, func(*torch.Scope) *Objective { return two })
 		if a != b {
 			t.Errorf("%s: %g after the round trip, want %g", name, b, a)
 		}
@@ -391,11 +422,19 @@ func TestRestoreRefusesForeignState(t *testing.T) {
 		"other size":   func(st State) { st["bank.teacher"] = Array{Shape: []int{1}, Float32: []float32{1}} },
 		"out of range": func(st State) { st["bank.ring"] = Array{Shape: []int{2}, Int64: []int64{13, 0}} },
 	} {
-		l := builder(t, allLosses()["unified threshold"], 8)(s)
+		l := builder(t, allLosses(t)["unified"], 8)(s)
 		st := l.State(s)
 		change(st)
 		if err := l.Restore(s, st); err == nil {
 			t.Errorf("%s: no error", name)
 		}
+	}
+}
+
+// materialise gives the parameters of an objective their values.
+func materialise(t *testing.T, s *torch.Scope, o *Objective) {
+	t.Helper()
+	if err := net.Materialise(s, "cpu", 7, o.Params()); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -9,31 +9,53 @@ import (
 	"facepipe/student/torch"
 )
 
-// MarginConfig tunes a margin softmax.
-type MarginConfig struct {
-	// Scale is s, the length that cosines are stretched to (default 64).
-	Scale float64 `json:"scale" yaml:"scale"`
-	// Margin is m: radians for arcface (default 0.5), cosine for cosface (0.35).
-	Margin float64 `json:"margin" yaml:"margin"`
-	// Gradient says how the margin is differentiated. "straight-through" (default)
+var (
+	arcfaceLoss = Loss{
+		Name:     "arcface",
+		About:    "margin softmax on labels, the margin an angle",
+		Source:   "Deng et al. 2019, arXiv 1801.07698, eq. 3",
+		Needs:    Labels,
+		Rate:     0.1,
+		defaults: marginLoss{kind: "arcface", Margin: arcfaceMargin},
+		bare:     true,
+	}
+	cosfaceLoss = Loss{
+		Name:     "cosface",
+		About:    "margin softmax on labels, the margin a cosine",
+		Source:   "Wang et al. 2018, arXiv 1801.09414, eq. 4",
+		Needs:    Labels,
+		Rate:     0.1,
+		defaults: marginLoss{kind: "cosface", Margin: cosfaceMargin},
+		bare:     true,
+	}
+
+	arcfaceMargin = marginSettings{Scale: 64, Margin: 0.5, Gradient: "straight-through"}
+	cosfaceMargin = marginSettings{Scale: 64, Margin: 0.35, Gradient: "straight-through"}
+)
+
+// marginLoss are the settings of a margin softmax alone.
+type marginLoss struct {
+	kind   string
+	Margin marginSettings `yaml:"margin"`
+}
+
+func (c marginLoss) settled() (settings, error)  { return c, c.Margin.validate() }
+func (c marginLoss) build(env Env) (term, error) { return newMargin(c.kind, c.Margin, env) }
+
+// marginSettings tune a margin softmax.
+type marginSettings struct {
+	// Scale is s, the length that cosines are stretched to, positive.
+	Scale float64 `yaml:"scale"`
+	// Margin is m: radians for arcface, cosine for cosface.
+	Margin float64 `yaml:"margin"`
+	// Gradient says how the margin is differentiated. "straight-through"
 	// treats the shift of the target's cosine as a constant, as arcface_torch
 	// does; "differentiated" goes through acos and cos, with the factor
 	// sin(θ+m)/sin θ, large near θ = 0. For cosface both are the same.
-	Gradient string `json:"gradient" yaml:"gradient"`
+	Gradient string `yaml:"gradient"`
 }
 
-func (c MarginConfig) withDefaults(cosface bool) MarginConfig {
-	m := 0.5
-	if cosface {
-		m = 0.35
-	}
-	c.Scale = or(c.Scale, 64)
-	c.Margin = or(c.Margin, m)
-	c.Gradient = or(c.Gradient, "straight-through")
-	return c
-}
-
-func (c MarginConfig) validate() error {
+func (c marginSettings) validate() error {
 	if !finite(c.Scale, c.Margin) || c.Scale <= 0 || c.Margin < 0 || c.Margin > math.Pi {
 		return fmt.Errorf("margin softmax: scale %g must be positive and margin %g in [0, π]", c.Scale, c.Margin)
 	}
@@ -52,7 +74,7 @@ func (c MarginConfig) validate() error {
 // Samples without a label are left out.
 type margin struct {
 	kind    string
-	c       MarginConfig
+	c       marginSettings
 	centres *net.Param // classes×d
 }
 
@@ -60,7 +82,7 @@ type margin struct {
 // directions matter.
 const centreSpread = 0.01
 
-func newMargin(kind string, c MarginConfig, env Env) (*margin, error) {
+func newMargin(kind string, c marginSettings, env Env) (*margin, error) {
 	if env.Classes < 2 {
 		return nil, fmt.Errorf("loss %s needs at least 2 identities, the dataset has %d", kind, env.Classes)
 	}
@@ -75,32 +97,21 @@ func newMargin(kind string, c MarginConfig, env Env) (*margin, error) {
 func (l *margin) Params() []*net.Param              { return []*net.Param{l.centres} }
 func (l *margin) State(*torch.Scope) State          { return State{} }
 func (l *margin) Restore(*torch.Scope, State) error { return nil }
-func (l *margin) NeedsTeacher() bool                { return false }
-func (l *margin) NeedsLabels() bool                 { return true }
 
-func (l *margin) Step(s *torch.Scope, b Batch) (torch.Tensor, Parts) {
-	var keep, labels []int64
-	for i, y := range b.Labels {
-		if y >= 0 {
-			keep, labels = append(keep, int64(i)), append(labels, int64(y))
-		}
+func (l *margin) Step(s *torch.Scope, v *view) (torch.Tensor, Parts) {
+	known := v.labelled()
+	parts := Parts{}
+	parts.know("unlabelled", float64(len(v.Labels)-known.n))
+	if known.n == 0 {
+		return zero(s, v.Student), parts
 	}
-	parts := Parts{"unlabelled": float64(len(b.Labels) - len(keep))}
-	if len(keep) == 0 {
-		return zero(s, b.Student), parts
-	}
-	student := b.Student
-	if len(keep) < len(b.Labels) {
-		student = s.Rows(student, intsLike(s, student, keep))
-	}
-	target := intsLike(s, student, labels)
-	column := s.Reshape(target, -1, 1)
-	centres := s.ToLike(l.centres.Tensor(), student)
-	cosines := s.MatMul(s.Unit(student), s.Transpose(s.Unit(centres)))
+	column := s.Reshape(known.target, -1, 1)
+	centres := s.ToLike(l.centres.Tensor(), known.student)
+	cosines := s.MatMul(known.student, s.Transpose(s.Unit(centres)))
 	own := s.Gather(cosines, 1, column)
 	logits := s.Scale(s.Scatter(cosines, 1, column, l.lowered(s, own)), l.c.Scale)
-	parts["target_cosine"] = s.Scalar(s.Mean(own))
-	return s.CrossEntropy(logits, target), parts
+	parts.keep(s, "target_cosine", s.Mean(own))
+	return s.CrossEntropy(logits, known.target), parts
 }
 
 // lowered is the target's cosine with the margin applied.

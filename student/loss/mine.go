@@ -31,7 +31,7 @@ type candidates struct {
 //
 // Equal values go to the smaller entry number, so the choice depends on nothing
 // but the values.
-func (l *RPSD) mine(p unitPair, all candidates, step int) minedPairs {
+func (l *RPSD) mine(p pair, all candidates, step int) minedPairs {
 	n := len(p.samples)
 	rows := make([][]int, n)
 	width := len(all.entry) / n

@@ -9,33 +9,34 @@ import (
 )
 
 func TestWeights(t *testing.T) {
-	config := func(f func(*ILEDConfig)) ILEDConfig {
-		c := ILEDConfig{Warmup: -1}
+	config := func(f func(*iledSettings)) iledSettings {
+		c := iledDefaults
+		c.Warmup = 0
 		f(&c)
-		return c.withDefaults(false)
+		return c
 	}
 	d := []float64{0, 0.1, 0.2, 0.7}
 	sigma := math.Sqrt(0.54/4 - 0.0625)
 	for name, c := range map[string]struct {
-		config ILEDConfig
+		config iledSettings
 		d      []float64
 		step   int
 		want   []float64
 	}{
-		"threshold":        {config(func(*ILEDConfig) {}), d, 0, []float64{1, 1, 1, 1 + 0.45/sigma}},
-		"threshold capped": {config(func(c *ILEDConfig) { c.Cap = 0.5 }), d, 0, []float64{1, 1, 1, 1.5}},
-		"threshold shift":  {config(func(c *ILEDConfig) { c.Kappa = 5 }), d, 0, []float64{1, 1, 1, 1}},
-		"warm-up":          {config(func(c *ILEDConfig) { c.Warmup = 10 }), d, 9, []float64{1, 1, 1, 1}},
-		"all equal":        {config(func(*ILEDConfig) {}), []float64{0.5, 0.5}, 0, []float64{1, 1}},
-		"one sample":       {config(func(c *ILEDConfig) { c.Mode = "softmax" }), []float64{0.5}, 0, []float64{1}},
-		"topk":             {config(func(c *ILEDConfig) { c.Mode = "topk" }), d, 0, []float64{0, 0, 1, 1}},
-		"topk annealing":   {config(func(c *ILEDConfig) { c.Mode = "topk"; c.Warmup = 10 }), d, 2, []float64{1, 1, 1, 1}},
-		"topk halfway":     {config(func(c *ILEDConfig) { c.Mode = "topk"; c.Warmup = 10 }), d, 5, []float64{0, 1, 1, 1}},
-		"topk at least one": {config(func(c *ILEDConfig) { c.Mode = "topk"; c.MinRatio = 0.01 }), d, 0,
+		"threshold":        {config(func(*iledSettings) {}), d, 0, []float64{1, 1, 1, 1 + 0.45/sigma}},
+		"threshold capped": {config(func(c *iledSettings) { c.Cap = 0.5 }), d, 0, []float64{1, 1, 1, 1.5}},
+		"threshold shift":  {config(func(c *iledSettings) { c.Kappa = 5 }), d, 0, []float64{1, 1, 1, 1}},
+		"warm-up":          {config(func(c *iledSettings) { c.Warmup = 10 }), d, 9, []float64{1, 1, 1, 1}},
+		"all equal":        {config(func(*iledSettings) {}), []float64{0.5, 0.5}, 0, []float64{1, 1}},
+		"one sample":       {config(func(c *iledSettings) { c.Mode = "softmax" }), []float64{0.5}, 0, []float64{1}},
+		"topk":             {config(func(c *iledSettings) { c.Mode = "topk" }), d, 0, []float64{0, 0, 1, 1}},
+		"topk annealing":   {config(func(c *iledSettings) { c.Mode = "topk"; c.Warmup = 10 }), d, 2, []float64{1, 1, 1, 1}},
+		"topk halfway":     {config(func(c *iledSettings) { c.Mode = "topk"; c.Warmup = 10 }), d, 5, []float64{0, 1, 1, 1}},
+		"topk at least one": {config(func(c *iledSettings) { c.Mode = "topk"; c.MinRatio = 0.01 }), d, 0,
 			[]float64{0, 0, 0, 1}},
-		"topk tie": {config(func(c *ILEDConfig) { c.Mode = "topk" }), []float64{0.3, 0.3, 0.3, 0.3}, 0,
+		"topk tie": {config(func(c *iledSettings) { c.Mode = "topk" }), []float64{0.3, 0.3, 0.3, 0.3}, 0,
 			[]float64{1, 1, 0, 0}},
-		"trim": {config(func(c *ILEDConfig) { c.Trim = 0.5; c.Cap = 1e-9 }), d, 0, []float64{1, 1, 1, 0}},
+		"trim": {config(func(c *iledSettings) { c.Trim = 0.5; c.Cap = 1e-9 }), d, 0, []float64{1, 1, 1, 0}},
 	} {
 		l := newILED(c.config)
 		l.observe(c.d)
@@ -51,7 +52,7 @@ func TestWeights(t *testing.T) {
 
 func TestHard(t *testing.T) {
 	for mode, want := range map[string]float64{"threshold": 0.25, "softmax": 0.25, "topk": 0.5} {
-		if got := newILED(ILEDConfig{Mode: mode}).hard([]float64{1, 0, 0, 1.5}); got != want {
+		if got := newILED(iledSettings{Mode: mode}).hard([]float64{1, 0, 0, 1.5}); got != want {
 			t.Errorf("%s: %g of the samples are hard, want %g", mode, got, want)
 		}
 	}
@@ -66,7 +67,9 @@ func TestSoftmaxWeightsSumToN(t *testing.T) {
 }
 
 func TestRunningStatistics(t *testing.T) {
-	l := newILED(ILEDConfig{Rho: 0.5}.withDefaults(false))
+	c := iledDefaults
+	c.Rho = 0.5
+	l := newILED(c)
 	l.observe([]float64{1, 3})
 	if l.mean != 2 || l.square != 5 {
 		t.Errorf("the first batch starts the statistics: got %g, %g", l.mean, l.square)
@@ -126,7 +129,7 @@ func everything(filled int, rs, rt []float32) candidates {
 func TestMiningMatchesDefinition(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	for trial := range 300 {
-		c := RPSDConfig{Bank: 40, Positives: rng.IntN(5), Negatives: rng.IntN(20), Delta: rng.Float64() * 0.3,
+		c := rpsdSettings{Bank: 40, Positives: rng.IntN(5), Negatives: rng.IntN(20), Delta: rng.Float64() * 0.3,
 			MaxAge: rng.IntN(2) * 5, IgnoreAbove: float64(rng.IntN(2)) * 0.6}
 		l := &RPSD{c: c, bank: newBank(40, 4, false)}
 		l.bank.filled = rng.IntN(41)
@@ -149,39 +152,9 @@ func TestMiningMatchesDefinition(t *testing.T) {
 	}
 }
 
-func TestConfigRefusesNonsense(t *testing.T) {
-	for name, c := range map[string]Config{
-		"loss":       {Name: "magic"},
-		"mode":       {Name: "unified", ILED: ILEDConfig{Mode: "hard"}},
-		"rho":        {Name: "unified", ILED: ILEDConfig{Rho: 2}},
-		"relation":   {Name: "unified", RPSD: RPSDConfig{Relation: "other"}},
-		"beta":       {Name: "unified", RPSD: RPSDConfig{Beta: -1}},
-		"classifier": {Name: "unified", Classifier: "softmax"},
-		"gradient":   {Name: "arcface", Margin: MarginConfig{Gradient: "none"}},
-		"no kappa":   {Name: "unified", ILED: ILEDConfig{Kappa: math.NaN()}},
-		"no delta":   {Name: "unified", RPSD: RPSDConfig{Delta: math.NaN()}},
-		"no scale":   {Name: "arcface", Margin: MarginConfig{Scale: math.Inf(1)}},
-	} {
-		if err := c.Validate(); err == nil {
-			t.Errorf("%s: no error", name)
-		}
-		if _, err := New(c, Env{Device: "cpu", Dim: 8, Classes: 2}); err == nil {
-			t.Errorf("%s: a loss was made of it", name)
-		}
-	}
-	if _, err := New(Config{Name: "arcface"}, Env{Device: "cpu", Dim: 8, Classes: 1}); err == nil {
-		t.Error("one class: no error")
-	}
-	for _, name := range Names() {
-		if err := (Config{Name: name}).Validate(); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
 func BenchmarkMineRow(b *testing.B) {
 	rng := rand.New(rand.NewPCG(1, 1))
-	l := &RPSD{c: RPSDConfig{}.withDefaults(), bank: newBank(16384, 1, false)}
+	l := &RPSD{c: rpsdDefaults, bank: newBank(16384, 1, false)}
 	l.bank.filled = 16384
 	rs, rt := make([]float32, 16384), make([]float32, 16384)
 	for j := range rs {

@@ -6,51 +6,41 @@ import (
 	"facepipe/student/torch"
 )
 
-// RPSDConfig tunes Relation-Based Pairwise Similarity Distillation with a memory
+// rpsdSettings tune Relation-Based Pairwise Similarity Distillation with a memory
 // bank (after Mishra & Uikey, arXiv 2508.11376; only its abstract is public, so
 // the formulas are ours).
-type RPSDConfig struct {
-	// Weight is λ_R (default 25), reached linearly over Ramp steps (default 1000;
-	// -1 for none).
-	Weight float64 `json:"weight" yaml:"weight"`
-	Ramp   int     `json:"ramp" yaml:"ramp"`
+type rpsdSettings struct {
+	// Weight is λ_R, reached linearly over Ramp steps. With 0 the term is only measured.
+	Weight float64 `yaml:"weight"`
+	Ramp   int     `yaml:"ramp"`
 	// Relation is what a student embedding is compared with in the bank: the
-	// teacher's embeddings ("cross", default), which never age, or the student's
-	// own of earlier steps ("student").
-	Relation string `json:"relation" yaml:"relation"`
-	// Bank is M, the number of entries (default 16384; -1 for no bank).
-	Bank int `json:"bank" yaml:"bank"`
-	// Positives is P, the most entries of the same identity for each sample
-	// (default 4).
-	Positives int `json:"positives" yaml:"positives"`
-	// Negatives is K_n, the number of mined other entries (default 64).
-	Negatives int `json:"negatives" yaml:"negatives"`
-	// Beta is where the penalty turns from square to linear (default 0.1).
-	Beta float64 `json:"beta" yaml:"beta"`
-	// Delta is the error below which a pair is not worth keeping (default 0.02; -1
-	// keeps all).
-	Delta float64 `json:"delta" yaml:"delta"`
-	// MaxAge is A, the age in steps at which an entry lapses (default: never).
-	MaxAge int `json:"max_age" yaml:"max_age"`
+	// teacher's embeddings ("cross"), which never age, or the student's own of
+	// earlier steps ("student").
+	Relation string `yaml:"relation"`
+	// Bank is M, the number of entries, 0 for no bank.
+	Bank int `yaml:"bank"`
+	// Positives is P, the most entries of the same identity for each sample.
+	Positives int `yaml:"positives"`
+	// Negatives is K_n, the number of mined other entries. Where this and Positives are
+	// 0, there is no bank.
+	Negatives int `yaml:"negatives"`
+	// Beta is where the penalty turns from square to linear, positive.
+	Beta float64 `yaml:"beta"`
+	// Delta is the error below which a pair is not worth keeping; 0 keeps all.
+	Delta float64 `yaml:"delta"`
+	// MaxAge is A, the age in steps at which an entry lapses, 0 for never.
+	MaxAge int `yaml:"max_age"`
 	// IgnoreAbove, when positive, leaves out pairs of different identities that
 	// the teacher finds more similar than this: they are one person with two
-	// labels (try 0.95). Off by default.
-	IgnoreAbove float64 `json:"ignore_above" yaml:"ignore_above"`
+	// labels (try 0.95).
+	IgnoreAbove float64 `yaml:"ignore_above"`
 }
 
-func (c RPSDConfig) withDefaults() RPSDConfig {
-	c.Weight = or(c.Weight, 25)
-	c.Ramp = or(c.Ramp, 1000)
-	c.Relation = or(c.Relation, "cross")
-	c.Bank = or(c.Bank, 16384)
-	c.Positives = or(c.Positives, 4)
-	c.Negatives = or(c.Negatives, 64)
-	c.Beta = or(c.Beta, 0.1)
-	c.Delta = or(c.Delta, 0.02)
-	return c
+var rpsdDefaults = rpsdSettings{
+	Weight: 25, Ramp: 1000, Relation: "cross", Bank: 16384, Positives: 4, Negatives: 64, Beta: 0.1, Delta: 0.02,
 }
 
-func (c RPSDConfig) validate() error {
+func (c rpsdSettings) validate() error {
 	switch {
 	case c.Relation != "cross" && c.Relation != "student":
 		return fmt.Errorf("rpsd relation %q is none of cross, student", c.Relation)
@@ -75,12 +65,16 @@ func (c RPSDConfig) validate() error {
 // Bank entries carry no gradient. The bank is a ring; a batch is pushed after its
 // loss was taken.
 type RPSD struct {
-	c    RPSDConfig
+	c    rpsdSettings
 	bank *bank
 }
 
-func newRPSD(c RPSDConfig, env Env) *RPSD {
-	return &RPSD{c: c, bank: newBank(max(c.Bank, 0), env.Dim, c.Relation == "student")}
+func newRPSD(c rpsdSettings, dim int) *RPSD {
+	capacity := c.Bank
+	if c.Positives+c.Negatives == 0 {
+		capacity = 0
+	}
+	return &RPSD{c: c, bank: newBank(capacity, dim, c.Relation == "student")}
 }
 
 // ramp is the share of λ_R that applies at a step.
@@ -92,47 +86,43 @@ func (l *RPSD) ramp(step int) float64 {
 }
 
 // step adds L_RPSD of a batch to the graph and pushes the batch into the bank.
-func (l *RPSD) step(s *torch.Scope, p unitPair, step int) (torch.Tensor, Parts) {
-	parts := Parts{"bank": float64(l.bank.filled)}
-	total := l.batchTerm(s, p)
+func (l *RPSD) step(s *torch.Scope, v *view) (torch.Tensor, Parts) {
+	parts := Parts{}
+	parts.know("bank", float64(l.bank.filled))
+	p, total := v.unit(), l.batchTerm(s, v)
 	if l.bank.filled > 0 && l.bank.filled >= l.c.Negatives {
-		bankTerm, pairs := l.bankTerm(s, p, step)
+		bankTerm, pairs := l.bankTerm(s, p, v.Step)
 		total = s.Scale(s.Add(total, bankTerm), 0.5)
-		parts["pairs"] = float64(pairs)
+		parts.know("pairs", float64(pairs))
 	}
-	l.bank.push(s, p, step)
+	l.bank.push(s, p, v.Step)
 	return total, parts
 }
 
 // batchTerm is L_batch: gradients flow to both ends of a pair. The same face met
 // twice is no pair.
-func (l *RPSD) batchTerm(s *torch.Scope, p unitPair) torch.Tensor {
-	var a, b []int64
-	for i := range p.samples {
-		for j := i + 1; j < len(p.samples); j++ {
+func (l *RPSD) batchTerm(s *torch.Scope, v *view) torch.Tensor {
+	p := v.unit()
+	n := len(p.samples)
+	var flat []int64
+	for i := range n {
+		for j := i + 1; j < n; j++ {
 			if p.samples[i] != p.samples[j] {
-				a, b = append(a, int64(i)), append(b, int64(j))
+				flat = append(flat, int64(i*n+j))
 			}
 		}
 	}
-	if len(a) == 0 {
+	if len(flat) == 0 {
 		return zero(s, p.student)
 	}
-	n := int64(len(p.samples))
-	flat := make([]int64, len(a))
-	for k := range a {
-		flat[k] = a[k]*n + b[k]
-	}
-	index := intsLike(s, p.student, flat)
-	similarities := func(x torch.Tensor) torch.Tensor {
-		return s.Rows(s.Reshape(s.MatMul(x, s.Transpose(x)), -1), index)
-	}
-	return s.Huber(similarities(p.student), similarities(p.teacher), l.c.Beta)
+	index, all := intsLike(s, p.student, flat), v.grams()
+	similarities := func(gram torch.Tensor) torch.Tensor { return s.Rows(s.Reshape(gram, -1), index) }
+	return s.Huber(similarities(all.student), similarities(all.teacher), l.c.Beta)
 }
 
 // bankTerm is L_bank over the mined pairs, and their number. Without a pair it is
 // zero with a zero gradient.
-func (l *RPSD) bankTerm(s *torch.Scope, p unitPair, step int) (torch.Tensor, int) {
+func (l *RPSD) bankTerm(s *torch.Scope, p pair, step int) (torch.Tensor, int) {
 	var found torch.Tensor // N×C entry numbers
 	s.Engine().NoGrad(func() { found = l.search(s, p, step) })
 	student, teacher := l.similarities(s, p, found)
@@ -150,7 +140,7 @@ func (l *RPSD) bankTerm(s *torch.Scope, p unitPair, step int) (torch.Tensor, int
 
 // similarities are R^s and R^t of each sample and the entries that found (N×C) names for
 // it, N×C. Only the sample's own embedding has a gradient.
-func (l *RPSD) similarities(s *torch.Scope, p unitPair, found torch.Tensor) (student, teacher torch.Tensor) {
+func (l *RPSD) similarities(s *torch.Scope, p pair, found torch.Tensor) (student, teacher torch.Tensor) {
 	n := len(p.samples)
 	compare := func(vectors torch.Tensor, queries ...torch.Tensor) torch.Tensor {
 		entries := s.ToLike(s.Rows(vectors, s.Reshape(found, -1)), queries[0])

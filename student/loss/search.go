@@ -58,7 +58,7 @@ func (b *bank) refresh(s *torch.Scope, from, to int) {
 }
 
 // search finds the candidates of every sample: N×C numbers of entries.
-func (l *RPSD) search(s *torch.Scope, p unitPair, step int) torch.Tensor {
+func (l *RPSD) search(s *torch.Scope, p pair, step int) torch.Tensor {
 	rs, rt := l.roughly(s, p)
 	same, out := l.masks(s, p, rt, step)
 	var found []torch.Tensor
@@ -81,7 +81,7 @@ func (l *RPSD) search(s *torch.Scope, p unitPair, step int) torch.Tensor {
 }
 
 // roughly are the similarities R^s and R^t of all samples and all entries, N×M each.
-func (l *RPSD) roughly(s *torch.Scope, p unitPair) (rs, rt torch.Tensor) {
+func (l *RPSD) roughly(s *torch.Scope, p pair) (rs, rt torch.Tensor) {
 	b := l.bank
 	compare := func(query, vectors torch.Tensor) torch.Tensor {
 		if searched, ok := b.searched[vectors]; ok {
@@ -101,7 +101,7 @@ func (l *RPSD) roughly(s *torch.Scope, p unitPair) (rs, rt torch.Tensor) {
 
 // masks tells of every sample and entry whether both are of one identity, and whether
 // they are no pair.
-func (l *RPSD) masks(s *torch.Scope, p unitPair, rt torch.Tensor, step int) (same, out torch.Tensor) {
+func (l *RPSD) masks(s *torch.Scope, p pair, rt torch.Tensor, step int) (same, out torch.Tensor) {
 	b, n := l.bank, len(p.samples)
 	labels := make([]int64, n)
 	for i, v := range p.labels {

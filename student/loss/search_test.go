@@ -33,8 +33,8 @@ func (p *people) vector(dim int) []float64 {
 }
 
 // batch draws n pairs; samples are numbered from first.
-func (p *people) batch(s *torch.Scope, n int, first int64) unitPair {
-	var u unitPair
+func (p *people) batch(s *torch.Scope, n int, first int64) pair {
+	var u pair
 	dim := len(p.centres[0])
 	student, teacher := make([]float32, 0, n*dim), make([]float32, 0, n*dim)
 	for i := range n {
@@ -66,26 +66,26 @@ func exactly(s *torch.Scope, query, vectors torch.Tensor) []float32 {
 func TestSearchFindsWhatMiningPicks(t *testing.T) {
 	const dim, n, capacity = 64, 32, 2048
 	for name, tt := range map[string]struct {
-		config RPSDConfig
+		change func(*rpsdSettings)
 		pushes int
 		float  bool // search in float32, whatever the processor has
 	}{
-		"full bank":      {config: RPSDConfig{}, pushes: 70},
-		"in float32":     {config: RPSDConfig{}, pushes: 70, float: true},
-		"student's own":  {config: RPSDConfig{Relation: "student"}, pushes: 70},
-		"half full":      {config: RPSDConfig{}, pushes: 30},
-		"few":            {config: RPSDConfig{Negatives: 8}, pushes: 1},
-		"lapsing":        {config: RPSDConfig{MaxAge: 20}, pushes: 70},
-		"doubtful":       {config: RPSDConfig{IgnoreAbove: 0.4}, pushes: 70},
-		"only positives": {config: RPSDConfig{Negatives: -1, Delta: -1}, pushes: 70},
+		"full bank":      {change: func(*rpsdSettings) {}, pushes: 70},
+		"in float32":     {change: func(*rpsdSettings) {}, pushes: 70, float: true},
+		"student's own":  {change: func(c *rpsdSettings) { c.Relation = "student" }, pushes: 70},
+		"half full":      {change: func(*rpsdSettings) {}, pushes: 30},
+		"few":            {change: func(c *rpsdSettings) { c.Negatives = 8 }, pushes: 1},
+		"lapsing":        {change: func(c *rpsdSettings) { c.MaxAge = 20 }, pushes: 70},
+		"doubtful":       {change: func(c *rpsdSettings) { c.IgnoreAbove = 0.4 }, pushes: 70},
+		"only positives": {change: func(c *rpsdSettings) { c.Negatives, c.Delta = 0, 0 }, pushes: 70},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := torchtest.Open(t)
 			s := torchtest.Scope(t, e)
-			tt.config.Bank = capacity
-			c := tt.config.withDefaults()
-			c.Negatives = max(c.Negatives, 0)
-			l := newRPSD(c, Env{Device: "cpu", Dim: dim})
+			c := rpsdDefaults
+			c.Bank = capacity
+			tt.change(&c)
+			l := newRPSD(c, dim)
 			crowd := newPeople(dim, 40)
 			for step := range tt.pushes {
 				l.bank.push(s, crowd.batch(s, n, int64(step*n)), step)
@@ -94,7 +94,11 @@ func TestSearchFindsWhatMiningPicks(t *testing.T) {
 				clear(l.bank.searched)
 			}
 			p := crowd.batch(s, n, int64((tt.pushes-1)*n)) // of the last batch's samples
-			rs, rt := exactly(s, p.student, l.bank.reference()), exactly(s, p.teacher, l.bank.teacher)
+			reference := l.bank.teacher
+			if l.bank.keepStudent {
+				reference = l.bank.student
+			}
+			rs, rt := exactly(s, p.student, reference), exactly(s, p.teacher, l.bank.teacher)
 			found := l.search(s, p, tt.pushes)
 			entries := torch.ToData[int64](s, found)
 			if s.Err() != nil {
@@ -138,9 +142,10 @@ func TestSearchFindsWhatMiningPicks(t *testing.T) {
 func TestSearchAfterRestore(t *testing.T) {
 	e := torchtest.Open(t)
 	s := torchtest.Scope(t, e)
-	c := RPSDConfig{Bank: 96, Relation: "student", MaxAge: 2, Negatives: 8}.withDefaults()
+	c := rpsdDefaults
+	c.Bank, c.Relation, c.MaxAge, c.Negatives = 96, "student", 2, 8
 	crowd := newPeople(16, 6)
-	before, after := newRPSD(c, Env{Dim: 16}), newRPSD(c, Env{Dim: 16})
+	before, after := newRPSD(c, 16), newRPSD(c, 16)
 	for step := range 4 {
 		before.bank.push(s, crowd.batch(s, 32, int64(32*step)), step)
 	}

@@ -36,7 +36,8 @@ func BenchmarkStep(b *testing.B) {
 					batch.Samples[i], batch.Labels[i] = int64(n*rows+i), rng.Int32N(people)
 				}
 				batch.Student = torch.FromData(s, "cpu", vectors(), rows, dim)
-				batch.Teacher = torch.FromData(s, "cpu", vectors(), rows, dim)
+				teacher := vectors()
+				batch.Teacher, batch.Usable = torch.FromData(s, "cpu", teacher, rows, dim), Usable(teacher, rows)
 				s.RequireGrad(batch.Student, true)
 				value, _ := l.Step(s, batch)
 				s.Backward(value)

@@ -1,25 +1,63 @@
 package loss
 
 import (
+	"fmt"
 	"maps"
 
 	"facepipe/student/net"
 	"facepipe/student/torch"
 )
 
-// unified is the loss that pipe is made for:
-//
-//	L = L_classifier (optional) + λ_I · L_ILED + λ_R · ramp · L_RPSD
-type unified struct {
-	c          Config
-	env        Env
-	iled       *ILED
-	rpsd       *RPSD
-	classifier *margin // nil without labels
+var unifiedLoss = Loss{
+	Name:     "unified",
+	About:    "hard-example-weighted instances (ILED) and relations to a memory bank (RPSD)",
+	Source:   "after Mishra & Uikey, arXiv 2508.11376; only its abstract is public, so the formulas are ours",
+	Needs:    TeacherEmbedding,
+	defaults: unifiedSettings{ILED: iledDefaults, RPSD: rpsdDefaults, Margin: arcfaceMargin, Classifier: "none"},
+	bare:     true,
 }
 
-func newUnified(c Config, env Env) (Loss, error) {
-	l := &unified{c: c, env: env, iled: newILED(c.ILED), rpsd: newRPSD(c.RPSD, env)}
+// unifiedSettings tune the unified loss.
+type unifiedSettings struct {
+	ILED   iledSettings   `yaml:"iled"`
+	RPSD   rpsdSettings   `yaml:"rpsd"`
+	Margin marginSettings `yaml:"margin"`
+	// Classifier adds a margin softmax, which Margin tunes: none, arcface, cosface.
+	Classifier string `yaml:"classifier"`
+}
+
+// defaults are those with the same classifier. A margin softmax is so much larger that λ_I
+// is 64 beside one.
+func (c unifiedSettings) defaults() settings {
+	d := unifiedLoss.defaults.(unifiedSettings)
+	if c.Classifier != "none" {
+		d.ILED.Weight = 64
+	}
+	if c.Classifier == "cosface" {
+		d.Margin = cosfaceMargin
+	}
+	return d
+}
+
+func (c unifiedSettings) settled() (settings, error) {
+	c.ILED.Warmup = max(c.ILED.Warmup, 0)
+	c.RPSD.Ramp, c.RPSD.Bank, c.RPSD.Delta = max(c.RPSD.Ramp, 0), max(c.RPSD.Bank, 0), max(c.RPSD.Delta, 0)
+	switch c.Classifier {
+	case "none", "arcface", "cosface":
+	default:
+		return c, fmt.Errorf("classifier %q is none of none, arcface, cosface", c.Classifier)
+	}
+	if err := c.ILED.validate(); err != nil {
+		return c, err
+	}
+	if err := c.RPSD.validate(); err != nil {
+		return c, err
+	}
+	return c, c.Margin.validate()
+}
+
+func (c unifiedSettings) build(env Env) (term, error) {
+	l := &unified{c: c, device: env.Device, iled: newILED(c.ILED), rpsd: newRPSD(c.RPSD, env.Dim)}
 	if c.Classifier != "none" {
 		m, err := newMargin(c.Classifier, c.Margin, env)
 		if err != nil {
@@ -30,8 +68,16 @@ func newUnified(c Config, env Env) (Loss, error) {
 	return l, nil
 }
 
-func (l *unified) NeedsTeacher() bool { return true }
-func (l *unified) NeedsLabels() bool  { return l.classifier != nil }
+// unified is the loss that pipe is made for:
+//
+//	L = L_classifier (optional) + λ_I · L_ILED + λ_R · ramp · L_RPSD
+type unified struct {
+	c          unifiedSettings
+	device     string
+	iled       *ILED
+	rpsd       *RPSD
+	classifier *margin // nil without labels
+}
 
 func (l *unified) Params() []*net.Param {
 	if l.classifier == nil {
@@ -40,27 +86,30 @@ func (l *unified) Params() []*net.Param {
 	return l.classifier.Params()
 }
 
-func (l *unified) Step(s *torch.Scope, b Batch) (torch.Tensor, Parts) {
+func (l *unified) Step(s *torch.Scope, v *view) (torch.Tensor, Parts) {
 	parts := Parts{}
-	total := zero(s, b.Student)
+	total := zero(s, v.Student)
 	if l.classifier != nil {
-		t, p := l.classifier.Step(s, b)
+		t, p := l.classifier.Step(s, v)
 		total = s.Add(total, t)
 		maps.Copy(parts, p)
-		parts["classifier"] = s.Scalar(t)
+		parts.keep(s, "classifier", t)
 	}
-	p := pair(s, b)
-	parts["dropped"], parts["dead"] = float64(p.dropped), float64(p.dead)
+	p := v.unit()
+	parts.know("dropped", float64(p.dropped))
 	if len(p.samples) == 0 || s.Err() != nil {
+		parts.know("dead", 0)
 		return total, parts
 	}
-	iled, more := l.iled.step(s, p, b.Step)
+	parts.keep(s, "dead", v.dead())
+	iled, more := l.iled.step(s, v)
 	maps.Copy(parts, more)
-	rpsd, more := l.rpsd.step(s, p, b.Step)
+	rpsd, more := l.rpsd.step(s, v)
 	maps.Copy(parts, more)
-	parts["iled"], parts["rpsd"] = s.Scalar(iled), s.Scalar(rpsd)
+	parts.keep(s, "iled", iled)
+	parts.keep(s, "rpsd", rpsd)
 	total = s.Add(total, s.Scale(iled, l.c.ILED.Weight))
-	return s.Add(total, s.Scale(rpsd, l.c.RPSD.Weight*l.rpsd.ramp(b.Step))), parts
+	return s.Add(total, s.Scale(rpsd, l.c.RPSD.Weight*l.rpsd.ramp(v.Step))), parts
 }
 
 func (l *unified) State(s *torch.Scope) State {
@@ -74,5 +123,5 @@ func (l *unified) Restore(s *torch.Scope, st State) error {
 	if err := l.iled.restore(st); err != nil {
 		return err
 	}
-	return l.rpsd.bank.restore(s, l.env.Device, st)
+	return l.rpsd.bank.restore(s, l.device, st)
 }

@@ -1,0 +1,25 @@
+package loss
+
+import "facepipe/student/torch"
+
+var cosineLoss = Loss{
+	Name:     "cosine",
+	About:    "feature consistency: the direction of the student's embedding is the teacher's",
+	Source:   "TFace, cosine_distance.py",
+	Needs:    TeacherEmbedding,
+	defaults: plain{cosine},
+	bare:     true,
+}
+
+// cosine is feature consistency: the mean of 1 - c_i.
+func cosine(s *torch.Scope, v *view) (torch.Tensor, Parts) {
+	p := v.unit()
+	parts := Parts{}
+	parts.know("dropped", float64(p.dropped))
+	if len(p.samples) == 0 {
+		return zero(s, v.Student), parts
+	}
+	mean := s.Mean(v.distance())
+	parts.keep(s, "cosine", s.AddScalar(s.Scale(s.To(s.Detach(mean), torch.Float64), -1), 1))
+	return mean, parts
+}

@@ -1,0 +1,24 @@
+package loss
+
+import "facepipe/student/torch"
+
+var l2Loss = Loss{
+	Name:     "l2",
+	About:    "the student's raw embedding is the teacher's, its length included",
+	Source:   "TFace, fitnet.py, on embeddings",
+	Needs:    TeacherEmbedding,
+	defaults: plain{rawL2},
+	bare:     true,
+}
+
+// rawL2 is the mean over all elements of (s - t)², on raw embeddings.
+func rawL2(s *torch.Scope, v *view) (torch.Tensor, Parts) {
+	p := v.raw()
+	parts := Parts{}
+	parts.know("dropped", float64(p.dropped))
+	if len(p.samples) == 0 {
+		return zero(s, v.Student), parts
+	}
+	e := s.Sub(p.student, p.teacher)
+	return s.Mean(s.Mul(e, e)), parts
+}

@@ -1,0 +1,162 @@
+// Package loss holds what a student is trained with: the unified loss of ILED and
+// RPSD, the plain distillation losses that it is compared with, and margin
+// softmax on labels.
+//
+// Notation: a batch of N samples has raw student embeddings s_i (N×d), raw cached
+// teacher embeddings t_i (N×d) and labels y_i; ŝ_i and t̂_i are the unit vectors,
+// c_i = <ŝ_i, t̂_i> their cosine. A loss is built from tensor operators, so its
+// gradient is autograd's; what is chosen rather than differentiated (weights,
+// mined pairs, running statistics) is plain Go on copies of the values.
+//
+// Those copies are all that a step reads back from the engine: the N distances that ILED
+// weighs, and the similarities and numbers of the candidates that RPSD mines among. Both
+// decide by float64 sums and by sorting, whose results must not depend on the device. All
+// figures for the metrics stay tensors; see [Means].
+//
+// To add a loss, write a file with its [Loss], and give it a line in [All].
+package loss
+
+import (
+	"maps"
+
+	"facepipe/student/net"
+	"facepipe/student/torch"
+)
+
+// term is a loss at work, with what it remembers between steps. Its names of parts,
+// parameters and state are its own: the [Objective] tells those of several terms apart.
+type term interface {
+	// Step adds the loss of a batch to the graph, updates the state, and returns the
+	// scalar with its parts. Errors are left in the scope.
+	Step(s *torch.Scope, v *view) (torch.Tensor, Parts)
+	// Params are the trained tensors that belong to the loss, such as class centres.
+	Params() []*net.Param
+	// State lists what a checkpoint must hold besides Params.
+	State(s *torch.Scope) State
+	// Restore takes back what State gave.
+	Restore(s *torch.Scope, st State) error
+}
+
+// formula is a term that remembers and trains nothing.
+type formula func(s *torch.Scope, v *view) (torch.Tensor, Parts)
+
+func (f formula) Step(s *torch.Scope, v *view) (torch.Tensor, Parts) { return f(s, v) }
+func (formula) Params() []*net.Param                                 { return nil }
+func (formula) State(*torch.Scope) State                             { return State{} }
+func (formula) Restore(*torch.Scope, State) error                    { return nil }
+
+// Env is what a loss must know of the run.
+type Env struct {
+	Device string // "cpu", "cuda:0"
+	// Dim is the length of the embeddings that are compared with the teacher's, OwnDim
+	// that of the student's own.
+	Dim, OwnDim int
+	Classes     int // number of identities in the dataset
+}
+
+// Objective is what a student is trained with: the sum of its terms.
+type Objective struct{ terms []member }
+
+// member is a term of an objective. Its names begin with the prefix there.
+type member struct {
+	term
+	prefix string
+	own    bool
+}
+
+// New makes the objective that c asks for. Unknown names and impossible settings are
+// errors.
+func New(c Config, env Env) (*Objective, error) {
+	l, chosen, err := c.settled()
+	if err != nil {
+		return nil, err
+	}
+	o := &Objective{}
+	if l.bare {
+		return o, o.add(l, chosen, env, "")
+	}
+	return o, o.add(l, chosen, env, l.Name+".")
+}
+
+// add makes a loss with its settings a term, whose names begin with prefix.
+func (o *Objective) add(l Loss, chosen settings, env Env, prefix string) error {
+	if l.Own {
+		env.Dim = env.OwnDim
+	}
+	t, err := chosen.build(env)
+	if err != nil {
+		return err
+	}
+	for _, p := range t.Params() {
+		p.Name = prefix + p.Name
+	}
+	o.terms = append(o.terms, member{t, prefix, l.Own})
+	return nil
+}
+
+// LooksAtOwn is whether a term wants [Batch.Own].
+func (o *Objective) LooksAtOwn() bool {
+	for _, m := range o.terms {
+		if m.own {
+			return true
+		}
+	}
+	return false
+}
+
+// Step adds the loss of a batch to the graph, updates the state, and returns the scalar
+// with its parts. Errors are left in the scope.
+func (o *Objective) Step(s *torch.Scope, b Batch) (torch.Tensor, Parts) {
+	bridged := &view{Batch: b, s: s}
+	own := bridged
+	if !b.Own.IsNone() {
+		own = &view{Batch: b, s: s}
+		own.Student = b.Own
+	}
+	var total torch.Tensor
+	parts := Parts{}
+	for _, m := range o.terms {
+		v := bridged
+		if m.own {
+			v = own
+		}
+		value, figures := m.Step(s, v)
+		if total.IsNone() {
+			total = value
+		} else {
+			total = s.Add(total, value)
+		}
+		for name, f := range figures {
+			parts[m.prefix+name] = f
+		}
+	}
+	return total, parts
+}
+
+// Params are the trained tensors that belong to the terms.
+func (o *Objective) Params() []*net.Param {
+	var params []*net.Param
+	for _, m := range o.terms {
+		params = append(params, m.Params()...)
+	}
+	return params
+}
+
+// State lists what a checkpoint must hold besides Params.
+func (o *Objective) State(s *torch.Scope) State {
+	all := State{}
+	for _, m := range o.terms {
+		maps.Copy(all, m.State(s).under(m.prefix))
+	}
+	return all
+}
+
+// Restore takes back what State gave.
+func (o *Objective) Restore(s *torch.Scope, all State) error {
+	for _, m := range o.terms {
+		if err := m.Restore(s, all.within(m.prefix)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,61 @@
+package loss
+
+import "facepipe/student/torch"
+
+// Figure is one number of a step: Value or, where that is in the engine still, the only
+// element of Tensor, a float64 without history.
+type Figure struct {
+	Value  float64
+	Tensor torch.Tensor
+}
+
+// Parts are the named figures of one batch, for the metrics.
+type Parts map[string]Figure
+
+// know notes a figure that is known.
+func (p Parts) know(name string, v float64) { p[name] = Figure{Value: v} }
+
+// keep notes a figure that the engine has computed, or is about to.
+func (p Parts) keep(s *torch.Scope, name string, t torch.Tensor) {
+	p[name] = Figure{Tensor: s.To(s.Detach(t), torch.Float64)}
+}
+
+// Move hands the figures that are in the engine over to another scope.
+func (p Parts) Move(from, to *torch.Scope) {
+	for name, f := range p {
+		if !f.Tensor.IsNone() {
+			p[name] = Figure{Tensor: from.Move(f.Tensor, to)}
+		}
+	}
+}
+
+// Means are the figures of a step of several batches, each the mean over those that have
+// it. What is in the engine is read in one copy, for which a device is waited for.
+func Means(s *torch.Scope, batches []Parts) map[string]float64 {
+	var waiting []torch.Tensor
+	for _, p := range batches {
+		for _, f := range p {
+			if !f.Tensor.IsNone() {
+				waiting = append(waiting, f.Tensor)
+			}
+		}
+	}
+	value := map[torch.Tensor]float64{}
+	if len(waiting) > 0 {
+		for i, v := range torch.ToData[float64](s, s.Stack(waiting)) {
+			value[waiting[i]] = v
+		}
+	}
+	means, with := map[string]float64{}, map[string]float64{}
+	for _, p := range batches {
+		for name, f := range p {
+			v := f.Value
+			if !f.Tensor.IsNone() {
+				v = value[f.Tensor]
+			}
+			with[name]++
+			means[name] += (v - means[name]) / with[name]
+		}
+	}
+	return means
+}
