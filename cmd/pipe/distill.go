@@ -46,7 +46,7 @@ exactly the steps it would have taken; so --resume on a new folder starts a run,
 script may always give it.
 
 Settings come from, later ones first: flags, the file of --config, the defaults below.
-The file is YAML; RUN/distill.yaml of an earlier run has every key, and repeats that run
+The file is YAML; RUN/distill.yaml of an earlier run has all its settings, and repeats that run
 bit for bit (in fp32, on the same machine).
 
 With --init the network begins with a file's weights: those whose names and shapes are its

@@ -63,10 +63,10 @@ type view struct {
 	labelledSamples   *labelled
 }
 
-// once is what memo points to, which is made when it is asked for first.
-func once[T any](memo **T, make func() T) T {
+// once is what memo points to. The first call makes it.
+func once[T any](memo **T, value func() T) T {
 	if *memo == nil {
-		v := make()
+		v := value()
 		*memo = &v
 	}
 	return **memo

@@ -13,8 +13,8 @@ import (
 )
 
 // settings are what tunes a loss: a struct whose fields' yaml tags are the keys that the
-// loss reads of its section in a config. A loss of other settings may have other defaults:
-// it then has a method defaults() settings, which gives them.
+// loss reads in a config's section. Where some defaults depend on other settings, it also
+// has a method defaults() settings, which gives the defaults beside those.
 type settings interface {
 	// settled are the settings with what older files say by -1 said by 0, or an error that
 	// tells why no loss can be made of them.
@@ -35,9 +35,9 @@ func finite(settings ...float64) bool {
 }
 
 // Config chooses and tunes a loss. It is the section of a config that has the loss's name
-// and, under the keys of each loss, its settings. What is said there is laid over the
-// defaults of the loss that it is for in the end, so that 0 means 0, and a name that comes
-// later, from a flag, brings its own defaults.
+// and, under keys of their own, the settings of losses. They are kept as they were read. Who
+// asks for the loss gets them laid over its defaults. So 0 means 0, and a name that a flag
+// sets later brings its own defaults.
 type Config struct {
 	// Name is one of [Names].
 	Name string `yaml:"name"`
@@ -112,7 +112,7 @@ func (c Config) MarshalJSON() ([]byte, error) {
 	return json.Marshal(settings)
 }
 
-// ForgetZeros drops every setting that is 0 or "", which once stood for the defaults.
+// ForgetZeros drops every setting that is 0 or "". Both once stood for the default.
 func (c Config) ForgetZeros() {
 	for _, section := range c.said {
 		forgetZeros(section)

@@ -18,6 +18,7 @@ package loss
 
 import (
 	"maps"
+	"slices"
 
 	"facepipe/student/net"
 	"facepipe/student/torch"
@@ -71,11 +72,11 @@ func New(c Config, env Env) (*Objective, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &Objective{}
+	o, prefix := &Objective{}, l.Name+"."
 	if l.bare {
-		return o, o.add(l, chosen, env, "")
+		prefix = ""
 	}
-	return o, o.add(l, chosen, env, l.Name+".")
+	return o, o.add(l, chosen, env, prefix)
 }
 
 // add makes a loss with its settings a term, whose names begin with prefix.
@@ -96,12 +97,7 @@ func (o *Objective) add(l Loss, chosen settings, env Env, prefix string) error {
 
 // LooksAtOwn is whether a term wants [Batch.Own].
 func (o *Objective) LooksAtOwn() bool {
-	for _, m := range o.terms {
-		if m.own {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(o.terms, func(m member) bool { return m.own })
 }
 
 // Step adds the loss of a batch to the graph, updates the state, and returns the scalar
