@@ -15,14 +15,51 @@ const (
 	frameBase  = 496.0
 )
 
-// decades of false accept rates: the axis begins at 1e-4.
-const decades = 4
+// farAxis is the logarithmic axis of false accept rates: so many decades, up to 1.
+type farAxis struct{ decades int }
+
+// minDecades are drawn even where there are too few comparisons for them, so that most
+// charts have the same scale.
+const minDecades = 4
+
+// chooseFARAxis takes the longest axis of whole decades in which every rate can be
+// measured with so many different-person trials: one false accept is the least rate.
+func chooseFARAxis(different int) farAxis {
+	a := farAxis{minDecades}
+	for n := different / 100_000; n > 0; n /= 10 {
+		a.decades++
+	}
+	return a
+}
 
 // xOf is where a false accept rate is; what is below the axis's beginning, zero too, is
 // put there.
-func xOf(far float64) float64 {
-	exponent := math.Log10(max(far, math.Pow10(-decades)))
+func (a farAxis) xOf(far float64) float64 {
+	decades := float64(a.decades)
+	exponent := math.Log10(max(far, math.Pow10(-a.decades)))
 	return frameRight + exponent/decades*(frameRight-frameLeft)
+}
+
+// farOf is the inverse of xOf.
+func (a farAxis) farOf(x float64) float64 {
+	return math.Pow(10, (x-frameRight)/(frameRight-frameLeft)*float64(a.decades))
+}
+
+// draw draws grid, ticks and titles.
+func (a farAxis) draw(d *drawing) {
+	for exponent := -a.decades; exponent <= 0; exponent++ {
+		decade := math.Pow10(exponent)
+		label := "1"
+		if exponent < 0 {
+			label = fmt.Sprintf("1e%d", exponent)
+			for digit := 2.0; digit <= 9; digit++ {
+				d.line("fine", a.xOf(digit*decade), frameTop, a.xOf(digit*decade), frameBase)
+			}
+		}
+		d.line("grid", a.xOf(decade), frameTop, a.xOf(decade), frameBase)
+		d.text("tick", "middle", a.xOf(decade), frameBase+20, label)
+	}
+	d.text("axis", "middle", (frameLeft+frameRight)/2, frameBase+44, "false accept rate (FAR)")
 }
 
 // tarAxis is the linear axis of true accept rates, which ends at 1.
@@ -58,26 +95,4 @@ func (a tarAxis) draw(d *drawing) {
 	}
 	middle := (frameTop + frameBase) / 2
 	d.add(`<text class="axis" text-anchor="middle" transform="translate(24 %s) rotate(-90)">true accept rate (TAR)</text>`, coord(middle))
-}
-
-// drawFARAxis draws the logarithmic axis of false accept rates.
-func drawFARAxis(d *drawing) {
-	for exponent := -decades; exponent <= 0; exponent++ {
-		decade := math.Pow10(exponent)
-		label := "1"
-		if exponent < 0 {
-			label = fmt.Sprintf("1e%d", exponent)
-			for digit := 2.0; digit <= 9; digit++ {
-				d.line("fine", xOf(digit*decade), frameTop, xOf(digit*decade), frameBase)
-			}
-		}
-		d.line("grid", xOf(decade), frameTop, xOf(decade), frameBase)
-		d.text("tick", "middle", xOf(decade), frameBase+20, label)
-	}
-	d.text("axis", "middle", (frameLeft+frameRight)/2, frameBase+44, "false accept rate (FAR)")
-}
-
-// farOf is the inverse of xOf.
-func farOf(x float64) float64 {
-	return math.Pow(10, (x-frameRight)/(frameRight-frameLeft)*decades)
 }

@@ -82,8 +82,8 @@ func texts(t testing.TB, svg []byte) []string {
 func TestAxisShowsAllThatIsVisible(t *testing.T) {
 	for _, c := range []struct{ exponent, from float64 }{{0.0005, 0.98}, {0.004, 0.95}, {0.01, 0.9}, {0.02, 0.8}, {0.06, 0.5}, {0.5, 0}, {1, 0}} {
 		chart := Chart{Different: 20_000, Curves: []Curve{power("a", 0.0001, 20_000), power("b", c.exponent, 20_000)}}
-		if got := chart.axis().from; got != c.from {
-			t.Errorf("TAR from %v at FAR 1e-4: axis from %v, want %v", chart.Curves[1].at(frameLeft), got, c.from)
+		if got := chart.axes(); got.tar.from != c.from {
+			t.Errorf("TAR from %v at FAR 1e-4: axis from %v, want %v", chart.Curves[1].at(frameLeft, got.far), got.tar.from, c.from)
 		}
 	}
 }
@@ -92,16 +92,17 @@ func TestAxisShowsAllThatIsVisible(t *testing.T) {
 // must not flatten the curves.
 func TestAxisIgnoresWhatCannotBeTold(t *testing.T) {
 	c := Chart{Different: 1000, Curves: []Curve{power("a", 0.004, 1000)}}
-	if c.Curves[0].at(frameLeft) != 0 || c.axis().from != 0.95 {
-		t.Errorf("TAR %v at 1e-4, axis from %v, want 0.95", c.Curves[0].at(frameLeft), c.axis().from)
+	a := c.axes()
+	if lowest := c.Curves[0].at(frameLeft, a.far); lowest != 0 || a.tar.from != 0.95 {
+		t.Errorf("TAR %v at 1e-4, axis from %v, want 0.95", lowest, a.tar.from)
 	}
 }
 
 // What is drawn is the step function, evaluated anywhere, to a tenth of a pixel.
 func TestPathIsTheCurve(t *testing.T) {
 	c := power("a", 0.3, 700)
-	axis := Chart{Curves: []Curve{c}}.axis()
-	steps := regexp.MustCompile(`[MHV][^MHV]+`).FindAllString(c.path(axis), -1)
+	axes := Chart{Curves: []Curve{c}}.axes()
+	steps := regexp.MustCompile(`[MHV][^MHV]+`).FindAllString(c.path(axes), -1)
 	var x, y float64
 	for _, s := range steps {
 		switch s[0] {
@@ -114,9 +115,9 @@ func TestPathIsTheCurve(t *testing.T) {
 			if next < x {
 				t.Fatalf("the path goes back to %v from %v", next, x)
 			}
-			middle := farOf((x + next) / 2)
-			if next-x > 1 && math.Abs(y-axis.yOf(tarAt(c, middle))) > 0.11 {
-				t.Errorf("at FAR %v the path is at %v, the curve at %v", middle, y, axis.yOf(tarAt(c, middle)))
+			middle := axes.far.farOf((x + next) / 2)
+			if next-x > 1 && math.Abs(y-axes.tar.yOf(tarAt(c, middle))) > 0.11 {
+				t.Errorf("at FAR %v the path is at %v, the curve at %v", middle, y, axes.tar.yOf(tarAt(c, middle)))
 			}
 			x = next
 		case 'V':
@@ -149,6 +150,23 @@ func tarAt(c Curve, far float64) float64 {
 		}
 	}
 	return tar
+}
+
+// The FAR axis goes as far down as every rate on it can be measured.
+func TestFARAxisEndsWhereMeasuringDoes(t *testing.T) {
+	for _, c := range []struct{ different, decades int }{
+		{0, 4}, {3000, 4}, {99_999, 4}, {100_000, 5}, {999_999, 5}, {1_000_000, 6}, {15_658_489, 7}, {1_000_000_000, 9},
+	} {
+		chart := Chart{Different: c.different, Curves: []Curve{power("a", 0.004, 100)}}
+		svg := string(chart.SVG())
+		lowest, below := fmt.Sprintf(">1e-%d</text>", c.decades), fmt.Sprintf(">1e-%d</text>", c.decades+1)
+		if chart.axes().far.decades != c.decades || !strings.Contains(svg, lowest) || strings.Contains(svg, below) {
+			t.Errorf("%d different pairs: axis %+v, want %d decades", c.different, chart.axes().far, c.decades)
+		}
+		if shaded := strings.Contains(svg, "shaded"); shaded != (c.different < 10_000) {
+			t.Errorf("%d different pairs: shaded is %v", c.different, shaded)
+		}
+	}
 }
 
 func TestLargeCurvesStaySmall(t *testing.T) {

@@ -1,5 +1,6 @@
-// Package plot draws receiver operating characteristics as SVG: false accept rates from
-// 1e-4 to 1 on a logarithmic axis, true accept rates on a linear one.
+// Package plot draws receiver operating characteristics as SVG: false accept rates on a
+// logarithmic axis from 1e-4 to 1, and from further down as far as there are trials enough
+// to measure them, true accept rates on a linear one.
 //
 // The output is self-contained, deterministic, well-formed XML whatever the labels, and
 // made for a light background.
@@ -14,8 +15,8 @@ import (
 type Chart struct {
 	Title, Subtitle string
 	// Different is the number of different-person pairs. A rate below one in that many
-	// cannot be told from zero: the chart is shaded there, and its scale is chosen
-	// for the rest.
+	// cannot be told from zero: the chart is shaded there or ends before, and its scale is
+	// chosen for the rest.
 	Different int
 	Curves    []Curve
 }
@@ -73,7 +74,7 @@ func (c Chart) SVG() []byte {
 	d.text("subtitle", "start", frameLeft, 62, c.Subtitle)
 	c.drawFrame(d)
 	for i, curve := range c.Curves {
-		curve.draw(d, i, c.axis())
+		curve.draw(d, i, c.axes())
 		curve.drawLegend(d, i)
 	}
 	d.add("</svg>")
@@ -89,36 +90,43 @@ func (c Chart) describe() string {
 	return strings.Join(lines, "; ")
 }
 
-// axis is the finest axis that holds all curves from the first rate on that can be
-// told from zero.
-func (c Chart) axis() tarAxis {
+// axes are what curves are drawn along.
+type axes struct {
+	far farAxis
+	tar tarAxis
+}
+
+// axes are the FAR axis for the number of pairs, and the finest TAR axis that holds all
+// curves from the first rate on that can be told from zero.
+func (c Chart) axes() axes {
+	a := axes{far: chooseFARAxis(c.Different)}
 	lowest := 1.0
 	for _, curve := range c.Curves {
-		lowest = min(lowest, curve.at(c.blindEnd()))
+		lowest = min(lowest, curve.at(c.blindEnd(a.far), a.far))
 	}
-	return chooseTARAxis(lowest)
+	a.tar = chooseTARAxis(lowest)
+	return a
 }
 
 // blindEnd is where the shading ends.
-func (c Chart) blindEnd() float64 { return xOf(1 / float64(max(c.Different, 1))) }
+func (c Chart) blindEnd(far farAxis) float64 { return far.xOf(1 / float64(max(c.Different, 1))) }
 
 func (c Chart) drawFrame(d *drawing) {
-	axis := c.axis()
+	a := c.axes()
 	d.add(`<clipPath id="frame"><rect x="%s" y="%s" width="%s" height="%s"/></clipPath>`,
 		coord(frameLeft), coord(frameTop-2), coord(frameRight-frameLeft+2), coord(frameBase-frameTop+3))
-	c.drawBlindZone(d)
-	drawFARAxis(d)
-	axis.draw(d)
-	if axis.from == 0 {
-		drawChance(d, axis)
+	c.drawBlindZone(d, c.blindEnd(a.far))
+	a.far.draw(d)
+	a.tar.draw(d)
+	if a.tar.from == 0 {
+		a.drawChance(d)
 	}
 	d.add(`<rect class="frame" x="%s" y="%s" width="%s" height="%s"/>`,
 		coord(frameLeft), coord(frameTop), coord(frameRight-frameLeft), coord(frameBase-frameTop))
 }
 
-// drawBlindZone shades the rates below one false accept.
-func (c Chart) drawBlindZone(d *drawing) {
-	end := c.blindEnd()
+// drawBlindZone shades the rates below one false accept, up to end.
+func (c Chart) drawBlindZone(d *drawing, end float64) {
 	if coord(end) == coord(frameLeft) {
 		return
 	}
@@ -128,7 +136,7 @@ func (c Chart) drawBlindZone(d *drawing) {
 }
 
 // drawChance draws what guessing gives, TAR = FAR.
-func drawChance(d *drawing, axis tarAxis) {
+func (a axes) drawChance(d *drawing) {
 	var path strings.Builder
 	const segments = 60
 	for k := range segments + 1 {
@@ -137,41 +145,41 @@ func drawChance(d *drawing, axis tarAxis) {
 		if k == 0 {
 			command = "M"
 		}
-		fmt.Fprintf(&path, "%s%s %s", command, coord(x), coord(axis.yOf(farOf(x))))
+		fmt.Fprintf(&path, "%s%s %s", command, coord(x), coord(a.tar.yOf(a.far.farOf(x))))
 	}
 	d.add(`<path class="chance" d="%s"><title>chance</title></path>`, path.String())
 }
 
 // at is the true accept rate of the step function at x.
-func (c Curve) at(x float64) float64 {
+func (c Curve) at(x float64, far farAxis) float64 {
 	tar := 0.0
 	for _, p := range c.Points {
-		if tenths(xOf(p.FAR)) <= tenths(x) {
+		if tenths(far.xOf(p.FAR)) <= tenths(x) {
 			tar = p.TAR
 		}
 	}
 	return tar
 }
 
-func (c Curve) draw(d *drawing, number int, axis tarAxis) {
-	d.add(`<path class="curve" clip-path="url(#frame)" %s d="%s"><title>%s</title></path>`, stroke(number), c.path(axis), escaped(c.Label))
+func (c Curve) draw(d *drawing, number int, a axes) {
+	d.add(`<path class="curve" clip-path="url(#frame)" %s d="%s"><title>%s</title></path>`, stroke(number), c.path(a), escaped(c.Label))
 }
 
 // path is the curve as a staircase. Steps that fall on one tenth of a pixel are drawn
 // as one.
-func (c Curve) path(axis tarAxis) string {
+func (c Curve) path(a axes) string {
 	var path strings.Builder
-	y := coord(axis.yOf(c.at(frameLeft)))
+	y := coord(a.tar.yOf(c.at(frameLeft, a.far)))
 	fmt.Fprintf(&path, "M%s %s", coord(frameLeft), y)
 	for i, p := range c.Points {
-		x := tenths(xOf(p.FAR))
+		x := tenths(a.far.xOf(p.FAR))
 		last := i+1 == len(c.Points)
-		if x == tenths(frameLeft) || (!last && tenths(xOf(c.Points[i+1].FAR)) == x) {
+		if x == tenths(frameLeft) || (!last && tenths(a.far.xOf(c.Points[i+1].FAR)) == x) {
 			continue
 		}
-		next := coord(axis.yOf(p.TAR))
+		next := coord(a.tar.yOf(p.TAR))
 		if next != y || last {
-			fmt.Fprintf(&path, "H%s", coord(xOf(p.FAR)))
+			fmt.Fprintf(&path, "H%s", coord(a.far.xOf(p.FAR)))
 		}
 		if next != y {
 			fmt.Fprintf(&path, "V%s", next)
