@@ -8,6 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"facepipe/eval/internal/testfaces"
+	"facepipe/eval/protocol"
+	"facepipe/eval/report"
 	"facepipe/internal/embed"
 )
 
@@ -15,18 +18,18 @@ var update = flag.Bool("update", false, "write golden files anew")
 
 // goldenReport is a report of synthetic embeddings. What depends on the machine or on
 // other packages (times, paths, versions, the dataset's digest) is made up.
-func goldenReport(t *testing.T) Report {
+func goldenReport(t *testing.T) report.Report {
 	t.Helper()
-	ds := openDataset(t, faces(t))
-	path := writeFile(t, "pairs.txt", lfwList())
-	s, err := LoadPairs(ds, path, false)
+	ds := testfaces.OpenDataset(t, testfaces.Faces(t))
+	path := testfaces.WriteFile(t, "pairs.txt", testfaces.LFWList())
+	p, err := protocol.Pairs.Load(ds, path, protocol.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	o := DefaultOptions()
 	o.Dataset = "lfw.ds"
 	r := newReport(o, ds)
-	r.addPairs(s)
+	r.Pairs, r.FoldRule, r.Folds = p.Describe(), p.Folds().Rule, p.Folds().Count
 	r.Pairs.Path = "lists/pairs.txt"
 	r.Dataset.Digest = strings.Repeat("0", 64)
 	r.Runtime, r.Decoder = "1.24.3", "libjpeg-turbo 2.1.5"
@@ -34,27 +37,27 @@ func goldenReport(t *testing.T) Report {
 		path   string
 		signal float64
 	}{{"models/teacher.onnx", 1.3}, {"run|1/student.onnx", 0.9}, {"run2/student.onnx", 0.1}} {
-		result, err := s.Verify(syntheticEmbeddings(s, uint64(i), m.signal))
+		result, err := protocol.Evaluate(p, testfaces.Embeddings(p.Pool(nil).Names, uint64(i), m.signal), o.FAR)
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.Models = append(r.Models, ModelReport{
+		r.Models = append(r.Models, report.Model{
 			Model: m.path, Digest: strings.Repeat("f", 64), Dim: 32, Preprocess: embed.ArcFace(), PreprocessReason: "auto: a reason",
 			Result: result, Seconds: 0.5, ImagesPerSecond: 80,
 		})
 	}
-	r.Failed = append(r.Failed, FailedModel{Model: "broken.onnx", Error: "not an ONNX model", UnusablePairs: 2, UnusableCrops: []string{"a", "b"}})
+	r.Failed = append(r.Failed, report.Failed{Model: "broken.onnx", Error: "not an ONNX model", UnusablePairs: 2, UnusableCrops: []string{"a", "b"}})
 	return r
 }
 
 func TestGoldenReport(t *testing.T) {
 	r := goldenReport(t)
-	text, err := r.json()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, got := range map[string][]byte{jsonFile: text, markdownFile: r.markdown(), rocFile: r.chart().SVG()} {
-		path := filepath.Join("testdata", "golden", name)
+	for _, f := range report.Forms() {
+		path := filepath.Join("testdata", "golden", f.File)
+		got, err := f.Render(r)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if *update {
 			if err := os.WriteFile(path, got, 0o644); err != nil {
 				t.Fatal(err)
@@ -66,33 +69,6 @@ func TestGoldenReport(t *testing.T) {
 		}
 		if !bytes.Equal(got, want) {
 			t.Errorf("%s differs; look at it and run with -update if it should", path)
-		}
-	}
-}
-
-func TestCode(t *testing.T) {
-	for text, want := range map[string]string{
-		"a.onnx": "`a.onnx`", "a\n b": "`a b`", "a`b": "`` a`b ``", "``": "``` `` ```",
-	} {
-		if got := code(text); got != want {
-			t.Errorf("%q: %q, want %q", text, got, want)
-		}
-	}
-}
-
-func TestLabels(t *testing.T) {
-	for _, c := range []struct{ paths, want []string }{
-		{nil, []string{}},
-		{[]string{"/models/a.onnx"}, []string{"a.onnx"}},
-		{[]string{"/models/a.onnx", "b.onnx"}, []string{"a.onnx", "b.onnx"}},
-		{[]string{"run1/s.onnx", "/x/run2/s.onnx"}, []string{"run1/s.onnx", "run2/s.onnx"}},
-		{[]string{"x/run/s.onnx", "y/run/s.onnx", "t.onnx"}, []string{"x/run/s.onnx", "y/run/s.onnx", "t.onnx"}},
-		{[]string{"s.onnx", "run/s.onnx"}, []string{"s.onnx", "run/s.onnx"}},
-		{[]string{"./s.onnx", "s.onnx"}, []string{"./s.onnx", "s.onnx"}},
-	} {
-		got := labels(c.paths)
-		if strings.Join(got, " ") != strings.Join(c.want, " ") {
-			t.Errorf("%v: %v, want %v", c.paths, got, c.want)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 
+	"facepipe/eval/protocol"
 	"facepipe/internal/ort"
 )
 
@@ -13,8 +14,9 @@ import (
 type Options struct {
 	// Dataset is the folder of the dataset that holds the crops.
 	Dataset string
-	// Pairs is the list of pairs.
-	Pairs string
+	// Protocol says what is compared, and List is the file that it reads.
+	Protocol protocol.Kind
+	List     string
 	// Models are the ONNX files to compare, each once.
 	Models []string
 	// Flip adds the embedding of the mirrored crop to the crop's own before the sum
@@ -26,6 +28,9 @@ type Options struct {
 	Batch int
 	// Runtime says what runs the model.
 	Runtime ort.Options
+	// FAR are the false accept rates at which true accept rates are told, each above 0
+	// and below 1. A rate of less than one in the different-person pairs is left out.
+	FAR []float64
 	// AllowMissing leaves out pairs that name images which the dataset lacks.
 	AllowMissing bool
 	// Out is the folder that the report is written to, made if necessary; "" writes
@@ -35,8 +40,11 @@ type Options struct {
 	Progress io.Writer
 }
 
-// DefaultOptions are the settings of a run that says nothing: mirror images on.
-func DefaultOptions() Options { return Options{Flip: true} }
+// DefaultOptions are the settings of a run that says nothing: mirror images on, and the
+// usual false accept rates.
+func DefaultOptions() Options {
+	return Options{Protocol: protocol.Pairs, Flip: true, FAR: []float64{1e-1, 1e-2, 1e-3, 1e-4}}
+}
 
 // Validate says what is wrong with the options themselves, before any file is looked at.
 func (o Options) Validate() error {
@@ -48,5 +56,20 @@ func (o Options) Validate() error {
 			return fmt.Errorf("model %s is named twice", m)
 		}
 	}
+	if o.Protocol.Load == nil {
+		return errors.New("no protocol is named")
+	}
+	for _, far := range o.FAR {
+		if !(far > 0 && far < 1) {
+			return fmt.Errorf("false accept rate %g is not between 0 and 1", far)
+		}
+	}
 	return nil
+}
+
+// targets are the false accept rates, each once, by descending size.
+func (o Options) targets() []float64 {
+	targets := slices.Sorted(slices.Values(o.FAR))
+	slices.Reverse(targets)
+	return slices.Compact(targets)
 }

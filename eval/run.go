@@ -1,11 +1,15 @@
 package eval
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"facepipe/eval/protocol"
+	"facepipe/eval/report"
 	"facepipe/internal/durable"
 	"facepipe/internal/embed"
 	"facepipe/internal/imgcodec"
@@ -14,36 +18,36 @@ import (
 	"facepipe/store"
 )
 
-// Run measures every model of o on the pairs and writes the report.
+// Run measures every model of o by the protocol and writes the report.
 //
 // A model that cannot be loaded or gives unusable embeddings is listed in
-// [Report].Failed and does not keep the others from being measured; the error then
+// the report's Failed and does not keep the others from being measured; the error then
 // names it, and comes with the report. Nothing is written if no model succeeds, or
-// if the run ends with any other error: [*MissingError] (whose images the report
-// lists too), those of [LoadPairs], [store.ErrDamaged], [ort.ErrRuntime], the
+// if the run ends with any other error: [*protocol.MissingError] (whose images the report
+// lists too), those of loading the protocol, [store.ErrDamaged], [ort.ErrRuntime], the
 // context's.
-func Run(ctx context.Context, o Options) (Report, error) {
+func Run(ctx context.Context, o Options) (report.Report, error) {
 	if err := o.Validate(); err != nil {
-		return Report{}, fmt.Errorf("evaluate: %w", err)
+		return report.Report{}, fmt.Errorf("evaluate: %w", err)
 	}
 	ds, err := store.Open(o.Dataset)
 	if err != nil {
-		return Report{}, err
+		return report.Report{}, err
 	}
 	defer ds.Close()
 	r := newReport(o, ds)
-	pairs, err := LoadPairs(ds, o.Pairs, o.AllowMissing)
-	if missing := (*MissingError)(nil); errors.As(err, &missing) {
-		r.addMissing(missing)
+	p, err := o.Protocol.Load(ds, o.List, protocol.Options{AllowMissing: o.AllowMissing})
+	if missing := (*protocol.MissingError)(nil); errors.As(err, &missing) {
+		r.Pairs = missing.Describe()
 	}
 	if err != nil {
 		return r, err
 	}
-	r.addPairs(pairs)
-	if err := o.prepare(pairs); err != nil {
+	r.Pairs, r.FoldRule, r.Folds = p.Describe(), p.Folds().Rule, p.Folds().Count
+	if err := o.prepare(r.Pairs); err != nil {
 		return r, err
 	}
-	failures, err := r.measure(ctx, o, ds, pairs)
+	failures, err := measure(ctx, o, ds, p, &r)
 	if err != nil {
 		return r, err
 	}
@@ -52,16 +56,30 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	}
 	r.Runtime, r.Decoder = ort.Version(), imgcodec.DecoderName()
 	if o.Out != "" {
-		failures = errors.Join(failures, r.write(o.Out))
+		failures = errors.Join(failures, r.Write(o.Out))
 	}
 	return r, failures
 }
 
+// newReport is the report of a run without its models.
+func newReport(o Options, ds *store.Dataset) report.Report {
+	r := report.Report{
+		Flip: o.Flip, Norm: "unit", Distance: "squared-euclidean", FARPick: "le",
+		Provider: cmp.Or(o.Runtime.Provider, ort.CPU), Detector: []string{}, Models: []report.Model{},
+		Dataset: report.Dataset{Path: o.Dataset, Digest: ds.Digest(), Rows: ds.Rows(), Contract: ds.Contract(), Sources: ds.Sources()},
+	}
+	for _, s := range r.Dataset.Sources {
+		if !slices.Contains(r.Detector, s.Detector) {
+			r.Detector = append(r.Detector, s.Detector)
+		}
+	}
+	return r
+}
+
 // prepare does what should not fail after hours of work, and says what was left out.
-func (o Options) prepare(pairs *PairSet) error {
-	if n := len(pairs.Missing()); n > 0 && o.Progress != nil {
-		fmt.Fprintf(o.Progress, "%d of %d pairs are left out: %d images are not in the dataset\n",
-			pairs.MissingPairs(), len(pairs.list.Pairs), n)
+func (o Options) prepare(d protocol.Description) error {
+	if n := len(d.Missing); n > 0 && o.Progress != nil {
+		fmt.Fprintf(o.Progress, "%d of %d pairs are left out: %d images are not in the dataset\n", d.MissingPairs, d.Listed, n)
 	}
 	if o.Out == "" {
 		return nil
@@ -69,13 +87,13 @@ func (o Options) prepare(pairs *PairSet) error {
 	return durable.MkdirAll(o.Out, 0o755)
 }
 
-// measure fills Models and Failed. failures joins what is wrong with single models,
-// err ends the run.
-func (r *Report) measure(ctx context.Context, o Options, ds *store.Dataset, pairs *PairSet) (failures, err error) {
-	crops := pairCrops{ds.CropReader(), pairs.Locations(), ds.Contract().CropSize}
+// measure fills the report's Models and Failed. failures joins what is wrong with single
+// models, err ends the run.
+func measure(ctx context.Context, o Options, ds *store.Dataset, p protocol.Protocol, r *report.Report) (failures, err error) {
+	crops := cropsOf{ds.CropReader(), p.Crops(), ds.Contract().CropSize}
 	defer func() { err = errors.Join(err, crops.Close()) }()
 	for _, path := range o.Models {
-		m, err := measureModel(ctx, o, path, crops, pairs)
+		m, err := measureModel(ctx, o, path, crops, p)
 		if fault := (*modelError)(nil); errors.As(err, &fault) {
 			r.Failed = append(r.Failed, fault.report())
 			failures = errors.Join(failures, err)
@@ -89,48 +107,48 @@ func (r *Report) measure(ctx context.Context, o Options, ds *store.Dataset, pair
 	return failures, nil
 }
 
-// pairCrops are the crops of a pair set, shared by the models.
-type pairCrops struct {
+// cropsOf are the crops of a protocol, shared by the models.
+type cropsOf struct {
 	*store.CropReader
 	locations []store.Location
 	size      int // of a crop's side, in pixels
 }
 
 // decode decodes crop i into rgb.
-func (c pairCrops) decode(i int, rgb []byte) error { return c.DecodeRGB(c.locations[i], rgb) }
+func (c cropsOf) decode(i int, rgb []byte) error { return c.DecodeRGB(c.locations[i], rgb) }
 
 // measureModel embeds all crops and computes the figures. What is the model's own
 // fault is a *modelError.
-func measureModel(ctx context.Context, o Options, path string, crops pairCrops, pairs *PairSet) (ModelReport, error) {
+func measureModel(ctx context.Context, o Options, path string, crops cropsOf, p protocol.Protocol) (report.Model, error) {
 	m, err := embed.Open(path, embed.Options{Preprocess: o.Preprocess, Batch: o.Batch, Runtime: o.Runtime})
 	if errors.Is(err, ort.ErrRuntime) {
-		return ModelReport{}, err
+		return report.Model{}, err
 	}
 	if err != nil {
-		return ModelReport{}, &modelError{path, err}
+		return report.Model{}, &modelError{path, err}
 	}
 	defer m.Close()
-	if p := m.Preprocess(); p.Width != crops.size || p.Height != crops.size {
-		return ModelReport{}, &modelError{path, fmt.Errorf("it takes images of %dx%d, the crops are %dx%d", p.Width, p.Height, crops.size, crops.size)}
+	if want := m.Preprocess(); want.Width != crops.size || want.Height != crops.size {
+		return report.Model{}, &modelError{path, fmt.Errorf("it takes images of %dx%d, the crops are %dx%d", want.Width, want.Height, crops.size, crops.size)}
 	}
 	begun := time.Now()
 	embeddings, err := embedCrops(ctx, o, m, crops)
 	if err != nil {
-		return ModelReport{}, fmt.Errorf("evaluate model %s: %w", path, err)
+		return report.Model{}, fmt.Errorf("evaluate model %s: %w", path, err)
 	}
 	seconds := time.Since(begun).Seconds()
-	result, err := pairs.Verify(embeddings)
+	result, err := protocol.Evaluate(p, embeddings, o.targets())
 	if err != nil {
-		return ModelReport{}, &modelError{path, err}
+		return report.Model{}, &modelError{path, err}
 	}
-	return ModelReport{
+	return report.Model{
 		Model: path, Digest: m.Digest(), Dim: m.Dim(), Preprocess: m.Preprocess(), PreprocessReason: m.Reason(),
 		Result: result, Seconds: seconds, ImagesPerSecond: float64(len(embeddings)) / seconds,
 	}, nil
 }
 
 // embedCrops is the embedding of every crop, the mirrored crop's added if o.Flip.
-func embedCrops(ctx context.Context, o Options, m *embed.Model, crops pairCrops) ([][]float32, error) {
+func embedCrops(ctx context.Context, o Options, m *embed.Model, crops cropsOf) ([][]float32, error) {
 	embeddings := make([][]float32, len(crops.locations))
 	flips := []bool{false}
 	if o.Flip {
@@ -169,9 +187,9 @@ func (e *modelError) Error() string { return fmt.Sprintf("evaluate model %s: %v"
 // Unwrap is the fault itself.
 func (e *modelError) Unwrap() error { return e.err }
 
-func (e *modelError) report() FailedModel {
-	f := FailedModel{Model: e.path, Error: e.err.Error()}
-	if unusable := (*UnusableError)(nil); errors.As(e.err, &unusable) {
+func (e *modelError) report() report.Failed {
+	f := report.Failed{Model: e.path, Error: e.err.Error()}
+	if unusable := (*protocol.UnusableError)(nil); errors.As(e.err, &unusable) {
 		f.UnusablePairs, f.UnusableCrops = unusable.Pairs, unusable.Crops
 	}
 	return f

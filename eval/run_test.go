@@ -8,9 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
+	"facepipe/eval/internal/testfaces"
+	"facepipe/eval/protocol"
+	"facepipe/eval/report"
 	"facepipe/internal/onnx"
 	"facepipe/internal/ort"
 	"facepipe/store"
@@ -20,14 +24,14 @@ import (
 func setUp(t *testing.T) Options {
 	t.Helper()
 	o := DefaultOptions()
-	o.Dataset, o.Pairs = faces(t), writeFile(t, "pairs.txt", lfwList())
+	o.Dataset, o.List = testfaces.Faces(t), testfaces.WriteFile(t, "pairs.txt", testfaces.LFWList())
 	o.Models = []string{linearModel(t, "linear.onnx", 1, nil)}
 	o.Out = filepath.Join(t.TempDir(), "deep", "report")
 	o.Runtime.Threads = 1
 	return o
 }
 
-func run(t *testing.T, o Options) Report {
+func run(t *testing.T, o Options) report.Report {
 	t.Helper()
 	r, err := Run(context.Background(), o)
 	if err != nil {
@@ -40,17 +44,17 @@ func run(t *testing.T, o Options) Report {
 func TestFiguresByHand(t *testing.T) {
 	o := setUp(t)
 	w := weights(1)
-	ds := openDataset(t, o.Dataset)
-	pairs, err := LoadPairs(ds, o.Pairs, false)
+	ds := testfaces.OpenDataset(t, o.Dataset)
+	pairs, err := o.Protocol.Load(ds, o.List, protocol.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, flip := range []bool{false, true} {
 		o.Flip = flip
-		embeddings := make([][]float32, len(pairs.names))
-		for i, name := range pairs.names {
+		embeddings := make([][]float32, len(pairs.Crops()))
+		for i, name := range pairs.Pool(embeddings).Names {
 			person, number := int(name[1]-'0')*10+int(name[2]-'0'), int(name[len(name)-1]-'0')
-			rgb := testCrop("", person, number).Image
+			rgb := testfaces.Crop("", person, number).Image
 			e := byHand(w, rgb, false)
 			for k, v := range byHand(w, rgb, true) {
 				if flip {
@@ -61,7 +65,7 @@ func TestFiguresByHand(t *testing.T) {
 				embeddings[i] = append(embeddings[i], float32(v))
 			}
 		}
-		want, err := pairs.Verify(embeddings)
+		want, err := protocol.Evaluate(pairs, embeddings, o.FAR)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,9 +75,12 @@ func TestFiguresByHand(t *testing.T) {
 			t.Errorf("flip %v: accuracy %v, AUC %v, EER %v at %v; want %v, %v, %v at %v", flip,
 				got.Accuracy, got.AUC, got.EER, got.Threshold, want.Accuracy, want.AUC, want.EER, want.Threshold)
 		}
-		for i, p := range got.ROC.Points {
-			if math.Abs(p.Distance-want.ROC.Points[i].Distance) > 1e-4 {
-				t.Fatalf("flip %v: distance %d is %v, want %v", flip, i, p.Distance, want.ROC.Points[i].Distance)
+		if len(got.Curve) != len(want.Curve) {
+			t.Fatalf("flip %v: a curve of %d points, want %d", flip, len(got.Curve), len(want.Curve))
+		}
+		for i, p := range got.Curve {
+			if math.Abs(p.Distance-want.Curve[i].Distance) > 1e-4 {
+				t.Fatalf("flip %v: distance %d is %v, want %v", flip, i, p.Distance, want.Curve[i].Distance)
 			}
 		}
 		if r.Flip != flip {
@@ -90,12 +97,12 @@ func TestReportFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got Report
+	var got report.Report
 	if err := json.Unmarshal(text, &got); err != nil {
 		t.Fatal(err)
 	}
 	for i := range want.Models {
-		want.Models[i].ROC = got.Models[i].ROC // is not in the file
+		want.Models[i].Curve = got.Models[i].Curve // is not in the file
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("report.json holds\n%+v\nwant\n%+v", got, want)
@@ -143,6 +150,32 @@ func TestReportKeys(t *testing.T) {
 	lacks("tar_at_far", model.(map[string]any)["tar_at_far"], "1e-1") // 30 different pairs allow no more
 }
 
+// Targets come out by size, each once, and those that 30 different pairs cannot tell from
+// zero not at all.
+func TestFARTargets(t *testing.T) {
+	o := setUp(t)
+	o.Out = ""
+	o.FAR = []float64{0.05, 0.5, 1. / 30, 0.0333, 0.5}
+	before := slices.Clone(o.FAR)
+	var got []string
+	for _, p := range run(t, o).Models[0].OperatingPoints {
+		got = append(got, p.Name())
+		if p.FAR > p.Target || p.FAR+1./30 <= p.Target {
+			t.Errorf("FAR %v for a target of %v", p.FAR, p.Target)
+		}
+	}
+	if want := []string{"5e-1", "5e-2", "3.333333333333333e-2"}; !slices.Equal(got, want) {
+		t.Errorf("targets %v, want %v", got, want)
+	}
+	if !slices.Equal(o.FAR, before) {
+		t.Errorf("the option became %v", o.FAR)
+	}
+	o.FAR = nil
+	if m := run(t, o).Models[0]; len(m.OperatingPoints) != 0 || len(m.TARAtFAR) != 0 {
+		t.Errorf("no target gave %v", m.OperatingPoints)
+	}
+}
+
 func TestBatchAndThreadsDoNotMoveFigures(t *testing.T) {
 	o := setUp(t)
 	o.Out = ""
@@ -177,7 +210,7 @@ func TestFaultyModels(t *testing.T) {
 		"not a number": {linearModel(t, "nan.onnx", 1, nan), "spoils 60 of 60 pairs", 60},
 		"zero":         {linearModel(t, "zero.onnx", 1, zero), "40 of 40 embeddings are zero", 60},
 		"other size":   {linearModel(t, "large.onnx", 1, large), "takes images of 16x16, the crops are 8x8", 0},
-		"no model":     {writeFile(t, "text.onnx", "not a model"), "text.onnx", 0},
+		"no model":     {testfaces.WriteFile(t, "text.onnx", "not a model"), "text.onnx", 0},
 		"absent":       {filepath.Join(t.TempDir(), "absent.onnx"), "no such file", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -211,9 +244,9 @@ func TestFaultyModels(t *testing.T) {
 
 func TestMissingImagesInTheReport(t *testing.T) {
 	o := setUp(t)
-	o.Pairs = writeFile(t, "pairs.txt", strings.Replace(lfwList(), "P04\t1\t2\n", "P04\t1\t9\n", 1))
+	o.List = testfaces.WriteFile(t, "pairs.txt", strings.Replace(testfaces.LFWList(), "P04\t1\t2\n", "P04\t1\t9\n", 1))
 	r, err := Run(context.Background(), o)
-	var missing *MissingError
+	var missing *protocol.MissingError
 	if !errors.As(err, &missing) || len(r.Models) != 0 {
 		t.Fatalf("error %v, models %v", err, r.Models)
 	}
@@ -243,9 +276,13 @@ func TestRunErrors(t *testing.T) {
 	}{
 		"no model":      {func(o *Options) { o.Models = nil }, nil, "no model"},
 		"model twice":   {func(o *Options) { o.Models = append(o.Models, o.Models[0]) }, nil, "named twice"},
+		"no protocol":   {func(o *Options) { o.Protocol = protocol.Kind{} }, nil, "no protocol"},
+		"FAR of 0":      {func(o *Options) { o.FAR = []float64{0.1, 0} }, nil, "rate 0 is not between 0 and 1"},
+		"FAR of 1":      {func(o *Options) { o.FAR = []float64{1} }, nil, "rate 1 is not between 0 and 1"},
+		"FAR of NaN":    {func(o *Options) { o.FAR = []float64{math.NaN()} }, nil, "rate NaN is not"},
 		"no dataset":    {func(o *Options) { o.Dataset += "x" }, store.ErrNotFound, "faces.dsx"},
-		"no list":       {func(o *Options) { o.Pairs += "x" }, os.ErrNotExist, "pairs.txtx"},
-		"out is a file": {func(o *Options) { o.Out = o.Pairs }, nil, "pairs.txt"},
+		"no list":       {func(o *Options) { o.List += "x" }, os.ErrNotExist, "pairs.txtx"},
+		"out is a file": {func(o *Options) { o.Out = o.List }, nil, "pairs.txt"},
 		"no runtime":    {func(o *Options) { o.Runtime.Library = "/nowhere/libonnxruntime.so" }, ort.ErrRuntime, "/nowhere/libonnxruntime.so"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -15,7 +15,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"facepipe/eval"
+	"facepipe/eval/protocol"
+	"facepipe/eval/verification"
 	"facepipe/internal/strictyaml"
 	"facepipe/internal/worker"
 	"facepipe/store"
@@ -223,16 +224,30 @@ func openValidation(pairs, dataset string) (*student.Validation, error) {
 	if err != nil {
 		return nil, err
 	}
-	set, err := eval.LoadPairs(ds, pairs, false)
+	p, err := protocol.Pairs.Load(ds, pairs, protocol.Options{})
 	if err != nil {
 		return nil, errors.Join(err, ds.Close())
 	}
-	score := func(embeddings [][]float32) (map[string]float64, error) {
-		r, err := set.Verify(embeddings)
-		return map[string]float64{"accuracy": r.Accuracy, "auc": r.AUC, "eer": r.EER}, err
+	better := map[string]int{}
+	for _, f := range verification.Figures(nil) {
+		if f.Better != 0 {
+			better[f.Name] = f.Better
+		}
 	}
-	better := map[string]int{"accuracy": 1, "auc": 1, "eer": -1}
-	return &student.Validation{Dataset: ds, Crops: set.Locations(), Score: score, Better: better}, nil
+	score := func(embeddings [][]float32) (map[string]float64, error) {
+		r, err := protocol.Evaluate(p, embeddings, nil)
+		if err != nil {
+			return nil, err
+		}
+		figures := map[string]float64{}
+		for _, f := range verification.Figures(nil) {
+			if f.Better != 0 {
+				figures[f.Name], _ = f.Of(r)
+			}
+		}
+		return figures, nil
+	}
+	return &student.Validation{Dataset: ds, Crops: p.Crops(), Score: score, Better: better}, nil
 }
 
 func printDistilled(w io.Writer, s student.Summary) {

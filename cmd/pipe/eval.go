@@ -5,18 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"text/tabwriter"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"facepipe/eval"
+	"facepipe/eval/protocol"
+	"facepipe/eval/report"
 	"facepipe/internal/ort"
 )
 
 type evalOptions struct {
 	eval.Options
 	noFlip bool
+	lists  map[string]*string // by the protocol's name
 }
 
 func (o *evalOptions) describe() *cobra.Command {
@@ -28,10 +31,7 @@ same from different: ten-fold accuracy by the LFW protocol, TAR@FAR, AUC, EER an
 the threshold. DIR gets report.json, report.md and roc.svg.
 
 A report names every switch that moves a figure, and digests of all that went in.
-
-PAIRS
-  LFW's pairs.txt: "NAME 1 2" and "NAME 1 OTHER 3", resolved as NAME/NAME_0001.jpg
-  a plain list:    "a.jpg b.jpg 1" for the same person, 0 for two, by dataset keys`,
+` + listsHelp(),
 		Example: `  pipe eval --model teacher.onnx --model run/student.onnx --dataset lfw.ds --pairs pairs.txt --out report
   pipe eval --model w600k_mbf.onnx --dataset lfw.ds --pairs pairs.txt --no-flip --json --out report`,
 	}
@@ -41,10 +41,15 @@ func (o *evalOptions) addFlags(f *pflag.FlagSet) {
 	o.Options = eval.DefaultOptions()
 	f.StringArrayVar(&o.Models, "model", nil, "ONNX `file` to measure; may be given several times (required)")
 	f.StringVar(&o.Dataset, "dataset", "", "`dataset` that holds the crops (required)")
-	f.StringVar(&o.Pairs, "pairs", "", "`file` of pairs (required)")
+	o.lists = map[string]*string{}
+	for _, k := range protocol.Kinds() {
+		o.lists[k.Name] = f.String(k.Name, "", "`file` of "+k.About+" (required)")
+	}
 	f.StringVar(&o.Out, "out", "", "`folder` for the report (default: write none)")
 	f.BoolVar(&o.Flip, "flip", o.Flip, "add the mirrored crop's embedding to the crop's own")
 	f.BoolVar(&o.noFlip, "no-flip", false, "do not; the same as --flip=false")
+	f.Float64SliceVar(&o.FAR, "far", o.FAR, "false accept `rates` to tell TAR at, each between 0 and 1, by commas; a rate of less than one false accept is left out")
+	f.Lookup("far").DefValue = "1e-1,1e-2,1e-3,1e-4"
 	f.BoolVar(&o.AllowMissing, "allow-missing", false, "leave out pairs whose images the dataset lacks")
 	f.StringVar(&o.Preprocess, "preprocess", "auto", "`preprocessing` of all models: auto, arcface, raw or a JSON file")
 	f.StringVar(&o.Runtime.Provider, "provider", "cpu", "execution `provider` of ONNX Runtime")
@@ -58,11 +63,36 @@ func (o *evalOptions) validate(args []string) error {
 	}
 	return errors.Join(
 		noArguments(args), o.Validate(),
-		required("--dataset", o.Dataset), required("--pairs", o.Pairs),
+		required("--dataset", o.Dataset), o.chooseProtocol(),
 		preprocessing(o.Preprocess),
 		oneOf("--provider", o.Runtime.Provider, ort.Providers()...),
 		notNegative("--batch", o.Batch), notNegative("--threads", o.Runtime.Threads),
 	)
+}
+
+// listsHelp says how the file of each protocol is written.
+func listsHelp() string {
+	var b strings.Builder
+	for _, k := range protocol.Kinds() {
+		fmt.Fprintf(&b, "\n%s\n  %s\n", strings.ToUpper(k.Name), strings.ReplaceAll(k.Help, "\n", "\n  "))
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// chooseProtocol takes the protocol whose file is given.
+func (o *evalOptions) chooseProtocol() error {
+	var names, given []string
+	for _, k := range protocol.Kinds() {
+		names = append(names, "--"+k.Name)
+		if path := *o.lists[k.Name]; path != "" {
+			given = append(given, "--"+k.Name)
+			o.Protocol, o.List = k, path
+		}
+	}
+	if len(given) > 1 {
+		return fmt.Errorf("%s exclude each other", strings.Join(given, " and "))
+	}
+	return required(strings.Join(names, " or "), o.List)
 }
 
 func (o *evalOptions) run(ctx context.Context, s *session) (*result, error) {
@@ -76,26 +106,9 @@ func (o *evalOptions) run(ctx context.Context, s *session) (*result, error) {
 	return &result{report, func(w io.Writer) { printEvaluated(w, report, o.Out) }}, err
 }
 
-func printEvaluated(w io.Writer, r eval.Report, out string) {
-	if len(r.Models) == 0 {
-		return
-	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprint(t, "MODEL\tACCURACY %")
-	for _, p := range r.Models[0].OperatingPoints { // all models see the same pairs
-		fmt.Fprintf(t, "\tTAR@FAR %s", p.Name())
-	}
-	fmt.Fprintln(t, "\tAUC\tEER %\tIMAGES/S")
-	for _, m := range r.Models {
-		fmt.Fprintf(t, "%s\t%.2f ± %.2f", m.Model, 100*m.Accuracy, 100*m.AccuracyStd)
-		for _, p := range m.OperatingPoints {
-			fmt.Fprintf(t, "\t%.4f", p.TAR)
-		}
-		fmt.Fprintf(t, "\t%.5f\t%.2f\t%.0f\n", m.AUC, 100*m.EER, m.ImagesPerSecond)
-	}
-	_ = t.Flush() // w remembers what it could not write
-	fmt.Fprintf(w, "%d pairs in %d folds, mirrored crops added: %v\n", r.Pairs.Used, r.Folds, r.Flip)
-	if out != "" {
+func printEvaluated(w io.Writer, r report.Report, out string) {
+	report.Print(w, r)
+	if out != "" && len(r.Models) > 0 {
 		fmt.Fprintf(w, "report in %s\n", out)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"facepipe/eval"
+	"facepipe/eval/protocol"
 	"facepipe/internal/ort"
 	"facepipe/internal/worker"
 	"facepipe/store"
@@ -164,7 +165,7 @@ func (o *precomputeOptions) verify(ctx context.Context, runtime ort.Options) err
 		return nil
 	}
 	report, err := eval.Run(ctx, eval.Options{
-		Dataset: cmp.Or(o.verifyDataset, o.Dataset), Pairs: o.verifyPairs, Models: []string{o.Model}, Preprocess: o.Preprocess,
+		Dataset: cmp.Or(o.verifyDataset, o.Dataset), Protocol: protocol.Pairs, List: o.verifyPairs, Models: []string{o.Model}, Preprocess: o.Preprocess,
 		Runtime: runtime, Progress: o.Progress,
 	})
 	if err != nil {

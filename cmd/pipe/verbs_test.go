@@ -686,7 +686,11 @@ func TestEval(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	plain := expect(t, exitDone, "eval", "--model", model, "--dataset", dataset, "--pairs", pairsFile(t, 4, 4), "--no-flip", "--json").object(t)
+	plain := expect(t, exitDone, "eval", "--model", model, "--dataset", dataset, "--pairs", pairsFile(t, 4, 4), "--no-flip", "--far", "0.1,0.25,1e-9", "--json").object(t)
+	tars := plain["models"].([]any)[0].(map[string]any)["tar_at_far"].(map[string]any)
+	if len(tars) != 2 || tars["2.5e-1"] == nil || tars["1e-1"] == nil {
+		t.Errorf("TAR %v at 0.1, 0.25 and 1e-9 of 12 different pairs", tars)
+	}
 	if plain["flip"] != false {
 		t.Errorf("flip is %v with --no-flip", plain["flip"])
 	}

@@ -26,9 +26,9 @@ type FoldResult struct {
 // in the last entry are accepted by none.
 type tally [2][thresholds + 1]int // different, same
 
-func (t *tally) add(trial Trial) {
-	first := sort.Search(thresholds, func(k int) bool { return trial.Distance < threshold(k) })
-	t[kind(trial.Same)][first]++
+func (t *tally) add(kind int, distance float64) {
+	first := sort.Search(thresholds, func(k int) bool { return distance < threshold(k) })
+	t[kind][first]++
 }
 
 // right is the number of right decisions at every threshold.
@@ -47,14 +47,16 @@ func (t *tally) right() (right [thresholds]int) {
 // crossValidate applies to every fold the threshold that decides most trials of the
 // other folds rightly, the smallest of several: the procedure of FaceNet's evaluation
 // code, which the field's LFW figures come from.
-func crossValidate(trials []Trial, folds Folds) []FoldResult {
-	tallies := make([]tally, folds.Count)
-	results := make([]FoldResult, folds.Count)
-	for i, t := range trials {
-		tallies[folds.Of[i]].add(t)
-		results[folds.Of[i]].Pairs++
+func crossValidate(s *Scores) []FoldResult {
+	tallies := make([]tally, s.folds)
+	results := make([]FoldResult, s.folds)
+	for kind, c := range s.ofKind {
+		for i, fold := range c.fold {
+			tallies[fold].add(kind, c.distances[i])
+			results[fold].Pairs++
+		}
 	}
-	rights := make([][thresholds]int, folds.Count)
+	rights := make([][thresholds]int, s.folds)
 	var all [thresholds]int
 	for f := range tallies {
 		rights[f] = tallies[f].right()

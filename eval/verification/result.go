@@ -12,14 +12,26 @@ var ErrTooFew = errors.New("too few pairs")
 // threshold never lack a kind.
 const minOfKind = 2
 
-// farTargets are the false accept rates of [Result].TARAtFAR, as 1 in so many.
-var farTargets = []int{10, 100, 1000, 10_000}
-
 // Result is what is said about a list of trials.
 type Result struct {
 	Pairs     int `json:"pairs"`
 	Same      int `json:"same"`
 	Different int `json:"different"`
+	// CrossValidation is nil where trials have no folds.
+	*CrossValidation
+	AUC float64 `json:"auc"`
+	EER float64 `json:"eer"`
+	// TARAtFAR are the true accept rates by the name of the target, as far as there are
+	// different pairs enough for it.
+	TARAtFAR map[string]float64 `json:"tar_at_far"`
+	// OperatingPoints are the same points in full, in the order of the targets.
+	OperatingPoints []OperatingPoint `json:"operating_points"`
+	Folds           []FoldResult     `json:"folds,omitempty"`
+	Curve           []CurvePoint     `json:"-"`
+}
+
+// CrossValidation sums up the folds.
+type CrossValidation struct {
 	// Accuracy is the mean over the folds, 0 to 1, AccuracyStd their population
 	// standard deviation.
 	Accuracy    float64 `json:"accuracy"`
@@ -28,66 +40,53 @@ type Result struct {
 	Threshold float64 `json:"threshold"`
 	// ThresholdCosine is Threshold as a cosine.
 	ThresholdCosine float64 `json:"threshold_cosine"`
-	AUC             float64 `json:"auc"`
-	EER             float64 `json:"eer"`
-	// TARAtFAR are the true accept rates at false accept rates of at most 1e-1 to
-	// 1e-4, as far as there are that many different pairs.
-	TARAtFAR map[string]float64 `json:"tar_at_far"`
-	// OperatingPoints are the same points in full, by descending target.
-	OperatingPoints []OperatingPoint `json:"operating_points"`
-	Folds           []FoldResult     `json:"folds"`
-	ROC             ROC              `json:"-"`
 }
 
-// CheckKinds reports a list without enough trials of each kind: [ErrTooFew].
-func CheckKinds(same []bool) error {
-	n := 0
-	for _, s := range same {
-		n += kind(s)
-	}
-	switch different := len(same) - n; {
-	case len(same) < FoldCount:
-		return fmt.Errorf("%w: %d, at least %d are needed for as many folds", ErrTooFew, len(same), FoldCount)
-	case n < minOfKind || different < minOfKind:
+// CheckKinds reports too few trials in all or of a kind: [ErrTooFew].
+func CheckKinds(same, different int) error {
+	switch all := same + different; {
+	case all < FoldCount:
+		return fmt.Errorf("%w: %d, at least %d are needed for as many folds", ErrTooFew, all, FoldCount)
+	case same < minOfKind || different < minOfKind:
 		return fmt.Errorf("%w of a kind: %d of the same person and %d of different ones, at least %d of each are needed",
-			ErrTooFew, n, different, minOfKind)
+			ErrTooFew, same, different, minOfKind)
 	}
 	return nil
 }
 
-// Evaluate computes the figures of trials, dealt out to folds by [ChooseFolds].
-// [ErrTooFew].
-func Evaluate(trials []Trial, folds Folds) (Result, error) {
-	same := make([]bool, len(trials))
-	for i, t := range trials {
-		same[i] = t.Same
-	}
-	if err := CheckKinds(same); err != nil {
+// Evaluate computes the figures of trials, which it sorts, and the operating points at
+// the targets, false accept rates above 0 and below 1. [ErrTooFew].
+func Evaluate(s *Scores, targets []float64) (Result, error) {
+	if err := CheckKinds(s.Same(), s.Different()); err != nil {
 		return Result{}, err
 	}
+	roc := s.ROC()
 	r := Result{
-		Pairs: len(trials), ROC: NewROC(trials), Folds: crossValidate(trials, folds),
-		TARAtFAR: map[string]float64{}, OperatingPoints: []OperatingPoint{},
+		Pairs: s.Same() + s.Different(), Same: s.Same(), Different: s.Different(), AUC: roc.AUC(), EER: roc.EER(),
+		TARAtFAR: map[string]float64{}, OperatingPoints: []OperatingPoint{}, Curve: roc.Curve(),
 	}
-	r.Same, r.Different = r.ROC.Same, r.ROC.Different
-	r.summarizeFolds()
-	r.AUC, r.EER = r.ROC.AUC(), r.ROC.EER()
-	for _, oneIn := range farTargets {
-		if p, ok := r.ROC.AtFAR(oneIn); ok {
+	for _, target := range targets {
+		if p, ok := roc.AtFAR(target); ok {
 			r.TARAtFAR[p.Name()] = p.TAR
 			r.OperatingPoints = append(r.OperatingPoints, p)
 		}
 	}
+	if s.folds > 0 {
+		r.Folds = crossValidate(s)
+		r.CrossValidation = summarize(r.Folds)
+	}
 	return r, nil
 }
 
-func (r *Result) summarizeFolds() {
-	accuracies := make([]float64, len(r.Folds))
-	chosen := make([]float64, len(r.Folds))
-	for i, f := range r.Folds {
+func summarize(folds []FoldResult) *CrossValidation {
+	accuracies := make([]float64, len(folds))
+	chosen := make([]float64, len(folds))
+	for i, f := range folds {
 		accuracies[i], chosen[i] = f.Accuracy, f.Threshold
 	}
-	r.Accuracy, r.AccuracyStd = meanStd(accuracies)
-	r.Threshold, _ = meanStd(chosen)
-	r.ThresholdCosine = Cosine(r.Threshold)
+	var c CrossValidation
+	c.Accuracy, c.AccuracyStd = meanStd(accuracies)
+	c.Threshold, _ = meanStd(chosen)
+	c.ThresholdCosine = Cosine(c.Threshold)
+	return &c
 }

@@ -1,20 +1,15 @@
 package verification
 
 import (
-	"cmp"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// ROC is the receiver operating characteristic of a list of trials, exactly: one point
-// for every distance at which a decision changes.
+// ROC is the receiver operating characteristic of [Scores], exactly.
 type ROC struct {
-	// Same and Different count the trials.
-	Same, Different int
-	// Points begin with the one that accepts nothing and end with the one that
-	// accepts everything. Trials of equal distance are accepted together.
-	Points []ROCPoint
+	same, different []float64 // distances, ascending
 }
 
 // ROCPoint counts what one threshold accepts.
@@ -24,51 +19,72 @@ type ROCPoint struct {
 	FalseAccepts, TrueAccepts int
 }
 
-// NewROC computes the ROC of trials of both kinds.
-func NewROC(trials []Trial) ROC {
-	sorted := slices.Clone(trials)
-	slices.SortFunc(sorted, func(a, b Trial) int { return cmp.Compare(a.Distance, b.Distance) })
-	r := ROC{Points: []ROCPoint{{}}}
-	for i, t := range sorted {
-		if t.Same {
-			r.Same++
-		} else {
-			r.Different++
-		}
-		if i+1 == len(sorted) || sorted[i+1].Distance != t.Distance {
-			r.Points = append(r.Points, ROCPoint{t.Distance, r.Different, r.Same})
+// Points are one point for every distance at which a decision changes. They begin with
+// the one that accepts nothing and end with the one that accepts everything. Trials of
+// equal distance are accepted together.
+func (r ROC) Points() iter.Seq[ROCPoint] {
+	return func(yield func(ROCPoint) bool) {
+		var p ROCPoint
+		for yield(p) && !r.acceptsAll(p) {
+			p.Distance = r.closest(p)
+			p.FalseAccepts += equal(r.different[p.FalseAccepts:], p.Distance)
+			p.TrueAccepts += equal(r.same[p.TrueAccepts:], p.Distance)
 		}
 	}
-	return r
+}
+
+func (r ROC) acceptsAll(p ROCPoint) bool {
+	return p.FalseAccepts == len(r.different) && p.TrueAccepts == len(r.same)
+}
+
+// closest is the least distance that a point does not accept.
+func (r ROC) closest(p ROCPoint) float64 {
+	different, same := r.different[p.FalseAccepts:], r.same[p.TrueAccepts:]
+	if len(same) == 0 || len(different) > 0 && different[0] < same[0] {
+		return different[0]
+	}
+	return same[0]
+}
+
+// equal is how many of the first distances are d.
+func equal(distances []float64, d float64) int {
+	n := 0
+	for n < len(distances) && distances[n] == d {
+		n++
+	}
+	return n
 }
 
 // FAR is the false accept rate of a point.
-func (r ROC) FAR(p ROCPoint) float64 { return float64(p.FalseAccepts) / float64(r.Different) }
+func (r ROC) FAR(p ROCPoint) float64 { return float64(p.FalseAccepts) / float64(len(r.different)) }
 
 // TAR is the true accept rate of a point.
-func (r ROC) TAR(p ROCPoint) float64 { return float64(p.TrueAccepts) / float64(r.Same) }
+func (r ROC) TAR(p ROCPoint) float64 { return float64(p.TrueAccepts) / float64(len(r.same)) }
 
 // AUC is the area under the curve: the probability that a random same-person trial is
 // closer than a random different-person one, equal distances counted half (the
 // Mann-Whitney statistic).
 func (r ROC) AUC() float64 {
+	var before ROCPoint
 	twice := 0.0
-	for i, p := range r.Points[1:] {
-		before := r.Points[i]
+	for p := range r.Points() {
 		twice += float64(p.FalseAccepts-before.FalseAccepts) * float64(p.TrueAccepts+before.TrueAccepts)
+		before = p
 	}
-	return twice / 2 / float64(r.Same) / float64(r.Different)
+	return twice / 2 / float64(len(r.same)) / float64(len(r.different))
 }
 
 // EER is the equal error rate: the FAR that equals the share of same-person trials
 // that are rejected, interpolated linearly between the two points around it.
 func (r ROC) EER() float64 {
 	excess := func(p ROCPoint) float64 { return r.FAR(p) - (1 - r.TAR(p)) }
-	at := 1
-	for excess(r.Points[at]) < 0 {
-		at++
+	var before, after ROCPoint
+	for after = range r.Points() { // the last one's excess is 1
+		if excess(after) >= 0 {
+			break
+		}
+		before = after
 	}
-	before, after := r.Points[at-1], r.Points[at]
 	t := -excess(before) / (excess(after) - excess(before))
 	return r.FAR(before) + float64(t*(r.FAR(after)-r.FAR(before))) // not fused: see Norm
 }
@@ -93,16 +109,58 @@ func (p OperatingPoint) Name() string {
 	return strings.Replace(strconv.FormatFloat(p.Target, 'e', -1, 64), "e-0", "e-", 1)
 }
 
-// AtFAR is the operating point for a target of 1/oneIn. ok is false with fewer than
-// oneIn different-person trials: such a target cannot be told from zero.
-func (r ROC) AtFAR(oneIn int) (p OperatingPoint, ok bool) {
-	if oneIn < 2 || r.Different < oneIn {
+// AtFAR is the operating point for a target above 0 and below 1. ok is false if a single
+// false accept is more than the target: such a target cannot be told from zero.
+func (r ROC) AtFAR(target float64) (p OperatingPoint, ok bool) {
+	allowed := r.allowed(target)
+	if allowed == 0 {
 		return OperatingPoint{}, false
 	}
-	// The last point accepts every trial, so its FAR of 1 exceeds any target.
-	next := slices.IndexFunc(r.Points, func(p ROCPoint) bool { return p.FalseAccepts > r.Different/oneIn })
-	at, limit := r.Points[next-1], r.Points[next].Distance
-	return OperatingPoint{
-		Target: 1 / float64(oneIn), FAR: r.FAR(at), TAR: r.TAR(at), Threshold: limit, Cosine: Cosine(limit),
-	}, true
+	limit := r.different[allowed]
+	at := ROCPoint{FalseAccepts: below(r.different, limit), TrueAccepts: below(r.same, limit)}
+	return OperatingPoint{Target: target, FAR: r.FAR(at), TAR: r.TAR(at), Threshold: limit, Cosine: Cosine(limit)}, true
+}
+
+// allowed is the largest number of false accepts whose rate is at most the target. The
+// rates themselves are compared: a target times the number of trials may be rounded to
+// either side of a whole number.
+func (r ROC) allowed(target float64) int {
+	n := int(target * float64(len(r.different)))
+	for r.FAR(ROCPoint{FalseAccepts: n + 1}) <= target {
+		n++
+	}
+	for r.FAR(ROCPoint{FalseAccepts: n}) > target {
+		n--
+	}
+	return n
+}
+
+// below is how many sorted distances are less than limit.
+func below(distances []float64, limit float64) int {
+	n, _ := slices.BinarySearch(distances, limit)
+	return n
+}
+
+// CurvePoint is a point of a curve for people: accepting all distances up to Distance
+// gives these rates, from 0 to 1.
+type CurvePoint struct{ Distance, FAR, TAR float64 }
+
+// resolution is how many steps of true accept rates a [ROC.Curve] tells apart, and how
+// many of false accept rates in a factor of e.
+const resolution = 4096
+
+// Curve is the ROC as far as people can see it: of many millions of trials some tens of
+// thousands of points. A point is left out if it is nearer to the one kept before it than
+// 1/4096 in TAR and than the 4096th part of its own FAR. Of up to 4096 trials of each kind
+// every point is kept.
+func (r ROC) Curve() []CurvePoint {
+	var curve []CurvePoint
+	var kept ROCPoint
+	for p := range r.Points() {
+		if len(curve) > 0 && !r.acceptsAll(p) && (p.FalseAccepts-kept.FalseAccepts)*resolution < max(p.FalseAccepts, 1) && (p.TrueAccepts-kept.TrueAccepts)*resolution < max(len(r.same), 1) {
+			continue
+		}
+		curve, kept = append(curve, CurvePoint{p.Distance, r.FAR(p), r.TAR(p)}), p
+	}
+	return curve
 }

@@ -14,6 +14,11 @@ type Trial struct {
 	Distance float64
 	// Same says whether the images show one person.
 	Same bool
+	// First and Second number the identities of the two images. Trials with an identity
+	// in common depend on one another.
+	First, Second int32
+	// Fold is the part of a cross-validation that the trial belongs to, from 0.
+	Fold int32
 }
 
 // Cosine is the cosine of two embeddings with a squared distance d after both were

@@ -21,7 +21,7 @@ func randomTrials(rng *rand.Rand, same, different int, grain float64) []Trial {
 			if grain > 0 {
 				d = math.Round(d/grain) * grain
 			}
-			trials = append(trials, Trial{d, kind})
+			trials = append(trials, Trial{Distance: d, Same: kind})
 		}
 	}
 	draw(same, 1.2, true)
@@ -38,9 +38,25 @@ func kinds(trials []Trial) []bool {
 	return same
 }
 
+// scores are trials with folds; folds may be empty.
+func scores(trials []Trial, folds Folds) *Scores {
+	s := NewScores(0, len(trials)/2, folds.Count)
+	for i, t := range trials {
+		if folds.Count > 0 {
+			t.Fold = int32(folds.Of[i])
+		}
+		s.Add(t)
+	}
+	return s
+}
+
+func rocOf(trials []Trial) ROC { return scores(trials, Folds{}).ROC() }
+
+var targets = []float64{1e-1, 1e-2, 1e-3, 1e-4}
+
 func evaluate(t *testing.T, trials []Trial) Result {
 	t.Helper()
-	r, err := Evaluate(trials, ChooseFolds(kinds(trials), nil))
+	r, err := Evaluate(scores(trials, ChooseFolds(kinds(trials), nil)), targets)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +88,7 @@ func TestAUCIsThePairStatistic(t *testing.T) {
 				}
 			}
 		}
-		if got := NewROC(trials).AUC(); !near(got, wins/n) {
+		if got := rocOf(trials).AUC(); !near(got, wins/n) {
 			t.Errorf("AUC %v, by counting %v", got, wins/n)
 		}
 	})
@@ -111,7 +127,7 @@ func TestAccuracyFollowsTheProtocol(t *testing.T) {
 	for range 15 {
 		trials := randomTrials(rng, 10+rng.IntN(40), 10+rng.IntN(40), []float64{0, 0.01, 0.3}[rng.IntN(3)])
 		folds := ChooseFolds(kinds(trials), nil)
-		got, err := Evaluate(trials, folds)
+		got, err := Evaluate(scores(trials, folds), targets)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -136,23 +152,23 @@ func TestAccuracyFollowsTheProtocol(t *testing.T) {
 
 func TestOperatingPointsAreTheBestAllowed(t *testing.T) {
 	eachSample(t, func(t *testing.T, trials []Trial) {
-		roc := NewROC(trials)
+		roc := rocOf(trials)
 		rates := func(threshold float64) (far, tar float64) {
 			for _, t := range trials {
 				if t.Distance < threshold {
 					if t.Same {
-						tar += 1 / float64(roc.Same)
+						tar += 1 / float64(len(roc.same))
 					} else {
-						far += 1 / float64(roc.Different)
+						far += 1 / float64(len(roc.different))
 					}
 				}
 			}
 			return far, tar
 		}
 		for _, oneIn := range []int{2, 10, 100} {
-			p, ok := roc.AtFAR(oneIn)
-			if ok != (roc.Different >= oneIn) {
-				t.Errorf("1 in %d with %d different trials: ok is %v", oneIn, roc.Different, ok)
+			p, ok := roc.AtFAR(1 / float64(oneIn))
+			if ok != (len(roc.different) >= oneIn) {
+				t.Errorf("1 in %d with %d different trials: ok is %v", oneIn, len(roc.different), ok)
 			}
 			if !ok {
 				continue
@@ -173,10 +189,11 @@ func TestOperatingPointsAreTheBestAllowed(t *testing.T) {
 // The error rates cross between two neighbouring thresholds, or meet at one.
 func TestEERIsWhereTheRatesCross(t *testing.T) {
 	eachSample(t, func(t *testing.T, trials []Trial) {
-		roc := NewROC(trials)
+		roc := rocOf(trials)
 		eer := roc.EER()
-		for i, after := range roc.Points[1:] {
-			before := roc.Points[i]
+		points := slices.Collect(roc.Points())
+		for i, after := range points[1:] {
+			before := points[i]
 			if roc.FAR(before) <= eer+1e-9 && eer <= roc.FAR(after)+1e-9 && 1-roc.TAR(after) <= eer+1e-9 && eer <= 1-roc.TAR(before)+1e-9 {
 				return
 			}
@@ -192,18 +209,18 @@ func TestRanksDecide(t *testing.T) {
 		"squeezed":    func(d float64) float64 { return 1 + d/1000 },
 	}
 	eachSample(t, func(t *testing.T, trials []Trial) {
-		want := NewROC(trials)
+		want := rocOf(trials)
 		for name, f := range maps {
 			mapped := slices.Clone(trials)
 			for i := range mapped {
 				mapped[i].Distance = f(mapped[i].Distance)
 			}
-			got := NewROC(mapped)
+			got := rocOf(mapped)
 			if got.AUC() != want.AUC() || got.EER() != want.EER() {
 				t.Errorf("%s: AUC %v, EER %v, want %v, %v", name, got.AUC(), got.EER(), want.AUC(), want.EER())
 			}
-			a, _ := got.AtFAR(10)
-			b, _ := want.AtFAR(10)
+			a, _ := got.AtFAR(0.1)
+			b, _ := want.AtFAR(0.1)
 			if a.TAR != b.TAR || a.FAR != b.FAR {
 				t.Errorf("%s: %+v at 1e-1, want %+v", name, a, b)
 			}
@@ -213,16 +230,16 @@ func TestRanksDecide(t *testing.T) {
 
 func TestComplementarySymmetry(t *testing.T) {
 	eachSample(t, func(t *testing.T, trials []Trial) {
-		r := NewROC(trials)
+		r := rocOf(trials)
 		relabelled, mirrored := slices.Clone(trials), slices.Clone(trials)
 		for i := range trials {
 			relabelled[i].Same = !trials[i].Same
-			mirrored[i] = Trial{MaxDistance - trials[i].Distance, !trials[i].Same}
+			mirrored[i] = Trial{Distance: MaxDistance - trials[i].Distance, Same: !trials[i].Same}
 		}
-		if got := NewROC(relabelled); !near(got.AUC(), 1-r.AUC()) || !near(got.EER(), 1-r.EER()) {
+		if got := rocOf(relabelled); !near(got.AUC(), 1-r.AUC()) || !near(got.EER(), 1-r.EER()) {
 			t.Errorf("kinds exchanged: AUC %v, EER %v; before %v, %v", got.AUC(), got.EER(), r.AUC(), r.EER())
 		}
-		if got := NewROC(mirrored); !near(got.AUC(), r.AUC()) || !near(got.EER(), r.EER()) {
+		if got := rocOf(mirrored); !near(got.AUC(), r.AUC()) || !near(got.EER(), r.EER()) {
 			t.Errorf("kinds exchanged and order reversed: AUC %v, EER %v; before %v, %v", got.AUC(), got.EER(), r.AUC(), r.EER())
 		}
 	})
@@ -232,7 +249,7 @@ func TestOrderOfTrialsDoesNotMoveTheROC(t *testing.T) {
 	eachSample(t, func(t *testing.T, trials []Trial) {
 		shuffled := slices.Clone(trials)
 		rand.New(rand.NewPCG(1, 2)).Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
-		if !slices.Equal(NewROC(shuffled).Points, NewROC(trials).Points) {
+		if !slices.Equal(slices.Collect(rocOf(shuffled).Points()), slices.Collect(rocOf(trials).Points())) {
 			t.Error("another order of trials, another ROC")
 		}
 	})
@@ -242,7 +259,7 @@ func TestPerfectSeparation(t *testing.T) {
 	var trials []Trial
 	for i := range 2000 {
 		spread := float64(i*7%2000) / 10000 // the same in every fold
-		trials = append(trials, Trial{0.5 + spread, true}, Trial{1.5 + spread, false})
+		trials = append(trials, Trial{Distance: 0.5 + spread, Same: true}, Trial{Distance: 1.5 + spread})
 	}
 	r := evaluate(t, trials)
 	if r.Accuracy != 1 || r.AccuracyStd != 0 || r.AUC != 1 || r.EER != 0 {
@@ -267,7 +284,7 @@ func TestGuessing(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 5))
 	var trials []Trial
 	for i := range 6000 {
-		trials = append(trials, Trial{4 * rng.Float64(), i%2 == 0})
+		trials = append(trials, Trial{Distance: 4 * rng.Float64(), Same: i%2 == 0})
 	}
 	r := evaluate(t, trials)
 	for name, v := range map[string]float64{"accuracy": r.Accuracy, "AUC": r.AUC, "EER": r.EER} {
@@ -281,7 +298,7 @@ func TestGuessing(t *testing.T) {
 func TestOneDistanceForAll(t *testing.T) {
 	var trials []Trial
 	for i := range 200 {
-		trials = append(trials, Trial{0, i%2 == 0})
+		trials = append(trials, Trial{Same: i%2 == 0})
 	}
 	r := evaluate(t, trials)
 	if r.Accuracy != 0.5 || r.AUC != 0.5 || r.EER != 0.5 || r.TARAtFAR["1e-1"] != 0 {
@@ -291,19 +308,19 @@ func TestOneDistanceForAll(t *testing.T) {
 
 func TestTooFew(t *testing.T) {
 	of := func(same, different int) []Trial {
-		return append(slices.Repeat([]Trial{{0.1, true}}, same), slices.Repeat([]Trial{{3, false}}, different)...)
+		return append(slices.Repeat([]Trial{{Distance: 0.1, Same: true}}, same), slices.Repeat([]Trial{{Distance: 3}}, different)...)
 	}
 	for _, c := range []struct {
 		same, different int
 		enough          bool
 	}{{0, 0, false}, {4, 5, false}, {20, 0, false}, {0, 20, false}, {20, 1, false}, {1, 20, false}, {5, 5, true}, {2, 8, true}, {20, 2, true}} {
 		trials := of(c.same, c.different)
-		err := CheckKinds(kinds(trials))
+		err := CheckKinds(c.same, c.different)
 		if errors.Is(err, ErrTooFew) == c.enough {
 			t.Errorf("%d same, %d different: error %v", c.same, c.different, err)
 		}
 		if !c.enough {
-			if _, err := Evaluate(trials, Folds{}); !errors.Is(err, ErrTooFew) {
+			if _, err := Evaluate(scores(trials, Folds{}), targets); !errors.Is(err, ErrTooFew) {
 				t.Errorf("%d same, %d different: Evaluate's error %v", c.same, c.different, err)
 			}
 		} else if r := evaluate(t, trials); r.Accuracy != 1 || r.AUC != 1 {
@@ -357,7 +374,7 @@ func BenchmarkEvaluate(b *testing.B) {
 	trials := randomTrials(rand.New(rand.NewPCG(1, 1)), 3000, 3000, 0)
 	folds := ChooseFolds(kinds(trials), nil)
 	for b.Loop() {
-		if _, err := Evaluate(trials, folds); err != nil {
+		if _, err := Evaluate(scores(trials, folds), targets); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package eval
+package protocol
 
 import (
 	"fmt"
@@ -20,6 +20,11 @@ type MissingError struct {
 func (e *MissingError) Error() string {
 	return fmt.Sprintf("pair list %s: dataset %s lacks %d of %d images, which takes away %d of %d pairs (--allow-missing leaves those out): %s",
 		e.List, e.Dataset, len(e.Images), e.Named, e.Pairs, e.Listed, firstFew(e.Images))
+}
+
+// Describe says what is known of pairs that could not be compared.
+func (e *MissingError) Describe() Description {
+	return Description{Path: e.List, Listed: e.Listed, MissingPairs: e.Pairs, Missing: e.Images}
 }
 
 // UnusableError says that a model gave embeddings without a direction: not finite, or

@@ -1,4 +1,4 @@
-package eval
+package report
 
 import (
 	"path/filepath"
@@ -26,4 +26,12 @@ func labels(paths []string) []string {
 		}
 	}
 	return paths
+}
+
+func (r Report) labels() []string {
+	paths := make([]string, len(r.Models))
+	for i, m := range r.Models {
+		paths[i] = m.Model
+	}
+	return labels(paths)
 }

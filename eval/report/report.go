@@ -1,13 +1,14 @@
-package eval
+// Package report says what was found about models, in files for people and programs.
+//
+// A [Report] holds all that a form needs: figures, every switch that moves one, and
+// digests. Its [Table] and its [Section]s are the same for all readers; a form only
+// renders them. To add one, write a file with a [Form] and give it a line in [Forms].
+package report
 
 import (
-	"cmp"
-	"slices"
-
-	"facepipe/eval/pairlist"
+	"facepipe/eval/protocol"
 	"facepipe/eval/verification"
 	"facepipe/internal/embed"
-	"facepipe/internal/ort"
 	"facepipe/store"
 )
 
@@ -34,16 +35,16 @@ type Report struct {
 	Runtime  string `json:"onnxruntime"`
 	Provider string `json:"provider"`
 
-	Dataset DatasetReport `json:"dataset"`
-	Pairs   PairsReport   `json:"pairs"`
+	Dataset Dataset              `json:"dataset"`
+	Pairs   protocol.Description `json:"pairs"`
 	// Models are in the order of the options.
-	Models []ModelReport `json:"models"`
+	Models []Model `json:"models"`
 	// Failed are models without figures.
-	Failed []FailedModel `json:"failed,omitempty"`
+	Failed []Failed `json:"failed,omitempty"`
 }
 
-// DatasetReport says where the crops came from.
-type DatasetReport struct {
+// Dataset says where the crops came from.
+type Dataset struct {
 	Path     string             `json:"path"`
 	Digest   string             `json:"digest"`
 	Rows     int                `json:"rows"`
@@ -51,24 +52,8 @@ type DatasetReport struct {
 	Sources  []store.SourceInfo `json:"sources"`
 }
 
-// PairsReport says which pairs were compared.
-type PairsReport struct {
-	Path   string          `json:"path"`
-	Digest string          `json:"digest"`
-	Format pairlist.Format `json:"format"`
-	// Listed pairs are those of the list; MissingPairs of them were left out for one
-	// of the images in Missing, Used remain and need Crops crops.
-	Listed       int      `json:"listed"`
-	Used         int      `json:"used"`
-	Crops        int      `json:"crops"`
-	MissingPairs int      `json:"missing_pairs"`
-	Missing      []string `json:"missing"`
-	// IdenticalPairs compare a crop with itself.
-	IdenticalPairs int `json:"identical_pairs"`
-}
-
-// ModelReport is one model's part.
-type ModelReport struct {
+// Model is one model's part.
+type Model struct {
 	// Model is the path as given, Digest the SHA-256 of the model ([embed.Model.Digest]).
 	Model  string `json:"model"`
 	Digest string `json:"digest"`
@@ -84,45 +69,12 @@ type ModelReport struct {
 	ImagesPerSecond float64 `json:"images_per_second"`
 }
 
-// FailedModel is a model that gave no figures.
-type FailedModel struct {
+// Failed is a model that gave no figures.
+type Failed struct {
 	Model string `json:"model"`
 	Error string `json:"error"`
 	// UnusablePairs could not be compared, because of embeddings that are zero or not
 	// finite; UnusableCrops are all crops that have one.
 	UnusablePairs int      `json:"unusable_pairs,omitempty"`
 	UnusableCrops []string `json:"unusable_crops,omitempty"`
-}
-
-// newReport is the report of a run without its models.
-func newReport(o Options, ds *store.Dataset) Report {
-	r := Report{
-		Flip: o.Flip, Norm: "unit", Distance: "squared-euclidean", FARPick: "le",
-		Provider: cmp.Or(o.Runtime.Provider, ort.CPU), Detector: []string{}, Models: []ModelReport{},
-		Dataset: DatasetReport{Path: o.Dataset, Digest: ds.Digest(), Rows: ds.Rows(), Contract: ds.Contract(), Sources: ds.Sources()},
-	}
-	for _, s := range r.Dataset.Sources {
-		if !slices.Contains(r.Detector, s.Detector) {
-			r.Detector = append(r.Detector, s.Detector)
-		}
-	}
-	return r
-}
-
-// addPairs tells about the pairs.
-func (r *Report) addPairs(s *PairSet) {
-	r.FoldRule, r.Folds = s.folds.Rule, s.folds.Count
-	r.Pairs = PairsReport{
-		Path: s.path, Digest: s.list.Digest, Format: s.list.Format,
-		Listed: len(s.list.Pairs), Used: s.Pairs(), Crops: len(s.locations),
-		MissingPairs: s.MissingPairs(), Missing: s.missing, IdenticalPairs: s.identicalPairs(),
-	}
-	if r.Pairs.Missing == nil {
-		r.Pairs.Missing = []string{}
-	}
-}
-
-// addMissing tells about pairs that could not be used at all.
-func (r *Report) addMissing(e *MissingError) {
-	r.Pairs = PairsReport{Path: e.List, Listed: e.Listed, MissingPairs: e.Pairs, Missing: e.Images}
 }

@@ -1,4 +1,4 @@
-package eval
+package protocol
 
 import (
 	"errors"
@@ -7,35 +7,29 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"facepipe/eval/internal/testfaces"
+	"facepipe/eval/verification"
 )
 
 // randomEmbeddings have little to do with the crops.
-func randomEmbeddings(s *PairSet, seed uint64) [][]float32 {
-	return syntheticEmbeddings(s, seed, 0)
+func randomEmbeddings(s *pairs, seed uint64) [][]float32 {
+	return testfaces.Embeddings(s.names, seed, 0)
 }
 
-// syntheticEmbeddings are the same direction for all pictures of a person, as strongly
-// as signal says, and noise.
-func syntheticEmbeddings(s *PairSet, seed uint64, signal float64) [][]float32 {
-	rng := rand.New(rand.NewPCG(seed, 5))
-	embeddings := make([][]float32, len(s.Locations()))
-	for i, name := range s.names {
-		person := rand.New(rand.NewPCG(seed, uint64(name[1])<<8|uint64(name[2])))
-		embeddings[i] = make([]float32, 32)
-		for k := range embeddings[i] {
-			embeddings[i][k] = float32(signal*person.NormFloat64() + rng.NormFloat64())
-		}
-	}
-	return embeddings
-}
-
-func TestVerifyIgnoresNorms(t *testing.T) {
-	s := loadPairs(t, openDataset(t, faces(t)), lfwList())
-	embeddings := syntheticEmbeddings(s, 3, 0.8)
-	want, err := s.Verify(embeddings)
+func evaluate(t *testing.T, p Protocol, embeddings [][]float32) verification.Result {
+	t.Helper()
+	r, err := Evaluate(p, embeddings, []float64{0.1, 0.01})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return r
+}
+
+func TestScoreIgnoresNorms(t *testing.T) {
+	s := lfw(t)
+	embeddings := testfaces.Embeddings(s.names, 3, 0.8)
+	want := evaluate(t, s, embeddings)
 	if want.Accuracy < 0.6 || want.Accuracy > 0.99 {
 		t.Fatalf("accuracy %v: the test tells nothing", want.Accuracy)
 	}
@@ -48,27 +42,21 @@ func TestVerifyIgnoresNorms(t *testing.T) {
 			scaled[i] = append(scaled[i], factor*v)
 		}
 	}
-	got, err := s.Verify(scaled)
-	if err != nil {
-		t.Fatal(err)
-	}
+	got := evaluate(t, s, scaled)
 	if got.Accuracy != want.Accuracy || got.AUC != want.AUC || got.EER != want.EER || got.Threshold != want.Threshold ||
 		!slices.Equal(got.OperatingPoints, want.OperatingPoints) {
 		t.Errorf("scaled embeddings: %+v, want %+v", got, want)
 	}
 	if !slices.Equal(before, embeddings[0]) {
-		t.Error("Verify changed the embeddings")
+		t.Error("Score changed the embeddings")
 	}
 }
 
 func TestSignalRaisesFigures(t *testing.T) {
-	s := loadPairs(t, openDataset(t, faces(t)), lfwList())
+	s := lfw(t)
 	last := 0.0
 	for _, signal := range []float64{0, 0.7, 5} {
-		r, err := s.Verify(syntheticEmbeddings(s, 3, signal))
-		if err != nil {
-			t.Fatal(err)
-		}
+		r := evaluate(t, s, testfaces.Embeddings(s.names, 3, signal))
 		if r.AUC <= last {
 			t.Errorf("AUC %v with signal %v, %v with less", r.AUC, signal, last)
 		}
@@ -80,13 +68,13 @@ func TestSignalRaisesFigures(t *testing.T) {
 }
 
 func TestUnusableEmbeddingsAreNamed(t *testing.T) {
-	s := loadPairs(t, openDataset(t, faces(t)), lfwList())
+	s := lfw(t)
 	embeddings := randomEmbeddings(s, 1)
 	bad := slices.Index(s.names, "P03/P03_0001")
 	embeddings[bad][7] = float32(math.NaN())
 	zero := slices.Index(s.names, "P03/P03_0004")
 	clear(embeddings[zero])
-	_, err := s.Verify(embeddings)
+	_, err := Score(s, embeddings)
 	var unusable *UnusableError
 	if !errors.As(err, &unusable) {
 		t.Fatalf("error %v, want an UnusableError", err)
@@ -103,14 +91,14 @@ func TestUnusableEmbeddingsAreNamed(t *testing.T) {
 	}
 }
 
-func TestVerifyWrongShapes(t *testing.T) {
-	s := loadPairs(t, openDataset(t, faces(t)), lfwList())
+func TestScoreWrongShapes(t *testing.T) {
+	s := lfw(t)
 	embeddings := randomEmbeddings(s, 1)
-	if _, err := s.Verify(embeddings[1:]); err == nil || !strings.Contains(err.Error(), "39 embeddings for 40 crops") {
+	if _, err := Score(s, embeddings[1:]); err == nil || !strings.Contains(err.Error(), "39 embeddings for 40 crops") {
 		t.Errorf("error %v for too few", err)
 	}
 	embeddings[3] = embeddings[3][1:]
-	if _, err := s.Verify(embeddings); err == nil || !strings.Contains(err.Error(), "embedding 3 has 31 values") {
+	if _, err := Score(s, embeddings); err == nil || !strings.Contains(err.Error(), "embedding 3 has 31 values") {
 		t.Errorf("error %v for two dimensions", err)
 	}
 }

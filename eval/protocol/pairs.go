@@ -1,0 +1,174 @@
+package protocol
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+
+	"facepipe/eval/pairlist"
+	"facepipe/eval/verification"
+	"facepipe/store"
+)
+
+// Pairs is the verification of pairs of images, as LFW does it. Its folds are those of
+// [verification.ChooseFolds], the list's own first. Loading it may also fail with
+// [pairlist.ErrFormat] and [verification.ErrTooFew].
+var Pairs = Kind{
+	Name: "pairs", About: "pairs",
+	Help: `LFW's pairs.txt: "NAME 1 2" and "NAME 1 OTHER 3", resolved as NAME/NAME_0001.jpg
+a plain list:    "a.jpg b.jpg 1" for the same person, 0 for two, by dataset keys`,
+	Load: loadPairs,
+}
+
+// pairs is a list of pairs whose images were found in a dataset. Every crop is a template.
+type pairs struct {
+	description Description
+	crops       []store.Location
+	names       []string        // of crops, as the list names them first
+	identities  []int32         // of crops
+	compared    []pairlist.Pair // of crops
+	folds       verification.Folds
+}
+
+func loadPairs(ds *store.Dataset, path string, o Options) (Protocol, error) {
+	list, err := pairlist.Read(path)
+	if err != nil {
+		return nil, err
+	}
+	p := &pairs{description: Description{
+		Path: path, Digest: list.Digest, Format: string(list.Format), Listed: len(list.Pairs), Missing: []string{},
+	}}
+	rows, err := p.lookUp(ds, list.Images)
+	if err != nil {
+		return nil, err
+	}
+	declared := p.locate(ds, list, rows)
+	if d := p.Describe(); len(d.Missing) > 0 && !o.AllowMissing {
+		return nil, &MissingError{List: path, Dataset: ds.Dir(), Images: d.Missing, Named: len(list.Images),
+			Pairs: d.MissingPairs, Listed: d.Listed}
+	}
+	if err := p.chooseFolds(declared); err != nil {
+		return nil, fmt.Errorf("pair list %s: %w", path, err)
+	}
+	p.identities, err = identities(ds, p.crops)
+	return p, err
+}
+
+// absent stands for the row of an image that is not in the dataset.
+const absent = -1
+
+// lookUp is the global row of every image, or absent.
+func (p *pairs) lookUp(ds *store.Dataset, images []pairlist.Image) ([]int, error) {
+	rows := make([]int, len(images))
+	for i, image := range images {
+		var err error
+		if rows[i], err = rowOf(ds, image); err != nil {
+			return nil, err
+		}
+		if rows[i] == absent {
+			p.description.Missing = append(p.description.Missing, image.String())
+		}
+	}
+	return rows, nil
+}
+
+func rowOf(ds *store.Dataset, image pairlist.Image) (int, error) {
+	for _, key := range image.Keys() {
+		at, err := ds.Lookup(key)
+		if err == nil {
+			return ds.RowOf(at), nil
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return 0, err
+		}
+	}
+	return absent, nil
+}
+
+// locate keeps the pairs that have both crops, and what crops those need, in the order
+// of the dataset: so they are read from one end to the other. rows are those of the
+// list's images. It returns the pairs' declared folds, if there are any.
+func (p *pairs) locate(ds *store.Dataset, list *pairlist.List, rows []int) (declared []int) {
+	nameOf := map[int]string{}
+	note := func(image int32) {
+		if row := rows[image]; nameOf[row] == "" {
+			nameOf[row] = list.Images[image].String()
+		}
+	}
+	for i, pair := range list.Pairs {
+		if rows[pair.A] == absent || rows[pair.B] == absent {
+			continue
+		}
+		p.compared = append(p.compared, pair)
+		note(pair.A)
+		note(pair.B)
+		if list.Sets > 1 {
+			declared = append(declared, list.Set(i))
+		}
+	}
+	needed := slices.Sorted(maps.Keys(nameOf))
+	for _, row := range needed {
+		p.crops = append(p.crops, ds.Locate(row))
+		p.names = append(p.names, nameOf[row])
+	}
+	cropOf := func(image int32) int32 {
+		crop, _ := slices.BinarySearch(needed, rows[image])
+		return int32(crop)
+	}
+	for i, pair := range p.compared {
+		p.compared[i].A, p.compared[i].B = cropOf(pair.A), cropOf(pair.B)
+	}
+	return declared
+}
+
+func (p *pairs) chooseFolds(declared []int) error {
+	same := make([]bool, len(p.compared))
+	n := 0
+	for i, pair := range p.compared {
+		if same[i] = pair.Same; pair.Same {
+			n++
+		}
+	}
+	if err := verification.CheckKinds(n, len(same)-n); err != nil {
+		return err
+	}
+	p.folds = verification.ChooseFolds(same, declared)
+	return nil
+}
+
+// Crops are those that a pair names.
+func (p *pairs) Crops() []store.Location { return p.crops }
+
+// Pool takes embeddings as they are.
+func (p *pairs) Pool(embeddings [][]float32) Templates {
+	return Templates{embeddings, p.names, p.identities}
+}
+
+// Comparisons are the pairs whose images are all there, in the order of the list.
+func (p *pairs) Comparisons() iter.Seq[Comparison] {
+	return func(yield func(Comparison) bool) {
+		for i, pair := range p.compared {
+			if !yield(Comparison{First: pair.A, Second: pair.B, Same: pair.Same, Fold: int32(p.folds.Of[i])}) {
+				return
+			}
+		}
+	}
+}
+
+// Folds are the list's own, or those that it was dealt out to.
+func (p *pairs) Folds() verification.Folds { return p.folds }
+
+// Describe counts what the list has.
+func (p *pairs) Describe() Description {
+	d := p.description
+	d.Used, d.Crops = len(p.compared), len(p.crops)
+	d.MissingPairs = d.Listed - d.Used
+	for _, pair := range p.compared {
+		if pair.A == pair.B { // the same key twice, or two photographs with the same pixels
+			d.IdenticalPairs++
+		}
+	}
+	return d
+}

@@ -1,0 +1,92 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"facepipe/eval/verification"
+)
+
+// Section is what a report says in words about a subject.
+type Section struct {
+	Title string
+	Facts []Fact
+}
+
+// Fact is a line of a section: what it is about, and what is so.
+type Fact struct{ About, Is Text }
+
+// Text is a sequence of spans.
+type Text []Span
+
+// Span is a piece of text.
+type Span struct {
+	Text string
+	// Literal marks what is quoted: a path, a digest, a message.
+	Literal bool
+	// Strong marks what must not be overlooked.
+	Strong bool
+}
+
+// words is text with arguments, as those of fmt.Sprintf.
+func words(format string, args ...any) Span { return Span{Text: fmt.Sprintf(format, args...)} }
+
+func literal(text string) Span { return Span{Text: text, Literal: true} }
+
+// Sections are the protocol and the models.
+func (r Report) Sections() []Section {
+	return []Section{{"Protocol", r.protocol()}, {"Models", r.models()}}
+}
+
+func (r Report) protocol() []Fact {
+	var facts []Fact
+	add := func(about string, is ...Span) { facts = append(facts, Fact{Text{words("%s", about)}, is}) }
+	add("Pairs", literal(r.Pairs.Path), words(" (format %s), %d of %d used; %d images are missing; %d pairs compare a crop with itself",
+		r.Pairs.Format, r.Pairs.Used, r.Pairs.Listed, len(r.Pairs.Missing), r.Pairs.IdenticalPairs))
+	for _, n := range r.Pairs.Notes {
+		add(n.About, words("%s", n.Text))
+	}
+	add("Embeddings", words("%s; scaled to length one; compared by d = |e1 - e2|² = 2 - 2·cosine", r.embedding()))
+	if r.Folds > 0 {
+		add("Accuracy", words("mean ± population standard deviation over %d folds, %s; the threshold of a fold is the first of d = 0, 0.01 ... 3.99 that is best on the others",
+			r.Folds, foldRuleText(r.FoldRule)))
+	}
+	c := r.Dataset.Contract
+	add("TAR@FAR", words("over all pairs, at the largest threshold whose FAR is at most the target"))
+	add("Crops", words("%d pixels, template %s, warp %s, decoder %s, detector %s",
+		c.CropSize, c.Template, c.Warp, c.Decoder, strings.Join(r.Detector, " and ")))
+	add("Run", words("ONNX Runtime %s on %s, crops decoded by %s", r.Runtime, r.Provider, r.Decoder))
+	add("Dataset", literal(r.Dataset.Path), words(", digest "), literal(r.Dataset.Digest))
+	add("Pair list", words("SHA-256 "), literal(r.Pairs.Digest))
+	return facts
+}
+
+// embedding says what stands for a crop.
+func (r Report) embedding() string {
+	if r.Flip {
+		return "mirror images added"
+	}
+	return "without mirror images"
+}
+
+func foldRuleText(rule verification.FoldRule) string {
+	switch rule {
+	case verification.Declared:
+		return "the list's own"
+	case verification.Interleaved:
+		return "contiguous after merging same and different pairs evenly (in the list's own order some folds would be of one kind)"
+	}
+	return "contiguous in the list's order"
+}
+
+func (r Report) models() []Fact {
+	var facts []Fact
+	for _, m := range r.Models {
+		facts = append(facts, Fact{Text{literal(m.Model)},
+			Text{words("%d-d; %s (%s); SHA-256 ", m.Dim, m.Preprocess, m.PreprocessReason), literal(m.Digest)}})
+	}
+	for _, f := range r.Failed {
+		facts = append(facts, Fact{Text{literal(f.Model), words(" "), {Text: "failed", Strong: true}}, Text{literal(f.Error)}})
+	}
+	return facts
+}

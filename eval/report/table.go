@@ -1,0 +1,68 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+
+	"facepipe/eval/verification"
+)
+
+// Table holds the figures of all models, one a row.
+type Table struct {
+	Columns []Column
+	Rows    []Row
+}
+
+// Column is a figure.
+type Column struct {
+	Title string
+	// Detail marks what is left out where there is little room.
+	Detail bool
+}
+
+// Row is a model with its figures, a cell for each column.
+type Row struct {
+	// Model is the path as given, Label the shortest end of it that tells the models apart.
+	Model, Label string
+	Cells        []string
+}
+
+// Table is the table of all figures that any model has.
+func (r Report) Table() Table {
+	var t Table
+	for i, label := range r.labels() {
+		t.Rows = append(t.Rows, Row{Model: r.Models[i].Model, Label: label})
+	}
+	for _, f := range verification.Figures(r.targets()) {
+		t.add(Column{f.Title, f.Better == 0}, r.Models, func(m Model) string { _, text := f.Of(m.Result); return text })
+	}
+	t.add(Column{Title: "images/s"}, r.Models, func(m Model) string { return fmt.Sprintf("%.0f", m.ImagesPerSecond) })
+	return t
+}
+
+// targets are the false accept rates of all operating points. All models have the same
+// ones, as they see the same pairs.
+func (r Report) targets() []float64 {
+	var targets []float64
+	for _, m := range r.Models[:min(1, len(r.Models))] {
+		for _, p := range m.OperatingPoints {
+			targets = append(targets, p.Target)
+		}
+	}
+	return targets
+}
+
+// add appends a column, unless it is empty.
+func (t *Table) add(c Column, models []Model, cell func(Model) string) {
+	cells := make([]string, len(models))
+	for i, m := range models {
+		cells[i] = cell(m)
+	}
+	if !slices.ContainsFunc(cells, func(cell string) bool { return cell != "" }) {
+		return
+	}
+	t.Columns = append(t.Columns, c)
+	for i := range t.Rows {
+		t.Rows[i].Cells = append(t.Rows[i].Cells, cells[i])
+	}
+}
