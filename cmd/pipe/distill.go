@@ -228,24 +228,18 @@ func openValidation(pairs, dataset string) (*student.Validation, error) {
 	if err != nil {
 		return nil, errors.Join(err, ds.Close())
 	}
+	figures := verification.Figures(nil)
 	better := map[string]int{}
-	for _, f := range verification.Figures(nil) {
-		if f.Better != 0 {
-			better[f.Name] = f.Better
-		}
+	for _, f := range figures {
+		better[f.Name] = f.Better
 	}
 	score := func(embeddings [][]float32) (map[string]float64, error) {
 		r, err := protocol.Evaluate(p, embeddings, nil)
-		if err != nil {
-			return nil, err
+		values := map[string]float64{}
+		for _, f := range figures {
+			values[f.Name], _ = f.Of(r)
 		}
-		figures := map[string]float64{}
-		for _, f := range verification.Figures(nil) {
-			if f.Better != 0 {
-				figures[f.Name], _ = f.Of(r)
-			}
-		}
-		return figures, nil
+		return values, err
 	}
 	return &student.Validation{Dataset: ds, Crops: p.Crops(), Score: score, Better: better}, nil
 }

@@ -13,7 +13,7 @@ type Table struct {
 	Rows    []Row
 }
 
-// Column is a figure.
+// Column is a figure of all models.
 type Column struct {
 	Title string
 	// Detail marks what is left out where there is little room.
@@ -34,20 +34,30 @@ func (r Report) Table() Table {
 		t.Rows = append(t.Rows, Row{Model: r.Models[i].Model, Label: label})
 	}
 	for _, f := range verification.Figures(r.targets()) {
-		t.add(Column{f.Title, f.Better == 0}, r.Models, func(m Model) string { _, text := f.Of(m.Result); return text })
+		t.add(Column{Title: f.Title}, r.Models, func(m Model) string { _, text := f.Of(m.Result); return text })
 	}
+	t.add(Column{"threshold (cosine)", true}, r.Models, Model.threshold)
 	t.add(Column{Title: "images/s"}, r.Models, func(m Model) string { return fmt.Sprintf("%.0f", m.ImagesPerSecond) })
 	return t
+}
+
+// threshold is the mean cosine that the folds chose, "" without folds.
+func (m Model) threshold() string {
+	if m.CrossValidation == nil {
+		return ""
+	}
+	return fmt.Sprintf("%.3f", m.ThresholdCosine)
 }
 
 // targets are the false accept rates of all operating points. All models have the same
 // ones, as they see the same pairs.
 func (r Report) targets() []float64 {
 	var targets []float64
-	for _, m := range r.Models[:min(1, len(r.Models))] {
-		for _, p := range m.OperatingPoints {
-			targets = append(targets, p.Target)
-		}
+	if len(r.Models) == 0 {
+		return nil
+	}
+	for _, p := range r.Models[0].OperatingPoints {
+		targets = append(targets, p.Target)
 	}
 	return targets
 }

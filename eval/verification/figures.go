@@ -6,7 +6,7 @@ import "fmt"
 type Figure struct {
 	// Name is what reports and metrics call it, Title the heading of its column.
 	Name, Title string
-	// Better is 1 if more is better, -1 if less is, 0 if neither.
+	// Better is 1 if more is better, -1 if less is.
 	Better int
 	// Of takes the figure from a result: as a number, and as tables show it. text is ""
 	// if the result lacks it.
@@ -15,29 +15,21 @@ type Figure struct {
 
 // Figures are the figures of a result in the order of tables, with TAR at the targets.
 func Figures(targets []float64) []Figure {
-	figures := []Figure{{"accuracy", "accuracy %", 1, ofFolds(func(c CrossValidation) (float64, string) {
-		return c.Accuracy, fmt.Sprintf("%.2f ± %.2f", 100*c.Accuracy, 100*c.AccuracyStd)
-	})}}
+	figures := []Figure{{"accuracy", "accuracy %", 1, accuracy}}
 	for _, target := range targets {
 		figures = append(figures, tarAt(OperatingPoint{Target: target}.Name()))
 	}
 	return append(figures,
 		Figure{"auc", "AUC", 1, func(r Result) (float64, string) { return r.AUC, fmt.Sprintf("%.5f", r.AUC) }},
 		Figure{"eer", "EER %", -1, func(r Result) (float64, string) { return r.EER, fmt.Sprintf("%.2f", 100*r.EER) }},
-		Figure{"threshold_cosine", "threshold (cosine)", 0, ofFolds(func(c CrossValidation) (float64, string) {
-			return c.ThresholdCosine, fmt.Sprintf("%.3f", c.ThresholdCosine)
-		})},
 	)
 }
 
-// ofFolds takes a figure that only trials with folds have.
-func ofFolds(of func(CrossValidation) (float64, string)) func(Result) (float64, string) {
-	return func(r Result) (float64, string) {
-		if r.CrossValidation == nil {
-			return 0, ""
-		}
-		return of(*r.CrossValidation)
+func accuracy(r Result) (float64, string) {
+	if r.CrossValidation == nil {
+		return 0, ""
 	}
+	return r.Accuracy, fmt.Sprintf("%.2f ± %.2f", 100*r.Accuracy, 100*r.AccuracyStd)
 }
 
 // tarAt is the true accept rate at a target of that name.

@@ -216,11 +216,11 @@ func TestFigures(t *testing.T) {
 		if measurable != (text != "") || measurable == (value == 0) {
 			t.Errorf("%s is %v, %q", f.Name, value, text)
 		}
-		if _, text := f.Of(bare); (text == "") != (!measurable || f.Name == "accuracy" || f.Name == "threshold_cosine") {
+		if _, text := f.Of(bare); (text == "") != (!measurable || f.Name == "accuracy") {
 			t.Errorf("%s is %q without folds", f.Name, text)
 		}
 	}
-	want := []string{"accuracy", "tar_at_far 1e-1", "tar_at_far 1e-3", "auc", "eer", "threshold_cosine"}
+	want := []string{"accuracy", "tar_at_far 1e-1", "tar_at_far 1e-3", "auc", "eer"}
 	if !slices.Equal(names, want) {
 		t.Errorf("figures %v, want %v", names, want)
 	}
