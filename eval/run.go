@@ -20,12 +20,11 @@ import (
 
 // Run measures every model of o by the protocol and writes the report.
 //
-// A model that cannot be loaded or gives unusable embeddings is listed in
-// the report's Failed and does not keep the others from being measured; the error then
-// names it, and comes with the report. Nothing is written if no model succeeds, or
-// if the run ends with any other error: [*protocol.MissingError] (whose images the report
-// lists too), those of loading the protocol, [store.ErrDamaged], [ort.ErrRuntime], the
-// context's.
+// A model that cannot be loaded or gives unusable embeddings is listed in the report's
+// Failed and does not keep the others from being measured; the error then names it, and
+// comes with the report. Nothing is written if no model succeeds, or if the run ends with
+// any other error: [*protocol.MissingError] (whose images the report lists too), those of
+// loading the protocol, [store.ErrDamaged], [ort.ErrRuntime], the context's.
 func Run(ctx context.Context, o Options) (report.Report, error) {
 	if err := o.Validate(); err != nil {
 		return report.Report{}, fmt.Errorf("evaluate: %w", err)

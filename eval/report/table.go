@@ -51,8 +51,7 @@ func (m Model) threshold() string {
 
 // targets are the false accept rates of all operating points. All models have the same
 // ones, as they see the same pairs.
-func (r Report) targets() []float64 {
-	var targets []float64
+func (r Report) targets() (targets []float64) {
 	if len(r.Models) == 0 {
 		return nil
 	}

@@ -157,10 +157,15 @@ func (r ROC) Curve() []CurvePoint {
 	var curve []CurvePoint
 	var kept ROCPoint
 	for p := range r.Points() {
-		if len(curve) > 0 && !r.acceptsAll(p) && (p.FalseAccepts-kept.FalseAccepts)*resolution < max(p.FalseAccepts, 1) && (p.TrueAccepts-kept.TrueAccepts)*resolution < max(len(r.same), 1) {
-			continue
+		if len(curve) == 0 || r.acceptsAll(p) || r.apart(kept, p) {
+			curve, kept = append(curve, CurvePoint{p.Distance, r.FAR(p), r.TAR(p)}), p
 		}
-		curve, kept = append(curve, CurvePoint{p.Distance, r.FAR(p), r.TAR(p)}), p
 	}
 	return curve
+}
+
+// apart says whether two points, the closer one first, look different.
+func (r ROC) apart(p, next ROCPoint) bool {
+	return (next.FalseAccepts-p.FalseAccepts)*resolution >= max(next.FalseAccepts, 1) ||
+		(next.TrueAccepts-p.TrueAccepts)*resolution >= len(r.same)
 }
