@@ -283,11 +283,7 @@ func parseCheckpoint(path string, data []byte) (map[string]safetensors.Tensor, p
 	if at.Version > checkpointVersion {
 		return nil, at, fmt.Errorf("%w: %s: written by a newer pipe (version %d, this one reads up to %d)", ErrCheckpoint, path, at.Version, checkpointVersion)
 	}
-	var sources []safetensors.Source
-	for name, t := range f.Tensors {
-		sources = append(sources, safetensors.Of(name, t))
-	}
-	if sum, err := digest(sources); err != nil || sum != at.Digest {
+	if sum, err := digest(safetensors.Sources(f.Tensors)); err != nil || sum != at.Digest {
 		return nil, at, damage{fmt.Errorf("%w: %s: damaged (its digest does not fit)", ErrCheckpoint, path)}
 	}
 	return f.Tensors, at, nil

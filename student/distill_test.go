@@ -454,12 +454,8 @@ func reseal(t *testing.T, good []byte, change func(map[string]safetensors.Tensor
 		t.Fatal(err)
 	}
 	change(f.Tensors, &at)
-	var sources []safetensors.Source
-	for name, tensor := range f.Tensors {
-		sources = append(sources, safetensors.Of(name, tensor))
-	}
 	path := filepath.Join(t.TempDir(), "checkpoint")
-	if err := writeCheckpoint(path, sources, at); err != nil {
+	if err := writeCheckpoint(path, safetensors.Sources(f.Tensors), at); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(path)

@@ -1,6 +1,7 @@
 package student
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"facepipe/internal/imgcodec"
+	"facepipe/internal/safetensors"
 	"facepipe/store"
 )
 
@@ -108,6 +110,16 @@ func target(i, flip int) []float32 {
 		e[k] = float32(3*id.NormFloat64() + 0.3*own.NormFloat64())
 	}
 	return e
+}
+
+// tensorFile is a safetensors file of tensors.
+func tensorFile(t testing.TB, tensors map[string]safetensors.Tensor) []byte {
+	t.Helper()
+	var data bytes.Buffer
+	if err := safetensors.Write(&data, safetensors.Sources(tensors), nil); err != nil {
+		t.Fatal(err)
+	}
+	return data.Bytes()
 }
 
 // options are those of a short run of a very small network. One thread, since other

@@ -92,9 +92,8 @@ func TestInitPart(t *testing.T) {
 // readTensors gives a network the weights of a file of these tensors.
 func readTensors(t *testing.T, n *net.Network, tensors map[string]safetensors.Tensor) (net.Values, net.Adoption, error) {
 	t.Helper()
-	data, err := safetensors.Marshal(safetensors.File{Tensors: tensors})
 	path := filepath.Join(t.TempDir(), "weights.safetensors")
-	if err := errors.Join(err, os.WriteFile(path, data, 0o644)); err != nil {
+	if err := os.WriteFile(path, tensorFile(t, tensors), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	f, err := readWeights(path)
@@ -178,10 +177,7 @@ func TestInitRefuses(t *testing.T) {
 	}
 	first := &m.Graph.Initializers[0]
 	*first = onnx.FloatTensor(first.Name, append([]float32{float32(math.NaN())}, make([]float32, len(first.Data)/4-1)...), first.Dims...)
-	strange, err := safetensors.Marshal(safetensors.File{Tensors: map[string]safetensors.Tensor{"fc": {Shape: []int{1}, Float32: []float32{1}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	strange := tensorFile(t, map[string]safetensors.Tensor{"fc": {Shape: []int{1}, Float32: []float32{1}}})
 	for want, path := range map[string]string{
 		"no such file":               filepath.Join(dir, "none"),
 		"not an ONNX model":          file("half.onnx", model[:len(model)/2]),
