@@ -1,7 +1,6 @@
 package net
 
 import (
-	"errors"
 	"fmt"
 
 	"facepipe/internal/onnx"
@@ -73,14 +72,13 @@ func (n *Network) Export(v Values, o ExportOptions) (*onnx.Model, error) {
 		x = g.node("Sub", "Sub_mean", []string{x, g.constant("input.mean", []float32{o.Mean})})
 		x = g.node("Mul", "Mul_scale", []string{x, g.constant("input.scale", []float32{1 / o.Std})})
 	}
-	if o.Half {
-		x = g.node("Cast", "to_half", []string{x}, onnx.Int("to", int64(onnx.Float16)))
-		g.half = true
-	}
+	first, in := len(g.graph.Nodes), x
 	x = g.node("Flatten", "flatten", []string{n.root.export(g, "", x)}, onnx.Int("axis", 1))
 	if o.Half {
-		g.half = false
-		x = g.node("Cast", "to_single", []string{x}, onnx.Int("to", int64(onnx.Float32)))
+		var err error
+		if x, err = halve(&g.graph, first, in, x); err != nil {
+			return nil, err
+		}
 	}
 	if o.UnitLength {
 		g.unit(x)
@@ -92,7 +90,7 @@ func (n *Network) Export(v Values, o ExportOptions) (*onnx.Model, error) {
 	g.graph.Outputs = []onnx.ValueInfo{{Name: outputName, Type: onnx.Float32,
 		Dims: append([]onnx.Dim{onnx.Variable("N")}, onnx.Fixed(int64(n.Dim))...)}}
 	return &onnx.Model{IRVersion: irVersions[o.Opset-firstOpset], OpsetVersion: o.Opset, Producer: o.Producer, Version: o.Version,
-		Metadata: o.Metadata, Graph: g.graph}, g.err
+		Metadata: o.Metadata, Graph: g.graph}, nil
 }
 
 // graphWriter collects the nodes and weights of an ONNX graph.
@@ -101,8 +99,6 @@ type graphWriter struct {
 	values  Values
 	weights []weight
 	opset   int64
-	half    bool // whether weights are float16
-	err     error
 }
 
 // weight is an initializer of the graph, and what it says of the network.
@@ -131,13 +127,7 @@ func (g *graphWriter) constant(name string, v []float32, dims ...int64) string {
 	if dims == nil {
 		dims = []int64{int64(len(v))}
 	}
-	t := onnx.FloatTensor(name, v, dims...)
-	if g.half {
-		var err error
-		t, err = onnx.HalfTensor(name, v, dims...)
-		g.err = errors.Join(g.err, err)
-	}
-	g.graph.Initializers = append(g.graph.Initializers, t)
+	g.graph.Initializers = append(g.graph.Initializers, onnx.FloatTensor(name, v, dims...))
 	return name
 }
 
