@@ -15,6 +15,7 @@ import (
 	"facepipe/internal/safetensors"
 	"facepipe/student/loss"
 	"facepipe/student/net"
+	"facepipe/student/net/layer"
 	"facepipe/student/torch"
 )
 
@@ -384,8 +385,8 @@ func (m *model) restore(tensors map[string]safetensors.Tensor) error {
 	return s.Err()
 }
 
-func trained(params []*net.Param) []*net.Param {
-	return slices.DeleteFunc(slices.Clone(params), func(p *net.Param) bool { return !p.Trained })
+func trained(params []*layer.Param) []*layer.Param {
+	return slices.DeleteFunc(slices.Clone(params), func(p *layer.Param) bool { return !p.Trained })
 }
 
 // load overwrites a tensor of the model with one of a checkpoint.

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"facepipe/internal/onnx"
-	"facepipe/student/net"
+	"facepipe/student/net/layer"
 	"facepipe/student/torch/torchtest"
 )
 
@@ -27,11 +27,11 @@ func TestAverageRate(t *testing.T) {
 func TestAverageMatchesFormula(t *testing.T) {
 	e := torchtest.Open(t)
 	s := torchtest.Scope(t, e)
-	p := net.NewParam("p", []int{3}, func(_ *rand.Rand, data []float32) { copy(data, []float32{1, -2, 3}) })
-	if err := net.Materialise(s, "cpu", 1, []*net.Param{p}); err != nil {
+	p := layer.NewParam("p", []int{3}, func(_ *rand.Rand, data []float32) { copy(data, []float32{1, -2, 3}) })
+	if err := layer.Materialise(s, "cpu", 1, []*layer.Param{p}); err != nil {
 		t.Fatal(err)
 	}
-	a, err := newAverage(e, 0.7, []*net.Param{p})
+	a, err := newAverage(e, 0.7, []*layer.Param{p})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"facepipe/internal/onnx"
 	"facepipe/internal/safetensors"
 	"facepipe/student/net"
+	"facepipe/student/net/layer"
 )
 
 // Keys of the metadata in an exported model, besides [embed.PreprocessKey].
@@ -63,7 +64,7 @@ func (f Form) options() net.ExportOptions {
 func (r *run) export(path string) error {
 	s := r.model.engine.NewScope()
 	defer s.Close()
-	var values net.Values
+	var values layer.Values
 	err := r.model.withResult(func() (err error) {
 		values, err = r.model.network.Values(s)
 		return err
@@ -84,7 +85,7 @@ func (at *position) note(averaged bool) trainingNote {
 }
 
 // writeModel writes an ONNX file with its preprocessing, its teacher and its training.
-func writeModel(path string, n *net.Network, values net.Values, form Form, note trainingNote, fingerprint string) error {
+func writeModel(path string, n *net.Network, values layer.Values, form Form, note trainingNote, fingerprint string) error {
 	contract := embed.Preprocess{ChannelOrder: "RGB", Height: inputSize, Width: inputSize, Layout: "NCHW",
 		Mean: [3]float32{inputMean, inputMean, inputMean}, Std: [3]float32{inputStd, inputStd, inputStd}}
 	if form.InputNorm == "inside" {

@@ -11,7 +11,7 @@ import (
 	"strings"
 
 	"facepipe/internal/durable"
-	"facepipe/student/net"
+	"facepipe/student/net/layer"
 	"facepipe/student/torch"
 )
 
@@ -153,7 +153,7 @@ func broken(s *torch.Scope, t torch.Tensor) bool {
 
 // notFinite names the parameters, and those whose gradients, hold a value that is not
 // finite.
-func notFinite(s *torch.Scope, params []*net.Param) (values, gradients []string) {
+func notFinite(s *torch.Scope, params []*layer.Param) (values, gradients []string) {
 	for _, p := range params {
 		if broken(s, p.Tensor()) {
 			values = append(values, p.Name)

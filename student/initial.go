@@ -17,6 +17,7 @@ import (
 	"facepipe/internal/safetensors"
 	"facepipe/student/data"
 	"facepipe/student/net"
+	"facepipe/student/net/layer"
 	"facepipe/student/torch"
 )
 
@@ -124,7 +125,7 @@ func withPrefix(tensors map[string]safetensors.Tensor, prefix string) map[string
 }
 
 // adopt replaces the values for which the file has weights.
-func (f *weightsFile) adopt(n *net.Network, v net.Values) (a net.Adoption, err error) {
+func (f *weightsFile) adopt(n *net.Network, v layer.Values) (a net.Adoption, err error) {
 	if f.graph != nil {
 		a, err = n.AdoptGraph(v, f.graph)
 	} else {
@@ -159,7 +160,7 @@ func nothingTaken(n *net.Network, a net.Adoption) error {
 	return errors.New(text)
 }
 
-func allFinite(n *net.Network, v net.Values) error {
+func allFinite(n *net.Network, v layer.Values) error {
 	for _, p := range n.Params() {
 		for i, x := range v[p] {
 			if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
@@ -201,7 +202,7 @@ func (r *run) initialise(ctx context.Context) error {
 // unfold shows the network the first crops that it will be trained on. Of several ranks each
 // looks at the whole batches, so that what it begins with does not depend on their number,
 // and in pieces of the size of its share, for which it has the memory.
-func (r *run) unfold(ctx context.Context, s *torch.Scope, a net.Adoption, v net.Values) error {
+func (r *run) unfold(ctx context.Context, s *torch.Scope, a net.Adoption, v layer.Values) error {
 	loader := r.loader
 	if r.world.ranks() > 1 {
 		var err error
@@ -264,8 +265,8 @@ func describeAdoption(path string, a net.Adoption) string {
 }
 
 // valuesOf are the values that a checkpoint has for a network.
-func valuesOf(n *net.Network, weights map[string]net.Tensor) (net.Values, error) {
-	v := net.Values{}
+func valuesOf(n *net.Network, weights map[string]net.Tensor) (layer.Values, error) {
+	v := layer.Values{}
 	for _, p := range n.Params() {
 		t, ok := weights[p.Name]
 		if !ok || !slices.Equal(t.Shape, p.Shape) {

@@ -12,6 +12,7 @@ import (
 	"facepipe/internal/onnx"
 	"facepipe/internal/safetensors"
 	"facepipe/student/net"
+	"facepipe/student/net/layer"
 )
 
 // finished is a run that has ended.
@@ -90,7 +91,7 @@ func TestInitPart(t *testing.T) {
 }
 
 // readTensors gives a network the weights of a file of these tensors.
-func readTensors(t *testing.T, n *net.Network, tensors map[string]safetensors.Tensor) (net.Values, net.Adoption, error) {
+func readTensors(t *testing.T, n *net.Network, tensors map[string]safetensors.Tensor) (layer.Values, net.Adoption, error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "weights.safetensors")
 	if err := os.WriteFile(path, tensorFile(t, tensors), 0o644); err != nil {

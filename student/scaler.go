@@ -1,7 +1,7 @@
 package student
 
 import (
-	"facepipe/student/net"
+	"facepipe/student/net/layer"
 	"facepipe/student/torch"
 )
 
@@ -24,7 +24,7 @@ type scaler struct {
 }
 
 // unscale divides the gradients of the trained ones among params by the scale.
-func (c *scaler) unscale(s *torch.Scope, params []*net.Param) {
+func (c *scaler) unscale(s *torch.Scope, params []*layer.Param) {
 	var gradients []torch.Tensor
 	for _, p := range params {
 		if !p.Trained {
@@ -64,7 +64,7 @@ type statistics struct {
 }
 
 // newStatistics are those among params.
-func newStatistics(e *torch.Engine, params []*net.Param) (*statistics, error) {
+func newStatistics(e *torch.Engine, params []*layer.Param) (*statistics, error) {
 	k := &statistics{scope: e.NewScope()}
 	for _, p := range params {
 		if !p.Trained {

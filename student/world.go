@@ -11,7 +11,7 @@ import (
 	"facepipe/internal/worker"
 	"facepipe/student/data"
 	"facepipe/student/loss"
-	"facepipe/student/net"
+	"facepipe/student/net/layer"
 	"facepipe/student/parallel"
 	"facepipe/student/torch"
 )
@@ -127,7 +127,7 @@ func (w *world) begin(m *model, c common, syncBatchNorm bool) error {
 	for _, p := range m.params() {
 		s.Broadcast(w.group, p.Tensor(), 0)
 	}
-	own := append([]*net.Param{}, m.network.Params()...)
+	own := append([]*layer.Param{}, m.network.Params()...)
 	if m.bridge != nil {
 		own = append(own, m.bridge)
 	}

@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"facepipe/student/net"
+	"facepipe/student/net/layer"
 	"facepipe/student/torch"
 	"facepipe/student/torch/torchtest"
 )
@@ -55,7 +55,7 @@ func builder(t *testing.T, c Config, d int) func(*torch.Scope) Loss {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := net.Materialise(s, "cpu", 7, l.Params()); err != nil {
+		if err := layer.Materialise(s, "cpu", 7, l.Params()); err != nil {
 			t.Fatal(err)
 		}
 		if !l.NeedsTeacher() {
@@ -362,7 +362,7 @@ func TestStateRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := net.Materialise(s, "cpu", 7, two.Params()); err != nil {
+		if err := layer.Materialise(s, "cpu", 7, two.Params()); err != nil {
 			t.Fatal(err)
 		}
 		if err := two.Restore(s, one.State(s)); err != nil {

@@ -16,7 +16,7 @@ import (
 	"sort"
 	"strings"
 
-	"facepipe/student/net"
+	"facepipe/student/net/layer"
 	"facepipe/student/torch"
 )
 
@@ -44,7 +44,7 @@ type Loss interface {
 	// the scalar with its parts. Errors are left in the scope.
 	Step(s *torch.Scope, b Batch) (torch.Tensor, Parts)
 	// Params are the trained tensors that belong to the loss, such as class centres.
-	Params() []*net.Param
+	Params() []*layer.Param
 	// State lists what a checkpoint must hold besides Params.
 	State(s *torch.Scope) State
 	// Restore takes back what State gave.
@@ -246,7 +246,7 @@ type stateless struct {
 }
 
 func (l stateless) Step(s *torch.Scope, b Batch) (torch.Tensor, Parts) { return l.formula(s, b) }
-func (stateless) Params() []*net.Param                                 { return nil }
+func (stateless) Params() []*layer.Param                               { return nil }
 func (stateless) State(*torch.Scope) State                             { return State{} }
 func (stateless) Restore(*torch.Scope, State) error                    { return nil }
 func (stateless) NeedsTeacher() bool                                   { return true }

@@ -5,7 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 
-	"facepipe/student/net"
+	"facepipe/student/net/layer"
 	"facepipe/student/torch"
 )
 
@@ -53,7 +53,7 @@ func (c MarginConfig) validate() error {
 type margin struct {
 	kind    string
 	c       MarginConfig
-	centres *net.Param // classes×d
+	centres *layer.Param // classes×d
 }
 
 // centreSpread is the standard deviation that centres start with; only their
@@ -64,7 +64,7 @@ func newMargin(kind string, c MarginConfig, env Env) (*margin, error) {
 	if env.Classes < 2 {
 		return nil, fmt.Errorf("loss %s needs at least 2 identities, the dataset has %d", kind, env.Classes)
 	}
-	centres := net.NewParam("centres.weight", []int{env.Classes, env.Dim}, func(rng *rand.Rand, data []float32) {
+	centres := layer.NewParam("centres.weight", []int{env.Classes, env.Dim}, func(rng *rand.Rand, data []float32) {
 		for i := range data {
 			data[i] = float32(rng.NormFloat64() * centreSpread)
 		}
@@ -72,7 +72,7 @@ func newMargin(kind string, c MarginConfig, env Env) (*margin, error) {
 	return &margin{kind: kind, c: c, centres: centres}, nil
 }
 
-func (l *margin) Params() []*net.Param              { return []*net.Param{l.centres} }
+func (l *margin) Params() []*layer.Param            { return []*layer.Param{l.centres} }
 func (l *margin) State(*torch.Scope) State          { return State{} }
 func (l *margin) Restore(*torch.Scope, State) error { return nil }
 func (l *margin) NeedsTeacher() bool                { return false }

@@ -3,7 +3,7 @@ package loss
 import (
 	"maps"
 
-	"facepipe/student/net"
+	"facepipe/student/net/layer"
 	"facepipe/student/torch"
 )
 
@@ -33,7 +33,7 @@ func newUnified(c Config, env Env) (Loss, error) {
 func (l *unified) NeedsTeacher() bool { return true }
 func (l *unified) NeedsLabels() bool  { return l.classifier != nil }
 
-func (l *unified) Params() []*net.Param {
+func (l *unified) Params() []*layer.Param {
 	if l.classifier == nil {
 		return nil
 	}

@@ -1,0 +1,63 @@
+package layer
+
+import (
+	"facepipe/internal/onnx"
+	"facepipe/student/torch"
+)
+
+// Embedding is a linear layer over all of the last map, with a norm behind it.
+type Embedding struct {
+	In, Out int // In is channels × height × width
+	Bias    bool
+	Fixed   bool // see Norm
+
+	weight *Param
+	bias   *Param // nil without
+	norm   Norm
+}
+
+// Register declares the matrix, the bias and what the norm has.
+func (l *Embedding) Register(prefix string, add func(*Param)) {
+	l.weight = NewParam(prefix+"linear.weight", []int{l.Out, l.In}, Spread(l.In))
+	add(l.weight)
+	if l.Bias {
+		l.bias = newVector(prefix+"linear.bias", l.Out, 0)
+		add(l.bias)
+	}
+	l.norm = Norm{Channels: l.Out, Fixed: l.Fixed}
+	l.norm.Register(prefix, add)
+}
+
+// Forward makes N×Out×1×1 of the last map.
+func (l *Embedding) Forward(p *Pass, x torch.Tensor) torch.Tensor {
+	y := p.Scope.Linear(p.Scope.Reshape(x, -1, l.In), l.weight.tensor)
+	if l.Bias {
+		y = p.Scope.Add(y, p.Scope.To(l.bias.tensor, p.DType))
+	}
+	return l.norm.Forward(p, p.Scope.Reshape(y, -1, l.Out, 1, 1))
+}
+
+// Export folds the norm into the linear layer.
+func (l *Embedding) Export(g *Graph, prefix, input string) string {
+	weight, bias := make([]float32, l.Out*l.In), make([]float32, l.Out)
+	for o := range l.Out {
+		scale, offset := l.norm.line(g.Values, o)
+		if l.Bias {
+			offset += scale * float64(g.Values[l.bias][o])
+		}
+		bias[o] = float32(offset)
+		for i := o * l.In; i < (o+1)*l.In; i++ {
+			weight[i] = float32(float64(g.Values[l.weight][i]) * scale)
+		}
+	}
+	flat := g.Node("Flatten", prefix+"flat", []string{input}, onnx.Int("axis", 1))
+	return g.Node("Gemm", prefix+"linear", []string{flat,
+		g.add(Weight{Name: prefix + "weight", Param: l.weight, Folded: &l.norm}, weight, int64(l.Out), int64(l.In)),
+		g.add(Weight{Name: prefix + "bias", Param: l.norm.beta, Folded: &l.norm, Absorbed: l.bias}, bias)},
+		onnx.Int("transB", 1))
+}
+
+// Cost is the matrix' own.
+func (l *Embedding) Cost(Shape) (out Shape, macs int64) {
+	return Shape{l.Out, 1, 1}, int64(l.In) * int64(l.Out)
+}
