@@ -16,6 +16,7 @@ import (
 	"facepipe/internal/progress"
 	"facepipe/internal/stop"
 	"facepipe/store"
+	"facepipe/student/checkpoint"
 	"facepipe/student/data"
 	"facepipe/student/optim"
 	"facepipe/student/torch"
@@ -52,7 +53,7 @@ type Summary struct {
 // Distill trains a student as o says and exports it. It goes on where an earlier
 // run of the same options stopped if o.Resume is set.
 //
-// Errors: [ErrUsage], [ErrCheckpoint], [ErrWeights], torch.ErrEngine, those of package store
+// Errors: [ErrUsage], [checkpoint.ErrUnusable], [ErrWeights], torch.ErrEngine, those of package store
 // (store.ErrDamaged, store.ErrNotFound, store.ErrLocked), and the context's.
 func Distill(ctx context.Context, o Options) (Summary, error) {
 	if err := o.validate(); err != nil {
@@ -107,7 +108,7 @@ type run struct {
 	metrics *metrics // nil on all ranks but the first
 	guard   guard
 	bar     *progress.Bar
-	last    position
+	last    checkpoint.Position
 	begun   time.Time
 
 	tally tally   // of the step in flight
@@ -293,7 +294,7 @@ func (o *Options) stepSize() string {
 // goOn takes the run to its newest checkpoint or, if there is none, to its beginning.
 func (r *run) goOn(ctx context.Context) error {
 	r.guard.limit = r.o.Guard
-	files, err := checkpoints(r.o.Out)
+	files, err := checkpoint.List(r.o.Out)
 	if err != nil {
 		return err
 	}
@@ -318,12 +319,12 @@ func (r *run) goOn(ctx context.Context) error {
 
 // clearAway removes what a killed process left.
 func (r *run) clearAway() error {
-	for _, folder := range []string{r.o.Out, checkpointFolder(r.o.Out)} {
+	for _, folder := range []string{r.o.Out, checkpoint.Folder(r.o.Out)} {
 		if err := durable.RemoveTemps(folder); err != nil {
 			return err
 		}
 	}
-	if err := noteBest(r.o.Out, r.last.Best); err != nil {
+	if err := checkpoint.NoteBest(r.o.Out, r.last.Best); err != nil {
 		return err
 	}
 	return forgetDiagnosis(r.o.Out)
@@ -436,7 +437,7 @@ func (r *run) noteIfBest(figures map[string]float64) error {
 		return fmt.Errorf("keep the best checkpoint: the validation gave no %s", name)
 	}
 	if finite(value) && (b == nil || b.Figure != name || sign*value > sign*b.Value) {
-		r.last.Best = &best{Step: r.last.Step, Figure: name, Value: value}
+		r.last.Best = &checkpoint.Best{Step: r.last.Step, Figure: name, Value: value}
 	}
 	return nil
 }

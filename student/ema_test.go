@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"facepipe/internal/onnx"
+	"facepipe/student/checkpoint"
 	"facepipe/student/net/layer"
 	"facepipe/student/torch/torchtest"
 )
@@ -88,7 +89,7 @@ func TestAverageIsExported(t *testing.T) {
 	// Slopes are exported as they are; other weights have norms folded in.
 	const weight, name = "stem.prelu.weight", "stem.slope"
 	got := exported(t, averaged, name)
-	if want := b[averagePrefix+weight].Float32; !slices.Equal(got, want) {
+	if want := b[checkpoint.AveragePrefix+weight].Float32; !slices.Equal(got, want) {
 		t.Errorf("%s is exported as %g, the average is %g", weight, got, want)
 	}
 	if raw := exported(t, plain, name); slices.Equal(raw, got) {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"facepipe/internal/durable"
+	"facepipe/student/checkpoint"
 	"facepipe/student/net/layer"
 	"facepipe/student/torch"
 )
@@ -185,7 +186,7 @@ func (r *run) giveUp(d *diagnosis) error {
 	if strings.Contains(d.Reason, "median") {
 		advice += ", or go on with --resume and a larger --guard"
 	}
-	files, err := checkpoints(r.o.Out)
+	files, err := checkpoint.List(r.o.Out)
 	if err != nil {
 		return errors.Join(d, err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"facepipe/internal/onnx"
 	"facepipe/internal/safetensors"
+	"facepipe/student/checkpoint"
 	"facepipe/student/data"
 	"facepipe/student/net"
 	"facepipe/student/net/layer"
@@ -41,7 +42,7 @@ type weightsFile struct {
 // checkpoint of a run's folder. Of a checkpoint of pipe it takes the network's weights:
 // their average, if it has one.
 func readWeights(path string) (*weightsFile, error) {
-	path, err := newestCheckpoint(path)
+	path, err := checkpoint.Newest(path)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrWeights, err)
 	}
@@ -68,9 +69,9 @@ func (f *weightsFile) readTensors(data []byte) error {
 	if err != nil {
 		return err
 	}
-	if file.Metadata[positionKey] != "" {
-		tensors, _, err := parseCheckpoint(f.path, data)
-		f.tensors, _ = resultOf(tensors)
+	if checkpoint.Is(file) {
+		tensors, _, err := checkpoint.Parse(f.path, data)
+		f.tensors, _ = checkpoint.Weights(tensors, false)
 		return err
 	}
 	f.tensors = map[string]net.Tensor{}
@@ -103,25 +104,6 @@ func ownName(name string) string {
 		}
 		name = inner
 	}
-}
-
-// resultOf are the weights in a checkpoint that a run is for, by the names of the
-// network's parameters: the averaged ones, where there are such.
-func resultOf(tensors map[string]safetensors.Tensor) (weights map[string]net.Tensor, averaged bool) {
-	if weights = withPrefix(tensors, averagePrefix); len(weights) > 0 {
-		return weights, true
-	}
-	return withPrefix(tensors, paramPrefix), false
-}
-
-func withPrefix(tensors map[string]safetensors.Tensor, prefix string) map[string]net.Tensor {
-	weights := map[string]net.Tensor{}
-	for name, t := range tensors {
-		if inner, ok := strings.CutPrefix(name, prefix); ok {
-			weights[inner] = net.Tensor{Shape: t.Shape, Data: t.Float32}
-		}
-	}
-	return weights
 }
 
 // adopt replaces the values for which the file has weights.
@@ -262,17 +244,4 @@ func describeAdoption(path string, a net.Adoption) string {
 		text.WriteByte('\n')
 	}
 	return text.String()
-}
-
-// valuesOf are the values that a checkpoint has for a network.
-func valuesOf(n *net.Network, weights map[string]net.Tensor) (layer.Values, error) {
-	v := layer.Values{}
-	for _, p := range n.Params() {
-		t, ok := weights[p.Name]
-		if !ok || !slices.Equal(t.Shape, p.Shape) {
-			return nil, fmt.Errorf("it has no %s of shape %v", p.Name, p.Shape)
-		}
-		v[p] = t.Data
-	}
-	return v, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"facepipe/internal/onnx"
 	"facepipe/internal/safetensors"
+	"facepipe/student/checkpoint"
 	"facepipe/student/net"
 	"facepipe/student/net/layer"
 )
@@ -32,7 +33,7 @@ func finished(t *testing.T, change func(*Options)) (Options, Summary) {
 // newestOf is the newest checkpoint of a run.
 func newestOf(t *testing.T, o Options) string {
 	t.Helper()
-	files, err := checkpoints(o.Out)
+	files, err := checkpoint.List(o.Out)
 	if err != nil || len(files) == 0 {
 		t.Fatal(err, files)
 	}

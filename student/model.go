@@ -10,14 +10,6 @@ import (
 	"facepipe/student/torch"
 )
 
-// Pixels are normalised as (x - inputMean) / inputStd to [-1, 1], the convention
-// of insightface's networks, which take crops of inputSize×inputSize.
-const (
-	inputSize = 112
-	inputMean = 127.5
-	inputStd  = 127.5
-)
-
 // model is everything that training moves: the network, the bridge to the
 // teacher's size, the loss and the optimizer.
 type model struct {
@@ -102,7 +94,7 @@ func probe(e *torch.Engine, o Options) error {
 	}
 	s := e.NewScope()
 	defer s.Close()
-	x := torch.FromData(s, o.Device, make([]float32, 2*3*inputSize*inputSize), 2, 3, inputSize, inputSize)
+	x := torch.FromData(s, o.Device, make([]float32, 2*3*net.InputSide*net.InputSide), 2, 3, net.InputSide, net.InputSide)
 	s.Backward(s.Sum(n.Forward(s, x, o.dtype(), true)))
 	if err := s.Err(); err != nil {
 		return fmt.Errorf("%w: precision %s: device %s cannot train %s in it (libtorch %s): take --precision bf16: %w",
@@ -170,5 +162,5 @@ func (m *model) pixels(s *torch.Scope, pixels, mirrored []uint8, size int, dtype
 	if mirrored != nil {
 		flags = torch.FromData(s, m.device, mirrored, n)
 	}
-	return s.Pixels(torch.FromData(s, m.device, pixels, n, size, size, 3), flags, inputMean, inputStd, dtype)
+	return s.Pixels(torch.FromData(s, m.device, pixels, n, size, size, 3), flags, net.InputMean, net.InputStd, dtype)
 }

@@ -12,6 +12,7 @@ import (
 
 	"facepipe/internal/durable"
 	"facepipe/store"
+	"facepipe/student/checkpoint"
 	"facepipe/student/data"
 )
 
@@ -86,7 +87,7 @@ func (r *run) find() (err error) {
 	if !r.world.leads() {
 		return nil
 	}
-	files, err := checkpoints(r.o.Out)
+	files, err := checkpoint.List(r.o.Out)
 	if err != nil {
 		return err
 	}

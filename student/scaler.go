@@ -1,6 +1,7 @@
 package student
 
 import (
+	"facepipe/student/checkpoint"
 	"facepipe/student/net/layer"
 	"facepipe/student/torch"
 )
@@ -15,13 +16,7 @@ const (
 // scaler multiplies the loss, so that small gradients do not vanish in half precision
 // (Micikevicius et al. 2018, arXiv 1710.03740, section 3.2). All scales are powers of
 // two: in single precision a scaled run takes the very steps of one that is not.
-type scaler struct {
-	// Scale is what the loss is multiplied by now.
-	Scale float64 `json:"scale"`
-	// Good counts the steps since the scale moved, Skipped all that were left out.
-	Good    int `json:"good"`
-	Skipped int `json:"skipped"`
-}
+type scaler checkpoint.Scaler
 
 // unscale divides the gradients of the trained ones among params by the scale.
 func (c *scaler) unscale(s *torch.Scope, params []*layer.Param) {

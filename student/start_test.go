@@ -14,6 +14,7 @@ import (
 	"facepipe/internal/safetensors"
 	"facepipe/internal/worker"
 	"facepipe/store"
+	"facepipe/student/checkpoint"
 	"facepipe/student/torch/torchtest"
 )
 
@@ -237,7 +238,7 @@ func TestRanksAreWrittenDown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	byTwo := reseal(t, good, func(_ map[string]safetensors.Tensor, at *position) {
+	byTwo := reseal(t, good, func(_ map[string]safetensors.Tensor, at *checkpoint.Position) {
 		if at.Ranks != 1 {
 			t.Errorf("the checkpoint is of %d ranks", at.Ranks)
 		}
