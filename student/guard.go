@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"facepipe/internal/durable"
 	"facepipe/student/checkpoint"
 	"facepipe/student/net/layer"
 	"facepipe/student/torch"
@@ -172,11 +171,7 @@ func notFinite(s *torch.Scope, params []*layer.Param) (values, gradients []strin
 // giveUp writes the diagnosis and says what can be done.
 func (r *run) giveUp(d *diagnosis) error {
 	path := diagnosisPath(r.o.Out)
-	text, err := json.MarshalIndent(d, "", "  ")
-	if err == nil {
-		err = durable.WriteFile(path, append(text, '\n'), 0o644)
-	}
-	if err != nil {
+	if err := writeJSON(path, d); err != nil {
 		return errors.Join(d, fmt.Errorf("write the report: %w", err))
 	}
 	advice := "begin another run with a lower --lr"

@@ -183,12 +183,12 @@ func (r *run) initialise(ctx context.Context) error {
 
 // unfold shows the network the first crops that it will be trained on. Of several ranks each
 // looks at the whole batches, so that what it begins with does not depend on their number,
-// and in pieces of the size of its share, for which it has the memory.
+// and in pieces of the size of its slice, for which it has the memory.
 func (r *run) unfold(ctx context.Context, s *torch.Scope, a net.Adoption, v layer.Values) error {
 	loader := r.loader
 	if r.world.ranks() > 1 {
 		var err error
-		if loader, err = r.newLoader(data.Share{}); err != nil {
+		if loader, err = r.newLoader(data.Slice{}); err != nil {
 			return err
 		}
 		defer loader.Close()
@@ -196,12 +196,12 @@ func (r *run) unfold(ctx context.Context, s *torch.Scope, a net.Adoption, v laye
 	u := r.model.network.NewUnfold(a)
 	step := r.o.Batch * r.o.Accumulate
 	steps := min((unfoldCrops+step-1)/step, r.schedule.Total)
-	share, size := r.o.Batch/r.world.ranks(), loader.CropSize()
+	slice, size := r.o.Batch/r.world.ranks(), loader.CropSize()
 	err := loader.Run(r.world.context(ctx), 0, steps, func(b *data.Batch) error {
 		s := r.model.engine.NewScope()
 		defer s.Close()
-		for from := 0; from < r.o.Batch; from += share {
-			to := from + share
+		for from := 0; from < r.o.Batch; from += slice {
+			to := from + slice
 			x := r.model.pixels(s, b.Pixels[from*size*size*3:to*size*size*3], b.Mirrored[from:to], size, torch.Float32)
 			if err := u.Observe(s, x); err != nil {
 				return err

@@ -20,16 +20,7 @@ type scaler checkpoint.Scaler
 
 // unscale divides the gradients of the trained ones among params by the scale.
 func (c *scaler) unscale(s *torch.Scope, params []*layer.Param) {
-	var gradients []torch.Tensor
-	for _, p := range params {
-		if !p.Trained {
-			continue
-		}
-		if g := s.Grad(p.Tensor()); !g.IsNone() {
-			gradients = append(gradients, g)
-		}
-	}
-	s.Engine().NoGrad(func() { s.ForeachScale(gradients, 1/c.Scale) })
+	s.Engine().NoGrad(func() { s.ForeachScale(gradients(s, params), 1/c.Scale) })
 }
 
 // took counts a step that the parameters have taken.

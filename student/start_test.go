@@ -229,7 +229,7 @@ func TestRanksAreWrittenDown(t *testing.T) {
 	if text := read(t, o, "distill.yaml"); !strings.Contains(text, "\n# Trained on cpu, libtorch ") || !strings.Contains(text, ", by 1 rank.\n") {
 		t.Errorf("the settings are\n%s", text)
 	}
-	r := run{o: o, model: &model{engine: torchtest.Open(t)}, world: world{rank: worker.Rank{Worker: worker.Worker{Count: 2}}}}
+	r := run{o: o, engine: torchtest.Open(t), world: world{rank: worker.Rank{Worker: worker.Worker{Count: 2}}}}
 	if text := r.circumstances(); !strings.Contains(text, "by 2 ranks: without sync_batch_norm another number gives another result") {
 		t.Errorf("of two ranks: %s", text)
 	}
