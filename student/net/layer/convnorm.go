@@ -74,30 +74,11 @@ func (l *ConvNorm) Convolve(p *Pass, x torch.Tensor) torch.Tensor {
 
 // Export writes the convolution with the norm folded in, then the activation.
 func (l *ConvNorm) Export(g *Graph, prefix, input string) string {
-	weight, bias := l.folded(g.Values)
 	k, near, far := int64(l.Kernel), int64(l.Padding), int64(l.Padding+l.Far)
-	y := g.Node("Conv", prefix+"conv", []string{input,
-		g.add(Weight{Name: prefix + "weight", Param: l.weight, Folded: &l.norm}, weight, int64(l.Out), int64(l.In/l.Groups), k, k),
-		g.add(Weight{Name: prefix + "bias", Param: l.norm.beta, Folded: &l.norm}, bias)},
+	y := g.Node("Conv", prefix+"conv", append([]string{input}, g.folded(prefix, l.weight, nil, &l.norm, int64(l.Out), int64(l.In/l.Groups), k, k)...),
 		onnx.Ints("kernel_shape", k, k), onnx.Ints("strides", int64(l.Stride), int64(l.Stride)),
 		onnx.Ints("pads", near, near, far, far), onnx.Ints("dilations", 1, 1), onnx.Int("group", int64(l.Groups)))
 	return l.act.export(g, prefix, prefix+"slope", y)
-}
-
-// folded is the convolution that does what this one and its norm do:
-// weight·γ/σ and β - mean·γ/σ for each output channel.
-func (l *ConvNorm) folded(v Values) (weight, bias []float32) {
-	raw := v[l.weight]
-	weight, bias = make([]float32, len(raw)), make([]float32, l.Out)
-	each := len(raw) / l.Out
-	for c := range l.Out {
-		scale, offset := l.norm.line(v, c)
-		bias[c] = float32(offset)
-		for i := c * each; i < (c+1)*each; i++ {
-			weight[i] = float32(float64(raw[i]) * scale)
-		}
-	}
-	return weight, bias
 }
 
 // Cost is the convolution's.

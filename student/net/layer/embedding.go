@@ -39,22 +39,9 @@ func (l *Embedding) Forward(p *Pass, x torch.Tensor) torch.Tensor {
 
 // Export folds the norm into the linear layer.
 func (l *Embedding) Export(g *Graph, prefix, input string) string {
-	weight, bias := make([]float32, l.Out*l.In), make([]float32, l.Out)
-	for o := range l.Out {
-		scale, offset := l.norm.line(g.Values, o)
-		if l.Bias {
-			offset += scale * float64(g.Values[l.bias][o])
-		}
-		bias[o] = float32(offset)
-		for i := o * l.In; i < (o+1)*l.In; i++ {
-			weight[i] = float32(float64(g.Values[l.weight][i]) * scale)
-		}
-	}
 	flat := g.Node("Flatten", prefix+"flat", []string{input}, onnx.Int("axis", 1))
-	return g.Node("Gemm", prefix+"linear", []string{flat,
-		g.add(Weight{Name: prefix + "weight", Param: l.weight, Folded: &l.norm}, weight, int64(l.Out), int64(l.In)),
-		g.add(Weight{Name: prefix + "bias", Param: l.norm.beta, Folded: &l.norm, Absorbed: l.bias}, bias)},
-		onnx.Int("transB", 1))
+	folded := g.folded(prefix, l.weight, l.bias, &l.norm, int64(l.Out), int64(l.In))
+	return g.Node("Gemm", prefix+"linear", append([]string{flat}, folded...), onnx.Int("transB", 1))
 }
 
 // Cost is the matrix' own.

@@ -46,11 +46,15 @@ func (g *Graph) Constant(name string, v []float32, dims ...int64) string {
 
 // Weight adds a parameter as it is and returns its name in the graph. No dims make a vector.
 func (g *Graph) Weight(name string, p *Param, dims ...int64) string {
-	return g.add(Weight{Name: name, Param: p}, g.Values[p], dims...)
+	g.Weights = append(g.Weights, Weight{Name: name, Param: p})
+	return g.Constant(name, g.Values[p], dims...)
 }
 
-// add adds a weight with its values.
-func (g *Graph) add(w Weight, v []float32, dims ...int64) string {
-	g.Weights = append(g.Weights, w)
-	return g.Constant(w.Name, v, dims...)
+// folded adds the weight, of some dims, and the bias (0 where nil) of a layer that a norm is
+// folded into, and returns the names of both.
+func (g *Graph) folded(prefix string, weight, bias *Param, n *Norm, dims ...int64) []string {
+	g.Weights = append(g.Weights, Weight{Name: prefix + "weight", Param: weight, Folded: n},
+		Weight{Name: prefix + "bias", Param: n.beta, Folded: n, Absorbed: bias})
+	w, b := n.fold(g.Values, weight, bias)
+	return []string{g.Constant(prefix+"weight", w, dims...), g.Constant(prefix+"bias", b)}
 }

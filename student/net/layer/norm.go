@@ -71,10 +71,24 @@ func (l *Norm) Export(g *Graph, prefix, input string) string {
 // Cost is nothing: most norms are folded into what precedes them.
 func (*Norm) Cost(in Shape) (out Shape, macs int64) { return in, 0 }
 
-// line is what the norm does to a channel with its running statistics: x·scale + offset.
-func (l *Norm) line(v Values, channel int) (scale, offset float64) {
-	scale = float64(v[l.gamma][channel]) / math.Sqrt(float64(v[l.variance][channel])+NormEps)
-	return scale, float64(v[l.beta][channel]) - float64(v[l.mean][channel])*scale
+// fold is the weight and the bias of a layer that does what one with weight w, bias b (0 where
+// nil) and this norm behind it do: w·γ/σ and β + (b - mean)·γ/σ for each output channel.
+func (l *Norm) fold(v Values, w, b *Param) (weight, bias []float32) {
+	raw := v[w]
+	weight, bias = make([]float32, len(raw)), make([]float32, l.Channels)
+	each := len(raw) / l.Channels
+	for c := range l.Channels {
+		scale := float64(v[l.gamma][c]) / math.Sqrt(float64(v[l.variance][c])+NormEps)
+		offset := float64(v[l.beta][c]) - float64(v[l.mean][c])*scale
+		if b != nil {
+			offset += scale * float64(v[b][c])
+		}
+		bias[c] = float32(offset)
+		for i := c * each; i < (c+1)*each; i++ {
+			weight[i] = float32(float64(raw[i]) * scale)
+		}
+	}
+	return weight, bias
 }
 
 // MakeIdentity has the norm add its offset, which is nothing yet, and do nothing else.
