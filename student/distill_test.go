@@ -9,9 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 
 	"facepipe/internal/embed"
 	"facepipe/internal/onnx"
@@ -503,5 +506,33 @@ func TestConfigFile(t *testing.T) {
 	}
 	if err := o.ReadFile("/no/such.yaml", nil); !errors.Is(err, ErrUsage) {
 		t.Errorf("missing file: %v", err)
+	}
+}
+
+// The settings are grouped in the program alone: the files have one key after the other.
+func TestKeysOfSettings(t *testing.T) {
+	o := DefaultOptions()
+	o.Split, o.SyncBatchNorm, o.EMA = "train", true, 0.5 // or run.json has no such key
+	inYAML, err := yaml.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inJSON, err := json.MarshalIndent(o, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := func(text []byte, at string) string {
+		var all []string
+		for _, m := range regexp.MustCompile(`(?m)^`+at+`(\w+)"?:`).FindAllSubmatch(text, -1) {
+			all = append(all, string(m[1]))
+		}
+		return strings.Join(all, " ")
+	}
+	const first, then = "teacher split student size ", "loss epochs batch accumulate lr schedule warmup_epochs power milestones factor optimizer seed shuffle_window sampler per_identity flip precision sync_batch_norm ema "
+	if got, want := keys(inYAML, ""), first+"init "+then+"guard input_norm threads"; got != want {
+		t.Errorf("distill.yaml has\n%s, want\n%s", got, want)
+	}
+	if got, want := keys(inJSON, ` "`), first+then+"input_norm"; got != want {
+		t.Errorf("run.json has\n%s, want\n%s", got, want)
 	}
 }
