@@ -57,6 +57,14 @@ type Position struct {
 	Best *Best `json:"best,omitempty"`
 }
 
+// Best is the step of a run with the best value of a figure; of two that are equal, the
+// earlier one.
+type Best struct {
+	Step   int     `json:"step"`
+	Figure string  `json:"figure"`
+	Value  float64 `json:"value"`
+}
+
 // Scaler is the state of the loss scale.
 type Scaler struct {
 	// Scale is what the loss is multiplied by now.

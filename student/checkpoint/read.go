@@ -71,3 +71,19 @@ func WithRemedy(err error, path string) error {
 	}
 	return fmt.Errorf("%w; there is none before it: delete it to begin anew", err)
 }
+
+// BestOf is the best checkpoint of a run that keeps it.
+//
+// Errors: [ErrUnusable].
+func BestOf(run string) (string, error) {
+	path := bestPath(run)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("%w: %s keeps no best checkpoint (distill --keep-best): %w", ErrUnusable, run, err)
+	}
+	var b bestFile
+	if err := json.Unmarshal(text, &b); err != nil || filepath.Base(b.File) != b.File {
+		return "", fmt.Errorf("%w: %s names no checkpoint", ErrUnusable, path)
+	}
+	return filepath.Join(Folder(run), b.File), nil
+}

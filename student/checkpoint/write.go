@@ -76,3 +76,31 @@ func prune(run string, keep int, b *Best) error {
 	}
 	return nil
 }
+
+// bestPath is the file that names the best checkpoint, for people and programs that
+// look for it. It is derived: the newest checkpoint knows better.
+func bestPath(run string) string { return filepath.Join(Folder(run), "best.json") }
+
+// bestFile is the content of best.json.
+type bestFile struct {
+	File string `json:"file"`
+	Best
+}
+
+// NoteBest writes best.json, or removes it where no checkpoint is the best.
+func NoteBest(run string, b *Best) error {
+	path := bestPath(run)
+	if b != nil {
+		if _, err := os.Stat(filepath.Join(Folder(run), Name(b.Step))); err == nil {
+			text, err := json.Marshal(bestFile{Name(b.Step), *b})
+			if err != nil {
+				return err
+			}
+			return durable.WriteFile(path, append(text, '\n'), 0o644)
+		}
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}

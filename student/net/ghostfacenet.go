@@ -54,7 +54,7 @@ func ghostFaceNet(stride int) func(Config) layer.Layer {
 		wide := ch(512)
 		q.Add("head", layer.Pointwise(in, wide, layer.PReLU))
 		q.Add("global", layer.Depthwise(wide, side, 1, 0, layer.Linear))
-		q.Add("embed", &layer.Embedding{In: wide, Out: c.Dim, Bias: true})
+		q.Add("embed", &layer.Embedding{In: wide, Out: c.Dim})
 		return q
 	}
 }

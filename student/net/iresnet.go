@@ -26,7 +26,7 @@ func iresnet(blocks ...int) func(Config) layer.Layer {
 		}
 		q.Add("norm", &layer.Norm{Channels: in})
 		const side = InputSide / 16 // each stage halves it
-		q.Add("embed", &layer.Embedding{In: in * side * side, Out: c.Dim, Bias: true, Fixed: true})
+		q.Add("embed", &layer.Embedding{In: in * side * side, Out: c.Dim, Fixed: true})
 		return q
 	}
 }

@@ -32,6 +32,6 @@ func mobileFaceNetLarge(c Config) layer.Layer {
 	q.Add("head", layer.Pointwise(in, wide, layer.PReLU))
 	q.Add("narrow", layer.Pointwise(wide, narrow, layer.PReLU))
 	const side = InputSide / 16
-	q.Add("embed", &layer.Embedding{In: narrow * side * side, Out: c.Dim, Bias: true})
+	q.Add("embed", &layer.Embedding{In: narrow * side * side, Out: c.Dim})
 	return q
 }

@@ -16,9 +16,6 @@ type SqueezeExcite struct {
 	act            activation
 }
 
-// linear is a linear layer with a bias.
-type linear struct{ weight, bias *Param }
-
 // The sigmoid's line.
 const (
 	sigmoidSlope  = 0.2
@@ -27,16 +24,9 @@ const (
 
 // Register declares the parameters of both linear layers and of the activation.
 func (l *SqueezeExcite) Register(prefix string, add func(*Param)) {
-	l.reduce = newLinear(prefix+"reduce.", l.Channels, l.Reduced, add)
+	l.reduce = newLinear(prefix+"reduce.", l.Channels, l.Reduced, heNormal(l.Reduced), add)
 	l.act = newActivation(l.Activation, prefix+"prelu.weight", l.Reduced, add)
-	l.expand = newLinear(prefix+"expand.", l.Reduced, l.Channels, add)
-}
-
-func newLinear(prefix string, in, out int, add func(*Param)) linear {
-	l := linear{NewParam(prefix+"weight", []int{out, in}, heNormal(out)), newVector(prefix+"bias", out, 0)}
-	add(l.weight)
-	add(l.bias)
-	return l
+	l.expand = newLinear(prefix+"expand.", l.Reduced, l.Channels, heNormal(l.Channels), add)
 }
 
 // Forward weighs the channels of x.
@@ -47,22 +37,12 @@ func (l *SqueezeExcite) Forward(p *Pass, x torch.Tensor) torch.Tensor {
 	return s.Mul(x, s.Reshape(y, -1, l.Channels, 1, 1))
 }
 
-func (l *linear) forward(p *Pass, x torch.Tensor) torch.Tensor {
-	return p.Scope.Add(p.Scope.Linear(x, l.weight.tensor), p.Scope.To(l.bias.tensor, p.DType))
-}
-
 // Export writes the linear layers as convolutions of maps of one place.
 func (l *SqueezeExcite) Export(g *Graph, prefix, input string) string {
 	y := l.reduce.export(g, prefix+"reduce", g.Node("GlobalAveragePool", prefix+"pool", []string{input}))
 	y = l.expand.export(g, prefix+"expand", l.act.export(g, prefix, prefix+"prelu.weight", y))
 	y = g.Node("HardSigmoid", prefix+"sigmoid", []string{y}, onnx.Float("alpha", sigmoidSlope), onnx.Float("beta", sigmoidOffset))
 	return g.Node("Mul", prefix+"weigh", []string{input, y})
-}
-
-func (l *linear) export(g *Graph, name, input string) string {
-	out, in := int64(l.weight.Shape[0]), int64(l.weight.Shape[1])
-	return g.Node("Conv", name, []string{input, g.Weight(l.weight.Name, l.weight, out, in, 1, 1), g.Weight(l.bias.Name, l.bias, out)},
-		onnx.Ints("kernel_shape", 1, 1))
 }
 
 // Cost is the two linear layers'.
