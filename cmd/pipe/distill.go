@@ -76,7 +76,7 @@ func (o *distillOptions) addFlags(f *pflag.FlagSet) {
 	o.addMachineFlags(f)
 }
 
-// headings are those of the groups of options, each over its first flag.
+// headings are the groups of the options.
 func (o *distillOptions) headings() map[string]string {
 	return map[string]string{"out": "Run", "teacher": "Data", "student": "Network", "loss": "Loss", "epochs": "Training", "seed": "Sampling",
 		"precision": "Numbers", "input-norm": "Output", "device": "Machine"}

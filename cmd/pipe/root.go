@@ -140,8 +140,8 @@ type follower interface{ follows() bool }
 // starter is a verb that goes on with what an earlier command did only if it is told to.
 type starter interface{ startsAnew() bool }
 
-// headed is a verb with so many flags that its help shows them under headings, each over the
-// flag of its key.
+// headed is a verb whose help shows its flags in groups: headings has the title of each group
+// by the group's first flag.
 type headed interface{ headings() map[string]string }
 
 // setHeadings has the help of a command show its flags under headings.

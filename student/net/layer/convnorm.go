@@ -81,7 +81,7 @@ func (l *ConvNorm) Export(g *Graph, prefix, input string) string {
 	return l.act.export(g, prefix, prefix+"slope", y)
 }
 
-// Cost is the convolution's.
+// Cost counts the kernel at each place of the output.
 func (l *ConvNorm) Cost(in Shape) (out Shape, macs int64) {
 	zeros := 2*l.Padding + l.Far
 	out = Shape{l.Out, (in.Height+zeros-l.Kernel)/l.Stride + 1, (in.Width+zeros-l.Kernel)/l.Stride + 1}

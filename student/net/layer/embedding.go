@@ -34,7 +34,7 @@ func (l *Embedding) Export(g *Graph, prefix, input string) string {
 	return g.Node("Gemm", prefix+"linear", append([]string{flat}, folded...), onnx.Int("transB", 1))
 }
 
-// Cost is the matrix' own.
+// Cost counts the matrix.
 func (l *Embedding) Cost(Shape) (out Shape, macs int64) {
 	return Shape{l.Out, 1, 1}, int64(l.In) * int64(l.Out)
 }

@@ -34,7 +34,7 @@ func (l *Ghost) Export(g *Graph, prefix, input string) string {
 	return g.Node("Concat", prefix+"concat", []string{y, z}, onnx.Int("axis", 1))
 }
 
-// Cost adds both convolutions up.
+// Cost is the sum of both convolutions'.
 func (l *Ghost) Cost(in Shape) (out Shape, macs int64) {
 	half, first := l.primary.Cost(in)
 	out, second := l.cheap.Cost(half)

@@ -35,11 +35,11 @@ type Pass struct {
 
 // Sequence runs layers one after the other.
 type Sequence struct {
-	Names  []string // what the prefix of each layer ends with
+	Names  []string // by which parameters and nodes of each layer are called
 	Layers []Layer
 }
 
-// Add appends a layer.
+// Add appends a layer under a name.
 func (q *Sequence) Add(name string, l Layer) {
 	q.Names = append(q.Names, name)
 	q.Layers = append(q.Layers, l)
@@ -77,7 +77,7 @@ func (q *Sequence) Export(g *Graph, prefix, input string) string {
 	return input
 }
 
-// Cost adds the layers' up.
+// Cost is the sum of the layers'.
 func (q *Sequence) Cost(in Shape) (out Shape, macs int64) {
 	for _, l := range q.Layers {
 		var one int64
@@ -130,7 +130,7 @@ func (l Residual) Export(g *Graph, prefix, input string) string {
 	return g.Node("Add", prefix+"add", []string{l.Body.Export(g, prefix, input), beside})
 }
 
-// Cost adds both ways up.
+// Cost is the sum of both ways'.
 func (l Residual) Cost(in Shape) (out Shape, macs int64) {
 	out, macs = l.Body.Cost(in)
 	if l.Shortcut != nil {

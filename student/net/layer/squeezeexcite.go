@@ -45,7 +45,7 @@ func (l *SqueezeExcite) Export(g *Graph, prefix, input string) string {
 	return g.Node("Mul", prefix+"weigh", []string{input, y})
 }
 
-// Cost is the two linear layers'.
+// Cost counts the two matrices.
 func (l *SqueezeExcite) Cost(in Shape) (out Shape, macs int64) {
 	return in, 2 * int64(l.Channels) * int64(l.Reduced)
 }
