@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"facepipe/store"
+	"facepipe/student/checkpoint"
 )
 
 // scored gives a run a validation whose figures are these, epoch after epoch. It is
@@ -34,7 +35,7 @@ func scored(t *testing.T, o *Options, figures []float64) *[]int {
 
 func names(t *testing.T, o Options) []string {
 	t.Helper()
-	files, err := checkpoints(o.Out)
+	files, err := checkpoint.List(o.Out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +70,7 @@ func TestBestCheckpointIsKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := names(t, o); !slices.Equal(got, []string{checkpointName(20), checkpointName(10)}) || s.BestStep != 10 {
+		if got := names(t, o); !slices.Equal(got, []string{checkpoint.Name(20), checkpoint.Name(10)}) || s.BestStep != 10 {
 			t.Errorf("%s: best step %d, kept %v", figure, s.BestStep, got)
 		}
 		var b struct {
@@ -80,7 +81,7 @@ func TestBestCheckpointIsKept(t *testing.T) {
 		if err := json.Unmarshal([]byte(read(t, o, "checkpoints/best.json")), &b); err != nil {
 			t.Fatal(err)
 		}
-		if b.File != checkpointName(10) || b.Step != 10 || b.Figure != figure {
+		if b.File != checkpoint.Name(10) || b.Step != 10 || b.Figure != figure {
 			t.Errorf("best.json is %+v", b)
 		}
 	}

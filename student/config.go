@@ -103,7 +103,7 @@ func (Rate) Type() string { return "rate" }
 // circumstances are what results depend on besides the settings: by more than the last
 // bits only on the number of ranks, where each normalises its own crops.
 func (r *run) circumstances() string {
-	text := fmt.Sprintf("Trained on %s, libtorch %s", r.o.Device, r.model.engine.TorchVersion())
+	text := fmt.Sprintf("Trained on %s, libtorch %s", r.o.Device, r.engine.TorchVersion())
 	ranks := r.world.ranks()
 	if ranks == 1 {
 		return text + ", by 1 rank."

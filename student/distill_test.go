@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -22,7 +23,9 @@ import (
 	"facepipe/internal/safetensors"
 	"facepipe/internal/tensorboard"
 	"facepipe/store"
+	"facepipe/student/checkpoint"
 	"facepipe/student/data"
+	"facepipe/student/export"
 	"facepipe/student/loss"
 )
 
@@ -145,7 +148,7 @@ func TestExportAgreesWithEngine(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if model.Property(fingerprintKey) != "f" || !strings.Contains(model.Property(summaryKey), `"steps":15`) {
+			if model.Property(export.TeacherKey) != "f" || !strings.Contains(model.Property(export.TrainingKey), `"steps":15`) {
 				t.Errorf("metadata %v", model.Metadata)
 			}
 		}
@@ -245,7 +248,7 @@ func resumeExactly(t *testing.T, dataset string, change func(*Options)) {
 // stopped is gone, and the last line is torn.
 func killInstead(t *testing.T, o Options) {
 	t.Helper()
-	files, err := checkpoints(o.Out)
+	files, err := checkpoint.List(o.Out)
 	if err != nil || len(files) < 2 {
 		t.Fatal(files, err)
 	}
@@ -290,11 +293,11 @@ func series(t *testing.T, o Options) []float64 {
 // newest is the content of a run's last checkpoint.
 func newest(t *testing.T, o Options) map[string]safetensors.Tensor {
 	t.Helper()
-	files, err := checkpoints(o.Out)
+	files, err := checkpoint.List(o.Out)
 	if err != nil || len(files) == 0 {
 		t.Fatal(files, err)
 	}
-	tensors, _, err := readCheckpoint(files[0])
+	tensors, _, err := checkpoint.Read(files[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -395,7 +398,7 @@ func TestRunFolderIsProtected(t *testing.T) {
 	if _, err := Distill(t.Context(), other); err != nil {
 		t.Errorf("resume in the same order: %v", err)
 	}
-	files, err := checkpoints(o.Out)
+	files, err := checkpoint.List(o.Out)
 	if err != nil || len(files) != 2 {
 		t.Fatalf("checkpoints %v, %v", files, err)
 	}
@@ -411,13 +414,13 @@ func TestRunFolderIsProtected(t *testing.T) {
 		"truncated": {good[:len(good)-1], before},
 		"bit flip":  {flipped(good), before},
 		"empty":     {nil, before},
-		"foreign": {reseal(t, good, func(tensors map[string]safetensors.Tensor, _ *position) {
+		"foreign": {reseal(t, good, func(tensors map[string]safetensors.Tensor, _ *checkpoint.Position) {
 			delete(tensors, "model.stem.conv.weight")
 		}), "another network"},
-		"another network": {reseal(t, good, func(_ map[string]safetensors.Tensor, at *position) { at.Size.Dim = 77 }), "Dim:77"},
-		"another loss":    {reseal(t, good, func(_ map[string]safetensors.Tensor, at *position) { at.Objective = "l2" }), "loss l2"},
-		"newer version":   {reseal(t, good, func(_ map[string]safetensors.Tensor, at *position) { at.Version = 9 }), "written by a newer pipe"},
-		"grown dataset": {reseal(t, good, func(_ map[string]safetensors.Tensor, at *position) {
+		"another network": {reseal(t, good, func(_ map[string]safetensors.Tensor, at *checkpoint.Position) { at.Size.Dim = 77 }), "Dim:77"},
+		"another loss":    {reseal(t, good, func(_ map[string]safetensors.Tensor, at *checkpoint.Position) { at.Objective = "l2" }), "loss l2"},
+		"newer version":   {reseal(t, good, func(_ map[string]safetensors.Tensor, at *checkpoint.Position) { at.Version = 9 }), "written by a newer pipe"},
+		"grown dataset": {reseal(t, good, func(_ map[string]safetensors.Tensor, at *checkpoint.Position) {
 			at.Dataset, at.CropsDigest, at.Crops = "0ld", "0ld", 39
 		}), "the dataset grew since: it was 0ld with 39 crops"},
 	} {
@@ -428,7 +431,7 @@ func TestRunFolderIsProtected(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := Distill(t.Context(), o)
-		if !errors.Is(err, ErrCheckpoint) || !strings.Contains(err.Error(), files[0]) || !strings.Contains(err.Error(), c.say) {
+		if !errors.Is(err, checkpoint.ErrUnusable) || !strings.Contains(err.Error(), files[0]) || !strings.Contains(err.Error(), c.say) {
 			t.Errorf("%s checkpoint: %v", name, err)
 		}
 	}
@@ -448,23 +451,19 @@ func flipped(good []byte) []byte {
 }
 
 // reseal changes a checkpoint, and seals it as a sound one.
-func reseal(t *testing.T, good []byte, change func(map[string]safetensors.Tensor, *position)) []byte {
+func reseal(t *testing.T, good []byte, change func(map[string]safetensors.Tensor, *checkpoint.Position)) []byte {
 	t.Helper()
 	f, err := safetensors.Unmarshal(good)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var at position
+	var at checkpoint.Position
 	if err := json.Unmarshal([]byte(f.Metadata["pipe.position"]), &at); err != nil {
 		t.Fatal(err)
 	}
 	change(f.Tensors, &at)
-	var sources []safetensors.Source
-	for name, tensor := range f.Tensors {
-		sources = append(sources, safetensors.Of(name, tensor))
-	}
 	path := filepath.Join(t.TempDir(), "checkpoint")
-	if err := writeCheckpoint(path, sources, at); err != nil {
+	if err := checkpoint.Write(path, safetensors.Sources(f.Tensors), at); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(path)
@@ -594,5 +593,33 @@ func TestConfigFile(t *testing.T) {
 	}
 	if err := o.ReadFile("/no/such.yaml", nil); !errors.Is(err, ErrUsage) {
 		t.Errorf("missing file: %v", err)
+	}
+}
+
+// The settings are grouped in the program alone: the files have one key after the other.
+func TestKeysOfSettings(t *testing.T) {
+	o := DefaultOptions()
+	o.Split, o.SyncBatchNorm, o.EMA = "train", true, 0.5 // or run.json has no such key
+	inYAML, err := yaml.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inJSON, err := json.MarshalIndent(o, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := func(text []byte, at string) string {
+		var all []string
+		for _, m := range regexp.MustCompile(`(?m)^`+at+`(\w+)"?:`).FindAllSubmatch(text, -1) {
+			all = append(all, string(m[1]))
+		}
+		return strings.Join(all, " ")
+	}
+	const first, then = "teacher split student size ", "loss epochs batch accumulate lr schedule warmup_epochs power milestones factor optimizer seed shuffle_window sampler per_identity flip precision sync_batch_norm ema "
+	if got, want := keys(inYAML, ""), first+"init "+then+"guard input_norm threads"; got != want {
+		t.Errorf("distill.yaml has\n%s, want\n%s", got, want)
+	}
+	if got, want := keys(inJSON, ` "`), first+then+"input_norm"; got != want {
+		t.Errorf("run.json has\n%s, want\n%s", got, want)
 	}
 }

@@ -4,7 +4,8 @@
 // [Distill] is the whole run: a loader (student/data) reads crops and targets, a
 // network (student/net) embeds them, a loss (student/loss) compares, an optimizer
 // (student/optim) moves the weights; all tensors live in the training engine
-// (student/torch). A run is a folder:
+// (student/torch). What a run has reached is kept by student/checkpoint, and written as ONNX by
+// student/export. The stages of a run are listed in run.all. A run is a folder:
 //
 //	RUN/
 //	  run.json               what is trained on what, and how: fixed at the start

@@ -3,7 +3,7 @@ package student
 import (
 	"fmt"
 
-	"facepipe/student/net"
+	"facepipe/student/net/layer"
 	"facepipe/student/torch"
 )
 
@@ -19,12 +19,12 @@ import (
 type average struct {
 	decay  float64
 	scope  *torch.Scope
-	params []*net.Param
+	params []*layer.Param
 	values []torch.Tensor // one for each of params
 }
 
 // newAverage begins with the parameters as they are.
-func newAverage(e *torch.Engine, decay float64, params []*net.Param) (*average, error) {
+func newAverage(e *torch.Engine, decay float64, params []*layer.Param) (*average, error) {
 	a := &average{decay: decay, scope: e.NewScope(), params: params}
 	a.values = clones(a.scope, tensors(params))
 	return a, a.scope.Err()
@@ -67,7 +67,7 @@ func (a *average) lend(f func() error) error {
 }
 
 // tensors are those of parameters.
-func tensors(params []*net.Param) []torch.Tensor {
+func tensors(params []*layer.Param) []torch.Tensor {
 	list := make([]torch.Tensor, len(params))
 	for i, p := range params {
 		list[i] = p.Tensor()

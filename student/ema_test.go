@@ -9,7 +9,8 @@ import (
 	"testing"
 
 	"facepipe/internal/onnx"
-	"facepipe/student/net"
+	"facepipe/student/checkpoint"
+	"facepipe/student/net/layer"
 	"facepipe/student/torch/torchtest"
 )
 
@@ -27,11 +28,11 @@ func TestAverageRate(t *testing.T) {
 func TestAverageMatchesFormula(t *testing.T) {
 	e := torchtest.Open(t)
 	s := torchtest.Scope(t, e)
-	p := net.NewParam("p", []int{3}, func(_ *rand.Rand, data []float32) { copy(data, []float32{1, -2, 3}) })
-	if err := net.Materialise(s, "cpu", 1, []*net.Param{p}); err != nil {
+	p := layer.NewParam("p", []int{3}, func(_ *rand.Rand, data []float32) { copy(data, []float32{1, -2, 3}) })
+	if err := layer.Materialise(s, "cpu", 1, []*layer.Param{p}); err != nil {
 		t.Fatal(err)
 	}
-	a, err := newAverage(e, 0.7, []*net.Param{p})
+	a, err := newAverage(e, 0.7, []*layer.Param{p})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +89,7 @@ func TestAverageIsExported(t *testing.T) {
 	// Slopes are exported as they are; other weights have norms folded in.
 	const weight, name = "stem.prelu.weight", "stem.slope"
 	got := exported(t, averaged, name)
-	if want := b[averagePrefix+weight].Float32; !slices.Equal(got, want) {
+	if want := b[checkpoint.AveragePrefix+weight].Float32; !slices.Equal(got, want) {
 		t.Errorf("%s is exported as %g, the average is %g", weight, got, want)
 	}
 	if raw := exported(t, plain, name); slices.Equal(raw, got) {

@@ -1,6 +1,7 @@
 package student
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -10,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"facepipe/internal/imgcodec"
+	"facepipe/internal/safetensors"
 	"facepipe/store"
 	"facepipe/student/loss"
 )
@@ -118,6 +120,16 @@ func tune(c *loss.Config, section string) {
 	if err := yaml.Unmarshal([]byte(section), c); err != nil {
 		panic(err)
 	}
+}
+
+// tensorFile is a safetensors file of tensors.
+func tensorFile(t testing.TB, tensors map[string]safetensors.Tensor) []byte {
+	t.Helper()
+	var data bytes.Buffer
+	if err := safetensors.Write(&data, safetensors.Sources(tensors), nil); err != nil {
+		t.Fatal(err)
+	}
+	return data.Bytes()
 }
 
 // options are those of a short run of a very small network. One thread, since other

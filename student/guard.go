@@ -10,9 +10,9 @@ import (
 	"slices"
 	"strings"
 
-	"facepipe/internal/durable"
+	"facepipe/student/checkpoint"
 	"facepipe/student/loss"
-	"facepipe/student/net"
+	"facepipe/student/net/layer"
 	"facepipe/student/torch"
 )
 
@@ -154,7 +154,7 @@ func broken(s *torch.Scope, t torch.Tensor) bool {
 
 // notFinite names the parameters, and those whose gradients, hold a value that is not
 // finite.
-func notFinite(s *torch.Scope, params []*net.Param) (values, gradients []string) {
+func notFinite(s *torch.Scope, params []*layer.Param) (values, gradients []string) {
 	for _, p := range params {
 		if broken(s, p.Tensor()) {
 			values = append(values, p.Name)
@@ -172,11 +172,7 @@ func notFinite(s *torch.Scope, params []*net.Param) (values, gradients []string)
 // giveUp writes the diagnosis and says what can be done.
 func (r *run) giveUp(d *diagnosis) error {
 	path := diagnosisPath(r.o.Out)
-	text, err := json.MarshalIndent(d, "", "  ")
-	if err == nil {
-		err = durable.WriteFile(path, append(text, '\n'), 0o644)
-	}
-	if err != nil {
+	if err := writeJSON(path, d); err != nil {
 		return errors.Join(d, fmt.Errorf("write the report: %w", err))
 	}
 	advice := "begin another run with a lower --lr"
@@ -186,7 +182,7 @@ func (r *run) giveUp(d *diagnosis) error {
 	if strings.Contains(d.Reason, "median") {
 		advice += ", or go on with --resume and a larger --guard"
 	}
-	files, err := checkpoints(r.o.Out)
+	files, err := checkpoint.List(r.o.Out)
 	if err != nil {
 		return errors.Join(d, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"facepipe/internal/safetensors"
+	"facepipe/student/checkpoint"
 )
 
 func TestGuardJudges(t *testing.T) {
@@ -66,7 +67,7 @@ func begun(t *testing.T, loss string, change func(map[string]safetensors.Tensor)
 	if _, err := Distill(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
-	files, err := checkpoints(o.Out)
+	files, err := checkpoint.List(o.Out)
 	if err != nil || len(files) != 2 {
 		t.Fatal(files, err)
 	}
@@ -74,7 +75,7 @@ func begun(t *testing.T, loss string, change func(map[string]safetensors.Tensor)
 	if err != nil {
 		t.Fatal(err)
 	}
-	bad := reseal(t, good, func(tensors map[string]safetensors.Tensor, _ *position) { change(tensors) })
+	bad := reseal(t, good, func(tensors map[string]safetensors.Tensor, _ *checkpoint.Position) { change(tensors) })
 	if err := errors.Join(os.Remove(files[0]), os.Remove(files[1]), os.WriteFile(files[1], bad, 0o444),
 		os.Remove(filepath.Join(o.Out, "student.onnx"))); err != nil {
 		t.Fatal(err)
@@ -98,9 +99,9 @@ func TestDivergence(t *testing.T) {
 			tensors["model.stem.norm.weight"].Float32[0] = float32(math.NaN())
 		}, "the gradient is not finite", "stem.norm.weight"},
 		"loss far above its median": {"unified", func(tensors map[string]safetensors.Tensor) {
-			losses := tensors[guardName]
+			losses := tensors[checkpoint.GuardName]
 			losses.Shape, losses.Float64 = []int{50}, slices.Repeat([]float64{1e-6}, 50)
-			tensors[guardName] = losses
+			tensors[checkpoint.GuardName] = losses
 		}, "20 times its running median 1e-06", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -139,7 +140,7 @@ func TestDivergence(t *testing.T) {
 			if _, err := os.Stat(filepath.Join(o.Out, "student.onnx")); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("a model was exported: %v", err)
 			}
-			if got := names(t, o); !slices.Equal(got, []string{checkpointName(5)}) || len(newest(t, o)) != len(before) {
+			if got := names(t, o); !slices.Equal(got, []string{checkpoint.Name(5)}) || len(newest(t, o)) != len(before) {
 				t.Errorf("the checkpoints are %v", got)
 			}
 			if c.broken != "" {

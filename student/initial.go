@@ -15,8 +15,10 @@ import (
 
 	"facepipe/internal/onnx"
 	"facepipe/internal/safetensors"
+	"facepipe/student/checkpoint"
 	"facepipe/student/data"
 	"facepipe/student/net"
+	"facepipe/student/net/layer"
 	"facepipe/student/torch"
 )
 
@@ -40,7 +42,7 @@ type weightsFile struct {
 // checkpoint of a run's folder. Of a checkpoint of pipe it takes the network's weights:
 // their average, if it has one.
 func readWeights(path string) (*weightsFile, error) {
-	path, err := newestCheckpoint(path)
+	path, err := checkpoint.Newest(path)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrWeights, err)
 	}
@@ -67,9 +69,9 @@ func (f *weightsFile) readTensors(data []byte) error {
 	if err != nil {
 		return err
 	}
-	if file.Metadata[positionKey] != "" {
-		tensors, _, err := parseCheckpoint(f.path, data)
-		f.tensors, _ = resultOf(tensors)
+	if checkpoint.Is(file) {
+		tensors, _, err := checkpoint.Parse(f.path, data)
+		f.tensors, _ = checkpoint.Weights(tensors, false)
 		return err
 	}
 	f.tensors = map[string]net.Tensor{}
@@ -104,27 +106,8 @@ func ownName(name string) string {
 	}
 }
 
-// resultOf are the weights in a checkpoint that a run is for, by the names of the
-// network's parameters: the averaged ones, where there are such.
-func resultOf(tensors map[string]safetensors.Tensor) (weights map[string]net.Tensor, averaged bool) {
-	if weights = withPrefix(tensors, averagePrefix); len(weights) > 0 {
-		return weights, true
-	}
-	return withPrefix(tensors, paramPrefix), false
-}
-
-func withPrefix(tensors map[string]safetensors.Tensor, prefix string) map[string]net.Tensor {
-	weights := map[string]net.Tensor{}
-	for name, t := range tensors {
-		if inner, ok := strings.CutPrefix(name, prefix); ok {
-			weights[inner] = net.Tensor{Shape: t.Shape, Data: t.Float32}
-		}
-	}
-	return weights
-}
-
 // adopt replaces the values for which the file has weights.
-func (f *weightsFile) adopt(n *net.Network, v net.Values) (a net.Adoption, err error) {
+func (f *weightsFile) adopt(n *net.Network, v layer.Values) (a net.Adoption, err error) {
 	if f.graph != nil {
 		a, err = n.AdoptGraph(v, f.graph)
 	} else {
@@ -159,7 +142,7 @@ func nothingTaken(n *net.Network, a net.Adoption) error {
 	return errors.New(text)
 }
 
-func allFinite(n *net.Network, v net.Values) error {
+func allFinite(n *net.Network, v layer.Values) error {
 	for _, p := range n.Params() {
 		for i, x := range v[p] {
 			if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
@@ -200,12 +183,12 @@ func (r *run) initialise(ctx context.Context) error {
 
 // unfold shows the network the first crops that it will be trained on. Of several ranks each
 // looks at the whole batches, so that what it begins with does not depend on their number,
-// and in pieces of the size of its share, for which it has the memory.
-func (r *run) unfold(ctx context.Context, s *torch.Scope, a net.Adoption, v net.Values) error {
+// and in pieces of the size of its slice, for which it has the memory.
+func (r *run) unfold(ctx context.Context, s *torch.Scope, a net.Adoption, v layer.Values) error {
 	loader := r.loader
 	if r.world.ranks() > 1 {
 		var err error
-		if loader, err = r.newLoader(data.Share{}); err != nil {
+		if loader, err = r.newLoader(data.Slice{}); err != nil {
 			return err
 		}
 		defer loader.Close()
@@ -213,12 +196,12 @@ func (r *run) unfold(ctx context.Context, s *torch.Scope, a net.Adoption, v net.
 	u := r.model.network.NewUnfold(a)
 	step := r.o.Batch * r.o.Accumulate
 	steps := min((unfoldCrops+step-1)/step, r.schedule.Total)
-	share, size := r.o.Batch/r.world.ranks(), loader.CropSize()
+	slice, size := r.o.Batch/r.world.ranks(), loader.CropSize()
 	err := loader.Run(r.world.context(ctx), 0, steps, func(b *data.Batch) error {
 		s := r.model.engine.NewScope()
 		defer s.Close()
-		for from := 0; from < r.o.Batch; from += share {
-			to := from + share
+		for from := 0; from < r.o.Batch; from += slice {
+			to := from + slice
 			x := r.model.pixels(s, b.Pixels[from*size*size*3:to*size*size*3], b.Mirrored[from:to], size, torch.Float32)
 			if err := u.Observe(s, x); err != nil {
 				return err
@@ -261,17 +244,4 @@ func describeAdoption(path string, a net.Adoption) string {
 		text.WriteByte('\n')
 	}
 	return text.String()
-}
-
-// valuesOf are the values that a checkpoint has for a network.
-func valuesOf(n *net.Network, weights map[string]net.Tensor) (net.Values, error) {
-	v := net.Values{}
-	for _, p := range n.Params() {
-		t, ok := weights[p.Name]
-		if !ok || !slices.Equal(t.Shape, p.Shape) {
-			return nil, fmt.Errorf("it has no %s of shape %v", p.Name, p.Shape)
-		}
-		v[p] = t.Data
-	}
-	return v, nil
 }

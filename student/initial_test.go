@@ -11,7 +11,9 @@ import (
 
 	"facepipe/internal/onnx"
 	"facepipe/internal/safetensors"
+	"facepipe/student/checkpoint"
 	"facepipe/student/net"
+	"facepipe/student/net/layer"
 )
 
 // finished is a run that has ended.
@@ -31,7 +33,7 @@ func finished(t *testing.T, change func(*Options)) (Options, Summary) {
 // newestOf is the newest checkpoint of a run.
 func newestOf(t *testing.T, o Options) string {
 	t.Helper()
-	files, err := checkpoints(o.Out)
+	files, err := checkpoint.List(o.Out)
 	if err != nil || len(files) == 0 {
 		t.Fatal(err, files)
 	}
@@ -92,11 +94,10 @@ func TestInitPart(t *testing.T) {
 }
 
 // readTensors gives a network the weights of a file of these tensors.
-func readTensors(t *testing.T, n *net.Network, tensors map[string]safetensors.Tensor) (net.Values, net.Adoption, error) {
+func readTensors(t *testing.T, n *net.Network, tensors map[string]safetensors.Tensor) (layer.Values, net.Adoption, error) {
 	t.Helper()
-	data, err := safetensors.Marshal(safetensors.File{Tensors: tensors})
 	path := filepath.Join(t.TempDir(), "weights.safetensors")
-	if err := errors.Join(err, os.WriteFile(path, data, 0o644)); err != nil {
+	if err := os.WriteFile(path, tensorFile(t, tensors), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	f, err := readWeights(path)
@@ -180,10 +181,7 @@ func TestInitRefuses(t *testing.T) {
 	}
 	first := &m.Graph.Initializers[0]
 	*first = onnx.FloatTensor(first.Name, append([]float32{float32(math.NaN())}, make([]float32, len(first.Data)/4-1)...), first.Dims...)
-	strange, err := safetensors.Marshal(safetensors.File{Tensors: map[string]safetensors.Tensor{"fc": {Shape: []int{1}, Float32: []float32{1}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	strange := tensorFile(t, map[string]safetensors.Tensor{"fc": {Shape: []int{1}, Float32: []float32{1}}})
 	for want, path := range map[string]string{
 		"no such file":               filepath.Join(dir, "none"),
 		"not an ONNX model":          file("half.onnx", model[:len(model)/2]),

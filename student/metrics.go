@@ -15,6 +15,7 @@ import (
 
 	"facepipe/internal/durable"
 	"facepipe/internal/tensorboard"
+	"facepipe/student/checkpoint"
 )
 
 // metrics are the run's journal, one JSON object a line, and TensorBoard's event files,
@@ -34,7 +35,7 @@ const (
 // openMetrics opens the journal and the event files of a run to go on from a position.
 // What is said of what is done again (later steps, and a validation of this one that the
 // position does not know of) is cut off, and so is a last line that a kill tore.
-func openMetrics(run string, at position) (*metrics, error) {
+func openMetrics(run string, at checkpoint.Position) (*metrics, error) {
 	path := filepath.Join(run, "metrics.jsonl")
 	kept, err := linesUpTo(path, at)
 	if err != nil {
@@ -59,7 +60,7 @@ func openMetrics(run string, at position) (*metrics, error) {
 	return &metrics{f, events}, nil
 }
 
-func linesUpTo(path string, at position) ([]byte, error) {
+func linesUpTo(path string, at checkpoint.Position) ([]byte, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil

@@ -2,21 +2,12 @@ package student
 
 import (
 	"fmt"
-	"math"
-	"math/rand/v2"
 
 	"facepipe/student/loss"
 	"facepipe/student/net"
+	"facepipe/student/net/layer"
 	"facepipe/student/optim"
 	"facepipe/student/torch"
-)
-
-// Pixels are normalised as (x - inputMean) / inputStd to [-1, 1], the convention
-// of insightface's networks, which take crops of inputSize×inputSize.
-const (
-	inputSize = 112
-	inputMean = 127.5
-	inputStd  = 127.5
 )
 
 // model is everything that training moves: the network, the bridge to the
@@ -28,7 +19,7 @@ type model struct {
 	network *net.Network
 	// bridge maps the student's embedding to the teacher's size where they differ;
 	// it is trained and then left out of the export. Nil where they agree.
-	bridge *net.Param
+	bridge *layer.Param
 	loss   *loss.Objective
 	sgd    *optim.SGD
 	scope  *torch.Scope // of the bridge's and the loss's parameters
@@ -59,7 +50,7 @@ func newModel(e *torch.Engine, o Options, teacherDim, classes int) (*model, erro
 	}
 	dim := m.network.Dim
 	if teacherDim != 0 && teacherDim != dim {
-		m.bridge = net.NewParam("bridge.weight", []int{teacherDim, dim}, bridgeInit(dim))
+		m.bridge = layer.NewParam("bridge.weight", []int{teacherDim, dim}, layer.Spread(dim))
 		dim = teacherDim
 	}
 	if m.loss, err = loss.New(o.Loss, loss.Env{Device: o.Device, Dim: dim, OwnDim: m.network.Dim, Classes: classes}); err != nil {
@@ -74,7 +65,7 @@ func newModel(e *torch.Engine, o Options, teacherDim, classes int) (*model, erro
 		}
 	}
 	// A seed of their own keeps the network's weights the same under every loss.
-	if err := net.Materialise(m.scope, o.Device, o.Seed+1, m.extras()); err != nil {
+	if err := layer.Materialise(m.scope, o.Device, o.Seed+1, m.extras()); err != nil {
 		return nil, err
 	}
 	m.sgd, err = optim.NewSGD(e, o.Optimizer, m.params())
@@ -105,7 +96,7 @@ func probe(e *torch.Engine, o Options) error {
 	}
 	s := e.NewScope()
 	defer s.Close()
-	x := torch.FromData(s, o.Device, make([]float32, 2*3*inputSize*inputSize), 2, 3, inputSize, inputSize)
+	x := torch.FromData(s, o.Device, make([]float32, 2*3*net.InputSide*net.InputSide), 2, 3, net.InputSide, net.InputSide)
 	s.Backward(s.Sum(n.Forward(s, x, o.dtype(), true)))
 	if err := s.Err(); err != nil {
 		return fmt.Errorf("%w: precision %s: device %s cannot train %s in it (libtorch %s): take --precision bf16: %w",
@@ -132,27 +123,18 @@ func (m *model) withResult(f func() error) error {
 	return m.average.lend(f)
 }
 
-// bridgeInit keeps the length of a vector on average.
-func bridgeInit(in int) func(*rand.Rand, []float32) {
-	return func(rng *rand.Rand, data []float32) {
-		for i := range data {
-			data[i] = float32(rng.NormFloat64() / math.Sqrt(float64(in)))
-		}
-	}
-}
-
 // extras are the parameters outside the network.
-func (m *model) extras() []*net.Param {
+func (m *model) extras() []*layer.Param {
 	extras := m.loss.Params()
 	if m.bridge != nil {
-		extras = append([]*net.Param{m.bridge}, extras...)
+		extras = append([]*layer.Param{m.bridge}, extras...)
 	}
 	return extras
 }
 
 // params are all parameters, in the order of checkpoints.
-func (m *model) params() []*net.Param {
-	return append(append([]*net.Param{}, m.network.Params()...), m.extras()...)
+func (m *model) params() []*layer.Param {
+	return append(append([]*layer.Param{}, m.network.Params()...), m.extras()...)
 }
 
 func (m *model) close() {
@@ -183,5 +165,5 @@ func (m *model) pixels(s *torch.Scope, pixels, mirrored []uint8, size int, dtype
 	if mirrored != nil {
 		flags = torch.FromData(s, m.device, mirrored, n)
 	}
-	return s.Pixels(torch.FromData(s, m.device, pixels, n, size, size, 3), flags, inputMean, inputStd, dtype)
+	return s.Pixels(torch.FromData(s, m.device, pixels, n, size, size, 3), flags, net.InputMean, net.InputStd, dtype)
 }

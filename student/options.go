@@ -12,9 +12,31 @@ import (
 	"facepipe/student/optim"
 )
 
-// Options are the settings of a run. Those with a yaml key can come from a file
-// (see [Options.ReadFile]); the others say where and with what to run.
+// Options are the settings of a run, group by group. Those with a yaml key can come from a
+// file (see [Options.ReadFile]); the others say where and with what to run. Their order is that
+// of the files.
 type Options struct {
+	DataOptions    `yaml:",inline"`
+	NetworkOptions `yaml:",inline"`
+	// Loss is what is minimised.
+	Loss            loss.Config `json:"loss" yaml:"loss"`
+	TrainingOptions `yaml:",inline"`
+	SamplingOptions `yaml:",inline"`
+	NumericOptions  `yaml:",inline"`
+	OutputOptions   `yaml:",inline"`
+	MachineOptions  `yaml:",inline"`
+
+	// Progress receives the bar and notices; nil is silent.
+	Progress io.Writer `json:"-" yaml:"-"`
+
+	// afterStep, where set, runs after every step: tests stop a run by it.
+	afterStep func()
+	// scaleLoss has the loss scaled in any precision: not every machine has fp16.
+	scaleLoss bool
+}
+
+// DataOptions say what a student learns from.
+type DataOptions struct {
 	// Dataset is the folder of the dataset.
 	Dataset string `json:"-" yaml:"-"`
 	// Teacher is the name of a teacher cache in the dataset; "" trains on labels
@@ -23,6 +45,10 @@ type Options struct {
 	// Split is the part of the dataset to train on, "" for all of it. Validation and its
 	// dataset are not concerned.
 	Split string `json:"split,omitempty" yaml:"split"`
+}
+
+// NetworkOptions say what the student is.
+type NetworkOptions struct {
 	// Network is one of [net.Architectures], with its size.
 	Network string     `json:"student" yaml:"student"`
 	Size    net.Config `json:"size" yaml:"size"`
@@ -30,9 +56,10 @@ type Options struct {
 	// weights the network begins with where their names and shapes are its own; "" begins
 	// at random. run.json has the file's digest.
 	Init string `json:"-" yaml:"init"`
-	// Loss is what is minimised.
-	Loss loss.Config `json:"loss" yaml:"loss"`
+}
 
+// TrainingOptions say how far each step goes, and how many there are.
+type TrainingOptions struct {
 	// Epochs over the dataset and Batch crops at a time, of all ranks together, of which
 	// Accumulate (at least 1) make a step: its gradient is that of the mean of their
 	// losses. Norms and the memory bank see one batch at a time.
@@ -50,6 +77,10 @@ type Options struct {
 	Factor       float64   `json:"factor" yaml:"factor"`
 	// Optimizer is stochastic gradient descent.
 	Optimizer optim.SGDConfig `json:"optimizer" yaml:"optimizer"`
+}
+
+// SamplingOptions say which crops a batch has.
+type SamplingOptions struct {
 	// Seed of the weights, the order and the mirroring.
 	Seed uint64 `json:"seed" yaml:"seed"`
 	// ShuffleWindow is the number of crops that are shuffled among each other; see
@@ -64,6 +95,10 @@ type Options struct {
 	// Flip mirrors crops at random: auto (if the teacher has embeddings of
 	// mirrored crops), on, off.
 	Flip string `json:"flip" yaml:"flip"`
+}
+
+// NumericOptions say in what numbers a run computes, and when they are given up.
+type NumericOptions struct {
 	// Precision of activations and convolutions: fp32, bf16 or fp16, the latter with a
 	// loss scale that moves by itself. Weights are float32 in all of them.
 	Precision string `json:"precision" yaml:"precision"`
@@ -76,14 +111,32 @@ type Options struct {
 	// Guard ends a run whose loss is more than so many times the median of the last
 	// 101; 0 for never. One that is not finite always does.
 	Guard float64 `json:"-" yaml:"guard"`
+}
+
+// OutputOptions say what a run leaves, and what it is scored by meanwhile.
+type OutputOptions struct {
 	// InputNorm puts the normalisation of the pixels "outside" the exported graph
 	// (it takes values in [-1, 1]) or "inside" (it takes 0 to 255).
 	InputNorm string `json:"input_norm" yaml:"input_norm"`
-
 	// Out is the run's folder.
 	Out string `json:"-" yaml:"-"`
 	// Resume goes on from the newest checkpoint in Out, or starts if there is none.
 	Resume bool `json:"-" yaml:"-"`
+	// LogEvery steps a line is written to the metrics.
+	LogEvery int `json:"-" yaml:"-"`
+	// CheckpointEvery steps, and after every epoch, a checkpoint is written; the
+	// newest KeepCheckpoints stay, and the best one by the figure KeepBest of the
+	// validation, unless that is "".
+	CheckpointEvery int    `json:"-" yaml:"-"`
+	KeepCheckpoints int    `json:"-" yaml:"-"`
+	KeepBest        string `json:"-" yaml:"-"`
+	// ValidateEvery epochs the pairs of Validation are scored, if it is set.
+	ValidateEvery int         `json:"-" yaml:"-"`
+	Validation    *Validation `json:"-" yaml:"-"`
+}
+
+// MachineOptions say what a run computes on.
+type MachineOptions struct {
 	// Device is cpu, cuda or cuda:N.
 	Device string `json:"-" yaml:"-"`
 	// Engine is the path of the training engine; "" looks it up.
@@ -97,37 +150,22 @@ type Options struct {
 	// once all have met within RendezvousTimeout; the zero value trains alone.
 	World             worker.Rank   `json:"-" yaml:"-"`
 	RendezvousTimeout time.Duration `json:"-" yaml:"-"`
-	// LogEvery steps a line is written to the metrics.
-	LogEvery int `json:"-" yaml:"-"`
-	// CheckpointEvery steps, and after every epoch, a checkpoint is written; the
-	// newest KeepCheckpoints stay, and the best one by the figure KeepBest of the
-	// validation, unless that is "".
-	CheckpointEvery int    `json:"-" yaml:"-"`
-	KeepCheckpoints int    `json:"-" yaml:"-"`
-	KeepBest        string `json:"-" yaml:"-"`
-	// ValidateEvery epochs the pairs of Validation are scored, if it is set.
-	ValidateEvery int         `json:"-" yaml:"-"`
-	Validation    *Validation `json:"-" yaml:"-"`
-	// Progress receives the bar and notices; nil is silent.
-	Progress io.Writer `json:"-" yaml:"-"`
-
-	// afterStep, where set, runs after every step: tests stop a run by it.
-	afterStep func()
-	// scaleLoss has the loss scaled in any precision: not every machine has fp16.
-	scaleLoss bool
 }
 
 // DefaultOptions are the settings of a run that says nothing.
 func DefaultOptions() Options {
 	return Options{
-		Network: "mobilefacenet", Size: net.Config{Dim: 512, Width: 1}, Loss: loss.Config{Name: "unified"},
-		Epochs: 20, Batch: 32, Accumulate: 1, Guard: 20, Schedule: "cosine", WarmupEpochs: -1, Power: 1,
-		Milestones: []float64{0.4, 0.7, 0.9}, Factor: 0.1,
-		Optimizer:     optim.SGDConfig{Momentum: 0.9, Nesterov: true, WeightDecay: 5e-4, Clip: 5},
-		ShuffleWindow: 1 << 20, Sampler: data.Uniform, PerIdentity: 4,
-		Seed: 1, Flip: "auto", Precision: "fp32", InputNorm: "outside",
-		Device: "cpu", LogEvery: 10, CheckpointEvery: 1000, KeepCheckpoints: 2, ValidateEvery: 1,
-		RendezvousTimeout: time.Minute,
+		NetworkOptions: NetworkOptions{Network: "mobilefacenet", Size: net.Config{Dim: 512, Width: 1}},
+		Loss:           loss.Config{Name: "unified"},
+		TrainingOptions: TrainingOptions{
+			Epochs: 20, Batch: 32, Accumulate: 1, Schedule: "cosine", WarmupEpochs: -1, Power: 1,
+			Milestones: []float64{0.4, 0.7, 0.9}, Factor: 0.1,
+			Optimizer: optim.SGDConfig{Momentum: 0.9, Nesterov: true, WeightDecay: 5e-4, Clip: 5},
+		},
+		SamplingOptions: SamplingOptions{Seed: 1, ShuffleWindow: 1 << 20, Sampler: data.Uniform, PerIdentity: 4, Flip: "auto"},
+		NumericOptions:  NumericOptions{Precision: "fp32", Guard: 20},
+		OutputOptions:   OutputOptions{InputNorm: "outside", LogEvery: 10, CheckpointEvery: 1000, KeepCheckpoints: 2, ValidateEvery: 1},
+		MachineOptions:  MachineOptions{Device: "cpu", RendezvousTimeout: time.Minute},
 	}
 }
 

@@ -2,6 +2,7 @@ package student
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"facepipe/internal/durable"
 	"facepipe/store"
+	"facepipe/student/checkpoint"
 	"facepipe/student/data"
 )
 
@@ -62,43 +64,44 @@ func readManifest(run string) (*manifest, error) {
 	return m, nil
 }
 
-// hold makes and locks the run's folder. What it returns lets go of it; a folder that
-// was made for a run that did not begin goes, too.
-func (r *run) hold() (release func(), err error) {
+// lockFolder makes and locks the run's folder. Unlocking it removes a folder that was made for
+// a run that did not begin.
+func (r *run) lockFolder(context.Context) error {
 	if store.IsDataset(r.o.Out) {
-		return nil, fmt.Errorf("%w: out %s is a dataset: name a folder for the run", ErrUsage, r.o.Out)
+		return fmt.Errorf("%w: out %s is a dataset: name a folder for the run", ErrUsage, r.o.Out)
 	}
 	if !r.world.leads() {
-		return func() {}, nil
+		return nil
 	}
-	_, err = os.Stat(r.o.Out)
+	_, err := os.Stat(r.o.Out)
 	made := errors.Is(err, os.ErrNotExist)
 	if err := os.MkdirAll(r.o.Out, 0o755); err != nil {
-		return nil, err
+		return err
 	}
 	path := filepath.Join(r.o.Out, ".lock")
 	lock, err := durable.TryLock(path)
 	if err != nil {
-		return nil, fmt.Errorf("train into %s: %w", r.o.Out, err)
+		return fmt.Errorf("train into %s: %w", r.o.Out, err)
 	}
-	return func() {
-		if made && !r.claimed {
+	r.unlock = func() {
+		if made && !r.taken {
 			_ = os.Remove(path)    // it is in nobody's way
 			_ = os.Remove(r.o.Out) // not if something is in it
 		}
 		_ = lock.Unlock()
-	}, nil
+	}
+	return nil
 }
 
-// find looks at the run that the folder holds, before anything else is asked of the
+// readExisting looks at the run that the folder holds, before anything else is asked of the
 // dataset: one that has grown since lacks much, but that is not what is wrong.
-func (r *run) find() (err error) {
+func (r *run) readExisting(context.Context) (err error) {
 	r.manifest.Version = manifestVersion
 	r.manifest.Dataset, r.manifest.CropsDigest = r.ds.Digest(), r.ds.CropsDigest()
 	if !r.world.leads() {
 		return nil
 	}
-	files, err := checkpoints(r.o.Out)
+	files, err := checkpoint.List(r.o.Out)
 	if err != nil {
 		return err
 	}
@@ -143,8 +146,8 @@ func grown(dataset, digest string, crops int, now *manifest) error {
 		what, dataset, crops, now.Dataset, now.Crops)
 }
 
-// compare refuses to go on with the run that the folder holds as another.
-func (r *run) compare() error {
+// refuseOtherSettings does not go on with the run that the folder holds as another.
+func (r *run) refuseOtherSettings(context.Context) error {
 	if r.found == nil {
 		return nil
 	}
@@ -171,19 +174,40 @@ func (r *run) compare() error {
 	return nil
 }
 
-// claim makes the folder this run's: from here on it is to be resumed. That is not before
+// takeFolder makes the folder this run's: from here on it is to be resumed. That is not before
 // all that can refuse the settings has let them pass, and before the first step. run.json
-// comes last: a folder without it holds no run.
-func (r *run) claim() error {
-	r.claimed = true
-	if err := r.writeConfig(); err != nil || r.found != nil {
+// comes last: a folder without it holds no run. What a killed process left is removed.
+func (r *run) takeFolder(context.Context) error {
+	if !r.world.leads() {
+		return nil
+	}
+	r.taken = true
+	if err := r.writeConfig(); err != nil {
 		return err
 	}
-	text, err := json.MarshalIndent(r.manifest, "", "  ")
+	if r.found == nil {
+		if err := writeJSON(manifestPath(r.o.Out), r.manifest); err != nil {
+			return err
+		}
+	}
+	for _, folder := range []string{r.o.Out, checkpoint.Folder(r.o.Out)} {
+		if err := durable.RemoveTemps(folder); err != nil {
+			return err
+		}
+	}
+	if err := checkpoint.NoteBest(r.o.Out, r.last.Best); err != nil {
+		return err
+	}
+	return forgetDiagnosis(r.o.Out)
+}
+
+// writeJSON writes a file for people to read.
+func writeJSON(path string, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return err
 	}
-	return durable.WriteFile(manifestPath(r.o.Out), append(text, '\n'), 0o644)
+	return durable.WriteFile(path, append(text, '\n'), 0o644)
 }
 
 // firstDifference names a key, such as options.lr, whose values differ in two JSON

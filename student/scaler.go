@@ -1,7 +1,8 @@
 package student
 
 import (
-	"facepipe/student/net"
+	"facepipe/student/checkpoint"
+	"facepipe/student/net/layer"
 	"facepipe/student/torch"
 )
 
@@ -15,26 +16,11 @@ const (
 // scaler multiplies the loss, so that small gradients do not vanish in half precision
 // (Micikevicius et al. 2018, arXiv 1710.03740, section 3.2). All scales are powers of
 // two: in single precision a scaled run takes the very steps of one that is not.
-type scaler struct {
-	// Scale is what the loss is multiplied by now.
-	Scale float64 `json:"scale"`
-	// Good counts the steps since the scale moved, Skipped all that were left out.
-	Good    int `json:"good"`
-	Skipped int `json:"skipped"`
-}
+type scaler checkpoint.Scaler
 
 // unscale divides the gradients of the trained ones among params by the scale.
-func (c *scaler) unscale(s *torch.Scope, params []*net.Param) {
-	var gradients []torch.Tensor
-	for _, p := range params {
-		if !p.Trained {
-			continue
-		}
-		if g := s.Grad(p.Tensor()); !g.IsNone() {
-			gradients = append(gradients, g)
-		}
-	}
-	s.Engine().NoGrad(func() { s.ForeachScale(gradients, 1/c.Scale) })
+func (c *scaler) unscale(s *torch.Scope, params []*layer.Param) {
+	s.Engine().NoGrad(func() { s.ForeachScale(gradients(s, params), 1/c.Scale) })
 }
 
 // took counts a step that the parameters have taken.
@@ -64,7 +50,7 @@ type statistics struct {
 }
 
 // newStatistics are those among params.
-func newStatistics(e *torch.Engine, params []*net.Param) (*statistics, error) {
+func newStatistics(e *torch.Engine, params []*layer.Param) (*statistics, error) {
 	k := &statistics{scope: e.NewScope()}
 	for _, p := range params {
 		if !p.Trained {

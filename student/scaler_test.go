@@ -173,7 +173,7 @@ func (r *run) open(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.o.Workers = 1
-	if r.loader, err = r.newLoader(data.Share{}); err != nil {
+	if r.loader, err = r.newLoader(data.Slice{}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"facepipe/internal/safetensors"
 	"facepipe/internal/worker"
 	"facepipe/store"
+	"facepipe/student/checkpoint"
 	"facepipe/student/torch/torchtest"
 )
 
@@ -135,8 +136,8 @@ func TestRefusedStartClaimsNothing(t *testing.T) {
 	dataset := fixture(t)
 	garbage := filepath.Join(t.TempDir(), "garbage.onnx")
 	foreign := filepath.Join(t.TempDir(), "foreign.safetensors")
-	data, err := safetensors.Marshal(safetensors.File{Tensors: map[string]safetensors.Tensor{"fc": {Shape: []int{1}, Float32: []float32{1}}}})
-	if err := errors.Join(err, os.WriteFile(garbage, []byte("Dear Sir or Madam"), 0o644), os.WriteFile(foreign, data, 0o644)); err != nil {
+	data := tensorFile(t, map[string]safetensors.Tensor{"fc": {Shape: []int{1}, Float32: []float32{1}}})
+	if err := errors.Join(os.WriteFile(garbage, []byte("Dear Sir or Madam"), 0o644), os.WriteFile(foreign, data, 0o644)); err != nil {
 		t.Fatal(err)
 	}
 	for name, spoil := range map[string]func(*Options){
@@ -283,7 +284,7 @@ func TestRanksAreWrittenDown(t *testing.T) {
 	if text := read(t, o, "distill.yaml"); !strings.Contains(text, "\n# Trained on cpu, libtorch ") || !strings.Contains(text, ", by 1 rank.\n") {
 		t.Errorf("the settings are\n%s", text)
 	}
-	r := run{o: o, model: &model{engine: torchtest.Open(t)}, world: world{rank: worker.Rank{Worker: worker.Worker{Count: 2}}}}
+	r := run{o: o, engine: torchtest.Open(t), world: world{rank: worker.Rank{Worker: worker.Worker{Count: 2}}}}
 	if text := r.circumstances(); !strings.Contains(text, "by 2 ranks: without sync_batch_norm another number gives another result") {
 		t.Errorf("of two ranks: %s", text)
 	}
@@ -292,7 +293,7 @@ func TestRanksAreWrittenDown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	byTwo := reseal(t, good, func(_ map[string]safetensors.Tensor, at *position) {
+	byTwo := reseal(t, good, func(_ map[string]safetensors.Tensor, at *checkpoint.Position) {
 		if at.Ranks != 1 {
 			t.Errorf("the checkpoint is of %d ranks", at.Ranks)
 		}

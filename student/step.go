@@ -6,6 +6,7 @@ import (
 
 	"facepipe/student/data"
 	"facepipe/student/loss"
+	"facepipe/student/net/layer"
 	"facepipe/student/optim"
 	"facepipe/student/torch"
 )
@@ -30,7 +31,7 @@ func (t *tally) add(value float64, parts loss.Parts, rows []int64, of int) {
 }
 
 // backward runs one of the micro-batches of a step forward and backward. Gradients add
-// up in the parameters, each with its share of the step, so that their sum is that of
+// up in the parameters, each with its fraction of the step, so that their sum is that of
 // the mean loss. Norms see, and the loss remembers (memory bank, running statistics),
 // one micro-batch after the other.
 func (m *model) backward(b *data.Batch, size, of int, t *tally) error {
@@ -55,7 +56,7 @@ func (m *model) backward(b *data.Batch, size, of int, t *tally) error {
 	if last {
 		m.world.expect(s)
 	}
-	s.Backward(m.share(s, value, of))
+	s.Backward(m.scaledLoss(s, value, of))
 	if last {
 		m.world.collect(s)
 	}
@@ -87,8 +88,8 @@ func (m *model) overflows(s *torch.Scope, embeddings torch.Tensor) bool {
 	return m.scaler != nil && broken(s, embeddings)
 }
 
-// share is what one of so many micro-batches adds to the loss that is differentiated.
-func (m *model) share(s *torch.Scope, value torch.Tensor, of int) torch.Tensor {
+// scaledLoss is what one of so many micro-batches adds to the loss that is differentiated.
+func (m *model) scaledLoss(s *torch.Scope, value torch.Tensor, of int) torch.Tensor {
 	factor := 1 / float64(of)
 	if m.scaler != nil {
 		factor *= m.scaler.Scale
@@ -191,15 +192,20 @@ func (r *run) gradient() float64 {
 	m := r.model
 	s := m.engine.NewScope()
 	defer s.Close()
-	var gradients []torch.Tensor
-	for _, p := range trained(m.params()) {
-		if g := s.Grad(p.Tensor()); !g.IsNone() {
-			gradients = append(gradients, g)
-		}
-	}
-	norm := s.Norm(gradients)
+	norm := s.Norm(gradients(s, m.params()))
 	if m.scaler != nil {
 		norm /= m.scaler.Scale
 	}
 	return norm
+}
+
+// gradients are those that the trained ones among parameters have.
+func gradients(s *torch.Scope, params []*layer.Param) []torch.Tensor {
+	var list []torch.Tensor
+	for _, p := range trained(params) {
+		if g := s.Grad(p.Tensor()); !g.IsNone() {
+			list = append(list, g)
+		}
+	}
+	return list
 }

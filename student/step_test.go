@@ -43,8 +43,8 @@ func batches(t *testing.T, dataset string, n, size int) []*data.Batch {
 	return list
 }
 
-// gradients are those that micro-batches leave in a new model.
-func gradients(t *testing.T, e *torch.Engine, o Options, list ...*data.Batch) map[string][]float32 {
+// gradientsOf are those that micro-batches leave in a new model.
+func gradientsOf(t *testing.T, e *torch.Engine, o Options, list ...*data.Batch) map[string][]float32 {
 	t.Helper()
 	m, err := newModel(e, o, fixtureDim, 8)
 	if err != nil {
@@ -75,10 +75,10 @@ func TestAccumulatedGradient(t *testing.T) {
 	o := options(t, dataset)
 	o.Loss.Name, o.Size.Dim = "cosine", 24 // with a bridge
 	list := batches(t, dataset, 3, 8)
-	together := gradients(t, e, o, list...)
+	together := gradientsOf(t, e, o, list...)
 	mean := map[string][]float64{}
 	for _, b := range list {
-		for name, g := range gradients(t, e, o, b) {
+		for name, g := range gradientsOf(t, e, o, b) {
 			if mean[name] == nil {
 				mean[name] = make([]float64, len(g))
 			}
@@ -126,9 +126,9 @@ func TestScaledGradient(t *testing.T) {
 	dataset := fixture(t)
 	o := options(t, dataset)
 	list := batches(t, dataset, 1, 8)
-	plain := gradients(t, e, o, list...)
+	plain := gradientsOf(t, e, o, list...)
 	o.scaleLoss = true
-	for name, g := range gradients(t, e, o, list...) {
+	for name, g := range gradientsOf(t, e, o, list...) {
 		for i, v := range g {
 			if v != plain[name][i] {
 				t.Fatalf("gradient %d of %s is %g with a scale, %g without", i, name, v, plain[name][i])

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"facepipe/store"
+	"facepipe/student/checkpoint"
 	"facepipe/student/torch"
 )
 
@@ -20,6 +21,73 @@ type Validation struct {
 	// Better names the figures that can tell the best checkpoint: 1 for one of which
 	// more is better, -1 for one of which less is.
 	Better map[string]int
+}
+
+// validationDue is whether the run is to be scored where it is, and has not been.
+func (r *run) validationDue() bool {
+	step, perEpoch := r.last.Step, r.loader.StepsPerEpoch()
+	if r.o.Validation == nil || step == 0 || step%perEpoch != 0 || r.last.Validated == step {
+		return false
+	}
+	return step/perEpoch%r.o.ValidateEvery == 0 || step == r.schedule.Total
+}
+
+// makeUpValidation makes up for a validation during which an earlier process was stopped.
+func (r *run) makeUpValidation(ctx context.Context) error {
+	if !r.validationDue() {
+		return nil
+	}
+	if err := r.validate(ctx); err != nil {
+		return err
+	}
+	return r.save()
+}
+
+// validate has rank 0 score the student, and the others wait for it.
+func (r *run) validate(ctx context.Context) error {
+	if err := r.world.lead(ctx, func() error { return r.score(ctx) }); err != nil {
+		return err
+	}
+	r.last.Validated = r.last.Step
+	return nil
+}
+
+// score scores the student and notes whether it is the best so far.
+func (r *run) score(ctx context.Context) error {
+	figures, err := r.o.Validation.run(ctx, r.model, r.o.Batch)
+	if err != nil {
+		return err
+	}
+	if err := r.noteIfBest(figures); err != nil {
+		return err
+	}
+	line := map[string]any{"step": r.last.Step, "epoch": r.last.Step / r.loader.StepsPerEpoch()}
+	r.last.Figures, r.last.Validated = map[string]float64{}, r.last.Step
+	for name, v := range figures {
+		if !finite(v) { // no reason to end a run
+			fmt.Fprintf(r.progress, "validation after step %d: %s is %g\n", r.last.Step, name, v)
+			continue
+		}
+		line[validationKey+name], r.last.Figures[name] = v, v
+	}
+	return r.metrics.write(line)
+}
+
+// noteIfBest remembers the step if its figure is better than all before.
+func (r *run) noteIfBest(figures map[string]float64) error {
+	name := r.o.KeepBest
+	if name == "" {
+		return nil
+	}
+	b, sign := r.last.Best, float64(r.o.Validation.Better[name])
+	value, ok := figures[name]
+	if !ok {
+		return fmt.Errorf("keep the best checkpoint: the validation gave no %s", name)
+	}
+	if finite(value) && (b == nil || b.Figure != name || sign*value > sign*b.Value) {
+		r.last.Best = &checkpoint.Best{Step: r.last.Step, Figure: name, Value: value}
+	}
+	return nil
 }
 
 // run scores the weights that would be exported.

@@ -11,7 +11,7 @@ import (
 	"facepipe/internal/worker"
 	"facepipe/student/data"
 	"facepipe/student/loss"
-	"facepipe/student/net"
+	"facepipe/student/net/layer"
 	"facepipe/student/parallel"
 	"facepipe/student/torch"
 )
@@ -35,9 +35,9 @@ func (w *world) ranks() int { return max(w.rank.Count, 1) }
 // leads is whether this rank writes what the run leaves behind.
 func (w *world) leads() bool { return w.rank.Index == 0 }
 
-// share is this rank's share of the batches.
-func (w *world) share() data.Share {
-	return data.Share{Index: w.rank.Index, Count: w.ranks()}
+// slice is this rank's of the batches.
+func (w *world) slice() data.Slice {
+	return data.Slice{Index: w.rank.Index, Count: w.ranks()}
 }
 
 // device is the one that this rank trains on: of "cuda" the one of its number among the
@@ -53,11 +53,10 @@ func (w *world) device(e *torch.Engine, device string) string {
 }
 
 // join meets the other ranks, if there are any.
-func (w *world) join(ctx context.Context, e *torch.Engine, o Options) error {
+func (w *world) join(ctx context.Context, e *torch.Engine, o Options) (err error) {
 	if w.rank.Alone() {
 		return nil
 	}
-	var err error
 	w.engine = e
 	w.group, err = parallel.Join(ctx, e, w.rank, o.Device, o.RendezvousTimeout)
 	return err
@@ -113,9 +112,9 @@ type common struct {
 	Every  int  `json:"validate_every"`
 }
 
-// begin makes the ranks one: it compares what they were asked to do, and gives all the
+// agree makes the ranks one: it compares what they were asked to do, and gives all the
 // weights of rank 0, so that not even another kind of processor tells them apart.
-func (w *world) begin(m *model, c common, syncBatchNorm bool) error {
+func (w *world) agree(m *model, c common, syncBatchNorm bool) error {
 	if w.alone() {
 		return nil
 	}
@@ -127,7 +126,7 @@ func (w *world) begin(m *model, c common, syncBatchNorm bool) error {
 	for _, p := range m.params() {
 		s.Broadcast(w.group, p.Tensor(), 0)
 	}
-	own := append([]*net.Param{}, m.network.Params()...)
+	own := append([]*layer.Param{}, m.network.Params()...)
 	if m.bridge != nil {
 		own = append(own, m.bridge)
 	}
@@ -220,7 +219,7 @@ func (w *world) lead(ctx context.Context, work func() error) error {
 	return nil
 }
 
-// gather makes this rank's share of a batch the whole of it. Gradients flow to the share
+// gather makes this rank's slice of a batch the whole of it. Gradients flow to the slice
 // alone: what the other ranks make of theirs is added by collect.
 func (w *world) gather(s *torch.Scope, own loss.Batch) loss.Batch {
 	if w.alone() || s.Err() != nil {

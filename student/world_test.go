@@ -41,7 +41,7 @@ func trainInDouble(t *testing.T, e *torch.Engine, dataset string, c loss.Config,
 	if err != nil {
 		t.Fatal(err)
 	}
-	loader, err := data.New(ds, teacher, data.Options{Batch: 8, Parts: accumulate, Seed: 1, Flip: true, Workers: 2, Share: w.share()})
+	loader, err := data.New(ds, teacher, data.Options{Batch: 8, Parts: accumulate, Seed: 1, Flip: true, Workers: 2, Slice: w.slice()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func trainInDouble(t *testing.T, e *torch.Engine, dataset string, c loss.Config,
 	}
 	defer m.close()
 	m.dtype, m.world = torch.Float64, w
-	if err := w.begin(m, common{Run: manifest{Options: o}}, true); err != nil {
+	if err := w.agree(m, common{Run: manifest{Options: o}}, true); err != nil {
 		t.Fatal(err)
 	}
 	var values []float64

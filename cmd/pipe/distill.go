@@ -93,15 +93,20 @@ func (o *distillOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Out, "out", "", "`folder` of the run (required)")
 	f.BoolVar(&o.Resume, "resume", false, "go on from the newest checkpoint in the run's folder")
 	f.StringVar(&o.config, "config", "", "YAML `file` with settings; flags go before it")
+	o.addLearningFlags(f)
 	o.addTrainingFlags(f)
+	o.addOutputFlags(f)
 	o.addMachineFlags(f)
-	f.StringVar(&o.valPairs, "val-pairs", "", "score the student on this `file` of pairs while it is trained")
-	f.StringVar(&o.valDataset, "val-dataset", "", "`dataset` that holds the pairs' crops (default: the one trained on)")
-	f.IntVar(&o.ValidateEvery, "validate-every", o.ValidateEvery, "`epochs` between two scorings")
 }
 
-// addTrainingFlags binds what decides the result.
-func (o *distillOptions) addTrainingFlags(f *pflag.FlagSet) {
+// headings are the groups of the options.
+func (o *distillOptions) headings() map[string]string {
+	return map[string]string{"out": "Run", "teacher": "Data", "student": "Network", "loss": "Loss", "epochs": "Training", "seed": "Sampling",
+		"precision": "Numbers", "input-norm": "Output", "device": "Machine"}
+}
+
+// addLearningFlags binds what the student is, and what it learns from.
+func (o *distillOptions) addLearningFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Teacher, "teacher", o.Teacher, "`name` of the teacher cache to learn from")
 	f.StringVar(&o.Split, "split", o.Split, "`name` of the split to train on (default: all crops)")
 	f.StringVar(&o.Network, "student", o.Network, "`network` to train: "+strings.Join(net.Architectures(), ", "))
@@ -109,6 +114,10 @@ func (o *distillOptions) addTrainingFlags(f *pflag.FlagSet) {
 	f.Float64Var(&o.Size.Width, "width", o.Size.Width, "`factor` on the channels of every layer")
 	f.StringVar(&o.Init, "init", o.Init, "ONNX or safetensors `file`, also a checkpoint or a run's folder, whose weights to begin with")
 	f.StringVar(&o.Loss.Name, "loss", o.Loss.Name, "`loss`: "+strings.Join(loss.Names(), ", "))
+}
+
+// addTrainingFlags binds how it learns.
+func (o *distillOptions) addTrainingFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.Epochs, "epochs", o.Epochs, "passes over the dataset")
 	f.IntVar(&o.Batch, "batch", o.Batch, "crops at a time, of all ranks together")
 	f.IntVar(&o.Accumulate, "accumulate", o.Accumulate, "`batches` that make one step, for a gradient of more crops than memory holds; norms and the memory bank see one at a time")
@@ -118,29 +127,36 @@ func (o *distillOptions) addTrainingFlags(f *pflag.FlagSet) {
 	f.Float64Var(&o.Optimizer.Momentum, "momentum", o.Optimizer.Momentum, "momentum of SGD, from 0 to below 1")
 	f.Float64Var(&o.Optimizer.WeightDecay, "weight-decay", o.Optimizer.WeightDecay, "weight decay, from 0 to 1; norms and slopes have none")
 	f.Float64Var(&o.Optimizer.Clip, "clip", o.Optimizer.Clip, "longest gradient; 0 for any")
-	f.StringVar(&o.Flip, "flip", o.Flip, "mirror crops at random: auto (if the teacher has mirrored embeddings), on or off")
 	f.Uint64Var(&o.Seed, "seed", o.Seed, "seed of weights, order and mirroring")
 	f.IntVar(&o.ShuffleWindow, "shuffle-window", o.ShuffleWindow, "`rows` that are shuffled among each other; fewer read the dataset more in order, for one larger than memory; 0 for all")
 	f.StringVar(&o.Sampler, "sampler", o.Sampler, "`way` to draw batches: uniform; class-balanced (identities with --per-identity crops each); mixed (half and half; an epoch is a pass of the uniform half)")
 	f.IntVar(&o.PerIdentity, "per-identity", o.PerIdentity, "`crops` of each identity in a class-balanced batch; those of smaller identities are repeated")
+	f.StringVar(&o.Flip, "flip", o.Flip, "mirror crops at random: auto (if the teacher has mirrored embeddings), on or off")
 	f.StringVar(&o.Precision, "precision", o.Precision, "`type` of activations and convolutions: fp32, bf16, or fp16 with a loss scale that moves by itself")
 	f.BoolVar(&o.SyncBatchNorm, "sync-batch-norm", o.SyncBatchNorm, "take batch normalisation's statistics of all ranks' crops")
 	f.Float64Var(&o.EMA, "ema", o.EMA, "`decay` of the weights' moving average, such as 0.9998, which is then validated and exported; 0 for none")
 	f.Float64Var(&o.Guard, "guard", o.Guard, "end the run at a loss of so many `times` its running median; 0 for never")
-	f.StringVar(&o.InputNorm, "input-norm", o.InputNorm, "where the exported model's pixels are normalised: outside (takes -1..1) or inside the graph (takes 0..255)")
 }
 
-// addMachineFlags binds what does not.
+// addOutputFlags binds what a run leaves.
+func (o *distillOptions) addOutputFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.InputNorm, "input-norm", o.InputNorm, "where the exported model's pixels are normalised: outside (takes -1..1) or inside the graph (takes 0..255)")
+	f.IntVar(&o.LogEvery, "log-every", o.LogEvery, "`steps` between two lines of metrics.jsonl")
+	f.IntVar(&o.CheckpointEvery, "checkpoint-every", o.CheckpointEvery, "`steps` between two checkpoints within an epoch")
+	f.IntVar(&o.KeepCheckpoints, "keep-checkpoints", o.KeepCheckpoints, "number of newest checkpoints to keep")
+	f.StringVar(&o.KeepBest, "keep-best", o.KeepBest, "keep the checkpoint of the best `figure` of --val-pairs, too (checkpoints/best.json names it): accuracy, auc or eer")
+	f.StringVar(&o.valPairs, "val-pairs", "", "score the student on this `file` of pairs while it is trained")
+	f.StringVar(&o.valDataset, "val-dataset", "", "`dataset` that holds the pairs' crops (default: the one trained on)")
+	f.IntVar(&o.ValidateEvery, "validate-every", o.ValidateEvery, "`epochs` between two scorings")
+}
+
+// addMachineFlags binds what it computes on.
 func (o *distillOptions) addMachineFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Device, "device", o.Device, "cpu, cuda or cuda:N; of several ranks on a machine each takes its own cuda")
 	f.StringVar(&o.Engine, "engine", o.Engine, "training engine `library` to load (default: $PIPE_ENGINE, the one of 'make engine', the system's)")
 	f.IntVar(&o.Threads, "threads", o.Threads, "threads of one operator (default: one a core); another number changes the last bits of results")
 	f.IntVar(&o.Workers, "workers", o.Workers, "goroutines that prepare batches (default: one a core)")
 	f.DurationVar(&o.RendezvousTimeout, "rendezvous-timeout", o.RendezvousTimeout, "`time` within which all ranks must have met")
-	f.IntVar(&o.LogEvery, "log-every", o.LogEvery, "`steps` between two lines of metrics.jsonl")
-	f.IntVar(&o.CheckpointEvery, "checkpoint-every", o.CheckpointEvery, "`steps` between two checkpoints within an epoch")
-	f.IntVar(&o.KeepCheckpoints, "keep-checkpoints", o.KeepCheckpoints, "number of newest checkpoints to keep")
-	f.StringVar(&o.KeepBest, "keep-best", o.KeepBest, "keep the checkpoint of the best `figure` of --val-pairs, too (checkpoints/best.json names it): accuracy, auc or eer")
 }
 
 func (o *distillOptions) validate(args []string) error {

@@ -9,6 +9,7 @@ import (
 	"facepipe/internal/launch"
 	"facepipe/store"
 	"facepipe/student"
+	"facepipe/student/export"
 	"facepipe/teacher"
 )
 
@@ -42,7 +43,7 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.Is(err, errUsage), errors.Is(err, student.ErrUsage), errors.Is(err, teacher.ErrSeveral):
+	case errors.Is(err, errUsage), errors.Is(err, student.ErrUsage), errors.Is(err, export.ErrUsage), errors.Is(err, teacher.ErrSeveral):
 		return exitUsage
 	case errors.Is(err, context.Canceled):
 		return exitStopped

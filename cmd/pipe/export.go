@@ -11,12 +11,12 @@ import (
 	"github.com/spf13/pflag"
 
 	"facepipe/store/export"
-	"facepipe/student"
+	studentexport "facepipe/student/export"
 )
 
 type exportOptions struct {
 	export.Options
-	student student.CheckpointExport
+	student studentexport.Options
 	norm    string // of the embedding
 
 	flags *pflag.FlagSet
@@ -63,7 +63,7 @@ func (o *exportOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Out, "out", "", "`folder` to make, or file to write (required)")
 	f.StringVar(&o.Teacher, "teacher", "", "`name` of the cache that npy exports")
 	f.IntVar(&o.ShardCrops, "shard-crops", export.DefaultShardCrops, "`crops` in a tar file of webdataset")
-	o.student.Form = student.DefaultForm()
+	o.student.Form = studentexport.DefaultForm()
 	f.StringVar(&o.student.Checkpoint, "checkpoint", "", "`run` or checkpoint whose student to write")
 	f.BoolVar(&o.student.Best, "best", false, "take the run's best checkpoint, not the newest")
 	f.BoolVar(&o.student.Last, "last-weights", false, "take the last step's weights, not their average")
@@ -105,7 +105,7 @@ func (o *exportOptions) validate(args []string) error {
 func (o *exportOptions) run(ctx context.Context, s *session) (*result, error) {
 	if o.student.Checkpoint != "" {
 		o.student.Out = o.Out
-		summary, err := student.ExportCheckpoint(o.student)
+		summary, err := studentexport.Run(o.student)
 		if err != nil {
 			return nil, err
 		}
@@ -130,7 +130,7 @@ func printExported(w io.Writer, s export.Summary) {
 	}
 }
 
-func printExportedStudent(w io.Writer, s student.Exported) {
+func printExportedStudent(w io.Writer, s studentexport.Summary) {
 	weights := "the weights"
 	if s.Averaged {
 		weights = "the average of the weights"

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"facepipe/internal/progress"
-	"facepipe/student"
+	"facepipe/student/export"
 	"facepipe/student/net"
 )
 
@@ -87,7 +87,7 @@ func (o *netsOptions) run(ctx context.Context, s *session) (*result, error) {
 		}
 		row := netRow{Name: name, Parameters: n.Parameters(), MACs: n.MACs(), Dim: n.Dim, About: net.About(name)}
 		if !o.noMeasure && list.NotMeasured == "" {
-			seconds, err := student.Latency(n, s.onnxruntime)
+			seconds, err := export.Latency(n, s.onnxruntime)
 			switch {
 			case err != nil && o.measure:
 				return nil, err

@@ -140,11 +140,37 @@ type follower interface{ follows() bool }
 // starter is a verb that goes on with what an earlier command did only if it is told to.
 type starter interface{ startsAnew() bool }
 
+// headed is a verb whose help shows its flags in groups: headings has the title of each group
+// by the group's first flag.
+type headed interface{ headings() map[string]string }
+
+// setHeadings has the help of a command show its flags under headings.
+func setHeadings(c *cobra.Command, headings map[string]string) {
+	const all = "Flags:\n{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}"
+	c.InitDefaultHelpFlag()
+	var text strings.Builder
+	group := pflag.NewFlagSet("", pflag.ContinueOnError)
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if title, ok := headings[f.Name]; ok {
+			text.WriteString(group.FlagUsages())
+			fmt.Fprintf(&text, "\n%s:\n", title)
+			group = pflag.NewFlagSet("", pflag.ContinueOnError)
+			group.SortFlags = false
+		}
+		group.AddFlag(f)
+	})
+	text.WriteString(group.FlagUsages())
+	c.SetUsageTemplate(strings.Replace(c.UsageTemplate(), all, strings.TrimSpace(text.String()), 1))
+}
+
 // command turns a verb into a cobra command.
 func (s *session) command(v verb) *cobra.Command {
 	c := v.describe()
 	c.Flags().SortFlags = false
 	v.addFlags(c.Flags())
+	if h, ok := v.(headed); ok {
+		setHeadings(c, h.headings())
+	}
 	c.RunE = func(c *cobra.Command, args []string) (err error) {
 		if err := v.validate(args); err != nil {
 			return usagef("%s: %w", c.Name(), err)

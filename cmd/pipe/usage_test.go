@@ -184,6 +184,26 @@ func TestWrongUsage(t *testing.T) {
 	}
 }
 
+// The help of distill shows every flag once, under headings in the order of the settings.
+func TestHelpOfDistillIsGrouped(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	if code := run(t.Context(), []string{"distill", "--help"}, &stdout, &stderr); code != exitDone {
+		t.Fatalf("exit status %d: %s", code, stderr.String())
+	}
+	text, o := stdout.String(), new(distillOptions)
+	o.addFlags(pflag.NewFlagSet("", pflag.ContinueOnError))
+	o.flags.VisitAll(func(f *pflag.Flag) {
+		if n := strings.Count(text, "\n      --"+f.Name+" "); n != 1 {
+			t.Errorf("--%s is listed %d times", f.Name, n)
+		}
+	})
+	for first, title := range o.headings() {
+		if !strings.Contains(text, "\n\n"+title+":\n      --"+first+" ") {
+			t.Errorf("%s does not begin with --%s", title, first)
+		}
+	}
+}
+
 // inPods asks for a job for Kubernetes.
 const inPods = " --emit k8s --image i --claim c --mount /data"
 

@@ -26,7 +26,17 @@ func Of(name string, t Tensor) Source {
 	return Source{Name: name, DType: t.append(new(bytes.Buffer), 0, 0), Shape: t.Shape, Fetch: func() (Tensor, error) { return t, nil }}
 }
 
-// Write encodes tensors as [Marshal] does a file of them: the same bytes.
+// Sources makes sources of tensors that are in memory, by their names.
+func Sources(tensors map[string]Tensor) []Source {
+	list := make([]Source, 0, len(tensors))
+	for name, t := range tensors {
+		list = append(list, Of(name, t))
+	}
+	return list
+}
+
+// Write encodes a file of tensors. The same content gives the same bytes, whatever the
+// order of the sources.
 func Write(w io.Writer, sources []Source, metadata map[string]string) error {
 	sources = slices.SortedFunc(slices.Values(sources), func(a, b Source) int { return strings.Compare(a.Name, b.Name) })
 	header := map[string]any{}

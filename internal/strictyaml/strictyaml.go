@@ -17,7 +17,8 @@ import (
 )
 
 // Decode lays the document over what into, a pointer to a struct, holds. Keys are those
-// of the fields' yaml tags, or those of a [Shaped] type. An empty document changes nothing; a second one is an error,
+// of the fields' yaml tags, or those of a [Shaped] type; a struct that is tagged inline has
+// its own in the one around it. An empty document changes nothing; a second one is an error,
 // and so are unknown keys, all of which are named. After an error into is as before if
 // that was an unknown key, and partly overwritten if a value was of the wrong type.
 //
@@ -54,8 +55,11 @@ func Fields(settings any) map[uintptr]string {
 
 func addFields(keys map[uintptr]string, v reflect.Value, path string) {
 	for i := range v.NumField() {
-		key := keyOf(v.Type().Field(i))
+		field := v.Type().Field(i)
+		key := keyOf(field)
 		switch f := v.Field(i); {
+		case inlined(field):
+			addFields(keys, f, path)
 		case key == "":
 		case f.Kind() == reflect.Struct:
 			addFields(keys, f, path+key+".")
@@ -72,6 +76,12 @@ func keyOf(f reflect.StructField) string {
 		return ""
 	}
 	return key
+}
+
+// inlined is whether a field's keys are those of the struct that it is in.
+func inlined(f reflect.StructField) bool {
+	_, flags, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+	return flags == "inline"
 }
 
 // checker looks for unknown keys.
@@ -140,8 +150,11 @@ func target(t reflect.Type) reflect.Type {
 func fieldsOf(t reflect.Type) map[string]reflect.Type {
 	fields := map[string]reflect.Type{}
 	for i := range t.NumField() {
-		if key := keyOf(t.Field(i)); key != "" {
-			fields[key] = t.Field(i).Type
+		f := t.Field(i)
+		if inlined(f) {
+			maps.Copy(fields, fieldsOf(f.Type))
+		} else if key := keyOf(f); key != "" {
+			fields[key] = f.Type
 		}
 	}
 	return fields

@@ -17,15 +17,24 @@ type settings struct {
 			Bank int `yaml:"bank"`
 		} `yaml:"deep"`
 	} `yaml:"inner"`
+	Group  `yaml:",inline"`
 	Hidden int `yaml:"-"`
+}
+
+// Group is part of the settings and has no key.
+type Group struct {
+	Seed  int `yaml:"seed"`
+	Limit struct {
+		Batch int `yaml:"batch"`
+	} `yaml:"limit"`
 }
 
 func TestDecode(t *testing.T) {
 	s := settings{Epochs: 3, Hidden: 7}
-	if err := Decode([]byte("rates: [1, 2.5]\ninner:\n  weight_decay: 0.5\n  deep: {bank: 9}\n"), &s, nil); err != nil {
+	if err := Decode([]byte("rates: [1, 2.5]\nseed: 4\nlimit: {batch: 6}\ninner:\n  weight_decay: 0.5\n  deep: {bank: 9}\n"), &s, nil); err != nil {
 		t.Fatal(err)
 	}
-	if s.Epochs != 3 || s.Hidden != 7 || s.Inner.WeightDecay != 0.5 || s.Inner.Deep.Bank != 9 || !reflect.DeepEqual(s.Rates, []float64{1, 2.5}) {
+	if s.Epochs != 3 || s.Hidden != 7 || s.Inner.WeightDecay != 0.5 || s.Inner.Deep.Bank != 9 || s.Seed != 4 || s.Limit.Batch != 6 || !reflect.DeepEqual(s.Rates, []float64{1, 2.5}) {
 		t.Errorf("read %+v", s)
 	}
 	for _, empty := range []string{"", "\n", "# nothing\n"} {
@@ -45,6 +54,9 @@ func TestMistakes(t *testing.T) {
 		"inner:\n  weight-decay: 1\n":        {"line 2: unknown key inner.weight-decay; did you mean inner.weight_decay?"},
 		"bank: 1\n":                          {"line 1: unknown key bank; did you mean inner.deep.bank?"},
 		"inner: {deep: {bnak: 1}}\n":         {"unknown key inner.deep.bnak; did you mean inner.deep.bank?"},
+		"sede: 1\n":                          {"unknown key sede; did you mean seed?"},
+		"limit: {batsch: 1}\n":               {"unknown key limit.batsch; did you mean limit.batch?"},
+		"group: {seed: 1}\n":                 {"unknown key group"},
 		"zebra: 1\n":                         {"unknown key zebra"},
 		"decay: 1\n":                         {"unknown key decay; did you mean inner.weight_decay?"},
 		"inner: {rate: 1}\n":                 {"unknown key inner.rate; did you mean rates?"},
@@ -121,7 +133,7 @@ func TestShaped(t *testing.T) {
 func TestFields(t *testing.T) {
 	var s settings
 	got := Fields(&s)
-	for address, want := range map[any]string{&s.Epochs: "epochs", &s.Rates: "rates", &s.Inner.WeightDecay: "inner.weight_decay", &s.Hidden: ""} {
+	for address, want := range map[any]string{&s.Epochs: "epochs", &s.Rates: "rates", &s.Inner.WeightDecay: "inner.weight_decay", &s.Seed: "seed", &s.Limit.Batch: "limit.batch", &s.Hidden: ""} {
 		if key := got[reflect.ValueOf(address).Pointer()]; key != want {
 			t.Errorf("key %q, want %q", key, want)
 		}

@@ -51,8 +51,8 @@ type Options struct {
 	// smaller one reads it in runs of consecutive rows, for datasets larger than the
 	// memory that caches them. Another window is another order.
 	Window int
-	// Share of every batch that is this loader's; the zero value is all of it.
-	Share Share
+	// Slice of every batch that is this loader's; the zero value is all of it.
+	Slice Slice
 	// Sampler is one of [Samplers], "" for [Uniform]. Class-balanced crops are read at
 	// random from all of the dataset, whatever the window.
 	Sampler string
@@ -60,12 +60,12 @@ type Options struct {
 	PerIdentity int
 }
 
-// Share is one of Count equal parts of a batch, which lie in it in the order of their
-// Index. Batches are the same ones whatever the number of shares.
-type Share struct{ Index, Count int }
+// Slice is one of Count equal parts of a batch, which lie in it in the order of their
+// Index. Batches are the same ones whatever the number of slices.
+type Slice struct{ Index, Count int }
 
-// of is the share's picks of a batch.
-func (p Share) of(batch []pick) []pick {
+// of is the slice's picks of a batch.
+func (p Slice) of(batch []pick) []pick {
 	if p.Count <= 1 {
 		return batch
 	}
@@ -132,7 +132,7 @@ func New(ds *store.Dataset, teacher *store.Teacher, o Options) (*Loader, error) 
 			return nil, err
 		}
 	}
-	l.pool.New = func() any { return &Batch{Pixels: make([]uint8, o.Batch/max(o.Share.Count, 1)*l.size*l.size*3)} }
+	l.pool.New = func() any { return &Batch{Pixels: make([]uint8, o.Batch/max(o.Slice.Count, 1)*l.size*l.size*3)} }
 	if teacher != nil {
 		l.dim = teacher.Info().Dim
 		if missing := teacher.MissingShards(); len(missing) > 0 {
@@ -152,14 +152,14 @@ func New(ds *store.Dataset, teacher *store.Teacher, o Options) (*Loader, error) 
 // fits reports options that make no batches of the crops.
 func (l *Loader) fits() error {
 	o := &l.o
-	switch p := o.Share; {
+	switch p := o.Slice; {
 	case o.Batch < 1:
 		return misfit("batch %d is less than 1", o.Batch)
 	case o.Batch*o.Parts > l.Crops():
 		return misfit("a step takes %d crops (batch %d, accumulate %d): the dataset %s has %d crops to train on",
 			o.Batch*o.Parts, o.Batch, o.Parts, l.ds.Dir(), l.Crops())
 	case p.Count > 0 && (p.Index < 0 || p.Index >= p.Count || o.Batch%p.Count != 0):
-		return misfit("share %d of %d of a batch of %d", p.Index, p.Count, o.Batch)
+		return misfit("slice %d of %d of a batch of %d", p.Index, p.Count, o.Batch)
 	case !slices.Contains(append(Samplers(), ""), o.Sampler):
 		return misfit("sampler %q is none of %v", o.Sampler, Samplers())
 	case o.Window < 0:
@@ -303,7 +303,7 @@ func (l *Loader) prepare(n int) (*Batch, error) {
 	b.Step, b.Part = n/l.o.Parts, n%l.o.Parts
 	b.Rows, b.Labels, b.Mirrored, b.Teacher = b.Rows[:0], b.Labels[:0], b.Mirrored[:0], b.Teacher[:0]
 	perEpoch := l.StepsPerEpoch() * l.o.Parts
-	for i, p := range l.o.Share.of(l.picks(n/perEpoch, n%perEpoch)) {
+	for i, p := range l.o.Slice.of(l.picks(n/perEpoch, n%perEpoch)) {
 		if err := l.add(b, i, p.row, p.flip); err != nil {
 			return nil, err
 		}

@@ -20,7 +20,7 @@ import (
 	"maps"
 	"slices"
 
-	"facepipe/student/net"
+	"facepipe/student/net/layer"
 	"facepipe/student/torch"
 )
 
@@ -31,7 +31,7 @@ type term interface {
 	// scalar with its parts. Errors are left in the scope.
 	Step(s *torch.Scope, v *view) (torch.Tensor, Parts)
 	// Params are the trained tensors that belong to the loss, such as class centres.
-	Params() []*net.Param
+	Params() []*layer.Param
 	// State lists what a checkpoint must hold besides Params.
 	State(s *torch.Scope) State
 	// Restore takes back what State gave.
@@ -42,7 +42,7 @@ type term interface {
 type formula func(s *torch.Scope, v *view) (torch.Tensor, Parts)
 
 func (f formula) Step(s *torch.Scope, v *view) (torch.Tensor, Parts) { return f(s, v) }
-func (formula) Params() []*net.Param                                 { return nil }
+func (formula) Params() []*layer.Param                               { return nil }
 func (formula) State(*torch.Scope) State                             { return State{} }
 func (formula) Restore(*torch.Scope, State) error                    { return nil }
 
@@ -130,8 +130,8 @@ func (o *Objective) Step(s *torch.Scope, b Batch) (torch.Tensor, Parts) {
 }
 
 // Params are the trained tensors that belong to the terms.
-func (o *Objective) Params() []*net.Param {
-	var params []*net.Param
+func (o *Objective) Params() []*layer.Param {
+	var params []*layer.Param
 	for _, m := range o.terms {
 		params = append(params, m.Params()...)
 	}

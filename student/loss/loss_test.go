@@ -9,7 +9,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"facepipe/student/net"
+	"facepipe/student/net/layer"
 	"facepipe/student/torch"
 	"facepipe/student/torch/torchtest"
 )
@@ -434,7 +434,7 @@ func TestRestoreRefusesForeignState(t *testing.T) {
 // materialise gives the parameters of an objective their values.
 func materialise(t *testing.T, s *torch.Scope, o *Objective) {
 	t.Helper()
-	if err := net.Materialise(s, "cpu", 7, o.Params()); err != nil {
+	if err := layer.Materialise(s, "cpu", 7, o.Params()); err != nil {
 		t.Fatal(err)
 	}
 }

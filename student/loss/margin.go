@@ -5,7 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 
-	"facepipe/student/net"
+	"facepipe/student/net/layer"
 	"facepipe/student/torch"
 )
 
@@ -75,7 +75,7 @@ func (c marginSettings) validate() error {
 type margin struct {
 	kind    string
 	c       marginSettings
-	centres *net.Param // classes×d
+	centres *layer.Param // classes×d
 }
 
 // centreSpread is the standard deviation that centres start with; only their
@@ -86,7 +86,7 @@ func newMargin(kind string, c marginSettings, env Env) (*margin, error) {
 	if env.Classes < 2 {
 		return nil, fmt.Errorf("loss %s needs at least 2 identities, the dataset has %d", kind, env.Classes)
 	}
-	centres := net.NewParam("centres.weight", []int{env.Classes, env.Dim}, func(rng *rand.Rand, data []float32) {
+	centres := layer.NewParam("centres.weight", []int{env.Classes, env.Dim}, func(rng *rand.Rand, data []float32) {
 		for i := range data {
 			data[i] = float32(rng.NormFloat64() * centreSpread)
 		}
@@ -94,7 +94,7 @@ func newMargin(kind string, c marginSettings, env Env) (*margin, error) {
 	return &margin{kind: kind, c: c, centres: centres}, nil
 }
 
-func (l *margin) Params() []*net.Param              { return []*net.Param{l.centres} }
+func (l *margin) Params() []*layer.Param            { return []*layer.Param{l.centres} }
 func (l *margin) State(*torch.Scope) State          { return State{} }
 func (l *margin) Restore(*torch.Scope, State) error { return nil }
 

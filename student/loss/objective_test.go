@@ -8,7 +8,7 @@ import (
 	"slices"
 	"testing"
 
-	"facepipe/student/net"
+	"facepipe/student/net/layer"
 	"facepipe/student/torch"
 	"facepipe/student/torch/torchtest"
 )
@@ -104,7 +104,7 @@ type watcher struct {
 
 func (w watcher) settled() (settings, error)        { return w, nil }
 func (w watcher) build(env Env) (term, error)       { w.dim = env.Dim; return w, nil }
-func (w watcher) Params() []*net.Param              { return nil }
+func (w watcher) Params() []*layer.Param            { return nil }
 func (w watcher) State(*torch.Scope) State          { return State{} }
 func (w watcher) Restore(*torch.Scope, State) error { return nil }
 func (w watcher) Step(s *torch.Scope, v *view) (torch.Tensor, Parts) {

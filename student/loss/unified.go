@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"maps"
 
-	"facepipe/student/net"
+	"facepipe/student/net/layer"
 	"facepipe/student/torch"
 )
 
@@ -79,7 +79,7 @@ type unified struct {
 	classifier *margin // nil without labels
 }
 
-func (l *unified) Params() []*net.Param {
+func (l *unified) Params() []*layer.Param {
 	if l.classifier == nil {
 		return nil
 	}

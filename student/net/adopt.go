@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"facepipe/internal/onnx"
+	"facepipe/student/net/layer"
 )
 
 // Tensor is an array of a file of weights.
@@ -26,7 +27,7 @@ type Adoption struct {
 	// Unused are the file's tensors that the network has no place for.
 	Unused []string
 
-	folded []*norm
+	folded []*layer.Norm
 }
 
 // Mismatch is a tensor of the network that a file does not give.
@@ -63,7 +64,7 @@ func product(shape []int) int {
 }
 
 // Adopt replaces the values that tensors have by the names of [Network.Params].
-func (n *Network) Adopt(v Values, tensors map[string]Tensor) Adoption {
+func (n *Network) Adopt(v layer.Values, tensors map[string]Tensor) Adoption {
 	var a Adoption
 	for _, p := range n.params {
 		t, found := tensors[p.Name]
@@ -72,7 +73,7 @@ func (n *Network) Adopt(v Values, tensors map[string]Tensor) Adoption {
 		}
 	}
 	for name := range tensors {
-		if !slices.ContainsFunc(n.params, func(p *Param) bool { return p.Name == name }) {
+		if !slices.ContainsFunc(n.params, func(p *layer.Param) bool { return p.Name == name }) {
 			a.Unused = append(a.Unused, name)
 		}
 	}
@@ -84,14 +85,14 @@ func (n *Network) Adopt(v Values, tensors map[string]Tensor) Adoption {
 // of [Network.Export] or, if there are none, those of a graph of the same layers, such as
 // the one that another program exported of the same network. A graph whose weights cannot
 // be read is an error.
-func (n *Network) AdoptGraph(v Values, m *onnx.Model) (Adoption, error) {
-	g := &graphWriter{values: v, opset: DefaultOpset}
-	out := n.root.export(g, "", inputName)
-	own := map[string]weight{}
-	for _, w := range g.weights {
-		own[w.name] = w
+func (n *Network) AdoptGraph(v layer.Values, m *onnx.Model) (Adoption, error) {
+	g := &layer.Graph{Values: v, Opset: DefaultOpset}
+	out := n.root.Export(g, "", inputName)
+	own := map[string]layer.Weight{}
+	for _, w := range g.Weights {
+		own[w.Name] = w
 	}
-	want, err := layerWeights(&g.graph, out)
+	want, err := layerWeights(&g.Graph, out)
 	if err != nil {
 		return Adoption{}, err
 	}
@@ -111,7 +112,7 @@ func (n *Network) AdoptGraph(v Values, m *onnx.Model) (Adoption, error) {
 
 	a := Adoption{ByOrder: byOrder}
 	used := map[string]bool{}
-	folded := map[*norm]bool{}
+	folded := map[*layer.Norm]bool{}
 	for i, w := range want {
 		found, ok := named[w.name]
 		if byOrder {
@@ -120,18 +121,18 @@ func (n *Network) AdoptGraph(v Values, m *onnx.Model) (Adoption, error) {
 		used[found.name] = ok || used[found.name]
 		o := own[w.name]
 		// A norm's offset without the weights that it goes with would mean nothing.
-		orphan := o.folded != nil && o.param == &o.folded.beta && !folded[o.folded]
+		orphan := o.IsOffset() && !folded[o.Folded]
 		if !a.take(w.name, w.Shape, found.Tensor, ok && !orphan) {
 			continue
 		}
-		v[o.param] = found.Data
-		if o.folded != nil && !folded[o.folded] {
-			folded[o.folded] = true
-			a.folded = append(a.folded, o.folded)
-			o.folded.makeIdentity(v)
+		v[o.Param] = found.Data
+		if o.Folded != nil && !folded[o.Folded] {
+			folded[o.Folded] = true
+			a.folded = append(a.folded, o.Folded)
+			o.Folded.MakeIdentity(v)
 		}
-		if o.absorbed != nil {
-			v[o.absorbed] = make([]float32, o.absorbed.Elements())
+		if o.Absorbed != nil {
+			v[o.Absorbed] = make([]float32, o.Absorbed.Elements())
 		}
 	}
 	for _, w := range have {
@@ -140,16 +141,4 @@ func (n *Network) AdoptGraph(v Values, m *onnx.Model) (Adoption, error) {
 		}
 	}
 	return a, nil
-}
-
-// makeIdentity has the norm add its offset, which is nothing yet, and do nothing else.
-func (l *norm) makeIdentity(v Values) {
-	fill := func(p *Param, x float32) {
-		v[p] = make([]float32, l.channels)
-		constant(x)(nil, v[p])
-	}
-	fill(&l.gamma, 1)
-	fill(&l.beta, 0)
-	fill(&l.runMean, 0)
-	fill(&l.runVariance, 1-normEps)
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"facepipe/internal/onnx"
+	"facepipe/student/net/layer"
 	"facepipe/student/torch"
 	"facepipe/student/torch/torchtest"
 )
@@ -204,7 +205,7 @@ func TestAdoptPart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := Values{}
+	v := layer.Values{}
 	for p, x := range before {
 		v[p] = slices.Clone(x)
 	}
@@ -265,7 +266,7 @@ func TestUnfold(t *testing.T) {
 		before := forward(t, s, n, false)
 		u := n.NewUnfold(a)
 		for range 2 { // the same batch twice has the same statistics
-			if err := u.Observe(s, torch.FromData(s, "cpu", pixels(), testRows, 3, cropSide, cropSide)); err != nil {
+			if err := u.Observe(s, torch.FromData(s, "cpu", pixels(), testRows, 3, InputSide, InputSide)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -291,9 +292,11 @@ func TestMomentsOfBatches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &norm{channels: 1}
-	l.register("", func(*Param) {})
-	u := n.NewUnfold(Adoption{folded: []*norm{l}})
+	l := &layer.Norm{Channels: 1}
+	var gamma, beta, mean, variance *layer.Param
+	into := []**layer.Param{&gamma, &beta, &mean, &variance}
+	l.Register("", func(p *layer.Param) { *into[0], into = p, into[1:] })
+	u := n.NewUnfold(Adoption{folded: []*layer.Norm{l}})
 	rng := rand.New(rand.NewPCG(1, 2))
 	var sum, squares float64
 	const batches, size = 5, 40
@@ -306,11 +309,11 @@ func TestMomentsOfBatches(t *testing.T) {
 		u.seen[l].add([]float32{float32(m)}, []float32{float32(q - m*m)})
 		sum, squares = sum+m/batches, squares+q/batches
 	}
-	v := Values{&l.beta: {0.5}}
+	v := layer.Values{beta: {0.5}}
 	u.Apply(v)
 	for what, pair := range map[string][2]float64{
-		"mean": {float64(v[&l.runMean][0]), sum}, "variance": {float64(v[&l.runVariance][0]), squares - sum*sum},
-		"offset": {float64(v[&l.beta][0]), 0.5 + sum}, "scale": {float64(v[&l.gamma][0]), math.Sqrt(squares - sum*sum + normEps)},
+		"mean": {float64(v[mean][0]), sum}, "variance": {float64(v[variance][0]), squares - sum*sum},
+		"offset": {float64(v[beta][0]), 0.5 + sum}, "scale": {float64(v[gamma][0]), math.Sqrt(squares - sum*sum + layer.NormEps)},
 	} {
 		if math.Abs(pair[0]-pair[1]) > 1e-5 {
 			t.Errorf("%s is %g, want %g", what, pair[0], pair[1])
@@ -341,7 +344,7 @@ func TestRealAdoptPublished(t *testing.T) {
 	if a.Taken != a.Tensors || !a.ByOrder || len(a.Unused) != 0 {
 		t.Fatalf("%d of %d, by order %v, unused %v", a.Taken, a.Tensors, a.ByOrder, a.Unused)
 	}
-	own, err := n.Export(v, ExportOptions{Size: cropSide, Std: 1})
+	own, err := n.Export(v, ExportOptions{Size: InputSide, Std: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -360,7 +363,7 @@ func FuzzAdoptGraph(f *testing.F) {
 		f.Fatal(err)
 	}
 	v := n.Initial(1)
-	m, err := n.Export(v, ExportOptions{Size: cropSide, Std: 1})
+	m, err := n.Export(v, ExportOptions{Size: InputSide, Std: 1})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -5,28 +5,29 @@ import (
 	"runtime"
 	"testing"
 
+	"facepipe/student/net/layer"
 	"facepipe/student/torch"
 	"facepipe/student/torch/torchtest"
 )
 
 // bare is a convolution of a network without its norm and activation.
-type bare struct{ *convNorm }
+type bare struct{ *layer.ConvNorm }
 
-func (l bare) forward(r *run, x torch.Tensor) torch.Tensor { return l.convolved(r, x) }
+func (l bare) Forward(p *layer.Pass, x torch.Tensor) torch.Tensor { return l.Convolve(p, x) }
 
 // stripped is a layer with all but its convolutions taken out.
-func stripped(l layer) layer {
+func stripped(l layer.Layer) layer.Layer {
 	switch l := l.(type) {
-	case *convNorm:
+	case *layer.ConvNorm:
 		return bare{l}
-	case *sequence:
-		q := &sequence{}
-		for i := range l.layers {
-			q.add(l.names[i], stripped(l.layers[i]))
+	case *layer.Sequence:
+		q := &layer.Sequence{}
+		for i := range l.Layers {
+			q.Add(l.Names[i], stripped(l.Layers[i]))
 		}
 		return q
-	case residual:
-		return stripped(l.body)
+	case layer.Residual:
+		return stripped(l.Body)
 	}
 	panic(fmt.Sprintf("a layer %T", l))
 }
@@ -65,7 +66,7 @@ func benchmarkConvolutions(b *testing.B, e *torch.Engine, dtype torch.DType, bat
 		x := torch.FromData(s, "cpu", pixels, batch, 3, 112, 112)
 		s.Backward(s.Mean(n.Forward(s, x, dtype, true)))
 		for _, p := range n.params {
-			s.ClearGrad(p.tensor)
+			s.ClearGrad(p.Tensor())
 		}
 	}
 	step()

@@ -1,6 +1,10 @@
 package net
 
-import "fmt"
+import (
+	"fmt"
+
+	"facepipe/student/net/layer"
+)
 
 // ghostBlocks are the bottlenecks of GhostNet (Han et al. 2020, arXiv 1911.11907, section 3.2)
 // before they are widened: kernel, expanded and output channels, whether the channels are
@@ -36,21 +40,21 @@ var ghostBlocks = []struct {
 //
 // Convolutions are padded as in the paper's framework, Keras, where strided ones have more
 // zeros at the far side of a map than at the near one.
-func ghostFaceNet(stride int) func(Config) layer {
-	return func(c Config) layer {
+func ghostFaceNet(stride int) func(Config) layer.Layer {
+	return func(c Config) layer.Layer {
 		ch := func(n int) int { return inFours(1.3 * c.Width * float64(n)) }
-		q := &sequence{}
+		q := &layer.Sequence{}
 		in := ch(16)
-		q.add("stem", (&convNorm{in: 3, out: in, kernel: 3, stride: stride, groups: 1}).padAsKeras(cropSide))
-		side := cropSide / stride
+		q.Add("stem", (&layer.ConvNorm{In: 3, Out: in, Kernel: 3, Stride: stride, Groups: 1, Activation: layer.PReLU}).PadAsKeras(InputSide))
+		side := InputSide / stride
 		for i, b := range ghostBlocks {
-			q.add(fmt.Sprintf("block%d", i+1), ghostBottleneck(in, ch(b.expand), ch(b.out), b.kernel, b.stride, b.weighed, side))
+			q.Add(fmt.Sprintf("block%d", i+1), ghostBottleneck(in, ch(b.expand), ch(b.out), b.kernel, b.stride, b.weighed, side))
 			in, side = ch(b.out), (side+b.stride-1)/b.stride
 		}
 		wide := ch(512)
-		q.add("head", pointwise(in, wide, false))
-		q.add("global", depthwiseLinear(wide, side))
-		q.add("embed", &embedding{in: wide, out: c.Dim, bias: true})
+		q.Add("head", layer.Pointwise(in, wide, layer.PReLU))
+		q.Add("global", layer.Depthwise(wide, side, 1, 0, layer.Linear))
+		q.Add("embed", &layer.Embedding{In: wide, Out: c.Dim})
 		return q
 	}
 }
@@ -68,26 +72,24 @@ func inFours(n float64) int {
 // ghostBottleneck expands by one ghost module and projects by another (GhostNet, section
 // 3.2), for maps of a side. The shortcut is the input itself where that has the output's
 // shape.
-func ghostBottleneck(in, expand, out, kernel, stride int, weighed bool, side int) layer {
-	filter := func(channels int) layer {
-		l := depthwise(channels, kernel, stride, 0)
-		l.linear = true
-		return l.padAsKeras(side)
+func ghostBottleneck(in, expand, out, kernel, stride int, weighed bool, side int) layer.Layer {
+	filter := func(channels int) layer.Layer {
+		return layer.Depthwise(channels, kernel, stride, 0, layer.Linear).PadAsKeras(side)
 	}
-	body := &sequence{}
-	body.add("expand", newGhost(in, expand, false))
+	body := &layer.Sequence{}
+	body.Add("expand", layer.NewGhost(in, expand, layer.PReLU))
 	if stride > 1 {
-		body.add("filter", filter(expand))
+		body.Add("filter", filter(expand))
 	}
 	if weighed {
-		body.add("weigh", &squeezeExcite{channels: expand, reduced: inFours(float64(expand) / 4)})
+		body.Add("weigh", &layer.SqueezeExcite{Channels: expand, Reduced: inFours(float64(expand) / 4), Activation: layer.PReLU})
 	}
-	body.add("project", newGhost(expand, out, true))
+	body.Add("project", layer.NewGhost(expand, out, layer.Linear))
 	if in == out && stride == 1 {
-		return residual{body: body}
+		return layer.Residual{Body: body}
 	}
-	shortcut := &sequence{}
-	shortcut.add("filter", filter(in))
-	shortcut.add("project", pointwise(in, out, true))
-	return residual{body: body, shortcut: shortcut}
+	shortcut := &layer.Sequence{}
+	shortcut.Add("filter", filter(in))
+	shortcut.Add("project", layer.Pointwise(in, out, layer.Linear))
+	return layer.Residual{Body: body, Shortcut: shortcut}
 }

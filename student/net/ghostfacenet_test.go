@@ -8,21 +8,6 @@ import (
 	"facepipe/internal/onnx"
 )
 
-// Keras' "same", as TensorFlow documents it: zeros before and after a row.
-func TestPadAsKeras(t *testing.T) {
-	for _, c := range []struct{ side, kernel, stride, before, after int }{
-		{112, 3, 1, 1, 1}, {112, 5, 1, 2, 2}, {112, 3, 2, 0, 1}, {28, 5, 2, 1, 2}, {7, 5, 2, 2, 2}, {7, 3, 2, 1, 1}, {7, 7, 1, 3, 3}, {8, 1, 2, 0, 0},
-	} {
-		l := (&convNorm{kernel: c.kernel, stride: c.stride}).padAsKeras(c.side)
-		if l.padding != c.before || l.padding+l.far != c.after {
-			t.Errorf("%+v: %d before, %d after", c, l.padding, l.padding+l.far)
-		}
-		if out, _ := (&convNorm{in: 1, out: 1, groups: 1, kernel: c.kernel, stride: c.stride, padding: l.padding, far: l.far}).cost(shape{1, c.side, c.side}); out.height != (c.side+c.stride-1)/c.stride {
-			t.Errorf("%+v: %d places", c, out.height)
-		}
-	}
-}
-
 // The strided convolutions of the graphs have the zeros that the published ones have: of
 // maps of even sides one more at the far side.
 func TestGhostFaceNetPadding(t *testing.T) {
@@ -35,7 +20,7 @@ func TestGhostFaceNetPadding(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := n.Export(n.Initial(1), ExportOptions{Size: cropSide, Std: 1})
+		m, err := n.Export(n.Initial(1), ExportOptions{Size: InputSide, Std: 1})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,46 +1,50 @@
 package net
 
-import "fmt"
+import (
+	"fmt"
+
+	"facepipe/student/net/layer"
+)
 
 // iresnet is the residual network of ArcFace (Deng et al. 2019, arXiv 1801.07698, section
 // 3.1; the blocks are the "IR" ones of Han et al. 2017 with PReLU) as insightface's
 // arcface_torch lays it out, with so many blocks in its four stages: 24.0 million
 // parameters as ir18, 34.1 as ir34, 43.6 as ir50 and 65.2 as ir100.
-func iresnet(blocks ...int) func(Config) layer {
-	return func(c Config) layer {
-		q := &sequence{}
+func iresnet(blocks ...int) func(Config) layer.Layer {
+	return func(c Config) layer.Layer {
+		q := &layer.Sequence{}
 		in := c.channels(64)
-		q.add("stem", &convNorm{in: 3, out: in, kernel: 3, stride: 1, padding: 1, groups: 1})
+		q.Add("stem", layer.Conv3(3, in, 1, layer.PReLU))
 		for i, repeats := range blocks {
-			stage := &sequence{}
+			stage := &layer.Sequence{}
 			out := c.channels(64 << i)
 			for b := range repeats {
-				stage.add(fmt.Sprintf("block%d", b+1), iresnetBlock(in, out, b == 0))
+				stage.Add(fmt.Sprintf("block%d", b+1), iresnetBlock(in, out, b == 0))
 				in = out
 			}
-			q.add(fmt.Sprintf("stage%d", i+1), stage)
+			q.Add(fmt.Sprintf("stage%d", i+1), stage)
 		}
-		q.add("norm", &norm{channels: in})
-		const side = cropSide / 16 // each stage halves it
-		q.add("embed", &embedding{in: in * side * side, out: c.Dim, bias: true, fixed: true})
+		q.Add("norm", &layer.Norm{Channels: in})
+		const side = InputSide / 16 // each stage halves it
+		q.Add("embed", &layer.Embedding{In: in * side * side, Out: c.Dim, Fixed: true})
 		return q
 	}
 }
 
 // iresnetBlock has a norm before its first convolution, and its stride in the second;
 // the first block of a stage halves the map, and its shortcut with it.
-func iresnetBlock(in, out int, halves bool) layer {
+func iresnetBlock(in, out int, halves bool) layer.Layer {
 	stride := 1
 	if halves {
 		stride = 2
 	}
-	body := &sequence{}
-	body.add("before", &norm{channels: in})
-	body.add("first", &convNorm{in: in, out: out, kernel: 3, stride: 1, padding: 1, groups: 1})
-	body.add("second", &convNorm{in: out, out: out, kernel: 3, stride: stride, padding: 1, groups: 1, linear: true})
-	l := residual{body: body}
+	body := &layer.Sequence{}
+	body.Add("before", &layer.Norm{Channels: in})
+	body.Add("first", layer.Conv3(in, out, 1, layer.PReLU))
+	body.Add("second", layer.Conv3(out, out, stride, layer.Linear))
+	l := layer.Residual{Body: body}
 	if halves {
-		l.shortcut = &convNorm{in: in, out: out, kernel: 1, stride: stride, groups: 1, linear: true}
+		l.Shortcut = &layer.ConvNorm{In: in, Out: out, Kernel: 1, Stride: stride, Groups: 1}
 	}
 	return l
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"facepipe/internal/onnx"
+	"facepipe/student/net/layer"
 )
 
 // layerWeight is a weight of an ONNX graph by what it is to the layer that has it.
@@ -241,7 +242,7 @@ func (r *layerReader) norm(node *onnx.Node, value string) error {
 	if !ok {
 		variance := four[3].Data
 		for i := range variance {
-			variance[i] += eps - normEps
+			variance[i] += eps - layer.NormEps
 		}
 		return nil
 	}

@@ -3,13 +3,15 @@ package net
 import (
 	"maps"
 	"slices"
+
+	"facepipe/student/net/layer"
 )
 
 // architecture is a kind of network that [New] lays out.
 type architecture struct {
 	// about is its source, in a line.
 	about  string
-	layout func(Config) layer
+	layout func(Config) layer.Layer
 }
 
 // architectures are all there are, by name. Each has a file of its own.

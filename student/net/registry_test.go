@@ -80,7 +80,7 @@ func exported(t *testing.T, s *torch.Scope, n *Network) *onnx.Model {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := n.Export(v, ExportOptions{Size: cropSide, Mean: 127.5, Std: 127.5, Producer: "test", Version: "1"})
+	m, err := n.Export(v, ExportOptions{Size: InputSide, Mean: 127.5, Std: 127.5, Producer: "test", Version: "1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestFullWidthExportsAgree(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, half := range []bool{false, true} {
-				m, err := n.Export(values, ExportOptions{Size: cropSide, Std: 1, Half: half})
+				m, err := n.Export(values, ExportOptions{Size: InputSide, Std: 1, Half: half})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -145,7 +145,7 @@ func TestFormsAgree(t *testing.T) {
 			if form > 0 && form < 7 && opset != DefaultOpset && opset != 18 {
 				continue // all of them before and after the operators changed
 			}
-			o := ExportOptions{Size: cropSide, Mean: 0, Std: 1, Opset: opset, NormaliseInside: form&1 != 0, UnitLength: form&2 != 0, Half: form&4 != 0}
+			o := ExportOptions{Size: InputSide, Mean: 0, Std: 1, Opset: opset, NormaliseInside: form&1 != 0, UnitLength: form&2 != 0, Half: form&4 != 0}
 			m, err := n.Export(values, o)
 			if err != nil {
 				t.Fatal(err)
@@ -165,7 +165,7 @@ func TestFormsAgree(t *testing.T) {
 		}
 	}
 	for _, opset := range []int64{firstOpset - 1, lastOpset + 1} {
-		if _, err := n.Export(values, ExportOptions{Size: cropSide, Std: 1, Opset: opset}); err == nil {
+		if _, err := n.Export(values, ExportOptions{Size: InputSide, Std: 1, Opset: opset}); err == nil {
 			t.Errorf("opset %d: no error", opset)
 		}
 	}
@@ -180,7 +180,7 @@ func TestInputNormInside(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := n.Export(values, ExportOptions{Size: cropSide, Mean: 127.5, Std: 127.5, NormaliseInside: true})
+	m, err := n.Export(values, ExportOptions{Size: InputSide, Mean: 127.5, Std: 127.5, NormaliseInside: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func TestHalfRefusesWhatItCannotHold(t *testing.T) {
 			v[p][3] = 70000
 		}
 	}
-	if _, err := n.Export(v, ExportOptions{Size: cropSide, Std: 1, Half: true}); err == nil || !strings.Contains(err.Error(), "stage1.block2.project.bias") {
+	if _, err := n.Export(v, ExportOptions{Size: InputSide, Std: 1, Half: true}); err == nil || !strings.Contains(err.Error(), "stage1.block2.project.bias") {
 		t.Errorf("%v", err)
 	}
 }
@@ -239,7 +239,7 @@ func drawnOf(t testing.TB, e *torch.Engine, name string, size Config, seed uint6
 // pixels are the input of forward.
 func pixels() []float32 {
 	rng := rand.New(rand.NewPCG(1, 2))
-	v := make([]float32, testRows*3*cropSide*cropSide)
+	v := make([]float32, testRows*3*InputSide*InputSide)
 	for i := range v {
 		v[i] = float32(2*rng.Float64() - 1)
 	}
@@ -249,7 +249,7 @@ func pixels() []float32 {
 func forward(t testing.TB, s *torch.Scope, n *Network, training bool) (y []float32) {
 	t.Helper()
 	s.Engine().NoGrad(func() {
-		y = s.Floats(n.Forward(s, torch.FromData(s, "cpu", pixels(), testRows, 3, cropSide, cropSide), torch.Float32, training))
+		y = s.Floats(n.Forward(s, torch.FromData(s, "cpu", pixels(), testRows, 3, InputSide, InputSide), torch.Float32, training))
 	})
 	if s.Err() != nil {
 		t.Fatal(s.Err())
@@ -291,7 +291,7 @@ func drawNorms(s *torch.Scope, n *Network, rng *rand.Rand) {
 			for i := range v {
 				v[i] = float32(0.5 + rng.Float64())
 			}
-			s.Copy(p.tensor, torch.FromData(s, "cpu", v, p.Shape...))
+			s.Copy(p.Tensor(), torch.FromData(s, "cpu", v, p.Shape...))
 		}
 	})
 }
@@ -329,7 +329,7 @@ func inferred(t testing.TB, path string, pixels []float32, dim int64) []float32 
 		t.Fatal(err)
 	}
 	defer m.Close()
-	in, err := ort.NewTensor(testRows, 3, cropSide, cropSide)
+	in, err := ort.NewTensor(testRows, 3, InputSide, InputSide)
 	if err != nil {
 		t.Fatal(err)
 	}

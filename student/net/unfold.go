@@ -1,23 +1,17 @@
 package net
 
 import (
-	"math"
-	"slices"
-
+	"facepipe/student/net/layer"
 	"facepipe/student/torch"
 )
 
 // Unfold gives norms back what an exported graph has folded away. A folded norm does
 // nothing with its running statistics, but in training it takes a batch's, so that the
-// network would not begin as what it was. From the mean m and the variance v of what a norm
-// gets from crops, it becomes
-//
-//	γ = √(v+ε), β = bias + m, running statistics m and v
-//
-// which is the same function with either statistics.
+// network would not begin as what it was. So the norms are shown crops, and become the same
+// functions with either statistics; see [layer.Norm.Unfold].
 type Unfold struct {
 	network *Network
-	seen    map[*norm]*moments
+	seen    map[*layer.Norm]*moments
 }
 
 // moments of a norm's channels, summed over batches of one size.
@@ -28,9 +22,9 @@ type moments struct {
 
 // NewUnfold watches the norms that an adoption found folded.
 func (n *Network) NewUnfold(a Adoption) *Unfold {
-	u := &Unfold{network: n, seen: map[*norm]*moments{}}
+	u := &Unfold{network: n, seen: map[*layer.Norm]*moments{}}
 	for _, l := range a.folded {
-		u.seen[l] = &moments{mean: make([]float64, l.channels), square: make([]float64, l.channels), v: make([]float64, l.channels)}
+		u.seen[l] = &moments{mean: make([]float64, l.Channels), square: make([]float64, l.Channels), v: make([]float64, l.Channels)}
 	}
 	return u
 }
@@ -39,7 +33,7 @@ func (n *Network) NewUnfold(a Adoption) *Unfold {
 // training.
 func (u *Unfold) Observe(s *torch.Scope, x torch.Tensor) error {
 	s.Engine().NoGrad(func() {
-		u.network.forward(&run{s: s, dtype: torch.Float32, observe: func(l *norm, x torch.Tensor) {
+		u.network.forward(&layer.Pass{Scope: s, DType: torch.Float32, Observe: func(l *layer.Norm, x torch.Tensor) {
 			if m := u.seen[l]; m != nil {
 				mean, variance := s.ChannelMoments(x)
 				m.add(s.Floats(mean), s.Floats(variance))
@@ -62,18 +56,14 @@ func (m *moments) add(mean, variance []float32) {
 }
 
 // Apply writes the norms, of which each has been observed.
-func (u *Unfold) Apply(v Values) {
+func (u *Unfold) Apply(v layer.Values) {
 	for l, m := range u.seen {
-		gamma, beta := make([]float32, l.channels), slices.Clone(v[&l.beta])
-		mean, variance := make([]float32, l.channels), make([]float32, l.channels)
-		for c := range l.channels {
-			center := m.mean[c] / m.batches
+		mean, variance := make([]float64, l.Channels), make([]float64, l.Channels)
+		for c := range l.Channels {
+			mean[c] = m.mean[c] / m.batches
 			// That of all batches' values: the mean within them, and that of their means.
-			spread := m.v[c]/m.batches + max(0, m.square[c]/m.batches-center*center)
-			mean[c], variance[c] = float32(center), float32(spread)
-			gamma[c] = float32(math.Sqrt(spread + normEps))
-			beta[c] += float32(center)
+			variance[c] = m.v[c]/m.batches + max(0, m.square[c]/m.batches-mean[c]*mean[c])
 		}
-		v[&l.gamma], v[&l.beta], v[&l.runMean], v[&l.runVariance] = gamma, beta, mean, variance
+		l.Unfold(v, mean, variance)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"testing"
 
-	"facepipe/student/net"
+	"facepipe/student/net/layer"
 	"facepipe/student/torch"
 	"facepipe/student/torch/torchtest"
 )
@@ -80,11 +80,11 @@ func matchesFormula(t *testing.T, e *torch.Engine, device string) {
 				}
 			}
 		}
-		w := net.NewParam("w", []int{3}, start(1))
-		norm := net.NewParam("norm", []int{2}, start(-2))
+		w := layer.NewParam("w", []int{3}, start(1))
+		norm := layer.NewParam("norm", []int{2}, start(-2))
 		norm.Decay = false
-		params := []*net.Param{w, norm}
-		if err := net.Materialise(s, device, 1, params); err != nil {
+		params := []*layer.Param{w, norm}
+		if err := layer.Materialise(s, device, 1, params); err != nil {
 			t.Fatal(err)
 		}
 		o, err := NewSGD(e, c, params)
@@ -95,7 +95,7 @@ func matchesFormula(t *testing.T, e *torch.Engine, device string) {
 		for range 4 {
 			// The loss Σ p³/3 has the gradient p².
 			inner := e.NewScope()
-			cube := func(x *net.Param) torch.Tensor {
+			cube := func(x *layer.Param) torch.Tensor {
 				y := x.Tensor()
 				return inner.Scale(inner.Sum(inner.Mul(y, inner.Mul(y, y))), 1.0/3)
 			}
@@ -162,15 +162,15 @@ func onManyValues(t *testing.T, e *torch.Engine, device string) {
 		e.SetThreads(threads)
 		s := torchtest.Scope(t, e)
 		const n = 50_003
-		w := net.NewParam("w", []int{n}, func(rng *rand.Rand, data []float32) {
+		w := layer.NewParam("w", []int{n}, func(rng *rand.Rand, data []float32) {
 			for i := range data {
 				data[i] = float32(rng.NormFloat64())
 			}
 		})
-		if err := net.Materialise(s, device, 1, []*net.Param{w}); err != nil {
+		if err := layer.Materialise(s, device, 1, []*layer.Param{w}); err != nil {
 			t.Fatal(err)
 		}
-		o, err := NewSGD(e, c, []*net.Param{w})
+		o, err := NewSGD(e, c, []*layer.Param{w})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -219,11 +219,11 @@ func TestSGDNotFinite(t *testing.T) {
 
 func notFinite(t *testing.T, e *torch.Engine, device string) {
 	s := torchtest.Scope(t, e)
-	w := net.NewParam("w", []int{2}, func(_ *rand.Rand, data []float32) { data[0], data[1] = 1, 2 })
-	if err := net.Materialise(s, device, 1, []*net.Param{w}); err != nil {
+	w := layer.NewParam("w", []int{2}, func(_ *rand.Rand, data []float32) { data[0], data[1] = 1, 2 })
+	if err := layer.Materialise(s, device, 1, []*layer.Param{w}); err != nil {
 		t.Fatal(err)
 	}
-	o, err := NewSGD(e, SGDConfig{Momentum: 0.9, WeightDecay: 0.1}, []*net.Param{w})
+	o, err := NewSGD(e, SGDConfig{Momentum: 0.9, WeightDecay: 0.1}, []*layer.Param{w})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,11 +246,11 @@ func notFinite(t *testing.T, e *torch.Engine, device string) {
 func TestStepWithoutGradientIsAnError(t *testing.T) {
 	e := torchtest.Open(t)
 	s := torchtest.Scope(t, e)
-	w := net.NewParam("w", []int{1}, func(*rand.Rand, []float32) {})
-	if err := net.Materialise(s, "cpu", 1, []*net.Param{w}); err != nil {
+	w := layer.NewParam("w", []int{1}, func(*rand.Rand, []float32) {})
+	if err := layer.Materialise(s, "cpu", 1, []*layer.Param{w}); err != nil {
 		t.Fatal(err)
 	}
-	o, err := NewSGD(e, SGDConfig{}, []*net.Param{w})
+	o, err := NewSGD(e, SGDConfig{}, []*layer.Param{w})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 
-	"facepipe/student/net"
+	"facepipe/student/net/layer"
 	"facepipe/student/torch"
 )
 
@@ -29,13 +29,13 @@ type SGDConfig struct {
 type SGD struct {
 	c      SGDConfig
 	scope  *torch.Scope
-	params []*net.Param // the trained ones
+	params []*layer.Param // the trained ones
 	// velocity of each parameter, zero before its first step.
 	velocity []torch.Tensor
 }
 
 // NewSGD prepares the optimizer of the trained ones among params.
-func NewSGD(e *torch.Engine, c SGDConfig, params []*net.Param) (*SGD, error) {
+func NewSGD(e *torch.Engine, c SGDConfig, params []*layer.Param) (*SGD, error) {
 	o := &SGD{c: c, scope: e.NewScope()}
 	for _, p := range params {
 		if p.Trained {

@@ -1,10 +1,10 @@
 // Package parallel trains one model on several ranks: processes, on one machine or
-// many, that each take a share of every batch.
+// many, that each take a slice of every batch.
 //
 // All ranks do the same thing. They have the same weights, optimizer and loss state,
-// and a step keeps it so: each embeds its share of the batch; the embeddings of all are
+// and a step keeps it so: each embeds its slice of the batch; the embeddings of all are
 // gathered, and every rank takes the loss of the whole batch; backward goes through the
-// own share only, and its gradients are summed over the ranks, in buckets, while it is
+// own slice only, and its gradients are summed over the ranks, in buckets, while it is
 // under way. So a step means the same on any number of ranks, also for losses that
 // compare samples with each other or remember them.
 //

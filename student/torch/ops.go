@@ -32,9 +32,6 @@ func (s *Scope) Acos(a Tensor) Tensor { return s.one("acos", "", a) }
 // Clamp limits every element to [lo, hi]; its gradient is zero outside.
 func (s *Scope) Clamp(a Tensor, lo, hi float64) Tensor { return s.one("clamp", "", a, lo, hi) }
 
-// ClampMin limits every element from below.
-func (s *Scope) ClampMin(a Tensor, lo float64) Tensor { return s.one("clamp_min", "", a, lo) }
-
 // Where takes a where cond holds and b elsewhere.
 func (s *Scope) Where(cond, a, b Tensor) Tensor { return s.one("where", "self", cond, a, b) }
 
@@ -100,9 +97,6 @@ func (s *Scope) ChannelMoments(a Tensor) (mean, variance Tensor) {
 	return s.Reshape(mean, -1), s.one("mean", "dim", s.Mul(away, away), others)
 }
 
-// IsFinite tells of each element whether it is neither infinite nor NaN.
-func (s *Scope) IsFinite(a Tensor) Tensor { return s.one("isfinite", "", a) }
-
 // Shapes and selection.
 
 // Reshape gives a the shape dims; one of them may be -1.
@@ -111,16 +105,10 @@ func (s *Scope) Reshape(a Tensor, dims ...int) Tensor { return s.one("reshape", 
 // Transpose swaps the two dimensions of a matrix.
 func (s *Scope) Transpose(a Tensor) Tensor { return s.one("t", "", a) }
 
-// Permute reorders the dimensions, as a view.
-func (s *Scope) Permute(a Tensor, dims ...int) Tensor { return s.one("permute", "", a, dims) }
-
 // Slice takes the elements [from, to) of dimension dim.
 func (s *Scope) Slice(a Tensor, dim, from, to int) Tensor {
 	return s.one("slice", "Tensor", a, dim, from, to)
 }
-
-// Flip reverses the order along the dimensions.
-func (s *Scope) Flip(a Tensor, dims ...int) Tensor { return s.one("flip", "", a, dims) }
 
 // Gather picks a[i][index[i][k]] along dim; index is int64 of the result's shape.
 func (s *Scope) Gather(a Tensor, dim int, index Tensor) Tensor {
@@ -139,9 +127,6 @@ func (s *Scope) Fill(a Tensor, dim int, index Tensor, v float64) {
 
 // Rows picks the rows of a (elements of a vector) that index (int64) names.
 func (s *Scope) Rows(a, index Tensor) Tensor { return s.one("index_select", "", a, 0, index) }
-
-// Triu keeps the elements above the diagonal offset and zeroes the others.
-func (s *Scope) Triu(a Tensor, offset int) Tensor { return s.one("triu", "", a, offset) }
 
 // Concat joins tensors along a dimension in which they may differ.
 func (s *Scope) Concat(a []Tensor, dim int) Tensor { return s.one("cat", "", a, dim) }

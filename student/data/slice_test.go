@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// The shares of a batch make it up, in their order; a batch that has none is whole.
-func TestShare(t *testing.T) {
+// The slices of a batch make it up, in their order; a batch that has none is whole.
+func TestSlice(t *testing.T) {
 	var rows []pick
 	for _, row := range []int{9, 4, 7, 1, 0, 5} {
 		rows = append(rows, pick{row: row, flip: row > 4})
@@ -14,27 +14,27 @@ func TestShare(t *testing.T) {
 	for _, count := range []int{1, 2, 3, 6} {
 		var all []pick
 		for i := range count {
-			all = append(all, Share{i, count}.of(rows)...)
+			all = append(all, Slice{i, count}.of(rows)...)
 		}
 		if !slices.Equal(all, rows) {
-			t.Errorf("%d shares give %v", count, all)
+			t.Errorf("%d slices give %v", count, all)
 		}
 	}
-	if got := (Share{}).of(rows); !slices.Equal(got, rows) {
-		t.Errorf("no share gives %v", got)
+	if got := (Slice{}).of(rows); !slices.Equal(got, rows) {
+		t.Errorf("no slice gives %v", got)
 	}
 }
 
-// What loaders of shares give together, batch by batch, is what one loader gives, however
+// What loaders of slices give together, batch by batch, is what one loader gives, however
 // batches are drawn.
-func TestSharesOfBatches(t *testing.T) {
+func TestSlicesOfBatches(t *testing.T) {
 	ds, teacher := fixture(t, true)
 	for _, sampler := range Samplers() {
 		o := Options{Batch: 8, Parts: 2, Seed: 3, Flip: true, Workers: 3, Sampler: sampler, PerIdentity: 2}
 		whole := collect(t, ds, teacher, o, 0, 5)
 		parts := make([][]Batch, 2)
 		for i := range parts {
-			o.Share = Share{i, 2}
+			o.Slice = Slice{i, 2}
 			parts[i] = collect(t, ds, teacher, o, 0, 5)
 		}
 		if len(whole) != 10 {
@@ -50,11 +50,11 @@ func TestSharesOfBatches(t *testing.T) {
 	}
 }
 
-// What does not divide is refused, and so is a share that is none.
-func TestShareThatIsNone(t *testing.T) {
+// What does not divide is refused, and so is a slice that is none.
+func TestSliceThatIsNone(t *testing.T) {
 	ds, _ := fixture(t, true)
-	for _, s := range []Share{{0, 3}, {2, 2}, {-1, 2}} {
-		if l, err := New(ds, nil, Options{Batch: 4, Parts: 1, Workers: 1, Share: s}); err == nil {
+	for _, s := range []Slice{{0, 3}, {2, 2}, {-1, 2}} {
+		if l, err := New(ds, nil, Options{Batch: 4, Parts: 1, Workers: 1, Slice: s}); err == nil {
 			l.Close()
 			t.Errorf("%+v of a batch of 4 was accepted", s)
 		}

@@ -1,0 +1,172 @@
+package student
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"time"
+
+	"facepipe/internal/progress"
+	"facepipe/store"
+	"facepipe/student/checkpoint"
+	"facepipe/student/loss"
+	"facepipe/student/torch"
+)
+
+func (r *run) openDataset(context.Context) (err error) {
+	r.ds, err = store.Open(r.o.Dataset)
+	return err
+}
+
+// openData opens what the run reads, and settles what depends on it.
+func (r *run) openData(context.Context) (err error) {
+	o := &r.o
+	if o.ShuffleWindow >= r.ds.Rows() {
+		o.ShuffleWindow = 0 // the same, and the same for every such window
+	}
+	if o.Workers == 0 {
+		o.Workers = max(2, runtime.GOMAXPROCS(0))
+	}
+	if o.Threads == 0 {
+		// Left alone, oneDNN takes one thread when OpenMP's BLAS is loaded beside it.
+		o.Threads = runtime.GOMAXPROCS(0)
+	}
+	if o.Teacher != "" {
+		if r.teacher, err = r.ds.OpenTeacher(o.Teacher); err != nil {
+			return err
+		}
+		r.manifest.TeacherFingerprint = r.teacher.Info().Fingerprint
+	}
+	if o.Init != "" {
+		if r.weights, err = readWeights(o.Init); err != nil {
+			return err
+		}
+		o.Init, r.manifest.Init = r.weights.path, r.weights.digest // of a run's folder, a file
+	}
+	r.flip = o.Flip == "on" || (o.Flip == "auto" && (r.teacher == nil || r.teacher.Info().Flip))
+	if r.loader, err = r.newLoader(r.world.slice()); err != nil {
+		return err
+	}
+	if r.schedule, err = o.schedule(r.loader.StepsPerEpoch()); err != nil {
+		return err
+	}
+	settled, err := o.settled(r.flip)
+	r.manifest.Options, r.manifest.Flip, r.manifest.Crops = settled.recorded(), r.flip, r.loader.Crops()
+	return err
+}
+
+// startEngine loads the engine and chooses the device.
+func (r *run) startEngine(context.Context) (err error) {
+	r.begun = time.Now()
+	o := &r.o
+	if r.engine, err = torch.Open(o.Engine); err != nil {
+		return err
+	}
+	r.engine.SetThreads(o.Threads)
+	o.Device = r.world.device(r.engine, o.Device)
+	if o.Device != "cpu" && !r.engine.HasDevice(o.Device) {
+		return noDevice(r.engine, o.Device)
+	}
+	return nil
+}
+
+// noDevice says what a device takes.
+func noDevice(e *torch.Engine, device string) error {
+	if device != "cuda" && e.HasDevice("cuda") {
+		return fmt.Errorf("device %s is not there: --device cuda takes the first one that is", device)
+	}
+	return fmt.Errorf("device %s cannot be used by %s (libtorch %s): it takes an NVIDIA GPU with its driver, and an engine built against a libtorch for CUDA (LIBTORCH=DIR make engine)",
+		device, e.Path(), e.TorchVersion())
+}
+
+func (r *run) meetRanks(ctx context.Context) error { return r.world.join(ctx, r.engine, r.o) }
+
+// buildModel makes the model with weights at random.
+func (r *run) buildModel(context.Context) (err error) {
+	teacherDim := 0
+	if r.teacher != nil {
+		teacherDim = r.teacher.Info().Dim
+	}
+	if r.model, err = newModel(r.engine, r.o, teacherDim, r.ds.Identities()); err != nil {
+		return err
+	}
+	return r.serves(r.o.Loss)
+}
+
+// serves reports what a loss needs that the data does not have.
+func (r *run) serves(c loss.Config) error {
+	var has loss.Needs
+	if r.teacher != nil {
+		has |= loss.TeacherEmbedding
+		if r.teacher.Info().Flip {
+			has |= loss.MirroredEmbedding
+		}
+	}
+	if r.ds.Identities() > 0 {
+		has |= loss.Labels
+	}
+	missing := c.Needs() &^ has
+	switch {
+	case missing == 0:
+		return nil
+	case r.teacher == nil && missing&loss.TeacherEmbedding != 0:
+		return fmt.Errorf("%w: loss %s needs --teacher", ErrUsage, c.Name)
+	}
+	return fmt.Errorf("%w: loss %s needs %v, which %s does not have", ErrUsage, c.Name, missing, r.o.Dataset)
+}
+
+// restoreNewest takes the run to its newest checkpoint or, if there is none, to its beginning.
+func (r *run) restoreNewest(ctx context.Context) error {
+	r.guard.limit = r.o.Guard
+	files, err := checkpoint.List(r.o.Out)
+	if err != nil {
+		return err
+	}
+	if len(files) == 0 {
+		if err := r.initialise(ctx); err != nil {
+			return err
+		}
+	}
+	if err := r.model.beginAverage(r.o.EMA); err != nil || len(files) == 0 {
+		return err
+	}
+	r.weights = nil
+	if err := r.restore(files[0]); err != nil {
+		return err
+	}
+	r.resumed = r.last.Step
+	fmt.Fprintf(r.progress, "resume after step %d of %d\n", r.last.Step, r.schedule.Total)
+	if was, now := r.last.Ranks, r.world.ranks(); was != 0 && was != now && !r.o.SyncBatchNorm {
+		fmt.Fprintf(r.progress, "warning: the run was on %d ranks, and goes on by %d: without --sync-batch-norm each takes batch normalisation's statistics of its own crops, so that the result is another than that of either number\n", was, now)
+	}
+	return nil
+}
+
+// agreeWithRanks compares what all ranks were asked to do, and gives them the same weights.
+func (r *run) agreeWithRanks(context.Context) error {
+	r.model.world = &r.world
+	c := common{Run: r.manifest, Checkpoint: r.last.Digest, Step: r.last.Step, Torch: r.engine.TorchVersion(), Guard: r.o.Guard,
+		Scored: r.o.Validation != nil, Every: r.o.ValidateEvery}
+	return r.world.agree(r.model, c, r.o.SyncBatchNorm)
+}
+
+// openJournal opens what the run writes as it goes, and says what it is about to do.
+func (r *run) openJournal(context.Context) (err error) {
+	if !r.world.leads() {
+		return nil
+	}
+	o := &r.o
+	if r.metrics, err = openMetrics(o.Out, r.last); err != nil {
+		return err
+	}
+	r.world.describe(r.progress, o)
+	fmt.Fprintf(r.progress, "train %s (%d parameters, %d-d) with %s on %d crops: %d epochs of %d steps of %s, %s, mirroring %s\n",
+		o.Network, r.model.network.Parameters(), r.model.network.Dim, o.Loss.Name, r.loader.Crops(), o.Epochs,
+		r.loader.StepsPerEpoch(), o.stepSize(), o.Precision, map[bool]string{true: "on", false: "off"}[r.flip])
+	if identities, crops := r.loader.Identities(); identities > 0 {
+		fmt.Fprintf(r.progress, "sampler %s: %d identities with %d crops a batch each; %d crops without an identity are not among them\n",
+			o.Sampler, identities, o.PerIdentity, r.loader.Crops()-crops)
+	}
+	r.bar = progress.New(o.Progress, "distill", int64((r.schedule.Total-r.last.Step)*o.Batch*o.Accumulate))
+	return nil
+}

@@ -1,0 +1,101 @@
+package student
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"runtime/debug"
+	"time"
+
+	"facepipe/student/data"
+	"facepipe/student/loss"
+)
+
+// takeSteps trains to the end.
+func (r *run) takeSteps(ctx context.Context) error {
+	// What the beginning left, all weights among it, is not needed in any step.
+	debug.FreeOSMemory()
+	err := r.makeUpValidation(ctx)
+	if err == nil {
+		err = r.loader.Run(r.world.context(ctx), r.last.Step, r.schedule.Total, func(b *data.Batch) error {
+			r.world.ask(ctx)
+			stepped, err := r.batch(b)
+			if err != nil || !stepped {
+				return err
+			}
+			return r.afterStep(ctx)
+		})
+	}
+	r.bar.Finish()
+	if err != nil {
+		return r.endEarly(err)
+	}
+	return nil
+}
+
+// afterStep does whatever is due after a step.
+func (r *run) afterStep(ctx context.Context) error {
+	r.bar.Add(int64(r.o.Batch * r.o.Accumulate))
+	r.bar.Note(fmt.Sprintf("loss %.4f", r.last.Loss))
+	perEpoch := r.loader.StepsPerEpoch()
+	epochDone := r.last.Step%perEpoch == 0
+	if r.last.Step%r.o.LogEvery == 0 || epochDone {
+		if err := r.logStep(float64(r.last.Step) / float64(perEpoch)); err != nil {
+			return err
+		}
+	}
+	if r.o.afterStep != nil {
+		r.o.afterStep()
+	}
+	if r.validationDue() {
+		if err := r.validate(ctx); err != nil {
+			return err
+		}
+	}
+	if epochDone || r.last.Step%r.o.CheckpointEvery == 0 {
+		if err := r.save(); err != nil {
+			return err
+		}
+	}
+	return r.world.verdict()
+}
+
+// logStep writes the line of a step.
+func (r *run) logStep(epoch float64) error {
+	line := map[string]any{
+		"step": r.last.Step, "epoch": math.Round(epoch*1e4) / 1e4, "lr": r.schedule.At(r.last.Step - 1),
+		"loss": r.last.Loss, "seconds": time.Since(r.begun).Seconds(), "wait_seconds": r.loader.Waited().Seconds(),
+	}
+	if r.moved { // the gradient of a skipped step is not finite
+		line["gradient"] = r.norm
+	}
+	if c := r.model.scaler; c != nil {
+		line["scale"], line["skipped"] = c.Scale, c.Skipped
+	}
+	s := r.model.engine.NewScope()
+	defer s.Close()
+	for name, v := range loss.Means(s, r.tally.parts) {
+		line[name] = v
+	}
+	if err := s.Err(); err != nil {
+		return fmt.Errorf("read the figures of step %d: %w", r.last.Step, err)
+	}
+	return r.metrics.write(line)
+}
+
+// endEarly turns the error that ended training into one for the user. A cancelled run
+// keeps the step it had reached.
+func (r *run) endEarly(err error) error {
+	if errors.Is(err, context.Canceled) {
+		if saveErr := r.save(); saveErr != nil {
+			return errors.Join(err, saveErr)
+		}
+		return interrupted(err, fmt.Sprintf("stopped after step %d of %d", r.last.Step, r.schedule.Total))
+	}
+	var d *diagnosis
+	if errors.As(err, &d) && r.world.leads() {
+		return r.giveUp(d)
+	}
+	return err
+}
