@@ -7,31 +7,34 @@ import (
 	"sync/atomic"
 	"time"
 
+	"facepipe/internal/verdict"
 	"facepipe/store"
 )
 
 // shardWriter collects the embeddings of one shard; a [*store.EmbeddingWriter] is one.
 type shardWriter interface {
-	// Append adds the embedding of the next crop, and that of its mirror image or nil.
+	// Append adds the embedding of the next crop, and that of its mirror image or nil. Faults
+	// are those of the two.
 	Append(embedding, mirror []float32) error
-	// Copy adds that which another cache has.
+	Faults() (plain, mirrored verdict.Fault)
+	// Copy adds the embedding that another cache has.
 	Copy(from *store.Donors, at store.DonorRow) error
 	// Commit makes the shard durable, Abort throws it away; after Commit it does nothing.
 	Commit() error
 	Abort() error
 }
 
-// sink takes the embeddings of [work] in their order, copies those between them, and
-// commits each shard when it is complete: beside its caller, so that no device waits for
-// a disk. One shard is being committed at a time, one may wait, one is being filled.
-type sink struct {
+// committer takes the embeddings of [work] in their order and copies those between them. It
+// commits each complete shard beside its caller, so that no device waits for a disk. One
+// shard is being committed at a time, one may wait, one is being filled.
+type committer struct {
 	work  *work
-	hooks sinkHooks
+	hooks hooks
 	judge judge
 
-	place, row int   // of the next crop: a row of shard work.shards[place]
-	current    *fill // nil between shards
-	full       chan *fill
+	place, row int        // of the next crop: a row of shard work.shards[place]
+	current    *openShard // nil between shards
+	full       chan *openShard
 	done       chan struct{} // all that is full was committed
 
 	// Of the goroutine that commits, until close returns.
@@ -42,135 +45,137 @@ type sink struct {
 	committing atomic.Int64 // nanoseconds
 }
 
-// sinkHooks are what a sink calls.
-type sinkHooks struct {
+// hooks are what a committer calls.
+type hooks struct {
 	open    func(shard int) (shardWriter, error)
 	copy    func(to shardWriter, at store.Location) error
 	release func(shard uint32) error // its crops are not needed any more
 	stop    context.CancelCauseFunc  // ends the run when a commit fails
 }
 
-// fill is a shard on its way.
-type fill struct {
+// openShard is one that is being filled, or waits to be committed.
+type openShard struct {
 	shard            int
 	computed, copied int
 	out              shardWriter
 }
 
-// newSink begins with an empty judge, of which only model and element type are set.
-func newSink(w *work, j judge, hooks sinkHooks) *sink {
-	s := &sink{work: w, judge: j, hooks: hooks, full: make(chan *fill, 1), done: make(chan struct{})}
-	go s.commitAll()
-	return s
+// newCommitter begins with a judge that has seen nothing.
+func newCommitter(w *work, j judge, h hooks) *committer {
+	c := &committer{work: w, judge: j, hooks: h, full: make(chan *openShard, 1), done: make(chan struct{})}
+	go c.commitAll()
+	return c
 }
 
-// take adds the embeddings of the next crop of the work, which is at a location.
-func (s *sink) take(at store.Location, embeddings [][]float32) error {
-	for s.work.shards[s.place] != int(at.Shard) || s.row < int(at.Row) {
-		if err := s.copyNext(); err != nil {
-			return err
+// take adds the embeddings of the next crop of the work, which is at a location. It returns
+// their faults.
+func (c *committer) take(at store.Location, embeddings [][]float32) (plain, mirrored verdict.Fault, err error) {
+	for c.work.shards[c.place] != int(at.Shard) || c.row < int(at.Row) {
+		if err := c.copyNext(); err != nil {
+			return "", "", err
 		}
 	}
-	f, err := s.begin()
+	s, err := c.begin()
 	if err != nil {
-		return err
-	}
-	if err := s.judge.see(embeddings); err != nil {
-		return f.failed(err)
+		return "", "", err
 	}
 	var mirror []float32
 	if len(embeddings) > 1 {
 		mirror = embeddings[1]
 	}
-	if err := f.out.Append(embeddings[0], mirror); err != nil {
-		return f.failed(err)
+	if err := s.out.Append(embeddings[0], mirror); err != nil {
+		return "", "", s.failed(err)
 	}
-	f.computed++
-	return s.step()
+	plain, mirrored = s.out.Faults()
+	if err := c.judge.see(plain, mirrored); err != nil {
+		return plain, mirrored, s.failed(err)
+	}
+	s.computed++
+	return plain, mirrored, c.step()
 }
 
 // finish copies what comes after the last embedding.
-func (s *sink) finish() error {
-	for s.place < len(s.work.shards) {
-		if err := s.copyNext(); err != nil {
+func (c *committer) finish() error {
+	for c.place < len(c.work.shards) {
+		if err := c.copyNext(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *sink) copyNext() error {
-	f, err := s.begin()
+func (c *committer) copyNext() error {
+	s, err := c.begin()
 	if err != nil {
 		return err
 	}
-	if err := s.hooks.copy(f.out, store.Location{Shard: uint32(f.shard), Row: uint32(s.row)}); err != nil {
-		return f.failed(err)
+	if err := c.hooks.copy(s.out, store.Location{Shard: uint32(s.shard), Row: uint32(c.row)}); err != nil {
+		return s.failed(err)
 	}
-	f.copied++
-	return s.step()
+	s.copied++
+	return c.step()
 }
 
 // begin is the shard that is being filled.
-func (s *sink) begin() (*fill, error) {
-	if s.current != nil {
-		return s.current, nil
+func (c *committer) begin() (*openShard, error) {
+	if c.current != nil {
+		return c.current, nil
 	}
-	f := &fill{shard: s.work.shards[s.place]}
-	s.judge.begin(s.work.ds.ShardRows(f.shard) * s.work.each)
+	s := &openShard{shard: c.work.shards[c.place]}
+	c.judge.begin(c.work.ds.ShardRows(s.shard) * c.work.each)
 	var err error
-	if f.out, err = s.hooks.open(f.shard); err != nil {
-		return nil, f.failed(err)
+	if s.out, err = c.hooks.open(s.shard); err != nil {
+		return nil, s.failed(err)
 	}
-	s.current = f
-	return f, nil
+	c.current = s
+	return s, nil
 }
 
 // step goes on to the next crop.
-func (s *sink) step() error {
-	f := s.current
-	if s.row++; s.row < s.work.ds.ShardRows(f.shard) {
+func (c *committer) step() error {
+	s := c.current
+	if c.row++; c.row < c.work.ds.ShardRows(s.shard) {
 		return nil
 	}
-	s.current, s.row = nil, 0
-	s.place++
-	s.full <- f
-	return s.hooks.release(uint32(f.shard))
+	c.current, c.row = nil, 0
+	c.place++
+	c.full <- s
+	return c.hooks.release(uint32(s.shard))
 }
 
 // commitAll commits shards as they come. After one has failed the others are thrown away.
-func (s *sink) commitAll() {
-	defer close(s.done)
-	for f := range s.full {
-		if s.err != nil {
-			s.err = errors.Join(s.err, f.out.Abort())
+func (c *committer) commitAll() {
+	defer close(c.done)
+	for s := range c.full {
+		if c.err != nil {
+			c.err = errors.Join(c.err, s.out.Abort())
 			continue
 		}
 		begun := time.Now()
-		err := f.out.Commit()
-		s.committing.Add(int64(time.Since(begun)))
+		err := s.out.Commit()
+		c.committing.Add(int64(time.Since(begun)))
 		if err != nil {
-			s.err = f.failed(err)
-			s.hooks.stop(s.err)
+			c.err = s.failed(err)
+			c.hooks.stop(c.err)
 			continue
 		}
-		s.shards++
-		s.computed += f.computed
-		s.copied += f.copied
+		c.shards++
+		c.computed += s.computed
+		c.copied += s.copied
 	}
 }
 
 // spent is how long committing has taken so far.
-func (s *sink) spent() time.Duration { return time.Duration(s.committing.Load()) }
+func (c *committer) spent() time.Duration { return time.Duration(c.committing.Load()) }
 
 // close waits for what is full to be committed, and throws away what is not.
-func (s *sink) close() error {
-	close(s.full)
-	<-s.done
-	if s.current != nil {
-		s.err = errors.Join(s.err, s.current.out.Abort())
+func (c *committer) close() error {
+	close(c.full)
+	<-c.done
+	if c.current != nil {
+		c.err = errors.Join(c.err, c.current.out.Abort())
 	}
-	return s.err
+	return c.err
 }
 
-func (f *fill) failed(err error) error { return fmt.Errorf("embed shard %d: %w", f.shard, err) }
+func (s *openShard) failed(err error) error { return fmt.Errorf("embed shard %d: %w", s.shard, err) }

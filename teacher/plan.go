@@ -52,7 +52,7 @@ func sameDecoder(ds *store.Dataset, tasks []store.PlanTask, planned string) erro
 			return err
 		}
 		found, err := hasJPEG(shard)
-		if err := closing(shard.Close(), err); err != nil {
+		if err := errors.Join(err, shard.Close()); err != nil {
 			return err
 		}
 		if found {
@@ -177,7 +177,7 @@ func Work(ctx context.Context, dir string, w worker.Worker, o Options) (Summary,
 		return Summary{}, err
 	}
 	defer ds.Close()
-	s, err := openShares(ds, *p.Teacher, dir)
+	s, err := openPlanParts(ds, *p.Teacher, dir)
 	if err != nil {
 		return Summary{}, err
 	}
@@ -206,7 +206,7 @@ func Work(ctx context.Context, dir string, w worker.Worker, o Options) (Summary,
 }
 
 // work embeds those of the worker's tasks that nobody has done.
-func (r *run) work(ctx context.Context, s *shares, tasks []store.PlanTask, w worker.Worker) error {
+func (r *run) work(ctx context.Context, s *planParts, tasks []store.PlanTask, w worker.Worker) error {
 	r.summary.Rows = 0
 	var all, shards []int
 	todo := 0
@@ -247,7 +247,7 @@ func readPlan(dir string, o Options) (store.Plan, Options, error) {
 	if err != nil {
 		return p, o, err
 	}
-	if err := wanted(dir, &p); err != nil {
+	if err := checkVerb(dir, &p); err != nil {
 		return p, o, err
 	}
 	var more planOptions
@@ -262,8 +262,8 @@ func readPlan(dir string, o Options) (store.Plan, Options, error) {
 	return p, o, nil
 }
 
-// wanted says what keeps a plan from being one of this package's.
-func wanted(dir string, p *store.Plan) error {
+// checkVerb refuses a plan of another verb.
+func checkVerb(dir string, p *store.Plan) error {
 	if p.Verb != PlanVerb || p.Teacher == nil {
 		return fmt.Errorf("plan %s is one of %s, not of %s", dir, p.Verb, PlanVerb)
 	}

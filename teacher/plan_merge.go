@@ -60,7 +60,7 @@ func MergePlan(ctx context.Context, dir string, o MergeOptions) (PlanMerge, erro
 	if err != nil {
 		return PlanMerge{}, err
 	}
-	if err := wanted(dir, &p); err != nil {
+	if err := checkVerb(dir, &p); err != nil {
 		return PlanMerge{}, err
 	}
 	m := PlanMerge{Plan: dir, ID: id, Dataset: cmp.Or(o.Dataset, p.Dataset), Teacher: p.Teacher.Name, Rows: p.Rows()}
@@ -69,7 +69,7 @@ func MergePlan(ctx context.Context, dir string, o MergeOptions) (PlanMerge, erro
 		return m, err
 	}
 	defer ds.Close()
-	s, err := openShares(ds, *p.Teacher, dir)
+	s, err := openPlanParts(ds, *p.Teacher, dir)
 	if err != nil {
 		return m, err
 	}
@@ -92,7 +92,7 @@ func MergePlan(ctx context.Context, dir string, o MergeOptions) (PlanMerge, erro
 }
 
 // adopt takes over what the cache lacks, and tidies up after the workers.
-func (m *PlanMerge) adopt(ctx context.Context, s *shares, tasks []store.PlanTask, out io.Writer) (err error) {
+func (m *PlanMerge) adopt(ctx context.Context, s *planParts, tasks []store.PlanTask, out io.Writer) (err error) {
 	w, err := s.ds.CreateTeacher(s.info)
 	if err != nil {
 		return err
@@ -128,7 +128,7 @@ func (m *PlanMerge) adopt(ctx context.Context, s *shares, tasks []store.PlanTask
 }
 
 // clear deletes the parts.
-func (m *PlanMerge) clear(s *shares) error {
+func (m *PlanMerge) clear(s *planParts) error {
 	r, err := s.parts.Clear()
 	m.Removed.Files += r.Files
 	m.Removed.Bytes += r.Bytes
@@ -156,7 +156,7 @@ const maxNamedParts = 16
 
 // complete reads the parts of all tasks whose shards the cache lacks, and says what is
 // wrong with them.
-func (s *shares) complete(ctx context.Context, tasks []store.PlanTask, out io.Writer) error {
+func (s *planParts) complete(ctx context.Context, tasks []store.PlanTask, out io.Writer) error {
 	var faults []error
 	var shards, missing []int
 	rows := 0

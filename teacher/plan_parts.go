@@ -2,58 +2,58 @@ package teacher
 
 import "facepipe/store"
 
-// shares are what the workers of a plan have done: parts, and once these are merged, shards
+// planParts are what the workers of a plan have done: parts, and once these are merged, shards
 // of the cache.
-type shares struct {
+type planParts struct {
 	ds    *store.Dataset
 	info  store.TeacherInfo
 	cache *store.Teacher // as it was when it was last looked at; nil without one
 	parts *store.Parts
 }
 
-// openShares opens the cache and the parts of the plan in a folder.
-func openShares(ds *store.Dataset, info store.TeacherInfo, plan string) (*shares, error) {
-	s := &shares{ds: ds, info: info}
-	if err := s.refresh(); err != nil {
+// openPlanParts opens the cache and the parts of the plan in a folder.
+func openPlanParts(ds *store.Dataset, info store.TeacherInfo, plan string) (*planParts, error) {
+	p := &planParts{ds: ds, info: info}
+	if err := p.refresh(); err != nil {
 		return nil, err
 	}
 	var err error
-	s.parts, err = ds.OpenParts(info, store.PartsFolder(plan))
-	return s, err
+	p.parts, err = ds.OpenParts(info, store.PartsFolder(plan))
+	return p, err
 }
 
 // refresh looks at the cache as it is now.
-func (s *shares) refresh() (err error) {
-	s.cache, err = plannedCache(s.ds, s.info)
+func (p *planParts) refresh() (err error) {
+	p.cache, err = plannedCache(p.ds, p.info)
 	return err
 }
 
 // cached says whether a shard is in the cache.
-func (s *shares) cached(shard int) bool { return s.cache != nil && s.cache.Has(shard) }
+func (p *planParts) cached(shard int) bool { return p.cache != nil && p.cache.Has(shard) }
 
 // done says whether a shard is in the cache, or its part committed.
-func (s *shares) done(shard int) (bool, error) {
-	if s.cached(shard) {
+func (p *planParts) done(shard int) (bool, error) {
+	if p.cached(shard) {
 		return true, nil
 	}
-	return s.parts.Has(shard)
+	return p.parts.Has(shard)
 }
 
 // invalid is the number of embeddings without use in shards that are done.
-func (s *shares) invalid(shards []int) (int, error) {
+func (p *planParts) invalid(shards []int) (int, error) {
 	n := 0
 	for _, shard := range shards {
 		// A merge may have put the part into the cache, and deleted it.
-		if there, err := s.done(shard); err == nil && !there {
-			if err := s.refresh(); err != nil {
+		if there, err := p.done(shard); err == nil && !there {
+			if err := p.refresh(); err != nil {
 				return n, err
 			}
 		}
-		if s.cached(shard) {
-			n += s.cache.ShardInvalid(shard)
+		if p.cached(shard) {
+			n += p.cache.ShardInvalid(shard)
 			continue
 		}
-		more, err := s.parts.Invalid(shard)
+		more, err := p.parts.Invalid(shard)
 		if err != nil {
 			return n, err
 		}
@@ -63,27 +63,27 @@ func (s *shares) invalid(shards []int) (int, error) {
 }
 
 // open begins the part of a shard.
-func (s *shares) open(shard int) (shardWriter, error) {
-	w, err := s.parts.Shard(shard)
-	return &share{EmbeddingWriter: w, shares: s, shard: shard}, err
+func (p *planParts) open(shard int) (shardWriter, error) {
+	w, err := p.parts.Shard(shard)
+	return &partWriter{EmbeddingWriter: w, parts: p, shard: shard}, err
 }
 
-// share is the part of a shard on its way.
-type share struct {
+// partWriter writes the part of a shard.
+type partWriter struct {
 	*store.EmbeddingWriter
-	shares *shares
-	shard  int
+	parts *planParts
+	shard int
 }
 
-// Commit commits the part. It is no error that this fails where the shard is done by now:
-// while this worker stood still, its twin may have done it, and a merge removed what was
+// Commit commits the part. If that fails but the shard is done by now, it is no error: while
+// this worker stood still its twin may have done the shard, and a merge removed what was
 // unfinished.
-func (w *share) Commit() error {
+func (w *partWriter) Commit() error {
 	failed := w.EmbeddingWriter.Commit()
 	if failed == nil {
 		return nil
 	}
-	look := shares{ds: w.shares.ds, info: w.shares.info, parts: w.shares.parts}
+	look := planParts{ds: w.parts.ds, info: w.parts.info, parts: w.parts.parts}
 	if err := look.refresh(); err != nil {
 		return failed
 	}

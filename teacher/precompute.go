@@ -1,6 +1,7 @@
 package teacher
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"facepipe/internal/imgcodec"
 	"facepipe/internal/ort"
 	"facepipe/internal/progress"
+	"facepipe/internal/verdict"
 	"facepipe/store"
 )
 
@@ -172,7 +174,7 @@ func (r *run) yields(n int) error {
 	pixels, embeddings := make([]byte, batch*area), make([]float32, batch*dim)
 	crops := r.ds.CropReader()
 	defer crops.Close()
-	j := r.newJudge()
+	j := judge{model: r.o.Model}
 	for j.embeddings < n {
 		k := min(batch, n-j.embeddings)
 		for i := range k {
@@ -185,13 +187,13 @@ func (r *run) yields(n int) error {
 		}
 		j.embeddings += k
 		for i := range k {
-			j.count(embeddings[i*dim : (i+1)*dim])
+			j.count(verdict.Of(embeddings[i*dim:(i+1)*dim], r.o.DType == store.FP16).Fault)
 		}
 		if j.invalid < j.embeddings {
 			return nil
 		}
 	}
-	return j.verdict()
+	return j.condemn()
 }
 
 // isNew says that there is no cache of that name yet.
@@ -247,12 +249,12 @@ func (r *run) embed(ctx context.Context, open func(shard int) (shardWriter, erro
 	defer stop(nil)
 	crops := r.ds.CropReader()
 	defer crops.Close()
-	work, err := r.plan(ctx, shards)
+	work, err := r.newWork(ctx, shards)
 	if err != nil {
 		return err
 	}
 	drift := newDrift(r.o.DType, driftEvery)
-	out := newSink(work, r.newJudge(), sinkHooks{stop: stop, open: func(shard int) (shardWriter, error) {
+	out := newCommitter(work, judge{model: r.o.Model}, hooks{stop: stop, open: func(shard int) (shardWriter, error) {
 		if r.o.begin != nil {
 			r.o.begin(shard)
 		}
@@ -264,18 +266,22 @@ func (r *run) embed(ctx context.Context, open func(shard int) (shardWriter, erro
 		r.bar.Add(1)
 		return r.copy(ctx, to, crops, at)
 	}, release: crops.Release})
-	read := newReading(crops)
+	read := &reader{crops: crops}
 	times, err := embed.Stream(ctx, r.models, work.todo, func(i int, rgb []byte) error {
 		return read.decode(work.at(i), rgb)
 	}, func(i int, embeddings [][]float32) error {
 		r.bar.Add(1)
-		drift.see(i, embeddings[0])
-		if f := firstFault(embeddings, r.o.DType); f != none {
+		plain, mirrored, err := out.take(work.at(i), embeddings)
+		if f := cmp.Or(plain, mirrored); f != verdict.None {
 			r.bar.Reject(1, string(f))
 		}
-		return out.take(work.at(i), embeddings)
+		if err != nil {
+			return err
+		}
+		drift.see(i, embeddings[0], plain)
+		return nil
 	}, embed.StreamOptions{Flips: flips(r.o.Flip), Workers: r.o.Workers, Watch: func(so embed.Times) {
-		r.streamed(so, read.seconds(), out.spent())
+		r.streamed(so, read.spent(), out.spent())
 	}})
 	if err == nil {
 		err = out.finish()
@@ -284,15 +290,12 @@ func (r *run) embed(ctx context.Context, open func(shard int) (shardWriter, erro
 	r.summary.Computed, r.summary.Copied, r.summary.Drift = out.computed, out.copied, drift.result()
 	r.summary.ImagesPerSecond = float64(out.computed) / time.Since(begun).Seconds()
 	r.shards = out.shards
-	r.streamed(times, read.seconds(), out.spent())
+	r.streamed(times, read.spent(), out.spent())
 	if commitErr != nil {
 		return commitErr
 	}
 	return err
 }
-
-// newJudge has seen nothing yet.
-func (r *run) newJudge() judge { return judge{model: r.o.Model, dtype: r.o.DType} }
 
 // conclude reads back what only the finished cache can tell.
 func (r *run) conclude() error {

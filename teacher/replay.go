@@ -12,6 +12,8 @@ import (
 	"facepipe/internal/embed"
 	"facepipe/internal/ort"
 	"facepipe/internal/progress"
+	"facepipe/internal/vec"
+	"facepipe/internal/verdict"
 	"facepipe/store"
 )
 
@@ -74,7 +76,7 @@ func Replay(ctx context.Context, o ReplayOptions) (ReplayReport, error) {
 	if o.Teacher, err = named(ds, o.Teacher); err != nil {
 		return ReplayReport{}, err
 	}
-	cache, err := openComplete(ds, o.Teacher)
+	cache, err := OpenComplete(ds, o.Teacher)
 	if err != nil {
 		return ReplayReport{}, err
 	}
@@ -84,11 +86,11 @@ func Replay(ctx context.Context, o ReplayOptions) (ReplayReport, error) {
 	}
 	defer model.Close()
 	rows := sample(ds.Rows(), o.N, o.Seed)
-	shards, err := openShards(ds, cache, rows)
-	defer closeShards(shards)
+	cached, err := OpenRows(ds, cache, rows)
 	if err != nil {
 		return ReplayReport{}, err
 	}
+	defer cached.Close()
 	crops := ds.CropReader()
 	defer crops.Close()
 	c := comparison{cached: make([]float32, model.Dim()), info: cache.Info(), drift: newDrift(cache.Info().DType, 1)}
@@ -98,8 +100,7 @@ func Replay(ctx context.Context, o ReplayOptions) (ReplayReport, error) {
 		return crops.DecodeRGB(ds.Locate(rows[i]), rgb)
 	}, func(i int, fresh [][]float32) error {
 		bar.Add(1)
-		at := ds.Locate(rows[i])
-		return c.compare(shards[at.Shard], int(at.Row), fresh)
+		return c.compare(cached, rows[i], fresh)
 	}, embed.StreamOptions{Flips: flips(c.info.Flip)})
 	report := c.report(o)
 	report.OK = report.OK && err == nil
@@ -161,31 +162,6 @@ func openAs(info store.TeacherInfo, o ReplayOptions) (*embed.Model, error) {
 	return model, nil
 }
 
-// openShards opens the shards of a cache that hold rows. They stay open for the whole
-// replay, as an opened shard verifies its checksums anew. What it opened is to be closed
-// even when there is an error.
-func openShards(ds *store.Dataset, cache *store.Teacher, rows []int) (map[uint32]*store.EmbeddingShard, error) {
-	open := map[uint32]*store.EmbeddingShard{}
-	for _, row := range rows {
-		number := ds.Locate(row).Shard
-		if _, done := open[number]; done {
-			continue
-		}
-		shard, err := cache.Shard(int(number))
-		if err != nil {
-			return open, err
-		}
-		open[number] = shard
-	}
-	return open, nil
-}
-
-func closeShards(open map[uint32]*store.EmbeddingShard) {
-	for _, s := range open {
-		s.Close()
-	}
-}
-
 // comparison collects how cached and new embeddings agree.
 type comparison struct {
 	info    store.TeacherInfo
@@ -198,21 +174,24 @@ type comparison struct {
 }
 
 // compare takes one crop's new embeddings: plain, then of the mirror image.
-func (c *comparison) compare(cache *store.EmbeddingShard, row int, fresh [][]float32) error {
-	c.drift.see(c.rows, fresh[0])
-	c.rows++
+func (c *comparison) compare(cached *Rows, row int, fresh [][]float32) error {
 	for k, flip := range flips(c.info.Flip) {
-		norm, valid, err := cache.Row(row, flip, c.cached)
+		judged := verdict.Of(fresh[k], c.info.DType == store.FP16)
+		if !flip {
+			c.drift.see(c.rows, fresh[k], judged.Fault)
+		}
+		norm, valid, err := cached.Row(row, flip, c.cached)
 		switch {
 		case err != nil:
 			return err
-		case valid != (faultOf(fresh[k], c.info.DType) == none):
+		case valid != (judged.Fault == verdict.None):
 			c.changed++
 		case valid:
-			c.cosines = append(c.cosines, cosine(fresh[k], c.cached))
-			c.worst = max(c.worst, math.Abs(length(fresh[k])/float64(norm)-1))
+			c.cosines = append(c.cosines, vec.Cosine(fresh[k], c.cached))
+			c.worst = max(c.worst, math.Abs(vec.Norm(fresh[k])/float64(norm)-1))
 		}
 	}
+	c.rows++
 	return nil
 }
 
@@ -237,21 +216,4 @@ func (o ReplayOptions) limit(dtype string) float64 {
 		return 0.9999
 	}
 	return 0.999
-}
-
-func length(v []float32) float64 {
-	sum := 0.0
-	for _, x := range v {
-		sum += float64(x) * float64(x)
-	}
-	return math.Sqrt(sum)
-}
-
-// cosine is of two vectors that are usable.
-func cosine(a, b []float32) float64 {
-	sum := 0.0
-	for i := range a {
-		sum += float64(a[i]) * float64(b[i])
-	}
-	return sum / (length(a) * length(b))
 }

@@ -2,15 +2,15 @@ package teacher
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"math/rand/v2"
-	"slices"
-	"sort"
 
 	"facepipe/internal/embed"
 	"facepipe/internal/progress"
+	"facepipe/internal/vec"
 	"facepipe/store"
 )
 
@@ -132,8 +132,8 @@ func (c ContractScore) better(other ContractScore) bool {
 	for i, s := range c.scores {
 		gains = append(gains, s-other.scores[i])
 	}
-	level, _ := moments(other.scores)
-	gain, variance := moments(gains)
+	level, _ := vec.Moments(other.scores)
+	gain, variance := vec.Moments(gains)
 	return gain > testMargin*math.Abs(level) && gain > testErrors*math.Sqrt(variance/float64(len(gains)))
 }
 
@@ -164,7 +164,7 @@ func testFaces(ds *store.Dataset) ([]face, error) {
 			return nil, err
 		}
 		pairs, others, err := pairsOf(s, shard, first)
-		if err := closing(s.Close(), err); err != nil {
+		if err := errors.Join(err, s.Close()); err != nil {
 			return nil, err
 		}
 		faces, anybody = append(faces, pairs...), append(anybody, others...)
@@ -180,13 +180,6 @@ func testFaces(ds *store.Dataset) ([]face, error) {
 	}
 	rng.Shuffle(len(anybody), func(i, j int) { anybody[i], anybody[j] = anybody[j], anybody[i] })
 	return anybody[:min(len(anybody), testPeople)], nil
-}
-
-func closing(closed, err error) error {
-	if err != nil {
-		return err
-	}
-	return closed
 }
 
 // pairsOf are the first two crops of each person who has the second in a shard, one after
@@ -227,7 +220,7 @@ func (t *SelfTest) score(ctx context.Context, ds *store.Dataset, model *embed.Mo
 	}, func(_ int, embeddings [][]float32) error {
 		bar.Add(1)
 		for _, e := range embeddings {
-			u, ok := unit(e)
+			u, ok := vec.Unit(e)
 			usable = usable && ok
 			units = append(units, u)
 		}
@@ -239,7 +232,7 @@ func (t *SelfTest) score(ctx context.Context, ds *store.Dataset, model *embed.Mo
 	same, different := t.cosines(units)
 	t.Same, t.Different = len(same), len(different)
 	if usable {
-		c.Separation, c.AUC = separation(same, different), areaUnderCurve(same, different)
+		c.Separation, c.AUC = separation(same, different), vec.AUC(same, different)
 		c.scores = scores(same, different)
 	}
 	return nil
@@ -251,44 +244,19 @@ func (t *SelfTest) cosines(units [][]float32) (same, different []float64) {
 	for i := range units {
 		for j := range i {
 			if j == i-1 && i%2 == 1 {
-				same = append(same, dot(units[i], units[j]))
+				same = append(same, vec.Dot(units[i], units[j]))
 			} else if !t.Mirrored || i%2 == 0 && j%2 == 0 {
-				different = append(different, dot(units[i], units[j]))
+				different = append(different, vec.Dot(units[i], units[j]))
 			}
 		}
 	}
 	return same, different
 }
 
-// unit scales an embedding to length one; ok is false if it has no use.
-func unit(e []float32) (u []float32, ok bool) {
-	u = slices.Clone(e)
-	sum := 0.0
-	for _, v := range e {
-		sum += float64(v) * float64(v)
-	}
-	norm := math.Sqrt(sum)
-	if !(norm >= minNorm && norm <= math.MaxFloat32) {
-		return u, false
-	}
-	for i := range u {
-		u[i] /= float32(norm)
-	}
-	return u, true
-}
-
-func dot(a, b []float32) float64 {
-	sum := 0.0
-	for i, v := range a {
-		sum += float64(v) * float64(b[i])
-	}
-	return sum
-}
-
 // separation is d′ of signal detection theory.
 func separation(same, different []float64) float64 {
-	meanS, varS := moments(same)
-	meanD, varD := moments(different)
+	meanS, varS := vec.Moments(same)
+	meanD, varD := vec.Moments(different)
 	spread := math.Sqrt((varS + varD) / 2)
 	if spread == 0 {
 		return 0
@@ -299,7 +267,7 @@ func separation(same, different []float64) float64 {
 // scores are same in units of the standard deviation of different, above its mean; none if
 // that has no spread.
 func scores(same, different []float64) []float64 {
-	mean, variance := moments(different)
+	mean, variance := vec.Moments(different)
 	if variance == 0 {
 		return nil
 	}
@@ -308,29 +276,4 @@ func scores(same, different []float64) []float64 {
 		list = append(list, (s-mean)/math.Sqrt(variance))
 	}
 	return list
-}
-
-func moments(x []float64) (mean, variance float64) {
-	for _, v := range x {
-		mean += v / float64(len(x))
-	}
-	for _, v := range x {
-		variance += (v - mean) * (v - mean) / float64(len(x))
-	}
-	return mean, variance
-}
-
-// areaUnderCurve counts, for each same pair, the different ones below it; ties count half.
-func areaUnderCurve(same, different []float64) float64 {
-	slices.Sort(different)
-	wins := 0.0
-	for _, s := range same {
-		below := sort.SearchFloat64s(different, s)
-		above := below
-		for above < len(different) && different[above] == s {
-			above++
-		}
-		wins += float64(below) + float64(above-below)/2
-	}
-	return wins / (float64(len(same)) * float64(len(different)))
 }

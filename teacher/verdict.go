@@ -1,22 +1,23 @@
 package teacher
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"math"
 
+	"facepipe/internal/verdict"
 	"facepipe/store"
 )
 
-// ErrEmbeddings marks a teacher whose embeddings cannot be used at all. Nothing of
-// the shard at hand was stored.
+// ErrEmbeddings marks a teacher whose embeddings have no use. Nothing of the shard at hand
+// was stored.
 var ErrEmbeddings = errors.New("unusable embeddings")
 
-// RejectRateError says that a cache is complete, but that the teacher gave no use for
-// more of its embeddings than allowed.
+// RejectRateError says that a cache is complete, but that more of its embeddings than
+// allowed have no use.
 type RejectRateError struct {
 	Teacher string
-	// Invalid of the cache's Embeddings have no use; Max is the allowed share.
+	// Invalid of the cache's Embeddings have no use; Max is the allowed fraction.
 	Invalid, Embeddings int
 	Max                 float64
 }
@@ -27,8 +28,8 @@ func (e *RejectRateError) Error() string {
 		e.Teacher, e.Invalid, e.Embeddings, e.Max)
 }
 
-// tooManyInvalid is the [*RejectRateError] of a cache, nil if no more of what it holds is
-// without use than allowed.
+// tooManyInvalid is a [*RejectRateError] if more of a cache's embeddings than allowed have no
+// use.
 func tooManyInvalid(cache *store.Teacher, allowed float64) error {
 	info := cache.Info()
 	all := cache.Rows() * len(flips(info.Flip))
@@ -39,115 +40,58 @@ func tooManyInvalid(cache *store.Teacher, allowed float64) error {
 }
 
 const (
-	// maxInvalid is the share of embeddings without use above which it is not the crops
-	// that are at fault but the model or its preprocessing.
+	// maxInvalid is the fraction of embeddings without use that crops may be at fault for.
+	// Above it the fault is the model's or its preprocessing's.
 	maxInvalid = 0.5
-	// minVerdict is how many embeddings that takes: of fewer most may well be bad crops.
+	// minVerdict is how many embeddings that takes. Of fewer, most may be of bad crops.
 	minVerdict = 64
 )
 
-const (
-	// minNorm is the norm below which an embedding has no direction to speak of.
-	minNorm = 1e-6
-	// maxHalf is the largest fp16.
-	maxHalf = 65504
-	// safeNorm is one of which fp16 keeps enough, whatever the elements are: of those up to
-	// maxHalf it loses 2^-25 each, or 2^-12 of their value.
-	safeNorm = 1e-3
-)
-
-// fault says in a word what keeps a cache of an element type from holding an embedding.
-type fault string
-
-const (
-	none      fault = ""
-	notFinite fault = "NaN or infinity"
-	tooLarge  fault = "values beyond fp16"
-	tooSmall  fault = "values too small for fp16"
-	zero      fault = "zeros"
-)
-
-// remedy is what a user may do about it.
-func (f fault) remedy() string {
-	if f == tooLarge || f == tooSmall {
+// remedy is what a user may do about a fault.
+func remedy(f verdict.Fault) string {
+	if f == verdict.TooLarge || f == verdict.TooSmall {
 		return "give --dtype fp32"
 	}
 	return "give the --preprocess that it was trained with"
 }
 
-// faultOf looks an embedding over. The store decides; of all but the odd ones it need not be
-// asked.
-func faultOf(embedding []float32, dtype string) fault {
-	sum, largest := 0.0, 0.0
-	for _, v := range embedding {
-		x := math.Abs(float64(v))
-		sum += x * x
-		largest = max(largest, x) // NaN stays NaN
-	}
-	norm := math.Sqrt(sum)
-	if largest <= maxHalf && norm >= safeNorm || store.Usable(embedding, dtype) == nil {
-		return none
-	}
-	half := dtype == store.FP16
-	switch {
-	case half && largest > maxHalf && largest <= math.MaxFloat32:
-		return tooLarge
-	case half && norm >= minNorm && norm < safeNorm:
-		return tooSmall
-	case norm < minNorm:
-		return zero
-	}
-	return notFinite
-}
-
-// firstFault is that of the first of a crop's embeddings that has one.
-func firstFault(embeddings [][]float32, dtype string) fault {
-	for _, e := range embeddings {
-		if f := faultOf(e, dtype); f != none {
-			return f
-		}
-	}
-	return none
-}
-
 // judge counts embeddings and stops a run that cannot come to any good.
 type judge struct {
-	model, dtype string
-	embeddings   int // that there will be
-	invalid      int
-	first        fault
+	model      string
+	embeddings int // that there will be
+	invalid    int
+	first      verdict.Fault
 }
 
-// begin prepares for a shard of so many embeddings. One that is too small for a verdict of
-// its own is judged together with those before it. The few embeddings that no other cache
-// has are not held to be the whole shard.
+// begin prepares for a shard of so many embeddings. A shard that is too small for a verdict
+// of its own is judged together with those before it. The few embeddings that no other cache
+// has are not taken for the whole shard.
 func (j *judge) begin(embeddings int) {
 	if j.embeddings >= minVerdict {
-		j.embeddings, j.invalid, j.first = 0, 0, none
+		j.embeddings, j.invalid, j.first = 0, 0, verdict.None
 	}
 	j.embeddings += embeddings
 }
 
-// see looks at the embeddings of one crop. [ErrEmbeddings] once too many had no use.
-func (j *judge) see(rows [][]float32) error {
-	for _, row := range rows {
-		j.count(row)
+// see takes the faults of one crop's embeddings. [ErrEmbeddings] once too many have one.
+func (j *judge) see(faults ...verdict.Fault) error {
+	for _, f := range faults {
+		j.count(f)
 	}
 	if j.embeddings < minVerdict || float64(j.invalid) <= maxInvalid*float64(j.embeddings) {
 		return nil
 	}
-	return j.verdict()
+	return j.condemn()
 }
 
-func (j *judge) count(row []float32) {
-	if f := faultOf(row, j.dtype); f != none {
+func (j *judge) count(f verdict.Fault) {
+	if f != verdict.None {
 		j.invalid++
-		if j.first == none {
-			j.first = f
-		}
+		j.first = cmp.Or(j.first, f)
 	}
 }
 
-func (j *judge) verdict() error {
-	return fmt.Errorf("%w: the model %s yields %s for %d of %d; %s", ErrEmbeddings, j.model, j.first, j.invalid, j.embeddings, j.first.remedy())
+// condemn says what is wrong with the model.
+func (j *judge) condemn() error {
+	return fmt.Errorf("%w: the model %s yields %s for %d of %d; %s", ErrEmbeddings, j.model, j.first, j.invalid, j.embeddings, remedy(j.first))
 }

@@ -1,14 +1,11 @@
 package detect
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"sync"
 
+	"facepipe/internal/digest"
 	"facepipe/internal/imgcodec"
 	"facepipe/internal/ort"
 )
@@ -70,7 +67,7 @@ func open(spec Spec, o Options) (*Detector, error) {
 	if o.MinScore < 0 || o.MinScore > 1 || o.Size < 0 {
 		return nil, fmt.Errorf("a score of %v and a size of %d are out of range", o.MinScore, o.Size)
 	}
-	digest, err := fileDigest(spec.File)
+	sum, err := digest.File(spec.File)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +77,7 @@ func open(spec Spec, o Options) (*Detector, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Detector{family: f, session: session, digest: digest, minScore: o.MinScore}
+	d := &Detector{family: f, session: session, digest: sum, minScore: o.MinScore}
 	if d.minScore == 0 {
 		d.minScore = f.defaultMinScore
 	}
@@ -194,19 +191,6 @@ func (d *Detector) Digest() string { return d.digest }
 // Close releases the model. No Detect may be running.
 func (d *Detector) Close() error {
 	return errors.Join(d.inputs.close(), d.session.Close())
-}
-
-func fileDigest(path string) (string, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, file); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 // tensorPool keeps input tensors for reuse. There are never more of a size than

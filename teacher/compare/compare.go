@@ -1,20 +1,27 @@
-package teacher
+// Package compare asks two teachers' caches how alike pairs of crops are.
+//
+// Two teachers' spaces have nothing to do with each other, but both order pairs of crops by
+// likeness. So the rank correlation of those orders says how far they agree.
+package compare
 
 import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 
 	"facepipe/internal/progress"
+	"facepipe/internal/vec"
 	"facepipe/store"
+	"facepipe/teacher"
 )
 
-// DefaultPairs is the number of pairs that [Compare] draws if it is not told: the rank
+// DefaultPairs is the number of pairs that [Run] draws if it is not told. The rank
 // correlation of that many is known to about 0.01.
 const DefaultPairs = 10000
 
-// CompareOptions are the settings of [Compare].
-type CompareOptions struct {
+// Options are the settings of [Run].
+type Options struct {
 	Dataset string
 	// A and B are the names of the caches.
 	A, B string
@@ -25,10 +32,10 @@ type CompareOptions struct {
 	Progress io.Writer
 }
 
-// Comparison says how far two teachers agree on which crops are alike, and how well
+// Result says how far two teachers agree on which crops are alike, and how well
 // each tells people apart. Correlations and means are absent (nil) where there are too
 // few pairs, or none that differ.
-type Comparison struct {
+type Result struct {
 	Dataset string `json:"dataset"`
 	Seed    uint64 `json:"seed"`
 	// Pairs that were compared: Same of one identity, Different of two; all others, of
@@ -61,31 +68,31 @@ type Separation struct {
 	MeanDifferent *float64 `json:"mean_different"`
 }
 
-// Compare draws random pairs of crops, half of one identity and half of two as far as
-// the dataset has both, and compares what two caches hold of them. The same seed draws
-// the same pairs. Memory grows with the pairs, and by 8 bytes a crop. Errors:
-// store.ErrNotFound, store.ErrDamaged; a cache that lacks shards is one.
-func Compare(ctx context.Context, o CompareOptions) (Comparison, error) {
+// Run draws random pairs of crops, half of one identity and half of two as far as the
+// dataset has both, and compares what two caches hold of them. The same seed draws the same
+// pairs. Memory grows with the pairs, and by 8 bytes a crop. Errors: store.ErrNotFound,
+// store.ErrDamaged; a cache that lacks shards is an error.
+func Run(ctx context.Context, o Options) (Result, error) {
 	if o.Pairs == 0 {
 		o.Pairs = DefaultPairs
 	}
 	ds, err := store.Open(o.Dataset)
 	if err != nil {
-		return Comparison{}, err
+		return Result{}, err
 	}
 	defer ds.Close()
 	var caches [2]*store.Teacher
 	for i, name := range []string{o.A, o.B} {
-		if caches[i], err = openComplete(ds, name); err != nil {
-			return Comparison{}, err
+		if caches[i], err = teacher.OpenComplete(ds, name); err != nil {
+			return Result{}, err
 		}
 	}
 	labels, err := ds.Labels(ctx)
 	if err != nil {
-		return Comparison{}, err
+		return Result{}, err
 	}
 	pairs := newPairDeck(labels).draw(o.Pairs, o.Seed)
-	c := Comparison{Dataset: o.Dataset, Seed: o.Seed}
+	c := Result{Dataset: o.Dataset, Seed: o.Seed}
 	if len(pairs) == 0 {
 		return c, fmt.Errorf("compare teachers of %s: it has no two crops", o.Dataset)
 	}
@@ -100,18 +107,6 @@ func Compare(ctx context.Context, o CompareOptions) (Comparison, error) {
 	}
 	c.Skipped = len(pairs) - c.Pairs
 	return c, nil
-}
-
-// openComplete opens a cache that must lack no shard.
-func openComplete(ds *store.Dataset, name string) (*store.Teacher, error) {
-	t, err := ds.OpenTeacher(name)
-	if err != nil {
-		return nil, err
-	}
-	if missing := t.MissingShards(); len(missing) > 0 {
-		return nil, fmt.Errorf("teacher %s of %s lacks %d of %d shards: run precompute-teacher again", name, ds.Dir(), len(missing), ds.Shards())
-	}
-	return t, nil
 }
 
 // similarities are the cosines of the pairs that both teachers see.
@@ -154,33 +149,28 @@ func cosinesOf(ctx context.Context, ds *store.Dataset, cache *store.Teacher, pai
 	for _, p := range pairs {
 		rows = append(rows, p.a, p.b)
 	}
-	shards, err := openShards(ds, cache, rows)
-	defer closeShards(shards)
+	cached, err := teacher.OpenRows(ds, cache, rows)
 	if err != nil {
 		return nil, err
 	}
+	defer cached.Close()
 	dim := cache.Info().Dim
 	a, b := make([]float32, dim), make([]float32, dim)
-	read := func(row int, dst []float32) (bool, error) {
-		at := ds.Locate(row)
-		_, usable, err := shards[at.Shard].Row(int(at.Row), false, dst)
-		return usable, err
-	}
 	cosines := make([]float64, len(pairs))
 	for n, p := range pairs {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		hasA, err := read(p.a, a)
+		_, hasA, err := cached.Row(p.a, false, a)
 		if err != nil {
 			return nil, err
 		}
-		hasB, err := read(p.b, b)
+		_, hasB, err := cached.Row(p.b, false, b)
 		if err != nil {
 			return nil, err
 		}
 		if hasA && hasB {
-			cosines[n] = cosine(a, b)
+			cosines[n] = vec.Cosine(a, b)
 		} else {
 			valid[n] = false
 		}
@@ -190,20 +180,28 @@ func cosinesOf(ctx context.Context, ds *store.Dataset, cache *store.Teacher, pai
 }
 
 // conclude makes figures of the cosines.
-func (c *Comparison) conclude(s *similarities) {
-	c.Pairs = len(s.kinds)
-	c.Spearman = spearman(s.cosines[0], s.cosines[1])
+func (r *Result) conclude(s *similarities) {
+	r.Pairs = len(s.kinds)
+	r.Spearman = defined(vec.Spearman(s.cosines[0], s.cosines[1]))
 	same, different := s.of(samePerson), s.of(twoPeople)
-	c.Same, c.Different = len(same.kinds), len(different.kinds)
-	c.SpearmanSame = spearman(same.cosines[0], same.cosines[1])
-	c.SpearmanDifferent = spearman(different.cosines[0], different.cosines[1])
-	for i := range c.Teachers {
-		c.Teachers[i] = Separation{
-			AUC:           auc(same.cosines[i], different.cosines[i]),
-			MeanSame:      mean(same.cosines[i]),
-			MeanDifferent: mean(different.cosines[i]),
+	r.Same, r.Different = len(same.kinds), len(different.kinds)
+	r.SpearmanSame = defined(vec.Spearman(same.cosines[0], same.cosines[1]))
+	r.SpearmanDifferent = defined(vec.Spearman(different.cosines[0], different.cosines[1]))
+	for i := range r.Teachers {
+		r.Teachers[i] = Separation{
+			AUC:           defined(vec.AUC(same.cosines[i], different.cosines[i])),
+			MeanSame:      defined(vec.Mean(same.cosines[i])),
+			MeanDifferent: defined(vec.Mean(different.cosines[i])),
 		}
 	}
+}
+
+// defined leaves out a figure that there is none of.
+func defined(figure float64) *float64 {
+	if math.IsNaN(figure) {
+		return nil
+	}
+	return &figure
 }
 
 // of are the similarities of one kind of pairs.

@@ -1,10 +1,10 @@
-package teacher
+// Package classifier imports the weight matrix of the classifier that a teacher was trained
+// with, for losses that pull students to the classes that the teacher was pulled to.
+package classifier
 
 import (
 	"bufio"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -14,13 +14,14 @@ import (
 	"strings"
 	"time"
 
+	"facepipe/internal/digest"
 	"facepipe/internal/embed"
 	"facepipe/internal/progress"
 	"facepipe/store"
 )
 
-// ClassifierOptions are the settings of [ImportClassifier].
-type ClassifierOptions struct {
+// Options are the settings of [Import].
+type Options struct {
 	Dataset string
 	// Teacher is the cache's name.
 	Teacher string
@@ -38,8 +39,8 @@ type ClassifierOptions struct {
 	Progress io.Writer
 }
 
-// ClassifierSummary is what [ImportClassifier] did.
-type ClassifierSummary struct {
+// Summary is what [Import] did.
+type Summary struct {
 	Dataset string `json:"dataset"`
 	Teacher string `json:"teacher"`
 	store.ClassifierInfo
@@ -52,7 +53,7 @@ type ClassifierSummary struct {
 	Seconds float64 `json:"seconds"`
 }
 
-// ImportClassifier stores the weight matrix of the classifier that a teacher was trained
+// Import stores the weight matrix of the classifier that a teacher was trained
 // with, a class a row, beside its cache; see [store.Teacher.Classifier]. Elements are
 // float16, float32 or float64 and become float32. The matrix is read row by row.
 //
@@ -60,7 +61,7 @@ type ClassifierSummary struct {
 // after an identity of the dataset; [os.ErrExist] if there is another matrix and Replace
 // is not set; store.ErrNotFound, store.ErrLocked, store.ErrDamaged; the context's. The
 // same call finishes what was interrupted.
-func ImportClassifier(ctx context.Context, o ClassifierOptions) (s ClassifierSummary, err error) {
+func Import(ctx context.Context, o Options) (s Summary, err error) {
 	begun := time.Now()
 	ds, err := store.Open(o.Dataset)
 	if err != nil {
@@ -71,7 +72,7 @@ func ImportClassifier(ctx context.Context, o ClassifierOptions) (s ClassifierSum
 	if err != nil {
 		return s, err
 	}
-	s = ClassifierSummary{Dataset: o.Dataset, Teacher: o.Teacher, Dim: t.Info().Dim, Identities: ds.Identities()}
+	s = Summary{Dataset: o.Dataset, Teacher: o.Teacher, Dim: t.Info().Dim, Identities: ds.Identities()}
 	m, err := openMatrix(o.From, o.Tensor, t.Info().Dim)
 	if err != nil {
 		return s, fmt.Errorf("import classifier: %w", err)
@@ -104,36 +105,23 @@ func count(rows []int32) int {
 }
 
 // describe says where the matrix and the names of its rows are from.
-func (o *ClassifierOptions) describe(m *matrix) (info store.ClassifierInfo, err error) {
+func (o *Options) describe(m *matrix) (info store.ClassifierInfo, err error) {
 	info = store.ClassifierInfo{Origin: filepath.Base(o.From), Tensor: m.tensor, DType: m.element.name, Prefix: o.Prefix, Rows: m.rows}
 	if m.tensor == "" {
-		info.OriginDigest, err = digestOf(o.From)
+		info.OriginDigest, err = digest.File(o.From)
 	} else {
 		info.OriginDigest, err = embed.Digest(o.From) // of the files beside it, too
 	}
 	if err == nil && o.Identities != "" {
 		info.Names, info.Prefix = filepath.Base(o.Identities), ""
-		info.NamesDigest, err = digestOf(o.Identities)
+		info.NamesDigest, err = digest.File(o.Identities)
 	}
 	return info, err
 }
 
-func digestOf(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
 // present says whether this very matrix is stored, and the rows of the labels then. One
 // that is damaged is not.
-func (o *ClassifierOptions) present(ctx context.Context, ds *store.Dataset, t *store.Teacher, info store.ClassifierInfo) (labels []int32, there bool, err error) {
+func (o *Options) present(ctx context.Context, ds *store.Dataset, t *store.Teacher, info store.ClassifierInfo) (labels []int32, there bool, err error) {
 	c, err := t.Classifier()
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrDamaged) {
 		return nil, false, nil
@@ -156,7 +144,7 @@ func (o *ClassifierOptions) present(ctx context.Context, ds *store.Dataset, t *s
 }
 
 // store copies the matrix. Nothing is kept of one that has no class of the dataset's.
-func (o *ClassifierOptions) store(ctx context.Context, ds *store.Dataset, t *store.Teacher, m *matrix, info store.ClassifierInfo) (labels []int32, err error) {
+func (o *Options) store(ctx context.Context, ds *store.Dataset, t *store.Teacher, m *matrix, info store.ClassifierInfo) (labels []int32, err error) {
 	names, err := o.names(m.rows)
 	if err != nil {
 		return nil, err
@@ -229,7 +217,7 @@ type rowNames struct {
 	row    int
 }
 
-func (o *ClassifierOptions) names(rows int) (*rowNames, error) {
+func (o *Options) names(rows int) (*rowNames, error) {
 	n := &rowNames{path: o.Identities, prefix: o.Prefix, rows: rows}
 	if o.Identities == "" {
 		return n, nil

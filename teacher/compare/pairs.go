@@ -1,4 +1,4 @@
-package teacher
+package compare
 
 import (
 	"math/rand/v2"
