@@ -41,12 +41,9 @@ type manifest struct {
 }
 
 func openManifest(ctx context.Context, path string) (Source, error) {
-	if err := regular(path); err != nil {
-		return nil, err
-	}
-	file, err := os.Open(path)
+	file, _, err := openRegular(path)
 	if err != nil {
-		return nil, reason(err)
+		return nil, err
 	}
 	m := &manifest{path: path, folder: filepath.Dir(path), namespace: Namespace(path), file: file}
 	if err := m.index(ctx); err != nil {
@@ -79,7 +76,7 @@ func (m *manifest) index(ctx context.Context) (err error) {
 		if err != nil && firstFault == nil {
 			firstFault = r.fault(err)
 		}
-		found = found || err == nil && regular(photo.file) == nil && startsLikeImage(photo.file)
+		found = found || err == nil && isRegular(photo.file) && startsLikeImage(photo.file)
 		return nil
 	})
 	switch {
@@ -189,25 +186,12 @@ func (m *manifest) item(r tableRow) Item {
 	item.Identity, item.Split, item.Attributes = p.identity, p.split, p.attributes
 	item.Landmarks, item.Box = p.landmarks, p.box
 	item.Read = func() ([]byte, error) {
-		if err := regular(p.file); err != nil {
+		if _, err := statRegular(p.file); err != nil {
 			return nil, err
 		}
 		return readFile(p.file)
 	}
 	return item
-}
-
-// regular refuses what is no regular file before it is opened: to open a named pipe
-// would wait for somebody who writes to it.
-func regular(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return reason(err)
-	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("not a regular file but %s", describeMode(info.Mode()))
-	}
-	return nil
 }
 
 // tableRow is one row of a table, or why a part of the file is none.

@@ -121,11 +121,6 @@ func (s *recordIO) beside(ext string) string {
 	return strings.TrimSuffix(s.path, filepath.Ext(s.path)) + ext
 }
 
-func isRegular(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.Mode().IsRegular()
-}
-
 // look goes on to the first two images, which must exist or at least one, and finds
 // out where the numbering would begin: at 1 if the images say so themselves.
 func (s *recordIO) look(ctx context.Context) error {
@@ -182,16 +177,9 @@ func (s *recordIO) openIndex() error {
 }
 
 func (s *recordIO) readIndex(path string) error {
-	info, err := os.Stat(path)
+	file, info, err := openRegular(path)
 	if err != nil {
-		return reason(err)
-	}
-	if !info.Mode().IsRegular() {
-		return errors.New("not a regular file but " + describeMode(info.Mode()))
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return reason(err)
+		return err
 	}
 	s.index, err = recordio.ReadIndex(file, info.Size())
 	if err == nil && len(s.index) == 0 {

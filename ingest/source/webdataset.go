@@ -48,18 +48,15 @@ func openWebDataset(ctx context.Context, path string) (Source, error) {
 		return nil, err
 	}
 	if len(paths) == 1 && paths[0] == path {
-		s.digest, err = digestPath(ctx, path)
+		file, _, err := openRegular(path)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		s.digest, err = digestFile(ctx, file)
+		return s, err
 	}
-	return s, err
-}
-
-func digestPath(ctx context.Context, path string) (string, error) {
-	file, _, err := openRegular(path)
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	return digestFile(ctx, file)
+	return s, nil
 }
 
 // shardPaths are the shards that path means, and the folder that they are named from. A
