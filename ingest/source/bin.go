@@ -23,6 +23,15 @@ type verificationBin struct {
 	same   []bool
 }
 
+var binKind = kind{
+	name:     "bin",
+	argument: "FILE",
+	about: `a verification pickle of images and pair flags, such as lfw.bin;
+keys are the images' numbers, 000000 onwards; no identities`,
+	open:         openBin,
+	numberedKeys: true,
+}
+
 func openBin(ctx context.Context, path string) (Source, error) {
 	file, info, err := openRegular(path)
 	if err != nil {

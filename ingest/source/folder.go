@@ -18,6 +18,14 @@ type folder struct {
 	root string
 }
 
+var folderKind = kind{
+	name:     "folder",
+	argument: "DIR",
+	about: `DIR/IDENTITY/IMAGE, or DIR/IMAGE without identities; JPEG, PNG,
+WebP and BMP, told apart by content`,
+	open: openFolder,
+}
+
 func openFolder(ctx context.Context, path string) (Source, error) {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -40,6 +40,18 @@ type manifest struct {
 	repeats   repeats
 }
 
+var manifestKind = kind{
+	name:     "manifest",
+	argument: "FILE",
+	about: `CSV, TSV or JSONL, one photograph a row: path (relative to FILE's
+folder), identity, a box, 5 or 68 landmarks, split; other columns
+are attributes. docs/manifest.md names the columns. With a box and
+a detector the face in the box is taken`,
+	open:           openManifest,
+	numberedPeople: true,
+	sharedFolder:   true,
+}
+
 func openManifest(ctx context.Context, path string) (Source, error) {
 	file, _, err := openRegular(path)
 	if err != nil {

@@ -50,6 +50,16 @@ type recordIO struct {
 	opened, walked []string // notices
 }
 
+var recordIOKind = kind{
+	name:     "recordio",
+	argument: "REC",
+	about: `MXNet's train.rec, or the folder with one, beside it train.idx
+and train.lst if there are any; identities are FOLDER/LABEL`,
+	open:           openRecordIO,
+	numberedKeys:   true,
+	numberedPeople: true,
+}
+
 func openRecordIO(ctx context.Context, path string) (Source, error) {
 	path, err := findRecords(path)
 	if err != nil {

@@ -13,7 +13,6 @@ package source
 import (
 	"context"
 	"fmt"
-	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -81,18 +80,45 @@ type Source interface {
 	Close() error
 }
 
-// opener opens a source of one kind.
-type opener func(ctx context.Context, path string) (Source, error)
+// kind is a kind of source. To add one, write a file with its value and name it in [kinds].
+type kind struct {
+	name string
+	// argument and about say in the command line's help what path it takes, and what it makes
+	// of it, in lines of up to 64 characters.
+	argument, about string
+	// open fails if there is nothing to ingest at a path.
+	open func(ctx context.Context, path string) (Source, error)
+	// numberedKeys and numberedPeople say that keys, and identities behind a [Namespace], may
+	// be mere numbers: another source has the same ones for others.
+	numberedKeys, numberedPeople bool
+	// sharedFolder says that sources in one folder are lists of one set, train.csv and val.csv:
+	// to them a number means the same.
+	sharedFolder bool
+}
 
-// kinds are the sources that exist, by the name the command line knows them by.
-func kinds() map[string]opener {
-	return map[string]opener{
-		"bin":        openBin,
-		"folder":     openFolder,
-		"manifest":   openManifest,
-		"recordio":   openRecordIO,
-		"webdataset": openWebDataset,
+// kinds are the sources that exist, in the order of the help.
+func kinds() []kind {
+	return []kind{folderKind, recordIOKind, webDatasetKind, binKind, manifestKind}
+}
+
+// kindOf is the kind of a name.
+func kindOf(name string) (kind, bool) {
+	all := kinds()
+	i := slices.IndexFunc(all, func(k kind) bool { return k.name == name })
+	if i < 0 {
+		return kind{}, false
 	}
+	return all[i], true
+}
+
+// Help describes all kinds of sources for the command line, a paragraph each.
+func Help() string {
+	const width = 20 // of the left column
+	var b strings.Builder
+	for _, k := range kinds() {
+		fmt.Fprintf(&b, "  %-*s%s\n", width, k.name+"="+k.argument, strings.ReplaceAll(k.about, "\n", "\n"+strings.Repeat(" ", 2+width)))
+	}
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // Spec names a source on the command line, as KIND=PATH.
@@ -100,24 +126,28 @@ type Spec struct{ Kind, Path string }
 
 // ParseSpec reads KIND=PATH. An unknown kind is refused with the known ones.
 func ParseSpec(s string) (Spec, error) {
-	known := slices.Sorted(maps.Keys(kinds()))
-	kind, path, ok := strings.Cut(s, "=")
+	var known []string
+	for _, k := range kinds() {
+		known = append(known, k.name)
+	}
+	slices.Sort(known)
+	name, path, ok := strings.Cut(s, "=")
 	if !ok || path == "" {
 		return Spec{}, fmt.Errorf("source %q: want KIND=PATH, where KIND is %s", s, strings.Join(known, ", "))
 	}
-	if !slices.Contains(known, kind) {
-		return Spec{}, fmt.Errorf("source %q: unknown kind %q, known: %s", s, kind, strings.Join(known, ", "))
+	if _, ok := kindOf(name); !ok {
+		return Spec{}, fmt.Errorf("source %q: unknown kind %q, known: %s", s, name, strings.Join(known, ", "))
 	}
-	return Spec{Kind: kind, Path: filepath.Clean(path)}, nil
+	return Spec{Kind: name, Path: filepath.Clean(path)}, nil
 }
 
 // Open opens the source. It fails if there is nothing in it to ingest.
 func (s Spec) Open(ctx context.Context) (Source, error) {
-	open, ok := kinds()[s.Kind]
+	k, ok := kindOf(s.Kind)
 	if !ok {
 		return nil, fmt.Errorf("open source %s: unknown kind %q", s.Path, s.Kind)
 	}
-	src, err := open(ctx, s.Path)
+	src, err := k.open(ctx, s.Path)
 	if err != nil {
 		return nil, fmt.Errorf("open source %s: %w", s, err)
 	}

@@ -35,6 +35,18 @@ type tarShard struct{ path, name string }
 // maxShardImages bounds the names that are remembered to notice one that is there twice.
 const maxShardImages = 1 << 25
 
+var webDatasetKind = kind{
+	name:     "webdataset",
+	argument: "TARS",
+	about: `a .tar or .tar.gz, a folder of them, or a pattern such as
+'train-{00..99}.tar'; beside the images of a sample .cls (an
+integer; identities are FOLDER/LABEL), .json (identity or label,
+landmarks, box, split; other fields are attributes) and .txt (an
+attribute)`,
+	open:           openWebDataset,
+	numberedPeople: true,
+}
+
 func openWebDataset(ctx context.Context, path string) (Source, error) {
 	s := &webDataset{namespace: Namespace(path)}
 	root, paths, err := shardPaths(path)
