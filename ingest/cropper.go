@@ -108,7 +108,7 @@ func (c *cropper) given(item source.Item, key string) (*face, error) {
 	if c.landmarks == nil {
 		return nil, nil
 	}
-	l, score, ok, err := c.landmarks.Find(key)
+	l, score, ok, err := c.landmarks.Lookup(key)
 	switch {
 	case err != nil:
 		return nil, err

@@ -53,7 +53,7 @@ func (f facesOf) number(key string) string { return fmt.Sprint(f.crops[key].Labe
 
 func (f facesOf) label(t *testing.T, key string) []byte {
 	t.Helper()
-	points, _, ok, err := f.landmarks.Find(key)
+	points, _, ok, err := f.landmarks.Lookup(key)
 	if err != nil || !ok {
 		t.Fatalf("landmarks of %s: %v, %v", key, ok, err)
 	}

@@ -10,10 +10,10 @@ import (
 	"strings"
 )
 
-// folder is a directory tree of image files. A file's identity is the directory it
-// lies in, relative to the root: root/identity/image, or deeper. Files right below
-// the root have none. Names that begin with a dot are passed over. Symbolic links
-// are followed, but not into a directory that contains them.
+// folder is a directory tree of image files. A file's identity is the directory that it lies
+// in, relative to the root: root/identity/image, or deeper. Files right below the root have no
+// identity. Names that begin with a dot are passed over. Symbolic links are followed, but not
+// into a directory that contains them.
 type folder struct {
 	root string
 }
@@ -44,8 +44,8 @@ func openFolder(ctx context.Context, path string) (Source, error) {
 func (folder) Digest() string { return "" }
 func (folder) Close() error   { return nil }
 
-// requireImage looks for one file that begins like an image: a mistyped path is
-// better noticed before a dataset is made of it.
+// requireImage looks for one file that begins like an image, so that a mistyped path is noticed
+// before a dataset is made of it.
 func (f folder) requireImage(ctx context.Context) error {
 	found := errors.New("found")
 	files := 0

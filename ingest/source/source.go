@@ -1,11 +1,10 @@
 // Package source yields photographs from where users keep them.
 //
-// A [Source] walks over its [Item]s in an order that depends on nothing but its
-// contents, one directory or record at a time, so that memory does not grow with
-// the dataset. An item has a key, unique within the source, perhaps an identity
-// (whose face it is), and is read on demand, in any goroutine. What cannot be read
-// is an item too, whose reading fails: whoever walks records the reason and goes
-// on.
+// A [Source] walks over its [Item]s in an order that depends on its contents only. It looks at
+// one directory or record at a time, so that memory does not grow with the source. An item has
+// a key, unique within the source, perhaps an identity (whose face it is), and is read on
+// demand, in any goroutine. What cannot be read is an item, too, whose reading fails: whoever
+// walks records the reason and goes on.
 //
 // [Landmarks] is a file of landmarks that were found elsewhere.
 package source
@@ -22,8 +21,8 @@ import (
 
 // Item is one photograph of a source.
 type Item struct {
-	// Key names the item: its path relative to the source, with slashes, or a
-	// record's own name. It is valid UTF-8.
+	// Key names the item: its path relative to the source, with slashes, or a record's own
+	// name. It is valid UTF-8.
 	Key string
 	// Identity names the person, "" if the source does not tell.
 	Identity string
@@ -36,10 +35,10 @@ type Item struct {
 	// Split is the part of the dataset that the source puts the photograph in, such as
 	// train or val; "" if it does not.
 	Split string
-	// Attributes are what else the source knows, in its own order; keys do not repeat.
+	// Attributes are what else the source knows, in its own order. Names do not repeat.
 	Attributes []Attribute
-	// Held is how many bytes of memory the item keeps from being used again: of an image
-	// that was read on the way because going back to it is expensive.
+	// Held is how many bytes of memory the item holds: those of an image that was read on the
+	// way because going back to it is expensive.
 	Held int
 	// Read returns the encoded image, or why there is none. It may be called from
 	// any goroutine, also after the walk has moved on, until the source is closed.
@@ -54,24 +53,24 @@ type Attribute struct{ Name, Value string }
 
 // PairLister is a source that also holds verification pairs.
 type PairLister interface {
-	// Pairs calls visit for every pair of the source's keys, in order, with whether both
-	// are of one person, until visit returns an error, which it returns as it is.
+	// Pairs calls visit for every pair of the source's keys in order; same says that both are
+	// of one person. It ends at the first error of visit and returns it as it is.
 	Pairs(ctx context.Context, visit func(a, b string, same bool) error) error
 }
 
-// Noticer is a source that may have something to tell beside its items, such as that
-// an index did not fit and what was done instead.
+// Noticer is a source that may have something to tell besides its items, such as that an index
+// did not fit and what was done instead.
 type Noticer interface {
-	// Notices are what was noticed when the source was opened and, after a walk, by that.
+	// Notices are what was noticed when the source was opened and in the last walk.
 	Notices() []string
 }
 
 // Source is a place that photographs come from.
 type Source interface {
-	// Walk calls visit for every item, always in the same order, until visit
-	// returns an error, which it returns as it is, or ctx is done. An item that
-	// cannot be read is visited all the same; only what makes the rest of the
-	// source unreachable is an error of Walk.
+	// Walk calls visit for every item, always in the same order. It ends when ctx is done, or
+	// at the first error of visit, which it returns as it is. An item that cannot be read is
+	// visited all the same. Only what makes the rest of the source unreachable is an error of
+	// Walk itself.
 	Walk(ctx context.Context, visit func(Item) error) error
 	// Digest is the SHA-256 (hexadecimal) of a source that is one file, "" for
 	// others.
