@@ -80,8 +80,8 @@ func TestRefusedStartClaimsNothing(t *testing.T) {
 	dataset := fixture(t)
 	garbage := filepath.Join(t.TempDir(), "garbage.onnx")
 	foreign := filepath.Join(t.TempDir(), "foreign.safetensors")
-	data, err := safetensors.Marshal(safetensors.File{Tensors: map[string]safetensors.Tensor{"fc": {Shape: []int{1}, Float32: []float32{1}}}})
-	if err := errors.Join(err, os.WriteFile(garbage, []byte("Dear Sir or Madam"), 0o644), os.WriteFile(foreign, data, 0o644)); err != nil {
+	data := encode(t, map[string]safetensors.Tensor{"fc": {Shape: []int{1}, Float32: []float32{1}}})
+	if err := errors.Join(os.WriteFile(garbage, []byte("Dear Sir or Madam"), 0o644), os.WriteFile(foreign, data, 0o644)); err != nil {
 		t.Fatal(err)
 	}
 	for name, spoil := range map[string]func(*Options){

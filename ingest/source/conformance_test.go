@@ -85,7 +85,7 @@ func layOutRecordIO(t testing.TB, dir string, faces []sourcetest.Face) string {
 
 func layOutWebDataset(t testing.TB, dir string, faces []sourcetest.Face) string {
 	w, err := webdataset.NewWriter(70, func(number int) (webdataset.Output, error) {
-		return durable.Create(filepath.Join(dir, webdataset.ShardName("train", number)))
+		return durable.Create(filepath.Join(dir, fmt.Sprintf("train-%06d.tar", number)))
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -23,13 +23,6 @@ func WriteFile(path string, data []byte, perm os.FileMode) error {
 	return system.WriteFile(path, data, perm)
 }
 
-// PutIfAbsent is [WriteFile] for a name that must be new: it fails with
-// [os.ErrExist] if there is a file at path, and among processes that race for the
-// name exactly one succeeds.
-func PutIfAbsent(path string, data []byte, perm os.FileMode) error {
-	return system.PutIfAbsent(path, data, perm)
-}
-
 // Create begins a file that will stand at path once [Writer.Commit] is called.
 func Create(path string) (*Writer, error) { return system.Create(path) }
 
@@ -53,7 +46,8 @@ func (d Disk) WriteFile(path string, data []byte, perm os.FileMode) error {
 	return w.publish(d.FS.Rename)
 }
 
-// PutIfAbsent is the package's [PutIfAbsent] on this disk.
+// PutIfAbsent is [Disk.WriteFile] for a name that must be new. It fails with [os.ErrExist] if
+// there is a file at path. Of processes that race for the name exactly one succeeds.
 func (d Disk) PutIfAbsent(path string, data []byte, perm os.FileMode) error {
 	w, err := d.fill(path, data, perm)
 	if err != nil {

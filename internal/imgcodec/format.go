@@ -79,15 +79,6 @@ func (s signature) matches(data []byte) bool {
 	return true
 }
 
-// decodable says whether [Decode] reads the format.
-func (f Format) decodable() bool {
-	switch f {
-	case JPEG, PNG, WebP, BMP:
-		return true
-	}
-	return false
-}
-
 // describe shows the first bytes of something that is no image, for the refusal.
 func describe(data []byte) string {
 	head := data[:min(len(data), SniffLen)]

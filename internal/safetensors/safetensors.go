@@ -48,17 +48,6 @@ type entry struct {
 
 const metadataKey = "__metadata__"
 
-// Marshal encodes a file. The same content gives the same bytes.
-func Marshal(f File) ([]byte, error) {
-	var sources []Source
-	for name, t := range f.Tensors {
-		sources = append(sources, Of(name, t))
-	}
-	var out bytes.Buffer
-	err := Write(&out, sources, f.Metadata)
-	return out.Bytes(), err
-}
-
 // values is the number of values.
 func (t Tensor) values() int { return len(t.Float32) + len(t.Float64) + len(t.Int64) }
 

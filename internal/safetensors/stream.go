@@ -26,7 +26,8 @@ func Of(name string, t Tensor) Source {
 	return Source{Name: name, DType: t.append(new(bytes.Buffer), 0, 0), Shape: t.Shape, Fetch: func() (Tensor, error) { return t, nil }}
 }
 
-// Write encodes tensors as [Marshal] does a file of them: the same bytes.
+// Write encodes tensors in the order of their names. The same tensors and metadata give the same
+// bytes.
 func Write(w io.Writer, sources []Source, metadata map[string]string) error {
 	sources = slices.SortedFunc(slices.Values(sources), func(a, b Source) int { return strings.Compare(a.Name, b.Name) })
 	header := map[string]any{}

@@ -11,9 +11,6 @@ import (
 	"unicode/utf8"
 )
 
-// ShardName is the usual name of a shard: prefix-000000.tar.
-func ShardName(prefix string, number int) string { return fmt.Sprintf("%s-%06d.tar", prefix, number) }
-
 // Output is where a shard is written. It ends with one of Commit and Abort.
 type Output interface {
 	io.Writer
