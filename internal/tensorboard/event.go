@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"facepipe/internal/protobuf"
 )
 
 // Scalar is one value of a series, which its tag names: "train/loss". TensorBoard keeps
@@ -96,7 +98,7 @@ func Read(r io.Reader, visit func(e Event, end int64) bool) error {
 		end += int64(len(data)) + 16
 		e, err := decode(data)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %w", ErrFormat, err)
 		}
 		if !visit(e, end) {
 			return nil
@@ -106,18 +108,18 @@ func Read(r io.Reader, visit func(e Event, end int64) bool) error {
 
 // decode reads an event.
 func decode(data []byte) (e Event, err error) {
-	err = fields(data, func(number protowire.Number, f field) error {
+	err = protobuf.Fields(data, func(f protobuf.Field) error {
 		switch {
-		case number == eventTime && f.kind == protowire.Fixed64Type:
-			e.Time = moment(math.Float64frombits(f.bits))
-		case number == eventStep && f.kind == protowire.VarintType:
-			e.Step = int64(f.bits)
-		case number == eventSummary && f.kind == protowire.BytesType:
-			return fields(f.bytes, func(number protowire.Number, f field) error {
-				if number != summaryValue || f.kind != protowire.BytesType {
+		case f.Number == eventTime && f.Kind == protowire.Fixed64Type:
+			e.Time = moment(math.Float64frombits(f.Bits))
+		case f.Number == eventStep && f.Kind == protowire.VarintType:
+			e.Step = int64(f.Bits)
+		case f.Number == eventSummary && f.Kind == protowire.BytesType:
+			return protobuf.Fields(f.Bytes, func(f protobuf.Field) error {
+				if f.Number != summaryValue || f.Kind != protowire.BytesType {
 					return nil
 				}
-				s, err := decodeScalar(f.bytes)
+				s, err := decodeScalar(f.Bytes)
 				e.Scalars = append(e.Scalars, s)
 				return err
 			})
@@ -137,57 +139,14 @@ func moment(seconds float64) time.Time {
 }
 
 func decodeScalar(data []byte) (s Scalar, err error) {
-	err = fields(data, func(number protowire.Number, f field) error {
+	err = protobuf.Fields(data, func(f protobuf.Field) error {
 		switch {
-		case number == valueTag && f.kind == protowire.BytesType:
-			s.Tag = string(f.bytes)
-		case number == valueSimple && f.kind == protowire.Fixed32Type:
-			s.Value = float64(math.Float32frombits(uint32(f.bits)))
+		case f.Number == valueTag && f.Kind == protowire.BytesType:
+			s.Tag = string(f.Bytes)
+		case f.Number == valueSimple && f.Kind == protowire.Fixed32Type:
+			s.Value = float64(math.Float32frombits(uint32(f.Bits)))
 		}
 		return nil
 	})
 	return s, err
 }
-
-// field is the content of a field: bits of a number, or bytes.
-type field struct {
-	kind  protowire.Type
-	bits  uint64
-	bytes []byte
-}
-
-// fields visits the fields of a message.
-func fields(data []byte, visit func(protowire.Number, field) error) error {
-	for len(data) > 0 {
-		number, kind, n := protowire.ConsumeTag(data)
-		if n < 0 {
-			return malformed(n)
-		}
-		data = data[n:]
-		f := field{kind: kind}
-		switch kind {
-		case protowire.VarintType:
-			f.bits, n = protowire.ConsumeVarint(data)
-		case protowire.Fixed64Type:
-			f.bits, n = protowire.ConsumeFixed64(data)
-		case protowire.Fixed32Type:
-			var v uint32
-			v, n = protowire.ConsumeFixed32(data)
-			f.bits = uint64(v)
-		case protowire.BytesType:
-			f.bytes, n = protowire.ConsumeBytes(data)
-		default:
-			n = protowire.ConsumeFieldValue(number, kind, data)
-		}
-		if n < 0 {
-			return malformed(n)
-		}
-		data = data[n:]
-		if err := visit(number, f); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func malformed(n int) error { return fmt.Errorf("%w: %w", ErrFormat, protowire.ParseError(n)) }
