@@ -167,7 +167,7 @@ func (t *Tensor) read(data []byte) error {
 			t.Dims, err = f.Ints(t.Dims)
 		case 2:
 			t.Type = ElemType(f.Bits)
-		case 4: // float_data: packed it is what raw_data would be
+		case 4: // float_data, which if packed is like raw_data
 			if f.Kind == protowire.BytesType {
 				t.Data = append(t.Data, f.Bytes...)
 			} else {
