@@ -17,7 +17,7 @@ import (
 type jpegDecoder interface {
 	// name identifies the decoder and the version its pixels depend on.
 	name() string
-	// decode writes interleaved RGB as stored, at the reduction, of 3 bytes a pixel.
+	// decode writes interleaved RGB in the stored orientation, at the reduction.
 	decode(dst []byte, h Header, data []byte, reduction int) error
 	// reduces says whether decode takes another reduction than 1.
 	reduces() bool
@@ -30,18 +30,18 @@ const (
 	Turbo = "turbo"
 )
 
-// active is the JPEG decoder of the process: one, because the pixels of a dataset
-// depend on it.
+// active is the JPEG decoder of the process. There is one, as the pixels of a dataset depend
+// on it.
 var active struct {
 	sync.RWMutex
 	decoder jpegDecoder
 }
 
-// Use chooses the JPEG decoder of the process: "std" is the standard library's,
-// "turbo" is libjpeg-turbo, an error if it cannot be opened, and "auto" (also "")
-// is turbo where it can be opened and std elsewhere. A library that the
-// environment variable PIPE_TURBOJPEG names must open in any case but std. Without
-// a call the choice is auto. It should be called before the first image is decoded.
+// Use chooses the JPEG decoder of the process. "std" is the standard library's. "turbo" is
+// libjpeg-turbo, and an error if that cannot be opened. "auto" (also "") is turbo if it can be
+// opened, else std. A library that the environment variable PIPE_TURBOJPEG names must open,
+// unless std is chosen. Without a call the choice is auto. Call it before the first image is
+// decoded.
 func Use(choice string) error {
 	d, err := openJPEGDecoder(choice)
 	if err != nil {
@@ -95,8 +95,8 @@ func openJPEGDecoder(choice string) (jpegDecoder, error) {
 	return nil, fmt.Errorf("unknown choice %q, want %s, %s or %s", choice, Auto, Std, Turbo)
 }
 
-// brokenJPEG stands for a decoder that the user named and that cannot be opened:
-// decoding by another one instead would be no answer.
+// brokenJPEG stands for a decoder that the user has named and that cannot be opened. Another
+// one must not take its place.
 type brokenJPEG struct{ err error }
 
 func (brokenJPEG) name() string                               { return "none" }

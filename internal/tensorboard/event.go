@@ -11,15 +11,14 @@ import (
 	"facepipe/internal/protobuf"
 )
 
-// Scalar is one value of a series, which its tag names: "train/loss". TensorBoard keeps
+// Scalar is one value of a series. Its tag names the series: "train/loss". TensorBoard keeps
 // it as a float32.
 type Scalar struct {
 	Tag   string
 	Value float64
 }
 
-// Event is what is known of one step. One without scalars is the beginning of a file or
-// of a session.
+// Event is what is known of one step. An event without scalars begins a file or a session.
 type Event struct {
 	Step    int64
 	Time    time.Time // to about a microsecond
@@ -44,7 +43,7 @@ const (
 	sessionStatus protowire.Number = 1
 )
 
-// encode is an event without what it is about.
+// encode is the part that all events have.
 func (e Event) encode() []byte {
 	b := protowire.AppendTag(nil, eventTime, protowire.Fixed64Type)
 	b = protowire.AppendFixed64(b, math.Float64bits(float64(e.Time.UnixNano())/1e9))
@@ -82,9 +81,9 @@ func (e Event) encodeStart() []byte {
 	return protowire.AppendBytes(b, session)
 }
 
-// Read visits the events of a file in their order, each with the place where it ends,
-// until visit says that it is enough. What is no event file, from some place on, is
-// ErrFormat. Fields that this package does not write are passed over.
+// Read visits the events of a file in their order, each with the place where it ends, until
+// visit returns false. Bytes that are no events are [ErrFormat]. Fields that this package does
+// not write are passed over.
 func Read(r io.Reader, visit func(e Event, end int64) bool) error {
 	var end int64
 	for {
@@ -129,7 +128,7 @@ func decode(data []byte) (e Event, err error) {
 	return e, err
 }
 
-// moment is a number of seconds since 1970; the zero time for what is no such number.
+// moment is the time so many seconds after 1970, the zero time if that makes no sense.
 func moment(seconds float64) time.Time {
 	whole, part := math.Modf(seconds)
 	if !(math.Abs(whole) < 1<<40) {
