@@ -103,8 +103,8 @@ func (brokenJPEG) name() string                               { return "none" }
 func (brokenJPEG) reduces() bool                              { return false }
 func (b brokenJPEG) decode([]byte, Header, []byte, int) error { return b.err }
 
-// maxScans bounds the scans of a progressive JPEG, each of which may cost a pass
-// over the whole picture however few bytes it has. Encoders write about ten.
+// maxScans bounds the scans of a progressive JPEG. Each may cost a pass over the whole
+// picture, however few bytes it has. Encoders write about ten.
 const maxScans = 500
 
 func decodeJPEG(dst []byte, h Header, data []byte, reduction int) error {
@@ -119,9 +119,9 @@ func decodeJPEG(dst []byte, h Header, data []byte, reduction int) error {
 	return err
 }
 
-// jpegDecoderFor chooses the decoder of one image. Whether CMYK ink is stored inverted
-// is a convention that libjpeg leaves to its caller and the standard library knows; such
-// photographs are rare enough for one path.
+// jpegDecoderFor chooses the decoder of one image. CMYK goes to the standard library, which
+// knows when ink is stored inverted; libjpeg leaves that to its caller. Such photographs are
+// rare.
 func jpegDecoderFor(h Header) jpegDecoder {
 	if h.Components == 4 {
 		return stdJPEG{}
@@ -135,8 +135,8 @@ type stdJPEG struct{}
 
 func (stdJPEG) reduces() bool { return false }
 
-// name carries the language release because Go 1.26 replaced the decoder and a
-// later release may do so again.
+// name has the release of Go in it: Go 1.26 replaced the decoder, and a later release may do
+// so again.
 func (stdJPEG) name() string {
 	release := runtime.Version()
 	if parts := strings.SplitN(release, ".", 3); len(parts) == 3 {

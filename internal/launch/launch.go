@@ -111,10 +111,10 @@ func (o *Options) environment(local int) []string {
 		"RANK="+strconv.Itoa(o.rank(local)), "WORLD_SIZE="+strconv.Itoa(o.Nodes*o.Processes),
 		"LOCAL_RANK="+strconv.Itoa(local), "LOCAL_WORLD_SIZE="+strconv.Itoa(o.Processes),
 		"MASTER_ADDR="+o.Host, "MASTER_PORT="+strconv.Itoa(o.Port))
-	share := strconv.Itoa(max(1, o.Cores/o.Processes))
+	threads := strconv.Itoa(max(1, o.Cores/o.Processes))
 	for _, name := range []string{"GOMAXPROCS", "OMP_NUM_THREADS"} {
 		if _, set := os.LookupEnv(name); !set {
-			env = append(env, name+"="+share)
+			env = append(env, name+"="+threads)
 		}
 	}
 	return env
