@@ -45,7 +45,7 @@ type committer struct {
 	committing atomic.Int64 // nanoseconds
 }
 
-// hooks are what a committer calls.
+// hooks are the functions that a committer calls.
 type hooks struct {
 	open    func(shard int) (shardWriter, error)
 	copy    func(to shardWriter, at store.Location) error
@@ -143,7 +143,7 @@ func (c *committer) step() error {
 	return c.hooks.release(uint32(s.shard))
 }
 
-// commitAll commits shards as they come. After one has failed the others are thrown away.
+// commitAll commits shards as they come. After a failure it throws the others away.
 func (c *committer) commitAll() {
 	defer close(c.done)
 	for s := range c.full {
@@ -168,7 +168,7 @@ func (c *committer) commitAll() {
 // spent is how long committing has taken so far.
 func (c *committer) spent() time.Duration { return time.Duration(c.committing.Load()) }
 
-// close waits for what is full to be committed, and throws away what is not.
+// close waits until all full shards are committed, and throws away one that is not full.
 func (c *committer) close() error {
 	close(c.full)
 	<-c.done

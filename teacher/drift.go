@@ -5,10 +5,10 @@ import (
 	"facepipe/store"
 )
 
-// driftEvery is how many crops of a run there are for each that is compared.
+// driftEvery says that one in so many crops of a run is compared.
 const driftEvery = 16
 
-// driftMeter compares some of a run's embeddings with what half precision leaves of them.
+// driftMeter compares some of a run's embeddings with what half precision keeps of them.
 type driftMeter struct {
 	half  bool
 	every int

@@ -43,7 +43,7 @@ func (p *planParts) done(shard int) (bool, error) {
 func (p *planParts) invalid(shards []int) (int, error) {
 	n := 0
 	for _, shard := range shards {
-		// A merge may have put the part into the cache, and deleted it.
+		// A merge may have copied the part into the cache and deleted it.
 		if there, err := p.done(shard); err == nil && !there {
 			if err := p.refresh(); err != nil {
 				return n, err

@@ -17,14 +17,13 @@ import (
 	"facepipe/store"
 )
 
-// Precompute caches the embeddings of every crop that has none yet. The summary comes
-// with an error, too, as far as the run got.
+// Precompute caches the embeddings of every crop that has none yet. With an error the summary
+// says how far the run got.
 //
 // Errors: those of embed.Open; store.ErrNotFound, store.ErrDamaged, store.ErrLocked;
-// store.ErrFingerprint when the name is taken by another model, preprocessing, flip
-// or dtype; store.ErrContract when model and crops differ in size; [ErrEmbeddings],
-// [*RejectRateError]; the context's, when the shards that were finished are kept and
-// the same call goes on.
+// store.ErrFingerprint when the name is taken by another model, preprocessing, flip or dtype;
+// store.ErrContract when model and crops differ in size; [ErrEmbeddings], [*RejectRateError];
+// the context's. Finished shards are always kept, and the same call goes on.
 func Precompute(ctx context.Context, o Options) (Summary, error) {
 	clock := startClock()
 	o = o.withDefaults()
@@ -44,8 +43,8 @@ func Precompute(ctx context.Context, o Options) (Summary, error) {
 	return r.summary, stopping(err, keepsShards)
 }
 
-// openModels opens the model once for each device. What was opened is to be closed even
-// when there is an error.
+// openModels opens the model once for each device. The caller closes what it returns, even
+// with an error.
 func openModels(o Options) ([]*embed.Model, error) {
 	var models []*embed.Model
 	for _, runtime := range o.runtimes() {
@@ -57,7 +56,7 @@ func openModels(o Options) ([]*embed.Model, error) {
 		if m.Digest() != models[0].Digest() {
 			return models, fmt.Errorf("open model %s for device %d: %w", o.Model, runtime.Device, embed.ErrReplaced)
 		}
-		o.Batch = m.Batch() // which is measured on one device for all, if at all
+		o.Batch = m.Batch() // if it is measured, then on one device for all
 	}
 	return models, nil
 }
@@ -73,7 +72,7 @@ type run struct {
 	o       Options
 	ds      *store.Dataset
 	models  []*embed.Model // one for each device
-	model   *embed.Model   // the first, for what is the same of all
+	model   *embed.Model   // the first of them
 	bar     *progress.Bar
 	donors  *store.Donors // nil without Options.Reuse
 	clock   clock
@@ -104,7 +103,7 @@ func (r *run) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer writer.Close() // again; for the ways out through errors
+	defer writer.Close() // after Close below it does nothing
 	missing := writer.MissingShards()
 	todo := 0
 	for _, i := range missing {
@@ -124,7 +123,7 @@ func (r *run) fill(ctx context.Context) error {
 // inBatches says how the model is run.
 func (r *run) inBatches() string { return fmt.Sprintf("batch %d", r.model.Batch()) }
 
-// describe tells what will be done before it is, in the summary and, with how, to the user.
+// describe says in the summary what will be done. The user is told, too, with how.
 func (r *run) describe(how string) {
 	m, o := r.model, r.o
 	r.summary = Summary{Teacher: o.Name, Rows: r.ds.Rows(), Dim: m.Dim(), DType: o.DType, Flip: o.Flip,
@@ -152,9 +151,9 @@ func (r *run) note(notes ...string) {
 	}
 }
 
-// fits reports a model that the dataset's crops are no input for, or that gives
-// nothing of use for the first of them. This is found out before the cache is
-// claimed, so that a mistake does not take its name.
+// fits refuses a model that does not take the dataset's crops, or that gives nothing of use
+// for the first of them. It comes before the cache is claimed, so that a mistake does not take
+// the cache's name.
 func (r *run) fits() error {
 	p, size := r.model.Preprocess(), r.ds.Contract().CropSize
 	if p.Height != size || p.Width != size {
@@ -162,7 +161,7 @@ func (r *run) fits() error {
 			p.Width, p.Height, r.o.Dataset, size, size)
 	}
 	if !r.isNew() || r.ds.Rows() == 0 {
-		return nil // claimed already, or damaged: claiming it will tell
+		return nil // to claim it will tell what is wrong with it, if anything
 	}
 	return r.yields(min(r.ds.Rows(), minVerdict))
 }
@@ -202,8 +201,8 @@ func (r *run) isNew() bool {
 	return errors.Is(err, store.ErrNotFound)
 }
 
-// selfTest holds the preprocessing of a new cache against the usual ones. It warns only:
-// a model that was trained for something else may well be better under another.
+// selfTest compares the preprocessing of a new cache with the usual ones. It only warns: a
+// model that was trained for something else may well be better under another preprocessing.
 func (r *run) selfTest(ctx context.Context) (err error) {
 	if r.o.NoSelfTest || !r.isNew() {
 		return nil
@@ -239,8 +238,8 @@ func (r *run) claim(info store.TeacherInfo) (*store.TeacherWriter, error) {
 	return w, err
 }
 
-// embed embeds and commits shards, in which there are todo crops, as one stream: the
-// model goes on with the next shard while one is being committed.
+// embed embeds and commits shards, with todo crops in all, as one stream. The model goes on
+// with the next shard while one is being committed.
 func (r *run) embed(ctx context.Context, open func(shard int) (shardWriter, error), shards []int, todo int) error {
 	begun := time.Now()
 	r.bar = progress.New(r.o.Progress, "precompute", int64(todo)).Of("crops")
@@ -297,7 +296,7 @@ func (r *run) embed(ctx context.Context, open func(shard int) (shardWriter, erro
 	return err
 }
 
-// conclude reads back what only the finished cache can tell.
+// conclude reads what only the finished cache can tell.
 func (r *run) conclude() error {
 	t, err := r.ds.OpenTeacher(r.o.Name)
 	if err != nil {
@@ -313,7 +312,7 @@ func (r *run) conclude() error {
 	return tooManyInvalid(t, r.o.MaxRejectRate)
 }
 
-// noteGrowth tells of crops that were appended to the dataset while the run went on.
+// noteGrowth tells the user if crops were appended to the dataset during the run.
 func (r *run) noteGrowth() (err error) {
 	if r.summary.Appended, err = r.ds.Grown(); err != nil || r.summary.Appended == 0 || r.o.Progress == nil {
 		return err

@@ -51,7 +51,7 @@ type Rows struct {
 }
 
 // OpenRows opens the shards of a cache that hold some rows of the dataset. They stay open
-// until Close, as a shard that is opened anew verifies its checksums anew.
+// until Close, as opening a shard again would verify its checksums again.
 func OpenRows(ds *store.Dataset, cache *store.Teacher, rows []int) (*Rows, error) {
 	r := &Rows{ds: ds, shards: map[uint32]*store.EmbeddingShard{}}
 	for _, row := range rows {

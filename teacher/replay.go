@@ -20,8 +20,8 @@ import (
 // ReplayOptions are the settings of [Replay].
 type ReplayOptions struct {
 	Dataset string
-	// Teacher is the cache's name, "" the only one there is; Model the ONNX file it was
-	// made with.
+	// Teacher is the cache's name, "" for the dataset's only one. Model is the ONNX file that
+	// it was made with.
 	Teacher string
 	Model   string
 	// N crops are drawn by Seed, all of them if there are no more.
@@ -41,8 +41,8 @@ type ReplayOptions struct {
 // ReplayReport is how far the cache agrees with the model today.
 type ReplayReport struct {
 	Teacher string `json:"teacher"`
-	// Rows is the number of crops that were embedded again, Compared that of their
-	// embeddings, mirror images' too, which the cache and the model both have.
+	// Rows is the number of crops that were embedded again. Compared is the number of their
+	// embeddings, with those of mirror images, that both the cache and the model have.
 	Rows     int `json:"rows"`
 	Compared int `json:"compared"`
 	// Changed is the number of embeddings that only one of the two has.
@@ -55,13 +55,13 @@ type ReplayReport struct {
 	MaxNormError float64 `json:"max_norm_error"`
 	// Drift is what half precision alone does to the new embeddings; nil for fp32.
 	Drift *store.Drift `json:"fp16_drift,omitempty"`
-	// OK says that all that were compared agree and none changed, also if there was nothing
-	// to compare.
+	// OK says that all compared embeddings agree and none changed. It is true if there was
+	// nothing to compare.
 	OK bool `json:"ok"`
 }
 
-// maxNormError is the relative difference of norms that passes: far above what another
-// processor's arithmetic does, far below what another scaling does.
+// maxNormError is the relative difference of norms that passes. Another processor's arithmetic
+// makes far less, another scaling far more.
 const maxNormError = 0.01
 
 // Replay embeds N random crops again, under the contract that the cache records, and
@@ -107,7 +107,7 @@ func Replay(ctx context.Context, o ReplayOptions) (ReplayReport, error) {
 	return report, err
 }
 
-// ErrSeveral marks a dataset with several teacher caches, of which one was to be named.
+// ErrSeveral marks a dataset with several teacher caches, of which the caller must name one.
 var ErrSeveral = errors.New("several teacher caches")
 
 // named is the name of a cache, where "" stands for a dataset's only one.
@@ -141,7 +141,7 @@ func openAs(info store.TeacherInfo, o ReplayOptions) (*embed.Model, error) {
 	if err := json.Unmarshal(info.Preprocess, &contract); err != nil {
 		return nil, fmt.Errorf("%w: teacher %s: preprocessing: %w", store.ErrDamaged, info.Name, err)
 	}
-	// Caches do not all record whether they were made in half precision; their fingerprints
+	// Old caches do not record whether they were made in half precision. Their fingerprints
 	// tell.
 	fingerprint := func(half bool) string { return embed.Fingerprint(digest, contract, info.Flip, info.DType, half) }
 	o.Runtime.Half = fingerprint(true) == info.Fingerprint

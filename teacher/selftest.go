@@ -14,18 +14,18 @@ import (
 	"facepipe/store"
 )
 
-// SelfTest says how well a teacher tells people apart under the preprocessings that are
-// usual, as a wrong one shows in nothing else: embeddings come out, only worse.
+// SelfTest says how well a teacher tells people apart under the usual preprocessings. A wrong
+// one shows in nothing else: embeddings come out, only worse.
 type SelfTest struct {
-	// Crops were embedded; Same pairs of them show one person, or, where Mirrored, a crop
-	// and its mirror image, and Different pairs two.
+	// Crops were embedded. Same pairs of them show one person or, if Mirrored, a crop and its
+	// mirror image. Different pairs show two people.
 	Crops     int  `json:"crops"`
 	Same      int  `json:"same"`
 	Different int  `json:"different"`
 	Mirrored  bool `json:"mirrored"`
-	// Contracts are the one that was chosen, first, and the usual ones.
+	// Contracts are the chosen one, which is the first, and the usual ones.
 	Contracts []ContractScore `json:"contracts"`
-	// Best is the place of the one to use in Contracts: 0 unless another is better by
+	// Best is the place in Contracts of the one to use. It is 0 unless another is better by
 	// more than chance and rounding explain.
 	Best int `json:"best"`
 }
@@ -34,18 +34,18 @@ type SelfTest struct {
 type ContractScore struct {
 	Name       string           `json:"name"`
 	Preprocess embed.Preprocess `json:"preprocess"`
-	// Separation is d′, the distance of the mean cosines of same and different pairs in
-	// units of their common standard deviation; 0 if an embedding has no use.
+	// Separation is d′: the distance between the mean cosines of same and of different pairs,
+	// in units of their common standard deviation. 0 if an embedding has no use.
 	Separation float64 `json:"separation"`
 	// AUC is the probability that a same pair's cosine is above a different one's.
 	AUC float64 `json:"auc"`
 
-	// scores are the cosines of same pairs in units of the different ones' standard
-	// deviation, above these' mean.
+	// scores say how far the cosine of each same pair lies above the mean of the different
+	// ones, in units of their standard deviation.
 	scores []float64
 }
 
-// Sizes of the test: at a hundred crops a second it takes some seconds.
+// Sizes of the test. At a hundred crops a second it takes some seconds.
 const (
 	testPeople = 48
 	// minTestPeople is how many people with two crops there must be; with fewer, mirror
@@ -76,8 +76,8 @@ func usual(like embed.Preprocess) []ContractScore {
 	return list
 }
 
-// selfTest embeds some crops of a dataset under the usual contracts, and shows on out, if
-// that is not nil, how far it is.
+// selfTest embeds some crops of a dataset under the usual contracts. out, unless nil, shows
+// how far it is.
 func selfTest(ctx context.Context, ds *store.Dataset, model *embed.Model, out io.Writer) (*SelfTest, error) {
 	faces, err := testFaces(ds)
 	if err != nil || len(faces) < 2 {
@@ -113,7 +113,7 @@ func selfTest(ctx context.Context, ds *store.Dataset, model *embed.Model, out io
 	return t, nil
 }
 
-// pairs says which faces are alike.
+// pairs says what is compared.
 func (t *SelfTest) pairs() string {
 	if t.Mirrored {
 		return fmt.Sprintf("%d faces and their mirror images", t.Crops)
@@ -121,9 +121,8 @@ func (t *SelfTest) pairs() string {
 	return fmt.Sprintf("%d pairs of faces", t.Crops/2)
 }
 
-// better says whether c tells the same pairs of people apart from others better than
-// other does. The pairs are compared one by one: between people the scores vary far more
-// than between contracts.
+// better says whether c tells people apart better than other does. It compares the scores pair
+// by pair, as they vary far more between people than between contracts.
 func (c ContractScore) better(other ContractScore) bool {
 	if len(c.scores) == 0 || len(other.scores) == 0 {
 		return len(c.scores) > 0
@@ -153,8 +152,8 @@ type face struct {
 	person int32 // -1: compared with its mirror image
 }
 
-// testFaces draws people with two crops each from a few shards, or crops of anybody. The
-// same dataset gives the same.
+// testFaces draws people with two crops each from a few shards. If these are too few it draws
+// crops of anybody. The same dataset gives the same faces.
 func testFaces(ds *store.Dataset) ([]face, error) {
 	var faces, anybody []face
 	first := map[int32]*store.Location{}
@@ -182,9 +181,10 @@ func testFaces(ds *store.Dataset) ([]face, error) {
 	return anybody[:min(len(anybody), testPeople)], nil
 }
 
-// pairsOf are the first two crops of each person who has the second in a shard, one after
-// the other, and the first of each person or nameless crop for comparison with its mirror
-// image. first has where people were met, in this or another shard; nil once they have two.
+// pairsOf are the faces of a shard. pairs are the first two crops of each person whose second
+// is in the shard, one after the other. anybody are the first crop of each person and all
+// nameless ones, for comparison with their mirror images. first knows where each person's
+// first crop is, in this or another shard; nil once there is a second.
 func pairsOf(s *store.CropShard, shard int, first map[int32]*store.Location) (pairs, anybody []face, err error) {
 	for row := range s.Rows() {
 		c, err := s.Head(row)
@@ -238,8 +238,7 @@ func (t *SelfTest) score(ctx context.Context, ds *store.Dataset, model *embed.Mo
 	return nil
 }
 
-// cosines are those of same and of different pairs. Whatever the faces are, units 2k and
-// 2k+1 show one person.
+// cosines are those of same and of different pairs. Units 2k and 2k+1 always show one person.
 func (t *SelfTest) cosines(units [][]float32) (same, different []float64) {
 	for i := range units {
 		for j := range i {

@@ -25,15 +25,15 @@ type Options struct {
 	Dataset string
 	// Teacher is the cache's name.
 	Teacher string
-	// From is a .npy file or an ONNX file, in which Tensor is the name of the
-	// initializer; "" takes the only one that fits.
+	// From is a .npy file or an ONNX file. Tensor is the name of the initializer in the
+	// latter; "" takes the only one that fits.
 	From   string
 	Tensor string
 	// Identities is a text file that names the rows of the matrix, a line each. Without
 	// one, row i is named Prefix followed by i.
 	Identities string
 	Prefix     string
-	// Replace allows for a matrix from elsewhere that was imported before.
+	// Replace lets the matrix take the place of another one.
 	Replace bool
 	// Progress receives the bar; nil is silent.
 	Progress io.Writer
@@ -45,7 +45,7 @@ type Summary struct {
 	Teacher string `json:"teacher"`
 	store.ClassifierInfo
 	Dim int `json:"dim"`
-	// Identities of the dataset, of which Matched have a row.
+	// Identities is the number of the dataset's, of which Matched have a row.
 	Identities int `json:"identities"`
 	Matched    int `json:"matched"`
 	// Reused says that this very matrix was there already.
@@ -57,10 +57,10 @@ type Summary struct {
 // with, a class a row, beside its cache; see [store.Teacher.Classifier]. Elements are
 // float16, float32 or float64 and become float32. The matrix is read row by row.
 //
-// Errors: [ErrMatrix], npy.ErrFormat, onnx.ErrFormat; one if none of the rows is named
-// after an identity of the dataset; [os.ErrExist] if there is another matrix and Replace
-// is not set; store.ErrNotFound, store.ErrLocked, store.ErrDamaged; the context's. The
-// same call finishes what was interrupted.
+// Errors: [ErrMatrix], also if none of the rows is named after an identity of the dataset;
+// npy.ErrFormat, onnx.ErrFormat; [os.ErrExist] if there is another matrix and Replace is not
+// set; store.ErrNotFound, store.ErrLocked, store.ErrDamaged; the context's. The same call
+// finishes an interrupted one.
 func Import(ctx context.Context, o Options) (s Summary, err error) {
 	begun := time.Now()
 	ds, err := store.Open(o.Dataset)
@@ -119,8 +119,8 @@ func (o *Options) describe(m *matrix) (info store.ClassifierInfo, err error) {
 	return info, err
 }
 
-// present says whether this very matrix is stored, and the rows of the labels then. One
-// that is damaged is not.
+// present says whether this very matrix is stored undamaged, and gives the rows of the labels
+// then.
 func (o *Options) present(ctx context.Context, ds *store.Dataset, t *store.Teacher, info store.ClassifierInfo) (labels []int32, there bool, err error) {
 	c, err := t.Classifier()
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrDamaged) {
@@ -143,7 +143,8 @@ func (o *Options) present(ctx context.Context, ds *store.Dataset, t *store.Teach
 	return labels, true, t.TidyClassifier()
 }
 
-// store copies the matrix. Nothing is kept of one that has no class of the dataset's.
+// store copies the matrix. It keeps nothing of a matrix that has none of the dataset's
+// classes.
 func (o *Options) store(ctx context.Context, ds *store.Dataset, t *store.Teacher, m *matrix, info store.ClassifierInfo) (labels []int32, err error) {
 	names, err := o.names(m.rows)
 	if err != nil {
@@ -190,7 +191,7 @@ func (o *Options) store(ctx context.Context, ds *store.Dataset, t *store.Teacher
 	return labels, w.Commit()
 }
 
-// anIdentity is the name of one that has crops.
+// anIdentity is the name of an identity that has crops.
 func anIdentity(ds *store.Dataset) string {
 	for i := range ds.Shards() {
 		crops, err := ds.CropShard(i)
@@ -245,7 +246,7 @@ func (n *rowNames) next() (string, error) {
 	return strings.TrimSuffix(n.lines.Text(), "\r"), nil
 }
 
-// end wants no more names than rows; empty lines at the end do no harm.
+// end refuses more names than rows. Empty lines at the end do no harm.
 func (n *rowNames) end() error {
 	if n.file == nil {
 		return nil

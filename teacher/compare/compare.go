@@ -1,7 +1,7 @@
-// Package compare asks two teachers' caches how alike pairs of crops are.
+// Package compare says how far two teachers agree, by their caches.
 //
 // Two teachers' spaces have nothing to do with each other, but both order pairs of crops by
-// likeness. So the rank correlation of those orders says how far they agree.
+// likeness. The rank correlation of these orders is the measure.
 package compare
 
 import (
@@ -16,8 +16,7 @@ import (
 	"facepipe/teacher"
 )
 
-// DefaultPairs is the number of pairs that [Run] draws if it is not told. The rank
-// correlation of that many is known to about 0.01.
+// DefaultPairs is the default of [Options].Pairs. It gives the rank correlation to about 0.01.
 const DefaultPairs = 10000
 
 // Options are the settings of [Run].
@@ -32,22 +31,22 @@ type Options struct {
 	Progress io.Writer
 }
 
-// Result says how far two teachers agree on which crops are alike, and how well
-// each tells people apart. Correlations and means are absent (nil) where there are too
-// few pairs, or none that differ.
+// Result says how far two teachers agree on which crops are alike, and how well each tells
+// people apart. Correlations and means are nil if there are too few pairs, or none that
+// differ.
 type Result struct {
 	Dataset string `json:"dataset"`
 	Seed    uint64 `json:"seed"`
-	// Pairs that were compared: Same of one identity, Different of two; all others, of
-	// a dataset without identities, are neither. Skipped pairs have a crop of which
-	// one of the teachers gave no usable embedding.
+	// Pairs that were compared: Same of one identity, Different of two. Pairs of a dataset
+	// without identities are neither. Skipped pairs have a crop of which one of the teachers
+	// gave no usable embedding.
 	Pairs     int `json:"pairs"`
 	Same      int `json:"same"`
 	Different int `json:"different"`
 	Skipped   int `json:"skipped"`
-	// Spearman is the rank correlation, -1 to 1, of the two teachers' cosine
-	// similarities over all pairs; the others are over those of one kind. (Over all
-	// pairs, two teachers correlate already for telling people apart.)
+	// Spearman is the rank correlation, -1 to 1, of the two teachers' cosine similarities over
+	// all pairs. The others are over pairs of one kind: over all pairs, two teachers correlate
+	// simply because both know people apart.
 	Spearman          *float64 `json:"spearman"`
 	SpearmanSame      *float64 `json:"spearman_same"`
 	SpearmanDifferent *float64 `json:"spearman_different"`
@@ -92,24 +91,24 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		return Result{}, err
 	}
 	pairs := newPairDeck(labels).draw(o.Pairs, o.Seed)
-	c := Result{Dataset: o.Dataset, Seed: o.Seed}
+	result := Result{Dataset: o.Dataset, Seed: o.Seed}
 	if len(pairs) == 0 {
-		return c, fmt.Errorf("compare teachers of %s: it has no two crops", o.Dataset)
+		return result, fmt.Errorf("compare teachers of %s: it has no two crops", o.Dataset)
 	}
 	s, err := measure(ctx, ds, caches, pairs, progress.New(o.Progress, "compare", int64(2*len(pairs))))
 	if err != nil {
-		return c, err
+		return result, err
 	}
-	c.conclude(s)
+	result.conclude(s)
 	for i, cache := range caches {
 		info := cache.Info()
-		c.Teachers[i].Teacher, c.Teachers[i].ModelFile, c.Teachers[i].Fingerprint = info.Name, info.ModelFile, info.Fingerprint
+		result.Teachers[i].Teacher, result.Teachers[i].ModelFile, result.Teachers[i].Fingerprint = info.Name, info.ModelFile, info.Fingerprint
 	}
-	c.Skipped = len(pairs) - c.Pairs
-	return c, nil
+	result.Skipped = len(pairs) - result.Pairs
+	return result, nil
 }
 
-// similarities are the cosines of the pairs that both teachers see.
+// similarities are the cosines of the pairs of which both caches have the embeddings.
 type similarities struct {
 	kinds   []pairKind
 	cosines [2][]float64
@@ -142,8 +141,8 @@ func measure(ctx context.Context, ds *store.Dataset, caches [2]*store.Teacher, p
 	return s, nil
 }
 
-// cosinesOf are a cache's cosine similarities of pairs; it marks those that it has none
-// of as not valid.
+// cosinesOf are a cache's cosine similarities of pairs. It marks those that lack an embedding
+// as not valid.
 func cosinesOf(ctx context.Context, ds *store.Dataset, cache *store.Teacher, pairs []pair, valid []bool, bar *progress.Bar) ([]float64, error) {
 	var rows []int
 	for _, p := range pairs {
@@ -179,7 +178,7 @@ func cosinesOf(ctx context.Context, ds *store.Dataset, cache *store.Teacher, pai
 	return cosines, nil
 }
 
-// conclude makes figures of the cosines.
+// conclude computes the figures of the cosines.
 func (r *Result) conclude(s *similarities) {
 	r.Pairs = len(s.kinds)
 	r.Spearman = defined(vec.Spearman(s.cosines[0], s.cosines[1]))
@@ -196,7 +195,7 @@ func (r *Result) conclude(s *similarities) {
 	}
 }
 
-// defined leaves out a figure that there is none of.
+// defined is nil for a figure that is not defined, which is NaN.
 func defined(figure float64) *float64 {
 	if math.IsNaN(figure) {
 		return nil
