@@ -29,9 +29,9 @@ const (
 // takes its pixels from the budget of all workers.
 type photograph struct {
 	*imgcodec.Photo
-	budget  *semaphore.Weighted
-	held    int64
-	current *imgcodec.Reduced
+	budget   *semaphore.Weighted
+	reserved int64 // pixels of the budget
+	current  *imgcodec.Reduced
 }
 
 // close releases all pictures, and gives back the budget.
@@ -39,8 +39,8 @@ func (p *photograph) close() {
 	p.Recycle(p.current)
 	p.current = nil
 	p.Close()
-	p.budget.Release(p.held)
-	p.held = 0
+	p.budget.Release(p.reserved)
+	p.reserved = 0
 }
 
 // at decodes the photograph at a reduction. It first releases what was decoded before, with its
@@ -51,12 +51,12 @@ func (p *photograph) at(ctx context.Context, reduction int) (*imgcodec.Reduced, 
 	}
 	p.Recycle(p.current)
 	p.current = nil
-	if need := p.Pixels(reduction); need != p.held {
+	if need := p.Pixels(reduction); need != p.reserved {
 		p.close()
 		if err := p.budget.Acquire(ctx, need); err != nil {
 			return nil, err
 		}
-		p.held = need
+		p.reserved = need
 	}
 	r, err := p.Decode(reduction)
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"sync"
 
-	"facepipe/internal/digest"
+	"facepipe/internal/filedigest"
 	"facepipe/internal/imgcodec"
 	"facepipe/internal/ort"
 )
@@ -65,7 +65,7 @@ func open(spec Spec, o Options) (*Detector, error) {
 	if o.MinScore < 0 || o.MinScore > 1 || o.Size < 0 {
 		return nil, fmt.Errorf("a score of %v and a size of %d are out of range", o.MinScore, o.Size)
 	}
-	sum, err := digest.File(spec.File)
+	sum, err := filedigest.Of(spec.File)
 	if err != nil {
 		return nil, err
 	}

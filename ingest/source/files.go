@@ -9,7 +9,7 @@ import (
 	"os"
 
 	"facepipe/internal/ctxio"
-	"facepipe/internal/digest"
+	"facepipe/internal/filedigest"
 	"facepipe/internal/imgcodec"
 )
 
@@ -95,7 +95,7 @@ func startsLikeImage(path string) bool {
 // digestFile is the SHA-256 of a file in hexadecimal.
 func digestFile(ctx context.Context, file *os.File) (string, error) {
 	const wholeFile = 1<<63 - 1
-	sum, err := digest.Of(ctxio.NewReader(ctx, io.NewSectionReader(file, 0, wholeFile)))
+	sum, err := filedigest.OfReader(ctxio.NewReader(ctx, io.NewSectionReader(file, 0, wholeFile)))
 	return sum, reason(err)
 }
 

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"facepipe/internal/digest"
+	"facepipe/internal/filedigest"
 	"facepipe/internal/onnx"
 )
 
@@ -28,7 +28,7 @@ func Digest(path string) (string, error) {
 // file or, if it keeps weights in files of their own, the SHA-256 over the digests of
 // all of them. Otherwise models with other weights would pass for the same.
 func modelDigest(path string, external []string) (string, error) {
-	sum, err := digest.File(path)
+	sum, err := filedigest.Of(path)
 	if err != nil || len(external) == 0 {
 		return sum, err
 	}
@@ -38,7 +38,7 @@ func modelDigest(path string, external []string) (string, error) {
 		if !filepath.IsLocal(name) {
 			return "", fmt.Errorf("%w: its weights are in %q, which is not below its folder", ErrWeights, name)
 		}
-		if sum, err = digest.File(filepath.Join(filepath.Dir(path), name)); err != nil {
+		if sum, err = filedigest.Of(filepath.Join(filepath.Dir(path), name)); err != nil {
 			return "", fmt.Errorf("%w: %w", ErrWeights, err)
 		}
 		fmt.Fprintf(all, "%q %s\n", name, sum)

@@ -14,8 +14,8 @@ import (
 	"strings"
 	"time"
 
-	"facepipe/internal/digest"
 	"facepipe/internal/embed"
+	"facepipe/internal/filedigest"
 	"facepipe/internal/progress"
 	"facepipe/store"
 )
@@ -108,13 +108,13 @@ func count(rows []int32) int {
 func (o *Options) describe(m *matrix) (info store.ClassifierInfo, err error) {
 	info = store.ClassifierInfo{Origin: filepath.Base(o.From), Tensor: m.tensor, DType: m.element.name, Prefix: o.Prefix, Rows: m.rows}
 	if m.tensor == "" {
-		info.OriginDigest, err = digest.File(o.From)
+		info.OriginDigest, err = filedigest.Of(o.From)
 	} else {
 		info.OriginDigest, err = embed.Digest(o.From) // of the files beside it, too
 	}
 	if err == nil && o.Identities != "" {
 		info.Names, info.Prefix = filepath.Base(o.Identities), ""
-		info.NamesDigest, err = digest.File(o.Identities)
+		info.NamesDigest, err = filedigest.Of(o.Identities)
 	}
 	return info, err
 }

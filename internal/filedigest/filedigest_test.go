@@ -1,4 +1,4 @@
-package digest_test
+package filedigest_test
 
 import (
 	"errors"
@@ -8,26 +8,26 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"facepipe/internal/digest"
+	"facepipe/internal/filedigest"
 )
 
-func TestFile(t *testing.T) {
+func TestDigests(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "abc")
 	if err := os.WriteFile(path, []byte("abc"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	const want = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" // FIPS 180-2
-	if got, err := digest.File(path); err != nil || got != want {
+	if got, err := filedigest.Of(path); err != nil || got != want {
 		t.Errorf("%s, %v", got, err)
 	}
-	if got, err := digest.Of(iotest.OneByteReader(strings.NewReader("abc"))); err != nil || got != want {
+	if got, err := filedigest.OfReader(iotest.OneByteReader(strings.NewReader("abc"))); err != nil || got != want {
 		t.Errorf("byte by byte: %s, %v", got, err)
 	}
-	if _, err := digest.File(path + ".not"); !errors.Is(err, os.ErrNotExist) {
+	if _, err := filedigest.Of(path + ".not"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no file: %v", err)
 	}
 	broken := errors.New("broken")
-	if _, err := digest.Of(iotest.ErrReader(broken)); !errors.Is(err, broken) {
+	if _, err := filedigest.OfReader(iotest.ErrReader(broken)); !errors.Is(err, broken) {
 		t.Errorf("a reader that fails: %v", err)
 	}
 }
