@@ -4,6 +4,7 @@ package verdict
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"facepipe/internal/half"
 	"facepipe/internal/vec"
@@ -37,8 +38,8 @@ const MaxNormDrift = 0.01
 const (
 	// maxHalf is the largest fp16.
 	maxHalf = 65504
-	// safeNorm is a norm of which fp16 keeps enough, whatever the elements are: up to maxHalf
-	// rounding takes at most 2^-25, or 2^-12 of their value, from each of up to 2^16 elements.
+	// safeNorm is a norm from which on, up to maxHalf, fp16 keeps enough whatever the elements
+	// are: rounding takes at most 2^-25, or 2^-12 of its value, from each of up to 2^16.
 	safeNorm = 1e-3
 )
 
@@ -49,7 +50,7 @@ func Of(embedding []float32, half bool) Verdict {
 		i := vec.NotFinite(embedding)
 		return Verdict{Fault: NotFinite, Reason: fmt.Sprintf("element %d is %g", i, embedding[i])}
 	}
-	norm, largest := float32(exact), largest(embedding)
+	norm := float32(exact)
 	switch {
 	case norm < vec.MinNorm:
 		return Verdict{Fault: Zero, Reason: fmt.Sprintf("norm is %g", norm)}
@@ -57,7 +58,7 @@ func Of(embedding []float32, half bool) Verdict {
 		return Verdict{Fault: TooLarge, Reason: "norm is beyond float32"}
 	case math.IsInf(float64(norm), 0):
 		return Verdict{Fault: NotFinite, Reason: "norm is beyond float32"}
-	case !half || largest <= maxHalf && norm >= safeNorm:
+	case !half || norm >= safeNorm && norm <= maxHalf:
 		return Verdict{Norm: norm}
 	}
 	rounded := roundedNorm(embedding)
@@ -65,18 +66,10 @@ func Of(embedding []float32, half bool) Verdict {
 		return Verdict{Norm: norm}
 	}
 	lost := Verdict{Fault: TooSmall, Reason: fmt.Sprintf("norm %g becomes %g in fp16", norm, rounded)}
-	if largest > maxHalf {
+	if max(slices.Max(embedding), -slices.Min(embedding)) > maxHalf {
 		lost.Fault = TooLarge
 	}
 	return lost
-}
-
-// largest is the largest absolute value.
-func largest(embedding []float32) (most float32) {
-	for _, x := range embedding {
-		most = max(most, x, -x)
-	}
-	return most
 }
 
 // roundedNorm is the norm of what fp16 keeps.
