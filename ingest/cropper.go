@@ -16,7 +16,7 @@ import (
 	"facepipe/store"
 )
 
-// pixelBudget bounds the pixels that all workers together hold decoded: two of the
+// pixelBudget bounds the decoded pixels that all workers together have in memory: two of the
 // largest photographs, or some thousand small ones.
 const pixelBudget = 2 * imgcodec.DefaultMaxPixels
 
@@ -66,8 +66,8 @@ type face struct {
 	score     float64
 }
 
-// crops makes the crops of one item, the main face's last: everything but their source,
-// key and identity. A fault of the item, or of one face, is a [refusal].
+// crops makes the crops of one item, the main face's last, without source, key and identity.
+// A fault of the item, or of one face, is a [refusal].
 func (c *cropper) crops(ctx context.Context, item source.Item, key string) ([]candidate, error) {
 	data, err := item.Read()
 	if machineFault(err) {
@@ -93,13 +93,14 @@ func (c *cropper) crops(ctx context.Context, item source.Item, key string) ([]ca
 	faces := []face{}
 	if given != nil {
 		faces = append(faces, *given)
-	} else if faces, err = c.find(ctx, photo, item); err != nil {
+	} else if faces, err = c.detect(ctx, photo, item); err != nil {
 		return nil, err
 	}
 	return c.alignFaces(ctx, photo, faces)
 }
 
-// given looks for landmarks that need no detection; nil if there are none.
+// given is the face whose landmarks come with the item or in the landmark file; nil if it must
+// be detected.
 func (c *cropper) given(item source.Item, key string) (*face, error) {
 	if item.Landmarks != nil {
 		return &face{landmarks: *item.Landmarks}, nil
@@ -107,7 +108,7 @@ func (c *cropper) given(item source.Item, key string) (*face, error) {
 	if c.landmarks == nil {
 		return nil, nil
 	}
-	l, score, ok, err := c.landmarks.Find(key)
+	l, score, ok, err := c.landmarks.Lookup(key)
 	switch {
 	case err != nil:
 		return nil, err
@@ -119,8 +120,8 @@ func (c *cropper) given(item source.Item, key string) (*face, error) {
 	return nil, nil
 }
 
-// find detects the faces to take, the main one last.
-func (c *cropper) find(ctx context.Context, photo *photograph, item source.Item) ([]face, error) {
+// detect finds the faces to take, the main one last.
+func (c *cropper) detect(ctx context.Context, photo *photograph, item source.Item) ([]face, error) {
 	found, err := photo.detect(ctx, c.detector)
 	if err != nil {
 		return nil, err
@@ -139,7 +140,7 @@ func (c *cropper) find(ctx context.Context, photo *photograph, item source.Item)
 
 // alignFaces makes the crops of a photograph's faces, in their order.
 func (c *cropper) alignFaces(ctx context.Context, photo *photograph, faces []face) ([]candidate, error) {
-	// A photograph is decoded at one size at a time: those that need the same follow
+	// A photograph is decoded at one size at a time, so faces that need the same size follow
 	// each other. A face whose reduction has an error is refused with it below.
 	order, reductions := make([]int, len(faces)), make([]int, len(faces))
 	for i, f := range faces {
@@ -179,15 +180,15 @@ func (c *cropper) alignFace(ctx context.Context, photo *photograph, f face) (sto
 	return c.judge(crop, aligned, &f.landmarks)
 }
 
-// judge measures the face of a crop and holds it against the gate. landmarks are where it
-// was in its photograph, nil if that is not known.
+// judge measures the face of a crop and asks the gate. landmarks are where the face was in its
+// photograph, nil if that is not known.
 func (c *cropper) judge(crop store.Crop, pixels *imgcodec.Image, landmarks *align.Landmarks) (store.Crop, error) {
 	crop.HasQuality, crop.Quality = true, measure(pixels, landmarks)
 	return crop, c.gate.judge(crop.Quality)
 }
 
-// passThrough takes a photograph that is an aligned crop as it is, with its original
-// bytes where they say the same to every decoder.
+// passThrough takes a photograph that is an aligned crop already. It keeps the original bytes
+// if every decoder makes the same of them.
 func (c *cropper) passThrough(header imgcodec.Header, data []byte) (store.Crop, error) {
 	if size := c.contract.CropSize; header.W != size || header.H != size {
 		return store.Crop{}, refuse(stageAlign, fmt.Errorf("%w: is %dx%d, want %dx%d: give --detector or --landmarks",
@@ -216,8 +217,8 @@ func (c *cropper) encode(aligned *imgcodec.Image) store.Crop {
 	return crop
 }
 
-// encodeJPEG makes a crop whose pixels are those that come out of the JPEG again; aligned
-// becomes them.
+// encodeJPEG makes a crop as JPEG. aligned becomes the pixels that come out of the JPEG again,
+// and these are the crop's.
 func (c *cropper) encodeJPEG(aligned *imgcodec.Image) (store.Crop, error) {
 	data := imgcodec.EncodeJPEG(aligned, c.jpegQuality)
 	if err := imgcodec.DecodeRGB(imgcodec.JPEG, data, aligned.W, aligned.H, aligned.Pix); err != nil {

@@ -23,8 +23,8 @@ const (
 	FacesAll = "all"
 )
 
-// choose picks the faces to take of a photograph of w by h pixels, the main one last.
-// There being none, or another number than is wanted, is a [refusal].
+// choose picks the faces to take of a photograph of w by h pixels, the main one last. None, or
+// another number than is wanted, is a [refusal].
 func choose(policy string, faces []detect.Face, box *source.Box, w, h int) ([]detect.Face, error) {
 	main, err := wanted(faces, box, w, h)
 	if err != nil {
@@ -51,9 +51,9 @@ func furtherKey(key string, n int) string {
 	return key
 }
 
-// photoKey is the key of a photograph where further faces have keys too: marks # at its
-// end, or before the digits at its end, are doubled. So a file x.jpg#1 is not taken for
-// a further face of x.jpg, which has an odd number of marks there.
+// photoKey is the key of a photograph where further faces have keys too. It doubles the marks
+// # at the end, or before the digits at the end. So a file x.jpg#1 is not taken for a further
+// face of x.jpg, which has an odd number of marks there.
 func photoKey(key string) string {
 	name := strings.TrimRight(key, "0123456789")
 	marks := len(name) - len(strings.TrimRight(name, "#"))

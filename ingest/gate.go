@@ -8,8 +8,8 @@ import (
 	"facepipe/store"
 )
 
-// Gate says which faces are good enough. A limit of 0 is none. A measure that is unknown
-// passes: an aligned crop only has a sharpness.
+// Gate says which faces are good enough. A limit of 0 is no limit. An unknown measure passes:
+// an aligned crop only has a sharpness.
 type Gate struct {
 	// MinFace is the least [store.Quality].FaceSize, in pixels of the photograph.
 	MinFace float64
@@ -49,7 +49,7 @@ func (g Gate) validate() error {
 	return nil
 }
 
-// describe lists the limits that there are, as flags without dashes; "" without any.
+// describe lists the limits that are set, as flags without dashes; "" without any.
 func (g Gate) describe() string {
 	var parts []string
 	for _, l := range g.limits() {

@@ -7,15 +7,15 @@ import (
 	"facepipe/ingest/source"
 )
 
-// minOverlap is the intersection over union above which a detected face is the one that
-// a source's box is around. Annotators draw boxes tight or with hair, chin and room
-// around them: a box of 1.8 times the side in the same place still passes, and two
-// faces side by side do not overlap that much.
+// minOverlap is the intersection over union above which a detected face is the one in a
+// source's box. Annotators draw boxes tight, or with hair, chin and room around them: a box of
+// 1.8 times the side in the same place still passes. Two faces side by side do not overlap
+// that much.
 const minOverlap = 0.3
 
-// wanted chooses the face that a photograph of w by h pixels was put into its source
-// for: the one that overlaps the source's box best, or without a box the main one.
-// There being none is a [refusal].
+// wanted chooses the face that a photograph of w by h pixels is of: the one that overlaps the
+// source's box best or, without a box, the main one. If there is none, the error is a
+// [refusal].
 func wanted(faces []detect.Face, box *source.Box, w, h int) (detect.Face, error) {
 	if len(faces) == 0 {
 		return detect.Face{}, refuse(stageDetect, fmt.Errorf("%w in %dx%d pixels", errNoFace, w, h))

@@ -16,8 +16,8 @@ import (
 
 // How crops are stored, the values of [Options.Store].
 const (
-	// StoreEncoded keeps the original bytes of crops that pass through and encodes
-	// the others as PNG.
+	// StoreEncoded keeps the original bytes of crops that pass through, and encodes the
+	// others as PNG.
 	StoreEncoded = "encoded"
 	// StoreRaw keeps RGB pixels: about twice the space, nothing to decode.
 	StoreRaw = "raw"
@@ -30,15 +30,15 @@ const (
 	CropJPEG = "jpeg"
 )
 
-// MinJPEGQuality is the least quality at which crops are encoded: below it, what is lost
-// shows in what models say of them.
+// MinJPEGQuality is the least quality at which crops are encoded. Below it the loss shows in
+// the embeddings of models.
 const MinJPEGQuality = 95
 
-// DefaultMaxRejectRate is the share of refused inputs that is taken as normal.
+// DefaultMaxRejectRate is the fraction of refused inputs that is taken as normal.
 const DefaultMaxRejectRate = 0.05
 
-// Options are the settings of [Run]. What the crops depend on has a place in JSON, for
-// plans; the rest is this machine's matter.
+// Options are the settings of [Run]. Plans keep as JSON what the crops depend on. The other
+// fields are left out of JSON: each machine has its own.
 type Options struct {
 	// Sources are written KIND=PATH, see [source.ParseSpec]; at least one.
 	Sources []string
@@ -51,40 +51,39 @@ type Options struct {
 	// MinScore is the confidence, 0 to 1, from which a face counts, 0 for the
 	// detector's own.
 	MinScore float64
-	// Landmarks is a file of landmarks, see [source.Landmarks], whose keys are those
-	// of the dataset. They are used instead of detection; items that the file does
-	// not name go to the detector, or are rejected if there is none.
+	// Landmarks is a file of landmarks, see [source.Landmarks], whose keys are those of the
+	// dataset. They are used instead of detection. Items that the file does not name go to
+	// the detector, or are rejected if there is none.
 	Landmarks string
 	// Faces is [FacesLargest] (""), [FacesOne] or [FacesAll].
 	Faces string
-	// Gate refuses faces that are not good enough.
+	// Gate says which faces are good enough.
 	Gate Gate
-	// MinImages leaves identities out that have fewer photographs in this run's sources;
-	// 0 leaves none out.
+	// MinImages leaves out identities with fewer photographs in this run's sources; 0 leaves
+	// none out.
 	MinImages int
-	// Split is NAME=SHARE,NAME=SHARE..., whose shares add up to 1: every identity, and
-	// every photograph without one, is put into one of the splits by a hash of its name
-	// and SplitSeed. Where a source tells the split, that counts. "" splits nothing.
+	// Split is NAME=SHARE,NAME=SHARE..., whose shares add up to 1. A hash of the name and
+	// SplitSeed puts every identity, and every photograph without one, into one of the
+	// splits. A split that the source tells counts instead. "" splits nothing.
 	Split     string
 	SplitSeed uint64
 	// Store is [StoreEncoded] ("") or [StoreRaw].
 	Store string
-	// CropFormat is how crops that were cut out of photographs are encoded: [CropPNG]
-	// ("") or [CropJPEG] of JPEGQuality, MinJPEGQuality..100, 0 for the least.
+	// CropFormat is how crops that were cut out of photographs are encoded: [CropPNG] ("") or
+	// [CropJPEG]. JPEGQuality is [MinJPEGQuality] (0) to 100.
 	CropFormat  string
 	JPEGQuality int
-	// PairsOut is a file to write the verification pairs to that sources hold, "" for
-	// none.
+	// PairsOut is a file for the verification pairs that sources hold, "" for none.
 	PairsOut string `json:",omitempty"`
 	// Workers is the number of photographs processed at once, 0 for one a core.
 	Workers int `json:"-"`
 	// ShardRows is the number of crops in a shard, 0 for the store's default.
 	ShardRows int
-	// MaxRejectRate is the share of inputs, 0 to 1, above which [Run] returns a
-	// [RejectRateError].
+	// MaxRejectRate is the fraction of refused inputs, 0 to 1, above which [Run] returns a
+	// [*RejectRateError].
 	MaxRejectRate float64 `json:"-"`
-	// KeyPrefixes are put before every key and identity, so that those of two sources
-	// cannot collide: none, one for all sources, or one for each in their order.
+	// KeyPrefixes stand before every key and identity, so that those of two sources cannot
+	// collide: none, one for all sources, or one for each in their order.
 	KeyPrefixes []string
 	// Decoder is the JPEG decoder: auto (""), std or turbo.
 	Decoder string
@@ -95,8 +94,8 @@ type Options struct {
 	// Logger gets notices; nil for [slog.Default].
 	Logger *slog.Logger `json:"-"`
 
-	from, items int     // the stretch of items that is ingested, if items is not 0
-	replay      *replay // where crops come from that workers have made; nil to make them
+	from, items int        // the stretch of items that is ingested; all if items is 0
+	made        *planCrops // crops that workers have made; nil to make them here
 }
 
 // parsed are the options in the form the run needs.
@@ -110,8 +109,7 @@ type parsed struct {
 	workers  int
 }
 
-// Validate says what is wrong with the options, as far as that can be told without
-// opening a file.
+// Validate says what is wrong with the options, without opening a file.
 func (o Options) Validate() error {
 	_, err := o.parse()
 	return err
@@ -155,7 +153,7 @@ func (o Options) parse() (p parsed, err error) {
 	return p, nil
 }
 
-// oneOf is value, or the first of the known ones if it is empty.
+// oneOf is value, which must be known, or the first known one if it is empty.
 func oneOf(what, value string, known ...string) (string, error) {
 	if value == "" {
 		return known[0], nil
@@ -166,7 +164,7 @@ func oneOf(what, value string, known ...string) (string, error) {
 	return value, nil
 }
 
-// parseSources parses the sources and makes sure that they are kept apart.
+// parseSources parses the sources and refuses two whose names would collide.
 func (o Options) parseSources() ([]source.Spec, error) {
 	if n := len(o.KeyPrefixes); n > 1 && n != len(o.Sources) {
 		return nil, fmt.Errorf("%d key prefixes for %d sources: give one for all, or one for each", n, len(o.Sources))
@@ -192,7 +190,7 @@ func (o Options) parseSources() ([]source.Spec, error) {
 	return specs, nil
 }
 
-// prefix is put before the keys and identities of source i.
+// prefix stands before the keys and identities of source i.
 func (o Options) prefix(i int) string {
 	switch len(o.KeyPrefixes) {
 	case 0:
@@ -228,8 +226,8 @@ func (o Options) parseFormat(p *parsed) error {
 	return nil
 }
 
-// policy describes which faces are taken, "" for the default. It is part of what a
-// source is: a run under another policy looks at the same photographs again.
+// policy describes which faces are taken, "" for the default. It is part of a source's
+// description: a run under another policy looks at the same photographs again.
 func (o Options) policy(faces string) string {
 	var parts []string
 	if faces != FacesLargest {

@@ -11,7 +11,7 @@ import (
 	"facepipe/internal/durable"
 )
 
-// requirePairs says what is wrong if pairs are wanted and no source has any.
+// requirePairs is an error if pairs are wanted and no source has any.
 func (r *run) requirePairs() error {
 	if r.options.PairsOut == "" {
 		return nil
@@ -24,8 +24,8 @@ func (r *run) requirePairs() error {
 	return fmt.Errorf("write pairs to %s: no source holds pairs", r.options.PairsOut)
 }
 
-// writePairs writes the pairs of all sources that have some, with the keys that the
-// dataset has, whole or not at all.
+// writePairs writes the pairs of all sources that have some, with the dataset's keys. It writes
+// the whole file or none.
 func (r *run) writePairs(ctx context.Context) error {
 	if r.options.PairsOut == "" {
 		return nil

@@ -11,53 +11,52 @@ import (
 	"facepipe/internal/imgcodec"
 )
 
-// A large photograph is decoded at a half, a quarter or an eighth of its size: to be
-// looked at by the detector, which shrinks it anyway, and again for the crop, if its
-// face has pixels to spare. The rules below are part of what the contract's warp
-// stands for: which pixels a crop has follows from the photograph, the landmarks and
-// the decoder, and from nothing else.
+// A large photograph is decoded at a half, a quarter or an eighth of its size: once for the
+// detector, which shrinks it anyway, and again for the crop, if the face has pixels to spare.
+// The rules below belong to the contract's warp: a crop's pixels follow from the photograph,
+// the landmarks and the decoder, and from nothing else.
 const (
-	// reducedSide is what the longer side of a reduced photograph has at least, in
-	// pixels. Smaller ones than twice that are cheap, and always decoded in full.
+	// reducedSide is the least longer side of a reduced photograph, in pixels. Photographs
+	// below twice that are cheap, and always decoded in full.
 	reducedSide = 640
-	// oversampling is how many pixels of the photograph, along a line, a pixel of the
-	// crop has left after the reduction, at least: with two the bilinear warp neither
-	// blurs what was there nor skips much of it.
+	// oversampling is how many pixels of the reduced photograph, along a line, fall on a pixel
+	// of the crop at least. With two the bilinear warp neither blurs what was there nor skips
+	// much of it.
 	oversampling = 2
 )
 
-// photograph is one that is being worked on. At most one decoded picture of it is kept,
-// and accounted for in the budget that all workers share.
+// photograph is one that is being worked on. At most one decoded picture of it is kept, which
+// takes its pixels from the budget of all workers.
 type photograph struct {
 	*imgcodec.Photo
-	budget  *semaphore.Weighted
-	held    int64
-	current *imgcodec.Reduced
+	budget   *semaphore.Weighted
+	reserved int64 // pixels of the budget
+	current  *imgcodec.Reduced
 }
 
-// close lets go of all pictures, and gives back the budget.
+// close releases all pictures, and gives back the budget.
 func (p *photograph) close() {
 	p.Recycle(p.current)
 	p.current = nil
 	p.Close()
-	p.budget.Release(p.held)
-	p.held = 0
+	p.budget.Release(p.reserved)
+	p.reserved = 0
 }
 
-// at decodes the photograph at a reduction. What was decoded before is let go first,
-// with its budget: whoever waits for more while holding some could wait forever.
+// at decodes the photograph at a reduction. It first releases what was decoded before, with its
+// budget: two that wait for more, each with some in hand, could wait forever.
 func (p *photograph) at(ctx context.Context, reduction int) (*imgcodec.Reduced, error) {
 	if p.current != nil && p.current.Reduction == reduction {
 		return p.current, nil
 	}
 	p.Recycle(p.current)
 	p.current = nil
-	if need := p.Pixels(reduction); need != p.held {
+	if need := p.Pixels(reduction); need != p.reserved {
 		p.close()
 		if err := p.budget.Acquire(ctx, need); err != nil {
 			return nil, err
 		}
-		p.held = need
+		p.reserved = need
 	}
 	r, err := p.Decode(reduction)
 	if err != nil {
@@ -67,7 +66,7 @@ func (p *photograph) at(ctx context.Context, reduction int) (*imgcodec.Reduced, 
 	return r, nil
 }
 
-// reduction is the largest, up to limit, that leaves enough of the photograph.
+// reduction is the largest one, up to limit, that leaves enough of the photograph.
 func (p *photograph) reduction(limit float64) int {
 	w, h := p.Size()
 	return imgcodec.ReductionOf(min(limit, float64(max(w, h))/reducedSide))
@@ -90,9 +89,8 @@ func (p *photograph) detect(ctx context.Context, d *detect.Detector) ([]detect.F
 	return faces, nil
 }
 
-// enlarged maps a face that was found in a reduced photograph to the full-size one, as
-// the detector itself maps from the size it looks at: lengths are multiplied, and no
-// half pixels are added.
+// enlarged maps a face from a reduced photograph to the full-size one. Like the detector's own
+// mapping it multiplies lengths and adds no half pixels.
 func enlarged(f detect.Face, r *imgcodec.Reduced) detect.Face {
 	x := func(v float64) float64 { return v*float64(r.Reduction) - float64(r.Left) }
 	y := func(v float64) float64 { return v*float64(r.Reduction) - float64(r.Top) }
@@ -136,20 +134,20 @@ func (p *photograph) align(ctx context.Context, face align.Landmarks, size int) 
 	return crop, nil
 }
 
-// contains refuses landmarks whose centre is not in the photograph: they are another
-// photograph's, or in other units, and their crop would be black.
+// contains refuses landmarks whose centre is not in the photograph. They are another
+// photograph's or in other units, and their crop would be black.
 func (p *photograph) contains(face align.Landmarks) error {
 	w, h := p.Size()
 	c := face.Centre()
-	// What is not a number is refused as such where the pose is estimated.
+	// NaN passes here; the estimate refuses it.
 	if c.X < 0 || c.Y < 0 || c.X > float64(w-1) || c.Y > float64(h-1) {
 		return refuse(stageAlign, fmt.Errorf("%w: their centre is (%.0f, %.0f), it has %d by %d pixels", errOutside, c.X, c.Y, w, h))
 	}
 	return nil
 }
 
-// reduced maps a point of the full-size photograph to the reduced one. Both count from
-// the centre of their first pixel.
+// reduced maps a point of the full-size photograph to the reduced one. Both count from the
+// centre of their first pixel.
 func reduced(q align.Point, r *imgcodec.Reduced) align.Point {
 	side := float64(r.Reduction)
 	within := (side - 1) / 2 // from the centre of a block's first pixel to the block's

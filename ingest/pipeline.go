@@ -10,23 +10,23 @@ import (
 	"facepipe/store"
 )
 
-// How far workers may be ahead of what is consumed: enough that neither one large
-// photograph nor a shard that is being committed leaves them idle.
+// How far workers may be ahead of the consumer. It is enough that neither one large photograph
+// nor the commit of a shard leaves them idle.
 const (
 	windowPerWorker = 256      // items
 	windowBytes     = 64 << 20 // of crops that wait in memory, about
 	heldBytes       = 64 << 20 // of encoded photographs that items hold
 )
 
-// task is one item on its way through the pipeline. Its fields below done are
-// written by the worker before it closes done.
+// task is one item on its way through the pipeline. Its worker writes the fields below done
+// before it closes done.
 type task struct {
 	source int    // its number in the dataset
 	key    string // of the item, in the dataset
 	make   func(context.Context) ([]candidate, error)
 	// skip marks an item that an earlier run dealt with.
 	skip bool
-	// held is the memory that the item takes until it is made, in bytes.
+	// held is how many bytes of memory the item takes until make has returned.
 	held int
 
 	number int // in the order of submission
@@ -35,7 +35,7 @@ type task struct {
 	err    error       // of the item as a whole
 }
 
-// size is the memory that the crops take, about.
+// size is how many bytes of memory the crops take, about.
 func (t *task) size() int {
 	n := 0
 	for i := range t.faces {
@@ -44,28 +44,27 @@ func (t *task) size() int {
 	return n
 }
 
-// holds is what the task takes of the room for items; one that is larger than all of it
-// has it for itself.
+// holds is what the task takes of [heldBytes]. A larger item takes all of them and waits to be
+// alone.
 func (t *task) holds() int64 { return int64(min(t.held, heldBytes)) }
 
-// candidate is a face on its way into the dataset: its crop, or why there is none. The
-// crop has its source and key in any case.
+// candidate is a face on its way into the dataset: its crop, or why there is none. The crop
+// has a source and a key in any case.
 type candidate struct {
 	crop    store.Crop
 	refused error
 }
 
-// pipeline runs produce, a number of workers and consume at once. produce submits
-// tasks; every task is worked on by some worker and consumed in the order of
-// submission. The first error, or the end of ctx, stops everything, and is
-// returned.
+// pipeline runs produce, some workers and consume at once. produce submits tasks, a worker
+// makes each, and consume gets them in the order of submission. The first error, or the end of
+// ctx, stops everything and is returned.
 func pipeline(ctx context.Context, workers int,
 	produce func(ctx context.Context, submit func(*task) error) error,
 	consume func(*task) error,
 ) error {
 	window := windowPerWorker * workers
-	// A task is in order before it is in work, so that the consumer waits for every
-	// task that a worker may hold.
+	// A task is in order before it is in work, so that the consumer waits for every task that
+	// a worker may have.
 	order, work := make(chan *task, window), make(chan *task, window)
 	waiting := newBacklog(windowBytes)
 	room := semaphore.NewWeighted(heldBytes)
@@ -97,7 +96,7 @@ func pipeline(ctx context.Context, workers int,
 				if !t.skip && ctx.Err() == nil {
 					t.faces, t.err = t.make(ctx)
 				}
-				t.make = nil // lets go of what the item holds
+				t.make = nil // releases what the item holds
 				room.Release(t.holds())
 				waiting.add(t.size())
 				close(t.done)
@@ -133,7 +132,7 @@ func newBacklog(limit int) *backlog {
 }
 
 // enter waits until there is room for another result. The task whose turn is next never
-// waits: room comes from its being consumed.
+// waits: consuming it is what makes room.
 func (b *backlog) enter(number int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -148,7 +147,7 @@ func (b *backlog) add(bytes int) {
 	b.bytes += bytes
 }
 
-// remove is for a task that was consumed.
+// remove takes out a task that was consumed.
 func (b *backlog) remove(bytes int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -157,7 +156,7 @@ func (b *backlog) remove(bytes int) {
 	b.changed.Broadcast()
 }
 
-// close lets everybody in: nothing is consumed any more.
+// close lets every task in: nothing is consumed any more.
 func (b *backlog) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

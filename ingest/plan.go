@@ -40,9 +40,9 @@ type PlanSummary struct {
 // planOptions are what an ingest depends on, and the inputs as they were.
 type planOptions struct {
 	Options Options `json:"options"`
-	// Sources is a digest of those that are one file each, and of all items in their
-	// order with what their sources say of them; Detector and Landmarks are those of
-	// these files.
+	// Sources is a digest of the sources that are one file each, and of all items in their
+	// order with what their sources say of them. Detector and Landmarks are digests of these
+	// files.
 	Sources   string `json:"sources_digest"`
 	Detector  string `json:"detector_digest,omitempty"`
 	Landmarks string `json:"landmarks_digest,omitempty"`
@@ -50,9 +50,9 @@ type planOptions struct {
 	Contract store.Contract `json:"contract"`
 }
 
-// MakePlan writes the plan of an ingest into a folder: tasks of so many items each, 0 for
-// [DefaultTaskItems]. Making the same plan again changes nothing; a folder with another
-// one is store.ErrPlan. Nothing is written to o.Out.
+// MakePlan writes the plan of an ingest into a folder. Its tasks have perTask items each, 0
+// for [DefaultTaskItems]. Making the same plan again changes nothing; a folder with another
+// plan is store.ErrPlan. Nothing is written to o.Out.
 func MakePlan(ctx context.Context, o Options, dir string, perTask int) (PlanSummary, error) {
 	o, err := absolute(o)
 	if err != nil {
@@ -77,8 +77,8 @@ func MakePlan(ctx context.Context, o Options, dir string, perTask int) (PlanSumm
 	return PlanSummary{Plan: dir, ID: id, Verb: p.Verb, Dataset: p.Dataset, Tasks: len(p.Tasks), Items: found.items}, err
 }
 
-// plannedOutput is the dataset as the plan is to find it when it is merged: as it is, or as
-// it was when this very plan was made before.
+// plannedOutput is the dataset as the merge is to find it: as it is now or, if the folder has a
+// plan already, as it was when that was made.
 func plannedOutput(dir, out string) (*store.PlanOutput, error) {
 	have, _, err := store.ReadPlan(dir)
 	if err == nil {
@@ -91,7 +91,7 @@ func plannedOutput(dir, out string) (*store.PlanOutput, error) {
 	return &now, err
 }
 
-// absolute makes paths those of any working folder.
+// absolute makes all paths absolute.
 func absolute(o Options) (Options, error) {
 	p, err := o.parse()
 	if err != nil {
@@ -115,8 +115,8 @@ func absolute(o Options) (Options, error) {
 	return o, err
 }
 
-// Paths are the files and folders that an ingest with the options reads and writes, those of
-// any working folder.
+// Paths are the files and folders, as absolute paths, that an ingest with the options reads
+// and writes.
 func (o Options) Paths() ([]string, error) {
 	o, err := absolute(o)
 	if err != nil {
@@ -167,7 +167,7 @@ func survey(ctx context.Context, o Options) (s surveyed, err error) {
 		}
 	}
 	s.planOptions = planOptions{Options: o, Sources: hex.EncodeToString(sources.Sum(nil)), Contract: r.cropper.contract}
-	s.Options.replay, s.Options.from, s.Options.items = nil, 0, 0
+	s.Options.made, s.Options.from, s.Options.items = nil, 0, 0
 	if r.cropper.detector != nil {
 		s.Detector = r.cropper.detector.Digest()
 	}
@@ -177,7 +177,7 @@ func survey(ctx context.Context, o Options) (s surveyed, err error) {
 	return s, nil
 }
 
-// describe writes what an item is, but for its bytes.
+// describe writes what is known of an item, without its bytes.
 func describe(w io.Writer, item source.Item) error {
 	_, err := fmt.Fprintf(w, "%q %q %q %v %v %q\n", item.Key, item.Identity, item.Split, item.Landmarks, item.Box, item.Attributes)
 	return err
@@ -186,14 +186,14 @@ func describe(w io.Writer, item source.Item) error {
 // WorkSummary is what a worker did.
 type WorkSummary struct {
 	Plan string `json:"plan"`
-	// Tasks of this worker: Done in this run, Reused from an earlier one, and Busy with
-	// another process.
+	// Tasks of this worker: Done in this run, Reused from an earlier one, Busy in another
+	// process.
 	Tasks  int `json:"tasks"`
 	Done   int `json:"done"`
 	Reused int `json:"reused"`
 	Busy   int `json:"busy"`
-	// Seen, Written, Duplicates and Rejected are those of [Summary], over what was done;
-	// duplicates of other tasks' crops are found by the merge.
+	// Seen, Written, Duplicates and Rejected are those of [Summary] over the tasks that were
+	// done. The merge finds duplicates of other tasks' crops.
 	Seen            int     `json:"seen"`
 	Written         int     `json:"written"`
 	Duplicates      int     `json:"duplicates"`
@@ -202,9 +202,9 @@ type WorkSummary struct {
 	ImagesPerSecond float64 `json:"images_per_second"`
 }
 
-// Work does a worker's tasks of the plan in a folder: each gives a dataset of its own there,
-// made as [Run] makes one. Workers, ONNXRuntime, Progress and Logger of o are used, the
-// rest is the plan's. Inputs that are not what they were are store.ErrPlan.
+// Work does a worker's tasks of the plan in a folder. Each gives a dataset of its own there,
+// made as [Run] makes one. Workers, ONNXRuntime, Progress and Logger are taken from o, the
+// rest from the plan. Inputs that have changed since are store.ErrPlan.
 func Work(ctx context.Context, dir string, w worker.Worker, o Options) (s WorkSummary, err error) {
 	begun := time.Now()
 	p, planned, err := readPlan(ctx, dir, o)
@@ -278,8 +278,8 @@ func taskDone(plan string, i int) (bool, error) {
 	return true, d.Close()
 }
 
-// readPlan reads a plan and looks whether its inputs are what they were. The options are
-// the plan's, with what is the machine's matter from o.
+// readPlan reads a plan and refuses inputs that have changed since. The options are the
+// plan's, with the machine's own from o.
 func readPlan(ctx context.Context, dir string, o Options) (store.Plan, Options, error) {
 	p, _, err := store.ReadPlan(dir)
 	if err != nil {

@@ -8,12 +8,11 @@ import (
 	"facepipe/store"
 )
 
-// measure takes the measures of a crop's pixels and, where the face was found in a
-// photograph, of its landmarks there; nil leaves those unknown.
+// measure measures a crop's pixels and the face's landmarks in its photograph. Without
+// landmarks (nil) their measures are unknown.
 //
-// All are rounded to hundredths, far below what they are worth: processors that fuse
-// multiplications and additions differ in the last bits of a float, and a dataset must
-// not depend on where it was made.
+// All are rounded to hundredths, far below their error. Processors that fuse multiplications
+// and additions differ in the last bits, and a dataset must not depend on where it was made.
 func measure(crop *imgcodec.Image, face *align.Landmarks) store.Quality {
 	unknown := float32(math.NaN())
 	q := store.Quality{FaceSize: unknown, Sharpness: hundredths(sharpness(crop)), Yaw: unknown, Pitch: unknown, Roll: unknown}

@@ -157,7 +157,7 @@ func TestRecordIOGivesTheCropsOfTheFolder(t *testing.T) {
 				person = p
 				label++
 			}
-			l, _, ok, err := f.landmarks.Find(key)
+			l, _, ok, err := f.landmarks.Lookup(key)
 			if !ok || err != nil {
 				t.Fatal(ok, err)
 			}

@@ -9,13 +9,13 @@ import (
 	"facepipe/internal/imgcodec"
 )
 
-// Stages at which an input can be refused, as they are recorded.
+// Stages at which an input can be refused. They are recorded.
 const (
 	stageRead   = "read"
 	stageDecode = "decode"
 	stageDetect = "detect"
 	stageAlign  = "align"
-	// stageQuality is of faces that were found and aligned, and are not good enough.
+	// stageQuality is that of faces that are aligned, but not good enough.
 	stageQuality = "quality"
 	stageStore   = "store"
 )
@@ -48,8 +48,8 @@ var refusalKinds = []error{
 	align.ErrDegenerate,
 }
 
-// refusal is the error of an input that is rejected, which stops nothing else. Any
-// other error stops the run.
+// refusal is the error of an input that is rejected. It stops nothing else. Any other error
+// stops the run.
 type refusal struct {
 	stage string
 	err   error
@@ -70,9 +70,9 @@ func (r *refusal) kind() string {
 	return r.stage
 }
 
-// machineFault says whether reading failed for what is no property of the file: a disk, a
-// network or a limit of this machine. What is refused stays refused in later runs, so a
-// file share that is away for a minute must not cost the faces on it.
+// machineFault says whether reading failed because of a disk, a network or a limit of this
+// machine, and not because of the file. What is refused stays refused in later runs, so a
+// network drive that is away for a minute must not cost the faces on it.
 func machineFault(err error) bool {
 	for _, fault := range []syscall.Errno{
 		syscall.EIO, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE, syscall.ESTALE,
@@ -86,12 +86,12 @@ func machineFault(err error) bool {
 	return false
 }
 
-// RejectRateError says that a run refused more of its inputs than it was allowed to.
-// The dataset is complete all the same, without them.
+// RejectRateError says that a run refused more of its inputs than allowed. The dataset is
+// complete without them.
 type RejectRateError struct {
 	// Rejected of the Seen inputs were refused.
 	Rejected, Seen int
-	// Max is the share that was allowed.
+	// Max is the allowed fraction.
 	Max float64
 }
 

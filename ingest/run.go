@@ -26,22 +26,21 @@ type run struct {
 	sources []source.Source
 	writer  *store.Writer
 	numbers []int // of the sources, in the dataset
-	// photographs counts those of each identity, where identities with few are left out.
+	// photographs of each identity; nil unless identities with few are left out.
 	photographs map[string]int
-	filtered    int // photographs left out; of produce, until the pipeline has ended
+	filtered    int // photographs left out; only produce writes it
 	bar         *progress.Bar
 	summary     Summary
 }
 
-// Run ingests all sources into the dataset. What was ingested before is skipped
-// without being read, so that the same call after an interruption finishes the job
-// and gives the same bytes as a run without one, and a call with more sources
-// appends.
+// Run ingests all sources into the dataset. What was ingested before is skipped without being
+// read. So the same call after an interruption finishes the job, with the bytes of a run that
+// was not interrupted, and a call with more sources appends.
 //
-// If more than MaxRejectRate of the inputs were refused, by this run or by the one that
-// it finishes, the dataset is complete and the summary valid, and the error is a
-// [*RejectRateError]. When ctx is done the error wraps ctx's; committed shards stay. Faults
-// of the dataset wrap the errors of package store.
+// The error is a [*RejectRateError] if more than MaxRejectRate of the inputs were refused, by
+// this run or by the one that it finishes. The dataset is complete then, and the summary
+// valid. When ctx is done the error wraps ctx's; committed shards stay. Faults of the dataset
+// wrap the errors of package store.
 func Run(ctx context.Context, o Options) (Summary, error) {
 	r := &run{options: o, summary: Summary{Dataset: o.Out, RejectReasons: map[string]int{}}}
 	begun := time.Now()
@@ -55,7 +54,7 @@ func Run(ctx context.Context, o Options) (Summary, error) {
 
 func (r *run) run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, r.close()) }()
-	// Everything that can be wrong is found out before the dataset is touched.
+	// Find out all that can be wrong before the dataset is touched.
 	if r.parsed, err = r.options.parse(); err != nil {
 		return err
 	}
@@ -72,7 +71,7 @@ func (r *run) run(ctx context.Context) (err error) {
 		return err
 	}
 	if r.options.MinImages > 0 {
-		if err := r.count(ctx); err != nil {
+		if err := r.countPhotographs(ctx); err != nil {
 			return err
 		}
 	}
@@ -95,8 +94,8 @@ func (r *run) run(ctx context.Context) (err error) {
 	return r.describeDataset()
 }
 
-// close lets go of everything that is still open; a dataset that was not closed
-// keeps its committed shards.
+// close releases all that is still open. A dataset that was not closed keeps its committed
+// shards.
 func (r *run) close() error {
 	var err error
 	if r.writer != nil {
@@ -163,7 +162,7 @@ func (r *run) openWriter() (err error) {
 		}
 		r.numbers = append(r.numbers, r.writer.AddSource(info))
 	}
-	return r.options.replay.claim(r.writer, r.numbers)
+	return r.options.made.checkOutput(r.writer, r.numbers)
 }
 
 // produce walks the sources and submits their items.
@@ -188,13 +187,13 @@ func (r *run) produce(ctx context.Context, submit func(*task) error) error {
 		if err != nil {
 			return fmt.Errorf("walk source %s: %w", r.parsed.sources[i], err)
 		}
-		r.tell(i)
+		r.logNotices(i)
 	}
 	return nil
 }
 
-// tell logs what a source that was walked has noticed.
-func (r *run) tell(i int) {
+// logNotices logs what source i has noticed while it was walked.
+func (r *run) logNotices(i int) {
 	noticer, ok := r.sources[i].(source.Noticer)
 	if !ok {
 		return
@@ -208,7 +207,7 @@ func (r *run) tell(i int) {
 	}
 }
 
-// key is the key in the dataset of what source i calls name.
+// key is what the dataset calls the item that source i calls name.
 func (r *run) key(i int, name string) string {
 	key := r.options.prefix(i) + name
 	if r.parsed.faces == FacesAll {
@@ -217,7 +216,7 @@ func (r *run) key(i int, name string) string {
 	return key
 }
 
-// task is what is to be done about item n, of source i; nil if it is left out.
+// task is what to do with item n, of source i; nil if it is left out.
 func (r *run) task(n, i int, item source.Item) *task {
 	crop := store.Crop{Source: r.numbers[i], Key: r.key(i, item.Key), Attributes: attributesJSON(item.Attributes)}
 	if item.Identity != "" {
@@ -247,16 +246,17 @@ func (r *run) task(n, i int, item source.Item) *task {
 	return t
 }
 
-// faces makes the crops of an item, or takes those that a plan's worker has made.
+// faces makes the crops of an item, or takes the ones that a plan's worker has made.
 func (r *run) faces(ctx context.Context, n, i int, item source.Item, key string) ([]candidate, error) {
-	if r.options.replay != nil {
-		// In a part sources are numbered as in the plan, the same ones once.
-		return r.options.replay.faces(n, slices.Index(r.parsed.sources, r.parsed.sources[i]), key, r.parsed.faces == FacesAll)
+	if r.options.made != nil {
+		// In a part the sources have the plan's numbers, and a source that is named twice has
+		// the first.
+		return r.options.made.faces(n, slices.Index(r.parsed.sources, r.parsed.sources[i]), key, r.parsed.faces == FacesAll)
 	}
 	return r.cropper.crops(ctx, item, key)
 }
 
-// split is the split that an item is put into.
+// split is the split that an item goes to.
 func (r *run) split(item source.Item, crop store.Crop) string {
 	switch {
 	case item.Split != "" || r.parsed.split == nil:
@@ -267,8 +267,8 @@ func (r *run) split(item source.Item, crop store.Crop) string {
 	return r.parsed.split.of(crop.Key)
 }
 
-// name gives the faces of an item what the item says. The main face, the last, gets all
-// of it; of further ones nothing is known but the photograph that they are in.
+// name gives the faces of an item what the item says. The main face, the last, gets all of
+// it. Of further faces only the photograph is known.
 func name(faces []candidate, item store.Crop) {
 	for n := range faces {
 		c := &faces[n].crop
@@ -281,8 +281,8 @@ func name(faces []candidate, item store.Crop) {
 	}
 }
 
-// substitute stands for a key that cannot be recorded, as it is too long or no text: what
-// is text of its beginning, and a digest of the whole.
+// substitute stands for a key that cannot be recorded because it is too long or no text. It is
+// the beginning of the key, as far as that is text, and a digest of the whole.
 func substitute(key string) string {
 	const keep = 512
 	sum := sha256.Sum256([]byte(key))
@@ -290,13 +290,13 @@ func substitute(key string) string {
 	return text + "..." + hex.EncodeToString(sum[:8])
 }
 
-// consume records what became of one item. It runs on one goroutine, in the order
-// of the sources.
+// consume records what became of one item. It runs in one goroutine, in the order of the
+// sources.
 func (r *run) consume(t *task) error {
 	defer r.bar.Add(1)
 	if t.skip {
 		r.skip(t.source, t.key)
-		// Its further faces were dealt with before it was.
+		// Its further faces were appended before it.
 		for n := 1; r.parsed.faces == FacesAll && r.writer.Seen(t.source, furtherKey(t.key, n)); n++ {
 			r.skip(t.source, furtherKey(t.key, n))
 		}
@@ -329,8 +329,8 @@ func (r *run) skip(source int, key string) {
 // take records what became of one face.
 func (r *run) take(c *candidate) error {
 	if r.writer.Seen(c.crop.Source, c.crop.Key) {
-		// A run was interrupted between this face and its photograph's main one, or the
-		// source has two items of this key.
+		// An earlier run was interrupted between this face and its photograph's main one, or
+		// the source has two items of this key.
 		r.skip(c.crop.Source, c.crop.Key)
 		return nil
 	}
@@ -341,8 +341,8 @@ func (r *run) take(c *candidate) error {
 	}
 	outcome, err := r.writer.Append(c.crop)
 	if err != nil {
-		// A crop that the store does not take leaves it usable: then the reject is
-		// recorded. After a failure to write, that fails with the same error.
+		// The writer is usable after a crop that it does not take, so the reject is recorded.
+		// After a failure to write, recording fails with the same error.
 		return r.reject(c.crop, &refusal{stageStore, fmt.Errorf("%w: %w", errStore, err)})
 	}
 	switch outcome {

@@ -9,12 +9,12 @@ import (
 	"strings"
 )
 
-// splitter puts identities into splits by a hash of their names: all photographs of one
-// are in one split, in every run and on every machine, whatever else there is.
+// splitter puts identities into splits by a hash of their names. All photographs of an identity
+// are in one split, in every run and on every machine.
 type splitter struct {
 	seed   uint64
 	names  []string
-	bounds []float64 // shares, summed up; the last is 1
+	bounds []float64 // the fractions, summed up; the last is 1
 }
 
 // parseSplit reads NAME=SHARE,NAME=SHARE... whose shares add up to 1; "" splits nothing.
@@ -26,8 +26,8 @@ func parseSplit(s string, seed uint64) (*splitter, error) {
 	sum := 0.0
 	for part := range strings.SplitSeq(s, ",") {
 		name, text, ok := strings.Cut(strings.TrimSpace(part), "=")
-		share, err := strconv.ParseFloat(text, 64)
-		if !ok || err != nil || !(share > 0 && share <= 1) {
+		fraction, err := strconv.ParseFloat(text, 64)
+		if !ok || err != nil || !(fraction > 0 && fraction <= 1) {
 			return nil, fmt.Errorf("split %q: want NAME=SHARE, where SHARE is above 0 and at most 1", part)
 		}
 		if !validSplit(name) {
@@ -38,7 +38,7 @@ func parseSplit(s string, seed uint64) (*splitter, error) {
 				return nil, fmt.Errorf("split %q is there twice", name)
 			}
 		}
-		sum += share
+		sum += fraction
 		p.names, p.bounds = append(p.names, name), append(p.bounds, sum)
 	}
 	if math.Abs(sum-1) > 1e-6 {

@@ -5,8 +5,8 @@ import "time"
 // Summary is what a run did, and the dataset after it. Its JSON keys are part of
 // the command line's contract.
 type Summary struct {
-	// Seen counts the inputs met: photographs and, where all faces are taken, each further
-	// face. Each is one of the next four.
+	// Seen counts the inputs: photographs and, where all faces are taken, each further face.
+	// Each is counted in one of the next four as well.
 	Seen       int `json:"seen"`
 	Written    int `json:"written"`
 	Duplicates int `json:"duplicates"`
@@ -15,13 +15,13 @@ type Summary struct {
 	Skipped int `json:"skipped"`
 	// RejectedBefore of the skipped inputs were refused by that run.
 	RejectedBefore int `json:"rejected_before"`
-	// Filtered counts the photographs of identities with too few of them. They are not
-	// in Seen, and nothing is recorded of them.
+	// Filtered counts the photographs of identities that have too few. They are not in Seen,
+	// and nothing is recorded of them.
 	Filtered int `json:"filtered"`
 	// Pairs is the number of pairs that were written.
 	Pairs int `json:"pairs"`
-	// Seconds is the run's duration, ImagesPerSecond the inputs it processed (not
-	// those it skipped) in each.
+	// Seconds is the run's duration. ImagesPerSecond counts the inputs that it processed, not
+	// those that it skipped.
 	Seconds         float64 `json:"seconds"`
 	ImagesPerSecond float64 `json:"images_per_second"`
 	// RejectReasons counts the refused inputs by "stage: reason".
@@ -38,8 +38,8 @@ type Summary struct {
 	Detector string `json:"detector"`
 }
 
-// judge reports that too many of the inputs were refused, by this run or by an earlier
-// one: the outcome of a job does not depend on how often it was interrupted.
+// judge is an error if too many of the inputs were refused, by this run or by an earlier one:
+// the outcome of a job does not depend on how often it was interrupted.
 func (s *Summary) judge(allowed float64) error {
 	rejected := s.Rejected + s.RejectedBefore
 	if float64(rejected) <= allowed*float64(s.Seen) {

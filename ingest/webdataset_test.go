@@ -26,7 +26,7 @@ func (f facesOf) shards(t *testing.T, aligned bool) string {
 		t.Fatal(err)
 	}
 	w, err := webdataset.NewWriter((len(f.crops)+1)/2, func(number int) (webdataset.Output, error) {
-		return durable.Create(filepath.Join(dir, webdataset.ShardName("train", number)))
+		return durable.Create(filepath.Join(dir, fmt.Sprintf("train-%06d.tar", number)))
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +53,7 @@ func (f facesOf) number(key string) string { return fmt.Sprint(f.crops[key].Labe
 
 func (f facesOf) label(t *testing.T, key string) []byte {
 	t.Helper()
-	points, _, ok, err := f.landmarks.Find(key)
+	points, _, ok, err := f.landmarks.Lookup(key)
 	if err != nil || !ok {
 		t.Fatalf("landmarks of %s: %v, %v", key, ok, err)
 	}
@@ -75,7 +75,7 @@ func (f facesOf) sameInShards(t *testing.T, got map[string]store.Crop, extension
 		t.Errorf("%d crops, want %d", len(got), len(f.crops))
 	}
 	for i, key := range f.keys() {
-		name := webdataset.ShardName("train", 2*i/len(f.crops))
+		name := fmt.Sprintf("train-%06d.tar", 2*i/len(f.crops))
 		sharded := strings.TrimSuffix(name, ".tar") + "/" + strings.TrimSuffix(key, "jpg") + extension
 		c, ok := got[sharded]
 		if want := f.crops[key]; !ok || c.ID != want.ID || c.Identity != identity(key) {
@@ -111,7 +111,7 @@ func TestWebDatasetGivesTheCropsOfTheFolder(t *testing.T) {
 	})
 	t.Run("compressed, by a pattern, one worker", func(t *testing.T) {
 		for i := range 2 {
-			path := filepath.Join(aligned, webdataset.ShardName("train", i))
+			path := filepath.Join(aligned, fmt.Sprintf("train-%06d.tar", i))
 			data, err := os.ReadFile(path)
 			if err != nil {
 				t.Fatal(err)
@@ -136,7 +136,7 @@ func TestWebDatasetGivesTheCropsOfTheFolder(t *testing.T) {
 func TestWebDatasetDamageCostsOneSample(t *testing.T) {
 	f := generatedFaces(t, 2, 4)
 	dir := f.shards(t, true)
-	path := filepath.Join(dir, webdataset.ShardName("train", 1))
+	path := filepath.Join(dir, fmt.Sprintf("train-%06d.tar", 1))
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

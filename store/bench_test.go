@@ -174,8 +174,8 @@ func BenchmarkEmbed(b *testing.B) {
 		if batch.full() {
 			batch.reset(&info)
 		}
-		if _, err := batch.plain.append(v); err != nil {
-			b.Fatal(err)
+		if judged := batch.plain.append(v); judged.Norm == 0 {
+			b.Fatal(judged.Reason)
 		}
 	}
 }

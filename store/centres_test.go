@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"facepipe/internal/durable"
+	"facepipe/internal/vec"
 )
 
 // derived is a dataset of n crops with a cache and its centres.
@@ -76,7 +77,7 @@ func allEmbeddings(t testing.TB, dir string) (all [][2][]float32, norms [][2]flo
 	return all, norms, labels
 }
 
-func cosineOf(a, b []float32) float64 { return dot(a, b) / math.Sqrt(dot(a, a)*dot(b, b)) }
+func cosineOf(a, b []float32) float64 { return vec.Cosine(a, b) }
 
 // The tables hold what their definitions give, computed here the plain way.
 func TestCentres(t *testing.T) {
@@ -109,7 +110,7 @@ func TestCentres(t *testing.T) {
 					}
 					any, vectors = 1, vectors+1
 					for i := range v {
-						mean[i] += float64(v[i]) / math.Sqrt(dot(v, v))
+						mean[i] += float64(v[i]) / vec.Norm(v)
 					}
 				}
 				count += any
@@ -127,7 +128,7 @@ func TestCentres(t *testing.T) {
 				continue
 			}
 			centres[l] = got
-			if length := math.Sqrt(dot(got, got)); math.Abs(length-1) > 1e-6 {
+			if length := vec.Norm(got); math.Abs(length-1) > 1e-6 {
 				t.Errorf("label %d: centre of length %g", l, length)
 			}
 			// The direction of the mean, and the mean distance to it by a second look.

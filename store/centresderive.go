@@ -13,6 +13,7 @@ import (
 
 	"facepipe/internal/durable"
 	"facepipe/internal/progress"
+	"facepipe/internal/vec"
 )
 
 // CentresOptions adjust [DeriveCentres].
@@ -303,7 +304,7 @@ func (s *centreBlock) add(at int, c *embeddingColumns, k int, row []float32) (an
 		v.copyRow(k, row)
 		// By the norm of what is stored, so that the vector has length 1 whatever its
 		// elements were rounded to.
-		scale := 1 / math.Sqrt(dot(row, row))
+		scale := 1 / vec.Norm(row)
 		for i, x := range row {
 			// The conversion keeps the product from being fused with the sum: the bits
 			// are to be the same on all processors.
@@ -313,15 +314,6 @@ func (s *centreBlock) add(at int, c *embeddingColumns, k int, row []float32) (an
 		any = true
 	}
 	return any
-}
-
-// dot is a scalar product whose bits are the same on all processors.
-func dot(a, b []float32) float64 {
-	sum := 0.0
-	for i, x := range a {
-		sum += float64(float64(x) * float64(b[i]))
-	}
-	return sum
 }
 
 // minResultant is the length of a mean of unit vectors below which they cancel out.
@@ -357,11 +349,7 @@ func (s *centreBlock) centre(i int, dst []float32) (spread float64, ok bool) {
 		return math.NaN(), false
 	}
 	sums := s.sums[i*s.dim : (i+1)*s.dim]
-	square := 0.0
-	for _, x := range sums {
-		square += float64(x * x)
-	}
-	length := math.Sqrt(square)
+	length := vec.Norm(sums)
 	resultant := length / float64(s.vectors[i])
 	if resultant < minResultant {
 		return 1, false
@@ -437,10 +425,10 @@ func (b *centreBuilder) rate(w *tableWriter[qualityColumns], centres *arrowFile[
 
 // cosine of row k to a vector; NaN where either is zero. row is scratch.
 func (v *vectors) cosine(k int, to, row []float32) float32 {
-	square := dot(to, to)
+	square := vec.Dot(to, to)
 	if v.norms[k] == 0 || square == 0 {
 		return float32(math.NaN()) // not 0 / 0, whose bits depend on the processor
 	}
 	v.copyRow(k, row)
-	return float32(min(1, max(-1, dot(row, to)/math.Sqrt(dot(row, row)*square))))
+	return float32(min(1, max(-1, vec.Dot(row, to)/math.Sqrt(vec.Dot(row, row)*square))))
 }

@@ -14,6 +14,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"facepipe/internal/imgcodec"
+	"facepipe/internal/vec"
+	"facepipe/internal/verdict"
 )
 
 // checkFileDigest hashes a mapped file whose batches were verified.
@@ -181,15 +183,11 @@ func checkEmbeddingRow(c *embeddingColumns, k int, crops *cropFile, row int, scr
 // the elements, and both zero if one is. x has length dim and is overwritten.
 func (v *vectors) check(k int, x []float32) error {
 	v.copyRow(k, x)
-	sum := 0.0
-	for i, e := range x {
-		if e != e || math.IsInf(float64(e), 0) {
-			return fmt.Errorf("element %d is %g", i, e)
-		}
-		sum += float64(e) * float64(e)
+	if i := vec.NotFinite(x); i >= 0 {
+		return fmt.Errorf("element %d is %g", i, x[i])
 	}
-	norm, have := float64(v.norms[k]), math.Sqrt(sum)
-	if !(norm >= 0 && math.Abs(have-norm) <= 1.01*maxNormDrift*norm) {
+	norm, have := float64(v.norms[k]), vec.Norm(x)
+	if !(norm >= 0 && math.Abs(have-norm) <= 1.01*verdict.MaxNormDrift*norm) {
 		return fmt.Errorf("norm is %g, the elements give %g", norm, have)
 	}
 	return nil

@@ -6,13 +6,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math"
 	"os"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"facepipe/internal/durable"
+	"facepipe/internal/vec"
 )
 
 // ClassifierInfo says where a teacher's classifier matrix came from.
@@ -292,14 +293,10 @@ func (w *ClassifierWriter) RowsOfLabels(ctx context.Context) ([]int32, error) {
 }
 
 func usableWeights(weights []float32) error {
-	zero := true
-	for i, x := range weights {
-		if !(math.Abs(float64(x)) <= math.MaxFloat32) {
-			return fmt.Errorf("weight %d is %g", i, x)
-		}
-		zero = zero && x == 0
+	if i := vec.NotFinite(weights); i >= 0 {
+		return fmt.Errorf("weight %d is %g", i, weights[i])
 	}
-	if zero {
+	if !slices.ContainsFunc(weights, func(x float32) bool { return x != 0 }) {
 		return errors.New("all weights are zero")
 	}
 	return nil

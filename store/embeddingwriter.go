@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,14 +16,8 @@ import (
 
 	"facepipe/internal/durable"
 	"facepipe/internal/half"
+	"facepipe/internal/verdict"
 )
-
-// minNorm is the norm below which an embedding has no direction to speak of.
-const minNorm = 1e-6
-
-// maxNormDrift is how much rounding to fp16 may change a norm, relatively: a vector of
-// which more is lost (elements so small that they vanish) is not stored.
-const maxNormDrift = 0.01
 
 // EmbeddingWriter writes the embeddings of one crop shard: Append for every row in
 // order, then Commit. For one goroutine.
@@ -37,6 +30,8 @@ type EmbeddingWriter struct {
 	batch    embeddingBatch
 	row      int // next row of the shard
 	done     bool
+
+	plain, mirrored verdict.Fault // of the row before
 }
 
 // shardPlace is where a shard of embeddings is committed.
@@ -90,10 +85,9 @@ func (w *TeacherWriter) publish(shard int, out *arrowWriter[embeddingColumns], m
 }
 
 // Append adds the teacher's raw output for the next row and, if the cache holds them,
-// for its mirror image (nil otherwise), of length Dim each; both are copied. An output
-// that is not finite, has a norm below 1e-6 or does not survive the element type is
-// recorded as invalid, with its reason, and stored as zeros. A wrong length is an
-// error, as is one row too many.
+// for its mirror image (nil otherwise), of length Dim each; both are copied. An output in
+// which [verdict.Of] finds a fault is recorded as invalid, with its reason, and stored as
+// zeros; see [EmbeddingWriter.Faults]. A wrong length is an error, as is one row too many.
 func (w *EmbeddingWriter) Append(embedding, mirror []float32) error {
 	info := &w.info
 	mirrorDim := 0
@@ -106,13 +100,16 @@ func (w *EmbeddingWriter) Append(embedding, mirror []float32) error {
 	if err := w.begin(); err != nil {
 		return err
 	}
-	w.add(&w.batch.plain, embedding, false)
+	w.plain, w.mirrored = w.add(&w.batch.plain, embedding, false), verdict.None
 	if info.Flip {
-		w.add(&w.batch.mirror, mirror, true)
+		w.mirrored = w.add(&w.batch.mirror, mirror, true)
 	}
 	w.row++
 	return nil
 }
+
+// Faults are those of the embeddings that were appended last.
+func (w *EmbeddingWriter) Faults() (plain, mirrored verdict.Fault) { return w.plain, w.mirrored }
 
 // appendStored adds row k of a batch of another cache of the same fingerprint, bit for
 // bit: a norm was taken before rounding and cannot be had from the elements. It must be
@@ -176,13 +173,10 @@ func (w *EmbeddingWriter) id(row int) (ID, error) {
 }
 
 // add appends one embedding to a column.
-func (w *EmbeddingWriter) add(to *vectorColumn, embedding []float32, mirror bool) {
-	norm, err := to.append(embedding)
-	reason := ""
-	if err != nil {
-		reason = err.Error()
-	}
-	w.account(norm, mirror, reason)
+func (w *EmbeddingWriter) add(to *vectorColumn, embedding []float32, mirror bool) verdict.Fault {
+	v := to.append(embedding)
+	w.account(v.Norm, mirror, v.Reason)
+	return v.Fault
 }
 
 // account keeps the manifest's account of an embedding of the row, whose norm is 0 if it
@@ -319,21 +313,21 @@ type vectorColumn struct {
 	full  []float32
 }
 
-// append stores an embedding and returns its norm; one that is not usable is stored as
-// zeros with norm 0, and the error is the reason.
-func (v *vectorColumn) append(embedding []float32) (norm float32, err error) {
-	norm, err = usableNorm(embedding)
-	if err == nil && v.dtype == FP16 {
-		err = v.appendHalf(embedding, norm)
-	} else if err == nil {
+// append stores an embedding, or zeros if it has a fault.
+func (v *vectorColumn) append(embedding []float32) verdict.Verdict {
+	judged := verdict.Of(embedding, v.dtype == FP16)
+	switch {
+	case judged.Fault != verdict.None:
+		v.appendZeros(len(embedding))
+	case v.dtype == FP16:
+		for _, x := range embedding {
+			v.half = append(v.half, half.FromFloat(x))
+		}
+	default:
 		v.full = append(v.full, embedding...)
 	}
-	if err != nil {
-		norm = 0
-		v.appendZeros(len(embedding))
-	}
-	v.norms = append(v.norms, norm)
-	return norm, err
+	v.norms = append(v.norms, judged.Norm)
+	return judged
 }
 
 // appendStored copies row k of stored embeddings of the same type and returns its norm.
@@ -354,71 +348,6 @@ func (v *vectorColumn) appendZeros(n int) {
 		return
 	}
 	v.full = append(v.full, make([]float32, n)...)
-}
-
-// appendHalf stores the embedding rounded to fp16, or nothing if that loses it.
-func (v *vectorColumn) appendHalf(embedding []float32, norm float32) error {
-	start := len(v.half)
-	table := halfTable()
-	sum := 0.0
-	for _, x := range embedding {
-		h := half.FromFloat(x)
-		v.half = append(v.half, h)
-		y := float64(table[h])
-		sum += y * y
-	}
-	err := survives(norm, sum)
-	if err != nil {
-		v.half = v.half[:start]
-	}
-	return err
-}
-
-// survives says what keeps fp16 from holding an embedding of a norm, rounded to a sum of squares.
-func survives(norm float32, rounded float64) error {
-	rounded = math.Sqrt(rounded)
-	if math.Abs(rounded-float64(norm)) > maxNormDrift*float64(norm) {
-		return fmt.Errorf("norm %g becomes %g in fp16", norm, rounded)
-	}
-	return nil
-}
-
-// Usable says why a cache of an element type does not take an embedding, nil if it does: see
-// [EmbeddingWriter.Append].
-func Usable(embedding []float32, dtype string) error {
-	norm, err := usableNorm(embedding)
-	if err != nil || dtype != FP16 {
-		return err
-	}
-	table, sum := halfTable(), 0.0
-	for _, x := range embedding {
-		y := float64(table[half.FromFloat(x)])
-		sum += y * y
-	}
-	return survives(norm, sum)
-}
-
-// usableNorm is the Euclidean norm, or the reason why the embedding has no use.
-func usableNorm(embedding []float32) (float32, error) {
-	sum := 0.0
-	for _, x := range embedding {
-		// The conversion keeps the product from being fused with the sum, which some
-		// processors do: the norm's bits are to be the same on all.
-		sum += float64(float64(x) * float64(x))
-	}
-	// Squares of finite float32 do not overflow a float64.
-	if math.IsNaN(sum) || math.IsInf(sum, 0) {
-		i := slices.IndexFunc(embedding, func(x float32) bool { return !(math.Abs(float64(x)) <= math.MaxFloat32) })
-		return 0, fmt.Errorf("element %d is %g", i, embedding[i])
-	}
-	norm := float32(math.Sqrt(sum))
-	if norm < minNorm {
-		return 0, fmt.Errorf("norm is %g", norm)
-	}
-	if math.IsInf(float64(norm), 0) {
-		return 0, errors.New("norm is beyond float32")
-	}
-	return norm, nil
 }
 
 // data is the column of embeddings.

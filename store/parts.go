@@ -5,13 +5,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 
 	"facepipe/internal/durable"
+	"facepipe/internal/filedigest"
 )
 
 // Parts are shards of embeddings outside the cache that they are for: written by any
@@ -136,18 +136,13 @@ func (p *Parts) publish(shard int, out *arrowWriter[embeddingColumns], manifest 
 
 // confirm is for a file that is there already: another worker's, of the same contents. It
 // may have been linked just now by one that has not come to make the name durable.
-func (p *Parts) confirm(path, digest string) error {
-	f, err := os.Open(path)
+func (p *Parts) confirm(path, want string) error {
+	got, err := filedigest.Of(path)
 	if err != nil {
 		return err
 	}
-	h := sha256.New()
-	_, err = io.Copy(h, f)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if got := hex.EncodeToString(h.Sum(nil)); got != digest {
-		return damaged(path, "SHA-256 is %s, its name stands for %s", got, digest)
+	if got != want {
+		return damaged(path, "SHA-256 is %s, its name stands for %s", got, want)
 	}
 	return p.disk.FS.SyncDir(p.dir)
 }

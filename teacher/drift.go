@@ -1,11 +1,14 @@
 package teacher
 
-import "facepipe/store"
+import (
+	"facepipe/internal/verdict"
+	"facepipe/store"
+)
 
-// driftEvery is how many crops of a run there are for each that is compared.
+// driftEvery says that one in so many crops of a run is compared.
 const driftEvery = 16
 
-// driftMeter compares some of a run's embeddings with what half precision leaves of them.
+// driftMeter compares some of a run's embeddings with what half precision keeps of them.
 type driftMeter struct {
 	half  bool
 	every int
@@ -14,14 +17,14 @@ type driftMeter struct {
 	sum   float64
 }
 
-// newDrift compares the embedding of one of every so many crops, if the cache is fp16.
+// newDrift compares the embedding of one in every so many crops, if the cache is fp16.
 func newDrift(dtype string, every int) *driftMeter {
 	return &driftMeter{half: dtype == store.FP16, every: every, low: 1}
 }
 
-// see looks at the embedding of crop i of the run.
-func (d *driftMeter) see(i int, embedding []float32) {
-	if !d.half || i%d.every != 0 || faultOf(embedding, store.FP16) != none {
+// see looks at the embedding of crop i of the run, unless it has a fault.
+func (d *driftMeter) see(i int, embedding []float32, f verdict.Fault) {
+	if !d.half || i%d.every != 0 || f != verdict.None {
 		return
 	}
 	cosine := store.HalfCosine(embedding)

@@ -1,6 +1,9 @@
 package teacher
 
-import "facepipe/store"
+import (
+	"facepipe/internal/verdict"
+	"facepipe/store"
+)
 
 // WithBegin has a run call begin when it begins to fill a shard.
 func WithBegin(o Options, begin func(shard int)) Options {
@@ -8,9 +11,9 @@ func WithBegin(o Options, begin func(shard int)) Options {
 	return o
 }
 
-// BeginShare begins the part of a shard, as a worker of the plan in a folder does.
-func BeginShare(ds *store.Dataset, info store.TeacherInfo, plan string, shard int) (*share, error) {
-	s, err := openShares(ds, info, plan)
+// BeginPart begins the part of a shard, as a worker of the plan in a folder does.
+func BeginPart(ds *store.Dataset, info store.TeacherInfo, plan string, shard int) (*partWriter, error) {
+	s, err := openPlanParts(ds, info, plan)
 	if err != nil {
 		return nil, err
 	}
@@ -18,18 +21,18 @@ func BeginShare(ds *store.Dataset, info store.TeacherInfo, plan string, shard in
 	if err != nil {
 		return nil, err
 	}
-	return w.(*share), nil
+	return w.(*partWriter), nil
 }
 
 // Judge has a judge see one-element embeddings by shards and returns the number of the
 // first shard at which it condemns the model; -1 if it does not.
 func Judge(shards int, of func(shard int) [][]float32) int {
-	j := judge{dtype: store.FP32}
+	j := judge{}
 	for i := range shards {
 		embeddings := of(i)
 		j.begin(len(embeddings))
 		for _, e := range embeddings {
-			if j.see([][]float32{e}) != nil {
+			if j.see(verdict.Of(e, false).Fault) != nil {
 				return i
 			}
 		}

@@ -2,9 +2,7 @@ package teacher_test
 
 import (
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -13,33 +11,8 @@ import (
 	"facepipe/internal/onnx"
 	"facepipe/store"
 	"facepipe/teacher"
+	"facepipe/teacher/teachertest"
 )
-
-const side = 112
-
-var contract = store.Contract{CropSize: side, Template: "test", Warp: "none", Decoder: imgcodec.DecoderName()}
-
-// dark is the number of the first crop with a black corner.
-const dark = 1000
-
-// crop is a picture of blocks of 16×16.
-func crop(number int) []byte {
-	rng := rand.New(rand.NewPCG(7, uint64(number)))
-	pixels := make([]byte, side*side*3)
-	const block = 16
-	for y := 0; y < side; y += block {
-		for x := 0; x < side; x += block {
-			colour := [3]byte{byte(1 + rng.IntN(255)), byte(1 + rng.IntN(255)), byte(1 + rng.IntN(255))}
-			if number >= dark && x == 0 && y == 0 {
-				colour = [3]byte{}
-			}
-			for i := range block * block {
-				copy(pixels[3*((y+i/block)*side+x+i%block):], colour[:])
-			}
-		}
-	}
-	return pixels
-}
 
 // dataset writes crops in shards of 6.
 func dataset(t *testing.T, numbers ...int) string {
@@ -58,7 +31,7 @@ func appendTo(t *testing.T, dir string, numbers ...int) {
 // rawCrops are crops by their numbers, as pixels.
 func rawCrops(numbers []int) (keys []string, encoded [][]byte) {
 	for _, number := range numbers {
-		keys, encoded = append(keys, fmt.Sprintf("crop%04d.raw", number)), append(encoded, crop(number))
+		keys, encoded = append(keys, fmt.Sprintf("crop%04d.raw", number)), append(encoded, teachertest.Crop(number))
 	}
 	return keys, encoded
 }
@@ -71,18 +44,18 @@ func write(t *testing.T, dir string, keys []string, encoded [][]byte, format img
 
 func writeShards(t *testing.T, dir string, shardRows int, keys []string, encoded [][]byte, format imgcodec.Format) {
 	t.Helper()
-	w, err := store.OpenWriter(dir, contract, store.WriterOptions{ShardRows: shardRows, Logger: slog.New(slog.DiscardHandler)})
+	w, err := store.OpenWriter(dir, teachertest.Contract, store.WriterOptions{ShardRows: shardRows, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	source := w.AddSource(store.SourceInfo{Kind: "folder", Path: "test", Detector: "none"})
-	pixels := make([]byte, side*side*3)
+	pixels := make([]byte, teachertest.Side*teachertest.Side*3)
 	for i, image := range encoded {
 		c := store.Crop{Source: source, Key: keys[i], Encoding: format, Image: image}
-		if err := c.DecodeRGB(side, pixels); err != nil {
+		if err := c.DecodeRGB(teachertest.Side, pixels); err != nil {
 			t.Fatal(err)
 		}
-		c.ID = store.CropID(contract, pixels)
+		c.ID = store.CropID(teachertest.Contract, pixels)
 		if outcome, err := w.Append(c); err != nil || outcome != store.Stored {
 			t.Fatalf("%s: %v, %v", c.Key, outcome, err)
 		}
@@ -112,7 +85,7 @@ func tiny(t *testing.T, edit func(*onnx.Graph)) string {
 				Attributes: []onnx.Attribute{onnx.Ints("kernel_shape", 16, 16), onnx.Ints("strides", 16, 16)}},
 			{Name: "flat", OpType: "Flatten", Inputs: []string{"pooled"}, Outputs: []string{"embedding"}},
 		},
-		Inputs:  []onnx.ValueInfo{{Name: "input", Type: onnx.Float32, Dims: append([]onnx.Dim{onnx.Variable("N")}, onnx.Fixed(3, side, side)...)}},
+		Inputs:  []onnx.ValueInfo{{Name: "input", Type: onnx.Float32, Dims: append([]onnx.Dim{onnx.Variable("N")}, onnx.Fixed(3, teachertest.Side, teachertest.Side)...)}},
 		Outputs: []onnx.ValueInfo{{Name: "embedding", Type: onnx.Float32, Dims: []onnx.Dim{onnx.Variable("N"), {Size: 147}}}},
 	}
 	if edit != nil {
@@ -130,7 +103,7 @@ func tiny(t *testing.T, edit func(*onnx.Graph)) string {
 var spoilt = func() []int {
 	numbers := upTo(6)
 	for i := range 61 {
-		numbers = append(numbers, dark+i)
+		numbers = append(numbers, teachertest.Dark+i)
 	}
 	return numbers
 }()
@@ -151,34 +124,6 @@ func plusRatio(g *onnx.Graph) {
 	g.Nodes = append(g.Nodes,
 		onnx.Node{Name: "ratio", OpType: "Div", Inputs: []string{"flat", "flat"}, Outputs: []string{"one"}},
 		onnx.Node{Name: "sum", OpType: "Add", Inputs: []string{"flat", "one"}, Outputs: []string{"embedding"}})
-}
-
-// files are the contents of a cache's files by their path, its lock and the records of its
-// runs left out: these hold times.
-func files(t *testing.T, dir, name string) map[string]string {
-	t.Helper()
-	root := filepath.Join(dir, "teachers", name)
-	contents := map[string]string{}
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() {
-			if d.Name() == "runs" {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		data, err := os.ReadFile(path)
-		if len(data) > 0 {
-			contents[path[len(root):]] = string(data)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return contents
 }
 
 // precompute must succeed.

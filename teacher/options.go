@@ -10,7 +10,7 @@ import (
 	"facepipe/store"
 )
 
-// DefaultMaxRejectRate is the share of embeddings without use that is taken as normal.
+// DefaultMaxRejectRate is the fraction of embeddings without use that is taken as normal.
 const DefaultMaxRejectRate = 0.05
 
 // Options are the settings of a run.
@@ -32,18 +32,18 @@ type Options struct {
 	Batch int
 	// Runtime says what runs the model.
 	Runtime ort.Options
-	// Devices are the numbers of the provider's devices that share the work; none takes
+	// Devices are the numbers of the provider's devices that do the work together; none takes
 	// device 0.
 	Devices []int
 	// NoSelfTest leaves out the comparison with other preprocessings that a new cache
 	// begins with; see [SelfTest].
 	NoSelfTest bool
-	// Reuse are folders of other datasets. Embeddings that their caches of the same
-	// fingerprint hold are copied and not computed.
+	// Reuse are folders of other datasets. Embeddings are copied from their caches of the same
+	// fingerprint and not computed.
 	Reuse []string
 	// Workers decode crops; 0 takes one a core.
 	Workers int
-	// MaxRejectRate is the share of embeddings without use, 0 to 1, above which
+	// MaxRejectRate is the fraction of embeddings without use, 0 to 1, above which
 	// [Precompute] returns a [*RejectRateError].
 	MaxRejectRate float64
 	// Version is the program's, for the record of the run.
@@ -51,11 +51,11 @@ type Options struct {
 	// Progress receives the bar and notices; nil is silent.
 	Progress io.Writer
 
-	contract *embed.Preprocess // instead of Preprocess, where a plan says it
-	plan     string            // the id of the plan that the run is a share of, or makes
-	worker   string            // which share
+	contract *embed.Preprocess // instead of Preprocess, if a plan has it
+	plan     string            // the id of the plan that the run works on, or makes
+	worker   string            // which of its workers this is
 	decoder  string            // of JPEG crops, as the plan has it
-	begin    func(shard int)   // of tests: called before a shard is begun
+	begin    func(shard int)   // for tests: called before a shard is begun
 }
 
 // withDefaults fills in what was left out.
@@ -88,7 +88,7 @@ func (o Options) runtimes() []ort.Options {
 	return list
 }
 
-// ValidateRuntime says what no machine could run: see ort.Options.Validate.
+// ValidateRuntime refuses what no machine could run: see ort.Options.Validate.
 func (o Options) ValidateRuntime() error {
 	for _, runtime := range o.runtimes() {
 		if err := runtime.Validate(); err != nil {
@@ -109,26 +109,26 @@ func flips(mirror bool) []bool {
 // Summary is a run in numbers.
 type Summary struct {
 	Teacher string `json:"teacher"`
-	// Rows of the dataset; Computed in this run, Reused from the cache, Copied from
-	// other datasets' caches.
+	// Rows of the dataset, of which some were Computed in this run, Reused from the cache, or
+	// Copied from other datasets' caches.
 	Rows     int `json:"rows"`
 	Computed int `json:"computed"`
 	Reused   int `json:"reused"`
 	Copied   int `json:"copied"`
-	// Appended crops came to the dataset while the run went on and have no embedding yet:
-	// the same run again embeds them.
+	// Appended crops came to the dataset during the run and have no embedding yet. The same
+	// run again embeds them.
 	Appended int `json:"appended"`
-	// CopiedFrom are the caches that were asked.
+	// CopiedFrom are the caches that could be copied from.
 	CopiedFrom []store.Donor `json:"copied_from,omitempty"`
-	// Notes are worth knowing: why a cache was not asked, what was measured to choose the
-	// batch, what the provider leaves to others, where it keeps what it builds.
+	// Notes say why a cache could not be copied from, what was measured to choose the batch,
+	// what the provider leaves to others, and where it keeps its engines.
 	Notes []string `json:"notes,omitempty"`
-	// Invalid is the number of embeddings of the cache that have no use, as they are
-	// not finite or zero; those of mirror images count by themselves.
+	// Invalid is the number of embeddings of the cache that have no use, as they are not
+	// finite or zero. A mirror image's counts by itself.
 	Invalid int `json:"invalid"`
 	Dim     int `json:"dim"`
-	// Seconds of the run; those of all processors, and those that the devices ran the
-	// model, the self-test and the measuring of batches included.
+	// Seconds is how long the run took. CPUSeconds are those of all processors. DeviceSeconds
+	// is how long the devices ran the model, with the self-test and the measuring of batches.
 	Seconds       float64 `json:"seconds"`
 	CPUSeconds    float64 `json:"cpu_seconds"`
 	DeviceSeconds float64 `json:"device_seconds"`
@@ -140,8 +140,8 @@ type Summary struct {
 	// Preprocess and why it was chosen.
 	Preprocess       embed.Preprocess `json:"preprocess"`
 	PreprocessReason string           `json:"preprocess_reason"`
-	// Fingerprint says under what the embeddings were made, ModelDigest is the SHA-256
-	// of the model's file, Digest identifies the cached embeddings.
+	// Fingerprint identifies the model and the contract, ModelDigest is the SHA-256 of the
+	// model's file, Digest identifies the cached embeddings.
 	Fingerprint string `json:"fingerprint"`
 	ModelDigest string `json:"model_digest"`
 	Digest      string `json:"digest"`
@@ -150,10 +150,10 @@ type Summary struct {
 	Batch   int    `json:"batch"`
 	Runtime string `json:"runtime"`
 	Decoder string `json:"decoder"`
-	// Stages is where the seconds went: Open, SelfTest and, for what was computed, the
-	// others one beside the other.
+	// Stages says where the seconds went. Open and SelfTest come first. The others are of what
+	// was computed, and overlap.
 	Stages store.Stages `json:"stages"`
-	// SelfTest is there if the cache is new and the dataset has faces to compare.
+	// SelfTest is nil unless the cache is new and the dataset has faces to compare.
 	SelfTest *SelfTest `json:"self_test,omitempty"`
 	// Drift is what half precision costs, over some embeddings of this run; nil for fp32.
 	Drift *store.Drift `json:"fp16_drift,omitempty"`

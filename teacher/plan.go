@@ -32,15 +32,15 @@ type PlanSummary struct {
 	SelfTest *SelfTest `json:"self_test,omitempty"`
 }
 
-// planOptions are what workers need beside the cache's own description.
+// planOptions are what workers need besides the cache's own description.
 type planOptions struct {
 	Half bool `json:"half,omitempty"`
-	// Decoder is that of the planner's JPEG crops; "" in plans of before.
+	// Decoder is the planner's decoder of JPEG crops; "" in old plans.
 	Decoder string `json:"decoder,omitempty"`
 }
 
-// sameDecoder refuses a worker that would make other pixels of JPEG crops than the planner:
-// what a cache holds must not depend on which worker did it. Versions of one decoder agree.
+// sameDecoder refuses a worker that would make other pixels of JPEG crops than the planner. A
+// cache must not depend on which worker did what. Versions of one decoder agree.
 func sameDecoder(ds *store.Dataset, tasks []store.PlanTask, planned string) error {
 	here := imgcodec.DecoderName()
 	if planned == "" || kindOf(planned) == kindOf(here) {
@@ -52,7 +52,7 @@ func sameDecoder(ds *store.Dataset, tasks []store.PlanTask, planned string) erro
 			return err
 		}
 		found, err := hasJPEG(shard)
-		if err := closing(shard.Close(), err); err != nil {
+		if err := errors.Join(err, shard.Close()); err != nil {
 			return err
 		}
 		if found {
@@ -83,8 +83,8 @@ func hasJPEG(s *store.CropShard) (bool, error) {
 // again changes nothing; a folder with another one is store.ErrPlan. Other errors are
 // those of [Precompute] before it begins to embed.
 //
-// Workers may have what this machine has not. So the model is looked at on the processor,
-// and of o.Runtime's provider, o.Devices and o.Batch only that they exist.
+// Workers may have devices that this machine has not. So the model is opened on the processor.
+// Of o.Runtime's provider, o.Devices and o.Batch is only checked that they can exist.
 func MakePlan(ctx context.Context, o Options, dir string) (PlanSummary, error) {
 	clock := startClock()
 	o = o.withDefaults()
@@ -116,7 +116,7 @@ func MakePlan(ctx context.Context, o Options, dir string) (PlanSummary, error) {
 	if err != nil {
 		return PlanSummary{}, err
 	}
-	// What workers could not copy from is better known now.
+	// Find out now what workers could not copy from.
 	if err := r.openDonors(*p.Teacher); err != nil {
 		return PlanSummary{}, err
 	}
@@ -151,8 +151,8 @@ func (r *run) planOf() (p store.Plan, err error) {
 	return p, err
 }
 
-// plannedCache is the cache that a plan is for, nil if there is none yet. A plan cannot be
-// given another name when its name turns out to be taken.
+// plannedCache is the cache that a plan is for, nil if there is none yet. If the name is taken
+// by another cache it needs another plan: a plan never changes.
 func plannedCache(ds *store.Dataset, info store.TeacherInfo) (*store.Teacher, error) {
 	cache, err := ds.FindTeacher(info)
 	if errors.Is(err, store.ErrFingerprint) {
@@ -161,11 +161,13 @@ func plannedCache(ds *store.Dataset, info store.TeacherInfo) (*store.Teacher, er
 	return cache, err
 }
 
-// Work does a worker's tasks of the plan in a folder: what is neither in the cache nor
-// committed by a worker. Dataset and Model of o, where set, are where these lie on this
-// machine; what the result depends on is the plan's. Errors are those of [Precompute] but
-// for [*RejectRateError], which is the merge's; store.ErrFingerprint if the model is not
-// the plan's, store.ErrPlan if the dataset is not or the plan's folder has parts of another.
+// Work does a worker's tasks of the plan in a folder, except what is in the cache or committed
+// by a worker already. Dataset and Model of o, if set, are where these lie on this machine.
+// All that the result depends on is taken from the plan.
+//
+// Errors are those of [Precompute] without [*RejectRateError], which is the merge's;
+// store.ErrFingerprint if the model is not the plan's; store.ErrPlan if the dataset is not, or
+// if the plan's folder has parts of another plan.
 func Work(ctx context.Context, dir string, w worker.Worker, o Options) (Summary, error) {
 	clock := startClock()
 	p, o, err := readPlan(dir, o)
@@ -177,7 +179,7 @@ func Work(ctx context.Context, dir string, w worker.Worker, o Options) (Summary,
 		return Summary{}, err
 	}
 	defer ds.Close()
-	s, err := openShares(ds, *p.Teacher, dir)
+	s, err := openPlanParts(ds, *p.Teacher, dir)
 	if err != nil {
 		return Summary{}, err
 	}
@@ -205,8 +207,8 @@ func Work(ctx context.Context, dir string, w worker.Worker, o Options) (Summary,
 	return r.summary, stopping(err, keepsShards)
 }
 
-// work embeds those of the worker's tasks that nobody has done.
-func (r *run) work(ctx context.Context, s *shares, tasks []store.PlanTask, w worker.Worker) error {
+// work does those of the worker's tasks that nobody has done.
+func (r *run) work(ctx context.Context, s *planParts, tasks []store.PlanTask, w worker.Worker) error {
 	r.summary.Rows = 0
 	var all, shards []int
 	todo := 0
@@ -241,13 +243,13 @@ func (r *run) work(ctx context.Context, s *shares, tasks []store.PlanTask, w wor
 	return err
 }
 
-// readPlan lays a plan over the options.
+// readPlan reads a plan and sets the options that it has.
 func readPlan(dir string, o Options) (store.Plan, Options, error) {
 	p, id, err := store.ReadPlan(dir)
 	if err != nil {
 		return p, o, err
 	}
-	if err := wanted(dir, &p); err != nil {
+	if err := checkVerb(dir, &p); err != nil {
 		return p, o, err
 	}
 	var more planOptions
@@ -262,8 +264,8 @@ func readPlan(dir string, o Options) (store.Plan, Options, error) {
 	return p, o, nil
 }
 
-// wanted says what keeps a plan from being one of this package's.
-func wanted(dir string, p *store.Plan) error {
+// checkVerb refuses a plan of another verb.
+func checkVerb(dir string, p *store.Plan) error {
 	if p.Verb != PlanVerb || p.Teacher == nil {
 		return fmt.Errorf("plan %s is one of %s, not of %s", dir, p.Verb, PlanVerb)
 	}

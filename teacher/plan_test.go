@@ -15,6 +15,7 @@ import (
 	"facepipe/internal/worker"
 	"facepipe/store"
 	"facepipe/teacher"
+	"facepipe/teacher/teachertest"
 )
 
 // job is a planned dataset.
@@ -57,7 +58,7 @@ func (j job) merge(t *testing.T, clean bool) teacher.PlanMerge {
 func alone(t *testing.T, o teacher.Options, numbers ...int) map[string]string {
 	t.Helper()
 	o.Dataset, o.MaxRejectRate = dataset(t, numbers...), 1
-	return files(t, o.Dataset, precompute(t, o).Teacher)
+	return teachertest.Files(t, o.Dataset, precompute(t, o).Teacher)
 }
 
 // parts are the names of the files that the workers have made.
@@ -91,7 +92,7 @@ func teachers(t *testing.T, dir string) string {
 // Embeddings without use are counted by workers, and the merge judges them as one process
 // does.
 func TestPlanCountsEmbeddingsWithoutUse(t *testing.T) {
-	numbers := append(upTo(8), dark)
+	numbers := append(upTo(8), teachertest.Dark)
 	j := planned(t, teacher.Options{Model: tiny(t, plusRatio), Preprocess: "raw", Flip: true}, numbers...)
 	if s := j.work(t, 0, 2); s.Invalid != 0 || s.Rows != 6 {
 		t.Errorf("the first worker: %+v", s)
@@ -117,7 +118,7 @@ func TestPlanCountsEmbeddingsWithoutUse(t *testing.T) {
 	if s := j.work(t, 1, 2); s.Invalid != 2 || s.Reused != 3 {
 		t.Errorf("a worker after the merge: %+v", s)
 	}
-	if !maps.Equal(files(t, j.options.Dataset, "tiny"), alone(t, j.options, numbers...)) {
+	if !maps.Equal(teachertest.Files(t, j.options.Dataset, "tiny"), alone(t, j.options, numbers...)) {
 		t.Error("the cache is not that of one process")
 	}
 }
@@ -254,7 +255,7 @@ func TestMergeTidiesUp(t *testing.T) {
 	if m := j.merge(t, true); m.Removed.Files != 0 || m.Digest == "" {
 		t.Errorf("again: %+v", m)
 	}
-	if got := files(t, j.options.Dataset, "tiny"); !maps.Equal(got, want) {
+	if got := teachertest.Files(t, j.options.Dataset, "tiny"); !maps.Equal(got, want) {
 		t.Error("the cache is not that of one process")
 	}
 	// A cache that was dropped is made again from the plan.
@@ -265,7 +266,7 @@ func TestMergeTidiesUp(t *testing.T) {
 		t.Errorf("a worker after the cache was dropped: %+v", s)
 	}
 	j.merge(t, true)
-	if got := files(t, j.options.Dataset, "tiny"); !maps.Equal(got, want) {
+	if got := teachertest.Files(t, j.options.Dataset, "tiny"); !maps.Equal(got, want) {
 		t.Error("the cache that was made again is not that of one process")
 	}
 }
@@ -305,7 +306,7 @@ func TestWorkerStartedTwice(t *testing.T) {
 	if m := j.merge(t, false); m.Adopted != 20 || m.Reused != 0 {
 		t.Errorf("merged: %+v", m)
 	}
-	if !maps.Equal(files(t, j.options.Dataset, "tiny"), alone(t, j.options, upTo(20)...)) {
+	if !maps.Equal(teachertest.Files(t, j.options.Dataset, "tiny"), alone(t, j.options, upTo(20)...)) {
 		t.Error("the cache is not that of one process")
 	}
 }
@@ -328,7 +329,7 @@ func TestWorkerThatStoodStill(t *testing.T) {
 		<-stands
 		j.work(t, 0, 1)
 		merged := j.merge(t, clean)
-		before := files(t, j.options.Dataset, "tiny")
+		before := teachertest.Files(t, j.options.Dataset, "tiny")
 		close(goesOn)
 		if err := <-done; err != nil {
 			t.Errorf("clean %t: %v", clean, err)
@@ -336,7 +337,7 @@ func TestWorkerThatStoodStill(t *testing.T) {
 		if again := j.merge(t, clean); again.Digest != merged.Digest || again.Adopted != 0 {
 			t.Errorf("clean %t: merged %+v, then %+v", clean, merged, again)
 		}
-		if got := files(t, j.options.Dataset, "tiny"); !maps.Equal(got, before) || !maps.Equal(got, alone(t, j.options, upTo(20)...)) {
+		if got := teachertest.Files(t, j.options.Dataset, "tiny"); !maps.Equal(got, before) || !maps.Equal(got, alone(t, j.options, upTo(20)...)) {
 			t.Errorf("clean %t: the cache is not that of one process", clean)
 		}
 		if clean && len(j.parts(t)) > 0 {
@@ -360,7 +361,7 @@ func TestWorkerWhoseFileIsGone(t *testing.T) {
 	}
 	commit := func() error {
 		t.Helper()
-		s, err := teacher.BeginShare(ds, *p.Teacher, j.plan, 0)
+		s, err := teacher.BeginPart(ds, *p.Teacher, j.plan, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -437,7 +438,7 @@ func TestPlanUnderSkewedClocks(t *testing.T) {
 		if m := j.merge(t, false); m.Adopted != 0 {
 			t.Errorf("%d: merged again %+v", year, m)
 		}
-		if !maps.Equal(files(t, j.options.Dataset, "tiny"), want) {
+		if !maps.Equal(teachertest.Files(t, j.options.Dataset, "tiny"), want) {
 			t.Errorf("%d: the cache is not that of one process", year)
 		}
 	}

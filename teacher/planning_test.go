@@ -18,6 +18,7 @@ import (
 	"facepipe/internal/worker"
 	"facepipe/store"
 	"facepipe/teacher"
+	"facepipe/teacher/teachertest"
 )
 
 // plannedCacheOf makes a plan, which must succeed, and returns what it says of the cache.
@@ -109,8 +110,8 @@ func TestPlanOfAnotherDecoder(t *testing.T) {
 	var photos [][]byte
 	for _, number := range upTo(8) {
 		var b bytes.Buffer
-		img, pixels := image.NewRGBA(image.Rect(0, 0, side, side)), crop(number)
-		for i := range side * side {
+		img, pixels := image.NewRGBA(image.Rect(0, 0, teachertest.Side, teachertest.Side)), teachertest.Crop(number)
+		for i := range teachertest.Side * teachertest.Side {
 			copy(img.Pix[4*i:], pixels[3*i:3*i+3])
 			img.Pix[4*i+3] = 255
 		}

@@ -1,6 +1,7 @@
 package teacher
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,17 +13,17 @@ import (
 	"facepipe/internal/imgcodec"
 	"facepipe/internal/ort"
 	"facepipe/internal/progress"
+	"facepipe/internal/verdict"
 	"facepipe/store"
 )
 
-// Precompute caches the embeddings of every crop that has none yet. The summary comes
-// with an error, too, as far as the run got.
+// Precompute caches the embeddings of every crop that has none yet. With an error the summary
+// says how far the run got.
 //
 // Errors: those of embed.Open; store.ErrNotFound, store.ErrDamaged, store.ErrLocked;
-// store.ErrFingerprint when the name is taken by another model, preprocessing, flip
-// or dtype; store.ErrContract when model and crops differ in size; [ErrEmbeddings],
-// [*RejectRateError]; the context's, when the shards that were finished are kept and
-// the same call goes on.
+// store.ErrFingerprint when the name is taken by another model, preprocessing, flip or dtype;
+// store.ErrContract when model and crops differ in size; [ErrEmbeddings], [*RejectRateError];
+// the context's. Finished shards are always kept, and the same call goes on.
 func Precompute(ctx context.Context, o Options) (Summary, error) {
 	clock := startClock()
 	o = o.withDefaults()
@@ -42,8 +43,8 @@ func Precompute(ctx context.Context, o Options) (Summary, error) {
 	return r.summary, stopping(err, keepsShards)
 }
 
-// openModels opens the model once for each device. What was opened is to be closed even
-// when there is an error.
+// openModels opens the model once for each device. The caller closes what it returns, even
+// with an error.
 func openModels(o Options) ([]*embed.Model, error) {
 	var models []*embed.Model
 	for _, runtime := range o.runtimes() {
@@ -55,7 +56,7 @@ func openModels(o Options) ([]*embed.Model, error) {
 		if m.Digest() != models[0].Digest() {
 			return models, fmt.Errorf("open model %s for device %d: %w", o.Model, runtime.Device, embed.ErrReplaced)
 		}
-		o.Batch = m.Batch() // which is measured on one device for all, if at all
+		o.Batch = m.Batch() // if it is measured, then on one device for all
 	}
 	return models, nil
 }
@@ -71,7 +72,7 @@ type run struct {
 	o       Options
 	ds      *store.Dataset
 	models  []*embed.Model // one for each device
-	model   *embed.Model   // the first, for what is the same of all
+	model   *embed.Model   // the first of them
 	bar     *progress.Bar
 	donors  *store.Donors // nil without Options.Reuse
 	clock   clock
@@ -102,7 +103,7 @@ func (r *run) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer writer.Close() // again; for the ways out through errors
+	defer writer.Close() // after Close below it does nothing
 	missing := writer.MissingShards()
 	todo := 0
 	for _, i := range missing {
@@ -122,7 +123,7 @@ func (r *run) fill(ctx context.Context) error {
 // inBatches says how the model is run.
 func (r *run) inBatches() string { return fmt.Sprintf("batch %d", r.model.Batch()) }
 
-// describe tells what will be done before it is, in the summary and, with how, to the user.
+// describe says in the summary what will be done. The user is told, too, with how.
 func (r *run) describe(how string) {
 	m, o := r.model, r.o
 	r.summary = Summary{Teacher: o.Name, Rows: r.ds.Rows(), Dim: m.Dim(), DType: o.DType, Flip: o.Flip,
@@ -150,9 +151,9 @@ func (r *run) note(notes ...string) {
 	}
 }
 
-// fits reports a model that the dataset's crops are no input for, or that gives
-// nothing of use for the first of them. This is found out before the cache is
-// claimed, so that a mistake does not take its name.
+// fits refuses a model that does not take the dataset's crops, or that gives nothing of use
+// for the first of them. It comes before the cache is claimed, so that a mistake does not take
+// the cache's name.
 func (r *run) fits() error {
 	p, size := r.model.Preprocess(), r.ds.Contract().CropSize
 	if p.Height != size || p.Width != size {
@@ -160,7 +161,7 @@ func (r *run) fits() error {
 			p.Width, p.Height, r.o.Dataset, size, size)
 	}
 	if !r.isNew() || r.ds.Rows() == 0 {
-		return nil // claimed already, or damaged: claiming it will tell
+		return nil // to claim it will tell what is wrong with it, if anything
 	}
 	return r.yields(min(r.ds.Rows(), minVerdict))
 }
@@ -172,7 +173,7 @@ func (r *run) yields(n int) error {
 	pixels, embeddings := make([]byte, batch*area), make([]float32, batch*dim)
 	crops := r.ds.CropReader()
 	defer crops.Close()
-	j := r.newJudge()
+	j := judge{model: r.o.Model}
 	for j.embeddings < n {
 		k := min(batch, n-j.embeddings)
 		for i := range k {
@@ -185,13 +186,13 @@ func (r *run) yields(n int) error {
 		}
 		j.embeddings += k
 		for i := range k {
-			j.count(embeddings[i*dim : (i+1)*dim])
+			j.count(verdict.Of(embeddings[i*dim:(i+1)*dim], r.o.DType == store.FP16).Fault)
 		}
 		if j.invalid < j.embeddings {
 			return nil
 		}
 	}
-	return j.verdict()
+	return j.condemn()
 }
 
 // isNew says that there is no cache of that name yet.
@@ -200,8 +201,8 @@ func (r *run) isNew() bool {
 	return errors.Is(err, store.ErrNotFound)
 }
 
-// selfTest holds the preprocessing of a new cache against the usual ones. It warns only:
-// a model that was trained for something else may well be better under another.
+// selfTest compares the preprocessing of a new cache with the usual ones. It only warns: a
+// model that was trained for something else may well be better under another preprocessing.
 func (r *run) selfTest(ctx context.Context) (err error) {
 	if r.o.NoSelfTest || !r.isNew() {
 		return nil
@@ -237,8 +238,8 @@ func (r *run) claim(info store.TeacherInfo) (*store.TeacherWriter, error) {
 	return w, err
 }
 
-// embed embeds and commits shards, in which there are todo crops, as one stream: the
-// model goes on with the next shard while one is being committed.
+// embed embeds and commits shards, with todo crops in all, as one stream. The model goes on
+// with the next shard while one is being committed.
 func (r *run) embed(ctx context.Context, open func(shard int) (shardWriter, error), shards []int, todo int) error {
 	begun := time.Now()
 	r.bar = progress.New(r.o.Progress, "precompute", int64(todo)).Of("crops")
@@ -247,12 +248,12 @@ func (r *run) embed(ctx context.Context, open func(shard int) (shardWriter, erro
 	defer stop(nil)
 	crops := r.ds.CropReader()
 	defer crops.Close()
-	work, err := r.plan(ctx, shards)
+	work, err := r.newWork(ctx, shards)
 	if err != nil {
 		return err
 	}
 	drift := newDrift(r.o.DType, driftEvery)
-	out := newSink(work, r.newJudge(), sinkHooks{stop: stop, open: func(shard int) (shardWriter, error) {
+	out := newCommitter(work, judge{model: r.o.Model}, hooks{stop: stop, open: func(shard int) (shardWriter, error) {
 		if r.o.begin != nil {
 			r.o.begin(shard)
 		}
@@ -264,18 +265,22 @@ func (r *run) embed(ctx context.Context, open func(shard int) (shardWriter, erro
 		r.bar.Add(1)
 		return r.copy(ctx, to, crops, at)
 	}, release: crops.Release})
-	read := newReading(crops)
+	read := &reader{crops: crops}
 	times, err := embed.Stream(ctx, r.models, work.todo, func(i int, rgb []byte) error {
 		return read.decode(work.at(i), rgb)
 	}, func(i int, embeddings [][]float32) error {
 		r.bar.Add(1)
-		drift.see(i, embeddings[0])
-		if f := firstFault(embeddings, r.o.DType); f != none {
+		plain, mirrored, err := out.take(work.at(i), embeddings)
+		if f := cmp.Or(plain, mirrored); f != verdict.None {
 			r.bar.Reject(1, string(f))
 		}
-		return out.take(work.at(i), embeddings)
+		if err != nil {
+			return err
+		}
+		drift.see(i, embeddings[0], plain)
+		return nil
 	}, embed.StreamOptions{Flips: flips(r.o.Flip), Workers: r.o.Workers, Watch: func(so embed.Times) {
-		r.streamed(so, read.seconds(), out.spent())
+		r.streamed(so, read.spent(), out.spent())
 	}})
 	if err == nil {
 		err = out.finish()
@@ -284,17 +289,14 @@ func (r *run) embed(ctx context.Context, open func(shard int) (shardWriter, erro
 	r.summary.Computed, r.summary.Copied, r.summary.Drift = out.computed, out.copied, drift.result()
 	r.summary.ImagesPerSecond = float64(out.computed) / time.Since(begun).Seconds()
 	r.shards = out.shards
-	r.streamed(times, read.seconds(), out.spent())
+	r.streamed(times, read.spent(), out.spent())
 	if commitErr != nil {
 		return commitErr
 	}
 	return err
 }
 
-// newJudge has seen nothing yet.
-func (r *run) newJudge() judge { return judge{model: r.o.Model, dtype: r.o.DType} }
-
-// conclude reads back what only the finished cache can tell.
+// conclude reads what only the finished cache can tell.
 func (r *run) conclude() error {
 	t, err := r.ds.OpenTeacher(r.o.Name)
 	if err != nil {
@@ -310,7 +312,7 @@ func (r *run) conclude() error {
 	return tooManyInvalid(t, r.o.MaxRejectRate)
 }
 
-// noteGrowth tells of crops that were appended to the dataset while the run went on.
+// noteGrowth tells the user if crops were appended to the dataset during the run.
 func (r *run) noteGrowth() (err error) {
 	if r.summary.Appended, err = r.ds.Grown(); err != nil || r.summary.Appended == 0 || r.o.Progress == nil {
 		return err

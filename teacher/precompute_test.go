@@ -20,8 +20,10 @@ import (
 	"facepipe/internal/imgcodec"
 	"facepipe/internal/onnx"
 	"facepipe/internal/ort"
+	"facepipe/internal/vec"
 	"facepipe/store"
 	"facepipe/teacher"
+	"facepipe/teacher/teachertest"
 )
 
 // Every row of the cache is what the model says of that crop, and of its mirror image.
@@ -38,37 +40,23 @@ func TestCacheHoldsTheModelsEmbeddings(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer m.Close()
-		ds, cache := openCache(t, dir, "tiny")
+		ds, cache := teachertest.OpenCache(t, dir, "tiny")
 		for row, number := range numbers {
 			for _, flip := range []bool{false, true} {
 				want := make([]float32, 147)
-				if err := m.Embed(1, crop(number), flip, want); err != nil {
+				if err := m.Embed(1, teachertest.Crop(number), flip, want); err != nil {
 					t.Fatal(err)
 				}
 				got, norm := rowOf(t, ds, cache, row, flip)
 				if !near(got, want, dtype) {
 					t.Fatalf("%s: crop %d, mirrored %v: got %v, want %v", dtype, number, flip, got[:4], want[:4])
 				}
-				if math.Abs(float64(norm)-length(want)) > 1e-3 {
-					t.Errorf("%s: crop %d: norm %g, want %g", dtype, number, norm, length(want))
+				if math.Abs(float64(norm)-vec.Norm(want)) > 1e-3 {
+					t.Errorf("%s: crop %d: norm %g, want %g", dtype, number, norm, vec.Norm(want))
 				}
 			}
 		}
 	}
-}
-
-func openCache(t *testing.T, dir, name string) (*store.Dataset, *store.Teacher) {
-	t.Helper()
-	ds, err := store.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ds.Close() })
-	cache, err := ds.OpenTeacher(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ds, cache
 }
 
 func rowOf(t *testing.T, ds *store.Dataset, cache *store.Teacher, row int, flip bool) ([]float32, float32) {
@@ -101,24 +89,16 @@ func near(got, want []float32, dtype string) bool {
 	return true
 }
 
-func length(v []float32) float64 {
-	sum := 0.0
-	for _, x := range v {
-		sum += float64(x) * float64(x)
-	}
-	return math.Sqrt(sum)
-}
-
 func TestSecondRunComputesNothing(t *testing.T) {
 	dir := dataset(t, upTo(14)...)
 	o := teacher.Options{Dataset: dir, Model: tiny(t, nil), Name: "first"}
 	first := precompute(t, o)
-	before := files(t, dir, "first")
+	before := teachertest.Files(t, dir, "first")
 	again := precompute(t, o)
 	if again.Computed != 0 || again.Reused != 14 || again.Digest != first.Digest || again.ImagesPerSecond != 0 {
 		t.Errorf("first %+v\nagain %+v", first, again)
 	}
-	if !maps.Equal(before, files(t, dir, "first")) {
+	if !maps.Equal(before, teachertest.Files(t, dir, "first")) {
 		t.Error("a run with nothing to do changed the cache")
 	}
 	// What is appended to the dataset is embedded, and only that.
@@ -137,7 +117,7 @@ func TestSameBytes(t *testing.T) {
 	for _, workers := range []int{1, 5} {
 		dir := dataset(t, upTo(20)...)
 		precompute(t, teacher.Options{Dataset: dir, Model: model, Flip: true, Workers: workers, Devices: make([]int, workers)})
-		if got := files(t, dir, "tiny"); want == nil {
+		if got := teachertest.Files(t, dir, "tiny"); want == nil {
 			want = got
 		} else if !maps.Equal(got, want) {
 			t.Errorf("%d workers made other files", workers)
@@ -153,7 +133,7 @@ func TestSameBytes(t *testing.T) {
 	if rest.Reused != 12 || rest.Computed != 8 {
 		t.Errorf("the run after the interruption: %+v", rest)
 	}
-	if !maps.Equal(files(t, dir, "tiny"), want) {
+	if !maps.Equal(teachertest.Files(t, dir, "tiny"), want) {
 		t.Error("an interrupted run and another made other files than one run")
 	}
 }
@@ -187,7 +167,7 @@ func TestAnotherFingerprintUnderOneName(t *testing.T) {
 	dir := dataset(t, upTo(7)...)
 	model := tiny(t, nil)
 	precompute(t, teacher.Options{Dataset: dir, Model: model})
-	before := files(t, dir, "tiny")
+	before := teachertest.Files(t, dir, "tiny")
 	for name, o := range map[string]teacher.Options{
 		"model":         {Model: tiny(t, times(2))},
 		"preprocessing": {Model: model, Preprocess: "raw"},
@@ -203,7 +183,7 @@ func TestAnotherFingerprintUnderOneName(t *testing.T) {
 			t.Errorf("%s: not computed under a name of its own", name)
 		}
 	}
-	if !maps.Equal(before, files(t, dir, "tiny")) {
+	if !maps.Equal(before, teachertest.Files(t, dir, "tiny")) {
 		t.Error("the cache was changed")
 	}
 	// The batch is no part of what an embedding is.
@@ -213,7 +193,7 @@ func TestAnotherFingerprintUnderOneName(t *testing.T) {
 }
 
 func TestSomeCropsWithoutUse(t *testing.T) {
-	numbers := append(upTo(8), dark)
+	numbers := append(upTo(8), teachertest.Dark)
 	o := teacher.Options{Dataset: dataset(t, numbers...), Model: tiny(t, plusRatio), Preprocess: "raw", Flip: true, MaxRejectRate: 0.1}
 	s, err := teacher.Precompute(t.Context(), o)
 	var rate *teacher.RejectRateError
@@ -227,9 +207,9 @@ func TestSomeCropsWithoutUse(t *testing.T) {
 	if s := precompute(t, o); s.Invalid != 2 || s.Reused != 9 {
 		t.Errorf("tolerated: %+v", s)
 	}
-	ds, cache := openCache(t, o.Dataset, "tiny")
+	ds, cache := teachertest.OpenCache(t, o.Dataset, "tiny")
 	for row, number := range numbers {
-		if e, norm := rowOf(t, ds, cache, row, true); (norm == 0) != (number == dark) || (length(e) == 0) != (number == dark) {
+		if e, norm := rowOf(t, ds, cache, row, true); (norm == 0) != (number == teachertest.Dark) || (vec.Norm(e) == 0) != (number == teachertest.Dark) {
 			t.Errorf("crop %d has norm %g", number, norm)
 		}
 	}
@@ -271,7 +251,7 @@ func TestModelThatFailsLater(t *testing.T) {
 	if !errors.Is(err, teacher.ErrEmbeddings) || !strings.Contains(err.Error(), "shard 10") || !strings.Contains(err.Error(), "55 of 66") {
 		t.Errorf("got %v", err)
 	}
-	_, cache := openCache(t, dir, "tiny")
+	_, cache := teachertest.OpenCache(t, dir, "tiny")
 	if got := cache.MissingShards(); !slices.Equal(got, []int{10, 11}) {
 		t.Errorf("missing shards %v", got)
 	}
@@ -281,15 +261,15 @@ func TestModelThatFailsLater(t *testing.T) {
 // rate of rejects tells.
 func TestBadCropAlone(t *testing.T) {
 	for name, numbers := range map[string][]int{
-		"in the last shard":      append(upTo(6), dark),
-		"behind a large sample":  append(upTo(66), dark),
-		"before the good ones":   append([]int{dark, dark + 1, dark + 2}, upTo(4)...),
-		"with most of a dataset": append(upTo(2), dark, dark+1, dark+2, dark+3, dark+4),
+		"in the last shard":      append(upTo(6), teachertest.Dark),
+		"behind a large sample":  append(upTo(66), teachertest.Dark),
+		"before the good ones":   append([]int{teachertest.Dark, teachertest.Dark + 1, teachertest.Dark + 2}, upTo(4)...),
+		"with most of a dataset": append(upTo(2), teachertest.Dark, teachertest.Dark+1, teachertest.Dark+2, teachertest.Dark+3, teachertest.Dark+4),
 	} {
 		for _, batch := range []int{1, 3} {
 			bad := 0
 			for _, n := range numbers {
-				if n >= dark {
+				if n >= teachertest.Dark {
 					bad++
 				}
 			}
@@ -304,7 +284,7 @@ func TestBadCropAlone(t *testing.T) {
 	// An append of one.
 	o := teacher.Options{Dataset: dataset(t, upTo(66)...), Model: tiny(t, plusRatio), Preprocess: "raw", MaxRejectRate: 0.1}
 	precompute(t, o)
-	appendTo(t, o.Dataset, dark)
+	appendTo(t, o.Dataset, teachertest.Dark)
 	if s := precompute(t, o); s.Invalid != 1 || s.Computed != 1 {
 		t.Errorf("append: %+v", s)
 	}
@@ -384,7 +364,7 @@ func TestTwoRunsAtOnce(t *testing.T) {
 	dir := dataset(t, upTo(3)...)
 	model := tiny(t, nil)
 	precompute(t, teacher.Options{Dataset: dir, Model: model})
-	ds, cache := openCache(t, dir, "tiny")
+	ds, cache := teachertest.OpenCache(t, dir, "tiny")
 	w, err := ds.CreateTeacher(cache.Info())
 	if err != nil {
 		t.Fatal(err)
@@ -413,7 +393,7 @@ func TestDamagedCropStopsTheRun(t *testing.T) {
 	if !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), "000001.arrow") {
 		t.Errorf("got %v", err)
 	}
-	_, cache := openCache(t, dir, "tiny")
+	_, cache := teachertest.OpenCache(t, dir, "tiny")
 	if got := cache.MissingShards(); !slices.Equal(got, []int{1}) {
 		t.Errorf("missing shards %v", got)
 	}
@@ -445,7 +425,7 @@ func TestSaysWhatItDoes(t *testing.T) {
 	if s.Stages.Infer <= 0 || s.ImagesPerSecond <= 0 || s.Runtime == "" {
 		t.Errorf("summary %+v", s)
 	}
-	_, cache := openCache(t, dir, "tiny")
+	_, cache := teachertest.OpenCache(t, dir, "tiny")
 	if info := cache.Info(); info.ModelDigest != s.ModelDigest || info.Fingerprint != s.Fingerprint || info.PreprocessReason != s.PreprocessReason || info.ModelFile != "tiny.onnx" {
 		t.Errorf("recorded %+v", info)
 	}

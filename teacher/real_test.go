@@ -8,6 +8,7 @@ import (
 	"facepipe/internal/embed"
 	"facepipe/internal/imgcodec"
 	"facepipe/teacher"
+	"facepipe/teacher/teachertest"
 )
 
 // Real teachers on real faces: what auto chooses, what is cached, and that the cache
@@ -41,7 +42,7 @@ func TestRealTeachers(t *testing.T) {
 		if s.Teacher != name || s.Computed != len(keys) || s.Dim != c.dim || s.Preprocess != c.want || s.Invalid != 0 {
 			t.Errorf("%s: %+v", name, s)
 		}
-		ds, cache := openCache(t, dir, name)
+		ds, cache := teachertest.OpenCache(t, dir, name)
 		norms := 0.0
 		for row := range keys {
 			_, norm := rowOf(t, ds, cache, row, false)

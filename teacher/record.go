@@ -13,7 +13,7 @@ import (
 	"facepipe/store"
 )
 
-// clock is when a run began, by the wall and by the processors.
+// clock is when a run began, in time and in seconds of all processors.
 type clock struct {
 	begun      time.Time
 	processors float64
@@ -21,8 +21,8 @@ type clock struct {
 
 func startClock() clock { return clock{time.Now(), processorSeconds()} }
 
-// processorSeconds is the time that all processors have spent on this process; 0 where the
-// system does not tell.
+// processorSeconds is the time that all processors have spent on this process; 0 if the system
+// does not tell.
 func processorSeconds() float64 {
 	var u unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
@@ -33,7 +33,7 @@ func processorSeconds() float64 {
 
 func (c clock) seconds() float64 { return time.Since(c.begun).Seconds() }
 
-// account fills in what the run has taken by now.
+// account fills in the seconds that the run has taken by now.
 func (r *run) account() {
 	s := &r.summary
 	s.Seconds, s.CPUSeconds = r.clock.seconds(), processorSeconds()-r.clock.processors
@@ -43,8 +43,8 @@ func (r *run) account() {
 	}
 }
 
-// streamed takes up how far a stream is, of which loading took read for reading, and tells
-// who watches the bar.
+// streamed fills in the stages with the times of a stream, and tells the bar. read is the part
+// of loading that was reading, commit is how long committing took.
 func (r *run) streamed(t embed.Times, read, commit time.Duration) {
 	s := &r.stages
 	s.Read, s.Decode, s.Normalise = read.Seconds(), (t.Load - read).Seconds(), t.Normalise.Seconds()
@@ -62,8 +62,8 @@ func (r *run) streamed(t embed.Times, read, commit time.Duration) {
 	}
 }
 
-// recorded records a run that committed anything, by means of put, and passes on the error
-// with which it ended.
+// recorded calls put with the record of a run that committed anything. err is the error with
+// which the run ended, and is returned.
 func (r *run) recorded(put func(store.Run) error, err error) error {
 	if r.shards == 0 {
 		return err
@@ -74,7 +74,7 @@ func (r *run) recorded(put func(store.Run) error, err error) error {
 	return err
 }
 
-// record is the run as it ended.
+// record describes the run, which ended with err.
 func (r *run) record(err error) store.Run {
 	r.account()
 	o, s := r.o, r.summary
@@ -99,7 +99,7 @@ func (r *run) record(err error) store.Run {
 	return record
 }
 
-// verdict is what a record keeps of the test; nil of none.
+// verdict is what a record keeps of the test, nil without one.
 func (t *SelfTest) verdict() *store.SelfTestVerdict {
 	if t == nil {
 		return nil

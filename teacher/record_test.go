@@ -19,12 +19,13 @@ import (
 	"facepipe/internal/worker"
 	"facepipe/store"
 	"facepipe/teacher"
+	"facepipe/teacher/teachertest"
 )
 
 // runsOf are the records of the runs that filled a cache.
 func runsOf(t *testing.T, dir, name string) []store.Run {
 	t.Helper()
-	_, cache := openCache(t, dir, name)
+	_, cache := teachertest.OpenCache(t, dir, name)
 	runs, err := cache.Runs()
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +129,7 @@ func TestPlannedRunsAreRecorded(t *testing.T) {
 			t.Errorf("merge %+v, %v", m, err)
 		}
 	}
-	if !maps.Equal(files(t, o.Dataset, "tiny"), files(t, alone.Dataset, "tiny")) {
+	if !maps.Equal(teachertest.Files(t, o.Dataset, "tiny"), teachertest.Files(t, alone.Dataset, "tiny")) {
 		t.Error("other files than one process makes")
 	}
 	runs := runsOf(t, o.Dataset, "tiny")
@@ -192,7 +193,7 @@ func (w watched) Spend(part string, seconds float64) { w.spent[w.label+" "+part]
 // Who watches a run sees the bottleneck, and why embeddings have no use.
 func TestRunTellsWhoWatches(t *testing.T) {
 	w := &watch{io.Discard, map[string]float64{}, map[string]int64{}}
-	s := precompute(t, teacher.Options{Dataset: dataset(t, append(upTo(8), dark)...), Model: tiny(t, plusRatio), Preprocess: "raw", MaxRejectRate: 1, Progress: w})
+	s := precompute(t, teacher.Options{Dataset: dataset(t, append(upTo(8), teachertest.Dark)...), Model: tiny(t, plusRatio), Preprocess: "raw", MaxRejectRate: 1, Progress: w})
 	for part, want := range map[string]float64{
 		"open": s.Stages.Open, "self_test": s.Stages.SelfTest, "read": s.Stages.Read, "decode": s.Stages.Decode, "normalise": s.Stages.Normalise,
 		"infer": s.Stages.Infer, "wait": s.Stages.Wait, "write": s.Stages.Write, "commit": s.Stages.Commit,

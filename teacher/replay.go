@@ -12,14 +12,16 @@ import (
 	"facepipe/internal/embed"
 	"facepipe/internal/ort"
 	"facepipe/internal/progress"
+	"facepipe/internal/vec"
+	"facepipe/internal/verdict"
 	"facepipe/store"
 )
 
 // ReplayOptions are the settings of [Replay].
 type ReplayOptions struct {
 	Dataset string
-	// Teacher is the cache's name, "" the only one there is; Model the ONNX file it was
-	// made with.
+	// Teacher is the cache's name, "" for the dataset's only one. Model is the ONNX file that
+	// it was made with.
 	Teacher string
 	Model   string
 	// N crops are drawn by Seed, all of them if there are no more.
@@ -39,8 +41,8 @@ type ReplayOptions struct {
 // ReplayReport is how far the cache agrees with the model today.
 type ReplayReport struct {
 	Teacher string `json:"teacher"`
-	// Rows is the number of crops that were embedded again, Compared that of their
-	// embeddings, mirror images' too, which the cache and the model both have.
+	// Rows is the number of crops that were embedded again. Compared is the number of their
+	// embeddings, with those of mirror images, that both the cache and the model have.
 	Rows     int `json:"rows"`
 	Compared int `json:"compared"`
 	// Changed is the number of embeddings that only one of the two has.
@@ -53,13 +55,13 @@ type ReplayReport struct {
 	MaxNormError float64 `json:"max_norm_error"`
 	// Drift is what half precision alone does to the new embeddings; nil for fp32.
 	Drift *store.Drift `json:"fp16_drift,omitempty"`
-	// OK says that all that were compared agree and none changed, also if there was nothing
-	// to compare.
+	// OK says that all compared embeddings agree and none changed. It is true if there was
+	// nothing to compare.
 	OK bool `json:"ok"`
 }
 
-// maxNormError is the relative difference of norms that passes: far above what another
-// processor's arithmetic does, far below what another scaling does.
+// maxNormError is the relative difference of norms that passes. Another processor's arithmetic
+// makes far less, another scaling far more.
 const maxNormError = 0.01
 
 // Replay embeds N random crops again, under the contract that the cache records, and
@@ -74,7 +76,7 @@ func Replay(ctx context.Context, o ReplayOptions) (ReplayReport, error) {
 	if o.Teacher, err = named(ds, o.Teacher); err != nil {
 		return ReplayReport{}, err
 	}
-	cache, err := openComplete(ds, o.Teacher)
+	cache, err := OpenComplete(ds, o.Teacher)
 	if err != nil {
 		return ReplayReport{}, err
 	}
@@ -84,11 +86,11 @@ func Replay(ctx context.Context, o ReplayOptions) (ReplayReport, error) {
 	}
 	defer model.Close()
 	rows := sample(ds.Rows(), o.N, o.Seed)
-	shards, err := openShards(ds, cache, rows)
-	defer closeShards(shards)
+	cached, err := OpenRows(ds, cache, rows)
 	if err != nil {
 		return ReplayReport{}, err
 	}
+	defer cached.Close()
 	crops := ds.CropReader()
 	defer crops.Close()
 	c := comparison{cached: make([]float32, model.Dim()), info: cache.Info(), drift: newDrift(cache.Info().DType, 1)}
@@ -98,15 +100,14 @@ func Replay(ctx context.Context, o ReplayOptions) (ReplayReport, error) {
 		return crops.DecodeRGB(ds.Locate(rows[i]), rgb)
 	}, func(i int, fresh [][]float32) error {
 		bar.Add(1)
-		at := ds.Locate(rows[i])
-		return c.compare(shards[at.Shard], int(at.Row), fresh)
+		return c.compare(cached, rows[i], fresh)
 	}, embed.StreamOptions{Flips: flips(c.info.Flip)})
 	report := c.report(o)
 	report.OK = report.OK && err == nil
 	return report, err
 }
 
-// ErrSeveral marks a dataset with several teacher caches, of which one was to be named.
+// ErrSeveral marks a dataset with several teacher caches, of which the caller must name one.
 var ErrSeveral = errors.New("several teacher caches")
 
 // named is the name of a cache, where "" stands for a dataset's only one.
@@ -140,7 +141,7 @@ func openAs(info store.TeacherInfo, o ReplayOptions) (*embed.Model, error) {
 	if err := json.Unmarshal(info.Preprocess, &contract); err != nil {
 		return nil, fmt.Errorf("%w: teacher %s: preprocessing: %w", store.ErrDamaged, info.Name, err)
 	}
-	// Caches do not all record whether they were made in half precision; their fingerprints
+	// Old caches do not record whether they were made in half precision. Their fingerprints
 	// tell.
 	fingerprint := func(half bool) string { return embed.Fingerprint(digest, contract, info.Flip, info.DType, half) }
 	o.Runtime.Half = fingerprint(true) == info.Fingerprint
@@ -161,31 +162,6 @@ func openAs(info store.TeacherInfo, o ReplayOptions) (*embed.Model, error) {
 	return model, nil
 }
 
-// openShards opens the shards of a cache that hold rows. They stay open for the whole
-// replay, as an opened shard verifies its checksums anew. What it opened is to be closed
-// even when there is an error.
-func openShards(ds *store.Dataset, cache *store.Teacher, rows []int) (map[uint32]*store.EmbeddingShard, error) {
-	open := map[uint32]*store.EmbeddingShard{}
-	for _, row := range rows {
-		number := ds.Locate(row).Shard
-		if _, done := open[number]; done {
-			continue
-		}
-		shard, err := cache.Shard(int(number))
-		if err != nil {
-			return open, err
-		}
-		open[number] = shard
-	}
-	return open, nil
-}
-
-func closeShards(open map[uint32]*store.EmbeddingShard) {
-	for _, s := range open {
-		s.Close()
-	}
-}
-
 // comparison collects how cached and new embeddings agree.
 type comparison struct {
 	info    store.TeacherInfo
@@ -198,21 +174,24 @@ type comparison struct {
 }
 
 // compare takes one crop's new embeddings: plain, then of the mirror image.
-func (c *comparison) compare(cache *store.EmbeddingShard, row int, fresh [][]float32) error {
-	c.drift.see(c.rows, fresh[0])
-	c.rows++
+func (c *comparison) compare(cached *Rows, row int, fresh [][]float32) error {
 	for k, flip := range flips(c.info.Flip) {
-		norm, valid, err := cache.Row(row, flip, c.cached)
+		judged := verdict.Of(fresh[k], c.info.DType == store.FP16)
+		if !flip {
+			c.drift.see(c.rows, fresh[k], judged.Fault)
+		}
+		norm, valid, err := cached.Row(row, flip, c.cached)
 		switch {
 		case err != nil:
 			return err
-		case valid != (faultOf(fresh[k], c.info.DType) == none):
+		case valid != (judged.Fault == verdict.None):
 			c.changed++
 		case valid:
-			c.cosines = append(c.cosines, cosine(fresh[k], c.cached))
-			c.worst = max(c.worst, math.Abs(length(fresh[k])/float64(norm)-1))
+			c.cosines = append(c.cosines, vec.Cosine(fresh[k], c.cached))
+			c.worst = max(c.worst, math.Abs(vec.Norm(fresh[k])/float64(norm)-1))
 		}
 	}
+	c.rows++
 	return nil
 }
 
@@ -237,21 +216,4 @@ func (o ReplayOptions) limit(dtype string) float64 {
 		return 0.9999
 	}
 	return 0.999
-}
-
-func length(v []float32) float64 {
-	sum := 0.0
-	for _, x := range v {
-		sum += float64(x) * float64(x)
-	}
-	return math.Sqrt(sum)
-}
-
-// cosine is of two vectors that are usable.
-func cosine(a, b []float32) float64 {
-	sum := 0.0
-	for i := range a {
-		sum += float64(a[i]) * float64(b[i])
-	}
-	return sum / (length(a) * length(b))
 }

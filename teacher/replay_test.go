@@ -9,6 +9,7 @@ import (
 	"facepipe/internal/embed"
 	"facepipe/store"
 	"facepipe/teacher"
+	"facepipe/teacher/teachertest"
 )
 
 func TestReplayAgrees(t *testing.T) {
@@ -33,40 +34,18 @@ func TestReplayAgrees(t *testing.T) {
 func lie(t *testing.T, dir, model string, change func(row int, e []float32)) {
 	t.Helper()
 	precompute(t, teacher.Options{Dataset: dir, Model: model, Name: "honest"})
-	ds, honest := openCache(t, dir, "honest")
+	ds, honest := teachertest.OpenCache(t, dir, "honest")
 	info := honest.Info()
 	info.Name = "liar"
 	w, err := ds.CreateTeacher(info)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fill(t, ds, w, func(row int) []float32 {
+	teachertest.Fill(t, ds, w, func(row int) []float32 {
 		e, _ := rowOf(t, ds, honest, row, false)
 		change(row, e)
 		return e
 	})
-}
-
-// fill writes a whole cache.
-func fill(t *testing.T, ds *store.Dataset, w *store.TeacherWriter, embedding func(row int) []float32) {
-	t.Helper()
-	defer w.Close()
-	row := 0
-	for _, i := range w.MissingShards() {
-		out, err := w.Shard(i)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for range ds.ShardRows(i) {
-			if err := out.Append(embedding(row), nil); err != nil {
-				t.Fatal(err)
-			}
-			row++
-		}
-		if err := out.Commit(); err != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
 func TestReplayFindsLies(t *testing.T) {
@@ -115,7 +94,7 @@ func TestReplayThreshold(t *testing.T) {
 
 // Where there is nothing to compare there is no disagreement.
 func TestReplayOfNothing(t *testing.T) {
-	o := teacher.Options{Dataset: dataset(t, append(upTo(12), dark)...), Model: tiny(t, plusRatio), Preprocess: "raw", MaxRejectRate: 1}
+	o := teacher.Options{Dataset: dataset(t, append(upTo(12), teachertest.Dark)...), Model: tiny(t, plusRatio), Preprocess: "raw", MaxRejectRate: 1}
 	precompute(t, o)
 	for seed := range uint64(200) { // until it draws the one crop without an embedding
 		r, err := teacher.Replay(t.Context(), teacher.ReplayOptions{Dataset: o.Dataset, Teacher: "tiny", Model: o.Model, N: 1, Seed: seed})
@@ -195,7 +174,7 @@ func TestReplayTellsDrift(t *testing.T) {
 func TestReplayOfHalfPrecision(t *testing.T) {
 	dir, model := dataset(t, upTo(6)...), tiny(t, nil)
 	precompute(t, teacher.Options{Dataset: dir, Model: model})
-	ds, cache := openCache(t, dir, "tiny")
+	ds, cache := teachertest.OpenCache(t, dir, "tiny")
 	if cache.Info().Half {
 		t.Error("single precision is recorded as half")
 	}
@@ -209,7 +188,7 @@ func TestReplayOfHalfPrecision(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fill(t, ds, w, func(int) []float32 { return anything })
+		teachertest.Fill(t, ds, w, func(int) []float32 { return anything })
 		r, err := teacher.Replay(t.Context(), teacher.ReplayOptions{Dataset: dir, Teacher: info.Name, Model: model, N: 6})
 		if err == nil || !strings.Contains(err.Error(), "computed in half precision") || !strings.Contains(err.Error(), "--provider") || r.OK {
 			t.Errorf("%s on a processor: %+v, %v", info.Name, r, err)
@@ -225,7 +204,7 @@ func TestReplayOfHalfPrecision(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fill(t, ds, w, func(int) []float32 { return anything })
+	teachertest.Fill(t, ds, w, func(int) []float32 { return anything })
 	if _, err := teacher.Replay(t.Context(), teacher.ReplayOptions{Dataset: dir, Teacher: "foreign", Model: model, N: 6}); !errors.Is(err, store.ErrFingerprint) {
 		t.Errorf("another fingerprint: %v", err)
 	}

@@ -19,7 +19,7 @@ func (r *run) openDonors(info store.TeacherInfo) (err error) {
 	return nil
 }
 
-// closeDonors takes down what was copied from whom.
+// closeDonors notes in the summary what was copied from which cache.
 func (r *run) closeDonors() {
 	if r.donors == nil {
 		return

@@ -3,7 +3,6 @@ package teacher_test
 import (
 	"errors"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,6 +10,7 @@ import (
 
 	"facepipe/store"
 	"facepipe/teacher"
+	"facepipe/teacher/teachertest"
 )
 
 // What is copied and what is computed lies in one cache, which is that of computing
@@ -38,13 +38,13 @@ func TestReuse(t *testing.T) {
 			o.Name = "tiny"
 			o.Dataset = dataset(t, upTo(20)...)
 			want := precompute(t, o)
-			wanted := files(t, o.Dataset, "tiny")
+			wanted := teachertest.Files(t, o.Dataset, "tiny")
 			o.Dataset, o.Reuse = dataset(t, upTo(20)...), reuse
 			got := precompute(t, o)
 			if got.Computed != c.computed || got.Copied != c.copied || got.Reused != 0 || got.Digest != want.Digest || len(got.Notes) > 0 {
 				t.Errorf("%s: %+v", name, got)
 			}
-			if !maps.Equal(files(t, o.Dataset, "tiny"), wanted) {
+			if !maps.Equal(teachertest.Files(t, o.Dataset, "tiny"), wanted) {
 				t.Errorf("%s, %s: other files than computing everything makes", name, dtype)
 			}
 			if len(got.CopiedFrom) != len(reuse) || got.CopiedFrom[len(reuse)-1].Teacher != "donor" || c.second > 0 && got.CopiedFrom[1].Copied != c.second {
@@ -59,16 +59,16 @@ func TestReuse(t *testing.T) {
 
 // Embeddings without use are copied with their reasons.
 func TestReuseOfInvalid(t *testing.T) {
-	numbers := append(upTo(8), dark, dark+1)
+	numbers := append(upTo(8), teachertest.Dark, teachertest.Dark+1)
 	o := teacher.Options{Dataset: dataset(t, numbers...), Model: tiny(t, plusRatio), Preprocess: "raw", Flip: true, MaxRejectRate: 1}
 	want := precompute(t, o)
-	wanted := files(t, o.Dataset, "tiny")
+	wanted := teachertest.Files(t, o.Dataset, "tiny")
 	donor := o
-	donor.Dataset = dataset(t, dark, 3, 2, 1, 0)
+	donor.Dataset = dataset(t, teachertest.Dark, 3, 2, 1, 0)
 	precompute(t, donor)
 	o.Dataset, o.Reuse = dataset(t, numbers...), []string{donor.Dataset}
 	got := precompute(t, o)
-	if got.Copied != 5 || got.Computed != 5 || got.Invalid != 4 || got.Digest != want.Digest || !maps.Equal(files(t, o.Dataset, "tiny"), wanted) {
+	if got.Copied != 5 || got.Computed != 5 || got.Invalid != 4 || got.Digest != want.Digest || !maps.Equal(teachertest.Files(t, o.Dataset, "tiny"), wanted) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
@@ -76,7 +76,7 @@ func TestReuseOfInvalid(t *testing.T) {
 // A crop that has no use does not condemn a model because it is the only one left to
 // compute.
 func TestReuseLeavesABadCrop(t *testing.T) {
-	numbers := append(upTo(5), dark)
+	numbers := append(upTo(5), teachertest.Dark)
 	o := teacher.Options{Dataset: dataset(t, upTo(5)...), Model: tiny(t, plusRatio), Preprocess: "raw", MaxRejectRate: 1}
 	precompute(t, o)
 	o.Reuse, o.Dataset = []string{o.Dataset}, dataset(t, numbers...)
@@ -111,9 +111,9 @@ func TestReuseRefuses(t *testing.T) {
 	foreign, damaged, lied := dataset(t, upTo(3)...), dataset(t, upTo(3)...), dataset(t, upTo(3)...)
 	precompute(t, teacher.Options{Dataset: foreign, Model: tiny(t, times(2))})
 	precompute(t, teacher.Options{Dataset: damaged, Model: model})
-	change(t, filepath.Join(damaged, "teachers", "tiny", "000000.arrow"), func(data []byte) []byte { data[len(data)/2] ^= 4; return data })
+	teachertest.Change(t, filepath.Join(damaged, "teachers", "tiny", "000000.arrow"), func(data []byte) []byte { data[len(data)/2] ^= 4; return data })
 	precompute(t, teacher.Options{Dataset: lied, Model: model})
-	change(t, filepath.Join(lied, "teachers", "tiny", "teacher.json"), func(data []byte) []byte { return data[:len(data)/2] })
+	teachertest.Change(t, filepath.Join(lied, "teachers", "tiny", "teacher.json"), func(data []byte) []byte { return data[:len(data)/2] })
 	for name, c := range map[string]struct {
 		dir  string
 		want error
@@ -143,7 +143,7 @@ func TestReuseGoesOn(t *testing.T) {
 	model := tiny(t, nil)
 	whole := teacher.Options{Dataset: dataset(t, upTo(20)...), Model: model}
 	precompute(t, whole)
-	wanted := files(t, whole.Dataset, "tiny")
+	wanted := teachertest.Files(t, whole.Dataset, "tiny")
 	o := teacher.Options{Dataset: dataset(t, upTo(20)...), Model: model, Reuse: []string{dataset(t, slices.Concat(upTo(9), []int{17})...)}}
 	donor := o
 	donor.Dataset, donor.Reuse = o.Reuse[0], nil
@@ -153,22 +153,7 @@ func TestReuseGoesOn(t *testing.T) {
 	}
 	without := o
 	without.Reuse = nil
-	if s := precompute(t, without); s.Reused != 12 || s.Computed != 8 || !maps.Equal(files(t, o.Dataset, "tiny"), wanted) {
+	if s := precompute(t, without); s.Reused != 12 || s.Computed != 8 || !maps.Equal(teachertest.Files(t, o.Dataset, "tiny"), wanted) {
 		t.Errorf("%+v", s)
-	}
-}
-
-// change rewrites a file of a dataset, which are read-only.
-func change(t *testing.T, path string, f func([]byte) []byte) {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err == nil {
-		err = os.Remove(path)
-	}
-	if err == nil {
-		err = os.WriteFile(path, f(data), 0o444)
-	}
-	if err != nil {
-		t.Fatal(err)
 	}
 }

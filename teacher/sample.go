@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// sample draws n distinct rows of total, all of them if there are no more, in
-// ascending order; the same seed draws the same. Its memory grows with n only (Floyd's
-// method: Bentley and Floyd, "A sample of brilliance", CACM 30(9), 1987).
+// sample draws n distinct rows of total, in ascending order, or all if there are no more. The
+// same seed draws the same. Its memory grows with n only (Floyd's method: Bentley and Floyd,
+// "A sample of brilliance", CACM 30(9), 1987).
 func sample(total, n int, seed uint64) []int {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	n = max(0, min(n, total))

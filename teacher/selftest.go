@@ -2,30 +2,30 @@ package teacher
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"math/rand/v2"
-	"slices"
-	"sort"
 
 	"facepipe/internal/embed"
 	"facepipe/internal/progress"
+	"facepipe/internal/vec"
 	"facepipe/store"
 )
 
-// SelfTest says how well a teacher tells people apart under the preprocessings that are
-// usual, as a wrong one shows in nothing else: embeddings come out, only worse.
+// SelfTest says how well a teacher tells people apart under the usual preprocessings. A wrong
+// one shows in nothing else: embeddings come out, only worse.
 type SelfTest struct {
-	// Crops were embedded; Same pairs of them show one person, or, where Mirrored, a crop
-	// and its mirror image, and Different pairs two.
+	// Crops were embedded. Same pairs of them show one person or, if Mirrored, a crop and its
+	// mirror image. Different pairs show two people.
 	Crops     int  `json:"crops"`
 	Same      int  `json:"same"`
 	Different int  `json:"different"`
 	Mirrored  bool `json:"mirrored"`
-	// Contracts are the one that was chosen, first, and the usual ones.
+	// Contracts are the chosen one, which is the first, and the usual ones.
 	Contracts []ContractScore `json:"contracts"`
-	// Best is the place of the one to use in Contracts: 0 unless another is better by
+	// Best is the place in Contracts of the one to use. It is 0 unless another is better by
 	// more than chance and rounding explain.
 	Best int `json:"best"`
 }
@@ -34,18 +34,18 @@ type SelfTest struct {
 type ContractScore struct {
 	Name       string           `json:"name"`
 	Preprocess embed.Preprocess `json:"preprocess"`
-	// Separation is d′, the distance of the mean cosines of same and different pairs in
-	// units of their common standard deviation; 0 if an embedding has no use.
+	// Separation is d′: the distance between the mean cosines of same and of different pairs,
+	// in units of their common standard deviation. 0 if an embedding has no use.
 	Separation float64 `json:"separation"`
 	// AUC is the probability that a same pair's cosine is above a different one's.
 	AUC float64 `json:"auc"`
 
-	// scores are the cosines of same pairs in units of the different ones' standard
-	// deviation, above these' mean.
+	// scores say how far the cosine of each same pair lies above the mean of the different
+	// ones, in units of their standard deviation.
 	scores []float64
 }
 
-// Sizes of the test: at a hundred crops a second it takes some seconds.
+// Sizes of the test. At a hundred crops a second it takes some seconds.
 const (
 	testPeople = 48
 	// minTestPeople is how many people with two crops there must be; with fewer, mirror
@@ -76,8 +76,8 @@ func usual(like embed.Preprocess) []ContractScore {
 	return list
 }
 
-// selfTest embeds some crops of a dataset under the usual contracts, and shows on out, if
-// that is not nil, how far it is.
+// selfTest embeds some crops of a dataset under the usual contracts. out, unless nil, shows
+// how far it is.
 func selfTest(ctx context.Context, ds *store.Dataset, model *embed.Model, out io.Writer) (*SelfTest, error) {
 	faces, err := testFaces(ds)
 	if err != nil || len(faces) < 2 {
@@ -113,7 +113,7 @@ func selfTest(ctx context.Context, ds *store.Dataset, model *embed.Model, out io
 	return t, nil
 }
 
-// pairs says which faces are alike.
+// pairs says what is compared.
 func (t *SelfTest) pairs() string {
 	if t.Mirrored {
 		return fmt.Sprintf("%d faces and their mirror images", t.Crops)
@@ -121,9 +121,8 @@ func (t *SelfTest) pairs() string {
 	return fmt.Sprintf("%d pairs of faces", t.Crops/2)
 }
 
-// better says whether c tells the same pairs of people apart from others better than
-// other does. The pairs are compared one by one: between people the scores vary far more
-// than between contracts.
+// better says whether c tells people apart better than other does. It compares the scores pair
+// by pair, as they vary far more between people than between contracts.
 func (c ContractScore) better(other ContractScore) bool {
 	if len(c.scores) == 0 || len(other.scores) == 0 {
 		return len(c.scores) > 0
@@ -132,8 +131,8 @@ func (c ContractScore) better(other ContractScore) bool {
 	for i, s := range c.scores {
 		gains = append(gains, s-other.scores[i])
 	}
-	level, _ := moments(other.scores)
-	gain, variance := moments(gains)
+	level, _ := vec.Moments(other.scores)
+	gain, variance := vec.Moments(gains)
 	return gain > testMargin*math.Abs(level) && gain > testErrors*math.Sqrt(variance/float64(len(gains)))
 }
 
@@ -153,8 +152,8 @@ type face struct {
 	person int32 // -1: compared with its mirror image
 }
 
-// testFaces draws people with two crops each from a few shards, or crops of anybody. The
-// same dataset gives the same.
+// testFaces draws people with two crops each from a few shards. If these are too few it draws
+// crops of anybody. The same dataset gives the same faces.
 func testFaces(ds *store.Dataset) ([]face, error) {
 	var faces, anybody []face
 	first := map[int32]*store.Location{}
@@ -164,7 +163,7 @@ func testFaces(ds *store.Dataset) ([]face, error) {
 			return nil, err
 		}
 		pairs, others, err := pairsOf(s, shard, first)
-		if err := closing(s.Close(), err); err != nil {
+		if err := errors.Join(err, s.Close()); err != nil {
 			return nil, err
 		}
 		faces, anybody = append(faces, pairs...), append(anybody, others...)
@@ -182,16 +181,10 @@ func testFaces(ds *store.Dataset) ([]face, error) {
 	return anybody[:min(len(anybody), testPeople)], nil
 }
 
-func closing(closed, err error) error {
-	if err != nil {
-		return err
-	}
-	return closed
-}
-
-// pairsOf are the first two crops of each person who has the second in a shard, one after
-// the other, and the first of each person or nameless crop for comparison with its mirror
-// image. first has where people were met, in this or another shard; nil once they have two.
+// pairsOf are the faces of a shard. pairs are the first two crops of each person whose second
+// is in the shard, one after the other. anybody are the first crop of each person and all
+// nameless ones, for comparison with their mirror images. first knows where each person's
+// first crop is, in this or another shard; nil once there is a second.
 func pairsOf(s *store.CropShard, shard int, first map[int32]*store.Location) (pairs, anybody []face, err error) {
 	for row := range s.Rows() {
 		c, err := s.Head(row)
@@ -227,7 +220,7 @@ func (t *SelfTest) score(ctx context.Context, ds *store.Dataset, model *embed.Mo
 	}, func(_ int, embeddings [][]float32) error {
 		bar.Add(1)
 		for _, e := range embeddings {
-			u, ok := unit(e)
+			u, ok := vec.Unit(e)
 			usable = usable && ok
 			units = append(units, u)
 		}
@@ -239,56 +232,30 @@ func (t *SelfTest) score(ctx context.Context, ds *store.Dataset, model *embed.Mo
 	same, different := t.cosines(units)
 	t.Same, t.Different = len(same), len(different)
 	if usable {
-		c.Separation, c.AUC = separation(same, different), areaUnderCurve(same, different)
+		c.Separation, c.AUC = separation(same, different), vec.AUC(same, different)
 		c.scores = scores(same, different)
 	}
 	return nil
 }
 
-// cosines are those of same and of different pairs. Whatever the faces are, units 2k and
-// 2k+1 show one person.
+// cosines are those of same and of different pairs. Units 2k and 2k+1 always show one person.
 func (t *SelfTest) cosines(units [][]float32) (same, different []float64) {
 	for i := range units {
 		for j := range i {
 			if j == i-1 && i%2 == 1 {
-				same = append(same, dot(units[i], units[j]))
+				same = append(same, vec.Dot(units[i], units[j]))
 			} else if !t.Mirrored || i%2 == 0 && j%2 == 0 {
-				different = append(different, dot(units[i], units[j]))
+				different = append(different, vec.Dot(units[i], units[j]))
 			}
 		}
 	}
 	return same, different
 }
 
-// unit scales an embedding to length one; ok is false if it has no use.
-func unit(e []float32) (u []float32, ok bool) {
-	u = slices.Clone(e)
-	sum := 0.0
-	for _, v := range e {
-		sum += float64(v) * float64(v)
-	}
-	norm := math.Sqrt(sum)
-	if !(norm >= minNorm && norm <= math.MaxFloat32) {
-		return u, false
-	}
-	for i := range u {
-		u[i] /= float32(norm)
-	}
-	return u, true
-}
-
-func dot(a, b []float32) float64 {
-	sum := 0.0
-	for i, v := range a {
-		sum += float64(v) * float64(b[i])
-	}
-	return sum
-}
-
 // separation is d′ of signal detection theory.
 func separation(same, different []float64) float64 {
-	meanS, varS := moments(same)
-	meanD, varD := moments(different)
+	meanS, varS := vec.Moments(same)
+	meanD, varD := vec.Moments(different)
 	spread := math.Sqrt((varS + varD) / 2)
 	if spread == 0 {
 		return 0
@@ -299,7 +266,7 @@ func separation(same, different []float64) float64 {
 // scores are same in units of the standard deviation of different, above its mean; none if
 // that has no spread.
 func scores(same, different []float64) []float64 {
-	mean, variance := moments(different)
+	mean, variance := vec.Moments(different)
 	if variance == 0 {
 		return nil
 	}
@@ -308,29 +275,4 @@ func scores(same, different []float64) []float64 {
 		list = append(list, (s-mean)/math.Sqrt(variance))
 	}
 	return list
-}
-
-func moments(x []float64) (mean, variance float64) {
-	for _, v := range x {
-		mean += v / float64(len(x))
-	}
-	for _, v := range x {
-		variance += (v - mean) * (v - mean) / float64(len(x))
-	}
-	return mean, variance
-}
-
-// areaUnderCurve counts, for each same pair, the different ones below it; ties count half.
-func areaUnderCurve(same, different []float64) float64 {
-	slices.Sort(different)
-	wins := 0.0
-	for _, s := range same {
-		below := sort.SearchFloat64s(different, s)
-		above := below
-		for above < len(different) && different[above] == s {
-			above++
-		}
-		wins += float64(below) + float64(above-below)/2
-	}
-	return wins / (float64(len(same)) * float64(len(different)))
 }

@@ -19,22 +19,6 @@ import (
 	"facepipe/testdata"
 )
 
-func TestAreaUnderCurve(t *testing.T) {
-	for _, c := range []struct {
-		same, different []float64
-		want            float64
-	}{
-		{[]float64{3, 4}, []float64{2, 1}, 1},
-		{[]float64{1}, []float64{2, 3}, 0},
-		{[]float64{2}, []float64{2, 1, 3, 2}, 0.5},
-		{[]float64{1, 3}, []float64{2}, 0.5},
-	} {
-		if got := areaUnderCurve(c.same, c.different); got != c.want {
-			t.Errorf("%v against %v: %g, want %g", c.same, c.different, got, c.want)
-		}
-	}
-}
-
 // Two normal distributions whose means are two deviations apart have d′ = 2, and
 // contracts that differ by less than chance explains are equal.
 func TestSeparation(t *testing.T) {

@@ -20,8 +20,8 @@ type work struct {
 	each   int // embeddings of a crop
 }
 
-// plan finds out which crops of some shards other caches have.
-func (r *run) plan(ctx context.Context, shards []int) (*work, error) {
+// newWork finds out which crops of some shards no other cache has.
+func (r *run) newWork(ctx context.Context, shards []int) (*work, error) {
 	w := &work{ds: r.ds, shards: shards, each: len(flips(r.o.Flip))}
 	for _, shard := range shards {
 		rows, all, err := r.missing(ctx, shard)

@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"facepipe/ingest"
+	"facepipe/ingest/detect"
+	"facepipe/ingest/source"
 	"facepipe/internal/imgcodec"
 	"facepipe/internal/worker"
 	"facepipe/store"
@@ -40,23 +42,9 @@ nothing. What an earlier run has dealt with is skipped, so the same command fini
 an interrupted run, and another source is appended.
 
 SOURCES
-  folder=DIR          DIR/IDENTITY/IMAGE, or DIR/IMAGE without identities; JPEG, PNG,
-                      WebP and BMP, told apart by content
-  recordio=REC        MXNet's train.rec, or the folder with one, beside it train.idx
-                      and train.lst if there are any; identities are FOLDER/LABEL
-  webdataset=TARS     a .tar or .tar.gz, a folder of them, or a pattern such as
-                      'train-{00..99}.tar'; beside the images of a sample .cls (an
-                      integer; identities are FOLDER/LABEL), .json (identity or label,
-                      landmarks, box, split; other fields are attributes) and .txt (an
-                      attribute)
-  bin=FILE            a verification pickle of images and pair flags, such as lfw.bin;
-                      keys are the images' numbers, 000000 onwards; no identities
-  manifest=FILE       CSV, TSV or JSONL, one photograph a row: path (relative to FILE's
-                      folder), identity, a box, 5 or 68 landmarks, split; other columns
-                      are attributes. docs/manifest.md names the columns. With a box and
-                      a detector the face in the box is taken
+` + source.Help() + `
 DETECTORS
-  none, scrfd=FILE.onnx, yunet=FILE.onnx
+  ` + detect.Help() + `
 FACES
   largest   the largest face, nearest to the middle
   one       the face of photographs with exactly one; others are refused
@@ -89,7 +77,7 @@ func (o *ingestOptions) addFlags(f *pflag.FlagSet) {
 func (o *ingestOptions) addContractFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.Sources, "source", nil, "where photographs are, `KIND=PATH`; may be given several times (required)")
 	f.StringVar(&o.Out, "out", "", "`dataset` to make or to append to (required)")
-	f.StringVar(&o.Detector, "detector", "none", "face `detector`: none, scrfd=FILE.onnx or yunet=FILE.onnx")
+	f.StringVar(&o.Detector, "detector", "none", "face `detector`: "+detect.Help())
 	f.IntVar(&o.DetSize, "det-size", 0, "longest side in `pixels` of what the detector looks at (default: the detector's own)")
 	f.Float64Var(&o.MinScore, "min-score", 0, "confidence from which a face counts (default: the detector's own)")
 	f.StringVar(&o.Landmarks, "landmarks", "", "text `file` of landmarks that are used instead of detection")

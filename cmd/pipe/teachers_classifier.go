@@ -9,11 +9,11 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"facepipe/teacher"
+	"facepipe/teacher/classifier"
 )
 
 type teachersClassifierOptions struct {
-	teacher.ClassifierOptions
+	classifier.Options
 }
 
 func (o *teachersClassifierOptions) describe() *cobra.Command {
@@ -51,14 +51,14 @@ func (o *teachersClassifierOptions) validate(args []string) error {
 
 func (o *teachersClassifierOptions) run(ctx context.Context, s *session) (*result, error) {
 	o.Progress = s.progress()
-	imported, err := teacher.ImportClassifier(ctx, o.ClassifierOptions)
+	imported, err := classifier.Import(ctx, o.Options)
 	if err != nil {
 		return nil, err
 	}
 	return &result{imported, func(w io.Writer) { printClassifier(w, imported) }}, nil
 }
 
-func printClassifier(w io.Writer, s teacher.ClassifierSummary) {
+func printClassifier(w io.Writer, s classifier.Summary) {
 	state := fmt.Sprintf("in %.1f s", s.Seconds)
 	if s.Reused {
 		state = "there already"

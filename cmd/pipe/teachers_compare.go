@@ -9,11 +9,11 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"facepipe/teacher"
+	"facepipe/teacher/compare"
 )
 
 type teachersCompareOptions struct {
-	teacher.CompareOptions
+	compare.Options
 }
 
 func (o *teachersCompareOptions) describe() *cobra.Command {
@@ -34,7 +34,7 @@ correlations within pairs of one kind say whether they agree beyond that.`,
 }
 
 func (o *teachersCompareOptions) addFlags(f *pflag.FlagSet) {
-	f.IntVar(&o.Pairs, "pairs", teacher.DefaultPairs, "`pairs` of crops to draw")
+	f.IntVar(&o.Pairs, "pairs", compare.DefaultPairs, "`pairs` of crops to draw")
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of the draw")
 }
 
@@ -48,14 +48,14 @@ func (o *teachersCompareOptions) validate(args []string) error {
 
 func (o *teachersCompareOptions) run(ctx context.Context, s *session) (*result, error) {
 	o.Progress = s.progress()
-	c, err := teacher.Compare(ctx, o.CompareOptions)
+	c, err := compare.Run(ctx, o.Options)
 	if err != nil {
 		return nil, err
 	}
 	return &result{c, func(w io.Writer) { printComparison(w, c) }}, nil
 }
 
-func printComparison(w io.Writer, c teacher.Comparison) {
+func printComparison(w io.Writer, c compare.Result) {
 	fmt.Fprintf(w, "%s: %d pairs, %d of one person, %d of two; %d skipped, without usable embeddings\n", c.Dataset, c.Pairs, c.Same, c.Different, c.Skipped)
 	fmt.Fprintf(w, "  rank correlation  %s; of one person %s, of two %s\n", figure(c.Spearman), figure(c.SpearmanSame), figure(c.SpearmanDifferent))
 	for _, t := range c.Teachers {

@@ -106,8 +106,8 @@ func TestKilledCentres(t *testing.T) {
 	}, sameDataset)
 }
 
-// classifier writes a matrix of the people person_00, person_01 ... as .npy.
-func classifier(t *testing.T, people, dim int) (matrix, names string) {
+// classifierFiles writes a matrix of the people person_00, person_01 ... as .npy.
+func classifierFiles(t *testing.T, people, dim int) (matrix, names string) {
 	t.Helper()
 	data, list := npy.AppendHeader(nil, npy.Float16, people, dim), []byte(nil)
 	for i := range people {
@@ -125,7 +125,7 @@ func classifier(t *testing.T, people, dim int) (matrix, names string) {
 func TestTeacherClassifier(t *testing.T) {
 	dataset := ingestAligned(t, 3, 4)
 	precompute(t, dataset)
-	matrix, names := classifier(t, 5, 192)
+	matrix, names := classifierFiles(t, 5, 192)
 	args := []string{"teachers", "classifier", dataset, "tiny", "--from", matrix, "--identities", names}
 	o := expect(t, exitDone, append(args, "--json")...).object(t)
 	if number(t, o, "rows") != 5 || number(t, o, "dim") != 192 || number(t, o, "identities") != 3 || number(t, o, "matched") != 3 || o["dtype"] != "float16" || o["reused"] != false {
@@ -137,7 +137,7 @@ func TestTeacherClassifier(t *testing.T) {
 	if text := expect(t, exitDone, "teachers", dataset).stdout; !strings.Contains(text, "5 classes of weight.npy") {
 		t.Errorf("list: %s", text)
 	}
-	narrow, _ := classifier(t, 5, 64)
+	narrow, _ := classifierFiles(t, 5, 64)
 	if o := expect(t, exitFailed, "teachers", "classifier", dataset, "tiny", "--from", narrow, "--identities", names); !strings.Contains(o.stderr, "5 x 64, the teacher has 192") {
 		t.Errorf("another dimension: %s", o.stderr)
 	}
@@ -147,7 +147,7 @@ func TestTeacherClassifier(t *testing.T) {
 func TestKilledClassifier(t *testing.T) {
 	whole := ingestAligned(t, 3, 4)
 	precompute(t, whole)
-	matrix, names := classifier(t, 20000, 192)
+	matrix, names := classifierFiles(t, 20000, 192)
 	killAtRandom(t, func() job {
 		dataset := filepath.Join(t.TempDir(), "faces.ds")
 		if err := os.CopyFS(dataset, os.DirFS(whole)); err != nil {

@@ -1,14 +1,11 @@
 package detect
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"sync"
 
+	"facepipe/internal/filedigest"
 	"facepipe/internal/imgcodec"
 	"facepipe/internal/ort"
 )
@@ -18,27 +15,26 @@ type Options struct {
 	// MinScore is the confidence, 0 to 1, from which a face counts; 0 means the
 	// family's own: 0.5 for SCRFD, 0.6 for YuNet.
 	MinScore float64
-	// Size is the longest side, in pixels, of the canvas a model of free input size
-	// looks at; 0 means [DefaultSize]. Smaller photographs get a smaller canvas. A
-	// model of fixed input size ignores it.
+	// Size is the longest side, in pixels, of the canvas of a model that takes any input
+	// size; 0 means [DefaultSize]. Smaller photographs get a smaller canvas. A model of fixed
+	// input size ignores it.
 	Size int
 	// Library is the path of ONNX Runtime, "" to look it up.
 	Library string
 }
 
-// DefaultSize is the size both families are evaluated at.
+// DefaultSize is the size at which both families' authors evaluate them.
 const DefaultSize = 640
 
-// sizeStep is what the sides of a free canvas are multiples of: few enough sizes
-// that the runtime's buffers are reused.
+// sizeStep is what the sides of a free canvas are multiples of. That makes few enough sizes for
+// the runtime to reuse its buffers.
 const sizeStep = 64
 
-// looks are the shrinks at which a photograph is looked at, until one finds a face.
-// The first is the photograph as it is. A face that fills a large frame outgrows
-// the models' anchors and has no background to stand out from: of UTKFace chips
-// enlarged to 500 pixels SCRFD finds next to none at full size and nearly all at
-// half size in the middle of black. The third look finds a few more, such as faces
-// turned far to the side.
+// looks are the shrinks that are tried until one finds a face. The first is the photograph as
+// it is. A face that fills a large frame outgrows the models' anchors and has no background to
+// stand out from: of UTKFace chips enlarged to 500 pixels SCRFD finds next to none at full
+// size, and nearly all at half size in the middle of black. The third look finds a few more,
+// such as faces turned far to the side.
 var looks = []float64{1, 0.5, 0.85}
 
 // Detector is a face detector. Detect may be called from any number of goroutines.
@@ -51,9 +47,8 @@ type Detector struct {
 	inputs   tensorPool
 }
 
-// Open loads the detector that spec names and tries it on an empty canvas, so that
-// a model of another family is refused here, by name, and not at the first
-// photograph.
+// Open loads the detector that spec names and tries it on an empty canvas. So a model of
+// another family is refused here, by name, and not at the first photograph.
 func Open(spec Spec, o Options) (*Detector, error) {
 	d, err := open(spec, o)
 	if err != nil {
@@ -70,17 +65,16 @@ func open(spec Spec, o Options) (*Detector, error) {
 	if o.MinScore < 0 || o.MinScore > 1 || o.Size < 0 {
 		return nil, fmt.Errorf("a score of %v and a size of %d are out of range", o.MinScore, o.Size)
 	}
-	digest, err := fileDigest(spec.File)
+	sum, err := filedigest.Of(spec.File)
 	if err != nil {
 		return nil, err
 	}
-	// Photographs are spread over workers; threads inside one run would only
-	// compete with them.
+	// Workers take a photograph each. Threads inside one run would only compete with them.
 	session, err := ort.Open(spec.File, ort.Options{Threads: 1, Library: o.Library})
 	if err != nil {
 		return nil, err
 	}
-	d := &Detector{family: f, session: session, digest: digest, minScore: o.MinScore}
+	d := &Detector{family: f, session: session, digest: sum, minScore: o.MinScore}
 	if d.minScore == 0 {
 		d.minScore = f.defaultMinScore
 	}
@@ -155,8 +149,8 @@ func (d *Detector) Detect(photo *imgcodec.Image) ([]Face, error) {
 	return nil, nil
 }
 
-// look runs the model on a photograph, already of the size p gives it, and hands
-// its outputs to read, for as long as read runs.
+// look runs the model on a photograph, which already has the size that p gives it. read gets
+// the outputs, which are valid until it returns.
 func (d *Detector) look(photo *imgcodec.Image, p placement, read func([]tensor) error) error {
 	input, err := d.inputs.get(p.w, p.h)
 	if err != nil {
@@ -179,7 +173,7 @@ func (d *Detector) look(photo *imgcodec.Image, p placement, read func([]tensor) 
 	return err
 }
 
-// Name describes the detector with what its results depend on, besides the model.
+// Name describes the detector and, besides the model, what its results depend on.
 func (d *Detector) Name() string {
 	size := fmt.Sprintf("up to %d", d.size.limit)
 	if d.size.fixedW != 0 {
@@ -196,21 +190,8 @@ func (d *Detector) Close() error {
 	return errors.Join(d.inputs.close(), d.session.Close())
 }
 
-func fileDigest(path string) (string, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, file); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
-}
-
-// tensorPool keeps input tensors for reuse. There are never more of a size than
-// photographs of it were looked at together.
+// tensorPool keeps input tensors for reuse. Of a size there are never more than photographs of
+// it were looked at together.
 type tensorPool struct {
 	mu   sync.Mutex
 	idle map[[2]int][]*ort.Tensor

@@ -15,8 +15,8 @@ type family struct {
 	maxOverlap float64
 }
 
-// maxCandidates bounds the faces that enter non-maximum suppression, whose cost
-// grows with the square of their number; OpenCV has the same limit.
+// maxCandidates bounds the faces that enter non-maximum suppression, whose cost grows with the
+// square of their number. OpenCV has the same limit.
 const maxCandidates = 5000
 
 // faces reads the outputs of a model that has seen a canvas of w by h pixels, best

@@ -31,7 +31,7 @@ func (t tensor) shape() (rows, width int, err error) {
 	return int(dims[0]), int(dims[1]), nil
 }
 
-// Numbers a cell gives, by which the tensors are told apart.
+// How many numbers a cell gives. The tensors are told apart by that.
 const (
 	boxWidth      = 4
 	landmarkWidth = 10

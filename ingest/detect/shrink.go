@@ -2,10 +2,9 @@ package detect
 
 import "facepipe/internal/imgcodec"
 
-// shrink resamples src to w by h pixels, neither side longer than before. Every
-// target pixel is the mean of the area it covers, so that a large photograph does
-// not lose its fine structure to chance. The result is src itself if nothing is to
-// be done.
+// shrink resamples src to w by h pixels, neither side longer than before. Every target pixel is
+// the mean of the area it covers, so that a large photograph keeps its fine structure. The
+// result is src itself if it has that size.
 func shrink(src *imgcodec.Image, w, h int) *imgcodec.Image {
 	if w == src.W && h == src.H {
 		return src
@@ -29,8 +28,8 @@ func shrink(src *imgcodec.Image, w, h int) *imgcodec.Image {
 	return out
 }
 
-// span is the run of source pixels that one target pixel covers, and the share of
-// each; the shares sum to 1.
+// span is the run of source pixels that one target pixel covers, with their weights, which sum
+// to 1.
 type span struct {
 	first   int
 	weights []float32

@@ -9,18 +9,26 @@ import (
 	"facepipe/internal/pickle"
 )
 
-// verificationBin is a .bin file as insightface's verification sets are: the pickle of
-// 2n encoded images and of n flags, whether images 2k and 2k+1 are of one person. Images
-// are byte strings or numpy arrays of bytes; flags are booleans, 0 or 1, or a numpy array
-// of booleans.
+// verificationBin is a .bin file like insightface's verification sets. It is the pickle of 2n
+// encoded images and of n flags: whether images 2k and 2k+1 are of one person. Images are byte
+// strings or numpy arrays of bytes. Flags are booleans, 0 or 1, or a numpy array of booleans.
 //
-// An image's key is its number in six digits. Nobody is named. The images stay in the
+// An image's key is its number in six digits. There are no identities. The images stay in the
 // file until they are read.
 type verificationBin struct {
 	file   *os.File
 	digest string
 	images []pickle.Value
 	same   []bool
+}
+
+var binKind = kind{
+	name:     "bin",
+	argument: "FILE",
+	about: `a verification pickle of images and pair flags, such as lfw.bin;
+keys are the images' numbers, 000000 onwards; no identities`,
+	open:         openBin,
+	numberedKeys: true,
 }
 
 func openBin(ctx context.Context, path string) (Source, error) {
@@ -71,7 +79,7 @@ func sequence(v pickle.Value) ([]pickle.Value, bool) {
 	return nil, false
 }
 
-// flags reads the flags, whichever way they are kept.
+// flags reads the flags from a list or an array.
 func (b *verificationBin) flags(v pickle.Value) ([]bool, error) {
 	if a, ok := v.(*pickle.Array); ok && a.Flat() {
 		return b.flagArray(a)
@@ -130,7 +138,7 @@ func (b *verificationBin) Walk(ctx context.Context, visit func(Item) error) erro
 	return nil
 }
 
-// read gives the encoded image that a value is.
+// read is the encoded image that a value holds.
 func (b *verificationBin) read(image pickle.Value) ([]byte, error) {
 	var data []byte
 	var err error

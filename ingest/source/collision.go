@@ -3,26 +3,24 @@ package source
 import "path/filepath"
 
 // Collision says how the names of two sources would meet although they mean different
-// photographs or people; "" if they are kept apart. Kinds whose keys or identities are
-// mere numbers begin anew in every source. Sources that are described in the same words
-// are one.
+// photographs or people; "" if they are kept apart. Numbers begin anew in every source, so
+// kinds with numbers for keys or for people collide. Sources that are described in the same
+// words are one.
 func Collision(a, b Spec) string {
-	switch {
-	case a == b:
+	if a == b {
 		return ""
-	case a.Kind == b.Kind && (a.Kind == "recordio" || a.Kind == "bin"):
+	}
+	kindA, _ := kindOf(a.Kind)
+	kindB, _ := kindOf(b.Kind)
+	switch {
+	case a.Kind == b.Kind && kindA.numberedKeys:
 		return "the keys of both are numbers"
-	case a.Kind == "manifest" && b.Kind == "manifest" && folderOf(a.Path) == folderOf(b.Path):
-		return "" // lists of one set, train.csv and val.csv
-	case numbersPeople(a.Kind) && numbersPeople(b.Kind) && Namespace(a.Path) == Namespace(b.Path):
+	case a.Kind == b.Kind && kindA.sharedFolder && folderOf(a.Path) == folderOf(b.Path):
+		return ""
+	case kindA.numberedPeople && kindB.numberedPeople && Namespace(a.Path) == Namespace(b.Path):
 		return "both would name people " + Namespace(a.Path) + "/NUMBER"
 	}
 	return ""
-}
-
-// numbersPeople says whether identities of a kind are numbers behind a [Namespace].
-func numbersPeople(kind string) bool {
-	return kind == "recordio" || kind == "webdataset" || kind == "manifest"
 }
 
 // folderOf is the folder that a file lies in.

@@ -9,9 +9,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"facepipe/ingest"
+	"facepipe/ingest/source"
 	"facepipe/ingest/source/sourcetest"
 	"facepipe/internal/durable"
 	"facepipe/internal/recordio"
@@ -21,6 +24,7 @@ import (
 
 // The same faces come out of every kind of container.
 func TestConformance(t *testing.T) {
+	var tried []string
 	for _, k := range []sourcetest.Kind{
 		{Name: "folder", LayOut: layOutFolder},
 		{Name: "recordio", LayOut: layOutRecordIO},
@@ -28,7 +32,12 @@ func TestConformance(t *testing.T) {
 		{Name: "bin", LayOut: layOutBin, Nameless: true},
 		{Name: "manifest", LayOut: layOutManifest},
 	} {
+		tried = append(tried, k.Name)
 		t.Run(k.Name, func(t *testing.T) { sourcetest.Conform(t, k) })
+	}
+	slices.Sort(tried)
+	if _, err := source.ParseSpec("none=x"); err == nil || !strings.HasSuffix(err.Error(), "known: "+strings.Join(tried, ", ")) {
+		t.Errorf("%v, of which %v are tried", err, tried)
 	}
 }
 
@@ -76,7 +85,7 @@ func layOutRecordIO(t testing.TB, dir string, faces []sourcetest.Face) string {
 
 func layOutWebDataset(t testing.TB, dir string, faces []sourcetest.Face) string {
 	w, err := webdataset.NewWriter(70, func(number int) (webdataset.Output, error) {
-		return durable.Create(filepath.Join(dir, webdataset.ShardName("train", number)))
+		return durable.Create(filepath.Join(dir, fmt.Sprintf("train-%06d.tar", number)))
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -4,21 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-
-	"facepipe/internal/imgcodec"
 )
 
-// folder is a directory tree of image files. A file's identity is the directory it
-// lies in, relative to the root: root/identity/image, or deeper. Files right below
-// the root have none. Names that begin with a dot are passed over. Symbolic links
-// are followed, but not into a directory that contains them.
+// folder is a directory tree of image files. A file's identity is the directory that it lies
+// in, relative to the root: root/identity/image, or deeper. Files right below the root have no
+// identity. Names that begin with a dot are passed over. Symbolic links are followed, but not
+// into a directory that contains them.
 type folder struct {
 	root string
+}
+
+var folderKind = kind{
+	name:     "folder",
+	argument: "DIR",
+	about: `DIR/IDENTITY/IMAGE, or DIR/IMAGE without identities; JPEG, PNG,
+WebP and BMP, told apart by content`,
+	open: openFolder,
 }
 
 func openFolder(ctx context.Context, path string) (Source, error) {
@@ -39,8 +44,8 @@ func openFolder(ctx context.Context, path string) (Source, error) {
 func (folder) Digest() string { return "" }
 func (folder) Close() error   { return nil }
 
-// requireImage looks for one file that begins like an image: a mistyped path is
-// better noticed before a dataset is made of it.
+// requireImage looks for one file that begins like an image, so that a mistyped path is noticed
+// before a dataset is made of it.
 func (f folder) requireImage(ctx context.Context) error {
 	found := errors.New("found")
 	files := 0
@@ -58,17 +63,6 @@ func (f folder) requireImage(ctx context.Context) error {
 		return err
 	}
 	return fmt.Errorf("no image in it (%d files looked at)", files)
-}
-
-func startsLikeImage(path string) bool {
-	file, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	defer file.Close()
-	head := make([]byte, imgcodec.SniffLen)
-	n, _ := io.ReadFull(file, head)
-	return imgcodec.Sniff(head[:n]) != imgcodec.Unknown
 }
 
 func (f folder) Walk(ctx context.Context, visit func(Item) error) error {
@@ -166,50 +160,4 @@ func (w *walker) report(key string, err error) error {
 		return nil
 	}
 	return w.fault(key, err)
-}
-
-func describeMode(m fs.FileMode) string {
-	switch {
-	case m&fs.ModeNamedPipe != 0:
-		return "a named pipe"
-	case m&fs.ModeSocket != 0:
-		return "a socket"
-	case m&fs.ModeDevice != 0:
-		return "a device"
-	}
-	return m.Type().String()
-}
-
-// readFile reads a whole file, refusing one that is too large to be a photograph.
-func readFile(path string) ([]byte, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, reason(err)
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, reason(err)
-	}
-	if err := checkSize(info.Size()); err != nil {
-		return nil, err
-	}
-	data := make([]byte, info.Size())
-	if _, err := io.ReadFull(file, data); err != nil {
-		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-			return nil, errors.New("became shorter while it was read")
-		}
-		return nil, reason(err)
-	}
-	return data, nil
-}
-
-// reason strips the path from an operating system error: the key names the file
-// already, and a dataset's records should not depend on where it was mounted.
-func reason(err error) error {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		return fmt.Errorf("%s: %w", pathErr.Op, pathErr.Err)
-	}
-	return err
 }

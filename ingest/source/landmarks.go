@@ -19,18 +19,18 @@ import (
 	"facepipe/ingest/align"
 )
 
-// Landmarks is a text file of landmarks, one photograph a line: the key, then x
-// and y of the five points in pixels of the upright photograph, in the order of
-// [align.Landmarks], then perhaps a detector's score:
+// Landmarks is a text file of landmarks, one photograph a line: the key, then x and y of the
+// five points in the order of [align.Landmarks], then perhaps a detector's score. Coordinates
+// are pixels of the upright photograph:
 //
 //	Ann/1.jpg  46.06 62.03  87.79 60.32  68.85 77.66  52.16 99.88  86.45 98.65  0.999
 //
-// Numbers are separated by spaces, tabs or commas. The key ends at the line's first
-// tab, without tabs at its first comma, without either at its first space. Empty
-// lines and lines that begin with # are passed over.
+// Numbers are separated by spaces, tabs or commas. The key ends at the line's first tab,
+// without tabs at its first comma, without either at its first space. Empty lines and lines
+// that begin with # are passed over.
 //
-// The whole file is checked when it is opened; in memory stay 16 bytes a line.
-// Methods may be called from several goroutines.
+// The whole file is checked when it is opened. 16 bytes a line stay in memory. Methods may be
+// called from several goroutines.
 type Landmarks struct {
 	path   string
 	file   *os.File
@@ -68,10 +68,10 @@ func (l *Landmarks) Digest() string { return l.digest }
 // Close closes the file.
 func (l *Landmarks) Close() error { return l.file.Close() }
 
-// Find returns the landmarks and the score (0 if the line has none) of a key; ok is
-// false if the file does not name it. An error means that the file has changed or
-// can no longer be read.
-func (l *Landmarks) Find(key string) (face align.Landmarks, score float64, ok bool, err error) {
+// Lookup is the landmarks and the score (0 if the line has none) of a key. ok is false if the
+// file does not name the key. An error means that the file has changed or can no longer be
+// read.
+func (l *Landmarks) Lookup(key string) (face align.Landmarks, score float64, ok bool, err error) {
 	hash := maphash.String(l.seed, key)
 	i := sort.Search(len(l.lines), func(i int) bool { return l.lines[i].hash >= hash })
 	for ; i < len(l.lines) && l.lines[i].hash == hash; i++ {
@@ -121,7 +121,7 @@ func (l *Landmarks) index() error {
 	return l.refuseRepeats()
 }
 
-// refuseRepeats looks for a key on two lines.
+// refuseRepeats is an error if a key is on two lines.
 func (l *Landmarks) refuseRepeats() error {
 	for i := 1; i < len(l.lines); i++ {
 		if l.lines[i].hash != l.lines[i-1].hash {

@@ -52,13 +52,13 @@ func TestLandmarks(t *testing.T) {
 		{"Zed/1.jpg", align.Landmarks{count[0], count[1], count[2], count[3], {X: 9, Y: 11}}, 0},
 	}
 	for _, tt := range tests {
-		face, score, ok, err := l.Find(tt.key)
+		face, score, ok, err := l.Lookup(tt.key)
 		if err != nil || !ok || face != tt.face || score != tt.score {
 			t.Errorf("Find(%q) = %v, %v, %v, %v; want %v, %v", tt.key, face, score, ok, err, tt.face, tt.score)
 		}
 	}
 	for _, key := range []string{"", "Ann", "#", "Ann/2.jpg"} {
-		if _, _, ok, err := l.Find(key); ok || err != nil {
+		if _, _, ok, err := l.Lookup(key); ok || err != nil {
 			t.Errorf("Find(%q) = %v, %v", key, ok, err)
 		}
 	}
@@ -76,7 +76,7 @@ func TestLandmarksFindsEveryKeyOfMany(t *testing.T) {
 	}
 	defer l.Close()
 	for i := range n {
-		face, _, ok, err := l.Find(fmt.Sprintf("%05d.jpg", i))
+		face, _, ok, err := l.Lookup(fmt.Sprintf("%05d.jpg", i))
 		if err != nil || !ok || face[0].X != float64(i) {
 			t.Fatalf("key %d: %v, %v, %v", i, face, ok, err)
 		}

@@ -16,20 +16,19 @@ import (
 	"strings"
 )
 
-// manifest is a table with one photograph a row: where its file is and what is known
-// of it. It is CSV, TSV or JSONL (a JSON object a line); what the columns are called
-// says what they hold, see [resolveColumns].
+// manifest is a table with one photograph a row: where its file is and what is known of it. It
+// is CSV, TSV or JSONL (a JSON object a line). The names of the columns say what they hold, see
+// [resolveColumns].
 //
-// Paths are relative to the manifest's folder, or absolute. An item's key is the path
-// as it is written, cleaned of "." and doubled slashes; a relative path that leads out
-// of the folder is refused, so that a manifest from elsewhere reaches what was
-// unpacked with it and nothing else unless it says so openly. An identity that is a
-// mere number is put behind the source's [Namespace]; a negative one is none.
+// Paths are relative to the manifest's folder, or absolute. An item's key is the path as it is
+// written, cleaned of "." and doubled slashes. A relative path that leads out of the folder is
+// refused: a manifest from elsewhere reaches what was unpacked with it, and other files only
+// if it names them openly. An identity that is a mere number goes behind the source's
+// [Namespace]; a negative number is no identity.
 //
-// A row that cannot be understood is an item whose reading fails and says which line
-// it is. Its key is its path where it has one. A row without one, and one that repeats
-// the path of an earlier row, has a key that ends in "//line" and its number, which no
-// cleaned path does.
+// A row that cannot be understood is an item whose reading fails with the number of the line.
+// Its key is its path. A row without a path, or with the path of an earlier row, has a key that
+// ends in "//line" and its number, as no cleaned path does.
 type manifest struct {
 	path      string
 	folder    string
@@ -40,13 +39,22 @@ type manifest struct {
 	repeats   repeats
 }
 
+var manifestKind = kind{
+	name:     "manifest",
+	argument: "FILE",
+	about: `CSV, TSV or JSONL, one photograph a row: path (relative to FILE's
+folder), identity, a box, 5 or 68 landmarks, split; other columns
+are attributes. docs/manifest.md names the columns. With a box and
+a detector the face in the box is taken`,
+	open:           openManifest,
+	numberedPeople: true,
+	sharedFolder:   true,
+}
+
 func openManifest(ctx context.Context, path string) (Source, error) {
-	if err := regular(path); err != nil {
-		return nil, err
-	}
-	file, err := os.Open(path)
+	file, _, err := openRegular(path)
 	if err != nil {
-		return nil, reason(err)
+		return nil, err
 	}
 	m := &manifest{path: path, folder: filepath.Dir(path), namespace: Namespace(path), file: file}
 	if err := m.index(ctx); err != nil {
@@ -58,13 +66,13 @@ func openManifest(ctx context.Context, path string) (Source, error) {
 func (m *manifest) Digest() string { return m.digest }
 func (m *manifest) Close() error   { return m.file.Close() }
 
-// index reads the file once: for its digest, for the paths that repeat, and to make
-// sure that there is a photograph behind it.
+// index reads the file once, for its digest and for the paths that repeat. It is an error if no
+// row leads to an image.
 func (m *manifest) index(ctx context.Context) (err error) {
 	if m.format, err = sniffTable(m.path, m.file); err != nil {
 		return err
 	}
-	var finder repeatFinder
+	var keys keyLines
 	var firstFault error
 	rows, found := 0, false
 	digest, err := m.scan(ctx, func(r tableRow) error {
@@ -74,12 +82,12 @@ func (m *manifest) index(ctx context.Context) (err error) {
 		}
 		photo, err := m.photograph(r)
 		if photo.key != "" {
-			finder.add(photo.key, r.line)
+			keys.add(photo.key, r.line)
 		}
 		if err != nil && firstFault == nil {
 			firstFault = r.fault(err)
 		}
-		found = found || err == nil && regular(photo.file) == nil && startsLikeImage(photo.file)
+		found = found || err == nil && isRegular(photo.file) && startsLikeImage(photo.file)
 		return nil
 	})
 	switch {
@@ -92,7 +100,7 @@ func (m *manifest) index(ctx context.Context) (err error) {
 	case !found:
 		return fmt.Errorf("none of its %d rows leads to an image below %s", rows, m.folder)
 	}
-	m.digest, m.repeats = digest, finder.find()
+	m.digest, m.repeats = digest, keys.repeats()
 	return nil
 }
 
@@ -128,7 +136,7 @@ func (m *manifest) scan(ctx context.Context, visit func(tableRow) error) (digest
 	}
 }
 
-// hashed reads the file from its beginning, and what is read into sum.
+// hashed reads the file from its beginning and adds all bytes to sum.
 func (m *manifest) hashed(sum hash.Hash) io.Reader {
 	const wholeFile = 1<<63 - 1
 	return io.TeeReader(io.NewSectionReader(m.file, 0, wholeFile), sum)
@@ -141,7 +149,7 @@ type photograph struct {
 	entry
 }
 
-// photograph reads a row. With an error the key may be known all the same.
+// photograph reads a row. The key may be known in spite of an error.
 func (m *manifest) photograph(r tableRow) (photograph, error) {
 	if r.err != nil {
 		return photograph{}, r.err
@@ -169,7 +177,7 @@ func (m *manifest) photograph(r tableRow) (photograph, error) {
 	return p, nil
 }
 
-// item is what a row gives.
+// item is the item that a row describes.
 func (m *manifest) item(r tableRow) Item {
 	p, err := m.photograph(r)
 	first, repeated := m.repeats.of(r.line)
@@ -189,7 +197,7 @@ func (m *manifest) item(r tableRow) Item {
 	item.Identity, item.Split, item.Attributes = p.identity, p.split, p.attributes
 	item.Landmarks, item.Box = p.landmarks, p.box
 	item.Read = func() ([]byte, error) {
-		if err := regular(p.file); err != nil {
+		if _, err := statRegular(p.file); err != nil {
 			return nil, err
 		}
 		return readFile(p.file)
@@ -197,20 +205,7 @@ func (m *manifest) item(r tableRow) Item {
 	return item
 }
 
-// regular refuses what is no regular file before it is opened: to open a named pipe
-// would wait for somebody who writes to it.
-func regular(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return reason(err)
-	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("not a regular file but %s", describeMode(info.Mode()))
-	}
-	return nil
-}
-
-// tableRow is one row of a table, or why a part of the file is none.
+// tableRow is one row of a table, or why a part of the file is not a row.
 type tableRow struct {
 	line    int // that it begins at, counted from 1
 	columns *columns
@@ -232,8 +227,8 @@ type tableFormat struct {
 	delimiter byte
 }
 
-// sniffTable finds the format by the name's ending and the first line. A semicolon is
-// what spreadsheets write to CSV files where the comma is part of numbers.
+// sniffTable finds the format by the name's ending and the first line. Spreadsheets write
+// semicolons to CSV files in countries where the comma is part of numbers.
 func sniffTable(path string, file io.ReaderAt) (tableFormat, error) {
 	head := make([]byte, maxRecord)
 	n, err := file.ReadAt(head, 0)
@@ -302,8 +297,8 @@ func (f tableFormat) rows(r io.Reader) (*rowReader, error) {
 // rowReader reads the rows of a table one by one.
 type rowReader struct {
 	records *recordReader
-	// columns are the header's; those of the row before in JSONL, where each row has
-	// its own and nearly always the same.
+	// columns are the header's. In JSONL they are those of the row before: each row has its
+	// own, which are nearly always the same.
 	columns *columns
 }
 

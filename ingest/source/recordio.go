@@ -18,23 +18,23 @@ import (
 	"facepipe/internal/recordio"
 )
 
-// recordIO is a .rec file of MXNet, in insightface's layout or in im2rec's, with what
-// lies beside it under the same name.
+// recordIO is a .rec file of MXNet, in insightface's layout or in im2rec's, with the files beside
+// it that have its name.
 //
-// The .rec alone says which records there are: all of them are walked over, in the
-// order of the file. A .idx only gives them their keys, see [indexKeys]; without a sound
-// one they are numbered, see [positionKeys]. Records without an image that have
-// insightface's two labels (record 0, identities) are no items.
+// The .rec alone says which records there are. All are walked over, in the order of the file. A
+// .idx only gives them their keys, see [indexKeys]. Without a sound .idx they are numbered, see
+// [positionKeys]. Records without an image that have insightface's two labels (record 0,
+// identities) are no items.
 //
-// An image's identity is its own label, the first of a vector, behind the folder's name
-// and a slash; it has none if the label is negative. insightface's ranges of keys are
-// not needed: they are float32 and may be off above 2^24; they are compared with the
-// labels, and what does not fit is a notice.
+// An image's identity is its own label, the first of a vector, behind the folder's name and a
+// slash. A negative label is no identity. insightface's ranges of keys are not used: they are
+// float32 and may be off above 2^24. They are compared with the labels, and a difference is a
+// notice.
 //
-// A .lst adds the attribute "path". Its landmarks and box are those of the photograph
-// before insightface aligned it, and a record holds what came out of that. They are
-// taken only where the record's image is a photograph still: larger than a crop and of
-// another size than the property file says, with all landmarks inside.
+// A .lst adds the attribute "path". Its landmarks and box are those of the photograph before
+// insightface aligned it, but a record usually holds the aligned crop. They are used only if
+// the record's image is a photograph still: larger than a crop and of another size than the
+// property file says, with all landmarks inside.
 type recordIO struct {
 	path      string
 	file      *os.File
@@ -48,6 +48,16 @@ type recordIO struct {
 	crop   *recordio.Property
 
 	opened, walked []string // notices
+}
+
+var recordIOKind = kind{
+	name:     "recordio",
+	argument: "REC",
+	about: `MXNet's train.rec, or the folder with one, beside it train.idx
+and train.lst if there are any; identities are FOLDER/LABEL`,
+	open:           openRecordIO,
+	numberedKeys:   true,
+	numberedPeople: true,
 }
 
 func openRecordIO(ctx context.Context, path string) (Source, error) {
@@ -121,13 +131,8 @@ func (s *recordIO) beside(ext string) string {
 	return strings.TrimSuffix(s.path, filepath.Ext(s.path)) + ext
 }
 
-func isRegular(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.Mode().IsRegular()
-}
-
-// look goes on to the first two images, which must exist or at least one, and finds
-// out where the numbering would begin: at 1 if the images say so themselves.
+// look goes on to the first two images; at least one must exist. It finds out where the
+// numbering would begin: at 1 if the images say so themselves.
 func (s *recordIO) look(ctx context.Context) error {
 	scan := recordio.NewScanner(s.file, s.size, 0)
 	var ids []uint64
@@ -182,16 +187,9 @@ func (s *recordIO) openIndex() error {
 }
 
 func (s *recordIO) readIndex(path string) error {
-	info, err := os.Stat(path)
+	file, info, err := openRegular(path)
 	if err != nil {
-		return reason(err)
-	}
-	if !info.Mode().IsRegular() {
-		return errors.New("not a regular file but " + describeMode(info.Mode()))
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return reason(err)
+		return err
 	}
 	s.index, err = recordio.ReadIndex(file, info.Size())
 	if err == nil && len(s.index) == 0 {
@@ -203,9 +201,9 @@ func (s *recordIO) readIndex(path string) error {
 // indexSamples is how many entries of an index are looked at before it is believed.
 const indexSamples = 256
 
-// judgeIndex returns why the index is not one of this .rec: most of it leads to no
-// records, or records follow behind the last one that it knows. What is wrong with
-// single entries is found by the walk.
+// judgeIndex says why the index is not that of this .rec: most of it leads to no records, or
+// records follow behind the last one that it knows. The walk finds what is wrong with single
+// entries.
 func (s *recordIO) judgeIndex() (why, err error) {
 	inside, _ := slices.BinarySearchFunc(s.index, s.size, func(e recordio.Entry, size int64) int {
 		if e.Offset < size {
@@ -247,8 +245,8 @@ func passOver(err error) error {
 	return reason(err)
 }
 
-// readFirst learns from insightface's record 0, if it can be found without a scan,
-// where the keys of images end.
+// readFirst learns from insightface's record 0 where the keys of images end, if the record can be
+// found without a scan.
 func (s *recordIO) readFirst() error {
 	var offset int64
 	if s.index != nil {
@@ -290,7 +288,7 @@ func (s *recordIO) openProperty() {
 	s.opened = append(s.opened, fmt.Sprintf("%s is not used: %v", recordio.PropertyName, err))
 }
 
-// Digest is none: keys and paths come from other files than the images.
+// Digest is "": keys and paths come from other files than the images.
 func (s *recordIO) Digest() string { return "" }
 
 func (s *recordIO) Close() error {
@@ -370,7 +368,7 @@ func (w *recordWalk) damaged(damage *recordio.DamageError) error {
 	return nil
 }
 
-// missing visits what the index names behind the end of the file.
+// missing visits the records that the index has behind the end of the file.
 func (w *recordWalk) missing() error {
 	for _, e := range w.keys.behind() {
 		if err := w.fault(formatKey(e.Key), fmt.Errorf("begins at byte %d, but the file ends at byte %d", e.Offset, w.source.size)); err != nil {
@@ -425,10 +423,10 @@ func (w *recordWalk) item(record recordio.Record, h recordio.Header, name record
 	if label >= 0 {
 		item.Identity = w.source.namespace + "/" + formatLabel(label)
 	}
-	// Both packers write the key as the record's id too. Where it differs, the record was
-	// copied from elsewhere and is not the one of that line.
+	// Both packers write the key as the record's id, too. If it differs, the record was copied
+	// from elsewhere, and the line of that key is another record's.
 	if w.list != nil && name.known && h.ID == name.key {
-		if e, ok := w.list.find(name.key, label); ok {
+		if e, ok := w.list.entry(name.key, label); ok {
 			w.source.describe(&item, e)
 		}
 	}

@@ -15,14 +15,13 @@ type recordName struct {
 	inside []recordio.Entry
 }
 
-// recordKeys names records. It is told of all records and damage in their order.
+// recordKeys names records. It must see all records and all damage in their order.
 type recordKeys interface {
-	// record names a record; metadata tells that it is one of insightface's without an
-	// image.
+	// record names a record; metadata says that it is one of insightface's without an image.
 	record(r recordio.Record, h recordio.Header, metadata bool) recordName
 	// damaged names the records, at least one, that were lost in a stretch of the file.
 	damaged(from, to int64) []string
-	// behind are the entries of an index that lead behind the end of the file.
+	// behind are the entries of an index that lead beyond the end of the file.
 	behind() []recordio.Entry
 }
 
@@ -33,8 +32,8 @@ func newKeys(s *recordIO) recordKeys {
 	return &positionKeys{next: s.first, images: s.images}
 }
 
-// indexKeys are those of a .idx file. A record that the index does not know is called @
-// and its offset.
+// indexKeys are the keys of a .idx file. A record that the index does not know is called @ and
+// its offset.
 type indexKeys struct {
 	rest []recordio.Entry // those of what is still to come
 }
@@ -75,9 +74,9 @@ func (k *indexKeys) behind() []recordio.Entry { return k.rest }
 
 func keyAt(offset int64) string { return fmt.Sprintf("@%d", offset) }
 
-// positionKeys number records by their place in the file. insightface's records
-// without an image count only in front, where record 0 is; damage counts as one record.
-// As long as the images' own ids are the keys, they say how many were lost.
+// positionKeys number records by their place in the file. insightface's records without an image
+// count only in front, where record 0 is. Damage counts as one record. As long as the images'
+// own ids are the keys, they say how many records were lost.
 type positionKeys struct {
 	next    uint64
 	images  uint64 // insightface's: keys of images are below; 0 if not known
@@ -95,7 +94,8 @@ func (k *positionKeys) record(r recordio.Record, h recordio.Header, metadata boo
 	case metadata && (k.damage || k.next >= k.images):
 		return recordName{text: keyAt(r.Offset)}
 	}
-	// No more records were lost than the damage has room for: an id may be damaged too.
+	// Believe an id no further than the damage has room for lost records: ids may be damaged,
+	// too.
 	if k.trusted && h.ID > k.next && h.ID-k.next <= uint64(k.lost/recordio.MinRecordSize) {
 		k.next = h.ID
 	}

@@ -9,20 +9,20 @@ import (
 	"facepipe/internal/recordio"
 )
 
-// listCursor finds records' lines in a .lst file in step with a walk over the records:
-// a .rec is packed in the order of its .lst.
+// listCursor reads a .lst file in step with a walk over the records: a .rec is packed in the
+// order of its .lst.
 type listCursor struct {
-	file  *os.File
-	lines *recordio.ListReader
-	next  recordio.ListEntry // the entry that was read last, if held
-	held  bool
-	ended bool
+	file    *os.File
+	lines   *recordio.ListReader
+	next    recordio.ListEntry // the entry that was read last
+	pending bool               // it is still to be used
+	ended   bool
 	// fault is why the rest of the file is not used.
 	fault error
 }
 
-// listWindow is how many lines may lie between those of neighbouring records: images
-// that could not be packed.
+// listWindow is how many lines may lie between those of neighbouring records, for images that
+// could not be packed.
 const listWindow = 4096
 
 func openList(path string) (*listCursor, error) {
@@ -35,14 +35,14 @@ func openList(path string) (*listCursor, error) {
 
 func (c *listCursor) close() { _ = c.file.Close() } // it was only read
 
-// find returns the entry of a key, whose label must be the record's.
-func (c *listCursor) find(key uint64, label float32) (recordio.ListEntry, bool) {
+// entry is the entry of a key. Its label must be the record's.
+func (c *listCursor) entry(key uint64, label float32) (recordio.ListEntry, bool) {
 	for range listWindow {
-		if c.ended || !c.held && !c.read() {
+		if c.ended || !c.pending && !c.read() {
 			return recordio.ListEntry{}, false
 		}
 		if c.next.Key == key {
-			c.held = false
+			c.pending = false
 			if float32(c.next.Label) != label {
 				c.stop(fmt.Errorf("it has the label %v for key %d, the record has %v", c.next.Label, key, label))
 				return recordio.ListEntry{}, false
@@ -52,7 +52,7 @@ func (c *listCursor) find(key uint64, label float32) (recordio.ListEntry, bool) 
 		if c.lines.Counted() && c.next.Key > key {
 			return recordio.ListEntry{}, false
 		}
-		c.held = false
+		c.pending = false
 	}
 	c.stop(fmt.Errorf("no line for key %d within %d lines", key, listWindow))
 	return recordio.ListEntry{}, false
@@ -67,7 +67,7 @@ func (c *listCursor) read() bool {
 		}
 		return false
 	}
-	c.held = true
+	c.pending = true
 	return true
 }
 

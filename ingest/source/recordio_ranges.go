@@ -7,8 +7,8 @@ import (
 	"facepipe/internal/recordio"
 )
 
-// rangeCheck compares insightface's ranges of keys, one an identity, with the labels
-// of the images. It takes 16 bytes an identity.
+// rangeCheck compares insightface's ranges of keys, one an identity, with the labels of the
+// images. It takes 16 bytes an identity.
 type rangeCheck struct {
 	runs    []keyRun
 	label   float32 // of the last run
@@ -27,7 +27,7 @@ type keyRun struct{ first, last uint64 }
 // maxRuns bounds the memory for images that do not stand in groups.
 const maxRuns = 1 << 22
 
-// image is told of every image, by ascending keys.
+// image takes every image, by ascending keys.
 func (c *rangeCheck) image(key uint64, label float32) {
 	n := len(c.runs)
 	if c.off || n > 0 && key <= c.highest || n == maxRuns {
@@ -43,8 +43,8 @@ func (c *rangeCheck) image(key uint64, label float32) {
 	c.runs, c.label = append(c.runs, keyRun{key, key}), label
 }
 
-// add is told of every record without an image, which come after the images except
-// record 0, whose range is not one of images.
+// add takes every record without an image. They come after the images, except record 0, whose
+// range is not one of images.
 func (c *rangeCheck) add(name recordName, from, to float32) {
 	inexact := from >= recordio.MaxExact || to >= recordio.MaxExact
 	if name.known && name.key == 0 || from > float32(c.highest) {
@@ -63,8 +63,8 @@ func (c *rangeCheck) add(name recordName, from, to float32) {
 	}
 }
 
-// fits tells whether exactly the images of one run have keys from from to below to.
-// Keys at the range's ends may be missing: their images may have been lost.
+// fits says whether exactly the images of one run have keys of at least from and below to. Keys
+// at the range's ends may be missing, as their images may be lost.
 func (c *rangeCheck) fits(from, to float32) bool {
 	if !(from >= 0 && to > from && to < 1<<62) {
 		return false

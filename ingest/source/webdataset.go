@@ -15,14 +15,14 @@ import (
 	"facepipe/internal/webdataset"
 )
 
-// webDataset is a number of WebDataset shards: one, those in a folder, or those that a
-// pattern with braces names. Every image of a sample is an item, whose key is the shard's
-// name without .tar or .tar.gz, a slash, and the name within the shard. What else the
-// sample has tells of its images, see [readLabels]; where that cannot be read, neither is
-// the image, for it would lose its identity without a word.
+// webDataset is one WebDataset shard, those in a folder, or those that a pattern with braces
+// names. Every image of a sample is an item. Its key is the shard's name without .tar or
+// .tar.gz, a slash, and the image's name within the shard. The sample's other members describe
+// its images, see [readLabels]. Where they cannot be read the image is not read either: it
+// would lose its identity silently.
 //
-// A shard that is missing or damaged is an item that cannot be read; so is every damage
-// within a shard, behind which reading goes on at the next sound header.
+// A shard that is missing or damaged is an item that cannot be read. So is every damage within
+// a shard; reading goes on at the next sound header.
 type webDataset struct {
 	namespace string
 	shards    []tarShard
@@ -32,8 +32,20 @@ type webDataset struct {
 // tarShard is where a shard is, and its part of the keys.
 type tarShard struct{ path, name string }
 
-// maxShardImages bounds the names that are remembered to notice one that is there twice.
+// maxShardImages bounds the names that are remembered, so that one that comes twice is noticed.
 const maxShardImages = 1 << 25
+
+var webDatasetKind = kind{
+	name:     "webdataset",
+	argument: "TARS",
+	about: `a .tar or .tar.gz, a folder of them, or a pattern such as
+'train-{00..99}.tar'; beside the images of a sample .cls (an
+integer; identities are FOLDER/LABEL), .json (identity or label,
+landmarks, box, split; other fields are attributes) and .txt (an
+attribute)`,
+	open:           openWebDataset,
+	numberedPeople: true,
+}
 
 func openWebDataset(ctx context.Context, path string) (Source, error) {
 	s := &webDataset{namespace: Namespace(path)}
@@ -48,21 +60,18 @@ func openWebDataset(ctx context.Context, path string) (Source, error) {
 		return nil, err
 	}
 	if len(paths) == 1 && paths[0] == path {
-		s.digest, err = digestPath(ctx, path)
+		file, _, err := openRegular(path)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		s.digest, err = digestFile(ctx, file)
+		return s, err
 	}
-	return s, err
+	return s, nil
 }
 
-func digestPath(ctx context.Context, path string) (string, error) {
-	file, _, err := openRegular(path)
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	return digestFile(ctx, file)
-}
-
-// shardPaths are the shards that path means, and the folder that they are named from. A
+// shardPaths are the shards that path means, and the folder that their names are relative to. A
 // file that exists is never taken for a pattern.
 func shardPaths(path string) (root string, paths []string, err error) {
 	info, err := os.Stat(path)
@@ -82,7 +91,7 @@ func shardPaths(path string) (root string, paths []string, err error) {
 	return filepath.Dir(before + "."), paths, nil
 }
 
-// shardsIn lists the shards right in a folder, in the byte order of names.
+// shardsIn lists the shards in a folder itself, in the byte order of names.
 func shardsIn(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -202,7 +211,7 @@ func (w *shardWalk) run(ctx context.Context, path string) error {
 	return nil
 }
 
-// hold wants labels, which are needed at once, and the images that are expensive to go
+// hold keeps labels in memory, which are needed at once, and images that are expensive to go
 // back to.
 func (w *shardWalk) hold(m *webdataset.Member) bool {
 	return isLabel(m) && m.Size <= maxLabelBytes || isImage(m) && w.shard.Compressed()
@@ -259,7 +268,7 @@ func (w *shardWalk) image(m *webdataset.Member, l labels, fault error) error {
 	_, again := w.images[name]
 	switch {
 	case again:
-		// Its key must be another than that of the first, which was taken.
+		// The first has the key.
 		item.Key += fmt.Sprintf("@%d", m.Offset())
 		fault = errors.New("its name is in the archive twice")
 	case len(w.images) == maxShardImages:

@@ -16,7 +16,7 @@ import (
 	"facepipe/internal/webdataset"
 )
 
-// maxLabelBytes bounds the members of a sample that are not images and that are read.
+// maxLabelBytes bounds the members of a sample that describe its images.
 const maxLabelBytes = 1 << 20
 
 // labels are what a sample says of its images.
@@ -25,7 +25,7 @@ type labels struct {
 	class string
 }
 
-// isLabel says whether a member is one that is read besides images.
+// isLabel says whether a member describes images.
 func isLabel(m *webdataset.Member) bool {
 	_, kind := splitExtension(m)
 	return slices.Contains([]string{"cls", "json", "txt"}, kind)
@@ -40,10 +40,10 @@ func splitExtension(m *webdataset.Member) (part, kind string) {
 	return "", m.Extension
 }
 
-// describing are the members that say something of an image: of each kind the one of the
-// image's own part of the sample, as 17.left.cls is for 17.left.jpg, else the one of the
-// whole. Names with dots of their own, such as a_0.25.jpg with a_0.25.cls, are parts of
-// a_0 in this format.
+// describing are the members that describe an image. Of each kind it is the one of the image's
+// own part of the sample, as 17.left.cls is for 17.left.jpg, else the one of the whole sample.
+// In this format names with dots of their own, such as a_0.25.jpg with a_0.25.cls, are parts of
+// a_0.
 func describing(s *webdataset.Sample, image *webdataset.Member) ([]*webdataset.Member, error) {
 	var chosen []*webdataset.Member
 	own, _ := splitExtension(image)
@@ -71,7 +71,7 @@ func describing(s *webdataset.Sample, image *webdataset.Member) ([]*webdataset.M
 	return chosen, nil
 }
 
-// labelled says whether a sample has a member that names somebody or describes.
+// labelled says whether a sample has a .cls or a .json member.
 func labelled(s *webdataset.Sample) bool {
 	return slices.ContainsFunc(s.Members, func(m webdataset.Member) bool {
 		_, kind := splitExtension(&m)
@@ -131,7 +131,7 @@ func (l *labels) read(shard *webdataset.Shard, m *webdataset.Member, namespace s
 	return l.attribute("txt", text)
 }
 
-// number takes the identity that is a number.
+// number takes a number as the identity.
 func (l *labels) number(text, namespace string) error {
 	if !number.MatchString(text) {
 		return fmt.Errorf("label %.40q is not an integer", text)
@@ -243,7 +243,7 @@ func (l *labels) known(fields map[string]any, namespace string) error {
 	return l.geometry(fields)
 }
 
-// names takes the identity, or the label in its place. A label beside an identity is an
+// names takes the identity or, without one, the label. A label beside an identity is an
 // attribute.
 func (l *labels) names(identity, label any, namespace string) error {
 	switch {

@@ -23,13 +23,6 @@ func WriteFile(path string, data []byte, perm os.FileMode) error {
 	return system.WriteFile(path, data, perm)
 }
 
-// PutIfAbsent is [WriteFile] for a name that must be new: it fails with
-// [os.ErrExist] if there is a file at path, and among processes that race for the
-// name exactly one succeeds.
-func PutIfAbsent(path string, data []byte, perm os.FileMode) error {
-	return system.PutIfAbsent(path, data, perm)
-}
-
 // Create begins a file that will stand at path once [Writer.Commit] is called.
 func Create(path string) (*Writer, error) { return system.Create(path) }
 
@@ -53,7 +46,8 @@ func (d Disk) WriteFile(path string, data []byte, perm os.FileMode) error {
 	return w.publish(d.FS.Rename)
 }
 
-// PutIfAbsent is the package's [PutIfAbsent] on this disk.
+// PutIfAbsent is [Disk.WriteFile] for a name that must be new. It fails with [os.ErrExist] if
+// there is a file at path. Of processes that race for the name exactly one succeeds.
 func (d Disk) PutIfAbsent(path string, data []byte, perm os.FileMode) error {
 	w, err := d.fill(path, data, perm)
 	if err != nil {
@@ -62,18 +56,18 @@ func (d Disk) PutIfAbsent(path string, data []byte, perm os.FileMode) error {
 	return w.publish(d.linkAway)
 }
 
-// linkAway gives a file another name: link, unlike rename, refuses one that is taken.
+// linkAway gives a file another name. Unlike rename, link refuses a name that is taken.
 func (d Disk) linkAway(temp, path string) error {
 	err := d.FS.Link(temp, path)
-	// A network file system that has sent a link twice, the first answer being lost, says
-	// that the name is taken: by this very file.
+	// A network file system sends a link again if the answer is lost. Then it says that the
+	// name is taken, by this very file.
 	if err != nil && !(errors.Is(err, os.ErrExist) && SameFile(temp, path)) {
 		return err
 	}
 	return d.FS.Remove(temp)
 }
 
-// SameFile says whether two paths lead to one file or folder, which is there.
+// SameFile says whether two paths lead to one file or folder that exists.
 func SameFile(a, b string) bool {
 	x, err := os.Stat(a)
 	if err != nil {

@@ -76,7 +76,7 @@ func TestPutIfAbsent(t *testing.T) {
 	for g := range 8 {
 		wg.Go(func() {
 			text := strings.Repeat("x", g+1)
-			switch err := PutIfAbsent(path, []byte(text), 0o444); {
+			switch err := system.PutIfAbsent(path, []byte(text), 0o444); {
 			case err == nil:
 				won.Add(1)
 				winner.Store(text)

@@ -6,8 +6,7 @@ import (
 	"os"
 )
 
-// FS is what a commit asks of a file system. Errors name their file, as those of
-// package os do.
+// FS is what a commit asks of a file system. Errors name their file, like those of package os.
 type FS interface {
 	// CreateTemp creates a new file in dir, open for writing, its name made from
 	// pattern as [os.CreateTemp] does.

@@ -16,11 +16,10 @@ import (
 // ErrLocked means that another run holds the lock.
 var ErrLocked = errors.New("in use by another run")
 
-// Lock is an exclusive advisory lock (flock) on a file. The kernel drops it when
-// the holder exits, however it exits. The file itself stays, or is deleted by its
-// holder along with all that it guards. While the lock is held the file says by whom,
-// for the people who wait; nothing is decided by that, and an unlocked file is empty
-// unless its holder was killed.
+// Lock is an exclusive advisory lock (flock) on a file. The kernel drops it when the holder
+// exits, however it exits. The file itself stays, or is deleted by its holder along with all
+// that it guards. While the lock is held the file tells people who wait who holds it. Nothing
+// is decided by that. An unlocked file is empty unless its holder was killed.
 type Lock struct{ file *os.File }
 
 // TryLock takes the lock on path, creating the file, or fails at once with
@@ -31,14 +30,14 @@ func TryLock(path string) (*Lock, error) {
 		if err != nil || l.guards(path) {
 			return l, err
 		}
-		// Its holder deleted the file between our opening and locking it. Others will
-		// lock another file of that name.
+		// Its holder deleted the file after we opened it. Others will lock another file of
+		// that name.
 		_ = l.Unlock()
 	}
 }
 
-// WaitLock takes the lock on path, creating the file, when its holder lets go. It ends with
-// ctx, as the holder may stand still for long.
+// WaitLock takes the lock on path, creating the file, as soon as its holder unlocks it. It
+// ends with ctx, as that may take long.
 func WaitLock(ctx context.Context, path string) (*Lock, error) {
 	const longest = 200 * time.Millisecond
 	for pause := time.Millisecond; ; pause = min(2*pause, longest) {
@@ -77,7 +76,7 @@ func lockFile(path string) (*Lock, error) {
 	return nil, fmt.Errorf("lock %s: %w", path, err)
 }
 
-// sign writes down who holds the lock. That it cannot be written is no harm.
+// sign writes down who holds the lock. If it cannot, that does no harm.
 func (l *Lock) sign() {
 	host, err := os.Hostname()
 	if err != nil {
@@ -108,7 +107,7 @@ func (l *Lock) guards(path string) bool {
 	return err == nil && os.SameFile(have, there)
 }
 
-// Unlock lets go. A nil Lock is fine.
+// Unlock releases the lock. A nil Lock is fine.
 func (l *Lock) Unlock() error {
 	if l == nil || l.file == nil {
 		return nil

@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 )
 
-// Writer is a file on its way: bytes go to a temporary file and through SHA-256.
-// It ends with exactly one of Commit and Abort. The first failure sticks, and
-// Commit then returns it. A Writer is used by one goroutine.
+// Writer is a file that is being written. Bytes go to a temporary file and through SHA-256. It
+// ends with exactly one of Commit and Abort. The first failure sticks, and Commit then returns
+// it. A Writer is used by one goroutine.
 type Writer struct {
 	disk   Disk
 	path   string
@@ -23,8 +23,8 @@ type Writer struct {
 	done   bool
 }
 
-// committedPerm is the mode of a streamed file: it is written once and then only
-// read, often through a mapping that a later change would tear.
+// committedPerm is the mode of a streamed file. It is written once and then only read, often
+// through a mapping, which a change would make inconsistent.
 const committedPerm os.FileMode = 0o444
 
 // Create is the package's [Create] on this disk.
@@ -56,12 +56,11 @@ func (w *Writer) Size() int64 { return w.size }
 // Sum is the SHA-256 of the bytes written so far.
 func (w *Writer) Sum() [sha256.Size]byte { return [sha256.Size]byte(w.hash.Sum(nil)) }
 
-// TempName is where the bytes are until Commit, for a look at them before it.
+// TempName is where the bytes are until Commit, for those who verify them first.
 func (w *Writer) TempName() string { return w.file.Name() }
 
-// Seal completes the temporary file: it is made read-only, synced and closed, and
-// takes no more bytes. Commit does this by itself; calling it before lets the
-// caller verify TempName first.
+// Seal completes the temporary file: it is made read-only, synced and closed, and takes no
+// more bytes. Commit does this by itself. Call it before to verify TempName first.
 func (w *Writer) Seal() error { return w.seal(committedPerm) }
 
 // Commit makes the file durable and gives it its name, replacing what is there. On
@@ -74,9 +73,9 @@ func (w *Writer) Commit() error {
 }
 
 // CommitIfAbsent makes the file durable under another name in the same folder, which may
-// follow from its contents, unless that is taken: [os.ErrExist]. As a link is refused
-// where a rename replaces, and a name is refused to all but one, this is safe between
-// processes and machines that share the folder. On failure the temporary file is removed.
+// follow from its contents. It is [os.ErrExist] if the name is taken. It links and does not
+// rename, so that only one process of all that share the folder, on whatever machine, gets the
+// name. On failure the temporary file is removed.
 func (w *Writer) CommitIfAbsent(path string) error {
 	if err := w.seal(committedPerm); err != nil {
 		return errors.Join(err, w.Abort())
@@ -114,8 +113,8 @@ func (w *Writer) seal(perm os.FileMode) error {
 	}
 	w.sealed = true
 	if err != nil {
-		// A failed fsync may have dropped the dirty pages: what is on disk is
-		// unknown and a second fsync would report success. Hence it sticks.
+		// A failed fsync may have dropped the dirty pages. Then nobody knows what is on disk,
+		// and a second fsync would report success. Hence the error sticks.
 		w.err = fmt.Errorf("write %s: %w", w.path, err)
 	}
 	return w.err

@@ -14,12 +14,12 @@ import (
 const AutoBatch = -1
 
 const (
-	// maxAutoBatch is the largest size that is measured: beyond it no device gains.
+	// maxAutoBatch is the largest size that is measured. No device gains beyond it.
 	maxAutoBatch = 512
-	// tryFor is how long a size is measured, at least, and tryRuns how many runs.
+	// A size is measured for tryFor and for tryRuns runs at least.
 	tryFor  = 150 * time.Millisecond
 	tryRuns = 3
-	// worthwhile is the gain for which a larger batch, and its memory, is taken.
+	// worthwhile is the gain that pays for the memory of a larger batch.
 	worthwhile = 1.03
 	// hopeless is the loss after which larger sizes are not tried, and patience the number
 	// of sizes in a row without a gain.
@@ -27,8 +27,9 @@ const (
 	patience = 2
 )
 
-// fastestBatch measures the model at 1, 2, 4 ... crops a run and leaves it at the fastest,
-// opened anew: what larger sizes took, the runtime keeps as long as a session is open.
+// fastestBatch measures the model at 1, 2, 4 ... crops a run and leaves it at the fastest. It
+// opens the model anew, as the runtime keeps the memory of larger sizes until a session is
+// closed.
 func (m *Model) fastestBatch(o ort.Options) error {
 	best, report, err := chooseBatch(m.medianRate)
 	if err != nil {
@@ -43,9 +44,9 @@ func (m *Model) fastestBatch(o ort.Options) error {
 	return m.try(best)
 }
 
-// chooseBatch finds the fastest size by the crops a second at each, of sizes that hardly
-// differ the smallest, and reports what was measured. A size that fails, for want of memory
-// perhaps, ends the search as a slow one does; none that does not fail is an error.
+// chooseBatch finds the fastest size by the crops a second at each, and reports what was
+// measured. Of sizes that hardly differ it takes the smallest. A size that fails, perhaps for
+// lack of memory, ends the search as a slow one does. It is an error if all fail.
 func chooseBatch(rate func(size int) (float64, error)) (best int, report string, err error) {
 	most, idle := 0.0, 0
 	var measured []string
@@ -70,8 +71,8 @@ func chooseBatch(rate func(size int) (float64, error)) (best int, report string,
 	return best, fmt.Sprintf("a batch of %d is taken; crops/s measured: %s", best, strings.Join(measured, ", ")), nil
 }
 
-// medianRate is the crops a second at a size by the median of some runs, which whatever else
-// the machine does for a moment leaves as it is.
+// medianRate is the crops a second at a size, by the median of some runs: a short load from
+// elsewhere does not change it.
 func (m *Model) medianRate(size int) (float64, error) {
 	runs, err := m.timeRuns(size, tryRuns, tryFor)
 	if err != nil {
@@ -81,9 +82,8 @@ func (m *Model) medianRate(size int) (float64, error) {
 	return float64(size) / runs[len(runs)/2].Seconds(), nil
 }
 
-// Rate runs the model on one batch of a size, again and again for a duration, and returns
-// the crops a second: what no pipeline around it can be faster than. The model stays at
-// that size.
+// Rate runs the model on one batch of a size again and again, for a duration, and returns the
+// crops a second. No pipeline around the model can be faster. The model stays at that size.
 func (m *Model) Rate(size int, duration time.Duration) (float64, error) {
 	runs, err := m.timeRuns(size, 2, duration)
 	if err != nil {
@@ -96,7 +96,7 @@ func (m *Model) Rate(size int, duration time.Duration) (float64, error) {
 	return float64(len(runs)*size) / all.Seconds(), nil
 }
 
-// timeRuns times runs of the model at a size, a number and a duration at least.
+// timeRuns times runs of the model at a size, at least so many and for so long.
 func (m *Model) timeRuns(size, least int, duration time.Duration) ([]time.Duration, error) {
 	if err := m.try(size); err != nil { // also plans the runtime's memory
 		return nil, err

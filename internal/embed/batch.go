@@ -8,20 +8,20 @@ import (
 	"facepipe/internal/ort"
 )
 
-// MaxBatch bounds the crops of one run: what a model file or a flag asks for beyond it
-// is a mistake, and would be allocated.
+// MaxBatch bounds the crops of one run, as their memory is allocated. A model file or a flag
+// that asks for more is mistaken.
 const MaxBatch = 4096
 
-// batch is the two ends of one run of a model, of fixed shapes and used again and
-// again, on any of some devices.
+// batch is the input and the output of one run of a model. It has fixed shapes and is used
+// again and again, on any of some devices.
 type batch struct {
 	in, out *ort.Tensor
 	devices []*Model
 	bound   []*ort.Binding // one for each device
 }
 
-// newBatch makes and binds the tensors for runs of models at the first one's batch size. It
-// is to be closed before any of them.
+// newBatch makes the tensors for runs of models at the first one's batch size, and binds them.
+// Close it before the models.
 func newBatch(devices ...*Model) (*batch, error) {
 	m := devices[0]
 	in, err := ort.NewTensor(m.preprocess.shape(m.batch)...)
@@ -58,8 +58,8 @@ func (b *batch) put(f *filler, k int, rgb []byte, flip bool) {
 	f.fill(b.in.Data()[k*f.size:(k+1)*f.size], rgb, flip)
 }
 
-// run embeds the first n rows, values of size each, on a device by its place among those of
-// newBatch; the others are padding, all zeros.
+// run embeds the first n rows, of size values each. device is a place among those of newBatch.
+// The other rows are padding, all zeros.
 func (b *batch) run(device, n, size int) error {
 	clear(b.in.Data()[n*size:])
 	return b.devices[device].busily(b.bound[device].Run)
@@ -76,8 +76,8 @@ func (m *Model) busily(run func() error) error {
 // row is the embedding of row k, valid until the next run.
 func (b *batch) row(k, dim int) []float32 { return b.out.Data()[k*dim : (k+1)*dim : (k+1)*dim] }
 
-// try runs the model once at a batch size, and takes that size and the embedding's
-// length, whatever the model declares, if it gives a row for each crop.
+// try runs the model once at a batch size. If that gives a row for each crop, the model has
+// this size and the row's length from then on, whatever it declares.
 func (m *Model) try(size int) error {
 	in, err := ort.NewTensor(m.preprocess.shape(size)...)
 	if err != nil {

@@ -4,10 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 
+	"facepipe/internal/filedigest"
 	"facepipe/internal/onnx"
 )
 
@@ -18,44 +17,31 @@ func Digest(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("open model: %w", err)
 	}
-	digest, err := modelDigest(path, m.ExternalFiles())
+	sum, err := modelDigest(path, m.ExternalFiles())
 	if err != nil {
 		return "", fmt.Errorf("open model %s: %w", path, err)
 	}
-	return digest, nil
+	return sum, nil
 }
 
 // modelDigest identifies a model's bytes in 64 hexadecimal digits: the SHA-256 of its
 // file or, if it keeps weights in files of their own, the SHA-256 over the digests of
 // all of them. Otherwise models with other weights would pass for the same.
 func modelDigest(path string, external []string) (string, error) {
-	digest, err := fileDigest(path)
+	sum, err := filedigest.Of(path)
 	if err != nil || len(external) == 0 {
-		return digest, err
+		return sum, err
 	}
 	all := sha256.New()
-	fmt.Fprintf(all, "facepipe model v1\n%s\n", digest)
+	fmt.Fprintf(all, "facepipe model v1\n%s\n", sum)
 	for _, name := range external {
 		if !filepath.IsLocal(name) {
 			return "", fmt.Errorf("%w: its weights are in %q, which is not below its folder", ErrWeights, name)
 		}
-		if digest, err = fileDigest(filepath.Join(filepath.Dir(path), name)); err != nil {
+		if sum, err = filedigest.Of(filepath.Join(filepath.Dir(path), name)); err != nil {
 			return "", fmt.Errorf("%w: %w", ErrWeights, err)
 		}
-		fmt.Fprintf(all, "%q %s\n", name, digest)
+		fmt.Fprintf(all, "%q %s\n", name, sum)
 	}
 	return hex.EncodeToString(all.Sum(nil)), nil
-}
-
-func fileDigest(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }

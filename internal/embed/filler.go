@@ -1,7 +1,7 @@
 package embed
 
-// filler writes crops into a model's input tensor: every source byte has its place
-// and goes through a table of 256 results for its channel.
+// filler writes crops into a model's input tensor. Every source byte has a place there, and a
+// table of 256 results for its channel says what is written.
 type filler struct {
 	size      int // of one crop in values
 	area      int // of one crop in pixels

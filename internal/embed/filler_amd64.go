@@ -2,8 +2,8 @@ package embed
 
 import "golang.org/x/sys/cpu"
 
-// fillPlanes normalises n pixels from src on into the planes r, g and b, mirrored if flip,
-// with AVX2 where the processor has it. The result is that of the tables, to the bit.
+// fillPlanes normalises n pixels of rgb into the planes r, g and b, mirrored if flip, with
+// AVX2 if the processor has it. The tables give the same bits.
 func (f *filler) fillPlanes(r, g, b []float32, rgb []byte, n int, flip bool) {
 	done := 0
 	if cpu.X86.HasAVX2 {

@@ -2,7 +2,7 @@
 
 package embed
 
-// fillPlanes normalises n pixels from src on into the planes r, g and b, mirrored if flip.
+// fillPlanes normalises n pixels of rgb into the planes r, g and b, mirrored if flip.
 func (f *filler) fillPlanes(r, g, b []float32, rgb []byte, n int, flip bool) {
 	for to := range n {
 		from := to

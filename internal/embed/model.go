@@ -21,7 +21,7 @@ var (
 	ErrShape = errors.New("not a face embedder")
 	// ErrWeights marks a model whose file of weights cannot be read.
 	ErrWeights = errors.New("weights are missing")
-	// ErrReplaced marks a model whose file became another while it was opened.
+	// ErrReplaced marks a model whose file was replaced while it was opened.
 	ErrReplaced = errors.New("the file was replaced while it was opened")
 )
 
@@ -46,11 +46,11 @@ type Options struct {
 	// Preprocess is auto (also ""), arcface, raw or a JSON file; see
 	// [ResolvePreprocess].
 	Preprocess string
-	// Contract, where set, is the preprocessing itself and Preprocess does not count.
+	// Contract, if set, is the preprocessing itself, and Preprocess does not count.
 	Contract *Preprocess
 	// Batch is the number of crops of one run, up to [MaxBatch]; 0 takes the default, and
-	// [AutoBatch] the fastest. A model with a fixed batch runs at its own, and one that
-	// claims to take any but fails runs at 1.
+	// [AutoBatch] the fastest. A model with a fixed batch runs at its own. A model that claims
+	// to take any batch but fails runs at 1.
 	Batch int
 	// Runtime says what runs the model.
 	Runtime ort.Options
@@ -99,8 +99,8 @@ func Open(path string, o Options) (*Model, error) {
 	return m, nil
 }
 
-// unchanged says that the model's bytes are still those of its digest: the runtime has read
-// the file after it was taken, some providers for minutes.
+// unchanged is [ErrReplaced] if the file has other bytes than those of the model's digest. The
+// runtime reads the file after the digest was taken, and some providers take minutes.
 func (m *Model) unchanged() error {
 	now, err := modelDigest(m.path, m.external)
 	if err == nil && now != m.digest {
@@ -112,7 +112,7 @@ func (m *Model) unchanged() error {
 	return nil
 }
 
-// identify finds what the file alone tells: its digest and its preprocessing.
+// identify finds what the file alone says: its digest and its preprocessing.
 func (m *Model) identify(parsed *onnx.Model, o Options) (err error) {
 	if o.Contract != nil {
 		m.preprocess, m.reason, err = *o.Contract, "given", o.Contract.Validate()
@@ -128,7 +128,7 @@ func (m *Model) identify(parsed *onnx.Model, o Options) (err error) {
 	return err
 }
 
-// measure settles the batch and the embedding's length. It may open the session anew.
+// measure finds the batch and the embedding's length. It may open the session anew.
 func (m *Model) measure(batch int, o ort.Options) error {
 	ins, outs := m.session.Inputs(), m.session.Outputs()
 	if len(ins) != 1 || len(outs) != 1 {
@@ -150,7 +150,7 @@ func (m *Model) measure(batch int, o ort.Options) error {
 		return fmt.Errorf("a batch of %d crops is not within 1 and %d", batch, MaxBatch)
 	}
 	err := m.try(batch)
-	// Some exporters declare any batch over a graph that was traced with one crop.
+	// Some exporters declare any batch for a graph that was traced with one crop.
 	if err != nil && !fixed && batch > 1 && m.try(1) == nil {
 		m.notes = append(m.notes, fmt.Sprintf("a batch of 1 is taken, as one of %d fails: %v", batch, err))
 		return nil
@@ -158,8 +158,8 @@ func (m *Model) measure(batch int, o ort.Options) error {
 	return err
 }
 
-// Under is the same model, fed under another contract of the same size and layout. It is
-// not to be closed, nor used at the same time as m or after it.
+// Under is the same model under another contract of the same size and layout. Do not close it,
+// and use it neither at the same time as m nor after m is closed.
 func (m *Model) Under(p Preprocess) *Model {
 	other := *m
 	other.preprocess, other.reason, other.fill, other.own = p, "given", newFiller(p), nil
@@ -169,8 +169,8 @@ func (m *Model) Under(p Preprocess) *Model {
 // Path is the model's file.
 func (m *Model) Path() string { return m.path }
 
-// Digest is the SHA-256 of the model's file in hexadecimal; if it has weights in files
-// of their own, it covers those, too.
+// Digest is the SHA-256 of the model's file in hexadecimal. It covers files of weights beside
+// the model, too.
 func (m *Model) Digest() string { return m.digest }
 
 // Dim is the length of an embedding.
@@ -179,17 +179,17 @@ func (m *Model) Dim() int { return m.dim }
 // Batch is the number of crops of one run.
 func (m *Model) Batch() int { return m.batch }
 
-// Busy is how long the model has run since it was opened, trying out batches included, and
-// what was run by way of [Model.Under].
+// Busy is how long the model has run since it was opened, with trying out batches and with
+// runs by way of [Model.Under].
 func (m *Model) Busy() time.Duration { return time.Duration(m.busy.Load()) }
 
-// Preprocess is the contract that crops are put through.
+// Preprocess is the contract.
 func (m *Model) Preprocess() Preprocess { return m.preprocess }
 
 // Reason says how the contract was found.
 func (m *Model) Reason() string { return m.reason }
 
-// Notes say what a user should know of how the model was opened.
+// Notes say what a user should know about how the model was opened.
 func (m *Model) Notes() []string { return slices.Concat(m.session.Notes(), m.notes) }
 
 // Close releases the model.
@@ -202,9 +202,9 @@ func (m *Model) Close() {
 	}
 }
 
-// Fingerprint identifies what an embedding's value depends on: the model's bytes,
-// the preprocessing, whether mirror images are embedded, the stored precision, and whether
-// half precision is computed in, here or elsewhere. 64 hexadecimal digits.
+// Fingerprint identifies what an embedding's value depends on: the model's bytes, the
+// preprocessing, whether mirror images are embedded, the stored precision, and whether the
+// model computes in half precision, here or elsewhere. It has 64 hexadecimal digits.
 func (m *Model) Fingerprint(flip bool, dtype string, half bool) string {
 	return Fingerprint(m.digest, m.preprocess, flip, dtype, half)
 }
@@ -226,9 +226,9 @@ func Fingerprint(model string, preprocess Preprocess, flip bool, dtype string, h
 	return hex.EncodeToString(sum[:])
 }
 
-// Embed computes the raw embeddings of n crops, n×H×W×3 of interleaved 8-bit RGB,
-// mirrored left to right first if flip, into dst, n×Dim. Values that are not finite
-// are passed on. Slices that are too short are a mistake of the caller: it panics.
+// Embed computes the raw embeddings of n crops, n×H×W×3 of interleaved 8-bit RGB, mirrored
+// left to right first if flip, into dst, n×Dim. Values that are not finite are passed on. It
+// panics if a slice is too short.
 func (m *Model) Embed(n int, pixels []byte, flip bool, dst []float32) error {
 	if m.own == nil {
 		var err error

@@ -8,7 +8,7 @@ import (
 // ErrPreprocess marks a preprocessing that is unknown or impossible.
 var ErrPreprocess = errors.New("preprocessing")
 
-// maxSide bounds a crop's sides in pixels, and with them what is allocated.
+// maxSide bounds a crop's sides in pixels, as its memory is allocated.
 const maxSide = 4096
 
 // Preprocess is what is done to an 8-bit crop before a model sees it: the value x of

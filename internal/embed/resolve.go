@@ -24,7 +24,7 @@ const PreprocessKey = "pipe.preprocess"
 //   - arcface, raw: see [ArcFace] and [Raw]
 //   - the path of a JSON file with a [Preprocess]
 //
-// reason says in words which rule spoke. Errors wrap [ErrPreprocess].
+// reason says in words which rule applied. Errors wrap [ErrPreprocess].
 func ResolvePreprocess(spec string, m *onnx.Model) (p Preprocess, reason string, err error) {
 	switch spec {
 	case "", "auto":
@@ -57,9 +57,9 @@ func automatic(m *onnx.Model) (Preprocess, string, error) {
 	return ArcFace(), "auto: the graph does not normalise its input, so it gets arcface's", nil
 }
 
-// beginsByName is the rule of insightface's model loader, which tells exports of its
-// MXNet models by what their exporter calls the nodes: among the first eight are a
-// subtraction and a multiplication (or division).
+// beginsByName is the rule of insightface's model loader. It knows exports of its MXNet models
+// by the names of the first eight nodes: a subtraction and a multiplication (or division) are
+// among them.
 func beginsByName(g *onnx.Graph) bool {
 	shift, scale := false, false
 	for _, n := range g.Nodes[:min(8, len(g.Nodes))] {
@@ -69,10 +69,9 @@ func beginsByName(g *onnx.Graph) bool {
 	return shift && scale
 }
 
-// beginsByValue follows the image from the graph's input through arithmetic to the
-// first layer, as names mean nothing in a graph whose exporter gave others. Looking
-// for the operators alone would take an activation that is built of them for a
-// normalisation.
+// beginsByValue follows the image from the graph's input through arithmetic to the first
+// layer. It needs no names, which every exporter gives in another way. To look for the
+// operators alone would take an activation that is built of them for a normalisation.
 func beginsByValue(g *onnx.Graph) bool {
 	shift, scale := false, false
 	value := imageInput(g)
@@ -94,8 +93,8 @@ func beginsByValue(g *onnx.Graph) bool {
 	return shift && scale
 }
 
-// imageInput is the name of the graph's first real input: old exporters list the
-// weights among the inputs, too.
+// imageInput is the name of the graph's first input that is no weight: old exporters list
+// weights among the inputs.
 func imageInput(g *onnx.Graph) string {
 	for _, in := range g.Inputs {
 		if !slices.ContainsFunc(g.Initializers, func(t onnx.Tensor) bool { return t.Name == in.Name }) {
@@ -121,8 +120,8 @@ func readPreprocess(path string) (Preprocess, error) {
 	return p, nil
 }
 
-// parsePreprocess decodes JSON. What it leaves out is as in [Raw], except std: that a
-// scaling was forgotten should not pass unnoticed.
+// parsePreprocess decodes JSON. What the text leaves out is as in [Raw], except std: a
+// forgotten scaling must not pass unnoticed.
 func parsePreprocess(text []byte) (Preprocess, error) {
 	p := Raw()
 	p.Std = [3]float32{}

@@ -15,8 +15,7 @@ type StreamOptions struct {
 	Flips []bool
 	// Workers that load crops; 0 takes one a core.
 	Workers int
-	// Watch is told the times so far after each batch, in the caller's goroutine; nil is
-	// nobody.
+	// Watch, unless nil, gets the times so far after each batch, in the caller's goroutine.
 	Watch func(Times)
 }
 
@@ -24,9 +23,10 @@ type StreamOptions struct {
 type Times struct {
 	// Load and Normalise are summed over the workers.
 	Load, Normalise time.Duration
-	// Infer is the runtime's, Wait how long it waited for crops, summed over the devices.
+	// Infer is the runtime's time, Wait how long it waited for crops, both summed over the
+	// devices.
 	Infer, Wait time.Duration
-	// Emit is the consumer's.
+	// Emit is the consumer's time.
 	Emit time.Duration
 }
 
@@ -46,17 +46,16 @@ func (m *Model) Stream(ctx context.Context, n int, load func(i int, rgb []byte) 
 }
 
 // Stream embeds crops 0..n-1 on all of devices, which have the same model open at the same
-// batch size. load decodes crop i into H×W×3 of RGB, on one of the workers. emit gets its
-// raw embeddings, one for each of o.Flips, in the order of i and in the caller's
-// goroutine, whichever device they are from; the slices are used again after it returns.
+// batch size. load decodes crop i into H×W×3 of RGB, on one of the workers. emit gets its raw
+// embeddings, one for each of o.Flips, in the order of i and in the caller's goroutine. Their
+// memory is used again after emit returns.
 //
-// Two batches a device are on their way, one in the model and one loaded for it, and one
-// is being emitted. A stage that is behind holds the others up, so memory does not depend
-// on n, and nothing is allocated for a crop.
+// Two batches a device are on their way, one in the model and one that is being loaded, and
+// one more is being emitted. The other stages wait for the slowest, so memory does not depend
+// on n. Nothing is allocated for a crop.
 //
-// It ends with the first error in the order of the crops, of load (named by the
-// crop's index; what is in front of it is emitted), of the runtime or of emit, or with
-// ctx's.
+// It ends with the first error, in the order of the crops, of load, of the runtime or of emit,
+// or with ctx's. An error of load names the crop's index; all crops before it are emitted.
 func Stream(ctx context.Context, devices []*Model, n int, load func(i int, rgb []byte) error,
 	emit func(i int, embeddings [][]float32) error, o StreamOptions) (Times, error) {
 	if err := ctx.Err(); err != nil { // a few crops might be through before the stages notice
@@ -91,8 +90,8 @@ func Stream(ctx context.Context, devices []*Model, n int, load func(i int, rgb [
 // ring is the number of batches on their way with so many devices.
 func ring(devices int) int { return 1 + 2*devices }
 
-// pipeline is one run of Stream. Its slots go round: free, queued while crops are
-// loaded into them, embedded by whichever device is next, emitted in order, free again.
+// pipeline is one run of Stream. Its slots go round. A slot is free, then queued while crops
+// are loaded into it, embedded by the device that is next, emitted in order, and free again.
 type pipeline struct {
 	first *Model // of the devices, which differ in nothing that is asked of it
 	n     int
@@ -130,7 +129,7 @@ type crop struct {
 func newPipeline(devices []*Model, n int, load func(int, []byte) error, flips []bool) (*pipeline, error) {
 	m, slots := devices[0], ring(len(devices))
 	p := &pipeline{first: m, n: n, load: load, flips: flips, crops: make(chan crop, m.batch),
-		// All have room for every slot, so that only a lack of slots holds a stage up.
+		// Every channel has room for every slot, so that a stage waits for nothing but a slot.
 		free: make(chan *slot, slots), queued: make(chan *slot, slots), ordered: make(chan *slot, slots)}
 	for range min(slots, (n+m.batch-1)/m.batch) {
 		s := &slot{loaded: make(chan struct{}, 1), embedded: make(chan struct{}, 1)}
@@ -199,8 +198,8 @@ func (p *pipeline) work() {
 	}
 }
 
-// finish counts a row as loaded, or as failed. Which of several failures is reported
-// does not depend on the order in which workers meet them.
+// finish counts a row as loaded or as failed. The failure of the first crop is reported, in
+// whatever order workers meet them.
 func (s *slot) finish(row int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -213,7 +212,7 @@ func (s *slot) finish(row int, err error) {
 	}
 }
 
-// infer runs a device's model, of that place among them, over slots as they are loaded.
+// infer runs the model of a device over slots as they are loaded.
 func (p *pipeline) infer(ctx context.Context, device int) {
 	for {
 		begun := time.Now()

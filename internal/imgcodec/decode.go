@@ -11,11 +11,10 @@ import (
 	"golang.org/x/image/webp"
 )
 
-// Decode turns the bytes of one JPEG, PNG, WebP or BMP image into upright RGB:
-// the format is found by content and the EXIF orientation is applied. An image
-// beyond lim is refused before memory is asked for. The error wraps one of the
-// package's sentinels, also for images that end early, which some decoders would
-// fill up with grey.
+// Decode turns the bytes of one JPEG, PNG, WebP or BMP image into upright RGB: the format is
+// found by content and the EXIF orientation is applied. An image beyond lim is refused before
+// memory is allocated. The error wraps one of the package's sentinels. Images that end early
+// are refused, too; some decoders would fill them up with grey.
 func Decode(data []byte, lim Limits) (*Image, Format, error) {
 	h, err := Inspect(data)
 	if err != nil {
@@ -84,8 +83,8 @@ func decodeInto(dst []byte, h Header, data []byte, reduction int) error {
 	return copyChecked(dst, h, img, ycc)
 }
 
-// copyChecked converts a decoded image, whose size must be the one its header
-// declared and dst was made for.
+// copyChecked converts a decoded image. Its size must be the one that its header declared, for
+// which dst was made.
 func copyChecked(dst []byte, h Header, img image.Image, ycc yccModel) error {
 	if size := img.Bounds().Size(); size.X != h.W || size.Y != h.H {
 		return refusal(ErrCorrupt, h.Format, "declares %dx%d pixels and holds %dx%d", h.W, h.H, size.X, size.Y)

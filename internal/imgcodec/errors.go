@@ -19,8 +19,7 @@ var (
 	ErrNotImage = errors.New("not an image")
 	// ErrUnsupported marks a recognised image of a kind that is not decoded.
 	ErrUnsupported = errors.New("unsupported image")
-	// ErrAnimated marks an image of several frames: which one shows the face is
-	// not ours to guess.
+	// ErrAnimated marks an image of several frames. Nobody knows which one shows the face.
 	ErrAnimated = errors.New("animated image")
 	// ErrTooLarge marks an image that declares more pixels than [Limits] allow.
 	ErrTooLarge = errors.New("image too large")
@@ -35,7 +34,7 @@ func refusal(kind error, f Format, detail string, args ...any) error {
 	return fmt.Errorf("%w: %s %s", kind, f, fmt.Sprintf(detail, args...))
 }
 
-// classify wraps an error of a third-party decoder in the sentinel it belongs to.
+// classify wraps an error of a foreign decoder in the sentinel that fits.
 func classify(f Format, err error) error {
 	var (
 		jpegFeature jpeg.UnsupportedError

@@ -18,9 +18,8 @@ const (
 	ifdEntryLen    = 12
 )
 
-// exifOrientation finds the orientation in the first image directory of a TIFF
-// structure. Metadata that is absent or damaged means upright: viewers agree that
-// it is no reason to refuse the picture.
+// exifOrientation finds the orientation in the first image directory of a TIFF structure. If
+// metadata is absent or damaged the picture is taken as upright, as viewers do.
 func exifOrientation(tiff []byte) int {
 	tiff = bytes.TrimPrefix(tiff, []byte(exifPrefix))
 	order := tiffByteOrder(tiff)

@@ -49,15 +49,15 @@ var signatures = []signature{
 	{HEIF, "????ftyphev"},
 	{HEIF, "????ftypmif1"},
 	{HEIF, "????ftypmsf1"},
-	// Two letters prove little, so BMP also wants the reserved words to be zero.
+	// Two letters prove little, so in a BMP the reserved words must be zero, too.
 	{BMP, "BM????\x00\x00\x00\x00"},
 }
 
 // SniffLen is the number of leading bytes that decide [Sniff].
 const SniffLen = 12
 
-// Sniff recognises an image by its first [SniffLen] bytes; Unknown if it begins
-// like none of the known formats. It promises nothing about the bytes that follow.
+// Sniff recognises an image by its first [SniffLen] bytes. It is Unknown if these are of no
+// known format. It says nothing about the bytes that follow.
 func Sniff(data []byte) Format {
 	for _, s := range signatures {
 		if s.matches(data) {
@@ -79,16 +79,7 @@ func (s signature) matches(data []byte) bool {
 	return true
 }
 
-// decodable says whether [Decode] reads the format.
-func (f Format) decodable() bool {
-	switch f {
-	case JPEG, PNG, WebP, BMP:
-		return true
-	}
-	return false
-}
-
-// describe shows the first bytes of something that is no image, for the refusal.
+// describe says whether bytes that are no image look like text, for the refusal.
 func describe(data []byte) string {
 	head := data[:min(len(data), SniffLen)]
 	if bytes.ContainsFunc(head, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' && r != '\r' || r > '~' }) {

@@ -2,8 +2,8 @@ package imgcodec
 
 import "bytes"
 
-// inspectGIF only chooses the words of a refusal: GIF is not decoded. The looping
-// extension is what every writer of animations puts in.
+// inspectGIF chooses the words of the refusal, as GIF is not decoded. Every writer of
+// animations puts in the looping extension.
 func inspectGIF(data []byte) error {
 	if bytes.Contains(data, []byte("NETSCAPE2.0")) {
 		return refusal(ErrAnimated, GIF, "has several frames")

@@ -20,8 +20,8 @@ type Header struct {
 
 	// pixels is the offset of a JPEG's first scan.
 	pixels int
-	// progressive marks a JPEG whose components come in several scans, which decoders
-	// collect at full size whatever size is asked for.
+	// progressive marks a JPEG whose components come in several scans. Decoders collect these
+	// at full size, whatever reduction is asked for.
 	progressive bool
 }
 

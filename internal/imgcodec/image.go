@@ -58,9 +58,8 @@ func upright(img *Image, orientation int) *Image {
 	return out
 }
 
-// firstBlock is by how much the first column and the first row of blocks reach beyond
-// an upright image, if in its stored orientation the last ones do, by beyondX and
-// beyondY pixels.
+// firstBlock says by how many pixels the first column and the first row of blocks reach beyond
+// an upright image. In the stored orientation the last ones do so, by beyondX and beyondY.
 func firstBlock(orientation, beyondX, beyondY int) (left, top int) {
 	switch orientation {
 	case 2:

@@ -17,7 +17,7 @@ import (
 type jpegDecoder interface {
 	// name identifies the decoder and the version its pixels depend on.
 	name() string
-	// decode writes interleaved RGB as stored, at the reduction, of 3 bytes a pixel.
+	// decode writes interleaved RGB in the stored orientation, at the reduction.
 	decode(dst []byte, h Header, data []byte, reduction int) error
 	// reduces says whether decode takes another reduction than 1.
 	reduces() bool
@@ -30,18 +30,18 @@ const (
 	Turbo = "turbo"
 )
 
-// active is the JPEG decoder of the process: one, because the pixels of a dataset
-// depend on it.
+// active is the JPEG decoder of the process. There is one, as the pixels of a dataset depend
+// on it.
 var active struct {
 	sync.RWMutex
 	decoder jpegDecoder
 }
 
-// Use chooses the JPEG decoder of the process: "std" is the standard library's,
-// "turbo" is libjpeg-turbo, an error if it cannot be opened, and "auto" (also "")
-// is turbo where it can be opened and std elsewhere. A library that the
-// environment variable PIPE_TURBOJPEG names must open in any case but std. Without
-// a call the choice is auto. It should be called before the first image is decoded.
+// Use chooses the JPEG decoder of the process. "std" is the standard library's. "turbo" is
+// libjpeg-turbo, and an error if that cannot be opened. "auto" (also "") is turbo if it can be
+// opened, else std. A library that the environment variable PIPE_TURBOJPEG names must open,
+// unless std is chosen. Without a call the choice is auto. Call it before the first image is
+// decoded.
 func Use(choice string) error {
 	d, err := openJPEGDecoder(choice)
 	if err != nil {
@@ -95,16 +95,16 @@ func openJPEGDecoder(choice string) (jpegDecoder, error) {
 	return nil, fmt.Errorf("unknown choice %q, want %s, %s or %s", choice, Auto, Std, Turbo)
 }
 
-// brokenJPEG stands for a decoder that the user named and that cannot be opened:
-// decoding by another one instead would be no answer.
+// brokenJPEG stands for a decoder that the user has named and that cannot be opened. Another
+// one must not take its place.
 type brokenJPEG struct{ err error }
 
 func (brokenJPEG) name() string                               { return "none" }
 func (brokenJPEG) reduces() bool                              { return false }
 func (b brokenJPEG) decode([]byte, Header, []byte, int) error { return b.err }
 
-// maxScans bounds the scans of a progressive JPEG, each of which may cost a pass
-// over the whole picture however few bytes it has. Encoders write about ten.
+// maxScans bounds the scans of a progressive JPEG. Each may cost a pass over the whole
+// picture, however few bytes it has. Encoders write about ten.
 const maxScans = 500
 
 func decodeJPEG(dst []byte, h Header, data []byte, reduction int) error {
@@ -119,9 +119,9 @@ func decodeJPEG(dst []byte, h Header, data []byte, reduction int) error {
 	return err
 }
 
-// jpegDecoderFor chooses the decoder of one image. Whether CMYK ink is stored inverted
-// is a convention that libjpeg leaves to its caller and the standard library knows; such
-// photographs are rare enough for one path.
+// jpegDecoderFor chooses the decoder of one image. CMYK goes to the standard library, which
+// knows when ink is stored inverted; libjpeg leaves that to its caller. Such photographs are
+// rare.
 func jpegDecoderFor(h Header) jpegDecoder {
 	if h.Components == 4 {
 		return stdJPEG{}
@@ -135,8 +135,8 @@ type stdJPEG struct{}
 
 func (stdJPEG) reduces() bool { return false }
 
-// name carries the language release because Go 1.26 replaced the decoder and a
-// later release may do so again.
+// name has the release of Go in it: Go 1.26 replaced the decoder, and a later release may do
+// so again.
 func (stdJPEG) name() string {
 	release := runtime.Version()
 	if parts := strings.SplitN(release, ".", 3); len(parts) == 3 {

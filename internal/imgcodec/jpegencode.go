@@ -7,13 +7,13 @@ import (
 	"image/jpeg"
 )
 
-// EncodeJPEG encodes img, of at least one pixel, as a baseline JPEG with chroma at half
-// the resolution, by the standard library's encoder: the same pixels give the same
-// bytes, whatever decoder is in use. quality is 1..100.
+// EncodeJPEG encodes img, of at least one pixel, as a baseline JPEG with chroma at half the
+// resolution. It uses the standard library's encoder, so that the same pixels give the same
+// bytes whatever decoder is in use. quality is 1..100.
 func EncodeJPEG(img *Image, quality int) []byte {
 	var buf bytes.Buffer
 	if err := jpeg.Encode(&buf, rgba(img), &jpeg.Options{Quality: quality}); err != nil {
-		// A buffer accepts every byte; only an image beyond the format's size gets here.
+		// A buffer accepts every byte. Only an image beyond the format's size fails.
 		panic(fmt.Sprintf("imgcodec: encode jpeg: %v", err))
 	}
 	return buf.Bytes()

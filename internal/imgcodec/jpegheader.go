@@ -21,8 +21,8 @@ const (
 	markerAPP1 = 0xe1
 )
 
-// inspectJPEG walks the segments up to the first scan. It refuses what only one
-// of the two decoders reads, so that both accept the same files.
+// inspectJPEG goes through the segments up to the first scan. It refuses what only one of the
+// two decoders reads, so that both accept the same files.
 func inspectJPEG(data []byte) (Header, error) {
 	h := Header{Orientation: 1}
 	rest := data[2:]
@@ -80,8 +80,8 @@ func nextSegment(data []byte) (marker byte, segment, rest []byte, err error) {
 	}
 }
 
-// nextMarker skips to the byte behind the next run of 0xff; a zero marker and no
-// rest if there is none.
+// nextMarker goes to the byte behind the next run of 0xff. If there is none the marker is zero
+// and the rest empty.
 func nextMarker(data []byte) (marker byte, rest []byte) {
 	start := bytes.IndexByte(data, 0xff)
 	if start < 0 {

@@ -1,7 +1,7 @@
 package imgcodec
 
-// DefaultMaxPixels is the size limit of the zero [Limits]: 100 megapixels, beyond
-// any portrait camera, 300 MB of RGB.
+// DefaultMaxPixels is the limit of the zero [Limits]: 100 megapixels, which are 300 MB of RGB
+// and beyond any portrait camera.
 const DefaultMaxPixels = 100_000_000
 
 // Limits bound what one image may make the process allocate.
@@ -17,8 +17,7 @@ func (l Limits) Check(h Header) error {
 	if limit == 0 {
 		limit = DefaultMaxPixels
 	}
-	// Divided rather than multiplied: a header can declare sizes whose product
-	// overflows.
+	// This divides, as the product of declared sizes may overflow.
 	if int64(h.W) > limit/int64(max(h.H, 1)) {
 		return refusal(ErrTooLarge, h.Format, "declares %dx%d pixels, more than the limit of %d", h.W, h.H, limit)
 	}

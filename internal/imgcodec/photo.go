@@ -20,14 +20,15 @@ type Photo struct {
 	Header Header
 
 	data []byte
-	// full are the pixels as stored, of a decoder that gives no others.
+	// full is the whole picture in stored orientation, kept if the decoder gives no smaller
+	// one.
 	full *Image
 }
 
-// OpenPhoto reads the header of a photograph; data must not change until the last
-// decoding. Errors are those of [Inspect], and ErrTooLarge for a declared size beyond
-// lim. The limit holds for every reduction: some decoders need the full size to get to
-// a smaller one, and which photographs are accepted must not depend on the decoder.
+// OpenPhoto reads the header of a photograph; data must not change until the last decoding.
+// Errors are those of [Inspect], and ErrTooLarge for a declared size beyond lim. The limit
+// holds for every reduction. Some decoders need the full size to get to a smaller one, and all
+// must accept the same photographs.
 func OpenPhoto(data []byte, lim Limits) (*Photo, error) {
 	h, err := Inspect(data)
 	if err == nil {
@@ -47,8 +48,7 @@ func (p *Photo) Size() (w, h int) {
 	return p.Header.W, p.Header.H
 }
 
-// Pixels is the number of pixels in memory while and after the photograph is decoded
-// at a reduction.
+// Pixels is the number of pixels in memory during and after decoding at a reduction.
 func (p *Photo) Pixels(reduction int) int64 {
 	if p.decoderReduces() && !p.Header.progressive {
 		return int64(ceilDiv(p.Header.W, reduction)) * int64(ceilDiv(p.Header.H, reduction))
@@ -56,8 +56,8 @@ func (p *Photo) Pixels(reduction int) int64 {
 	return int64(p.Header.W) * int64(p.Header.H)
 }
 
-// decoderReduces says whether the decoder itself gives a smaller picture. Of less than
-// a block of pixels libjpeg would take another fraction for the same size.
+// decoderReduces says whether the decoder itself gives a smaller picture. For pictures smaller
+// than a block libjpeg would take another fraction.
 func (p *Photo) decoderReduces() bool {
 	h := p.Header
 	return h.Format == JPEG && max(h.W, h.H) >= MaxReduction && jpegDecoderFor(h).reduces()
@@ -69,20 +69,19 @@ func (p *Photo) decoderReduces() bool {
 type Reduced struct {
 	*Image
 	Reduction int
-	// Left and Top, 0 to Reduction−1, are by how much the first column and row reach
-	// beyond the photograph: blocks are counted from the corner where the stored
-	// picture begins, which EXIF may have turned elsewhere.
+	// Left and Top, 0 to Reduction−1, are by how many pixels the first column and row reach
+	// beyond the photograph. Blocks begin at the corner where the stored picture begins, and
+	// EXIF may have turned that to another side.
 	Left, Top int
 }
 
 // Decode decodes the photograph at a reduction of 1, 2, 4 or [MaxReduction]; the sides
 // are divided and rounded up. At 1 the result is that of [Decode].
 //
-// libjpeg-turbo leaves out the upper frequencies of its blocks (DCT scaling), which
-// also saves most of the work of decoding. Every other picture is decoded in full and
-// each block of pixels is averaged; the full picture is kept for the next call. Both
-// are the same picture up to its finest structure, but not the same pixels: as at full
-// size, the decoder's name stands for the difference.
+// libjpeg-turbo leaves out the upper frequencies of its blocks (DCT scaling), which also saves
+// most of the work of decoding. Every other picture is decoded in full and each block of
+// pixels is averaged; the full picture is kept for the next call. The two differ in the finest
+// structure. As at full size, the decoder's name stands for the difference.
 func (p *Photo) Decode(reduction int) (*Reduced, error) {
 	stored, err := p.stored(reduction)
 	if err != nil {
@@ -135,8 +134,8 @@ func (p *Photo) decode(reduction int) (*Image, error) {
 	return img, nil
 }
 
-// blockMeans averages blocks of side by side pixels, those at the right and lower edge
-// as far as they are there.
+// blockMeans averages blocks of side by side pixels. At the right and the lower edge blocks
+// may be smaller.
 func blockMeans(src *Image, side int) *Image {
 	out := NewImage(ceilDiv(src.W, side), ceilDiv(src.H, side))
 	sums := make([]uint32, 3*out.W)

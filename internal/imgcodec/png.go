@@ -49,8 +49,8 @@ func pngSide(b []byte) int {
 // pngWriter encodes one picture after another.
 //
 // The standard library's encoder tries five filters a row and then searches the result for
-// repetitions, of which photographs have none: the Paeth filter and Huffman codes alone are
-// three to four times as fast, and on faces the files are some percent smaller.
+// repetitions, but photographs have none. The Paeth filter and Huffman codes alone are three
+// to four times as fast, and files of faces are some percent smaller.
 type pngWriter struct {
 	filtered   []byte
 	compressed bytes.Buffer
@@ -95,8 +95,8 @@ func appendChunk(out []byte, kind string, body []byte) []byte {
 	return binary.BigEndian.AppendUint32(out, crc32.ChecksumIEEE(out[from:]))
 }
 
-// filter is the picture in which each byte is what the Paeth predictor leaves of it (PNG
-// 3rd edition, 9.4), each row behind its filter's number.
+// filter is the picture as differences from the Paeth predictor (PNG 3rd edition, 9.4), each
+// row behind its filter's number.
 func (w *pngWriter) filter(img *Image) {
 	const paeth = 4
 	stride := 3 * img.W
@@ -115,7 +115,8 @@ func (w *pngWriter) filter(img *Image) {
 	}
 }
 
-// subtractPaeth leaves of row what left, above and upper left pixels do not predict.
+// subtractPaeth writes the differences of a row from what the left, the upper and the upper
+// left pixels predict.
 func subtractPaeth(out, row, above []byte) {
 	for i := range min(3, len(row)) {
 		out[i] = row[i] - above[i]

@@ -8,10 +8,9 @@ import (
 // yccModel converts one luma and two colour difference samples to RGB.
 type yccModel func(y, cb, cr uint8) (r, g, b uint8)
 
-// copyRGB converts a decoded image to interleaved RGB in dst, of 3 bytes a pixel.
-// Alpha is dropped, not blended with a background: the colour that is stored is
-// what other decoders hand to a face model. ycc is the meaning of YCbCr samples,
-// which the image type leaves open.
+// copyRGB converts a decoded image to interleaved RGB in dst, of 3 bytes a pixel. Alpha is
+// dropped, not blended with a background: other decoders, too, give the stored colour to a
+// face model. ycc is the meaning of YCbCr samples, which the image type does not tell.
 func copyRGB(dst []byte, img image.Image, ycc yccModel) {
 	switch m := img.(type) {
 	case *image.YCbCr:
@@ -67,8 +66,8 @@ func copyFourByte(dst, pix []byte, stride int, bounds image.Rectangle) {
 	}
 }
 
-// copyAny takes the way through the colour models, for the rare layouts: palettes,
-// 16 bits a sample (the upper byte is kept), CMYK.
+// copyAny converts by the colour models. It is for rare layouts: palettes, 16 bits a sample
+// (the upper byte is kept), CMYK.
 func copyAny(dst []byte, img image.Image) {
 	b := img.Bounds()
 	i := 0

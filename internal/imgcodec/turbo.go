@@ -27,8 +27,8 @@ const (
 	tjErrorOnlyWarning = 0
 )
 
-// turboAPI holds the functions of the TurboJPEG API, version 2.0 or later. Those that every
-// image needs are addresses: calling a registered function allocates a dozen times.
+// turboAPI holds the functions of the TurboJPEG API, version 2.0 or later. The ones that every
+// image needs are addresses, as the call of a registered function allocates a dozen times.
 type turboAPI struct {
 	initDecompress     func() uintptr
 	header, decompress uintptr
@@ -36,8 +36,8 @@ type turboAPI struct {
 	errorText          func(handle uintptr) string
 }
 
-// decompressor is a handle of the library's, with room for what a call takes and gives. What
-// a field points to is on the heap, where it stays while the library is at it.
+// decompressor is a handle of the library's, with room for the arguments and results of a
+// call. They are on the heap, so that they stay in place during the call.
 type decompressor struct {
 	handle                     uintptr
 	w, h, subsampling, colours int32 // of a header
@@ -52,8 +52,8 @@ type turboJPEG struct {
 	version string
 
 	mu sync.Mutex
-	// idle are decompressors that nobody uses. There are never more than decoded at
-	// the same time, and they live as long as the process.
+	// idle are decompressors that nobody uses. There are never more than images that were
+	// decoded at the same time. They live as long as the process.
 	idle []*decompressor
 }
 
@@ -103,8 +103,8 @@ func loadTurbo(path string) (*turboJPEG, error) {
 
 var turboVersionText = regexp.MustCompile(`libjpeg-turbo version (\d[\w.]*)`)
 
-// turboVersion reads the version from the text that the library embeds for its
-// command line tools; there is no function that tells it.
+// turboVersion reads the version from the text that the library has for its command line
+// tools. It has no function for it.
 func turboVersion(path string) string {
 	image, err := os.ReadFile(path)
 	if err != nil {
@@ -165,10 +165,10 @@ func (d *decompressor) call(address uintptr, n int) bool {
 	return int32(failed) == 0
 }
 
-// judge turns the failure of a call into an error. libjpeg mends what it can and
-// only warns, of stray bytes as well as of a missing half: the standard library,
-// which stops at any damage, tells which it was. If that has no objection its pixels are
-// taken: after a warning, too, a call may have ended before it wrote all of dst.
+// judge turns the failure of a call into an error. libjpeg mends what it can and only warns,
+// of stray bytes as well as of a missing half. The standard library stops at any damage, so it
+// decides which it was. If it has no objection its pixels are taken, as after a warning the
+// call may have ended before it wrote all of dst.
 func (t *turboJPEG) judge(handle uintptr, dst, data []byte, reduction int) error {
 	text := t.api.errorText(handle)
 	warning := t.api.errorCode(handle) == tjErrorOnlyWarning

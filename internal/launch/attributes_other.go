@@ -4,5 +4,5 @@ package launch
 
 import "syscall"
 
-// attributes of a rank's process: a group of its own.
+// attributes give a rank's process a group of its own.
 func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

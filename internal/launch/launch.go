@@ -1,5 +1,5 @@
-// Package launch runs a program as several ranks on this machine: processes that know
-// of each other by torchrun's environment variables.
+// Package launch runs a program as several ranks on this machine. Ranks are processes that
+// know of each other by torchrun's environment variables.
 package launch
 
 import (
@@ -20,8 +20,8 @@ import (
 const (
 	// stopped is the exit status of a rank that was asked to stop, EX_TEMPFAIL.
 	stopped = 75
-	// grace is how long ranks have to end after one has failed, before they are killed.
-	// What they write is safe at any moment.
+	// grace is how long ranks may take to end after one has failed, before they are killed. A
+	// kill at any moment is safe.
 	grace = 10 * time.Second
 )
 
@@ -30,10 +30,10 @@ type Options struct {
 	// Program with Args is each rank's command.
 	Program string
 	Args    []string
-	// Processes on this machine, which is number Node of Nodes with as many each.
+	// Processes on this machine, which is number Node of Nodes. Every machine has as many.
 	Processes, Nodes, Node int
-	// Host and Port are where rank 0 waits for the others. On one machine "" is
-	// loopback and 0 a free port; else Port 0 is torchrun's, 29500.
+	// Host and Port are where rank 0 waits for the others. On one machine Host "" is loopback
+	// and Port 0 a free port. On several, Port 0 is torchrun's, 29500.
 	Host string
 	Port int
 	// Cores are divided among the ranks.
@@ -55,15 +55,14 @@ type ExitError struct {
 
 func (e *ExitError) Error() string { return fmt.Sprintf("rank %d failed (%s)", e.Rank, e.State) }
 
-// Run starts the ranks and waits for all. Once one fails the others are ended, and its
-// end is the error, an [ExitError]. When ctx ends, the ranks are asked to stop by
-// SIGTERM; the error is then context.Canceled, as it is when a rank was asked by
-// somebody else.
+// Run starts the ranks and waits for all. Once one fails the others are ended, and the error
+// is an [ExitError] of the first. When ctx ends, SIGTERM asks the ranks to stop, and the error
+// is context.Canceled. It is the same if somebody else asked a rank to stop.
 func Run(ctx context.Context, o Options) error {
 	if err := o.settle(); err != nil {
 		return err
 	}
-	// The system ties a child to the life of the thread that started it.
+	// The system ends a child with the thread that started it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	r := ranks{ends: make(chan end, o.Processes)}
@@ -105,17 +104,17 @@ func (o *Options) settle() error {
 	return l.Close()
 }
 
-// environment tells a rank who it is, and how many threads are its share unless the
-// user has said so for all.
+// environment tells a rank who it is, and how many threads it may use unless the user has set
+// that for all.
 func (o *Options) environment(local int) []string {
 	env := append(os.Environ(),
 		"RANK="+strconv.Itoa(o.rank(local)), "WORLD_SIZE="+strconv.Itoa(o.Nodes*o.Processes),
 		"LOCAL_RANK="+strconv.Itoa(local), "LOCAL_WORLD_SIZE="+strconv.Itoa(o.Processes),
 		"MASTER_ADDR="+o.Host, "MASTER_PORT="+strconv.Itoa(o.Port))
-	share := strconv.Itoa(max(1, o.Cores/o.Processes))
+	threads := strconv.Itoa(max(1, o.Cores/o.Processes))
 	for _, name := range []string{"GOMAXPROCS", "OMP_NUM_THREADS"} {
 		if _, set := os.LookupEnv(name); !set {
-			env = append(env, name+"="+share)
+			env = append(env, name+"="+threads)
 		}
 	}
 	return env
@@ -139,8 +138,8 @@ type ranks struct {
 func (r *ranks) start(o Options, local int, lines *lineLock) error {
 	c := exec.Command(o.Program, o.Args...)
 	c.Env = o.environment(local)
-	// A group of its own: an interrupt at the terminal reaches the launcher alone, which
-	// asks each rank once. A second signal would end it at once.
+	// An interrupt at the terminal must reach the launcher alone, which asks each rank once. A
+	// second signal would end a rank at once.
 	c.SysProcAttr = attributes()
 	c.WaitDelay = grace
 	rank := o.rank(local)
@@ -164,14 +163,14 @@ func (r *ranks) start(o Options, local int, lines *lineLock) error {
 	return nil
 }
 
-// signal sends a signal to all ranks; those that have ended do not mind.
+// signal sends a signal to all ranks. It does nothing to those that have ended.
 func (r *ranks) signal(s os.Signal) {
 	for _, c := range r.commands {
 		_ = c.Process.Signal(s)
 	}
 }
 
-// ask has all ranks stop, once: they take a second time for impatience.
+// ask has all ranks stop, once: asked a second time, a rank ends at once.
 func (r *ranks) ask() {
 	if !r.asked {
 		r.asked = true
@@ -198,7 +197,7 @@ func (r *ranks) wait(ctx context.Context) error {
 			case failure == nil:
 				continue
 			case failure.Status == stopped, r.asked && e.terminated():
-				// A rank that is asked before it listens for that has done nothing yet.
+				// A rank that does not listen for signals yet has done nothing yet.
 				told = true
 			default:
 				if first == nil {
@@ -214,7 +213,7 @@ func (r *ranks) wait(ctx context.Context) error {
 	return first
 }
 
-// terminated tells whether the rank ended by the signal that asks it to.
+// terminated says whether the signal that asks ranks to stop ended this one.
 func (e end) terminated() bool {
 	if e.state == nil {
 		return false

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// longestLine is kept until its end comes; of a longer one the parts are lines.
+// longestLine is how much of a line is kept until its end comes. A longer line is split.
 const longestLine = 64 << 10
 
 // lineLock keeps lines of several writers whole.

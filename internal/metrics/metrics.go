@@ -1,4 +1,4 @@
-// Package metrics serves what a run is doing to Prometheus.
+// Package metrics tells Prometheus what a run is doing.
 package metrics
 
 import (
@@ -18,8 +18,8 @@ import (
 	"facepipe/internal/progress"
 )
 
-// Server serves /metrics. Beside what is known of every Go process there are, with the
-// label of a bar as "stage":
+// Server serves /metrics. Besides the figures of every Go process it has, with the label of a
+// bar as "stage":
 //
 //	pipe_items_done           what is done of the stage's items
 //	pipe_items_rejected       how many of these were refused, or have no usable embedding
@@ -28,7 +28,7 @@ import (
 //	pipe_stage_seconds_total  the time that a "part" of the stage has taken, such as
 //	                          decode or infer, summed over those who do it
 //
-// The last two go on counting when a stage is gone through again.
+// The last two go on counting when a stage is repeated.
 type Server struct {
 	listener              net.Listener
 	server                http.Server
@@ -36,8 +36,8 @@ type Server struct {
 	rejects, seconds      *prometheus.CounterVec
 }
 
-// Serve begins to serve on an address, HOST:PORT, :PORT or PORT. Without a host only this
-// machine is answered. Port 0 takes a free one.
+// Serve begins to serve on an address, HOST:PORT, :PORT or PORT. Without a host it answers
+// this machine only. Port 0 takes a free port.
 func Serve(address string) (*Server, error) {
 	listener, err := net.Listen("tcp", local(address))
 	if err != nil {
@@ -81,7 +81,7 @@ func local(address string) string {
 // Address is where the server listens.
 func (s *Server) Address() string { return s.listener.Addr().String() }
 
-// Close ends the server; a scrape that has begun is answered.
+// Close ends the server. It first answers a request that has begun.
 func (s *Server) Close() error {
 	const patience = time.Second
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -92,7 +92,8 @@ func (s *Server) Close() error {
 	return s.server.Close()
 }
 
-// Watch is a writer for a run's messages, passed on to w, whose bars are served.
+// Watch is a writer that passes a run's messages on to w. The server shows the bars that write
+// to it.
 func (s *Server) Watch(w io.Writer) io.Writer { return watched{w, s} }
 
 type watched struct {

@@ -1,6 +1,6 @@
-// Package nativelib finds the shared libraries that pipe opens at run time: ONNX
-// Runtime, the training engine, libjpeg-turbo. One order of look-up serves all: what
-// the user names, then what came with the program, then what the system has.
+// Package nativelib finds the shared libraries that pipe opens at run time: ONNX Runtime, the
+// training engine, libjpeg-turbo. It looks for all of them in one order: what the user names,
+// what came with the program, what the system has.
 package nativelib
 
 import (
@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// ErrMissing marks a library that is nowhere to be found.
+// ErrMissing marks a library that was not found.
 var ErrMissing = errors.New("library not found")
 
 // Search describes one library.
@@ -31,9 +31,9 @@ type Search struct {
 	Remedy string
 }
 
-// Path is the file to open. What the user names must exist: it is never skipped in
-// favour of another. A system library is only looked for in the usual folders; if
-// none is there the error wraps [ErrMissing], in one sentence with the remedy.
+// Path is the file to open. What the user names must exist, and is never skipped for another.
+// A system library is only looked for in the usual folders. If there is no library the error
+// wraps [ErrMissing] and has the remedy.
 func (s Search) Path() (string, error) {
 	for _, named := range []struct{ path, by string }{{s.Explicit, "the path given"}, {os.Getenv(s.Env), s.Env}} {
 		if named.path == "" {
@@ -50,8 +50,7 @@ func (s Search) Path() (string, error) {
 	return "", fmt.Errorf("%w: %s is not installed; %s", ErrMissing, s.Name, s.Remedy)
 }
 
-// Candidates lists the files that exist among the pinned and the system's ones, in
-// the order of preference.
+// Candidates lists the pinned files and the system's that exist, the preferred ones first.
 func (s Search) Candidates() []string {
 	var found []string
 	for _, root := range roots() {
@@ -75,9 +74,8 @@ func existing(folder string, patterns []string) []string {
 	return found
 }
 
-// roots are the folders that pinned libraries are looked for under: where the
-// program lies, the folder above it (for bin/pipe), and the source tree that the
-// working directory is in (for tests).
+// roots are the folders below which pinned libraries are looked for: the program's, the folder
+// above it (for bin/pipe), and the source tree around the working directory (for tests).
 func roots() []string {
 	var out []string
 	if exe, err := os.Executable(); err == nil {
@@ -128,9 +126,9 @@ func systemFolders() []string {
 	return out
 }
 
-// configuredFolders are the folders that the loader's configuration files list, one
-// a line. Their include directives are not followed: the patterns name the usual
-// targets.
+// configuredFolders are the folders that the loader's configuration files list, one a line.
+// Include directives are not followed, as the patterns name the files that they usually
+// include.
 func configuredFolders(patterns ...string) []string {
 	var out []string
 	for _, file := range existing("", patterns) {

@@ -33,9 +33,9 @@ type Header struct {
 
 const (
 	magic = "\x93NUMPY"
-	// align is what the data begin at a multiple of.
+	// align is the unit of the data's offset in the file.
 	align = 64
-	// maxText bounds the text of a header; those of plain arrays have some hundred bytes.
+	// maxText bounds the text of a header. Those of plain arrays have some hundred bytes.
 	maxText = 1 << 16
 )
 

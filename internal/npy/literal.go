@@ -47,7 +47,7 @@ func parse(text string) (Header, error) {
 	return h, nil
 }
 
-// literal is what is left of a Python literal. The first error sticks.
+// literal is the rest of a Python literal. The first error sticks.
 type literal struct {
 	rest string
 	err  error
@@ -77,7 +77,7 @@ func (l *literal) expect(token string) {
 	}
 }
 
-// text is a string without escapes: none of the strings that are read has any.
+// text is a string without escapes, which no string of a header has.
 func (l *literal) text() string {
 	for _, quote := range []string{"'", `"`} {
 		if !l.take(quote) {
@@ -136,7 +136,7 @@ func (l *literal) shape() []int {
 	return shape
 }
 
-// size is a whole number, behind which Python 2 may have put an L.
+// size is a whole number. Python 2 may have put an L behind it.
 func (l *literal) size() int {
 	l.space()
 	digits := len(l.rest) - len(strings.TrimLeft(l.rest, "0123456789"))

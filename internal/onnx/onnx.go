@@ -1,7 +1,7 @@
-// Package onnx reads and writes the part of ONNX model files that pipe needs: the
-// graph's nodes, inputs, outputs, initializers and the metadata. Files are protocol
-// buffers (onnx.proto of the ONNX standard); the wire format is handled by
-// protowire, so that no generated code and no schema compiler is needed.
+// Package onnx reads and writes the part of ONNX model files that pipe needs: the graph's
+// nodes, inputs, outputs, initializers and the metadata. Files are protocol buffers
+// (onnx.proto of the ONNX standard), which are read without generated code or a schema
+// compiler.
 //
 // A [Model] that was read holds slices of the bytes that it was read from.
 package onnx
@@ -82,8 +82,8 @@ type Node struct {
 	Attributes      []Attribute
 }
 
-// Attribute is a setting of a node: one of an integer, a float or a list of
-// integers. Kinds that pipe does not use keep their name only.
+// Attribute is a setting of a node: an integer, a float or a list of integers. Of other kinds
+// only the name is kept.
 type Attribute struct {
 	Name  string
 	Kind  AttributeKind
@@ -92,7 +92,7 @@ type Attribute struct {
 	Ints  []int64
 }
 
-// AttributeKind says which field of an attribute counts, numbered as in the standard.
+// AttributeKind says which field of an attribute holds the value, numbered as in the standard.
 type AttributeKind int32
 
 // The kinds of attributes that pipe uses.
@@ -119,17 +119,16 @@ type Tensor struct {
 	Type ElemType
 	Dims []int64
 	Data []byte
-	// External, where there is any, says where the elements are instead of in Data:
-	// the keys location (a file, relative to the model's folder), offset and length.
+	// External, if not empty, says where the elements are instead of in Data: the keys
+	// location (a file, relative to the model's folder), offset and length.
 	External []Property
 }
 
 // file is the external file that holds the elements, or "".
 func (t Tensor) file() string { return property(t.External, "location") }
 
-// Stored says where the elements are that are not in Data: in which file, relative to
-// the model's folder, and where in it; length is -1 for all that follows. file is "" if
-// they are in Data.
+// Stored says in which file, relative to the model's folder, the elements are, and where in
+// it; length is -1 for all that follows. file is "" if they are in Data.
 func (t Tensor) Stored() (file string, offset, length int64, err error) {
 	length = -1
 	for _, p := range []struct {
@@ -156,8 +155,8 @@ func FloatTensor(name string, values []float32, dims ...int64) Tensor {
 	return Tensor{Name: name, Type: Float32, Dims: dims, Data: data}
 }
 
-// HalfTensor makes a float16 initializer of values rounded to the nearest. One that is
-// beyond 65504, the largest of them, is an error.
+// HalfTensor makes a float16 initializer of values rounded to the nearest. A value beyond
+// 65504, the largest float16, is an error.
 func HalfTensor(name string, values []float32, dims ...int64) (Tensor, error) {
 	data := make([]byte, 0, 2*len(values))
 	for i, v := range values {
@@ -208,8 +207,7 @@ type ValueInfo struct {
 	Dims []Dim
 }
 
-// Dim is one dimension: a fixed size, or a name for one that may vary ("" if it has
-// none either).
+// Dim is one dimension: a fixed size, or the name of a variable one, which may be "".
 type Dim struct {
 	Size int64 // -1 where it may vary
 	Name string

@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"facepipe/internal/protobuf"
 )
 
 // ErrFormat marks bytes that are no ONNX model.
@@ -40,78 +41,21 @@ func Unmarshal(data []byte) (*Model, error) {
 	return m, nil
 }
 
-// field is one field of a message: a number for varints, the bits for fixed32, the
-// bytes for what has a length.
-type field struct {
-	number protowire.Number
-	kind   protowire.Type
-	value  uint64
-	bytes  []byte
-}
-
-// fields calls f for every field of a message.
-func fields(message []byte, f func(field) error) error {
-	for len(message) > 0 {
-		number, kind, n := protowire.ConsumeTag(message)
-		if n < 0 {
-			return protowire.ParseError(n)
-		}
-		message = message[n:]
-		v := field{number: number, kind: kind}
-		switch kind {
-		case protowire.VarintType:
-			v.value, n = protowire.ConsumeVarint(message)
-		case protowire.Fixed32Type:
-			var bits uint32
-			bits, n = protowire.ConsumeFixed32(message)
-			v.value = uint64(bits)
-		case protowire.BytesType:
-			v.bytes, n = protowire.ConsumeBytes(message)
-			v.bytes = slices.Clip(v.bytes) // what is appended to it must not land in the message
-		default:
-			n = protowire.ConsumeFieldValue(number, kind, message)
-		}
-		if n < 0 {
-			return protowire.ParseError(n)
-		}
-		if err := f(v); err != nil {
-			return err
-		}
-		message = message[n:]
-	}
-	return nil
-}
-
-// ints adds an integer of a repeated field, packed or not.
-func (f field) ints(list []int64) ([]int64, error) {
-	if f.kind != protowire.BytesType {
-		return append(list, int64(f.value)), nil
-	}
-	for b := f.bytes; len(b) > 0; {
-		v, n := protowire.ConsumeVarint(b)
-		if n < 0 {
-			return nil, protowire.ParseError(n)
-		}
-		list, b = append(list, int64(v)), b[n:]
-	}
-	return list, nil
-}
-
 func (m *Model) read(data []byte) error {
-	return fields(data, func(f field) error {
-		switch f.number {
+	return protobuf.Fields(data, func(f protobuf.Field) error {
+		switch f.Number {
 		case 1:
-			m.IRVersion = int64(f.value)
+			m.IRVersion = int64(f.Bits)
 		case 2:
-			m.Producer = string(f.bytes)
+			m.Producer = string(f.Bytes)
 		case 3:
-			m.Version = string(f.bytes)
+			m.Version = string(f.Bytes)
 		case 7:
-			return m.Graph.read(f.bytes)
+			return m.Graph.read(f.Bytes)
 		case 8:
-			return m.readOpset(f.bytes)
+			return m.readOpset(f.Bytes)
 		case 14:
-			p, err := readProperty(f.bytes)
+			p, err := readProperty(f.Bytes)
 			m.Metadata = append(m.Metadata, p)
 			return err
 		}
@@ -121,12 +65,12 @@ func (m *Model) read(data []byte) error {
 
 func readProperty(data []byte) (Property, error) {
 	var p Property
-	err := fields(data, func(f field) error {
-		switch f.number {
+	err := protobuf.Fields(data, func(f protobuf.Field) error {
+		switch f.Number {
 		case 1:
-			p.Key = string(f.bytes)
+			p.Key = string(f.Bytes)
 		case 2:
-			p.Value = string(f.bytes)
+			p.Value = string(f.Bytes)
 		}
 		return nil
 	})
@@ -136,12 +80,12 @@ func readProperty(data []byte) (Property, error) {
 func (m *Model) readOpset(data []byte) error {
 	var domain string
 	var version int64
-	err := fields(data, func(f field) error {
-		switch f.number {
+	err := protobuf.Fields(data, func(f protobuf.Field) error {
+		switch f.Number {
 		case 1:
-			domain = string(f.bytes)
+			domain = string(f.Bytes)
 		case 2:
-			version = int64(f.value)
+			version = int64(f.Bits)
 		}
 		return nil
 	})
@@ -152,43 +96,43 @@ func (m *Model) readOpset(data []byte) error {
 }
 
 func (g *Graph) read(data []byte) error {
-	return fields(data, func(f field) error {
-		switch f.number {
+	return protobuf.Fields(data, func(f protobuf.Field) error {
+		switch f.Number {
 		case 1:
 			var n Node
-			err := n.read(f.bytes)
+			err := n.read(f.Bytes)
 			g.Nodes = append(g.Nodes, n)
 			return err
 		case 2:
-			g.Name = string(f.bytes)
+			g.Name = string(f.Bytes)
 		case 5:
 			var t Tensor
-			err := t.read(f.bytes)
+			err := t.read(f.Bytes)
 			g.Initializers = append(g.Initializers, t)
 			return err
 		case 11:
-			return readValue(&g.Inputs, f.bytes)
+			return readValue(&g.Inputs, f.Bytes)
 		case 12:
-			return readValue(&g.Outputs, f.bytes)
+			return readValue(&g.Outputs, f.Bytes)
 		}
 		return nil
 	})
 }
 
 func (n *Node) read(data []byte) error {
-	return fields(data, func(f field) error {
-		switch f.number {
+	return protobuf.Fields(data, func(f protobuf.Field) error {
+		switch f.Number {
 		case 1:
-			n.Inputs = append(n.Inputs, string(f.bytes))
+			n.Inputs = append(n.Inputs, string(f.Bytes))
 		case 2:
-			n.Outputs = append(n.Outputs, string(f.bytes))
+			n.Outputs = append(n.Outputs, string(f.Bytes))
 		case 3:
-			n.Name = string(f.bytes)
+			n.Name = string(f.Bytes)
 		case 4:
-			n.OpType = string(f.bytes)
+			n.OpType = string(f.Bytes)
 		case 5:
 			var a Attribute
-			err := a.read(f.bytes)
+			err := a.read(f.Bytes)
 			n.Attributes = append(n.Attributes, a)
 			return err
 		}
@@ -197,18 +141,18 @@ func (n *Node) read(data []byte) error {
 }
 
 func (a *Attribute) read(data []byte) error {
-	return fields(data, func(f field) (err error) {
-		switch f.number {
+	return protobuf.Fields(data, func(f protobuf.Field) (err error) {
+		switch f.Number {
 		case 1:
-			a.Name = string(f.bytes)
+			a.Name = string(f.Bytes)
 		case 2:
-			a.Float = math.Float32frombits(uint32(f.value))
+			a.Float = math.Float32frombits(uint32(f.Bits))
 		case 3:
-			a.Int = int64(f.value)
+			a.Int = int64(f.Bits)
 		case 8:
-			a.Ints, err = f.ints(a.Ints)
+			a.Ints, err = f.Ints(a.Ints)
 		case 20:
-			a.Kind = AttributeKind(f.value)
+			a.Kind = AttributeKind(f.Bits)
 		}
 		return err
 	})
@@ -217,31 +161,31 @@ func (a *Attribute) read(data []byte) error {
 // read takes the elements from raw_data, or from the typed lists that older
 // exporters write.
 func (t *Tensor) read(data []byte) error {
-	return fields(data, func(f field) (err error) {
-		switch f.number {
+	return protobuf.Fields(data, func(f protobuf.Field) (err error) {
+		switch f.Number {
 		case 1:
-			t.Dims, err = f.ints(t.Dims)
+			t.Dims, err = f.Ints(t.Dims)
 		case 2:
-			t.Type = ElemType(f.value)
-		case 4: // float_data: packed it is what raw_data would be
-			if f.kind == protowire.BytesType {
-				t.Data = append(t.Data, f.bytes...)
+			t.Type = ElemType(f.Bits)
+		case 4: // float_data, which if packed is like raw_data
+			if f.Kind == protowire.BytesType {
+				t.Data = append(t.Data, f.Bytes...)
 			} else {
-				t.Data = binary.LittleEndian.AppendUint32(t.Data, uint32(f.value))
+				t.Data = binary.LittleEndian.AppendUint32(t.Data, uint32(f.Bits))
 			}
 		case 7:
 			var values []int64
-			values, err = f.ints(nil)
+			values, err = f.Ints(nil)
 			for _, v := range values {
 				t.Data = binary.LittleEndian.AppendUint64(t.Data, uint64(v))
 			}
 		case 8:
-			t.Name = string(f.bytes)
+			t.Name = string(f.Bytes)
 		case 9:
-			t.Data = f.bytes
+			t.Data = f.Bytes
 		case 13:
 			var p Property
-			p, err = readProperty(f.bytes)
+			p, err = readProperty(f.Bytes)
 			t.External = append(t.External, p)
 		}
 		return err
@@ -250,12 +194,12 @@ func (t *Tensor) read(data []byte) error {
 
 func readValue(list *[]ValueInfo, data []byte) error {
 	var v ValueInfo
-	err := fields(data, func(f field) error {
-		switch f.number {
+	err := protobuf.Fields(data, func(f protobuf.Field) error {
+		switch f.Number {
 		case 1:
-			v.Name = string(f.bytes)
+			v.Name = string(f.Bytes)
 		case 2:
-			return v.readType(f.bytes)
+			return v.readType(f.Bytes)
 		}
 		return nil
 	})
@@ -265,20 +209,20 @@ func readValue(list *[]ValueInfo, data []byte) error {
 
 // readType walks TypeProto → Tensor → TensorShapeProto → Dimension.
 func (v *ValueInfo) readType(data []byte) error {
-	return fields(data, func(f field) error {
-		if f.number != 1 { // only tensors
+	return protobuf.Fields(data, func(f protobuf.Field) error {
+		if f.Number != 1 { // only tensors
 			return nil
 		}
-		return fields(f.bytes, func(f field) error {
-			switch f.number {
+		return protobuf.Fields(f.Bytes, func(f protobuf.Field) error {
+			switch f.Number {
 			case 1:
-				v.Type = ElemType(f.value)
+				v.Type = ElemType(f.Bits)
 			case 2:
-				return fields(f.bytes, func(f field) error {
-					if f.number != 1 {
+				return protobuf.Fields(f.Bytes, func(f protobuf.Field) error {
+					if f.Number != 1 {
 						return nil
 					}
-					d, err := readDim(f.bytes)
+					d, err := readDim(f.Bytes)
 					v.Dims = append(v.Dims, d)
 					return err
 				})
@@ -290,12 +234,12 @@ func (v *ValueInfo) readType(data []byte) error {
 
 func readDim(data []byte) (Dim, error) {
 	d := Dim{Size: -1}
-	err := fields(data, func(f field) error {
-		switch f.number {
+	err := protobuf.Fields(data, func(f protobuf.Field) error {
+		switch f.Number {
 		case 1:
-			d.Size = int64(f.value)
+			d.Size = int64(f.Bits)
 		case 2:
-			d.Name = string(f.bytes)
+			d.Name = string(f.Bytes)
 		}
 		return nil
 	})

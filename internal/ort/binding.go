@@ -8,17 +8,17 @@ import (
 	yalue "github.com/yalue/onnxruntime_go"
 )
 
-// Binding is a session with the tensors that it runs on: bound once, run again and again,
-// without an allocation on the processor. One run at a time.
+// Binding is a session with the tensors that it runs on. They are bound once and run on again
+// and again, without an allocation on the processor. One run at a time.
 type Binding struct {
 	session *Session
 	binding *yalue.IoBinding
-	// The runtime holds the elements' addresses only, which the collector does not see.
+	// The runtime has only the elements' addresses, which the garbage collector does not see.
 	inputs, outputs []*Tensor
 }
 
-// Bind binds the tensors of all inputs and outputs, in the model's order. They have to stay
-// open as long as the binding, and the session longer than it.
+// Bind binds the tensors of all inputs and outputs, in the model's order. Close the binding
+// first, then the tensors, then the session.
 func (s *Session) Bind(inputs, outputs []*Tensor) (*Binding, error) {
 	if len(inputs) != len(s.inputs) || len(outputs) != len(s.outputs) {
 		return nil, fmt.Errorf("bind %s: %d inputs and %d outputs, want %d and %d", s.path, len(inputs), len(outputs), len(s.inputs), len(s.outputs))
@@ -55,12 +55,12 @@ func (b *Binding) bindInputs() error {
 	return nil
 }
 
-// Run computes the outputs for what the inputs hold now. A tensor whose shape the model
-// does not take is an error.
+// Run computes the outputs for the inputs' present values. A tensor whose shape the model does
+// not take is an error.
 func (b *Binding) Run() error {
 	if b.session.copiesInputs {
-		// A device gets an input when it is bound, not when it is run on: bound once, it
-		// would embed the first batch for ever.
+		// A device copies an input when it is bound, not when it is run on. Bound only once,
+		// it would embed the first batch for ever.
 		if err := b.bindInputs(); err != nil {
 			return err
 		}

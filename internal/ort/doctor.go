@@ -10,16 +10,17 @@ import (
 	"facepipe/internal/onnx"
 )
 
-// ProviderState says whether models run on a provider here.
+// ProviderState says whether a provider runs models here.
 type ProviderState struct {
 	Provider string `json:"provider"`
 	Usable   bool   `json:"usable"`
-	// Reason says why it is not usable, Remedy what to do about it, where anything can be.
+	// Reason says why it is not usable. Remedy says what to do about it, if anything can be
+	// done.
 	Reason string `json:"reason,omitempty"`
 	Remedy string `json:"remedy,omitempty"`
 }
 
-// State is what there is of the runtime here.
+// State describes the runtime that is here.
 type State struct {
 	// Library is the path of the opened runtime, Version its version; "" if there is
 	// none, and Reason says why.
@@ -29,8 +30,8 @@ type State struct {
 	Providers []ProviderState `json:"providers"`
 }
 
-// Probe opens the runtime and runs a model of one addition on every provider: that alone
-// tells whether a provider's own libraries and its device are there.
+// Probe opens the runtime and runs a model of one addition on every provider. Nothing less
+// shows whether a provider's own libraries and its device are there.
 func Probe(library string) (State, error) {
 	if err := Init(library); err != nil {
 		return State{Reason: strings.TrimPrefix(err.Error(), ErrRuntime.Error()+": "), Providers: []ProviderState{}}, nil

@@ -17,10 +17,11 @@ func keepEngines(model, digest string) (folder, said string) {
 	return folder, "tensorrt keeps its engines in " + folder
 }
 
-// engineFolder makes the folder in which TensorRT keeps what it builds of a model, for
-// building takes minutes: beside the model or, where that cannot be written, among the
-// user's caches. The folder is the digest's: TensorRT knows an engine by the model's
-// file name and the form of its graph, and would run a replaced model's old weights.
+// engineFolder makes the folder in which TensorRT keeps what it builds of a model, as building
+// takes minutes. It is beside the model or, if that cannot be written, among the user's
+// caches. Each digest has a folder of its own: TensorRT knows an engine by the model's file
+// name and the form of its graph only, and would run the old weights of a model that was
+// replaced.
 func engineFolder(model, digest string) (string, error) {
 	short := digest[:min(16, len(digest))]
 	beside := filepath.Join(strings.TrimSuffix(model, filepath.Ext(model))+".tensorrt", short)
@@ -51,7 +52,7 @@ func makeWritable(dir string) error {
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
-// dropEmpty takes a folder for engines away that has none, and the one above it.
+// dropEmpty removes a folder for engines that has none, and the one above it.
 func dropEmpty(folder string) {
 	if folder != "" && os.Remove(folder) == nil { // which a folder with files does not allow
 		os.Remove(filepath.Dir(folder))

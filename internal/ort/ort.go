@@ -67,7 +67,7 @@ func Init(explicit string) error {
 		return fmt.Errorf("%w: %s cannot be used: %w; %s", ErrRuntime, path, err, remedy)
 	}
 	yalue.SetSharedLibraryPath(path)
-	// What goes wrong comes back as an error; the runtime need not print it, too.
+	// Faults come back as errors, so the runtime need not print them.
 	if err := yalue.InitializeEnvironment(yalue.WithLogLevelFatal()); err != nil {
 		return fmt.Errorf("%w: %s of version %s cannot be used: %s; %s", ErrRuntime, path, version, firstLine(err), remedy)
 	}
@@ -108,28 +108,28 @@ type Options struct {
 	Half bool
 	// Digest identifies the model's bytes, for what TensorRT keeps of it; "" keeps nothing.
 	Digest string
-	// AllowFallback lets the processor do what the provider cannot; without it a model
-	// of which any part would run there is refused, also one of which the runtime itself
-	// prefers to compute some shapes there.
+	// AllowFallback lets the processor do what the provider cannot. Without it a model is
+	// refused if any part of it would run on the processor, even if the runtime only prefers
+	// to compute some shapes there.
 	AllowFallback bool
 	// Library is the path of the runtime; "" looks it up.
 	Library string
 }
 
-// Validate says what no machine could run: a provider that does not exist, a device or a
+// Validate refuses what no machine could run: a provider that does not exist, or a device or a
 // precision that it does not have.
 func (o Options) Validate() error {
 	_, err := o.provider()
 	return err
 }
 
-// OnProcessor is o without all that asks for a provider: for a look at a model where only
-// the processor is sure to be there.
+// OnProcessor is o without a provider and its settings, for a look at a model on a machine
+// that may have no other device than the processor.
 func (o Options) OnProcessor() Options {
 	return Options{Threads: o.Threads, Provider: CPU, Library: o.Library}
 }
 
-// place says where a model was to run, if not on the processor.
+// place says where a model was to run; "" for the processor.
 func (o Options) place() string {
 	if o.Provider == "" || o.Provider == CPU {
 		return ""
@@ -144,8 +144,8 @@ type Session struct {
 	session         *yalue.DynamicAdvancedSession
 	// copiesInputs says that inputs may be copied to a device when they are bound.
 	copiesInputs bool
-	// engines says where what is built of the model is kept, elsewhere what its provider
-	// leaves to others; "" if nothing.
+	// engines says where TensorRT's engines are kept, elsewhere what the provider leaves to
+	// others; "" if nothing.
 	engines, elsewhere string
 }
 
@@ -174,8 +174,8 @@ func Open(path string, o Options) (*Session, error) {
 	return s, nil
 }
 
-// refusal says why the runtime does not load a model. That the processor would have to
-// compute some of it, and may not, it says without telling what.
+// refusal says why the runtime does not load a model. If the processor would have to compute
+// some of it, and may not, the runtime itself does not say what.
 func (o Options) refusal(path string, err error) string {
 	if o.AllowFallback || !strings.Contains(err.Error(), "fallback to CPU EP has been explicitly disabled") {
 		return strings.TrimPrefix(firstLine(err), "Error creating C session from file: ")
@@ -189,7 +189,7 @@ func (o Options) refusal(path string, err error) string {
 	return what + ", which --allow-fallback permits: those that only compute shapes cost nothing there, others may cost a lot"
 }
 
-// Notes say what a user should know of how the model was opened.
+// Notes say what a user should know about how the model was opened.
 func (s *Session) Notes() []string {
 	var notes []string
 	for _, note := range []string{s.engines, s.elsewhere} {
@@ -200,8 +200,8 @@ func (s *Session) Notes() []string {
 	return notes
 }
 
-// describe finds the model's inputs and outputs. The binding loads the model for it,
-// and again to run it: this time as it is, not optimized for any provider.
+// describe finds the model's inputs and outputs. The binding loads the model for that, as it
+// is and not optimized for any provider, and later again to run it.
 func (s *Session) describe() error {
 	plain, err := yalue.NewSessionOptions()
 	if err != nil {
@@ -247,7 +247,7 @@ func (s *Session) options(o Options) (*yalue.SessionOptions, error) {
 	return options, nil
 }
 
-// infos refuses what is no float32 tensor: pipe's models have nothing else.
+// infos refuses inputs and outputs that are no float32 tensors.
 func infos(list []yalue.InputOutputInfo) ([]Info, error) {
 	var out []Info
 	for _, i := range list {
@@ -273,7 +273,7 @@ func names(list []Info) []string {
 	return out
 }
 
-// Inputs and outputs in the model's own order.
+// Inputs of the model, in its own order.
 func (s *Session) Inputs() []Info { return s.inputs }
 
 // Outputs in the model's own order.

@@ -16,15 +16,15 @@ import (
 	yalue "github.com/yalue/onnxruntime_go"
 )
 
-// recordPlacement is the session option without which the runtime forgets which provider
+// recordPlacement is the session option that makes the runtime remember which provider
 // computes which node.
 const recordPlacement = "session.record_ep_graph_assignment_info"
 
-// beforePlacement is the number of functions in the runtime's table in front of those that
-// the binding leaves out. Functions keep their places in it for ever.
+// beforePlacement is the number of functions in the runtime's table before those that the
+// binding leaves out. A function keeps its place for ever.
 const beforePlacement = 407
 
-// functions is the runtime's table, as far as it is needed.
+// functions is the needed part of the runtime's table.
 type functions struct {
 	_ [beforePlacement]uintptr
 	// Of a session, the subgraphs that providers were given.
@@ -39,8 +39,8 @@ type functions struct {
 // runtime calls it, and by their operators.
 type placement map[string]map[string]int
 
-// placementOf asks the runtime, which has to have been told [recordPlacement]. The nodes are
-// those that are left after the basic optimizations of the graph.
+// placementOf asks the runtime, for which [recordPlacement] must be set. The nodes are those
+// that are left after the basic optimizations of the graph.
 func placementOf(session *yalue.DynamicAdvancedSession) (placement, error) {
 	var subgraphs func(session uintptr, list **uintptr, n *uintptr) (status uintptr)
 	var nodes func(subgraph uintptr, list **uintptr, n *uintptr) (status uintptr)
@@ -97,8 +97,8 @@ func placedElsewhere(session *yalue.DynamicAdvancedSession, o Options) string {
 }
 
 // elsewhere says which nodes a provider leaves to others: "2 nodes to the processor (Concat,
-// Gather)"; "" if none. Of how many stays open: of its own nodes a provider that changes the
-// layout of tensors reports none.
+// Gather)"; "" if none. It does not say of how many, as a provider that changes the layout of
+// tensors does not report its own nodes.
 func (p placement) elsewhere(provider string) string {
 	var parts []string
 	for _, other := range slices.Sorted(maps.Keys(p)) {
@@ -121,7 +121,7 @@ func total(operators map[string]int) int {
 	return n
 }
 
-// called is what users call a provider of the runtime's.
+// called is the user's name for one of the runtime's providers.
 func called(runtimeName string) string {
 	i := slices.IndexFunc(providers, func(p provider) bool { return p.runtimeName == runtimeName })
 	switch {

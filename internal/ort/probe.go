@@ -15,9 +15,9 @@ type apiBase struct {
 	getAPI, getVersion uintptr
 }
 
-// probe opens the library and returns its version and its functions. A library that cannot be opened,
-// is no ONNX Runtime or is too old for the binding is an error: the binding itself
-// would only give a number. The library stays open, as the binding's will.
+// probe opens the library and returns its version and its functions. A library that cannot be
+// opened, is no ONNX Runtime or is too old for the binding is an error; the binding itself
+// would only give a number. The library stays open.
 func probe(path string) (version string, table *functions, err error) {
 	handle, err := purego.Dlopen(path, purego.RTLD_LAZY|purego.RTLD_LOCAL)
 	if err != nil {

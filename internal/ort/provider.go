@@ -25,19 +25,20 @@ type target struct {
 // machine has what it needs.
 type provider struct {
 	name string
-	// runtimeName is what the runtime calls it.
+	// runtimeName is the runtime's name for it.
 	runtimeName string
-	// library is what the file of its own ends in, "" if it is built into the runtime.
+	// library is how the name of its own library's file ends, "" if it is built into the
+	// runtime.
 	library string
-	// platform is the only system that has it, "" if any may.
+	// platform is the only system that may have it, "" for any.
 	platform string
-	// devices are told apart by number.
+	// devices says that there may be several, known by number.
 	devices bool
-	// half runs in half precision on request.
+	// half says that it can compute in half precision.
 	half bool
-	// behind is the provider that gets what this one cannot compute, before the processor.
+	// behind is the provider that computes what this one cannot, before the processor does.
 	behind string
-	// builds says that it takes minutes to build what it runs of a model.
+	// builds says that it takes minutes to build an engine of a model.
 	builds bool
 	add    func(*yalue.SessionOptions, target) error
 }
@@ -72,8 +73,8 @@ func addCUDA(o *yalue.SessionOptions, t target) error {
 	return errors.Join(c.Update(cudaOptions(t)), o.AppendExecutionProviderCUDA(c))
 }
 
-// cudaOptions searches for the best convolution: every batch has the same shape, so that
-// is paid once.
+// cudaOptions has CUDA search for the best convolutions. Every batch has the same shape, so
+// the search is done once.
 func cudaOptions(t target) map[string]string {
 	options := deviceOption(t)
 	options["cudnn_conv_algo_search"] = "EXHAUSTIVE"
@@ -108,8 +109,8 @@ func Providers() []string {
 	return list
 }
 
-// addProviders makes a session run on what o names and on what is behind it. The graph must
-// run there as a whole unless o.AllowFallback. engines says where what is built is kept.
+// addProviders makes a session run on the provider that o names and on the one behind it. The
+// whole graph must run there unless o.AllowFallback. engines says where engines are kept.
 func addProviders(options *yalue.SessionOptions, model string, o Options) (engines string, err error) {
 	chain, err := o.chain()
 	if err != nil || chain[0].name == CPU {
@@ -132,7 +133,7 @@ func addProviders(options *yalue.SessionOptions, model string, o Options) (engin
 	return engines, err
 }
 
-// chain are the providers that get what they can of a model's nodes, in turn.
+// chain are the providers that are offered a model's nodes, in turn.
 func (o Options) chain() ([]provider, error) {
 	first, err := o.provider()
 	if err != nil {

@@ -26,8 +26,8 @@ const (
 	findNeeded   = "install what it needs, in the version that this ONNX Runtime was built for, or name the folder in LD_LIBRARY_PATH"
 )
 
-// refused says in a user's words why the runtime in a folder cannot use a provider, of
-// which it said err.
+// refused puts in a user's words why the runtime in a folder cannot use a provider. err is
+// what the runtime said.
 func (p provider) refused(folder string, err error) *providerError {
 	e := &providerError{provider: p.name}
 	if e.reason = p.absent(folder); e.reason != "" {
@@ -47,8 +47,8 @@ func (p provider) refused(folder string, err error) *providerError {
 	return e
 }
 
-// absent says what a build of the runtime lacks for a provider, "" if nothing: providers
-// with libraries of their own have them beside the runtime's.
+// absent says what a build of the runtime lacks for a provider, "" if nothing. A provider's
+// own library lies beside the runtime's.
 func (p provider) absent(folder string) string {
 	if p.library == "" {
 		return ""
@@ -67,7 +67,7 @@ func (p provider) absent(folder string) string {
 	return ""
 }
 
-// missingLibrary takes the loader's complaint apart: which library needs which.
+// missingLibrary reads in the loader's message which library needs which.
 func missingLibrary(text string) (library, missing string, found bool) {
 	path, why, isLoad := strings.Cut(text, " with error: ")
 	path, isFailure := strings.CutPrefix(path, "Failed to load library ")
@@ -75,8 +75,7 @@ func missingLibrary(text string) (library, missing string, found bool) {
 	return filepath.Base(path), filepath.Base(missing), isLoad && isFailure && isMissing
 }
 
-// cause is the last part of what the runtime says, which begins with where in its source
-// the error arose.
+// cause is the last part of the runtime's message, which begins with a place in its source.
 func cause(err error) string {
 	text := firstLine(err)
 	if _, last, found := strings.Cut(text, " : FAIL : "); found {

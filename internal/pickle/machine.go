@@ -8,21 +8,21 @@ import (
 	"strings"
 )
 
-// ErrRefused marks a pickle that holds something other than data of the kinds that are
-// known, such as a function that Python would run.
+// ErrRefused marks a pickle that holds something other than known data, such as a function
+// that Python would run.
 var ErrRefused = errors.New("refused")
 
-// ErrMalformed marks what is no pickle, or one that is damaged or cut short.
+// ErrMalformed marks bytes that are no pickle, or a pickle that is damaged or cut short.
 var ErrMalformed = errors.New("malformed pickle")
 
-// MaxCells bounds the values that a pickle may make, those of which it makes tuples and
-// lists included. A set of a million images stays below, or of eighty thousand arrays.
+// MaxCells bounds the values that a pickle may make, with the elements of its tuples and
+// lists. A set of a million images, or of eighty thousand arrays, stays below.
 const MaxCells = 1 << 22
 
 // maxShort bounds names, numbers and other text that is looked at.
 const maxShort = 256
 
-// machine is the stack machine that a pickle is a program for.
+// machine is the stack machine that runs a pickle.
 type machine struct {
 	in    *scanner
 	stack []Value
@@ -32,9 +32,9 @@ type machine struct {
 	known map[string]global
 }
 
-// Load reads the pickle that is a file of size bytes. The bytes in it are read when they
-// are asked for, out of the same file. An error says at which byte it is, and wraps
-// [ErrRefused], [ErrMalformed], or what reading the file gave.
+// Load reads a pickle from a file of size bytes. Its byte strings are read later, out of the
+// same file. An error says at which byte it is, and wraps [ErrRefused], [ErrMalformed] or the
+// error of reading the file.
 func Load(file io.ReaderAt, size int64) (Value, error) {
 	m := &machine{in: newScanner(file, size), memo: map[uint32]Value{}, known: globals()}
 	for {
@@ -49,7 +49,7 @@ func Load(file io.ReaderAt, size int64) (Value, error) {
 	}
 }
 
-// step runs one opcode; done at the last.
+// step runs one opcode. done says that it was the last.
 func (m *machine) step() (done bool, err error) {
 	code, err := m.in.take(1)
 	if err != nil {
@@ -93,7 +93,7 @@ func (m *machine) push(v Value) error {
 	return m.spend(1)
 }
 
-// floor is the height below which the stack belongs to what was marked.
+// floor is the height of the stack at the last mark. What lies below is not to be taken.
 func (m *machine) floor() int {
 	if len(m.marks) == 0 {
 		return 0
@@ -112,7 +112,7 @@ func (m *machine) popN(n int) ([]Value, error) {
 	return top, nil
 }
 
-// popMark takes what lies above the last mark, and the mark.
+// popMark takes the values above the last mark, and the mark.
 func (m *machine) popMark() ([]Value, error) {
 	if len(m.marks) == 0 {
 		return nil, fmt.Errorf("%w: no mark", ErrMalformed)

@@ -2,8 +2,8 @@ package pickle
 
 import "fmt"
 
-// global is a function or a type that a pickle may name. It is never called: reduce
-// knows what its call would give.
+// global is a function or a type that a pickle may name. It is never called: reduce knows the
+// result of the call.
 type global uint8
 
 const (
@@ -16,8 +16,7 @@ const (
 	ndarray                   // the type of arrays, an argument
 )
 
-// globals are the names that are known. numpy moved its insides from core to _core in
-// version 2.
+// globals are the known names. numpy moved its internals from core to _core in version 2.
 func globals() map[string]global {
 	return map[string]global{
 		"_codecs.encode":                      encodeText,
@@ -34,10 +33,10 @@ func globals() map[string]global {
 	}
 }
 
-// maxAxes is enough for a picture's pixels, and keeps arrays small.
+// maxAxes is enough for the pixels of a picture.
 const maxAxes = 4
 
-// reduce is what the call of g with args would give.
+// reduce is the result that the call of g with args would have.
 func (m *machine) reduce(g global, args Tuple) (Value, error) {
 	switch g {
 	case encodeText:

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// opcode is one instruction. Those without run are known by name only, and refused.
+// opcode is one instruction. One without run is refused; only its name is known.
 type opcode struct {
 	name string
 	run  func(m *machine, width int) error
@@ -18,7 +18,7 @@ type opcode struct {
 // stop ends a pickle.
 const stop = "STOP"
 
-// maxProtocol is the last version of the format.
+// maxProtocol is the newest version of the format.
 const maxProtocol = 5
 
 var opcodes = [256]opcode{

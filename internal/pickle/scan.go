@@ -8,8 +8,7 @@ import (
 	"io"
 )
 
-// windowBytes is how much of a file is in memory at a time, and the bound of what
-// [scanner.take] gives.
+// windowBytes is how much of a file is in memory at a time. [scanner.take] gives no more.
 const windowBytes = 32 << 10
 
 // scanner goes forward through a file. What is skipped is not read.
@@ -26,8 +25,8 @@ func newScanner(r io.ReaderAt, size int64) *scanner {
 	return &scanner{r: r, size: size, buffer: make([]byte, min(size, windowBytes))}
 }
 
-// ahead is what of the window lies ahead, at least one byte of it, and at least n if the
-// file has them.
+// ahead is the part of the window that lies ahead: at least one byte, and n if the file has
+// them.
 func (s *scanner) ahead(n int) ([]byte, error) {
 	if skipped := s.pos - s.start; skipped+int64(n) <= int64(len(s.window)) {
 		return s.window[skipped:], nil

@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// The functions here undo ways to write bytes as text. All work in place: none makes
-// data longer.
+// The functions here undo ways to write bytes as text. They work in place, as none makes data
+// longer.
 
 // unquote undoes the quotes and escapes of a Python 2 string literal.
 func unquote(data []byte) ([]byte, error) {

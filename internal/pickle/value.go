@@ -6,9 +6,8 @@ import (
 	"io"
 )
 
-// Value is what a pickle holds: nil for None, bool, int64, [Text], [Bytes], [Tuple],
-// *[List] or *[Array]. Lists and tuples may hold themselves, so do not follow them
-// without an end.
+// Value is what a pickle holds: nil for None, bool, int64, [Text], [Bytes], [Tuple], *[List]
+// or *[Array]. Lists and tuples may hold themselves: who follows them must stop somewhere.
 type Value any
 
 // Tuple is a Python tuple.
@@ -47,14 +46,14 @@ const (
 	latin1e             // bytes that are the code points of an escaped text
 )
 
-// Text is a Python text, where it lies in the file.
+// Text is a Python text, by its place in the file.
 type Text struct {
 	span
 	form form
 }
 
-// Bytes is a byte string, where it lies in the file. Length is what it takes there,
-// which is never less than what it says.
+// Bytes is a byte string, by its place in the file. Length is how long it is there, encoded.
+// The byte string itself is not longer.
 type Bytes struct {
 	span
 	form form
@@ -94,12 +93,13 @@ type Array struct {
 	Type ElementType
 	// Shape has one length an axis; none is negative.
 	Shape []int64
-	// Data are the elements, in the order of C or of Fortran: the same where at most one
-	// axis is longer than 1, which [Array.Flat] tells.
+	// Data are the elements in the order of C or of Fortran. If [Array.Flat], the two are the
+	// same.
 	Data Bytes
 }
 
-// Flat says whether the elements have only one order.
+// Flat says whether at most one axis is longer than 1, so that the elements have only one
+// order.
 func (a *Array) Flat() bool {
 	long := 0
 	for _, n := range a.Shape {
@@ -139,7 +139,7 @@ func elements(shape []int64) (n int64, ok bool) {
 	return n, true
 }
 
-// Describe says of what kind a value is, for messages.
+// Describe says what kind of value v is, for messages.
 func Describe(v Value) string {
 	switch v := v.(type) {
 	case nil:

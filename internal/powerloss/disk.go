@@ -19,7 +19,7 @@ type Disk struct {
 	history History
 }
 
-// Watch begins the history of a folder. What is in it counts as durable.
+// Watch begins the history of a folder. Its present contents count as durable.
 func Watch(root string) (*Disk, error) {
 	d := &Disk{root: root, inodes: map[string]int{".": 0}}
 	d.history.start = newVolume()
@@ -32,7 +32,7 @@ func Watch(root string) (*Disk, error) {
 	return d, err
 }
 
-// takeUp adds a file or folder that is there already.
+// takeUp adds a file or folder that exists already.
 func (d *Disk) takeUp(path string, e fs.DirEntry) error {
 	info, err := e.Info()
 	if err != nil {
@@ -52,7 +52,7 @@ func (d *Disk) takeUp(path string, e fs.DirEntry) error {
 	return nil
 }
 
-// History is what was asked of the disk so far.
+// History is what was done to the disk so far.
 func (d *Disk) History() *History {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -69,7 +69,7 @@ func (d *Disk) rel(path string) string {
 	return r
 }
 
-// note appends a call that succeeded. path is what it was made on.
+// note appends a call that succeeded. path is its file or folder.
 func (d *Disk) note(what, path string, c call) {
 	c.what, c.path = what, d.rel(path)
 	d.history.calls = append(d.history.calls, c)
@@ -177,7 +177,7 @@ func (d *Disk) SyncDir(dir string) error {
 	return nil
 }
 
-// Seal syncs a file that was written past this disk: it appears here, in full.
+// Seal syncs a file that was written around this disk. It appears in the history in full.
 func (d *Disk) Seal(name string, perm os.FileMode) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -1,12 +1,11 @@
-// Package powerloss lets tests cut the power. A [Disk] is a file system that passes
-// everything on to the operating system's and keeps a [History] of what was asked of
-// it: which bytes were written and which of them were synced, which names were given
-// and which folders were synced. After any number of its calls, a [Volume] tells all
-// that a disk may hold when the power comes back.
+// Package powerloss lets tests cut the power. A [Disk] is a file system that passes all calls
+// on to the operating system's. It keeps a [History] of them: which bytes were written, which
+// files were synced, which names were given and which folders were synced. After any number of
+// calls, a [Volume] knows all that a disk may hold when the power comes back.
 //
-// What POSIX promises is little. A file's bytes are durable after fsync of the file,
-// a name after fsync of its folder, and neither implies the other. Until then any part
-// may have survived: blocks of a file in any order, its length without its bytes, the
-// later of two renamings without the earlier. A renaming alone is whole: the old name
-// or the new, never both or none.
+// What POSIX promises is little. A file's bytes are durable after fsync of the file, a name
+// after fsync of its folder, and neither implies the other. Until then any part may have
+// survived: blocks of a file in any order, its length without its bytes, the later of two
+// renamings without the earlier. A single renaming is atomic: there is the old name or the
+// new, never both or none.
 package powerloss

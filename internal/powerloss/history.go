@@ -5,7 +5,7 @@ import (
 	"os"
 )
 
-// History is what was asked of a disk, call by call.
+// History is what was done to a disk, call by call.
 type History struct {
 	start *Volume
 	born  int // inodes made since
@@ -54,8 +54,8 @@ func (h *History) Syncs() []int {
 	return syncs
 }
 
-// After is the disk after the first n calls. The syncs named by lost did nothing, as
-// if the program had left them out.
+// After is the disk after the first n calls. The syncs whose numbers are in lost did nothing,
+// as if the program had left them out.
 func (h *History) After(n int, lost ...int) *Volume {
 	v := h.start.clone()
 	ignored := map[int]bool{}

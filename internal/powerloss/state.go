@@ -20,8 +20,8 @@ type entry struct {
 
 var seed = maphash.MakeSeed()
 
-// Sum tells states apart within one process. Of files for which skip is true only the
-// name counts.
+// Sum is a hash of the state, valid within one process. Of files for which skip is true only
+// the name counts.
 func (s State) Sum(skip func(path string) bool) uint64 {
 	var h maphash.Hash
 	h.SetSeed(seed)

@@ -9,7 +9,7 @@ import (
 	"slices"
 )
 
-// Volume is a disk at a moment: what is durable, and what may be.
+// Volume is a disk at one moment: what is durable, and what may be.
 type Volume struct{ inodes []*inode }
 
 // inode is a file or a folder.
@@ -95,14 +95,14 @@ const (
 
 const blockBytes = 512
 
-// unsettled is one thing that may go either way.
+// unsettled is one change that may have survived or not.
 type unsettled struct {
 	inode  int
 	change int // number of a pending change of names; -1 for a file's bytes
 	ways   int
 }
 
-// unsettled lists what may go either way, in the order of inodes.
+// unsettled lists the changes that may have survived or not, in the order of inodes.
 func (v *Volume) unsettled() []unsettled {
 	var all []unsettled
 	for id, n := range v.inodes {
@@ -116,10 +116,10 @@ func (v *Volume) unsettled() []unsettled {
 	return all
 }
 
-// States are what the disk may hold after the power was lost: all that there can be if
-// these are no more than limit, else so many of them, the extremes (nothing survived,
-// everything, all but one thing, one thing alone) first. What a torn file holds is up
-// to rng.
+// States are what the disk may hold after the power was lost. They are all possible states if
+// these are no more than limit. Else they are limit of them, the extremes first: nothing
+// survived, everything, all but one change, one change alone. rng decides what a torn file
+// holds.
 func (v *Volume) States(limit int, rng *rand.Rand) []State {
 	things := v.unsettled()
 	total := 1
@@ -169,7 +169,7 @@ func (v *Volume) someStates(things []unsettled, limit int, rng *rand.Rand) []Sta
 	return states
 }
 
-// state is the disk if things went those ways.
+// state is the disk if each change had the fate in way.
 func (v *Volume) state(things []unsettled, way []int, rng *rand.Rand) State {
 	fate := map[int]int{}
 	folders := map[int]names{}

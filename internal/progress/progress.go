@@ -19,8 +19,8 @@ const (
 	redraw   = 100 * time.Millisecond
 )
 
-// settled is how long a run must have gone on before its rate, and hence what is left,
-// means anything: the first items come in a burst, or after a long start.
+// settled is how old a run must be before its rate, and the time left, mean anything. The
+// first items come in a burst, or after a long start.
 const settled = time.Second
 
 // Observer is a writer of a run's messages that wants to know its counts, too.
@@ -28,11 +28,11 @@ type Observer interface {
 	io.Writer
 	// Unwrap is the writer that shows the messages.
 	Unwrap() io.Writer
-	// Observe is told of every bar that begins; total is -1 if unknown.
+	// Observe is called for every bar that begins; total is -1 if unknown.
 	Observe(label string, total int64) Watcher
 }
 
-// Watcher is told what happens to a bar.
+// Watcher is called when something happens to a bar.
 type Watcher interface {
 	// Count says how many items are done, and how many of them were rejected.
 	Count(done, rejected int64)
@@ -76,8 +76,8 @@ func New(w io.Writer, label string, total int64) *Bar {
 	return b
 }
 
-// start begins the count. On a terminal the library draws the bar; what stands beside it
-// is the same text that is printed elsewhere.
+// start begins the count. On a terminal the library draws the bar, with the text beside it
+// that is printed elsewhere.
 func (b *Bar) start(terminal bool) {
 	b.begun = b.now()
 	b.shown = b.begun
@@ -127,8 +127,8 @@ func (b *Bar) Note(text string) {
 	b.note = text
 }
 
-// Reject counts n of what is done as rejected, for a reason in a word or two, and shows
-// how many those are.
+// Reject counts n of the items that are done as rejected, for a reason in a word or two, and
+// shows their number.
 func (b *Bar) Reject(n int64, reason string) {
 	if b == nil {
 		return
@@ -143,8 +143,7 @@ func (b *Bar) Reject(n int64, reason string) {
 	}
 }
 
-// Spend says how many seconds a part of the work has taken by now. Only who watches is
-// told.
+// Spend says how many seconds a part of the work has taken by now. Only a [Watcher] sees it.
 func (b *Bar) Spend(part string, seconds float64) {
 	if b == nil || b.watcher == nil {
 		return
@@ -190,8 +189,8 @@ func (b *Bar) show(now time.Time) {
 	_ = b.bar.Set64(b.done)
 }
 
-// text says where the run is: "ingest: 300/7701 (3%), 61.2/s, 2m1s left, note". A bar that
-// is drawn has the percentage in front of it.
+// text says how far the run is: "ingest: 300/7701 (3%), 61.2/s, 2m1s left, note". A drawn bar
+// has the percentage in front.
 func (b *Bar) text(now time.Time, ended bool) string {
 	text := fmt.Sprintf("%s: %d", b.label, b.done)
 	if b.total > 0 {

@@ -16,8 +16,8 @@ const (
 	// that the format can express.
 	maxRecord = 1<<29 - 1
 
-	// historicMagic began frames for some weeks of 2015, with another split of the
-	// second word.
+	// historicMagic began frames for some weeks of 2015. Their second word was split in
+	// another way.
 	historicMagic = 0x3ed7230a
 )
 
@@ -37,10 +37,10 @@ const (
 	last
 )
 
-// begins tells whether a frame with this part begins a record.
+// begins says whether a frame with this part begins a record.
 func (p part) begins() bool { return p == whole || p == first }
 
-// ends tells whether a frame with this part ends a record.
+// ends says whether a frame with this part ends a record.
 func (p part) ends() bool { return p == whole || p == last }
 
 // head is the head of a frame.
@@ -61,15 +61,15 @@ func parseWord(word uint32) head {
 
 func padded(n int64) int64 { return (n + alignment - 1) &^ (alignment - 1) }
 
-// fault is what is wrong with a record, as opposed to a failure to read.
+// fault says what is wrong with a record that could be read.
 type fault string
 
 func (f fault) Error() string { return string(f) }
 
 func faultf(format string, args ...any) error { return fault(fmt.Sprintf(format, args...)) }
 
-// parseHead reads the head at the beginning of b, which is a frame in its place:
-// following says that it goes on with a record.
+// parseHead reads the head at the beginning of b. following says that the frame must go on
+// with a record.
 func parseHead(b []byte, following bool) (head, error) {
 	if len(b) < headSize {
 		return head{}, fault("the file ends in the head of a frame")
@@ -89,7 +89,7 @@ func parseHead(b []byte, following bool) (head, error) {
 	return h, nil
 }
 
-// BeginsAt tells whether the head of a record lies at offset of a file.
+// BeginsAt says whether the head of a record lies at offset of a file.
 func BeginsAt(r io.ReaderAt, offset int64) (bool, error) {
 	var b [headSize]byte
 	switch n, err := r.ReadAt(b[:], offset); {

@@ -25,8 +25,8 @@ func (f *frameWriter) write(record []byte) (int64, error) {
 	return at, err
 }
 
-// appendFrames appends the frames of a record to b: one, or more if magic words stand
-// in it where a reader would take them for heads.
+// appendFrames appends the frames of a record to b. There are several if magic words stand
+// where a reader would take them for heads.
 func appendFrames(b, record []byte) []byte {
 	begin := whole
 	for {

@@ -9,8 +9,8 @@ import (
 // HeaderSize is the size of a record's header in bytes, without the label vector.
 const HeaderSize = 24
 
-// MaxExact is 2^24, up to which float32, the type of all labels, holds every integer.
-// Greater ones may have been rounded to a neighbour.
+// MaxExact is 2^24. float32, the type of all labels, holds every integer up to it. Greater
+// ones may have been rounded to a neighbour.
 const MaxExact = 1 << 24
 
 // Header begins every record (MXNet's IRHeader).
@@ -21,14 +21,14 @@ type Header struct {
 	Scalar float32
 	// ID is, by custom, the record's key; ID2 is not used.
 	ID, ID2 uint64
-	// Labels is the label vector; after [ParseHeader] as much of it as it was given.
+	// Labels is the label vector. [ParseHeader] fills in as much as its prefix has.
 	Labels []float32
 	// ImageSize is how many bytes follow header and labels.
 	ImageSize int64
 }
 
-// ParseHeader reads the header of a record of length bytes, of which prefix is the
-// beginning, or all. The error says why the record is too short to be one.
+// ParseHeader reads the header of a record of length bytes. prefix is the beginning of the
+// record, or all. It is an error if the record is too short.
 func ParseHeader(prefix []byte, length int64) (Header, error) {
 	if length < HeaderSize || len(prefix) < HeaderSize {
 		return Header{}, fmt.Errorf("a record of %d bytes is shorter than a header, which takes %d", length, HeaderSize)
@@ -53,8 +53,8 @@ func ParseHeader(prefix []byte, length int64) (Header, error) {
 	return h, nil
 }
 
-// Label is the label that names the class: the first of the vector, or else the scalar
-// one.
+// Label is the label that names the class: the first of the vector or, without one, the
+// scalar.
 func (h Header) Label() float32 {
 	if len(h.Labels) > 0 {
 		return h.Labels[0]
@@ -62,10 +62,9 @@ func (h Header) Label() float32 {
 	return h.Scalar
 }
 
-// Range returns the two labels of one of insightface's records that hold no image:
-// record 0, with the first key behind the images and the first behind the identities,
-// or an identity, with the key of its first image and the first behind its last. ok is
-// false for any other record.
+// Range is the two labels of a record of insightface's that holds no image. Record 0 has the
+// first key behind the images and the first behind the identities. An identity has the key of
+// its first image and the first behind its last. ok is false for any other record.
 func (h Header) Range() (from, to float32, ok bool) {
 	if h.ImageSize != 0 || h.Flag != 2 || len(h.Labels) != 2 {
 		return 0, 0, false

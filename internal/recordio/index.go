@@ -17,15 +17,14 @@ type Entry struct {
 	Offset int64
 }
 
-// maxIndexLine is the longest line of a .idx file in bytes: two numbers of 20 digits
-// and more space than anyone leaves between them.
+// maxIndexLine is the longest line of a .idx file in bytes: two numbers of 20 digits and a lot
+// of space.
 const maxIndexLine = 256
 
-// ReadIndex reads a .idx file of size bytes: a key and an offset a line, separated by a
-// tab or by spaces. It returns the entries in the order of their offsets, 16 bytes each
-// and none to spare. The error names the line that is wrong (no two numbers, an offset
-// where no frame can be), or the key or the offset that is there twice. Offsets are not
-// compared with the .rec file.
+// ReadIndex reads a .idx file of size bytes: a key and an offset a line, separated by a tab or
+// by spaces. It returns the entries in the order of their offsets, in 16 bytes of memory each.
+// The error names the line that is wrong (no two numbers, an offset where no frame can be), or
+// the key or the offset that is there twice. Offsets are not compared with the .rec file.
 func ReadIndex(r io.ReaderAt, size int64) ([]Entry, error) {
 	n, err := countEntries(io.NewSectionReader(r, 0, size))
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 
 // ListEntry is a line of a .lst file: one image that a .rec was packed from.
 type ListEntry struct {
-	// Key is the key of the image's record: im2rec's index; for insightface, which
-	// counts, the number of the line from 1, without lines that it passes over.
+	// Key is the key of the image's record. im2rec writes it. insightface counts its lines
+	// from 1, without those that it passes over.
 	Key uint64
 	// Path is where the image was.
 	Path string
@@ -32,10 +32,10 @@ type ListEntry struct {
 // maxListLine is the longest line of a .lst file in bytes.
 const maxListLine = 64 << 10
 
-// ListReader reads a .lst file of one of two kinds, told apart by the first line.
-// MXNet's im2rec has an index, one or more labels and a path; insightface a 0 or 1 for
-// aligned, a path, an integer label and perhaps a box (4 numbers) and landmarks (the
-// x of all 5, then the y). Both separate by tabs.
+// ListReader reads a .lst file of one of two kinds, told apart by the first line. A line of
+// MXNet's im2rec is an index, one or more labels and a path. A line of insightface's is a 0 or
+// 1 for aligned, a path, an integer label and perhaps a box (4 numbers) and landmarks (the x
+// of all 5, then the y). Tabs separate both.
 type ListReader struct {
 	lines  *bufio.Reader
 	parse  func(fields []string) (ListEntry, error)
@@ -48,8 +48,8 @@ func NewListReader(r io.Reader) *ListReader {
 	return &ListReader{lines: bufio.NewReaderSize(r, maxListLine)}
 }
 
-// Next returns the next line's entry, io.EOF behind the last. The error of a line that
-// is no entry names it.
+// Next returns the next line's entry, io.EOF behind the last. The error of a line that is no
+// entry names the line.
 func (l *ListReader) Next() (ListEntry, error) {
 	for {
 		fields, err := l.line()
@@ -75,8 +75,8 @@ func (l *ListReader) Next() (ListEntry, error) {
 	}
 }
 
-// Counted tells whether keys are counted, so that they ascend, or written in the lines
-// in any order. It is known after the first entry.
+// Counted says whether keys are counted, so that they ascend, and not written in the lines in
+// any order. It is known after the first entry.
 func (l *ListReader) Counted() bool { return l.count > 0 }
 
 // counted stands for the key of an image that is numbered by its line.
@@ -100,8 +100,8 @@ func (l *ListReader) line() ([]string, error) {
 	}
 }
 
-// parserOf tells the kind of a file by the fields of its first line: where im2rec has a
-// label, insightface has a path.
+// parserOf finds the kind of a file by the fields of its first line: im2rec has a label where
+// insightface has a path.
 func parserOf(fields []string) func([]string) (ListEntry, error) {
 	if len(fields) > 1 {
 		if _, err := parseFinite(fields[1]); err != nil {

@@ -46,8 +46,8 @@ func ParseProperty(data []byte) (Property, error) {
 	return Property{Classes: n[0], Height: int(n[1]), Width: int(n[2]), Images: n[3]}, nil
 }
 
-// String is the property as a file: its first line only, since most of insightface's
-// programs refuse a second one.
+// String is the content of a property file. It has no second line, as most of insightface's
+// programs refuse one.
 func (p Property) String() string {
 	return fmt.Sprintf("%d,%d,%d\n", p.Classes, p.Height, p.Width)
 }

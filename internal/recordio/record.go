@@ -5,12 +5,11 @@ import (
 	"io"
 )
 
-// MinRecordSize is the fewest bytes that a record with a header takes in a file.
+// MinRecordSize is the least number of bytes that a record with a header takes in a file.
 const MinRecordSize = headSize + HeaderSize
 
-// Read returns the bytes of a record that a [Scanner] found, in memory of their own.
-// The file must be as it was then; if the frames are no longer there, the error says
-// so.
+// Read returns a copy of the bytes of a record that a [Scanner] found. It is an error if the
+// frames are no longer there.
 func Read(r io.ReaderAt, at Record) ([]byte, error) {
 	raw := make([]byte, at.End-at.Offset)
 	if n, err := r.ReadAt(raw, at.Offset); n < len(raw) {
@@ -26,7 +25,7 @@ func Read(r io.ReaderAt, at Record) ([]byte, error) {
 	return data, nil
 }
 
-// join puts the frames of a whole record together. The result lies in raw, where a
+// join puts the frames of a whole record together. The result is in the memory of raw, as a
 // record takes less than its frames.
 func join(raw []byte) ([]byte, error) {
 	data := raw[:0]

@@ -25,8 +25,8 @@ func (e *DamageError) Error() string {
 	return fmt.Sprintf("damaged from byte %d to %d: %s", e.From, e.To, e.Reason)
 }
 
-// PrefixSize is how much of a record's beginning [Scanner.Prefix] keeps: a header and
-// two labels, which is all that tells images from other records, and some more.
+// PrefixSize is how much of a record's beginning [Scanner.Prefix] keeps. A header and two
+// labels are enough to tell images from other records; it is some more.
 const PrefixSize = HeaderSize + 4*10
 
 // Scanner goes through the records of a file in their order.
@@ -37,7 +37,7 @@ const PrefixSize = HeaderSize + 4*10
 // (except by the zero bytes of the padding), and damaged magic words and part numbers
 // are noticed. Damage to an image's own bytes cannot be seen here.
 //
-// Memory is a fixed window, time linear in the size of the file, whatever is in it. A
+// Whatever is in the file, memory is a fixed window and time is linear in the file's size. A
 // Scanner is used by one goroutine.
 type Scanner struct {
 	window *window

@@ -1,5 +1,5 @@
-// Package schedule writes down a job of several workers and a merge in the words of the
-// schedulers that run it. It submits nothing.
+// Package schedule writes a job of several workers and a merge in the form that a scheduler
+// takes. It submits nothing.
 package schedule
 
 import (
@@ -22,19 +22,19 @@ type Job struct {
 	Program string
 	// Plan is the folder of the plan; a scheduler's logs go there, too.
 	Plan string
-	// Paths are what else the program reads and writes.
+	// Paths are the other files and folders that the program reads and writes.
 	Paths []string
 	// Worker and Merge are the arguments of the program.
 	Worker, Merge []string
 	// Workers is how many there are, MaxRunning how many of them run at a time; 0 is no
 	// limit.
 	Workers, MaxRunning int
-	// CPUs, MemoryGiB and GPUs are what a worker is given.
+	// CPUs, MemoryGiB and GPUs are what a worker gets.
 	CPUs, MemoryGiB, GPUs int
 	// Time is the longest a Slurm worker may take, HH:MM:SS; "" is the partition's.
 	Time string
-	// Sbatch are further options of sbatch, of workers and merge alike, each as it is written
-	// after #SBATCH.
+	// Sbatch are further options of sbatch, for workers and merge, each as it is written after
+	// #SBATCH.
 	Sbatch []string
 	// Image is a container with the program; Claim is the persistent volume claim that is
 	// mounted at Mount: for Kubernetes.
@@ -51,7 +51,8 @@ const (
 func Kinds() []string { return []string{Slurm, Kubernetes} }
 
 var (
-	// jobName is what both take as a name: a label of RFC 1123, with room for suffixes.
+	// jobName is a name that both schedulers take: a label of RFC 1123, with room for
+	// suffixes.
 	jobName  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?$`)
 	slurmEnd = regexp.MustCompile(`^([0-9]+-)?[0-9]+(:[0-9]{2}){0,2}$`)
 )
@@ -114,11 +115,11 @@ func seconds(limit string) int {
 	return total
 }
 
-// refusal takes down what is wrong with a job.
+// refusal notes what is wrong with a job.
 type refusal func(wrong bool, format string, args ...any)
 
 func (j *Job) validateSlurm(refuse refusal) {
-	// In the name of a log a backslash turns off the patterns that tell workers apart.
+	// A backslash in a log's name turns off the patterns that give each worker its own log.
 	refuse(strings.Contains(j.Plan, `\`), "plan %q: Slurm takes no backslash in the path of its logs", j.Plan)
 	for _, option := range j.Sbatch {
 		refuse(!strings.HasPrefix(option, "-"), "sbatch option %q does not begin with a dash", option)
@@ -141,17 +142,16 @@ func (j *Job) validateKubernetes(refuse refusal) {
 	}
 }
 
-// below is whether an absolute path leads into a folder.
+// below says whether an absolute path leads into a folder.
 func below(path, folder string) bool {
 	rel, err := filepath.Rel(folder, path)
 	return err == nil && filepath.IsLocal(rel)
 }
 
-// maxArray is how many tasks an array has at most where Slurm's MaxArraySize was left as it
-// comes.
+// maxArray is how many tasks an array may have by Slurm's default MaxArraySize.
 const maxArray = 1001
 
-// Notes are what to look at before the job is submitted to a scheduler.
+// Notes are what a user should look at before submitting the job.
 func (j *Job) Notes(kind string) []string {
 	if kind == Slurm && j.Workers > maxArray {
 		return []string{fmt.Sprintf("%d workers are more than the %d tasks of an array that Slurm takes by default: see MaxArraySize in scontrol show config",

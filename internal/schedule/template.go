@@ -49,13 +49,13 @@ func shellWord(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-// logs is where a plan's logs go, quoted for a shell. Slurm fills patterns in, in the name
-// of the folder, too.
+// logs is where a plan's logs go, quoted for a shell. Slurm also fills in patterns in the
+// folder's name.
 func logs(plan, pattern string) string {
 	return shellWord(strings.ReplaceAll(plan, "%", "%%") + "/" + pattern)
 }
 
-// quoted is a string in YAML, of which JSON's are a part.
+// quoted is a string in YAML. JSON's strings are YAML, too.
 func quoted(v any) (string, error) {
 	data, err := json.Marshal(v)
 	return string(data), err

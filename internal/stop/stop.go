@@ -1,4 +1,4 @@
-// Package stop words the errors of runs that were told to end.
+// Package stop makes errors for runs that were told to end.
 package stop
 
 import "context"
@@ -6,7 +6,7 @@ import "context"
 // GoOn is what to do about most runs that were stopped.
 const GoOn = "run the same command again to go on"
 
-// stopped is a cancellation in words of its own.
+// stopped is a [context.Canceled] with a text of its own.
 type stopped struct{ text string }
 
 func (s stopped) Error() string { return s.text }

@@ -1,6 +1,5 @@
-// Package strictyaml reads settings from YAML into a struct, and takes a key that the
-// struct does not have for the mistake that it is: the error names it with its line and
-// the key that was probably meant.
+// Package strictyaml reads settings from YAML into a struct. A key that the struct does not
+// have is an error, which names its line and the key that was probably meant.
 package strictyaml
 
 import (
@@ -16,15 +15,15 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Decode lays the document over what into, a pointer to a struct, holds. Keys are those
-// of the fields' yaml tags, or those of a [Shaped] type; a struct that is tagged inline has
-// its own in the one around it. An empty document changes nothing; a second one is an error,
-// and so are unknown keys, all of which are named. After an error into is as before if
-// that was an unknown key, and partly overwritten if a value was of the wrong type.
+// Decode overwrites fields of into, a pointer to a struct, with the document's values. Keys
+// are those of the fields' yaml tags, or of a [Shaped] type; a struct that is tagged inline has
+// its own in the one around it. An empty document changes nothing. A second document is
+// an error. So are unknown keys; the error names all of them, and into stays as it was. If a
+// value is of the wrong type, into may be partly overwritten.
 //
-// known has further names that settings go by, for advice: each with the key and the path
-// to it, such as optimizer.weight_decay, or with the flag that has no key, such as
-// --device. Dashes in names are underscores.
+// known has other names of settings, for advice. Each comes with the key and the path to it,
+// such as optimizer.weight_decay, or with a flag that has no key, such as --device. Names have
+// underscores for dashes.
 func Decode(data []byte, into any, known map[string]string) error {
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	var document yaml.Node
@@ -44,9 +43,9 @@ func Decode(data []byte, into any, known map[string]string) error {
 	return document.Decode(into)
 }
 
-// Fields are the keys of a struct's settings, with the path to each, by the addresses of
-// their fields, so that what else is bound to a field can be told by its key. settings
-// points to the struct.
+// Fields are the keys of a struct's settings, with the path to each, by the addresses of their
+// fields. So the key of whatever else is bound to a field is known. settings points to the
+// struct.
 func Fields(settings any) map[uintptr]string {
 	keys := map[uintptr]string{}
 	addFields(keys, reflect.ValueOf(settings).Elem(), "")
@@ -91,7 +90,7 @@ type checker struct {
 	unknown []error             // mistakes so far
 }
 
-// check goes through a mapping for a struct, and what is below it.
+// check looks at a mapping for a struct, and at those below it.
 func (c *checker) check(n *yaml.Node, t reflect.Type, path string) {
 	t = target(t)
 	if n.Kind == yaml.AliasNode {
@@ -123,7 +122,7 @@ func (c *checker) check(n *yaml.Node, t reflect.Type, path string) {
 	}
 }
 
-// merged are the mappings that a merge key takes in: one, or several in a sequence.
+// merged are the mappings that a merge key names: one, or several in a sequence.
 func merged(n *yaml.Node) []*yaml.Node {
 	if n.Kind == yaml.SequenceNode {
 		return n.Content
@@ -160,12 +159,12 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 	return fields
 }
 
-// name is what a setting goes by.
+// name is one name of a setting.
 type name struct {
 	text string
 	// key is the path to it, or a flag.
 	key string
-	// other is whether the text is not the key's own.
+	// other says that the text is not the key's own.
 	other bool
 }
 
@@ -224,10 +223,10 @@ const (
 	stranger
 )
 
-// unlike is how little a key in the mapping at path is like the name, to be compared
-// number by number: how it resembles it, then where the setting is (in the same mapping,
-// in one inside it, known by another name, elsewhere) and by how many letters they
-// differ, of a misspelt one the other way round.
+// unlike says how little a key in the mapping at path is like the name, as numbers to be
+// compared one by one. The first is how it resembles the name. Then come where the setting is
+// (in the same mapping, in one inside it, known by another name, elsewhere) and by how many
+// letters the two differ; for a misspelt key the letters come before the place.
 func (n name) unlike(path, key string) []int {
 	how, letters := stranger, distance(key, n.text)
 	switch {
@@ -253,12 +252,12 @@ func (n name) unlike(path, key string) []int {
 	return []int{how, where, letters}
 }
 
-// partOf is whether the first or the last words of a name are another.
+// partOf says whether the first or the last words of a name are part.
 func partOf(part, name string) bool {
 	return strings.HasPrefix(name, part+"_") || strings.HasSuffix(name, "_"+part)
 }
 
-// longest is the length from which a key resembles none.
+// longest is the length from which a key resembles no other.
 const longest = 64
 
 // distance is the least number of letters to insert, delete or replace in a to get b

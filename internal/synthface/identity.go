@@ -22,9 +22,9 @@ type Identity struct {
 type Head struct {
 	HalfWidth float64 // at the temples
 	Crown     float64 // height of the skull above the origin
-	Cheek     float64 // half width at the cheekbones, as a share of HalfWidth
-	Jaw       float64 // half width at the angle of the jaw, as a share of HalfWidth
-	Chin      float64 // half width of the chin, as a share of HalfWidth
+	Cheek     float64 // half width at the cheekbones, as a fraction of HalfWidth
+	Jaw       float64 // half width at the angle of the jaw, as a fraction of HalfWidth
+	Chin      float64 // half width of the chin, as a fraction of HalfWidth
 	ChinDrop  float64 // from the origin down to the chin
 	Ears      float64 // size of the ears, 1 is average
 	Relief    float64 // height of cheekbones, brow ridge and chin, 1 is average

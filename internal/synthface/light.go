@@ -4,8 +4,8 @@ import "math"
 
 // shading is the light that falls on each node of a relief.
 type shading struct {
-	ambient field // share of the surroundings' light that gets there
-	key     field // share of the lamp's light
+	ambient field // fraction of the surroundings' light that gets there
+	key     field // fraction of the lamp's light
 	shine   field // of the lamp's mirror image
 }
 
@@ -62,7 +62,7 @@ func newRay(toward vec3) ray {
 	return r
 }
 
-// reach is the share of the lamp's light that arrives at a node, 1 where nothing
+// reach is the fraction of the lamp's light that arrives at a node, 1 where nothing
 // is in the way. Shadows have soft edges.
 func (w *ray) reach(r *relief, k int) float64 {
 	var blocked float32

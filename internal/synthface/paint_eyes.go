@@ -20,13 +20,13 @@ func (s *scene) eye(side int) {
 	s.canvas.paint(s.onFace(stroke(lower, 0.5, 0.6, 0.3)), ink{color: s.id.Skin.Color.lerp(Color{60, 24, 20}, 0.6), alpha: 0.6})
 	fold := make([]vec2, len(upper))
 	for k, p := range upper {
-		fold[k] = vec2{p.x, p.y - e.Crease*(0.5+0.5*s.openShare())}
+		fold[k] = vec2{p.x, p.y - e.Crease*(0.5+0.5*s.aperture())}
 	}
 	s.crease(fold, 1.1, s.id.Skin.Color.lerp(Color{60, 26, 20}, 0.6), 0.7)
 }
 
-// openShare is how far the eyes are open, 0..1.
-func (s *scene) openShare() float64 { return 1 - s.shot.expression.blink }
+// aperture is how far the eyes are open, 0..1.
+func (s *scene) aperture() float64 { return 1 - s.shot.expression.blink }
 
 // eyeball paints what the lids leave free.
 func (s *scene) eyeball(lids []vec2, center vec2) {

@@ -27,10 +27,10 @@ func (s *scene) gradient(p *surroundings) {
 		t := 1<<frac/2 - c.w/2*stepX + (y-c.h/2)*stepY
 		row := c.albedo[3*y*c.w : 3*(y+1)*c.w]
 		for x := range c.w {
-			share := int32(min(max(t, 0), 1<<frac) * opaque >> frac)
+			part := int32(min(max(t, 0), 1<<frac) * opaque >> frac)
 			light := opaque + texture.at(x, y)
 			for k := range near {
-				row[3*x+k] = (near[k] + (far[k]-near[k])*share>>opaqueBits) * light >> opaqueBits
+				row[3*x+k] = (near[k] + (far[k]-near[k])*part>>opaqueBits) * light >> opaqueBits
 			}
 			t += stepX
 		}

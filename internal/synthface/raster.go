@@ -86,7 +86,7 @@ func (r *raster) bounds(p path, margin int) box {
 }
 
 // edge adds one side of the polygon: right of it, every sampling line that it
-// crosses gains or loses its share of coverage, and the crossed pixel the part
+// crosses gains or loses its part of coverage, and the crossed pixel the part
 // of it that lies to the right of the crossing.
 func (r *raster) edge(from, to fixedPoint) {
 	sign := int32(1)

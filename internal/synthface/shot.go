@@ -91,7 +91,7 @@ type surroundings struct {
 	seed      uint64
 }
 
-// patch is a blurred shape in the background; places and sizes are shares of the
+// patch is a blurred shape in the background; places and sizes are fractions of the
 // picture's width.
 type patch struct {
 	center vec2
@@ -104,7 +104,7 @@ type patch struct {
 type frame struct {
 	scale  float64 // of head space, in a photo of referenceSize
 	roll   float64 // radians
-	offset vec2    // of head space's origin from the photo's middle, as a share of its width
+	offset vec2    // of head space's origin from the photo's middle, as a fraction of its width
 }
 
 // shot returns the circumstances of picture j of person i. Zero difficulty is an

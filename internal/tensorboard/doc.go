@@ -8,11 +8,10 @@
 // Summary value 1, of which tag 1 (string) and simple_value 2 (float); of SessionLog
 // status 1 (START is 1).
 //
-// A run that goes on after step n takes later steps again. So that nobody sees them
-// twice, its files are cut after the last event that is to stay, and a new file begins
-// with a START at step n+1: a reader that follows the run drops what it has of that
-// step and later ones. Readers take the first START of a run for its beginning and only
-// others for restarts, hence the one in the first file. They read files in the order of
-// their names and, once there is a next one, never look at one again: so a process never
-// appends to a file of another.
+// A run that goes on after step n takes later steps again. So that nobody sees them twice, its
+// files are cut after the last event that is to stay, and a new file begins with a START at
+// step n+1. A reader that follows the run drops what it has of that step and later ones.
+// Readers take the first START of a run for its beginning and others for restarts, so the
+// first file has one, too. They read files in the order of their names and never go back to
+// one, so a process never appends to another's file.
 package tensorboard

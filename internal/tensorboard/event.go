@@ -7,17 +7,18 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"facepipe/internal/protobuf"
 )
 
-// Scalar is one value of a series, which its tag names: "train/loss". TensorBoard keeps
+// Scalar is one value of a series. Its tag names the series: "train/loss". TensorBoard keeps
 // it as a float32.
 type Scalar struct {
 	Tag   string
 	Value float64
 }
 
-// Event is what is known of one step. One without scalars is the beginning of a file or
-// of a session.
+// Event is what is known of one step. An event without scalars begins a file or a session.
 type Event struct {
 	Step    int64
 	Time    time.Time // to about a microsecond
@@ -42,7 +43,7 @@ const (
 	sessionStatus protowire.Number = 1
 )
 
-// encode is an event without what it is about.
+// encode is the part that all events have.
 func (e Event) encode() []byte {
 	b := protowire.AppendTag(nil, eventTime, protowire.Fixed64Type)
 	b = protowire.AppendFixed64(b, math.Float64bits(float64(e.Time.UnixNano())/1e9))
@@ -80,9 +81,9 @@ func (e Event) encodeStart() []byte {
 	return protowire.AppendBytes(b, session)
 }
 
-// Read visits the events of a file in their order, each with the place where it ends,
-// until visit says that it is enough. What is no event file, from some place on, is
-// ErrFormat. Fields that this package does not write are passed over.
+// Read visits the events of a file in their order, each with the place where it ends, until
+// visit returns false. Bytes that are no events are [ErrFormat]. Fields that this package does
+// not write are passed over.
 func Read(r io.Reader, visit func(e Event, end int64) bool) error {
 	var end int64
 	for {
@@ -96,7 +97,7 @@ func Read(r io.Reader, visit func(e Event, end int64) bool) error {
 		end += int64(len(data)) + 16
 		e, err := decode(data)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %w", ErrFormat, err)
 		}
 		if !visit(e, end) {
 			return nil
@@ -106,18 +107,18 @@ func Read(r io.Reader, visit func(e Event, end int64) bool) error {
 
 // decode reads an event.
 func decode(data []byte) (e Event, err error) {
-	err = fields(data, func(number protowire.Number, f field) error {
+	err = protobuf.Fields(data, func(f protobuf.Field) error {
 		switch {
-		case number == eventTime && f.kind == protowire.Fixed64Type:
-			e.Time = moment(math.Float64frombits(f.bits))
-		case number == eventStep && f.kind == protowire.VarintType:
-			e.Step = int64(f.bits)
-		case number == eventSummary && f.kind == protowire.BytesType:
-			return fields(f.bytes, func(number protowire.Number, f field) error {
-				if number != summaryValue || f.kind != protowire.BytesType {
+		case f.Number == eventTime && f.Kind == protowire.Fixed64Type:
+			e.Time = moment(math.Float64frombits(f.Bits))
+		case f.Number == eventStep && f.Kind == protowire.VarintType:
+			e.Step = int64(f.Bits)
+		case f.Number == eventSummary && f.Kind == protowire.BytesType:
+			return protobuf.Fields(f.Bytes, func(f protobuf.Field) error {
+				if f.Number != summaryValue || f.Kind != protowire.BytesType {
 					return nil
 				}
-				s, err := decodeScalar(f.bytes)
+				s, err := decodeScalar(f.Bytes)
 				e.Scalars = append(e.Scalars, s)
 				return err
 			})
@@ -127,7 +128,7 @@ func decode(data []byte) (e Event, err error) {
 	return e, err
 }
 
-// moment is a number of seconds since 1970; the zero time for what is no such number.
+// moment is the time so many seconds after 1970, the zero time if that makes no sense.
 func moment(seconds float64) time.Time {
 	whole, part := math.Modf(seconds)
 	if !(math.Abs(whole) < 1<<40) {
@@ -137,57 +138,14 @@ func moment(seconds float64) time.Time {
 }
 
 func decodeScalar(data []byte) (s Scalar, err error) {
-	err = fields(data, func(number protowire.Number, f field) error {
+	err = protobuf.Fields(data, func(f protobuf.Field) error {
 		switch {
-		case number == valueTag && f.kind == protowire.BytesType:
-			s.Tag = string(f.bytes)
-		case number == valueSimple && f.kind == protowire.Fixed32Type:
-			s.Value = float64(math.Float32frombits(uint32(f.bits)))
+		case f.Number == valueTag && f.Kind == protowire.BytesType:
+			s.Tag = string(f.Bytes)
+		case f.Number == valueSimple && f.Kind == protowire.Fixed32Type:
+			s.Value = float64(math.Float32frombits(uint32(f.Bits)))
 		}
 		return nil
 	})
 	return s, err
 }
-
-// field is the content of a field: bits of a number, or bytes.
-type field struct {
-	kind  protowire.Type
-	bits  uint64
-	bytes []byte
-}
-
-// fields visits the fields of a message.
-func fields(data []byte, visit func(protowire.Number, field) error) error {
-	for len(data) > 0 {
-		number, kind, n := protowire.ConsumeTag(data)
-		if n < 0 {
-			return malformed(n)
-		}
-		data = data[n:]
-		f := field{kind: kind}
-		switch kind {
-		case protowire.VarintType:
-			f.bits, n = protowire.ConsumeVarint(data)
-		case protowire.Fixed64Type:
-			f.bits, n = protowire.ConsumeFixed64(data)
-		case protowire.Fixed32Type:
-			var v uint32
-			v, n = protowire.ConsumeFixed32(data)
-			f.bits = uint64(v)
-		case protowire.BytesType:
-			f.bytes, n = protowire.ConsumeBytes(data)
-		default:
-			n = protowire.ConsumeFieldValue(number, kind, data)
-		}
-		if n < 0 {
-			return malformed(n)
-		}
-		data = data[n:]
-		if err := visit(number, f); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func malformed(n int) error { return fmt.Errorf("%w: %w", ErrFormat, protowire.ParseError(n)) }

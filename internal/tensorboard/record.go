@@ -11,12 +11,12 @@ import (
 // ErrFormat marks bytes that are no event file, or the torn end of one.
 var ErrFormat = errors.New("not an event file")
 
-// maxRecord bounds a record, which a damaged length may pretend to be of any size. A
-// step's scalars take some hundred bytes.
+// maxRecord bounds a record, as a damaged length may be any number. A step's scalars take some
+// hundred bytes.
 const maxRecord = 1 << 20
 
-// masked is the checksum of a record: CRC-32C, changed so that the checksum of bytes
-// that hold checksums is none of these.
+// masked is the checksum of a record. It is a CRC-32C, changed so that bytes that hold
+// checksums do not have one of them as their own.
 func masked(data []byte) uint32 {
 	sum := crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli))
 	return (sum>>15 | sum<<17) + 0xa282ead8
@@ -31,8 +31,8 @@ func appendRecord(b, data []byte) []byte {
 	return binary.LittleEndian.AppendUint32(b, masked(data))
 }
 
-// readRecord takes a record off r. The end of r before one is io.EOF; within one, and
-// any damage, is ErrFormat.
+// readRecord reads a record. The end of r before it is io.EOF. The end within it, and any
+// damage, is [ErrFormat].
 func readRecord(r io.Reader) ([]byte, error) {
 	var head [12]byte
 	if _, err := io.ReadFull(r, head[:]); err == io.EOF {

@@ -11,20 +11,20 @@ import (
 	"strings"
 )
 
-// prefix is that of the names by which TensorBoard finds files; a number follows.
+// prefix begins the names of files that TensorBoard looks for; a number follows.
 const prefix = "events.out.tfevents."
 
-// Writer appends events to a file of its own, which the first one makes: a run that was
-// at its end leaves none.
+// Writer appends events to a file of its own. The first event makes the file, so a run that
+// has nothing more to do leaves none.
 type Writer struct {
 	path string
 	next int64
 	f    *os.File // nil before the first event
 }
 
-// Open goes on with the event files in a folder, which it makes if there is none, at the
-// step next. Each file is cut before its first event that keep refuses, and where it is
-// torn or damaged.
+// Open goes on with the event files in a folder at the step next. It makes the folder if there
+// is none. Each file is cut before the first event that keep refuses, and where it is torn or
+// damaged.
 func Open(dir string, next int64, keep func(Event) bool) (*Writer, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err

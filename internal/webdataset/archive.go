@@ -19,8 +19,8 @@ var (
 // archive yields the members of a tar archive.
 type archive struct{ in *input }
 
-// next returns the next member's header, its data ahead. io.EOF is the archive's proper
-// end. Another error leaves the input wherever it is.
+// next returns the next member's header; the data are ahead then. io.EOF is the archive's
+// proper end. Another error leaves the input where it is.
 func (a *archive) next() (header, error) {
 	var o override
 	for {
@@ -62,7 +62,7 @@ func isZero(b []byte) bool {
 	return true
 }
 
-// extension takes in a header that only says something of the next member.
+// extension takes a header that only describes the next member.
 func (a *archive) extension(h header, o *override) (bool, error) {
 	switch h.kind {
 	case kindPAXGlobal, kindLongLink:
@@ -120,8 +120,8 @@ func (a *archive) skipData(size int64) error {
 	return a.skipPadding(size)
 }
 
-// skipPadding passes over what fills the last block of data; at the end of the file it
-// may be missing.
+// skipPadding passes over the bytes that fill the last block of data. At the end of the file
+// they may be missing.
 func (a *archive) skipPadding(size int64) error {
 	err := a.in.skip(-size & (blockBytes - 1))
 	if errors.Is(err, io.ErrUnexpectedEOF) && a.in.size >= 0 {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Bounds of what a pattern expands to, and of the pattern.
+// Bounds of a pattern and of its expansion.
 const (
 	maxNames        = 1 << 17
 	maxNameBytes    = 16 << 20 // of all names together
@@ -29,9 +29,8 @@ func HasBraces(name string) bool { return strings.ContainsAny(name, "{}") }
 //	{a..e}       single letters of one case
 //	{0..12..3}   every third
 //
-// A backslash takes the meaning from the character behind it. Braces without a comma or a
-// range stay as they are. Braces that do not match are an error, and so are more than
-// 131072 names.
+// A backslash makes the next character an ordinary one. Braces without a comma or a range stay
+// as they are. Braces that do not match are an error, and so are more than 131072 names.
 func Expand(pattern string) ([]string, error) {
 	if len(pattern) > maxPatternBytes {
 		return nil, fmt.Errorf("pattern of %d bytes is longer than %d", len(pattern), maxPatternBytes)
@@ -50,8 +49,8 @@ func Expand(pattern string) ([]string, error) {
 // expander reads a pattern from its beginning.
 type expander struct{ rest string }
 
-// sequence expands up to the end of the pattern or, within braces, up to the comma or
-// brace that ends an alternative.
+// sequence expands up to the end of the pattern. Within braces it ends at the comma or brace
+// behind an alternative.
 func (e *expander) sequence(within bool) ([]string, error) {
 	names := []string{""}
 	for e.rest != "" {

@@ -89,8 +89,8 @@ func (h *header) dataless() bool {
 	return false
 }
 
-// checksumFits compares the sum of all bytes, the checksum itself taken for spaces. Some
-// old programs summed signed bytes.
+// checksumFits compares the checksum with the sum of all bytes, where spaces stand for the
+// checksum itself. Some old programs summed signed bytes.
 func checksumFits(b []byte) bool {
 	want, ok := number(b[checksumAt : checksumAt+checksumLength])
 	if !ok {
@@ -113,8 +113,7 @@ func text(b []byte) string {
 	return string(b)
 }
 
-// number is a field of octal digits, or, for large ones, of a set high bit and a number
-// of base 256.
+// number is a field of octal digits. A large number has the high bit set and is of base 256.
 func number(b []byte) (int64, bool) {
 	if b[0]&0x80 == 0 {
 		v, err := strconv.ParseInt(strings.Trim(string(b), " \x00"), 8, 64)
@@ -130,7 +129,7 @@ func number(b []byte) (int64, bool) {
 	return v, true
 }
 
-// override is what pax and GNU headers say of the member that follows them.
+// override is what pax and GNU headers say about the next member.
 type override struct {
 	name    string
 	size    int64

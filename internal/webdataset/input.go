@@ -11,7 +11,7 @@ import (
 	"facepipe/internal/ctxio"
 )
 
-// windowBytes is how much of an archive is looked at at a time.
+// windowBytes is how much of an archive is in memory at a time.
 const windowBytes = 32 << 10
 
 // input goes forward through the archive in a file.
@@ -23,7 +23,7 @@ type input struct {
 	ctx  context.Context
 }
 
-// newInput reads the archive in file from its beginning, until ctx is done: a member of a
+// newInput reads the archive in file from its beginning, until ctx is done, as a member of a
 // compressed archive may be endless.
 func newInput(ctx context.Context, file *os.File, size int64, compressed bool) (*input, error) {
 	in := &input{ctx: ctx, size: -1}
@@ -88,7 +88,7 @@ func (in *input) read(n int64) ([]byte, error) {
 	return data, truncation(err)
 }
 
-// truncation makes an end in the middle of something an error of its own.
+// truncation gives an end in the middle of something its own error.
 func truncation(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF
@@ -96,9 +96,9 @@ func truncation(err error) error {
 	return err
 }
 
-// nextHeader goes forward to the next header that is sound and has the magic of tar,
-// at any offset: lost bytes shift what follows them. zeros says whether all that was
-// skipped are zeros; io.EOF if there is no more header.
+// nextHeader goes forward to the next sound header with the magic of tar. It may be at any
+// offset, as lost bytes shift what follows them. zeros says whether all skipped bytes are
+// zeros. io.EOF if there is no more header.
 func (in *input) nextHeader() (zeros bool, err error) {
 	zeros = true
 	pass := func(window []byte) {
@@ -124,8 +124,8 @@ func (in *input) nextHeader() (zeros bool, err error) {
 	}
 }
 
-// findHeader looks for a header in a window; at is where it is, or else how much of the
-// window belongs to none.
+// findHeader looks for a header in a window. at is where it begins or, if there is none, how
+// much of the window belongs to no header.
 func findHeader(window []byte) (at int, found bool) {
 	for {
 		i := bytes.Index(window[min(at+magicAt, len(window)):], []byte(magic))

@@ -8,26 +8,27 @@ import (
 	"strings"
 )
 
-// Sample is what consecutive members of one name are, their extensions aside.
+// Sample is the consecutive members that have one name, apart from their extensions.
 type Sample struct {
 	// Key is the name that they share, with its folders.
 	Key     string
 	Members []Member
-	// Fault is why members may be missing: the archive is damaged next to them, and
-	// they are not the ones that its samples usually have. Nil for others.
+	// Fault says why members may be missing; nil if none may. It is set if the archive is
+	// damaged next to the sample, and the members are not those that samples of the archive
+	// usually have.
 	Fault error
 }
 
 // Member is one file of a sample.
 type Member struct {
-	// Name is its path in the archive, without . and .. and not absolute unless Fault
+	// Name is its path in the archive. It is not absolute and has no . and .. unless Fault
 	// says so. It need not be UTF-8.
 	Name string
-	// Extension is what follows the first dot of the file name, in lower case.
+	// Extension is the part behind the first dot of the file name, in lower case.
 	Extension string
 	// Size is in bytes.
 	Size int64
-	// Fault is why it cannot be read; nil if it can.
+	// Fault says why it cannot be read; nil if it can.
 	Fault error
 
 	offset int64 // of the data, in the archive
@@ -41,15 +42,15 @@ func (m *Member) Offset() int64 { return m.offset }
 // Held is how many bytes of the member's data are in memory.
 func (m *Member) Held() int { return len(m.data) }
 
-// Bounds of what is in memory of one sample.
+// Bounds of the memory that one sample takes.
 const (
 	maxMembers = 256
-	// MaxHeld is how many bytes of a sample are read on the way, at most.
+	// MaxHeld is how many bytes of a sample are held in memory at most.
 	MaxHeld = 4 << 20
 )
 
-// member describes a member of an archive; ok is false for what is no file of a sample:
-// folders, and names without an extension or without anything before it.
+// member describes a member of an archive. ok is false for what is no file of a sample:
+// folders, and names without an extension or with nothing before it.
 func (h *header) member() (key string, m Member, ok bool) {
 	if h.kind == kindDirectory || strings.HasSuffix(h.name, "/") && (h.kind == kindOld || h.kind == kindRegular) {
 		return "", Member{}, false
@@ -68,8 +69,8 @@ func (h *header) member() (key string, m Member, ok bool) {
 	return dir + stem, m, true
 }
 
-// cleanName makes names that mean the same equal. One that leads out of the archive is
-// kept as it is, with the fault.
+// cleanName makes names that mean the same equal. A name that leads out of the archive stays
+// as it is, with the fault.
 func cleanName(name string) (string, error) {
 	if strings.HasPrefix(name, "/") {
 		return name, errors.New("has an absolute name")
@@ -80,7 +81,7 @@ func cleanName(name string) (string, error) {
 	return path.Clean(name), nil
 }
 
-// fault is why the data of a member are no file.
+// fault says why the data of a member are no file.
 func (h *header) fault() error {
 	if h.sparse {
 		return errors.New("is a sparse file")
@@ -100,7 +101,7 @@ func (h *header) fault() error {
 	return fmt.Errorf("is a member of unknown type %q", h.kind)
 }
 
-// extensions are what a sample is made of.
+// extensions are those of all members.
 func (s *Sample) extensions() string {
 	var all []string
 	for _, m := range s.Members {

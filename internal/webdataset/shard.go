@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Shard is one archive. It is not kept open. Its methods may be called from several
+// Shard is one archive. Its file does not stay open. Its methods may be called from several
 // goroutines.
 type Shard struct {
 	path       string
@@ -19,11 +19,11 @@ type Shard struct {
 	compressed bool
 }
 
-// Visitor is told what is in a shard.
+// Visitor has the functions that [Shard.Walk] calls.
 type Visitor struct {
-	// Hold says which members to read on the way. At most [MaxHeld] bytes of a sample
-	// are; others are read by [Shard.Read] when they are asked for, for which a
-	// compressed archive is read again up to there.
+	// Hold says which members to read on the way and hold in memory, at most [MaxHeld] bytes
+	// of a sample. [Shard.Read] reads the others. For that a compressed archive is read again
+	// from its beginning.
 	Hold func(m *Member) bool
 	// Sample is called for every sample.
 	Sample func(Sample) error
@@ -33,8 +33,8 @@ type Visitor struct {
 
 // Damage is a part of an archive that cannot be read.
 type Damage struct {
-	// Offset is where it begins in the archive, after decompression; Length is up to
-	// where reading went on.
+	// Offset is where it begins in the archive, after decompression. Reading goes on Length
+	// bytes further.
 	Offset, Length int64
 	Err            error
 }
@@ -107,8 +107,8 @@ func (s *Shard) inflate(file *os.File, m *Member) ([]byte, error) {
 	return in.read(m.Size)
 }
 
-// Walk tells v what is in the shard, in its order. Its errors are those of v, ctx's, and
-// those of opening the file; what is wrong inside is told to v.
+// Walk calls v for all that is in the shard, in its order. Its errors are those of v, ctx's,
+// and those of opening the file. Damage within the file goes to v.
 func (s *Shard) Walk(ctx context.Context, v Visitor) error {
 	file, err := s.open()
 	if err != nil {
@@ -161,13 +161,13 @@ func (w *walk) run() error {
 	}
 }
 
-// visitError is an error of the visitor.
+// visitError is an error that the visitor has returned.
 type visitError struct{ err error }
 
 func (e *visitError) Error() string { return e.err.Error() }
 
-// member takes in a member and goes past its data. An error that is no [visitError] is
-// damage, which the member's fault tells already.
+// member adds a member to the sample and goes past its data. An error that is no [visitError]
+// is damage, which is the member's fault already.
 func (w *walk) member(h header) error {
 	in := w.archive.in
 	key, m, ok := h.member()
@@ -209,7 +209,7 @@ func (w *walk) load(m *Member, size int64) error {
 	return w.archive.skipPadding(size)
 }
 
-// flush hands over the sample.
+// flush passes the sample to the visitor.
 func (w *walk) flush() error {
 	s := w.sample
 	w.sample, w.held = Sample{}, 0
@@ -227,8 +227,8 @@ func (w *walk) flush() error {
 	return w.v.Sample(s)
 }
 
-// recover goes on behind damage, or behind the archive's end if more is there. goOn is
-// false at the end.
+// recover goes on behind damage, or behind the archive's end if more follows. goOn is false at
+// the end.
 func (w *walk) recover(at int64, cause error) (goOn bool, err error) {
 	in := w.archive.in
 	proper := cause == io.EOF
@@ -239,7 +239,7 @@ func (w *walk) recover(at int64, cause error) (goOn bool, err error) {
 	case err != nil && err != io.EOF: // nothing more can be read
 		return false, w.report(Damage{Offset: at, Length: in.pos - at, Err: describe(err)})
 	case proper && zeros:
-		// The end; or archives one behind the other, which are one.
+		// This is the end, or several archives in one file, which count as one.
 		if err == nil {
 			return true, nil
 		}
@@ -253,7 +253,7 @@ func (w *walk) recover(at int64, cause error) (goOn bool, err error) {
 	return err == nil, nil
 }
 
-// report tells of damage, and hands over the sample before it.
+// report passes the sample before damage to the visitor, and then the damage.
 func (w *walk) report(d Damage) error {
 	w.damaged = fmt.Errorf("archive is damaged next to it: %w", d.Err)
 	if err := w.flush(); err != nil {
@@ -263,7 +263,7 @@ func (w *walk) report(d Damage) error {
 	return w.v.Damage(d)
 }
 
-// describe says in words what damage is.
+// describe puts damage into words.
 func describe(err error) error {
 	var path *fs.PathError
 	switch {

@@ -11,9 +11,6 @@ import (
 	"unicode/utf8"
 )
 
-// ShardName is the usual name of a shard: prefix-000000.tar.
-func ShardName(prefix string, number int) string { return fmt.Sprintf("%s-%06d.tar", prefix, number) }
-
 // Output is where a shard is written. It ends with one of Commit and Abort.
 type Output interface {
 	io.Writer
@@ -30,8 +27,8 @@ type File struct {
 	Data      []byte
 }
 
-// Writer writes samples as shards. The same samples give the same bytes: no time, user
-// or mode of the machine gets into them. A Writer is used by one goroutine.
+// Writer writes samples as shards. The same samples give the same bytes: shards hold no time,
+// user or mode. A Writer is used by one goroutine.
 type Writer struct {
 	perShard int
 	create   func(number int) (Output, error)
@@ -44,12 +41,12 @@ type Writer struct {
 	last    string
 }
 
-// maxShardBytes is what the files of a shard hold at most, unless one sample has more:
-// far below the size that old programs can handle. A variable for tests.
+// maxShardBytes bounds the files of a shard, unless one sample has more. It is far below the
+// size that old programs can handle. It is a variable for tests.
 var maxShardBytes int64 = 1 << 30
 
-// NewWriter writes shards of perShard samples, fewer where they are large and in the last
-// one, to what create gives for their numbers from 0 on.
+// NewWriter writes shards of perShard samples, or of fewer if these are large or the last.
+// create makes the outputs, by the shards' numbers from 0 on.
 func NewWriter(perShard int, create func(number int) (Output, error)) (*Writer, error) {
 	if perShard < 1 {
 		return nil, fmt.Errorf("write webdataset: %d samples in a shard", perShard)
@@ -60,10 +57,9 @@ func NewWriter(perShard int, create func(number int) (Output, error)) (*Writer, 
 // Shards is how many shards were begun.
 func (w *Writer) Shards() int { return w.shards }
 
-// Write adds a sample. Its key is a path with slashes, valid UTF-8, without a dot in its
-// last part, which would end the key there for readers, and other than the key before. An
-// error of the key or of the extensions leaves the Writer usable; after another one only
-// Abort is of use.
+// Write adds a sample. Its key is a path with slashes in valid UTF-8 and differs from the key
+// before. Its last part has no dot, as readers end the key there. After an error of the key or
+// of the extensions the Writer is usable; after another one only Abort is.
 func (w *Writer) Write(key string, files ...File) error {
 	if err := w.valid(key, files); err != nil {
 		return fmt.Errorf("write sample %q: %w", key, err)
@@ -83,7 +79,7 @@ func (w *Writer) Write(key string, files ...File) error {
 	return nil
 }
 
-// valid refuses what would be read as another sample than it was written as.
+// valid refuses a sample that would be read as another one.
 func (w *Writer) valid(key string, files []File) error {
 	switch {
 	case key == "" || strings.HasSuffix(key, "/"):

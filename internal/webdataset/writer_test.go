@@ -82,7 +82,7 @@ func TestWriterRoundTrip(t *testing.T) {
 func TestWriterOfDurableFiles(t *testing.T) {
 	dir := t.TempDir()
 	w, err := webdataset.NewWriter(1, func(number int) (webdataset.Output, error) {
-		return durable.Create(filepath.Join(dir, webdataset.ShardName("faces", number)))
+		return durable.Create(filepath.Join(dir, fmt.Sprintf("faces-%06d.tar", number)))
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +100,7 @@ func TestWriterEndsLargeShards(t *testing.T) {
 	defer webdataset.SetMaxShardBytes(100)()
 	dir := t.TempDir()
 	w, err := webdataset.NewWriter(1000, func(number int) (webdataset.Output, error) {
-		return durable.Create(filepath.Join(dir, webdataset.ShardName("faces", number)))
+		return durable.Create(filepath.Join(dir, fmt.Sprintf("faces-%06d.tar", number)))
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +116,7 @@ func TestWriterEndsLargeShards(t *testing.T) {
 	}
 	var shards [][]string
 	for number := range w.Shards() {
-		f, err := os.Open(filepath.Join(dir, webdataset.ShardName("faces", number)))
+		f, err := os.Open(filepath.Join(dir, fmt.Sprintf("faces-%06d.tar", number)))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Rank is one of several processes that do one thing together, and so have to meet.
-// The zero Rank is one alone.
+// Rank is one of several processes that work together and have to meet. The zero Rank is
+// alone.
 type Rank struct {
 	// Worker has the rank as its Index and the size of the world as its Count.
 	Worker
@@ -21,7 +21,7 @@ type Rank struct {
 	Port int
 }
 
-// Alone is whether there are no others to meet.
+// Alone says whether there are no others to meet.
 func (r Rank) Alone() bool { return r.Count <= 1 }
 
 // Master is the address of rank 0, HOST:PORT.
@@ -30,15 +30,15 @@ func (r Rank) Master() string { return net.JoinHostPort(r.Host, strconv.Itoa(r.P
 // defaultPort is torchrun's.
 const defaultPort = 29500
 
-// ParseRank lets the environment tell, the first of
+// ParseRank asks the environment, for the first of
 //
 //	RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT: torchrun, pipe launch
 //	SLURM_PROCID, SLURM_NTASKS, SLURM_LOCALID: a task of srun
 //
-// Under Slurm rank 0 is on the first host of SLURM_JOB_NODELIST, and its port follows
-// from the job's number, unless MASTER_ADDR and MASTER_PORT say otherwise. Slurm sets
-// most of its variables for the script of a job, too, which is no task among several:
-// only a task has SLURM_STEP_ID. Without any of them the process is alone.
+// Under Slurm rank 0 is on the first host of SLURM_JOB_NODELIST, and its port follows from the
+// job's number, unless MASTER_ADDR and MASTER_PORT say otherwise. Slurm sets most of its
+// variables for the script of a job, too, but SLURM_STEP_ID only for a task. Without any of
+// them the process is alone.
 func ParseRank(getenv func(string) string) (Rank, error) {
 	switch {
 	case getenv("RANK") != "":

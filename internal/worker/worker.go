@@ -1,5 +1,5 @@
-// Package worker says which of a job's workers this process is. Schedulers tell it by
-// environment variables, each in its own.
+// Package worker says which of a job's workers this process is. Each scheduler has its own
+// environment variables for that.
 package worker
 
 import (
@@ -11,7 +11,7 @@ import (
 // Worker is one of several: it does tasks Index, Index+Count, Index+2·Count ...
 type Worker struct{ Index, Count int }
 
-// Tasks are the ones of n that are this worker's.
+// Tasks are this worker's of n tasks.
 func (w Worker) Tasks(n int) []int {
 	var tasks []int
 	for i := w.Index; i < n; i += w.Count {
@@ -23,14 +23,14 @@ func (w Worker) Tasks(n int) []int {
 // String is the flag's value.
 func (w Worker) String() string { return fmt.Sprintf("%d/%d", w.Index, w.Count) }
 
-// Parse reads I/N, or auto: then the environment tells, the first of
+// Parse reads I/N, or auto, which asks the environment for the first of
 //
 //	PIPE_WORKER, PIPE_WORKERS
 //	SLURM_ARRAY_TASK_ID, with _MIN, _STEP and _COUNT: a Slurm array, of any numbers
 //	JOB_COMPLETION_INDEX, PIPE_WORKERS: a Kubernetes Indexed Job, which does not tell its size
 //	RANK, WORLD_SIZE: torchrun and its like
 //
-// and without any of them it is the only one, 0/1.
+// Without any of them it is the only one, 0/1.
 func Parse(flag string, getenv func(string) string) (Worker, error) {
 	if flag != "auto" {
 		index, count, ok := strings.Cut(flag, "/")
@@ -76,7 +76,7 @@ func number(name, text string) (int, error) {
 	return int(n), nil
 }
 
-// slurm counts an array's tasks from its lowest number: --array=3-9:2 are four workers.
+// slurm counts an array's tasks from its lowest number: --array=3-9:2 has four workers.
 func slurm(getenv func(string) string) (Worker, error) {
 	var values [4]int
 	for i, name := range []string{"SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_STEP", "SLURM_ARRAY_TASK_COUNT"} {

@@ -9,20 +9,20 @@ import (
 	"strings"
 )
 
-// maxRecord is the longest accepted row of a table in bytes, with the lines that its
-// quoted cells span: what an unclosed quotation mark can cost.
+// maxRecord is the longest accepted row of a table in bytes, with all lines that its quoted
+// cells span. It bounds what an unclosed quotation mark can cost.
 const maxRecord = 64 << 10
 
-// record is the text of one row, or of a line that is none.
+// record is the text of one row, or of a line that is no row.
 type record struct {
 	text  []byte // with its line break; valid until the next record is read
 	line  int    // that it begins at, counted from 1
 	fault error  // nil for a row
 }
 
-// recordReader splits a table into records. Of text that is no record it gives the
-// first line, with the fault, and goes on behind that line: one stray quotation mark
-// must not swallow the rows that follow it.
+// recordReader splits a table into records. If text is no record it gives the first line, with
+// the fault, and goes on behind that line: one stray quotation mark must not swallow the rows
+// that follow it.
 type recordReader struct {
 	r         *bufio.Reader
 	delimiter byte // 0 if there are no quoted cells
@@ -66,8 +66,8 @@ func (r *recordReader) next() (record, error) {
 	}
 }
 
-// window shows the text behind the last record, as far as a record may reach: less
-// than maxRecord bytes only at the end of the file.
+// window is the text behind the last record, as far as a record may reach. It has less than
+// maxRecord bytes only at the end of the file.
 func (r *recordReader) window() ([]byte, error) {
 	if _, err := r.r.Discard(r.consumed); err != nil {
 		return nil, err
@@ -92,9 +92,9 @@ var (
 	errLongRow     = fmt.Errorf("is longer than %d bytes", maxRecord)
 )
 
-// end finds where the record at the beginning of text ends: behind the first line
-// break that is not within a quoted cell (RFC 4180, 2.6). A quotation mark within a
-// cell that does not begin with one is text, as most programs take it.
+// end is where the record at the beginning of text ends: behind the first line break that is not
+// within a quoted cell (RFC 4180, 2.6). A quotation mark within a cell that does not begin with
+// one is text, as in most programs.
 func (r *recordReader) end(text []byte, atEnd bool) (int, error) {
 	const (
 		cellStart = iota
@@ -131,7 +131,7 @@ func (r *recordReader) end(text []byte, atEnd bool) (int, error) {
 	return len(text), nil
 }
 
-// splitCells takes a record apart.
+// splitCells splits a record into its cells.
 func splitCells(text []byte, delimiter byte) ([]string, error) {
 	rest := string(bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r")))
 	var cells []string

@@ -7,9 +7,9 @@ import (
 	"facepipe/ingest/source"
 )
 
-// count walks all sources once, reading no images, and counts the photographs of each
-// identity, by the names that they will have in the dataset.
-func (r *run) count(ctx context.Context) error {
+// countPhotographs walks all sources once, without reading an image. It counts the photographs
+// of each identity under the name that the identity has in the dataset.
+func (r *run) countPhotographs(ctx context.Context) error {
 	r.photographs = map[string]int{}
 	for i, s := range r.sources {
 		err := s.Walk(ctx, func(item source.Item) error {
@@ -28,8 +28,8 @@ func (r *run) count(ctx context.Context) error {
 	return nil
 }
 
-// tooFew says whether an identity has fewer photographs than are wanted. Photographs
-// without an identity are not judged by it.
+// tooFew says whether an identity has fewer photographs than are wanted. A photograph without
+// an identity is never left out.
 func (r *run) tooFew(identity string) bool {
 	return r.options.MinImages > 0 && identity != "" && r.photographs[identity] < r.options.MinImages
 }

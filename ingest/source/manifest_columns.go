@@ -31,8 +31,8 @@ type entry struct {
 	attributes      []Attribute
 }
 
-// Names of columns, spelled as [spelling] does. Of several that are there the first is
-// taken; the others are attributes.
+// Names of columns, spelled as [spelling] does. If a table has several, the first in the list
+// counts and the others are attributes.
 var (
 	pathNames      = []string{"path", "filepath", "imagepath", "imgpath", "file", "filename", "image", "img", "imagefile", "imagename", "photo"}
 	identityNames  = []string{"identity", "person", "subject", "identityid", "personid", "subjectid", "identityname", "personname", "subjectname", "label", "class"}
@@ -45,8 +45,8 @@ var (
 // boxPrefixes may stand before the names of a box's columns.
 var boxPrefixes = []string{"", "box", "bbox", "face"}
 
-// boxLayouts are the names of a box's columns: two of a corner and two of either the
-// opposite corner or the size.
+// boxLayouts are the names of a box's columns: two for a corner, and two for the opposite corner
+// or the size.
 var boxLayouts = []struct {
 	names   [4]string
 	corners bool
@@ -68,11 +68,11 @@ var namedPoints = []string{"lefteye", "righteye", "nose", "leftmouth", "rightmou
 
 // boxColumns are the columns of a box.
 type boxColumns struct {
-	at      []int // four of a number each, or one of four numbers; none without a box
-	corners bool  // of opposite corners, not of one corner and the size
+	at      []int // four columns of a number each, or one of four numbers; none without a box
+	corners bool  // two opposite corners, not one corner and the size
 }
 
-// pointColumns are the columns of landmarks, x and y in turn: ten or 136 of a number
+// pointColumns are the columns of landmarks, x and y in turn: ten or 136 columns of a number
 // each, or one that holds all; none without landmarks.
 type pointColumns struct{ at []int }
 
@@ -103,7 +103,7 @@ func newColumnFinder(names []string) (*columnFinder, error) {
 	return f, nil
 }
 
-// one takes the column of the first of the names that is there, -1 if none is.
+// one takes the column with the first of the names that the header has, -1 if it has none.
 func (f *columnFinder) one(names []string) (int, error) {
 	for _, name := range names {
 		at, err := f.all([]string{name})
@@ -117,7 +117,7 @@ func (f *columnFinder) one(names []string) (int, error) {
 	return -1, nil
 }
 
-// all takes the columns of all names, or none.
+// all takes the columns of all names, or none if one is missing.
 func (f *columnFinder) all(names []string) ([]int, error) {
 	var at []int
 	for _, name := range names {
@@ -136,7 +136,7 @@ func (f *columnFinder) all(names []string) ([]int, error) {
 	return at, nil
 }
 
-// resolveColumns understands a header:
+// resolveColumns says which columns of a header hold what:
 //
 //	path                     the photograph's file; the one column that must be there.
 //	                         Also file path, image path, img path, file, filename,
@@ -161,8 +161,8 @@ func (f *columnFinder) all(names []string) ([]int, error) {
 // is an attribute. Numbers in one column are separated by spaces, commas or semicolons
 // and may stand in brackets.
 //
-// A numbered coordinate that belongs to no complete set is refused: a forgotten column
-// must not turn landmarks into attributes.
+// A numbered coordinate that belongs to no complete set is refused: a missing column must not
+// turn landmarks into attributes.
 func resolveColumns(header []string) (*columns, error) {
 	c := &columns{names: make([]string, len(header))}
 	for i, name := range header {
@@ -264,7 +264,7 @@ func (f *columnFinder) boxes() (boxColumns, error) {
 // named says whether the columns are those of these names.
 func (c *columns) named(names []string) bool { return slices.Equal(c.names, names) }
 
-// fit refuses a row of another number of cells than the header has.
+// fit refuses a row that has not as many cells as the header.
 func (c *columns) fit(cells []string) error {
 	if len(cells) != len(c.names) {
 		return fmt.Errorf("has %d cells, the header has %d", len(cells), len(c.names))
@@ -333,8 +333,8 @@ func (b boxColumns) read(names, cells []string) (*Box, error) {
 	return &box, nil
 }
 
-// numbers reads the numbers in some cells, one each, or all in the only cell; nil if
-// all of them are empty.
+// numbers reads the numbers in some cells, one in each or all in a single cell; nil if all cells
+// are empty.
 func numbers(at []int, names, cells []string) ([]float64, error) {
 	var values []float64
 	empty := -1
@@ -370,7 +370,7 @@ func shorten(s string) string {
 	return s[:most] + "..."
 }
 
-// validText keeps text as it is, except for bytes that are no UTF-8.
+// validText is text as it is, or escaped if it is no valid UTF-8.
 func validText(s string) string {
 	if strings.ToValidUTF8(s, "") == s {
 		return s

@@ -29,11 +29,12 @@ type PlanMerge struct {
 	ID      string `json:"id"`
 	Dataset string `json:"dataset"`
 	Teacher string `json:"teacher"`
-	// Rows of the plan; Adopted from the workers' parts, Reused from the cache.
+	// Rows of the plan, of which some were Adopted from the workers' parts and some Reused, as
+	// they were in the cache.
 	Rows    int `json:"rows"`
 	Adopted int `json:"adopted"`
 	Reused  int `json:"reused"`
-	// Runs sums up the records of the plan's runs, which are the cache's now.
+	// Runs sums up the records of the plan's runs, which the cache has now.
 	Runs store.RunTotals `json:"runs"`
 	// Invalid is the number of embeddings of the cache that have no use, see [Summary].
 	Invalid int `json:"invalid"`
@@ -47,20 +48,20 @@ type PlanMerge struct {
 	Notes []string `json:"notes,omitempty"`
 }
 
-// MergePlan takes over what the workers of a plan did into the cache of its dataset. The
-// cache becomes what a single process would have made. Nothing is taken over, and the
-// cache's name not taken, unless everything is there and whole: parts that are missing, of
-// no task, of another teacher or of other crops, or damaged are all named.
+// MergePlan copies what the workers of a plan have done into the cache of its dataset. The
+// cache becomes what a single process would have made. Nothing is copied, and the cache's name
+// is not taken, unless all parts are there and whole. The error names all parts that are
+// missing, damaged, of no task, of another teacher or of other crops.
 //
 // Errors: store.ErrNotFound for parts that are missing, store.ErrPlan, store.ErrDamaged,
-// store.ErrLocked; store.ErrFingerprint when the cache's name is taken; [*RejectRateError]
-// when the cache is complete all the same.
+// store.ErrLocked; store.ErrFingerprint when the cache's name is taken; [*RejectRateError],
+// with which the cache is complete all the same.
 func MergePlan(ctx context.Context, dir string, o MergeOptions) (PlanMerge, error) {
 	p, id, err := store.ReadPlan(dir)
 	if err != nil {
 		return PlanMerge{}, err
 	}
-	if err := wanted(dir, &p); err != nil {
+	if err := checkVerb(dir, &p); err != nil {
 		return PlanMerge{}, err
 	}
 	m := PlanMerge{Plan: dir, ID: id, Dataset: cmp.Or(o.Dataset, p.Dataset), Teacher: p.Teacher.Name, Rows: p.Rows()}
@@ -69,7 +70,7 @@ func MergePlan(ctx context.Context, dir string, o MergeOptions) (PlanMerge, erro
 		return m, err
 	}
 	defer ds.Close()
-	s, err := openShares(ds, *p.Teacher, dir)
+	s, err := openPlanParts(ds, *p.Teacher, dir)
 	if err != nil {
 		return m, err
 	}
@@ -91,8 +92,8 @@ func MergePlan(ctx context.Context, dir string, o MergeOptions) (PlanMerge, erro
 	return m, tooManyInvalid(cache, o.MaxRejectRate)
 }
 
-// adopt takes over what the cache lacks, and tidies up after the workers.
-func (m *PlanMerge) adopt(ctx context.Context, s *shares, tasks []store.PlanTask, out io.Writer) (err error) {
+// adopt copies what the cache lacks, and tidies up after the workers.
+func (m *PlanMerge) adopt(ctx context.Context, s *planParts, tasks []store.PlanTask, out io.Writer) (err error) {
 	w, err := s.ds.CreateTeacher(s.info)
 	if err != nil {
 		return err
@@ -120,7 +121,7 @@ func (m *PlanMerge) adopt(ctx context.Context, s *shares, tasks []store.PlanTask
 		bar.Add(int64(t.Rows))
 	}
 	bar.Finish()
-	// What is left of the workers is in nobody's way.
+	// What workers have left does no harm, so this is no error.
 	if m.Removed, err = s.parts.Tidy(); err != nil {
 		m.Notes = append(m.Notes, fmt.Sprintf("what killed workers have left stays: %v", err))
 	}
@@ -128,7 +129,7 @@ func (m *PlanMerge) adopt(ctx context.Context, s *shares, tasks []store.PlanTask
 }
 
 // clear deletes the parts.
-func (m *PlanMerge) clear(s *shares) error {
+func (m *PlanMerge) clear(s *planParts) error {
 	r, err := s.parts.Clear()
 	m.Removed.Files += r.Files
 	m.Removed.Bytes += r.Bytes
@@ -156,7 +157,7 @@ const maxNamedParts = 16
 
 // complete reads the parts of all tasks whose shards the cache lacks, and says what is
 // wrong with them.
-func (s *shares) complete(ctx context.Context, tasks []store.PlanTask, out io.Writer) error {
+func (s *planParts) complete(ctx context.Context, tasks []store.PlanTask, out io.Writer) error {
 	var faults []error
 	var shards, missing []int
 	rows := 0

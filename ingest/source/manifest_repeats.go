@@ -8,23 +8,23 @@ import (
 	"sort"
 )
 
-// repeatFinder finds the lines that repeat a key, with 16 bytes a line in memory. The
-// digest is long enough that two keys do not share one by chance.
-type repeatFinder struct{ lines []keyLine }
+// keyLines are the keys of lines, at 16 bytes a line in memory. The digests are so long that two
+// keys do not share one by chance.
+type keyLines struct{ lines []keyLine }
 
 type keyLine struct {
 	digest [12]byte
 	line   uint32
 }
 
-// add tells the finder which key a line has.
-func (f *repeatFinder) add(key string, line int) {
+// add takes the key of a line.
+func (f *keyLines) add(key string, line int) {
 	sum := sha256.Sum256([]byte(key))
 	f.lines = append(f.lines, keyLine{digest: [12]byte(sum[:]), line: uint32(line)})
 }
 
-// find returns the lines that repeat. The finder is empty afterwards.
-func (f *repeatFinder) find() repeats {
+// repeats are the lines that repeat the key of an earlier one. No keys are left afterwards.
+func (f *keyLines) repeats() repeats {
 	slices.SortFunc(f.lines, func(a, b keyLine) int {
 		return cmp.Or(bytes.Compare(a.digest[:], b.digest[:]), cmp.Compare(a.line, b.line))
 	})
@@ -42,12 +42,12 @@ func (f *repeatFinder) find() repeats {
 	return found
 }
 
-// repeats are lines whose key an earlier line has, in rising order.
+// repeats are lines whose key an earlier line has, in ascending order.
 type repeats []repeat
 
 type repeat struct{ line, first uint32 }
 
-// of says whether a line repeats a key, and which line has it first.
+// of says whether a line repeats a key, and which line had it first.
 func (r repeats) of(line int) (first int, ok bool) {
 	i := sort.Search(len(r), func(i int) bool { return int(r[i].line) >= line })
 	if i == len(r) || int(r[i].line) != line {

@@ -1,4 +1,4 @@
-package teacher
+package compare
 
 import (
 	"math/rand/v2"
@@ -24,8 +24,8 @@ type pair struct {
 // pairDeck draws pairs of crops.
 type pairDeck struct {
 	labels []int32
-	// named are the rows with an identity, grouped by it: first those of identities
-	// with several crops, of which there are repeated, then the others.
+	// named are the rows with an identity, grouped by it. The first repeated ones are of
+	// identities with several crops, the others of those with one.
 	named    []uint32
 	repeated int
 	groups   []group // by label
@@ -71,9 +71,9 @@ func newPairDeck(labels []int32) *pairDeck {
 	return d
 }
 
-// draw draws n pairs, each as likely as any other that begins with the same crop: half
-// of one identity, half of two, or all of one kind if there is only that. Without
-// either they are of any two crops. None if there is only one crop.
+// draw draws n pairs: half of one identity, half of two, or all of one kind if there is only
+// that. If there is neither they are of any two crops. Each partner of a crop is as likely as
+// any other. There is no pair of a single crop.
 func (d *pairDeck) draw(n int, seed uint64) []pair {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	same := n / 2

@@ -22,59 +22,61 @@ type MergeOptions struct {
 	Options
 }
 
-// PlanMerge is what a merge of a plan came to: an ordinary [Run], and what of the workers'
-// was removed after it.
+// PlanMerge is what a merge of a plan came to: the summary of its [Run], and what of the
+// workers' files was removed after it.
 type PlanMerge struct {
 	Summary
 	store.Removed
 }
 
-// MergePlan makes the dataset of a plan of what its workers did. It is an ordinary [Run],
-// and may be interrupted like one, in which crops come out of the workers' datasets: the
-// result is that of a single process. Nothing is written unless every part is there and
-// whole: store.ErrNotFound names those that are missing; and unless the dataset is as it
-// was when the plan was made, or as a merge of this very plan has left it: store.ErrPlan.
+// MergePlan makes the dataset of a plan of what its workers did. It is an ordinary [Run] in
+// which crops come out of the workers' datasets, and may be interrupted like one. The result
+// is that of a single process.
+//
+// Nothing is written unless every part is there and whole: store.ErrNotFound names the
+// missing ones. The dataset must be as it was when the plan was made, or as a merge of this
+// very plan has left it: otherwise store.ErrPlan.
 func MergePlan(ctx context.Context, dir string, o MergeOptions) (PlanMerge, error) {
 	p, planned, err := readPlan(ctx, dir, o.Options)
 	if err != nil {
 		return PlanMerge{}, err
 	}
 	planned.Out = cmp.Or(o.Out, planned.Out)
-	planned.replay = &replay{tasks: p.Tasks, folder: dir, output: p.Output}
-	if err := planned.replay.ready(ctx, planned.Out); err != nil {
+	planned.made = &planCrops{tasks: p.Tasks, folder: dir, output: p.Output}
+	if err := planned.made.ready(ctx, planned.Out); err != nil {
 		return PlanMerge{}, fmt.Errorf("merge plan %s: %w", dir, err)
 	}
 	var m PlanMerge
 	m.Summary, err = Run(ctx, planned)
-	err = errors.Join(err, planned.replay.close())
+	err = errors.Join(err, planned.made.close())
 	var rejects *RejectRateError
 	if err != nil && !errors.As(err, &rejects) {
 		return m, err
 	}
-	if failed := m.finish(planned.replay, o.Clean); failed != nil {
+	if failed := m.finish(planned.made, o.Clean); failed != nil {
 		return m, fmt.Errorf("the dataset is made; finish plan %s: %w", dir, failed)
 	}
 	return m, err
 }
 
-// finish writes down what the dataset has become, and deletes the parts if they are to go.
-func (m *PlanMerge) finish(r *replay, clean bool) error {
-	was, err := store.ReadMergeState(r.folder)
+// finish records what the dataset has become, and deletes the parts if they are to go.
+func (m *PlanMerge) finish(p *planCrops, clean bool) error {
+	was, err := store.ReadMergeState(p.folder)
 	if err != nil {
 		return err
 	}
 	now := store.MergeState{Digest: m.Digest, Cleared: clean || was != nil && was.Cleared}
 	if was == nil || *was != now {
-		// Before they are deleted: a worker must not make them again.
-		if err := store.WriteMergeState(r.folder, now); err != nil {
+		// Before the parts are deleted, so that no worker makes them again.
+		if err := store.WriteMergeState(p.folder, now); err != nil {
 			return err
 		}
 	}
 	if !clean {
 		return nil
 	}
-	for i := range r.tasks {
-		removed, err := store.RemovePart(partDataset(r.folder, i))
+	for i := range p.tasks {
+		removed, err := store.RemovePart(partDataset(p.folder, i))
 		m.Removed.Files += removed.Files
 		m.Removed.Bytes += removed.Bytes
 		if err != nil {
@@ -85,38 +87,38 @@ func (m *PlanMerge) finish(r *replay, clean bool) error {
 }
 
 // ready says what keeps the parts from being merged.
-func (r *replay) ready(ctx context.Context, out string) error {
-	merged, err := store.ReadMergeState(r.folder)
+func (p *planCrops) ready(ctx context.Context, out string) error {
+	merged, err := store.ReadMergeState(p.folder)
 	if err != nil {
 		return err
 	}
 	if merged == nil || !merged.Cleared {
-		return r.complete(ctx)
+		return p.complete(ctx)
 	}
-	// Nothing is left to be taken over, and nothing is needed if that was done here.
+	// No parts are left. None are needed if they were merged into this dataset.
 	if have, err := store.FindOutput(out); err != nil || have.Digest == merged.Digest {
 		return err
 	}
 	return fmt.Errorf("%w: the parts were deleted when they had been merged (--clean), and %s is not what they had become; make another plan", store.ErrPlan, out)
 }
 
-// claim makes sure that the dataset that is open for writing is the one that the plan
-// appends to, or what a merge of this very plan has made of it. sources are the numbers of
-// the plan's.
-func (r *replay) claim(w *store.Writer, sources []int) error {
-	if r == nil || r.output == nil {
+// checkOutput refuses a dataset that is open for writing, unless the plan was made to append
+// to it as it is or a merge of this very plan has left it so. sources are the numbers of the
+// plan's.
+func (p *planCrops) checkOutput(w *store.Writer, sources []int) error {
+	if p == nil || p.output == nil {
 		return nil
 	}
-	shards, of, err := w.Beyond(*r.output)
+	shards, of, err := w.Beyond(*p.output)
 	if err != nil {
 		return fmt.Errorf("%w; make another plan", err)
 	}
-	merged, err := store.ReadMergeState(r.folder)
+	merged, err := store.ReadMergeState(p.folder)
 	switch {
 	case err != nil:
 		return err
 	case shards == 0 && merged == nil:
-		return store.WriteMergeState(r.folder, store.MergeState{})
+		return store.WriteMergeState(p.folder, store.MergeState{})
 	case shards == 0:
 		return nil
 	}
@@ -124,18 +126,18 @@ func (r *replay) claim(w *store.Writer, sources []int) error {
 		return nil
 	}
 	remedy := "make another plan"
-	if r.output.Digest == "" {
+	if p.output.Digest == "" {
 		remedy = "merge into a new folder with --out, or " + remedy
 	}
-	return fmt.Errorf("%w: %d shards of the dataset are of another job, and were not there when plan %s was made; %s", store.ErrPlan, shards, r.folder, remedy)
+	return fmt.Errorf("%w: %d shards of the dataset are of another job, and were not there when plan %s was made; %s", store.ErrPlan, shards, p.folder, remedy)
 }
 
 // complete checks every part, and that there are no others.
-func (r *replay) complete(ctx context.Context) error {
+func (p *planCrops) complete(ctx context.Context) error {
 	var faults []error
 	known := map[string]bool{}
-	for i := range r.tasks {
-		part := partDataset(r.folder, i)
+	for i := range p.tasks {
+		part := partDataset(p.folder, i)
 		known[filepath.Base(part)] = true
 		if len(faults) >= maxNamedParts {
 			continue
@@ -152,13 +154,13 @@ func (r *replay) complete(ctx context.Context) error {
 			}
 		}
 	}
-	entries, err := os.ReadDir(store.PartsFolder(r.folder))
+	entries, err := os.ReadDir(store.PartsFolder(p.folder))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	for _, e := range entries {
 		if !known[e.Name()] && strings.HasSuffix(e.Name(), ".ds") {
-			faults = append(faults, fmt.Errorf("%s is of no task", filepath.Join(store.PartsFolder(r.folder), e.Name())))
+			faults = append(faults, fmt.Errorf("%s is of no task", filepath.Join(store.PartsFolder(p.folder), e.Name())))
 		}
 	}
 	return errors.Join(faults...)

@@ -1,4 +1,4 @@
-package teacher_test
+package classifier_test
 
 import (
 	"context"
@@ -16,7 +16,8 @@ import (
 	"facepipe/internal/npy"
 	"facepipe/internal/onnx"
 	"facepipe/store"
-	"facepipe/teacher"
+	"facepipe/teacher/classifier"
+	"facepipe/teacher/teachertest"
 )
 
 const classDim = 4
@@ -48,12 +49,12 @@ func writeFile(t *testing.T, name, text string) string {
 // taught is a dataset of the people p0 .. p4 with a cache called t.
 func taught(t *testing.T) string {
 	t.Helper()
-	dir := people(t, 5, 3)
-	say(t, dir, "t", classDim, func(row int) []float32 { return []float32{1, 2, 3, float32(row)} })
+	dir := teachertest.People(t, 5, 3)
+	teachertest.Cache(t, dir, "t", classDim, func(row int) []float32 { return []float32{1, 2, 3, float32(row)} })
 	return dir
 }
 
-func TestImportClassifier(t *testing.T) {
+func TestImport(t *testing.T) {
 	onnxFile := onnx.Model{IRVersion: 7, OpsetVersion: 13, Graph: onnx.Graph{
 		Outputs: []onnx.ValueInfo{{Name: "y", Type: onnx.Float32, Dims: onnx.Fixed(1)}}}}
 	var values []float32
@@ -67,17 +68,17 @@ func TestImportClassifier(t *testing.T) {
 	byName := map[string]int{"p4": 0, "p1": 2, "p0": 3, "p3": 5, "p2": 6}
 	byNumber := map[string]int{"p0": 0, "p1": 1, "p2": 2, "p3": 3, "p4": 4}
 	for name, c := range map[string]struct {
-		o    teacher.ClassifierOptions
+		o    classifier.Options
 		rows map[string]int
 		want store.ClassifierInfo
 	}{
-		"array, named":    {teacher.ClassifierOptions{From: array(t, 7), Identities: names}, byName, store.ClassifierInfo{Origin: "w.npy", Names: "names.txt"}},
-		"array, numbered": {teacher.ClassifierOptions{From: array(t, 7), Prefix: "p"}, byNumber, store.ClassifierInfo{Origin: "w.npy", Prefix: "p"}},
-		"initializer":     {teacher.ClassifierOptions{From: writeFile(t, "m.onnx", string(onnxFile.Marshal())), Prefix: "p"}, byNumber, store.ClassifierInfo{Origin: "m.onnx", Tensor: "head", Prefix: "p"}},
+		"array, named":    {classifier.Options{From: array(t, 7), Identities: names}, byName, store.ClassifierInfo{Origin: "w.npy", Names: "names.txt"}},
+		"array, numbered": {classifier.Options{From: array(t, 7), Prefix: "p"}, byNumber, store.ClassifierInfo{Origin: "w.npy", Prefix: "p"}},
+		"initializer":     {classifier.Options{From: writeFile(t, "m.onnx", string(onnxFile.Marshal())), Prefix: "p"}, byNumber, store.ClassifierInfo{Origin: "m.onnx", Tensor: "head", Prefix: "p"}},
 	} {
 		dir := taught(t)
 		c.o.Dataset, c.o.Teacher = dir, "t"
-		s, err := teacher.ImportClassifier(t.Context(), c.o)
+		s, err := classifier.Import(t.Context(), c.o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,7 +89,7 @@ func TestImportClassifier(t *testing.T) {
 		if s.ClassifierInfo != c.want || (s.NamesDigest != "") != (c.want.Names != "") {
 			t.Errorf("%s: %+v, want %+v", name, s.ClassifierInfo, c.want)
 		}
-		ds, cache := openCache(t, dir, "t")
+		ds, cache := teachertest.OpenCache(t, dir, "t")
 		m, err := cache.Classifier()
 		if err != nil {
 			t.Fatal(err)
@@ -108,11 +109,11 @@ func TestImportClassifier(t *testing.T) {
 				t.Errorf("%s: row %d is %q %v, %v, want %v", name, row, identity, got, err, want)
 			}
 		}
-		before := files(t, dir, "t")
-		if again, err := teacher.ImportClassifier(t.Context(), c.o); err != nil || !again.Reused || again.Matched != 5 || again.ClassifierInfo != c.want {
+		before := teachertest.Files(t, dir, "t")
+		if again, err := classifier.Import(t.Context(), c.o); err != nil || !again.Reused || again.Matched != 5 || again.ClassifierInfo != c.want {
 			t.Errorf("%s, again: %+v, %v", name, again, err)
 		}
-		if !maps.Equal(before, files(t, dir, "t")) {
+		if !maps.Equal(before, teachertest.Files(t, dir, "t")) {
 			t.Errorf("%s: importing again changed files", name)
 		}
 		if r, err := store.Check(t.Context(), dir, store.CheckOptions{ReadData: true}); err != nil || !r.OK || len(r.Notes) > 0 {
@@ -122,33 +123,33 @@ func TestImportClassifier(t *testing.T) {
 }
 
 // One matrix takes another's place only if it may, and as a whole.
-func TestReplaceClassifier(t *testing.T) {
+func TestReplace(t *testing.T) {
 	dir := taught(t)
-	o := teacher.ClassifierOptions{Dataset: dir, Teacher: "t", From: array(t, 5), Prefix: "p"}
-	if _, err := teacher.ImportClassifier(t.Context(), o); err != nil {
+	o := classifier.Options{Dataset: dir, Teacher: "t", From: array(t, 5), Prefix: "p"}
+	if _, err := classifier.Import(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
-	_, cache := openCache(t, dir, "t")
+	_, cache := teachertest.OpenCache(t, dir, "t")
 	old, err := cache.Classifier()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer old.Close()
-	before := files(t, dir, "t")
+	before := teachertest.Files(t, dir, "t")
 	o.From = array(t, 9)
-	if _, err := teacher.ImportClassifier(t.Context(), o); !errors.Is(err, os.ErrExist) || !strings.Contains(err.Error(), "--replace") {
+	if _, err := classifier.Import(t.Context(), o); !errors.Is(err, os.ErrExist) || !strings.Contains(err.Error(), "--replace") {
 		t.Errorf("another matrix: %v", err)
 	}
 	o.Replace = true
 	bad := o
 	bad.Identities = writeFile(t, "names.txt", "p0\np1\n")
-	if _, err := teacher.ImportClassifier(t.Context(), bad); err == nil {
+	if _, err := classifier.Import(t.Context(), bad); err == nil {
 		t.Error("too few names")
 	}
-	if !maps.Equal(before, files(t, dir, "t")) {
+	if !maps.Equal(before, teachertest.Files(t, dir, "t")) {
 		t.Error("a refused import changed files")
 	}
-	if s, err := teacher.ImportClassifier(t.Context(), o); err != nil || s.Rows != 9 || s.Reused {
+	if s, err := classifier.Import(t.Context(), o); err != nil || s.Rows != 9 || s.Reused {
 		t.Errorf("%+v, %v", s, err)
 	}
 	if tables, _ := filepath.Glob(filepath.Join(dir, "teachers", "t", "classifier", "*.arrow")); len(tables) != 1 {
@@ -163,11 +164,11 @@ func TestReplaceClassifier(t *testing.T) {
 	}
 	// Damage is found and the same matrix put in its place.
 	tables, _ := filepath.Glob(filepath.Join(dir, "teachers", "t", "classifier", "*.arrow"))
-	change(t, tables[0], func(data []byte) []byte { data[len(data)/2] ^= 1; return data })
+	teachertest.Change(t, tables[0], func(data []byte) []byte { data[len(data)/2] ^= 1; return data })
 	if r, err := store.Check(t.Context(), dir, store.CheckOptions{ReadData: true}); err != nil || r.OK {
 		t.Errorf("damage: %+v, %v", r, err)
 	}
-	if s, err := teacher.ImportClassifier(t.Context(), o); err != nil || s.Reused {
+	if s, err := classifier.Import(t.Context(), o); err != nil || s.Reused {
 		t.Errorf("over damage: %+v, %v", s, err)
 	}
 	if r, err := store.Check(t.Context(), dir, store.CheckOptions{ReadData: true}); err != nil || !r.OK {
@@ -175,12 +176,12 @@ func TestReplaceClassifier(t *testing.T) {
 	}
 }
 
-func TestImportClassifierRefuses(t *testing.T) {
+func TestImportRefuses(t *testing.T) {
 	dir := taught(t)
 	good := array(t, 5)
 	spoiled := func(value float32) string {
 		path := array(t, 5)
-		change(t, path, func(data []byte) []byte {
+		teachertest.Change(t, path, func(data []byte) []byte {
 			for i := len(data) - 4*classDim; i < len(data); i += 4 {
 				binary.LittleEndian.PutUint32(data[i:], math.Float32bits(value))
 			}
@@ -192,29 +193,29 @@ func TestImportClassifierRefuses(t *testing.T) {
 	cancel()
 	for name, c := range map[string]struct {
 		ctx  context.Context
-		o    teacher.ClassifierOptions
+		o    classifier.Options
 		want error
 		say  string
 	}{
-		"no teacher":    {t.Context(), teacher.ClassifierOptions{Teacher: "none", From: good}, store.ErrNotFound, "none"},
-		"no matrix":     {t.Context(), teacher.ClassifierOptions{Teacher: "t", From: "/no/such.npy"}, os.ErrNotExist, "/no/such.npy"},
-		"nobody known":  {t.Context(), teacher.ClassifierOptions{Teacher: "t", From: good}, teacher.ErrMatrix, `such as "p0"`},
-		"few names":     {t.Context(), teacher.ClassifierOptions{Teacher: "t", From: good, Identities: writeFile(t, "n", "p0\np1")}, nil, "2 lines for 5 rows"},
-		"many names":    {t.Context(), teacher.ClassifierOptions{Teacher: "t", From: good, Identities: writeFile(t, "n", "p0\np1\np2\np3\np4\np5\n")}, nil, "more lines"},
-		"a name twice":  {t.Context(), teacher.ClassifierOptions{Teacher: "t", From: good, Identities: writeFile(t, "n", "p0\np1\np2\np1\np4\n")}, nil, "classes 1 and 3"},
-		"an empty name": {t.Context(), teacher.ClassifierOptions{Teacher: "t", From: good, Identities: writeFile(t, "n", "p0\n\np2\np1\np4\n")}, nil, "class 1 has no name"},
-		"a long name":   {t.Context(), teacher.ClassifierOptions{Teacher: "t", From: good, Identities: writeFile(t, "n", strings.Repeat("x", 9000))}, nil, "line 1"},
-		"no such names": {t.Context(), teacher.ClassifierOptions{Teacher: "t", From: good, Identities: "/no/names"}, os.ErrNotExist, "/no/names"},
-		"NaN":           {t.Context(), teacher.ClassifierOptions{Teacher: "t", From: spoiled(float32(math.NaN())), Prefix: "p"}, nil, "class 4 (p4): weight 0 is NaN"},
-		"zeros":         {t.Context(), teacher.ClassifierOptions{Teacher: "t", From: spoiled(0), Prefix: "p"}, nil, "all weights are zero"},
-		"cancelled":     {cancelled, teacher.ClassifierOptions{Teacher: "t", From: good, Prefix: "p"}, context.Canceled, ""},
+		"no teacher":    {t.Context(), classifier.Options{Teacher: "none", From: good}, store.ErrNotFound, "none"},
+		"no matrix":     {t.Context(), classifier.Options{Teacher: "t", From: "/no/such.npy"}, os.ErrNotExist, "/no/such.npy"},
+		"nobody known":  {t.Context(), classifier.Options{Teacher: "t", From: good}, classifier.ErrMatrix, `such as "p0"`},
+		"few names":     {t.Context(), classifier.Options{Teacher: "t", From: good, Identities: writeFile(t, "n", "p0\np1")}, nil, "2 lines for 5 rows"},
+		"many names":    {t.Context(), classifier.Options{Teacher: "t", From: good, Identities: writeFile(t, "n", "p0\np1\np2\np3\np4\np5\n")}, nil, "more lines"},
+		"a name twice":  {t.Context(), classifier.Options{Teacher: "t", From: good, Identities: writeFile(t, "n", "p0\np1\np2\np1\np4\n")}, nil, "classes 1 and 3"},
+		"an empty name": {t.Context(), classifier.Options{Teacher: "t", From: good, Identities: writeFile(t, "n", "p0\n\np2\np1\np4\n")}, nil, "class 1 has no name"},
+		"a long name":   {t.Context(), classifier.Options{Teacher: "t", From: good, Identities: writeFile(t, "n", strings.Repeat("x", 9000))}, nil, "line 1"},
+		"no such names": {t.Context(), classifier.Options{Teacher: "t", From: good, Identities: "/no/names"}, os.ErrNotExist, "/no/names"},
+		"NaN":           {t.Context(), classifier.Options{Teacher: "t", From: spoiled(float32(math.NaN())), Prefix: "p"}, nil, "class 4 (p4): weight 0 is NaN"},
+		"zeros":         {t.Context(), classifier.Options{Teacher: "t", From: spoiled(0), Prefix: "p"}, nil, "all weights are zero"},
+		"cancelled":     {cancelled, classifier.Options{Teacher: "t", From: good, Prefix: "p"}, context.Canceled, ""},
 	} {
 		c.o.Dataset = dir
-		if _, err := teacher.ImportClassifier(c.ctx, c.o); err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.say) {
+		if _, err := classifier.Import(c.ctx, c.o); err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.say) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	_, cache := openCache(t, dir, "t")
+	_, cache := teachertest.OpenCache(t, dir, "t")
 	if _, err := cache.Classifier(); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("after refusals: %v", err)
 	}

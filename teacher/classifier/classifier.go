@@ -1,10 +1,10 @@
-package teacher
+// Package classifier imports the weight matrix of the classifier that a teacher was trained
+// with, for losses that pull students to the classes that the teacher was pulled to.
+package classifier
 
 import (
 	"bufio"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -15,36 +15,37 @@ import (
 	"time"
 
 	"facepipe/internal/embed"
+	"facepipe/internal/filedigest"
 	"facepipe/internal/progress"
 	"facepipe/store"
 )
 
-// ClassifierOptions are the settings of [ImportClassifier].
-type ClassifierOptions struct {
+// Options are the settings of [Import].
+type Options struct {
 	Dataset string
 	// Teacher is the cache's name.
 	Teacher string
-	// From is a .npy file or an ONNX file, in which Tensor is the name of the
-	// initializer; "" takes the only one that fits.
+	// From is a .npy file or an ONNX file. Tensor is the name of the initializer in the
+	// latter; "" takes the only one that fits.
 	From   string
 	Tensor string
 	// Identities is a text file that names the rows of the matrix, a line each. Without
 	// one, row i is named Prefix followed by i.
 	Identities string
 	Prefix     string
-	// Replace allows for a matrix from elsewhere that was imported before.
+	// Replace lets the matrix take the place of another one.
 	Replace bool
 	// Progress receives the bar; nil is silent.
 	Progress io.Writer
 }
 
-// ClassifierSummary is what [ImportClassifier] did.
-type ClassifierSummary struct {
+// Summary is what [Import] did.
+type Summary struct {
 	Dataset string `json:"dataset"`
 	Teacher string `json:"teacher"`
 	store.ClassifierInfo
 	Dim int `json:"dim"`
-	// Identities of the dataset, of which Matched have a row.
+	// Identities is the number of the dataset's, of which Matched have a row.
 	Identities int `json:"identities"`
 	Matched    int `json:"matched"`
 	// Reused says that this very matrix was there already.
@@ -52,15 +53,15 @@ type ClassifierSummary struct {
 	Seconds float64 `json:"seconds"`
 }
 
-// ImportClassifier stores the weight matrix of the classifier that a teacher was trained
+// Import stores the weight matrix of the classifier that a teacher was trained
 // with, a class a row, beside its cache; see [store.Teacher.Classifier]. Elements are
 // float16, float32 or float64 and become float32. The matrix is read row by row.
 //
-// Errors: [ErrMatrix], npy.ErrFormat, onnx.ErrFormat; one if none of the rows is named
-// after an identity of the dataset; [os.ErrExist] if there is another matrix and Replace
-// is not set; store.ErrNotFound, store.ErrLocked, store.ErrDamaged; the context's. The
-// same call finishes what was interrupted.
-func ImportClassifier(ctx context.Context, o ClassifierOptions) (s ClassifierSummary, err error) {
+// Errors: [ErrMatrix], also if none of the rows is named after an identity of the dataset;
+// npy.ErrFormat, onnx.ErrFormat; [os.ErrExist] if there is another matrix and Replace is not
+// set; store.ErrNotFound, store.ErrLocked, store.ErrDamaged; the context's. The same call
+// finishes an interrupted one.
+func Import(ctx context.Context, o Options) (s Summary, err error) {
 	begun := time.Now()
 	ds, err := store.Open(o.Dataset)
 	if err != nil {
@@ -71,7 +72,7 @@ func ImportClassifier(ctx context.Context, o ClassifierOptions) (s ClassifierSum
 	if err != nil {
 		return s, err
 	}
-	s = ClassifierSummary{Dataset: o.Dataset, Teacher: o.Teacher, Dim: t.Info().Dim, Identities: ds.Identities()}
+	s = Summary{Dataset: o.Dataset, Teacher: o.Teacher, Dim: t.Info().Dim, Identities: ds.Identities()}
 	m, err := openMatrix(o.From, o.Tensor, t.Info().Dim)
 	if err != nil {
 		return s, fmt.Errorf("import classifier: %w", err)
@@ -104,36 +105,23 @@ func count(rows []int32) int {
 }
 
 // describe says where the matrix and the names of its rows are from.
-func (o *ClassifierOptions) describe(m *matrix) (info store.ClassifierInfo, err error) {
+func (o *Options) describe(m *matrix) (info store.ClassifierInfo, err error) {
 	info = store.ClassifierInfo{Origin: filepath.Base(o.From), Tensor: m.tensor, DType: m.element.name, Prefix: o.Prefix, Rows: m.rows}
 	if m.tensor == "" {
-		info.OriginDigest, err = digestOf(o.From)
+		info.OriginDigest, err = filedigest.Of(o.From)
 	} else {
 		info.OriginDigest, err = embed.Digest(o.From) // of the files beside it, too
 	}
 	if err == nil && o.Identities != "" {
 		info.Names, info.Prefix = filepath.Base(o.Identities), ""
-		info.NamesDigest, err = digestOf(o.Identities)
+		info.NamesDigest, err = filedigest.Of(o.Identities)
 	}
 	return info, err
 }
 
-func digestOf(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
-// present says whether this very matrix is stored, and the rows of the labels then. One
-// that is damaged is not.
-func (o *ClassifierOptions) present(ctx context.Context, ds *store.Dataset, t *store.Teacher, info store.ClassifierInfo) (labels []int32, there bool, err error) {
+// present says whether this very matrix is stored undamaged, and gives the rows of the labels
+// then.
+func (o *Options) present(ctx context.Context, ds *store.Dataset, t *store.Teacher, info store.ClassifierInfo) (labels []int32, there bool, err error) {
 	c, err := t.Classifier()
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrDamaged) {
 		return nil, false, nil
@@ -155,8 +143,9 @@ func (o *ClassifierOptions) present(ctx context.Context, ds *store.Dataset, t *s
 	return labels, true, t.TidyClassifier()
 }
 
-// store copies the matrix. Nothing is kept of one that has no class of the dataset's.
-func (o *ClassifierOptions) store(ctx context.Context, ds *store.Dataset, t *store.Teacher, m *matrix, info store.ClassifierInfo) (labels []int32, err error) {
+// store copies the matrix. It keeps nothing of a matrix that has none of the dataset's
+// classes.
+func (o *Options) store(ctx context.Context, ds *store.Dataset, t *store.Teacher, m *matrix, info store.ClassifierInfo) (labels []int32, err error) {
 	names, err := o.names(m.rows)
 	if err != nil {
 		return nil, err
@@ -202,7 +191,7 @@ func (o *ClassifierOptions) store(ctx context.Context, ds *store.Dataset, t *sto
 	return labels, w.Commit()
 }
 
-// anIdentity is the name of one that has crops.
+// anIdentity is the name of an identity that has crops.
 func anIdentity(ds *store.Dataset) string {
 	for i := range ds.Shards() {
 		crops, err := ds.CropShard(i)
@@ -229,7 +218,7 @@ type rowNames struct {
 	row    int
 }
 
-func (o *ClassifierOptions) names(rows int) (*rowNames, error) {
+func (o *Options) names(rows int) (*rowNames, error) {
 	n := &rowNames{path: o.Identities, prefix: o.Prefix, rows: rows}
 	if o.Identities == "" {
 		return n, nil
@@ -257,7 +246,7 @@ func (n *rowNames) next() (string, error) {
 	return strings.TrimSuffix(n.lines.Text(), "\r"), nil
 }
 
-// end wants no more names than rows; empty lines at the end do no harm.
+// end refuses more names than rows. Empty lines at the end do no harm.
 func (n *rowNames) end() error {
 	if n.file == nil {
 		return nil

@@ -1,20 +1,26 @@
-package teacher
+// Package compare says how far two teachers agree, by their caches.
+//
+// Two teachers' spaces have nothing to do with each other, but both order pairs of crops by
+// likeness. The rank correlation of these orders is the measure.
+package compare
 
 import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 
 	"facepipe/internal/progress"
+	"facepipe/internal/vec"
 	"facepipe/store"
+	"facepipe/teacher"
 )
 
-// DefaultPairs is the number of pairs that [Compare] draws if it is not told: the rank
-// correlation of that many is known to about 0.01.
+// DefaultPairs is the default of [Options].Pairs. It gives the rank correlation to about 0.01.
 const DefaultPairs = 10000
 
-// CompareOptions are the settings of [Compare].
-type CompareOptions struct {
+// Options are the settings of [Run].
+type Options struct {
 	Dataset string
 	// A and B are the names of the caches.
 	A, B string
@@ -25,22 +31,22 @@ type CompareOptions struct {
 	Progress io.Writer
 }
 
-// Comparison says how far two teachers agree on which crops are alike, and how well
-// each tells people apart. Correlations and means are absent (nil) where there are too
-// few pairs, or none that differ.
-type Comparison struct {
+// Result says how far two teachers agree on which crops are alike, and how well each tells
+// people apart. Correlations and means are nil if there are too few pairs, or none that
+// differ.
+type Result struct {
 	Dataset string `json:"dataset"`
 	Seed    uint64 `json:"seed"`
-	// Pairs that were compared: Same of one identity, Different of two; all others, of
-	// a dataset without identities, are neither. Skipped pairs have a crop of which
-	// one of the teachers gave no usable embedding.
+	// Pairs that were compared: Same of one identity, Different of two. Pairs of a dataset
+	// without identities are neither. Skipped pairs have a crop of which one of the teachers
+	// gave no usable embedding.
 	Pairs     int `json:"pairs"`
 	Same      int `json:"same"`
 	Different int `json:"different"`
 	Skipped   int `json:"skipped"`
-	// Spearman is the rank correlation, -1 to 1, of the two teachers' cosine
-	// similarities over all pairs; the others are over those of one kind. (Over all
-	// pairs, two teachers correlate already for telling people apart.)
+	// Spearman is the rank correlation, -1 to 1, of the two teachers' cosine similarities over
+	// all pairs. The others are over pairs of one kind: over all pairs, two teachers correlate
+	// simply because both know people apart.
 	Spearman          *float64 `json:"spearman"`
 	SpearmanSame      *float64 `json:"spearman_same"`
 	SpearmanDifferent *float64 `json:"spearman_different"`
@@ -61,60 +67,48 @@ type Separation struct {
 	MeanDifferent *float64 `json:"mean_different"`
 }
 
-// Compare draws random pairs of crops, half of one identity and half of two as far as
-// the dataset has both, and compares what two caches hold of them. The same seed draws
-// the same pairs. Memory grows with the pairs, and by 8 bytes a crop. Errors:
-// store.ErrNotFound, store.ErrDamaged; a cache that lacks shards is one.
-func Compare(ctx context.Context, o CompareOptions) (Comparison, error) {
+// Run draws random pairs of crops, half of one identity and half of two as far as the
+// dataset has both, and compares what two caches hold of them. The same seed draws the same
+// pairs. Memory grows with the pairs, and by 8 bytes a crop. Errors: store.ErrNotFound,
+// store.ErrDamaged; a cache that lacks shards is an error.
+func Run(ctx context.Context, o Options) (Result, error) {
 	if o.Pairs == 0 {
 		o.Pairs = DefaultPairs
 	}
 	ds, err := store.Open(o.Dataset)
 	if err != nil {
-		return Comparison{}, err
+		return Result{}, err
 	}
 	defer ds.Close()
 	var caches [2]*store.Teacher
 	for i, name := range []string{o.A, o.B} {
-		if caches[i], err = openComplete(ds, name); err != nil {
-			return Comparison{}, err
+		if caches[i], err = teacher.OpenComplete(ds, name); err != nil {
+			return Result{}, err
 		}
 	}
 	labels, err := ds.Labels(ctx)
 	if err != nil {
-		return Comparison{}, err
+		return Result{}, err
 	}
 	pairs := newPairDeck(labels).draw(o.Pairs, o.Seed)
-	c := Comparison{Dataset: o.Dataset, Seed: o.Seed}
+	result := Result{Dataset: o.Dataset, Seed: o.Seed}
 	if len(pairs) == 0 {
-		return c, fmt.Errorf("compare teachers of %s: it has no two crops", o.Dataset)
+		return result, fmt.Errorf("compare teachers of %s: it has no two crops", o.Dataset)
 	}
 	s, err := measure(ctx, ds, caches, pairs, progress.New(o.Progress, "compare", int64(2*len(pairs))))
 	if err != nil {
-		return c, err
+		return result, err
 	}
-	c.conclude(s)
+	result.conclude(s)
 	for i, cache := range caches {
 		info := cache.Info()
-		c.Teachers[i].Teacher, c.Teachers[i].ModelFile, c.Teachers[i].Fingerprint = info.Name, info.ModelFile, info.Fingerprint
+		result.Teachers[i].Teacher, result.Teachers[i].ModelFile, result.Teachers[i].Fingerprint = info.Name, info.ModelFile, info.Fingerprint
 	}
-	c.Skipped = len(pairs) - c.Pairs
-	return c, nil
+	result.Skipped = len(pairs) - result.Pairs
+	return result, nil
 }
 
-// openComplete opens a cache that must lack no shard.
-func openComplete(ds *store.Dataset, name string) (*store.Teacher, error) {
-	t, err := ds.OpenTeacher(name)
-	if err != nil {
-		return nil, err
-	}
-	if missing := t.MissingShards(); len(missing) > 0 {
-		return nil, fmt.Errorf("teacher %s of %s lacks %d of %d shards: run precompute-teacher again", name, ds.Dir(), len(missing), ds.Shards())
-	}
-	return t, nil
-}
-
-// similarities are the cosines of the pairs that both teachers see.
+// similarities are the cosines of the pairs of which both caches have the embeddings.
 type similarities struct {
 	kinds   []pairKind
 	cosines [2][]float64
@@ -147,40 +141,35 @@ func measure(ctx context.Context, ds *store.Dataset, caches [2]*store.Teacher, p
 	return s, nil
 }
 
-// cosinesOf are a cache's cosine similarities of pairs; it marks those that it has none
-// of as not valid.
+// cosinesOf are a cache's cosine similarities of pairs. It marks those that lack an embedding
+// as not valid.
 func cosinesOf(ctx context.Context, ds *store.Dataset, cache *store.Teacher, pairs []pair, valid []bool, bar *progress.Bar) ([]float64, error) {
 	var rows []int
 	for _, p := range pairs {
 		rows = append(rows, p.a, p.b)
 	}
-	shards, err := openShards(ds, cache, rows)
-	defer closeShards(shards)
+	cached, err := teacher.OpenRows(ds, cache, rows)
 	if err != nil {
 		return nil, err
 	}
+	defer cached.Close()
 	dim := cache.Info().Dim
 	a, b := make([]float32, dim), make([]float32, dim)
-	read := func(row int, dst []float32) (bool, error) {
-		at := ds.Locate(row)
-		_, usable, err := shards[at.Shard].Row(int(at.Row), false, dst)
-		return usable, err
-	}
 	cosines := make([]float64, len(pairs))
 	for n, p := range pairs {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		hasA, err := read(p.a, a)
+		_, hasA, err := cached.Row(p.a, false, a)
 		if err != nil {
 			return nil, err
 		}
-		hasB, err := read(p.b, b)
+		_, hasB, err := cached.Row(p.b, false, b)
 		if err != nil {
 			return nil, err
 		}
 		if hasA && hasB {
-			cosines[n] = cosine(a, b)
+			cosines[n] = vec.Cosine(a, b)
 		} else {
 			valid[n] = false
 		}
@@ -189,21 +178,29 @@ func cosinesOf(ctx context.Context, ds *store.Dataset, cache *store.Teacher, pai
 	return cosines, nil
 }
 
-// conclude makes figures of the cosines.
-func (c *Comparison) conclude(s *similarities) {
-	c.Pairs = len(s.kinds)
-	c.Spearman = spearman(s.cosines[0], s.cosines[1])
+// conclude computes the figures of the cosines.
+func (r *Result) conclude(s *similarities) {
+	r.Pairs = len(s.kinds)
+	r.Spearman = defined(vec.Spearman(s.cosines[0], s.cosines[1]))
 	same, different := s.of(samePerson), s.of(twoPeople)
-	c.Same, c.Different = len(same.kinds), len(different.kinds)
-	c.SpearmanSame = spearman(same.cosines[0], same.cosines[1])
-	c.SpearmanDifferent = spearman(different.cosines[0], different.cosines[1])
-	for i := range c.Teachers {
-		c.Teachers[i] = Separation{
-			AUC:           auc(same.cosines[i], different.cosines[i]),
-			MeanSame:      mean(same.cosines[i]),
-			MeanDifferent: mean(different.cosines[i]),
+	r.Same, r.Different = len(same.kinds), len(different.kinds)
+	r.SpearmanSame = defined(vec.Spearman(same.cosines[0], same.cosines[1]))
+	r.SpearmanDifferent = defined(vec.Spearman(different.cosines[0], different.cosines[1]))
+	for i := range r.Teachers {
+		r.Teachers[i] = Separation{
+			AUC:           defined(vec.AUC(same.cosines[i], different.cosines[i])),
+			MeanSame:      defined(vec.Mean(same.cosines[i])),
+			MeanDifferent: defined(vec.Mean(different.cosines[i])),
 		}
 	}
+}
+
+// defined is nil for a figure that is not defined, which is NaN.
+func defined(figure float64) *float64 {
+	if math.IsNaN(figure) {
+		return nil
+	}
+	return &figure
 }
 
 // of are the similarities of one kind of pairs.

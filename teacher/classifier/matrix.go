@@ -1,4 +1,4 @@
-package teacher
+package classifier
 
 import (
 	"bufio"
@@ -33,8 +33,8 @@ var (
 	float64s = element{"float64", 8, func(b []byte) float64 { return math.Float64frombits(binary.LittleEndian.Uint64(b)) }}
 )
 
-// matrix is a file's matrix with a class a row, read row by row: a classifier of millions
-// is larger than the memory.
+// matrix is a file's matrix with a class a row. It is read row by row, as a classifier of
+// millions is larger than the memory.
 type matrix struct {
 	rows, dim int
 	element   element
@@ -44,8 +44,8 @@ type matrix struct {
 	buffer    []byte
 }
 
-// openMatrix opens a .npy file, or an initializer of an ONNX file: the one that is named,
-// or the only one of that dimension.
+// openMatrix opens a .npy file, or an initializer of an ONNX file: the named one, or the only
+// one of that dimension.
 func openMatrix(path, tensor string, dim int) (m *matrix, err error) {
 	if strings.EqualFold(filepath.Ext(path), ".npy") {
 		if tensor != "" {
@@ -75,7 +75,7 @@ func (m *matrix) fits(dim int) error {
 	return fmt.Errorf("%w: it is %d x %d, the teacher has %d dimensions", ErrMatrix, m.rows, m.dim, dim)
 }
 
-// next reads a row; a float64 that does not fit becomes an infinity.
+// next reads a row. A float64 beyond float32 becomes an infinity.
 func (m *matrix) next(dst []float32) error {
 	if _, err := io.ReadFull(m.data, m.buffer); err != nil {
 		return err
@@ -127,7 +127,7 @@ func openArray(path string) (m *matrix, err error) {
 	return m, m.sized(path, f, r.Buffered())
 }
 
-// sized compares what follows the header, of which some is buffered, with the shape.
+// sized compares the size of the data with the shape. Some of the data is buffered already.
 func (m *matrix) sized(path string, f *os.File, buffered int) error {
 	info, err := f.Stat()
 	if err != nil {
@@ -224,7 +224,7 @@ func (m *matrix) locate(path string, t onnx.Tensor) error {
 	return nil
 }
 
-// chooseInitializer is the one of that name or, without a name, the only one with rows
+// chooseInitializer is the initializer of that name or, without a name, the only one with rows
 // of that dimension.
 func chooseInitializer(all []onnx.Tensor, name string, dim int) (onnx.Tensor, error) {
 	var fit []onnx.Tensor
@@ -258,5 +258,5 @@ func chooseInitializer(all []onnx.Tensor, name string, dim int) (onnx.Tensor, er
 	return fit[0], nil
 }
 
-// maxNamed keeps an error short.
+// maxNamed is how many initializers an error names.
 const maxNamed = 12

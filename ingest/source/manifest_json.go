@@ -8,10 +8,10 @@ import (
 	"unicode/utf8"
 )
 
-// objectCells reads a JSON object as a row: its names, in their order, and for each
-// value the text that a cell of a CSV file would hold. Strings are taken out of their
-// quotation marks, null is empty, and other values keep their JSON form. An object that
-// is a box gives a column for each of its own names, as in box.x.
+// objectCells reads a JSON object as a row: its names in their order, and for each value the
+// text that a cell of a CSV file would hold. Strings lose their quotation marks, null is empty,
+// and other values keep their JSON form. An object that is a box gives a column for each of its
+// own names, as in box.x.
 func objectCells(text []byte) (names, cells []string, err error) {
 	if !utf8.Valid(text) {
 		return nil, nil, errors.New("is not valid UTF-8")

@@ -9,22 +9,22 @@ import (
 	"facepipe/store"
 )
 
-// replay gives back what the workers of a plan made of each item. It is used by all
-// workers of a run at once.
-type replay struct {
+// planCrops gives the crops that the workers of a plan have made of each item. All workers of
+// a run use it at once.
+type planCrops struct {
 	tasks  []store.PlanTask
 	folder string            // of the plan
-	output *store.PlanOutput // what the dataset was then; nil for anything
+	output *store.PlanOutput // what the dataset was when the plan was made; nil for anything
 
 	mu   sync.Mutex
 	open []*part // the last used is the last
 }
 
-// openParts is how many parts stay open: items come in order, and a run is not further
-// ahead in one place than the other by more than two.
-const openParts = 4
+// maxOpenParts is how many parts stay open. Items come in order, so a run seldom needs more
+// than two at once.
+const maxOpenParts = 4
 
-// part is the dataset of one task.
+// part is the dataset that a worker has made of one task.
 type part struct {
 	number  int
 	dataset *store.Dataset
@@ -39,17 +39,17 @@ type rejected struct {
 	key    string
 }
 
-// faces are those of item number n, of a source, which has a key: the main face last, as
+// faces are those of item n, which has a source and a key. The main face is the last, as
 // [cropper.crops] returns them.
-func (r *replay) faces(n, source int, key string, all bool) ([]candidate, error) {
-	p, err := r.use(n)
+func (p *planCrops) faces(n, source int, key string, all bool) ([]candidate, error) {
+	part, err := p.use(n)
 	if err != nil {
 		return nil, err
 	}
-	defer r.release(p)
+	defer p.release(part)
 	var faces []candidate
 	for further := 1; all; further++ {
-		c, found, err := p.face(source, furtherKey(key, further))
+		c, found, err := part.face(source, furtherKey(key, further))
 		if err != nil {
 			return nil, err
 		}
@@ -58,9 +58,9 @@ func (r *replay) faces(n, source int, key string, all bool) ([]candidate, error)
 		}
 		faces = append(faces, c)
 	}
-	c, found, err := p.face(source, key)
+	c, found, err := part.face(source, key)
 	if err == nil && !found {
-		err = fmt.Errorf("%w: part %d does not know item %d, %q", store.ErrPlan, p.number, n, key)
+		err = fmt.Errorf("%w: part %d does not know item %d, %q", store.ErrPlan, part.number, n, key)
 	}
 	return append(faces, c), err
 }
@@ -84,67 +84,67 @@ func (p *part) face(source int, key string) (c candidate, found bool, err error)
 	}
 	// The part may be closed before its crops are written.
 	crop.Image = slices.Clone(crop.Image)
-	// A duplicate's key leads to the crop that has its pixels; these are the item's matter.
+	// The key of a duplicate leads to another item's crop of the same pixels. What is not
+	// pixels is the item's own and comes from its source.
 	crop.Identity, crop.Split, crop.Attributes = "", "", ""
 	c.crop = crop
 	return c, true, nil
 }
 
 // use is the open part that has an item.
-func (r *replay) use(n int) (*part, error) {
-	number, _ := slices.BinarySearchFunc(r.tasks, n, func(t store.PlanTask, n int) int {
+func (p *planCrops) use(n int) (*part, error) {
+	number, _ := slices.BinarySearchFunc(p.tasks, n, func(t store.PlanTask, n int) int {
 		if t.From+t.Rows <= n {
 			return -1
 		}
 		return 1
 	})
-	if number == len(r.tasks) {
+	if number == len(p.tasks) {
 		return nil, fmt.Errorf("%w: item %d is of no task", store.ErrPlan, n)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if i := slices.IndexFunc(r.open, func(p *part) bool { return p.number == number }); i >= 0 {
-		p := r.open[i]
-		p.users++
-		return p, nil
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := slices.IndexFunc(p.open, func(o *part) bool { return o.number == number }); i >= 0 {
+		p.open[i].users++
+		return p.open[i], nil
 	}
-	p, err := openPart(partDataset(r.folder, number), number)
+	opened, err := openPart(partDataset(p.folder, number), number)
 	if err != nil {
 		return nil, err
 	}
-	p.users++
-	r.open = append(r.open, p)
-	return p, r.shrink()
+	opened.users++
+	p.open = append(p.open, opened)
+	return opened, p.shrink()
 }
 
 // shrink closes parts that nobody uses, the oldest first.
-func (r *replay) shrink() error {
-	for i := 0; len(r.open) > openParts && i < len(r.open); {
-		if r.open[i].users > 0 {
+func (p *planCrops) shrink() error {
+	for i := 0; len(p.open) > maxOpenParts && i < len(p.open); {
+		if p.open[i].users > 0 {
 			i++
 			continue
 		}
-		p := r.open[i]
-		r.open = slices.Delete(r.open, i, i+1)
-		if err := p.close(); err != nil {
+		unused := p.open[i]
+		p.open = slices.Delete(p.open, i, i+1)
+		if err := unused.close(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *replay) release(p *part) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	p.users--
+func (p *planCrops) release(used *part) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	used.users--
 }
 
-func (r *replay) close() error {
+func (p *planCrops) close() error {
 	var err error
-	for _, p := range r.open {
-		err = errors.Join(err, p.close())
+	for _, o := range p.open {
+		err = errors.Join(err, o.close())
 	}
-	r.open = nil
+	p.open = nil
 	return err
 }
 

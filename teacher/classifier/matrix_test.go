@@ -1,4 +1,4 @@
-package teacher
+package classifier
 
 import (
 	"encoding/binary"
