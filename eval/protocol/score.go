@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"facepipe/eval/verification"
+	"facepipe/internal/vec"
 )
 
 // Evaluate computes the figures of embeddings, one for each of the protocol's crops, with
@@ -30,7 +31,7 @@ func Score(p Protocol, embeddings [][]float32) (*verification.Scores, error) {
 	t := p.Pool(embeddings)
 	norms := make([]float64, len(t.Vectors))
 	for i, v := range t.Vectors {
-		norms[i] = verification.Norm(v)
+		norms[i] = vec.Norm(v)
 	}
 	if err := checkUsable(p, t.Names, norms); err != nil {
 		return nil, err
@@ -62,7 +63,7 @@ func count(p Protocol) (same, different int) {
 func checkUsable(p Protocol, names []string, norms []float64) error {
 	e := &UnusableError{Named: len(norms)}
 	for i, n := range norms {
-		if !verification.Usable(n) {
+		if !vec.HasDirection(n) {
 			e.Crops = append(e.Crops, names[i])
 		}
 	}
@@ -71,7 +72,7 @@ func checkUsable(p Protocol, names []string, norms []float64) error {
 	}
 	for c := range p.Comparisons() {
 		e.Listed++
-		if !verification.Usable(norms[c.First]) || !verification.Usable(norms[c.Second]) {
+		if !vec.HasDirection(norms[c.First]) || !vec.HasDirection(norms[c.Second]) {
 			e.Pairs++
 		}
 	}

@@ -3,6 +3,8 @@ package verification
 import (
 	"math"
 	"sort"
+
+	"facepipe/internal/vec"
 )
 
 // The thresholds that the protocol tries are 0, 0.01 ... 3.99.
@@ -79,13 +81,6 @@ func crossValidate(s *Scores) []FoldResult {
 
 // meanStd are the mean and the population standard deviation.
 func meanStd(values []float64) (mean, std float64) {
-	n := float64(len(values))
-	for _, v := range values {
-		mean += v
-	}
-	mean /= n
-	for _, v := range values {
-		std += float64((v - mean) * (v - mean)) // not fused: see Norm
-	}
-	return mean, math.Sqrt(std / n)
+	mean, variance := vec.Moments(values)
+	return mean, math.Sqrt(variance)
 }

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"facepipe/internal/vec"
 )
 
 // near says whether two figures agree up to rounding.
@@ -340,16 +342,16 @@ func TestDistance(t *testing.T) {
 		for i := range a {
 			dot += float64(a[i]) * float64(b[i])
 		}
-		cosine := dot / Norm(a) / Norm(b)
-		d := Distance(a, b, Norm(a), Norm(b))
-		if !near(Cosine(d), cosine) || d != Distance(b, a, Norm(b), Norm(a)) {
+		cosine := dot / vec.Norm(a) / vec.Norm(b)
+		d := Distance(a, b, vec.Norm(a), vec.Norm(b))
+		if !near(Cosine(d), cosine) || d != Distance(b, a, vec.Norm(b), vec.Norm(a)) {
 			t.Errorf("distance %v for cosine %v", d, cosine)
 		}
 		opposite := make([]float32, len(a))
 		for i := range a {
 			opposite[i] = -a[i]
 		}
-		if Distance(a, a, Norm(a), Norm(a)) != 0 || !near(Distance(a, opposite, Norm(a), Norm(a)), 4) {
+		if Distance(a, a, vec.Norm(a), vec.Norm(a)) != 0 || !near(Distance(a, opposite, vec.Norm(a), vec.Norm(a)), 4) {
 			t.Error("an embedding is not at 0 from itself and at 4 from its opposite")
 		}
 	}
@@ -364,7 +366,7 @@ func TestUsable(t *testing.T) {
 		{[]float32{3, 4}, true}, {[]float32{1e-5, 0}, true}, {[]float32{math.MaxFloat32, math.MaxFloat32}, true},
 		{[]float32{0, 0}, false}, {[]float32{1e-7, 0}, false}, {[]float32{1, nan}, false}, {[]float32{-inf, 1}, false}, {[]float32{inf, nan}, false},
 	} {
-		if got := Usable(Norm(c.e)); got != c.want {
+		if got := vec.HasDirection(vec.Norm(c.e)); got != c.want {
 			t.Errorf("%v usable: %v", c.e, got)
 		}
 	}

@@ -1,8 +1,7 @@
 package loss
 
 import (
-	"math"
-
+	"facepipe/internal/vec"
 	"facepipe/student/torch"
 )
 
@@ -27,28 +26,15 @@ type Batch struct {
 	Step int
 }
 
-// minNorm is the length below which a teacher embedding carries no direction.
-const minNorm = 1e-6
-
 // Usable tells of each of n teacher embeddings, one after the other, whether it is finite
 // and long enough to have a direction.
 func Usable(embeddings []float32, n int) []bool {
 	usable := make([]bool, n)
+	d := len(embeddings) / max(n, 1)
 	for i := range usable {
-		length := rowLength(embeddings, n, i)
-		usable[i] = length >= minNorm && !math.IsInf(length, 0)
+		usable[i] = vec.HasDirection(vec.Norm(embeddings[i*d : (i+1)*d]))
 	}
 	return usable
-}
-
-// rowLength is the Euclidean length of row i of n; NaN if the row holds one.
-func rowLength(embeddings []float32, n, i int) float64 {
-	d := len(embeddings) / max(n, 1)
-	sum := 0.0
-	for _, v := range embeddings[i*d : (i+1)*d] {
-		sum += float64(v) * float64(v)
-	}
-	return math.Sqrt(sum)
 }
 
 // view is a batch as the terms of a loss see it. What several of them may want is made

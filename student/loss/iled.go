@@ -5,6 +5,7 @@ import (
 	"math"
 	"sort"
 
+	"facepipe/internal/vec"
 	"facepipe/student/torch"
 )
 
@@ -108,7 +109,7 @@ func (l *ILED) step(s *torch.Scope, v *view) (torch.Tensor, Parts) {
 	}
 	w := floatsLike(s, d, weights)
 	parts := Parts{}
-	parts.know("distance", mean(values))
+	parts.know("distance", vec.Mean(values))
 	parts.know("hard", l.hard(weights))
 	return s.Scale(s.Sum(s.Mul(w, d)), 1/total), parts
 }
@@ -130,7 +131,7 @@ func (l *ILED) hard(weights []float64) float64 {
 
 // observe moves the running statistics by one batch.
 func (l *ILED) observe(d []float64) {
-	m, q := mean(d), 0.0
+	m, q := vec.Mean(d), 0.0
 	for _, v := range d {
 		q += v * v
 	}
@@ -256,14 +257,6 @@ func quantile(values []float64, q float64) float64 {
 	sorted := append([]float64(nil), values...)
 	sort.Float64s(sorted)
 	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
-}
-
-func mean(v []float64) float64 {
-	sum := 0.0
-	for _, x := range v {
-		sum += x
-	}
-	return sum / float64(len(v))
 }
 
 func (l *ILED) state(st State) {
