@@ -196,8 +196,8 @@ func BenchmarkLookup(b *testing.B) {
 	d := benchDataset(b)
 	crops := benchCrops(benchRows)
 	for name, open := range map[string]func() (index, error){
-		"badger": func() (index, error) { return openBadgerIndex(d) },
-		"memory": func() (index, error) { return newMemoryIndex(b.Context(), d) },
+		"badger": func() (index, error) { return badgerOf(d) },
+		"memory": func() (index, error) { return newMemoryIndex(b.Context(), d.indexSource()) },
 	} {
 		b.Run(name, func(b *testing.B) {
 			ix, err := open()

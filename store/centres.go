@@ -6,6 +6,9 @@ import (
 	"os"
 )
 
+// centresFolder is in the cache's.
+const centresFolder = "centres"
+
 // Centres are what was derived from a complete teacher cache for losses that look at
 // classes: where each identity lies, and how each crop lies to it. Close it after use.
 // Safe for concurrent use until then.
@@ -89,10 +92,12 @@ var errStaleCentres = errors.New("are of another state of the cache")
 // readCentresManifest reads the manifest and compares it with the cache and with the
 // sizes of its files. [os.ErrNotExist] without one, errStaleCentres if the cache is
 // another by now or is incomplete.
-func (t *Teacher) readCentresManifest() (centresManifest, error) { return twice(t.lookAtCentres) }
+func readCentresManifest(t *Teacher) (centresManifest, error) {
+	return twice(func() (centresManifest, error) { return lookAtCentres(t) })
+}
 
-func (t *Teacher) lookAtCentres() (m centresManifest, err error) {
-	f := t.sideFolder(centresFolder)
+func lookAtCentres(t *Teacher) (m centresManifest, err error) {
+	f := folderIn(t, centresFolder)
 	if err := readSealed(f.manifest(), formatCentres, &m); err != nil {
 		return m, err
 	}
@@ -135,15 +140,17 @@ const (
 
 // openCentres opens what is there; the errors are those of readCentresManifest, or
 // damage.
-func (t *Teacher) openCentres() (*Centres, error) { return twice(t.mapCentres) }
+func openCentres(t *Teacher) (*Centres, error) {
+	return twice(func() (*Centres, error) { return mapCentres(t) })
+}
 
-func (t *Teacher) mapCentres() (*Centres, error) {
-	m, err := t.lookAtCentres()
+func mapCentres(t *Teacher) (*Centres, error) {
+	m, err := lookAtCentres(t)
 	if err != nil {
 		return nil, err
 	}
 	c := &Centres{dataset: t.dataset, manifest: m, dim: t.info.Dim, flip: t.info.Flip}
-	f := t.sideFolder(centresFolder)
+	f := folderIn(t, centresFolder)
 	if m.Centres != nil {
 		c.centres, err = openArrow(f.table(tableCentres, m.Cache), m.Centres, centreSchema(&t.info, m.Cache), parseCentreColumns)
 	}
@@ -220,8 +227,8 @@ func (c *Centres) Quality(row int, flip bool) (TeacherQuality, error) {
 
 // centresState says what is known of a teacher's centres without reading the tables:
 // current, outdated, missing or damaged.
-func (t *Teacher) centresState() (state string, bytes int64) {
-	m, err := t.readCentresManifest()
+func centresState(t *Teacher) (state string, bytes int64) {
+	m, err := readCentresManifest(t)
 	for _, file := range []*fileInfo{m.Centres, m.Quality} {
 		if file != nil {
 			bytes += file.Bytes
@@ -238,29 +245,29 @@ func (t *Teacher) centresState() (state string, bytes int64) {
 	return "damaged", 0
 }
 
-// checkCentres looks for damage; note is about what is none. With data it reads the
-// tables.
-func (t *Teacher) checkCentres(data bool) (note string, err error) {
-	c, err := t.openCentres()
+// auditCentres looks for damage. Where all shards are read it reads the tables.
+func auditCentres(a *Audit, t *Teacher) (err error) {
+	c, err := openCentres(t)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return "", nil
+		return nil
 	case errors.Is(err, errStaleCentres):
-		return fmt.Sprintf("teacher %s: its class centres %v and are derived anew when they are needed", t.info.Name, errStaleCentres), nil
+		a.Note("teacher %s: its class centres %v and are derived anew when they are needed", t.info.Name, errStaleCentres)
+		return nil
 	case err != nil:
-		return "", err
+		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	if !data {
-		return "", nil
+	if !a.ReadsAll() {
+		return nil
 	}
 	if c.centres != nil {
-		if err := errors.Join(c.centres.verifyAll(), checkFileDigest(c.centres.path, c.centres.data, c.centres.info)); err != nil {
-			return "", err
+		if err := c.centres.audit(); err != nil {
+			return err
 		}
 	}
 	if c.quality != nil {
-		return "", errors.Join(c.quality.verifyAll(), checkFileDigest(c.quality.path, c.quality.data, c.quality.info))
+		return c.quality.audit()
 	}
-	return "", nil
+	return nil
 }

@@ -31,7 +31,7 @@ func derive(t testing.TB, dir string, o CentresOptions) CentresSummary {
 	return s
 }
 
-func openCentres(t testing.TB, dir string) *Centres {
+func mustCentres(t testing.TB, dir string) *Centres {
 	t.Helper()
 	c, err := mustTeacher(t, mustOpen(t, dir), "r50").Centres(t.Context(), io.Discard)
 	if err != nil {
@@ -88,7 +88,7 @@ func TestCentres(t *testing.T) {
 			}
 		})
 		all, norms, labels := allEmbeddings(t, dir)
-		c := openCentres(t, dir)
+		c := mustCentres(t, dir)
 		d := mustOpen(t, dir)
 		if c.Len() != d.Identities() || c.Dim() != 24 || s.Identities != c.Len() || s.Rows != 60 || s.Reused || s.Bytes == 0 {
 			t.Fatalf("%d centres of %d, summary %+v", c.Len(), c.Dim(), s)
@@ -183,7 +183,7 @@ func TestCentreOfOpposites(t *testing.T) {
 		clear(e)
 		e[row/2] = []float32{3, -3}[row%2] // of length 3, in pairs
 	})
-	c := openCentres(t, dir)
+	c := mustCentres(t, dir)
 	e := make([]float32, 24)
 	centre, valid, err := c.Centre(0, e)
 	if err != nil || valid || centre.Count != 4 || centre.Spread != 1 || s.WithoutCentre != 1 {
@@ -222,7 +222,7 @@ func TestCentresFollow(t *testing.T) {
 			t.Errorf("%s has changed", name)
 		}
 	}
-	open := openCentres(t, dir)
+	open := mustCentres(t, dir)
 
 	w := mustWriter(t, dir, 8)
 	ingest(t, w, testSource, 20, 40)
@@ -237,7 +237,7 @@ func TestCentresFollow(t *testing.T) {
 	if list, err := ListTeachers(dir); err != nil || list[0].Centres != "outdated" {
 		t.Errorf("state %+v, %v", list, err)
 	}
-	c := openCentres(t, dir) // derives
+	c := mustCentres(t, dir) // derives
 	if c.Len() <= first.Identities || c.manifest.Rows != 40 {
 		t.Errorf("%d centres after an append, were %d", c.Len(), first.Identities)
 	}
@@ -308,7 +308,7 @@ func TestCentresOfNothing(t *testing.T) {
 	mustClose(t, w)
 	embed(t, mustOpen(t, dir), testTeacher(FP16, true), -1, nil)
 	s := derive(t, dir, CentresOptions{})
-	c := openCentres(t, dir)
+	c := mustCentres(t, dir)
 	if q, err := c.Quality(4, true); err != nil || q.Norm == 0 || !math.IsNaN(float64(q.Cosine)) || c.Len() != 0 || s.Identities != 0 {
 		t.Errorf("%+v, %v, summary %+v", q, err, s)
 	}
@@ -332,7 +332,7 @@ func TestCentresRefuse(t *testing.T) {
 	dir, _ = derived(t, 10, testTeacher(FP16, true), nil)
 	// Derived data of a dropped cache go with it, and not while they are made.
 	teacher := mustTeacher(t, mustOpen(t, dir), "r50")
-	lock, err := teacher.sideFolder(centresFolder).claim(durable.TryLock)
+	lock, err := folderIn(teacher, centresFolder).claim(durable.TryLock)
 	if err != nil {
 		t.Fatal(err)
 	}

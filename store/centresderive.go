@@ -65,13 +65,13 @@ func DeriveCentres(ctx context.Context, dir, teacher string, o CentresOptions) (
 	if err != nil {
 		return s, err
 	}
-	m, reused, err := t.ensureCentres(ctx, o)
+	m, reused, err := ensureCentres(ctx, t, o)
 	if err != nil {
 		return s, err
 	}
 	s.Identities, s.WithoutCentre, s.Rows, s.MeanSpread = m.Identities, m.WithoutCentre, m.Rows, m.MeanSpread
 	s.Cache, s.Reused = m.Cache, reused
-	_, s.Bytes = t.centresState()
+	_, s.Bytes = centresState(t)
 	s.Seconds = time.Since(begun).Seconds()
 	return s, nil
 }
@@ -80,19 +80,19 @@ func DeriveCentres(ctx context.Context, dir, teacher string, o CentresOptions) (
 // are missing, damaged or of another state of the cache; progress, if it is not nil,
 // receives a bar then. The errors are those of [DeriveCentres].
 func (t *Teacher) Centres(ctx context.Context, progress io.Writer) (*Centres, error) {
-	if _, _, err := t.ensureCentres(ctx, CentresOptions{Progress: progress}); err != nil {
+	if _, _, err := ensureCentres(ctx, t, CentresOptions{Progress: progress}); err != nil {
 		return nil, err
 	}
-	return t.openCentres()
+	return openCentres(t)
 }
 
 // ensureCentres derives the centres unless they are there. One process does; others wait
 // and then find it done.
-func (t *Teacher) ensureCentres(ctx context.Context, o CentresOptions) (m centresManifest, reused bool, err error) {
-	f := t.sideFolder(centresFolder)
-	if m, err := t.readCentresManifest(); err == nil && !o.Rebuild {
+func ensureCentres(ctx context.Context, t *Teacher, o CentresOptions) (m centresManifest, reused bool, err error) {
+	f := folderIn(t, centresFolder)
+	if m, err := readCentresManifest(t); err == nil && !o.Rebuild {
 		if err := f.tidy(f.centreTables); err != nil {
-			t.dataset.log.Warn("old class centres cannot be removed", "teacher", t.folder, "cause", err)
+			t.dataset.Logger().Warn("old class centres cannot be removed", "teacher", t.folder, "cause", err)
 		}
 		return m, true, nil
 	}
@@ -108,11 +108,11 @@ func (t *Teacher) ensureCentres(ctx context.Context, o CentresOptions) (m centre
 		return fail(err)
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	switch m, err := t.readCentresManifest(); {
+	switch m, err := readCentresManifest(t); {
 	case err == nil && !o.Rebuild:
 		return m, true, nil
 	case errors.Is(err, ErrDamaged):
-		t.dataset.log.Warn("damaged class centres are derived again", "teacher", t.folder, "cause", err)
+		t.dataset.Logger().Warn("damaged class centres are derived again", "teacher", t.folder, "cause", err)
 	case errors.Is(err, ErrVersion):
 		return fail(err)
 	}

@@ -15,6 +15,9 @@ import (
 	"facepipe/internal/durable"
 )
 
+// classifierFolder is in the cache's.
+const classifierFolder = "classifier"
+
 // ClassifierInfo says where a teacher's classifier matrix came from.
 type ClassifierInfo struct {
 	// Origin is the base name of the file that it was imported from, for people, and
@@ -91,12 +94,12 @@ type Classifier struct {
 }
 
 // readClassifierManifest is [os.ErrNotExist] if there is none.
-func (t *Teacher) readClassifierManifest() (classifierManifest, error) {
-	return twice(t.lookAtClassifier)
+func readClassifierManifest(t *Teacher) (classifierManifest, error) {
+	return twice(func() (classifierManifest, error) { return lookAtClassifier(t) })
 }
 
-func (t *Teacher) lookAtClassifier() (m classifierManifest, err error) {
-	f := t.sideFolder(classifierFolder)
+func lookAtClassifier(t *Teacher) (m classifierManifest, err error) {
+	f := folderIn(t, classifierFolder)
 	if err := readSealed(f.manifest(), formatClassifier, &m); err != nil {
 		return m, err
 	}
@@ -106,19 +109,34 @@ func (t *Teacher) lookAtClassifier() (m classifierManifest, err error) {
 	return m, checkSize(f.table(tableClassifier, m.source()), m.File.Bytes)
 }
 
-// Classifier opens the classifier matrix that was imported for the teacher.
-// [ErrNotFound], [ErrDamaged], [ErrVersion].
-func (t *Teacher) Classifier() (*Classifier, error) { return twice(t.mapClassifier) }
-
-func (t *Teacher) mapClassifier() (*Classifier, error) {
-	m, err := t.lookAtClassifier()
+// findClassifier says where a teacher's classifier matrix came from, without reading it; nil
+// if there is none.
+func findClassifier(t *Teacher) (*ClassifierInfo, error) {
+	m, err := readClassifierManifest(t)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("open classifier of teacher %s of %s: %w", t.info.Name, t.dataset.dir, ErrNotFound)
+		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	path := t.sideFolder(classifierFolder).table(tableClassifier, m.source())
+	return &m.ClassifierInfo, nil
+}
+
+// Classifier opens the classifier matrix that was imported for the teacher.
+// [ErrNotFound], [ErrDamaged], [ErrVersion].
+func (t *Teacher) Classifier() (*Classifier, error) {
+	return twice(func() (*Classifier, error) { return mapClassifier(t) })
+}
+
+func mapClassifier(t *Teacher) (*Classifier, error) {
+	m, err := lookAtClassifier(t)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("open classifier of teacher %s of %s: %w", t.info.Name, t.dataset.Dir(), ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	path := folderIn(t, classifierFolder).table(tableClassifier, m.source())
 	file, err := openArrow(path, m.File, classifierSchema(&t.info, m.source()), parseClassifierColumns)
 	if err != nil {
 		return nil, err
@@ -129,9 +147,9 @@ func (t *Teacher) mapClassifier() (*Classifier, error) {
 // TidyClassifier deletes what an import left that was killed when it had replaced another
 // matrix: the old one.
 func (t *Teacher) TidyClassifier() error {
-	f := t.sideFolder(classifierFolder)
+	f := folderIn(t, classifierFolder)
 	err := f.tidy(func() ([]string, error) {
-		m, err := t.readClassifierManifest()
+		m, err := readClassifierManifest(t)
 		return []string{f.table(tableClassifier, m.source())}, err
 	})
 	if err != nil {
@@ -234,14 +252,14 @@ type ClassifierWriter struct {
 // committed. [ErrLocked] while another is being imported.
 func (t *Teacher) CreateClassifier(info ClassifierInfo, replace bool) (w *ClassifierWriter, err error) {
 	fail := func(err error) (*ClassifierWriter, error) {
-		return nil, fmt.Errorf("write classifier of teacher %s of %s: %w", t.info.Name, t.dataset.dir, err)
+		return nil, fmt.Errorf("write classifier of teacher %s of %s: %w", t.info.Name, t.dataset.Dir(), err)
 	}
-	f := t.sideFolder(classifierFolder)
+	f := folderIn(t, classifierFolder)
 	lock, err := f.claim(durable.TryLock)
 	if err != nil {
 		return fail(err)
 	}
-	switch have, err := t.readClassifierManifest(); {
+	switch have, err := readClassifierManifest(t); {
 	case errors.Is(err, os.ErrNotExist) || replace:
 	case err != nil:
 		return fail(errors.Join(err, lock.Unlock()))
@@ -340,8 +358,8 @@ func (w *ClassifierWriter) unlock() error {
 	return err
 }
 
-// checkClassifier looks for damage, with data also in the table.
-func (t *Teacher) checkClassifier(data bool) (err error) {
+// auditClassifier looks for damage. Where all shards are read it reads the table.
+func auditClassifier(a *Audit, t *Teacher) (err error) {
 	c, err := t.Classifier()
 	if errors.Is(err, ErrNotFound) {
 		return nil
@@ -350,8 +368,8 @@ func (t *Teacher) checkClassifier(data bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	if !data {
+	if !a.ReadsAll() {
 		return nil
 	}
-	return errors.Join(c.file.verifyAll(), checkFileDigest(c.file.path, c.file.data, c.file.info))
+	return c.file.audit()
 }

@@ -167,9 +167,9 @@ func writeRejects(disk durable.Disk, dir string, shards int) error {
 // prepareIndex builds the index so that the first reader finds it. A failure is no
 // failure of the dataset, from which the index can be made at any time.
 func (w *Writer) prepareIndex() {
-	d, err := Open(w.dir, WithLogger(w.log), withDisk(w.disk))
+	d, err := Open(w.dir, WithLogger(w.log), WithDisk(w.disk))
 	if err == nil {
-		err = errors.Join(d.ensureIndex(), d.tidyIndex(), d.Close())
+		err = errors.Join(d.indexSource().ensure(), d.indexSource().tidy(), d.Close())
 	}
 	if err != nil {
 		w.log.Warn("index is not built; look-ups will read all keys", "dataset", w.dir, "cause", err)

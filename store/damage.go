@@ -29,3 +29,13 @@ func (e *damageError) Error() string { return fmt.Sprintf("%s: %v: %v", e.file, 
 func (e *damageError) Is(target error) bool { return target == ErrDamaged }
 
 func (e *damageError) Unwrap() error { return e.what }
+
+// damageIn is the file that an error blames, and what is wrong with it; ok is false for an
+// error that is no damage, or names no file.
+func damageIn(err error) (file string, what error, ok bool) {
+	var d *damageError
+	if !errors.As(err, &d) {
+		return "", nil, false
+	}
+	return d.file, d.what, true
+}

@@ -47,7 +47,9 @@ type Option func(*Dataset)
 // [slog.Default].
 func WithLogger(l *slog.Logger) Option { return func(d *Dataset) { d.log = l } }
 
-func withDisk(disk durable.Disk) Option { return func(d *Dataset) { d.disk = disk } }
+// WithDisk has what is derived written to a disk other than the system's: tests look at what
+// one that fails makes of it.
+func WithDisk(disk durable.Disk) Option { return func(d *Dataset) { d.disk = disk } }
 
 // Open opens the dataset in dir for reading. It reads all manifests and compares
 // them with dataset.json and with the sizes of their files, but no crop:
@@ -162,6 +164,9 @@ func (d *Dataset) Close() error {
 // Dir is the dataset's folder.
 func (d *Dataset) Dir() string { return d.dir }
 
+// FormatVersion is that of dataset.json: the newest that any of its crop shards has.
+func (d *Dataset) FormatVersion() int { return d.doc.Version }
+
 // Contract is how the crops were made.
 func (d *Dataset) Contract() Contract { return d.doc.Contract }
 
@@ -251,5 +256,17 @@ func (d *Dataset) openCrops(i int) (*cropFile, error) {
 	return openCropFile(d.cropPath(i), d.shards[i].file, d.doc.Contract, d.shards[i].version)
 }
 
-// hexDigest is the digest of crop shard i as manifests write it.
-func (s *shardInfo) hexDigest() string { return hex.EncodeToString(s.digest[:]) }
+// ShardDigest identifies crop shard i in 64 hexadecimal digits, as manifests write it; "" if
+// its own manifest is damaged, which only an [Audit] goes on after.
+func (d *Dataset) ShardDigest(i int) string {
+	if sum := d.shards[i].digest; sum != (digest{}) {
+		return hex.EncodeToString(sum[:])
+	}
+	return ""
+}
+
+// Disk is where what is derived from the crops is written.
+func (d *Dataset) Disk() durable.Disk { return d.disk }
+
+// Logger gets notices.
+func (d *Dataset) Logger() *slog.Logger { return d.log }

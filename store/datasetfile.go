@@ -100,3 +100,10 @@ func missingIsDamage(path string, err error) error {
 	}
 	return err
 }
+
+// Probe says what keeps dir from being a dataset, by its dataset.json alone: [ErrNotFound],
+// [ErrUnfinished], [ErrVersion], [ErrDamaged].
+func Probe(dir string) error {
+	_, err := readDatasetDoc(dir)
+	return err
+}

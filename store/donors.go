@@ -55,7 +55,7 @@ func (d *Dataset) OpenDonors(info TeacherInfo, dirs []string) (*Donors, error) {
 
 // add opens what the dataset in dir has.
 func (s *Donors) add(to *Dataset, dir string) error {
-	d, err := Open(dir, WithLogger(to.log))
+	d, err := Open(dir, WithLogger(to.Logger()))
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (s *Donors) add(to *Dataset, dir string) error {
 	if err != nil {
 		return err
 	}
-	if durable.SameFile(to.dir, dir) {
+	if durable.SameFile(to.Dir(), dir) {
 		names = slices.DeleteFunc(names, func(name string) bool { return name == s.info.Name })
 	}
 	found := false
@@ -97,7 +97,7 @@ func (s *Donors) addCache(d *Dataset, name string) (taken bool, err error) {
 	if err != nil || info.Fingerprint != s.info.Fingerprint {
 		return false, err
 	}
-	if err := sameTeacher(d.dir, info, "this run", s.info); err != nil {
+	if err := sameTeacher(d.Dir(), info, "this run", s.info); err != nil {
 		return false, err
 	}
 	t, err := d.OpenTeacher(name)
@@ -105,11 +105,11 @@ func (s *Donors) addCache(d *Dataset, name string) (taken bool, err error) {
 		return false, err
 	}
 	if missing := t.MissingShards(); len(missing) > 0 {
-		s.note("teacher %s of %s lacks %d of %d shards", name, d.dir, len(missing), d.Shards())
+		s.note("teacher %s of %s lacks %d of %d shards", name, d.Dir(), len(missing), d.Shards())
 	}
 	s.copier.from = append(s.copier.from, t)
 	s.of = append(s.of, len(s.datasets)-1)
-	s.report = append(s.report, Donor{Dataset: d.dir, Teacher: name})
+	s.report = append(s.report, Donor{Dataset: d.Dir(), Teacher: name})
 	return true, nil
 }
 

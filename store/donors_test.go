@@ -167,11 +167,11 @@ func TestDonorsDamaged(t *testing.T) {
 			}
 			embed(t, d, info, 1, nil)
 			path := d.teacherFolder("r50")
-			m, err := readEmbeddingManifest(path, 0, info.Fingerprint, &d.shards[0])
+			m, err := readEmbeddingManifest(path, d, 0, info.Fingerprint)
 			if err != nil {
 				t.Fatal(err)
 			}
-			m.Shard, m.Crops = 1, d.shards[1].hexDigest()
+			m.Shard, m.Crops = 1, d.ShardDigest(1)
 			sum, err := m.contentDigest()
 			if err != nil {
 				t.Fatal(err)

@@ -44,7 +44,7 @@ func DropTeacher(dir, name string, dryRun bool) (Dropped, error) {
 
 func dropTeacher(disk durable.Disk, dir, name string, dryRun bool) (report Dropped, err error) {
 	report = Dropped{Dataset: dir, Teacher: name, DryRun: dryRun}
-	if _, err := readDatasetDoc(dir); err != nil {
+	if err := Probe(dir); err != nil {
 		return report, err
 	}
 	teachers := filepath.Join(dir, teachersFolder)
@@ -130,4 +130,43 @@ func countFiles(folder string) (r Removed, err error) {
 		return nil
 	})
 	return r, err
+}
+
+// subfolders are the folders in a cache's, of its records and of what is derived from it.
+func subfolders(folder string) (paths []string, err error) {
+	entries, err := os.ReadDir(folder)
+	for _, e := range entries {
+		if e.IsDir() {
+			paths = append(paths, filepath.Join(folder, e.Name()))
+		}
+	}
+	return paths, err
+}
+
+// lockTeacher takes all locks of a cache's folder, or fails with [ErrLocked]: its own, and
+// those of what is derived from it. Records have none.
+func lockTeacher(folder string) (locks []*durable.Lock, err error) {
+	inside, err := subfolders(folder)
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range append([]string{folder}, inside...) {
+		if filepath.Base(dir) == runsFolder {
+			continue
+		}
+		lock, err := durable.TryLock(filepath.Join(dir, lockFile))
+		if err != nil {
+			return nil, errors.Join(err, unlockAll(locks))
+		}
+		locks = append(locks, lock)
+	}
+	return locks, nil
+}
+
+func unlockAll(locks []*durable.Lock) error {
+	var err error
+	for _, l := range locks {
+		err = errors.Join(err, l.Unlock())
+	}
+	return err
 }

@@ -89,7 +89,7 @@ func (t *Teacher) invalidRows(shard int) (map[int]unusable, error) {
 	if t.shards[shard].invalid == 0 {
 		return nil, nil
 	}
-	m, err := readEmbeddingManifest(t.folder, shard, t.info.Fingerprint, &t.dataset.shards[shard])
+	m, err := readEmbeddingManifest(t.folder, t.dataset, shard, t.info.Fingerprint)
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ const maxNormDrift = 0.01
 type EmbeddingWriter struct {
 	info     TeacherInfo
 	place    shardPlace
-	crops    *cropFile
+	crops    *IDs
 	out      *arrowWriter[embeddingColumns]
 	manifest embeddingManifest
 	batch    embeddingBatch
@@ -57,7 +57,7 @@ func (w *TeacherWriter) Shard(i int) (*EmbeddingWriter, error) {
 // newEmbeddingWriter begins the embeddings of crop shard i of a dataset, in a temporary file
 // in path's folder.
 func newEmbeddingWriter(disk durable.Disk, d *Dataset, info TeacherInfo, path string, i int, place shardPlace) (*EmbeddingWriter, error) {
-	crops, err := d.openCrops(i)
+	crops, err := d.IDs(i)
 	if err != nil {
 		return nil, err
 	}
@@ -70,8 +70,8 @@ func newEmbeddingWriter(disk durable.Disk, d *Dataset, info TeacherInfo, path st
 		header:      headerOf(formatEmbeddings),
 		Shard:       i,
 		Fingerprint: info.Fingerprint,
-		Crops:       d.shards[i].hexDigest(),
-		Rows:        d.shards[i].rows,
+		Crops:       d.ShardDigest(i),
+		Rows:        d.ShardRows(i),
 	}
 	e.batch.reset(&e.info)
 	return e, nil
@@ -153,7 +153,7 @@ func (w *EmbeddingWriter) begin() error {
 			return err
 		}
 	}
-	id, err := w.id(w.row)
+	id, err := w.crops.At(w.row)
 	if err != nil {
 		return err
 	}
@@ -163,16 +163,6 @@ func (w *EmbeddingWriter) begin() error {
 
 func (w *EmbeddingWriter) failed(err error) error {
 	return fmt.Errorf("write %s: %w", w.out.path, err)
-}
-
-// id is the id of the crop in a row.
-func (w *EmbeddingWriter) id(row int) (ID, error) {
-	b, k := w.crops.find(row)
-	c, err := w.crops.columns[b]()
-	if err != nil {
-		return ID{}, err
-	}
-	return c.idAt(k), nil
 }
 
 // add appends one embedding to a column.

@@ -23,6 +23,8 @@ var (
 	ErrContract = errors.New("another crop contract")
 	// ErrNotFound: no such dataset, teacher, key or crop.
 	ErrNotFound = errors.New("not found")
+	// ErrPlan: a plan, or a part of one, is not the one that is wanted.
+	ErrPlan = errors.New("another plan")
 	// ErrUnfinished: the ingest that was to make the dataset was interrupted
 	// before its end; running it again finishes it.
 	ErrUnfinished = errors.New("unfinished ingest")

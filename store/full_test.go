@@ -148,14 +148,14 @@ func attemptPlan(dir string, disk durable.Disk) error {
 
 // doPlan is what a plan's makers, workers and merge do on a disk.
 func doPlan(d *Dataset, info TeacherInfo, plan string, disk durable.Disk) error {
-	if _, err := writePlan(plan, Plan{Verb: "test", Teacher: &info, Tasks: d.PlanTasks()}, disk); err != nil {
+	if _, err := writePlan(plan, Plan{Verb: "test", Teacher: &info, Tasks: ShardTasks(d)}, disk); err != nil {
 		return err
 	}
 	parts, err := d.openParts(info, PartsFolder(plan), disk)
 	if err != nil {
 		return err
 	}
-	for _, task := range d.PlanTasks() {
+	for _, task := range ShardTasks(d) {
 		if done, err := parts.Has(task.Shard); err != nil || done {
 			if err != nil {
 				return err

@@ -3,7 +3,7 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,201 +18,96 @@ type index interface {
 	byID(ID) (Location, bool, error)
 	// byKey is the crop that a key leads to.
 	byKey(string) (Location, bool, error)
-	// byIdentity are the global rows of an identity, ascending; none if there is no
-	// such identity.
-	byIdentity(string) ([]int, error)
 	close() error
 }
 
 // indexEntries receives what an index is made of.
 type indexEntries interface {
 	// crop is called for every crop in the order of global rows.
-	crop(row int, id ID, key, identity string) error
+	crop(row int, id ID, key string) error
 	// alias is called for every duplicate, after the crop it is of. A key that leads
 	// to that crop already may come again.
 	alias(key string, of ID) error
 }
 
-// Lookup finds a crop by its key; the key of a duplicate leads to the crop that is
-// stored. [ErrNotFound].
-func (d *Dataset) Lookup(key string) (Location, error) {
-	ix, err := d.openedIndex()
-	if err != nil {
-		return Location{}, err
-	}
-	l, ok, err := ix.byKey(key)
-	return d.found(l, ok, err, "key", key)
+// indexSource is a dataset as an index sees it: what to index, and where the index lies.
+type indexSource struct {
+	// dir is the dataset's folder, digest what identifies the snapshot.
+	dir    string
+	digest string
+	// inputs is the number of keys.
+	inputs int
+	disk   durable.Disk
+	log    *slog.Logger
+	// each tells an index all it is made of.
+	each func(context.Context, indexEntries) error
+	// locate is where the crop of a global row is, file the path of the file that holds it.
+	locate func(row int) Location
+	file   func(row int) string
+	// current is the digest that the dataset has by now.
+	current func() (string, error)
 }
 
-// LookupID finds a crop by its ID. [ErrNotFound].
-func (d *Dataset) LookupID(id ID) (Location, error) {
-	ix, err := d.openedIndex()
-	if err != nil {
-		return Location{}, err
-	}
-	l, ok, err := ix.byID(id)
-	return d.found(l, ok, err, "crop", id.String())
-}
-
-// found checks an index's answer: whatever it says, a location is one of this
-// snapshot's.
-func (d *Dataset) found(l Location, ok bool, err error, what, name string) (Location, error) {
-	switch {
-	case err != nil:
-		return Location{}, fmt.Errorf("look up %s %q: %w", what, name, err)
-	case !ok:
-		return Location{}, d.notFound(what, name)
-	case int(l.Shard) >= d.Shards() || int(l.Row) >= d.ShardRows(int(l.Shard)):
-		return Location{}, d.astray(what, name)
-	}
-	return l, nil
-}
-
-func (d *Dataset) notFound(what, name string) error {
-	return fmt.Errorf("look up %s %q in %s: %w", what, name, d.dir, ErrNotFound)
-}
-
-func (d *Dataset) astray(what, name string) error {
-	return damaged(filepath.Join(d.dir, indexFolder), "%s %q leads to a crop that does not exist", what, name)
-}
-
-// IdentityRows are the global rows of an identity's crops, ascending. [ErrNotFound].
-func (d *Dataset) IdentityRows(name string) ([]int, error) {
-	ix, err := d.openedIndex()
-	if err != nil {
-		return nil, err
-	}
-	rows, err := ix.byIdentity(name)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("look up identity %q: %w", name, err)
-	case len(rows) == 0:
-		return nil, d.notFound("identity", name)
-	case rows[len(rows)-1] >= d.Rows():
-		return nil, d.astray("identity", name)
-	}
-	return rows, nil
-}
-
-// eachEntry tells an index all it is made of. It reads the keys of all shards, no
-// images.
-func (d *Dataset) eachEntry(ctx context.Context, to indexEntries) error {
-	row := 0
-	for shard := range d.shards {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		f, err := d.openCrops(shard)
-		if err != nil {
-			return err
-		}
-		err = f.eachColumns(func(c *cropColumns) error {
-			for k := range c.rows() {
-				if err := to.crop(row, c.idAt(k), c.key.Value(k), c.identity.Value(k)); err != nil {
-					return err
-				}
-				row++
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		m, err := d.readManifest(shard)
-		if err != nil {
-			return err
-		}
-		for _, dup := range m.Duplicates {
-			if err := to.alias(dup.Key, dup.Of); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// openedIndex is the index: the one on disk if it is good, else that one rebuilt,
-// else (the dataset cannot be written, its disk is full ...) one in memory.
-func (d *Dataset) openedIndex() (index, error) {
-	if ix := d.index.Load(); ix != nil {
-		return *ix, nil
-	}
-	d.indexMu.Lock()
-	defer d.indexMu.Unlock()
-	if ix := d.index.Load(); ix != nil {
-		return *ix, nil
-	}
-	ix, err := d.openOrBuildIndex()
-	if err != nil {
-		d.log.Warn("index on disk cannot be used; reading all keys", "dataset", d.dir, "cause", err)
-		if ix, err = newMemoryIndex(context.Background(), d); err != nil {
-			return nil, err
-		}
-	}
-	d.index.Store(&ix)
-	return ix, nil
-}
-
-// ensureIndex builds the index on disk unless it is there.
-func (d *Dataset) ensureIndex() error {
-	ix, err := d.openOrBuildIndex()
+// ensure builds the index on disk unless it is there.
+func (s *indexSource) ensure() error {
+	ix, err := s.openOrBuild()
 	if err != nil {
 		return err
 	}
 	return ix.close()
 }
 
-func (d *Dataset) openOrBuildIndex() (index, error) {
-	ix, err := openBadgerIndex(d)
+func (s *indexSource) openOrBuild() (index, error) {
+	ix, err := openBadgerIndex(s.dir, s.digest)
 	if err == nil {
 		return ix, nil
 	}
 	if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, errStaleIndex) {
-		d.log.Warn("damaged index is rebuilt", "dataset", d.dir, "cause", err)
+		s.log.Warn("damaged index is rebuilt", "dataset", s.dir, "cause", err)
 	}
-	if err := d.rebuildIndex(); err != nil {
+	if err := s.rebuild(); err != nil {
 		return nil, err
 	}
-	return openBadgerIndex(d)
+	return openBadgerIndex(s.dir, s.digest)
 }
 
-// rebuildIndex builds the index beside the old one and then takes its place. One
+// rebuild builds the index beside the old one and then takes its place. One
 // process does; others wait and then find it done.
-func (d *Dataset) rebuildIndex() error {
-	lock, err := durable.WaitLock(context.Background(), filepath.Join(d.dir, indexLockFile))
+func (s *indexSource) rebuild() error {
+	lock, err := durable.WaitLock(context.Background(), filepath.Join(s.dir, indexLockFile))
 	if err != nil {
 		return err
 	}
 	defer lock.Unlock()
-	if ix, err := openBadgerIndex(d); err == nil {
+	if ix, err := openBadgerIndex(s.dir, s.digest); err == nil {
 		return ix.close()
 	}
 	// An older snapshot must not take the place of a newer one's index, or the two
 	// would keep rebuilding it.
-	doc, err := readDatasetDoc(d.dir)
+	now, err := s.current()
 	if err != nil {
 		return err
 	}
-	if doc.Digest != d.doc.Digest {
+	if now != s.digest {
 		return errors.New("the dataset has grown since it was opened")
 	}
-	return d.replaceIndex(context.Background())
+	return s.replace(context.Background())
 }
 
-// replaceIndex builds the index and puts it in the place of whatever is there. The
+// replace builds the index and puts it in the place of whatever is there. The
 // caller has the index lock.
-func (d *Dataset) replaceIndex(ctx context.Context) error {
-	if err := removeIndexTemps(d.disk, d.dir); err != nil {
+func (s *indexSource) replace(ctx context.Context) error {
+	if err := removeIndexTemps(s.disk, s.dir); err != nil {
 		return err
 	}
-	temp := filepath.Join(d.dir, indexTempPrefix+"new")
-	if err := d.disk.FS.Mkdir(temp, folderMode); err != nil {
+	temp := filepath.Join(s.dir, indexTempPrefix+"new")
+	if err := s.disk.FS.Mkdir(temp, folderMode); err != nil {
 		return err
 	}
-	if err := buildBadgerIndex(ctx, d, temp); err != nil {
-		return errors.Join(err, removeAll(d.disk, temp))
+	if err := buildBadgerIndex(ctx, s, temp); err != nil {
+		return errors.Join(err, removeAll(s.disk, temp))
 	}
-	return replaceFolder(d.disk, filepath.Join(d.dir, indexFolder), temp)
+	return replaceFolder(s.disk, filepath.Join(s.dir, indexFolder), temp)
 }
 
 // removeIndexTemps deletes what killed builders left. The caller has the index lock.
@@ -226,17 +121,17 @@ func removeIndexTemps(disk durable.Disk, dir string) error {
 	return err
 }
 
-// tidyIndex deletes what a builder left that was killed after its index was in place, an
+// tidy deletes what a builder left that was killed after its index was in place, an
 // older index perhaps. While another builds, it leaves that to the next.
-func (d *Dataset) tidyIndex() error {
-	lock, err := durable.TryLock(filepath.Join(d.dir, indexLockFile))
+func (s *indexSource) tidy() error {
+	lock, err := durable.TryLock(filepath.Join(s.dir, indexLockFile))
 	if errors.Is(err, ErrLocked) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return errors.Join(removeIndexTemps(d.disk, d.dir), lock.Unlock())
+	return errors.Join(removeIndexTemps(s.disk, s.dir), lock.Unlock())
 }
 
 // removeAll is [os.RemoveAll] on a disk. Others may be at it, too.
@@ -283,4 +178,24 @@ func replaceFolder(disk durable.Disk, target, temp string) error {
 	// The new index stands; what is left of the old one goes next time.
 	_ = removeAll(disk, old)
 	return nil
+}
+
+// indexState says what is known of a dataset's index without reading it: current, outdated,
+// missing or damaged, and its size.
+func indexState(dir, digest string) (state string, bytes int64) {
+	var doc builtDoc
+	err := readSealed(filepath.Join(dir, indexFolder, builtName), formatIndex, &doc)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return "missing", 0
+	case err != nil:
+		return "damaged", 0
+	}
+	for _, f := range doc.Files {
+		bytes += f.Bytes
+	}
+	if doc.Dataset != digest {
+		return "outdated", bytes
+	}
+	return "current", bytes
 }

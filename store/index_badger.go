@@ -17,7 +17,7 @@ import (
 //
 //	"i" id (16 bytes)                  -> shard, row (4 bytes each, big-endian)
 //	"k" key                            -> id
-//	"n" identity 00 global row (4 bytes, big-endian) -> nothing
+//	"n" identity 00 global row -> nothing; of older programs, and not read
 //
 // There is no entry for embeddings: row i of every teacher's shard is row i of the
 // crop shard, so that a crop's location is that of its embeddings.
@@ -37,12 +37,6 @@ const (
 func appendIDEntry(b []byte, id ID) []byte { return append(append(b, entryID), id[:]...) }
 
 func appendKeyEntry(b []byte, key string) []byte { return append(append(b, entryKey), key...) }
-
-// appendIdentityPrefix begins the entries of one identity and no other: names have no
-// NUL.
-func appendIdentityPrefix(b []byte, name string) []byte {
-	return append(append(append(b, entryIdentity), name...), 0)
-}
 
 // locationBytes is the length of a location in an entry.
 const locationBytes = 8
@@ -75,14 +69,14 @@ func badgerOptions(dir string) badger.Options {
 		WithValueLogFileSize(1 << 20)
 }
 
-// openBadgerIndex opens the dataset's index if it is whole and of this snapshot. A
-// missing one is [os.ErrNotExist].
-func openBadgerIndex(d *Dataset) (ix *badgerIndex, err error) {
-	before, err := os.Stat(filepath.Join(d.dir, indexFolder))
+// openBadgerIndex opens the index of the dataset in dir if it is whole and of the snapshot
+// with that digest. A missing one is [os.ErrNotExist].
+func openBadgerIndex(dir, digest string) (ix *badgerIndex, err error) {
+	before, err := os.Stat(filepath.Join(dir, indexFolder))
 	if err != nil {
 		return nil, err
 	}
-	folder, err := verifyBuilt(d)
+	folder, err := verifyBuilt(dir, digest)
 	if err != nil {
 		return nil, err
 	}
@@ -148,26 +142,6 @@ func (b *badgerIndex) byKey(key string) (Location, bool, error) {
 		return Location{}, false, err
 	}
 	return b.byID(id)
-}
-
-func (b *badgerIndex) byIdentity(name string) (rows []int, err error) {
-	if name == "" || validIdentity(name) != nil {
-		return nil, nil
-	}
-	defer recoverBadger(&err)
-	o := badger.DefaultIteratorOptions
-	o.PrefetchValues = false
-	o.Prefix = appendIdentityPrefix(nil, name)
-	it := b.view.NewIterator(o)
-	defer it.Close()
-	for it.Rewind(); it.Valid(); it.Next() {
-		row := it.Item().Key()[len(o.Prefix):]
-		if len(row) != 4 {
-			return nil, errEntry
-		}
-		rows = append(rows, int(binary.BigEndian.Uint32(row)))
-	}
-	return rows, nil
 }
 
 // each calls visit with all entries in the order of keys; what it is given is valid

@@ -34,13 +34,13 @@ var errStaleIndex = errors.New("is of another state of the dataset")
 
 // verifyBuilt returns the index's folder if its files are as they were built, for
 // this snapshot. A missing index is [os.ErrNotExist].
-func verifyBuilt(d *Dataset) (folder string, err error) {
-	folder = filepath.Join(d.dir, indexFolder)
+func verifyBuilt(dir, digest string) (folder string, err error) {
+	folder = filepath.Join(dir, indexFolder)
 	var doc builtDoc
 	if err := readSealed(filepath.Join(folder, builtName), formatIndex, &doc); err != nil {
 		return "", err
 	}
-	if doc.Dataset != d.doc.Digest {
+	if doc.Dataset != digest {
 		return "", fmt.Errorf("%s %w", folder, errStaleIndex)
 	}
 	for _, want := range doc.Files {
@@ -80,21 +80,21 @@ func describeFile(folder, name string) (builtFile, error) {
 	}
 }
 
-// buildBadgerIndex makes the index of d in an empty folder, durably.
-func buildBadgerIndex(ctx context.Context, d *Dataset, folder string) error {
-	if err := checkSpace(d, folder); err != nil {
+// buildBadgerIndex makes the index of s in an empty folder, durably.
+func buildBadgerIndex(ctx context.Context, s *indexSource, folder string) error {
+	if err := checkSpace(s, folder); err != nil {
 		return err
 	}
-	if err := fillBadger(ctx, d, folder); err != nil {
+	if err := fillBadger(ctx, s, folder); err != nil {
 		return fmt.Errorf("build index: %w", err)
 	}
-	doc := builtDoc{header: headerOf(formatIndex), Dataset: d.doc.Digest}
+	doc := builtDoc{header: headerOf(formatIndex), Dataset: s.digest}
 	entries, err := os.ReadDir(folder)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		file, err := finishFile(d.disk, folder, e.Name())
+		file, err := finishFile(s.disk, folder, e.Name())
 		if err != nil {
 			return fmt.Errorf("build index: %w", err)
 		}
@@ -104,7 +104,7 @@ func buildBadgerIndex(ctx context.Context, d *Dataset, folder string) error {
 	if err != nil {
 		return err
 	}
-	return d.disk.WriteFile(filepath.Join(folder, builtName), data, onceMode)
+	return s.disk.WriteFile(filepath.Join(folder, builtName), data, onceMode)
 }
 
 // finishFile makes one of Badger's files durable and readable for everybody (it
@@ -118,9 +118,9 @@ func finishFile(disk durable.Disk, folder, name string) (builtFile, error) {
 
 // checkSpace refuses to begin where the disk will run full: entries are sorted in files
 // first, whose size is not known yet.
-func checkSpace(d *Dataset, folder string) error {
+func checkSpace(s *indexSource, folder string) error {
 	const perInput = 1 << 10 // bytes of entries, generously
-	return requireSpace(folder, int64(d.Rows()+d.Duplicates())*perInput)
+	return requireSpace(folder, int64(s.inputs)*perInput)
 }
 
 // requireSpace refuses to go on where so many bytes may not fit: Badger writes through

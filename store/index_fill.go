@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 
 	"github.com/dgraph-io/badger/v4"
@@ -24,11 +23,11 @@ const streamTableFactor = 32
 // fillBadger writes the entries and closes the database. They are sorted first:
 // Badger then writes its tables one after another, each once, without a log and
 // without compactions.
-func fillBadger(ctx context.Context, d *Dataset, folder string) (err error) {
+func fillBadger(ctx context.Context, s *indexSource, folder string) (err error) {
 	defer recoverBadger(&err)
-	entries := newBadgerEntries(d, folder)
+	entries := newBadgerEntries(s.locate, folder)
 	defer func() { err = errors.Join(err, entries.close()) }()
-	if err := d.eachEntry(ctx, entries); err != nil {
+	if err := s.each(ctx, entries); err != nil {
 		return err
 	}
 	// Now the entries' size is known. A table has a little more than its entries.
@@ -46,33 +45,27 @@ func fillBadger(ctx context.Context, d *Dataset, folder string) (err error) {
 // badgerEntries sorts the entries by kind and key. Strings and slices it is given
 // point into mapped files, hence are copied.
 type badgerEntries struct {
-	dataset *Dataset
+	locate  func(row int) Location
 	ids     *entrySorter
 	keys    *entrySorter
-	names   *entrySorter
 	scratch []byte
 }
 
-func newBadgerEntries(d *Dataset, folder string) *badgerEntries {
-	sorter := func() *entrySorter { return newEntrySorter(folder, sortBytes) }
-	return &badgerEntries{dataset: d, ids: sorter(), keys: sorter(), names: sorter()}
+func newBadgerEntries(locate func(row int) Location, folder string) *badgerEntries {
+	return &badgerEntries{locate: locate, ids: newEntrySorter(folder, sortBytes), keys: newEntrySorter(folder, sortBytes)}
 }
 
 func (b *badgerEntries) close() error {
-	return errors.Join(b.ids.close(), b.keys.close(), b.names.close())
+	return errors.Join(b.ids.close(), b.keys.close())
 }
 
-func (b *badgerEntries) crop(row int, id ID, key, identity string) error {
-	b.scratch = appendLocation(appendIDEntry(b.scratch[:0], id), b.dataset.Locate(row))
+func (b *badgerEntries) crop(row int, id ID, key string) error {
+	b.scratch = appendLocation(appendIDEntry(b.scratch[:0], id), b.locate(row))
 	value := len(b.scratch) - locationBytes
 	if err := b.ids.add(b.scratch[:value], b.scratch[value:]); err != nil {
 		return err
 	}
-	if err := b.alias(key, id); err != nil || identity == "" {
-		return err
-	}
-	b.scratch = binary.BigEndian.AppendUint32(appendIdentityPrefix(b.scratch[:0], identity), uint32(row))
-	return b.names.add(b.scratch, nil)
+	return b.alias(key, id)
 }
 
 func (b *badgerEntries) alias(key string, of ID) error {
@@ -81,7 +74,7 @@ func (b *badgerEntries) alias(key string, of ID) error {
 }
 
 // bytes is the size of all entries.
-func (b *badgerEntries) bytes() int64 { return b.ids.bytes + b.keys.bytes + b.names.bytes }
+func (b *badgerEntries) bytes() int64 { return b.ids.bytes + b.keys.bytes }
 
 // tableBytes is the size of the tables: one table if the entries are few.
 func (b *badgerEntries) tableBytes() int64 {
@@ -95,8 +88,8 @@ func (b *badgerEntries) stream(ctx context.Context, db *badger.DB) error {
 	if err := out.to.Prepare(); err != nil {
 		return err
 	}
-	// Sorted as their kinds are: i, k, n.
-	for _, s := range []*entrySorter{b.ids, b.keys, b.names} {
+	// Sorted as their kinds are: i, k.
+	for _, s := range []*entrySorter{b.ids, b.keys} {
 		if err := s.each(out.add); err != nil {
 			out.to.Cancel()
 			return err

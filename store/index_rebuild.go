@@ -60,5 +60,5 @@ func (d *Dataset) rebuildDerived(ctx context.Context) error {
 	if err := writeRejects(d.disk, d.dir, d.Shards()); err != nil {
 		return err
 	}
-	return d.replaceIndex(ctx)
+	return d.indexSource().replace(ctx)
 }

@@ -23,7 +23,7 @@ func TestRebuildIndex(t *testing.T) {
 		{"of no entries, but sealed", func() {
 			empty := mustOpen(t, dir)
 			empty.shards = nil
-			if err := empty.replaceIndex(t.Context()); err != nil {
+			if err := empty.indexSource().replace(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}},

@@ -5,16 +5,17 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 )
 
+// badgerOf opens the index on disk of a snapshot.
+func badgerOf(d *Dataset) (*badgerIndex, error) { return openBadgerIndex(d.Dir(), d.Digest()) }
+
 // Every implementation of index passes this.
 func testIndex(t *testing.T, d *Dataset, ix index) {
 	t.Helper()
-	people := map[string][]int{}
 	for row := range d.Rows() {
 		c := testCrop(0, row)
 		want := d.Locate(row)
@@ -24,24 +25,13 @@ func testIndex(t *testing.T, d *Dataset, ix index) {
 		if l, ok, err := ix.byKey(c.Key); l != want || !ok || err != nil {
 			t.Fatalf("key of row %d: %+v, %t, %v", row, l, ok, err)
 		}
-		if c.Identity != "" {
-			people[c.Identity] = append(people[c.Identity], row)
-		}
 	}
 	if l, ok, err := ix.byKey("twins/0020.png"); l != d.Locate(19) || !ok || err != nil {
 		t.Errorf("key of a duplicate: %+v, %t, %v", l, ok, err)
 	}
-	for name, want := range people {
-		if rows, err := ix.byIdentity(name); !slices.Equal(rows, want) || err != nil {
-			t.Errorf("%s: %v, %v, want %v", name, rows, err, want)
-		}
-	}
 	for _, name := range []string{"", "nobody", "person_0", "person_00\x00", "broken/0005.jpg", strings.Repeat("x", 1<<17)} {
 		if _, ok, err := ix.byKey(name); ok || err != nil {
 			t.Errorf("key %.20q: %t, %v", name, ok, err)
-		}
-		if rows, err := ix.byIdentity(name); len(rows) > 0 || err != nil {
-			t.Errorf("identity %.20q: %v, %v", name, rows, err)
 		}
 	}
 	if _, ok, err := ix.byID(ID{1}); ok || err != nil {
@@ -55,8 +45,8 @@ func testIndex(t *testing.T, d *Dataset, ix index) {
 func TestIndexConformance(t *testing.T) {
 	d := mustOpen(t, buildDataset(t, 300, 64))
 	for name, open := range map[string]func() (index, error){
-		"memory": func() (index, error) { return newMemoryIndex(t.Context(), d) },
-		"badger": func() (index, error) { return openBadgerIndex(d) },
+		"memory": func() (index, error) { return newMemoryIndex(t.Context(), d.indexSource()) },
+		"badger": func() (index, error) { return badgerOf(d) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			ix, err := open()
@@ -132,7 +122,7 @@ func TestIndexIsRebuilt(t *testing.T) {
 			if text := log.text.String(); !strings.Contains(text, tc.notice) || (tc.notice == "") != (text == "") {
 				t.Errorf("notices are %q, want %q", text, tc.notice)
 			}
-			if ix, err := openBadgerIndex(d); err != nil {
+			if ix, err := badgerOf(d); err != nil {
 				t.Errorf("afterwards: %v", err)
 			} else {
 				mustClose(t, closer(ix.close))
@@ -174,7 +164,7 @@ func TestIndexOfGrownDataset(t *testing.T) {
 	if l, err := old.Lookup(testCrop(0, 10).Key); err != nil || old.RowOf(l) != 10 {
 		t.Errorf("%+v, %v", l, err)
 	}
-	ix, err := openBadgerIndex(mustOpen(t, dir))
+	ix, err := badgerOf(mustOpen(t, dir))
 	if err != nil {
 		t.Fatalf("the new index was replaced: %v", err)
 	}
@@ -195,9 +185,6 @@ func TestLookupReadOnly(t *testing.T) {
 	d := mustOpen(t, dir)
 	if l, err := d.LookupID(testCrop(0, 12).ID); err != nil || d.RowOf(l) != 12 {
 		t.Errorf("%+v, %v", l, err)
-	}
-	if rows, err := d.IdentityRows("person_01"); err != nil || !slices.Equal(rows, []int{5, 7, 8, 9}) {
-		t.Errorf("%v, %v", rows, err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, indexFolder)); err == nil {
 		t.Error("an index appeared")

@@ -67,6 +67,12 @@ func listShards(folder, suffix string) ([]int, error) {
 	return shards, nil
 }
 
+// isFolder is whether a folder is at path.
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
 // countManifests is the number of committed shards in a crops folder: manifests are
 // written in order, so a gap means that one was lost.
 func countManifests(folder string) (int, error) {

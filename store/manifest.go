@@ -154,25 +154,25 @@ func (m *embeddingManifest) contentDigest() (digest, error) {
 // readEmbeddingManifest reads the manifest of a shard and checks it in itself and
 // against the crop shard it belongs to. A shard that was not embedded yet is
 // [os.ErrNotExist].
-func readEmbeddingManifest(folder string, shard int, fingerprint string, crops *shardInfo) (*embeddingManifest, error) {
+func readEmbeddingManifest(folder string, d *Dataset, shard int, fingerprint string) (*embeddingManifest, error) {
 	path := filepath.Join(folder, manifestName(shard))
 	var m embeddingManifest
 	if err := readSealed(path, formatEmbeddings, &m); err != nil {
 		return nil, err
 	}
-	err := m.belongs(fingerprint, crops)
+	err := m.belongs(fingerprint, d.ShardDigest(shard))
 	if err == nil {
-		err = m.validate(shard, crops.rows)
+		err = m.validate(shard, d.ShardRows(shard))
 	}
 	return &m, asDamage(path, err)
 }
 
 // belongs says what makes the shard one of another cache.
-func (m *embeddingManifest) belongs(fingerprint string, crops *shardInfo) error {
+func (m *embeddingManifest) belongs(fingerprint, crops string) error {
 	switch {
 	case m.Fingerprint != fingerprint:
 		return fmt.Errorf("has fingerprint %s, its teacher has %s", m.Fingerprint, fingerprint)
-	case m.Crops != crops.hexDigest():
+	case m.Crops != crops:
 		return errors.New("belongs to another crop shard than the dataset's")
 	}
 	return nil

@@ -63,17 +63,6 @@ type MergeInput struct {
 	Rows    int    `json:"rows"`
 }
 
-// MergedTeacher is a teacher cache of the merged dataset.
-type MergedTeacher struct {
-	Teacher     string `json:"teacher"`
-	Fingerprint string `json:"fingerprint"`
-	// Copied rows were taken over by this run, Reused ones by an interrupted one.
-	// Missing ones are in shards with a crop that no input has an embedding of.
-	Copied  int `json:"copied"`
-	Reused  int `json:"reused"`
-	Missing int `json:"missing"`
-}
-
 // ConflictRateError says that a merge refused more crops than it was allowed to. The
 // dataset is complete all the same, without them.
 type ConflictRateError struct {
@@ -126,12 +115,12 @@ func (s *MergeSummary) judge(allowed float64) error {
 
 // merge is one call of [Merge].
 type merge struct {
-	ctx      context.Context
-	out      string
-	options  MergeOptions
-	inputs   []*Dataset
-	teachers []teacherMerge
-	summary  MergeSummary
+	ctx     context.Context
+	out     string
+	options MergeOptions
+	inputs  []*Dataset
+	joints  []JointCache
+	summary MergeSummary
 }
 
 func (m *merge) run(inputs []string) (err error) {
@@ -141,8 +130,10 @@ func (m *merge) run(inputs []string) (err error) {
 	if err := m.open(inputs); err != nil {
 		return err
 	}
-	if err := m.matchTeachers(); err != nil {
-		return err
+	if !m.options.WithoutTeachers {
+		if m.joints, m.summary.Notes, err = JoinCaches(m.inputs); err != nil {
+			return err
+		}
 	}
 	if err := m.crops(); err != nil {
 		return err
@@ -154,12 +145,7 @@ func (m *merge) run(inputs []string) (err error) {
 	defer func() { err = errors.Join(err, merged.Close()) }()
 	m.summary.Digest, m.summary.Rows = merged.Digest(), merged.Rows()
 	m.summary.Shards, m.summary.Identities = merged.Shards(), merged.Identities()
-	for i := range m.teachers {
-		if err := m.mergeTeacher(merged, &m.teachers[i]); err != nil {
-			return err
-		}
-	}
-	return nil
+	return m.caches(merged)
 }
 
 func (m *merge) close() error {
@@ -196,9 +182,85 @@ func (m *merge) open(inputs []string) error {
 		m.inputs = append(m.inputs, d)
 		if first := m.inputs[0]; d.Contract() != first.Contract() {
 			return fmt.Errorf("%w: the crops of %s are made under %+v, those of %s under %+v",
-				ErrContract, first.dir, first.Contract(), d.dir, d.Contract())
+				ErrContract, first.Dir(), first.Contract(), d.Dir(), d.Contract())
 		}
 		m.summary.Inputs = append(m.summary.Inputs, MergeInput{Dataset: dir, Digest: d.Digest(), Rows: d.Rows()})
+	}
+	return nil
+}
+
+// crops writes the crops, and all else that shards hold, as an ingest would.
+func (m *merge) crops() (err error) {
+	w, err := OpenWriter(m.out, m.inputs[0].Contract(), WriterOptions{ShardRows: m.options.ShardRows, Logger: m.options.Logger})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Abort()) }()
+	all, numbers := m.sources()
+	// All at once, so that the first shard of a merge tells which merge it is of: one that is
+	// found in the folder must be this one.
+	if err := w.BeginWith(all); err != nil {
+		return err
+	}
+	total := 0
+	for _, d := range m.inputs {
+		total += d.Rows() + d.Duplicates()
+	}
+	bar := m.bar("merge", total)
+	for i, d := range m.inputs {
+		n, err := w.TakeOver(m.ctx, d, numbers[i], bar.Add)
+		if err != nil {
+			return err
+		}
+		m.summary.add(n)
+	}
+	bar.Finish()
+	return w.Close()
+}
+
+func (s *MergeSummary) add(n TakenOver) {
+	s.Seen += n.Seen
+	s.Written += n.Written
+	s.Duplicates += n.Duplicates
+	s.Rejected += n.Rejected
+	s.Skipped += n.Skipped
+	s.RejectedBefore += n.RejectedBefore
+	s.CarriedRejects += n.Rejects
+}
+
+// sources are those of all inputs, and their numbers among these, an input at a time.
+func (m *merge) sources() (all []SourceInfo, numbers [][]int) {
+	numbers = make([][]int, len(m.inputs))
+	for i, d := range m.inputs {
+		for _, s := range d.Sources() {
+			// A source that came by a merge already stays what it is: by way of two
+			// inputs it is still one.
+			if s.MergedFrom == "" {
+				s.MergedFrom = d.Digest()
+			}
+			n := slices.Index(all, s)
+			if n < 0 {
+				n = len(all)
+				all = append(all, s)
+			}
+			numbers[i] = append(numbers[i], n)
+		}
+	}
+	return all, numbers
+}
+
+// caches merges the teacher caches that every input has.
+func (m *merge) caches(merged *Dataset) error {
+	for i := range m.joints {
+		j := &m.joints[i]
+		report, err := j.Into(m.ctx, merged, m.options.Progress)
+		if err != nil {
+			return err
+		}
+		if report.Missing > 0 {
+			m.summary.Notes = append(m.summary.Notes, fmt.Sprintf("teacher %s: %d crops are in shards that lack an embedding in the inputs, and are still to be embedded", report.Teacher, report.Missing))
+		}
+		m.summary.Teachers = append(m.summary.Teachers, report)
 	}
 	return nil
 }

@@ -1,73 +1,85 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 
 	"facepipe/internal/progress"
 )
 
-// teacherMerge is a cache that is merged: from[i] is that of input i, nil where the
-// input has no crops and hence needs none.
-type teacherMerge struct {
+// JointCache is a cache that several datasets have and that their merge is to have, too:
+// from[i] is that of dataset i, nil where it has no crops and hence needs none.
+type JointCache struct {
 	info TeacherInfo
 	from []*Teacher
 }
 
-// matchTeachers finds the caches that can be merged and refuses those that contradict
-// each other.
-func (m *merge) matchTeachers() error {
-	if m.options.WithoutTeachers {
-		return nil
-	}
+// MergedTeacher is a teacher cache of the merged dataset.
+type MergedTeacher struct {
+	Teacher     string `json:"teacher"`
+	Fingerprint string `json:"fingerprint"`
+	// Copied rows were taken over by this run, Reused ones by an interrupted one.
+	// Missing ones are in shards with a crop that no input has an embedding of.
+	Copied  int `json:"copied"`
+	Reused  int `json:"reused"`
+	Missing int `json:"missing"`
+}
+
+// JoinCaches finds the caches that a merge of the datasets can have, and refuses those that
+// contradict each other: [ErrFingerprint]. Notes say which are left out, and why.
+func JoinCaches(inputs []*Dataset) (joints []JointCache, notes []string, err error) {
 	names := map[string]bool{}
-	for _, d := range m.inputs {
+	for _, d := range inputs {
 		list, err := d.Teachers()
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
 		for _, name := range list {
 			names[name] = true
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		if err := m.matchTeacher(name); err != nil {
-			return err
+		j, without, err := joinCache(inputs, name)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, d := range without {
+			notes = append(notes, fmt.Sprintf("teacher %s is not merged: %s has no such cache", name, d.Dir()))
+		}
+		if len(without) == 0 && j.info.Name != "" {
+			joints = append(joints, j)
 		}
 	}
-	return nil
+	return joints, notes, nil
 }
 
-func (m *merge) matchTeacher(name string) error {
-	t := teacherMerge{from: make([]*Teacher, len(m.inputs))}
+// joinCache is the cache of one name, and the datasets that have crops and no such cache.
+func joinCache(inputs []*Dataset, name string) (j JointCache, without []*Dataset, err error) {
+	j.from = make([]*Teacher, len(inputs))
 	var first *Teacher
-	complete := true
-	for i, d := range m.inputs {
+	for i, d := range inputs {
 		cache, err := d.OpenTeacher(name)
 		switch {
 		case errors.Is(err, ErrNotFound):
 			if d.Rows() > 0 {
-				complete = false
-				m.note("teacher %s is not merged: %s has no such cache", name, d.dir)
+				without = append(without, d)
 			}
 			continue
 		case err != nil:
-			return err
+			return j, nil, err
 		case first == nil:
-			first = cache
+			first, j.info = cache, cache.info
 		}
 		if err := sameTeacher(first.folder, first.info, cache.folder, cache.info); err != nil {
-			return fmt.Errorf("%w; leave teachers out, or embed one of the two under another name", err)
+			return j, nil, fmt.Errorf("%w; leave teachers out, or embed one of the two under another name", err)
 		}
-		t.from[i] = cache
+		j.from[i] = cache
 	}
-	if complete && first != nil {
-		t.info = first.info
-		m.teachers = append(m.teachers, t)
-	}
-	return nil
+	return j, without, nil
 }
 
 // sameTeacher refuses two caches whose embeddings do not go together; a and b are what
@@ -81,15 +93,11 @@ func sameTeacher(a string, x TeacherInfo, b string, y TeacherInfo) error {
 		b, y.Fingerprint, y.ModelFile, y.DType, y.Dim, y.Flip)
 }
 
-func (m *merge) note(format string, args ...any) {
-	m.summary.Notes = append(m.summary.Notes, fmt.Sprintf(format, args...))
-}
-
-// teacherCopy copies embeddings of the inputs into the merged cache, a shard at a time.
-type teacherCopy struct {
-	*merge
+// jointCopy copies embeddings of the inputs into the merged cache, a shard at a time.
+type jointCopy struct {
+	*JointCache
+	ctx     context.Context
 	dataset *Dataset // the merged one
-	teacher *teacherMerge
 	writer  *TeacherWriter
 	bar     *progress.Bar
 	copier  embeddingCopier
@@ -98,49 +106,45 @@ type teacherCopy struct {
 	at  []inputRow
 }
 
-func (m *merge) mergeTeacher(merged *Dataset, t *teacherMerge) (err error) {
-	w, err := merged.CreateTeacher(t.info)
+// Into copies the embeddings into the merged dataset, bit for bit, by the ids of the crops,
+// and the records of the runs that they come from. What is there already is left.
+func (j *JointCache) Into(ctx context.Context, merged *Dataset, out io.Writer) (report MergedTeacher, err error) {
+	w, err := merged.CreateTeacher(j.info)
 	if err != nil {
-		return err
+		return report, err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	c := &teacherCopy{merge: m, dataset: merged, teacher: t, writer: w, copier: embeddingCopier{from: t.from}}
+	c := &jointCopy{JointCache: j, ctx: ctx, dataset: merged, writer: w, copier: embeddingCopier{from: j.from}}
 	defer func() { err = errors.Join(err, c.copier.close()) }()
-	report := MergedTeacher{Teacher: t.info.Name, Fingerprint: t.info.Fingerprint, Reused: merged.Rows()}
+	report = MergedTeacher{Teacher: j.info.Name, Fingerprint: j.info.Fingerprint, Reused: merged.Rows()}
 	missing := w.MissingShards()
 	if len(missing) > 0 {
 		if err := c.locate(); err != nil {
-			return err
+			return report, err
 		}
 	}
 	for _, shard := range missing {
 		report.Reused -= merged.ShardRows(shard)
 	}
-	c.bar = m.bar("merge teacher "+t.info.Name, merged.Rows()-report.Reused)
+	c.bar = progress.New(out, "merge teacher "+j.info.Name, int64(merged.Rows()-report.Reused))
 	for _, shard := range missing {
 		copied, err := c.shard(shard)
 		if err != nil {
-			return err
+			return report, err
 		}
 		report.Copied += copied
 		report.Missing += merged.ShardRows(shard) - copied
 	}
 	c.bar.Finish()
 	if report.Missing < merged.Rows() {
-		if err := c.adoptRuns(); err != nil {
-			return err
-		}
+		err = c.adoptRuns()
 	}
-	if report.Missing > 0 {
-		m.note("teacher %s: %d crops are in shards that lack an embedding in the inputs, and are still to be embedded", t.info.Name, report.Missing)
-	}
-	m.summary.Teachers = append(m.summary.Teachers, report)
-	return nil
+	return report, err
 }
 
 // adoptRuns takes over the records of the runs that the embeddings come from.
-func (c *teacherCopy) adoptRuns() error {
-	for _, t := range c.teacher.from {
+func (c *jointCopy) adoptRuns() error {
+	for _, t := range c.from {
 		if t == nil {
 			continue
 		}
@@ -153,8 +157,8 @@ func (c *teacherCopy) adoptRuns() error {
 
 // locate finds out which crops have embeddings, and where. Of several, the first is
 // taken: they are of one fingerprint.
-func (c *teacherCopy) locate() error {
-	for i, t := range c.teacher.from {
+func (c *jointCopy) locate() error {
+	for i, t := range c.from {
 		if t == nil {
 			continue
 		}
@@ -165,19 +169,12 @@ func (c *teacherCopy) locate() error {
 			if err := c.ctx.Err(); err != nil {
 				return err
 			}
-			f, err := t.dataset.openCrops(shard)
-			if err != nil {
-				return err
-			}
 			row := uint32(0)
-			err = f.eachColumns(func(columns *cropColumns) error {
-				for k := range columns.rows() {
-					if _, added := c.ids.insert(key128(columns.idAt(k))); added {
-						c.at = append(c.at, inputRow{inputShard{uint32(i), uint32(shard)}, row})
-					}
-					row++
+			err := t.dataset.EachID(shard, func(id ID) {
+				if _, added := c.ids.insert(key128(id)); added {
+					c.at = append(c.at, inputRow{inputShard{uint32(i), uint32(shard)}, row})
 				}
-				return nil
+				row++
 			})
 			if err != nil {
 				return err
@@ -189,7 +186,7 @@ func (c *teacherCopy) locate() error {
 
 // shard copies the embeddings of one shard of the merged dataset and returns their
 // number, 0 if one of them is missing: a shard is embedded whole or not at all.
-func (c *teacherCopy) shard(shard int) (copied int, err error) {
+func (c *jointCopy) shard(shard int) (copied int, err error) {
 	rows, err := c.find(shard)
 	if err != nil || rows == nil {
 		return 0, err
@@ -213,22 +210,15 @@ func (c *teacherCopy) shard(shard int) (copied int, err error) {
 
 // find is where the embeddings of a shard of the merged dataset lie; nil if one is
 // missing.
-func (c *teacherCopy) find(shard int) (rows []inputRow, err error) {
-	f, err := c.dataset.openCrops(shard)
-	if err != nil {
-		return nil, err
-	}
+func (c *jointCopy) find(shard int) (rows []inputRow, err error) {
 	missing := false
-	err = f.eachColumns(func(columns *cropColumns) error {
-		for k := range columns.rows() {
-			n, ok := c.ids.find(key128(columns.idAt(k)))
-			if !ok {
-				missing = true
-				return nil
-			}
-			rows = append(rows, c.at[n])
+	err = c.dataset.EachID(shard, func(id ID) {
+		n, ok := c.ids.find(key128(id))
+		if !ok {
+			missing = true
+			return
 		}
-		return nil
+		rows = append(rows, c.at[n])
 	})
 	if missing {
 		return nil, err

@@ -157,7 +157,7 @@ func TestOrderOfWrites(t *testing.T) {
 	r.note("# a plan, and a worker that commits the second shard as a part")
 	plan := filepath.Join(parent, "job")
 	info := testTeacher(FP16, true)
-	if _, err := writePlan(plan, Plan{Verb: "test", Teacher: &info, Tasks: d.PlanTasks()}, disk); err != nil {
+	if _, err := writePlan(plan, Plan{Verb: "test", Teacher: &info, Tasks: ShardTasks(d)}, disk); err != nil {
 		t.Fatal(err)
 	}
 	parts, err := d.openParts(info, PartsFolder(plan), disk)

@@ -78,18 +78,17 @@ func (p *Parts) find(shard int) (m *embeddingManifest, path string, err error) {
 
 // look reads a part's manifest, and finds the file that it is of.
 func (p *Parts) look(shard int) (m *embeddingManifest, path string, err error) {
-	if shard < 0 || shard >= len(p.dataset.shards) {
-		return nil, "", fmt.Errorf("part %d: %w: the dataset has %d shards", shard, ErrNotFound, len(p.dataset.shards))
+	if shard < 0 || shard >= p.dataset.Shards() {
+		return nil, "", fmt.Errorf("part %d: %w: the dataset has %d shards", shard, ErrNotFound, p.dataset.Shards())
 	}
-	crops := &p.dataset.shards[shard]
 	m, path = new(embeddingManifest), p.manifest(shard)
 	if err := readSealed(path, formatEmbeddings, m); err != nil {
 		return nil, "", err
 	}
-	if err := m.belongs(p.info.Fingerprint, crops); err != nil {
+	if err := m.belongs(p.info.Fingerprint, p.dataset.ShardDigest(shard)); err != nil {
 		return nil, "", fmt.Errorf("%s: a part of %w or model: it %w; remove it, or name a new plan folder", path, ErrPlan, err)
 	}
-	if err := asDamage(path, m.validate(shard, crops.rows)); err != nil {
+	if err := asDamage(path, m.validate(shard, p.dataset.ShardRows(shard))); err != nil {
 		return nil, "", err
 	}
 	path = p.path(shard, m.File.SHA256)
@@ -186,11 +185,11 @@ func (p *Parts) Extra(shards []int) ([]string, error) {
 // Verify reads all of a committed part and compares it with its manifest: [ErrNotFound],
 // [ErrPlan], [ErrDamaged].
 func (p *Parts) Verify(shard int) error {
-	m, f, err := p.open(shard)
+	_, f, err := p.open(shard)
 	if err != nil {
 		return err
 	}
-	return errors.Join(sameSum(f, m.File.SHA256), f.close())
+	return errors.Join(checkFileDigest(f.path, f.data, f.info), f.close())
 }
 
 func (p *Parts) open(shard int) (*embeddingManifest, *arrowFile[embeddingColumns], error) {
@@ -200,18 +199,6 @@ func (p *Parts) open(shard int) (*embeddingManifest, *arrowFile[embeddingColumns
 	}
 	f, err := openArrow(path, m.File, embeddingSchema(p.info), parseEmbeddingColumns)
 	return m, f, err
-}
-
-// sameSum compares the SHA-256 of a mapped file with its manifest's.
-func sameSum(f *arrowFile[embeddingColumns], want string) error {
-	sum := [sha256.Size]byte{}
-	if err := guarded(func() { sum = sha256.Sum256(f.data) }); err != nil {
-		return damaged(f.path, "%w", err)
-	}
-	if got := hex.EncodeToString(sum[:]); got != want {
-		return damaged(f.path, "SHA-256 is %s, its manifest says %s", got, want)
-	}
-	return nil
 }
 
 // Adopt copies the part of a shard into the cache, bit for bit: the cache becomes what it

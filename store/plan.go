@@ -74,9 +74,6 @@ func (p *Plan) Rows() int {
 // PartsFolder is where a plan's workers put what they did.
 func PartsFolder(plan string) string { return filepath.Join(plan, "parts") }
 
-// ErrPlan marks a plan that is not the one that is wanted.
-var ErrPlan = errors.New("another plan")
-
 // WritePlan puts a plan into a folder and returns its id, a digest of all it says. The
 // same plan may be there already; another one is [ErrPlan].
 func WritePlan(dir string, p Plan) (id string, err error) {
@@ -137,24 +134,24 @@ func ReadPlan(dir string) (p Plan, id string, err error) {
 	return doc.Plan, planID(data), nil
 }
 
-// PlanTasks are the tasks of embedding all shards of the dataset.
-func (d *Dataset) PlanTasks() []PlanTask {
+// ShardTasks are the tasks of embedding all shards of a dataset.
+func ShardTasks(d *Dataset) []PlanTask {
 	tasks := []PlanTask{}
-	for i := range d.shards {
-		if d.shards[i].rows > 0 {
-			tasks = append(tasks, PlanTask{Shard: i, Rows: d.shards[i].rows, Crops: d.shards[i].hexDigest()})
+	for i := range d.Shards() {
+		if rows := d.ShardRows(i); rows > 0 {
+			tasks = append(tasks, PlanTask{Shard: i, Rows: rows, Crops: d.ShardDigest(i)})
 		}
 	}
 	return tasks
 }
 
-// Fits says what keeps a plan from being one for this dataset. The dataset may have grown
+// Fits says what keeps the plan from being one for a dataset. The dataset may have grown
 // since: the plan covers what it lists.
-func (d *Dataset) Fits(p *Plan) error {
+func (p *Plan) Fits(d *Dataset) error {
 	for _, t := range p.Tasks {
-		if t.Shard < 0 || t.Shard >= len(d.shards) || d.shards[t.Shard].rows != t.Rows || d.shards[t.Shard].hexDigest() != t.Crops {
+		if t.Shard < 0 || t.Shard >= d.Shards() || d.ShardRows(t.Shard) != t.Rows || d.ShardDigest(t.Shard) != t.Crops {
 			return fmt.Errorf("%w: shard %d of dataset %s is not the one that the plan lists: it is another dataset, or was made anew since the plan; make another plan",
-				ErrPlan, t.Shard, d.dir)
+				ErrPlan, t.Shard, d.Dir())
 		}
 	}
 	return nil

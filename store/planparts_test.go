@@ -296,7 +296,7 @@ func (p *planDiary) promise(what string, kept func(root string) error) {
 func (p *planDiary) begin() *Parts {
 	p.t.Helper()
 	disk, info, plan := durable.Disk{FS: p.disk}, testTeacher(FP16, true), jobAt(filepath.Dir(p.dataset.dir))
-	if _, err := writePlan(plan, Plan{Verb: "test", Teacher: &info, Tasks: p.dataset.PlanTasks()}, disk); err != nil {
+	if _, err := writePlan(plan, Plan{Verb: "test", Teacher: &info, Tasks: ShardTasks(p.dataset)}, disk); err != nil {
 		p.t.Fatal(err)
 	}
 	p.promise("the plan is written", func(root string) error { _, _, err := ReadPlan(jobAt(root)); return err })

@@ -258,7 +258,7 @@ func indexed(dir, digest string, shards int) error {
 	if err != nil {
 		return err
 	}
-	ix, err := openBadgerIndex(d)
+	ix, err := badgerOf(d)
 	if err != nil {
 		return fmt.Errorf("index: %w", err)
 	}

@@ -20,17 +20,26 @@ type sideFolder struct {
 	disk durable.Disk
 }
 
-// The side folders.
-const (
-	centresFolder    = "centres"
-	classifierFolder = "classifier"
-)
+// audits are those of all that lies in a folder of its own beside a cache's shards. A new
+// table is a file, and a line here.
+var audits = []func(a *Audit, t *Teacher) error{
+	auditCentres,
+	auditClassifier,
+}
 
-// sideFolders are the names of all.
-func sideFolders() []string { return []string{centresFolder, classifierFolder} }
+// auditDerived looks at all that is derived from a cache.
+func auditDerived(a *Audit, t *Teacher) error {
+	for _, audit := range audits {
+		if err := a.Fault(audit(a, t)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
-func (t *Teacher) sideFolder(name string) sideFolder {
-	return sideFolder{dir: filepath.Join(t.folder, name), disk: t.dataset.disk}
+// folderIn is a table's folder in a cache's.
+func folderIn(t *Teacher, name string) sideFolder {
+	return sideFolder{dir: filepath.Join(t.folder, name), disk: t.dataset.Disk()}
 }
 
 // claim makes the folder if it is new, takes its lock in one of the ways of durable, and
@@ -134,28 +143,4 @@ func (f sideFolder) tidy(tables func() ([]string, error)) error {
 		err = f.removeOthers(named)
 	}
 	return errors.Join(err, lock.Unlock())
-}
-
-// lockTeacher takes all locks of a teacher's folder, or fails with [ErrLocked].
-func lockTeacher(folder string) (locks []*durable.Lock, err error) {
-	for _, name := range append([]string{""}, sideFolders()...) {
-		dir := filepath.Join(folder, name)
-		if !isFolder(dir) {
-			continue
-		}
-		lock, err := durable.TryLock(filepath.Join(dir, lockFile))
-		if err != nil {
-			return nil, errors.Join(err, unlockAll(locks))
-		}
-		locks = append(locks, lock)
-	}
-	return locks, nil
-}
-
-func unlockAll(locks []*durable.Lock) error {
-	var err error
-	for _, l := range locks {
-		err = errors.Join(err, l.Unlock())
-	}
-	return err
 }

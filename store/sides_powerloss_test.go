@@ -37,7 +37,7 @@ func TestPowerLossOfSides(t *testing.T) {
 		"centres": func(d *Dataset) error {
 			c, err := d.OpenTeacher("r50")
 			if err == nil {
-				_, _, err = c.ensureCentres(t.Context(), CentresOptions{})
+				_, _, err = ensureCentres(t.Context(), c, CentresOptions{})
 			}
 			return err
 		},
@@ -48,7 +48,7 @@ func TestPowerLossOfSides(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if m, err := c.readClassifierManifest(); err == nil && m.Origin == "another" {
+			if m, err := readClassifierManifest(c); err == nil && m.Origin == "another" {
 				return c.TidyClassifier()
 			}
 			return importClass(d, "another")
@@ -71,7 +71,7 @@ func TestPowerLossOfSides(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d, err := Open(dir, withDisk(durable.Disk{FS: disk}), WithLogger(quiet))
+		d, err := Open(dir, WithDisk(durable.Disk{FS: disk}), WithLogger(quiet))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,7 +111,7 @@ func finishSide(t *testing.T, dir, want string, run func(*Dataset) error) (kept 
 		return false, fmt.Errorf("check: %+v, %w", r.Problems, err)
 	}
 	manifests := func(dir string) (text string) {
-		for _, side := range sideFolders() {
+		for _, side := range []string{centresFolder, classifierFolder} {
 			data, err := os.ReadFile(filepath.Join(dir, teachersFolder, "r50", side, side+manifestSuffix))
 			if err != nil {
 				t.Fatal(err)

@@ -31,12 +31,12 @@ type embeddingInfo struct {
 }
 
 func (d *Dataset) teacherFolder(name string) string {
-	return filepath.Join(d.dir, teachersFolder, name)
+	return filepath.Join(d.Dir(), teachersFolder, name)
 }
 
 // Teachers are the names of the teacher caches, sorted.
 func (d *Dataset) Teachers() ([]string, error) {
-	entries, err := os.ReadDir(filepath.Join(d.dir, teachersFolder))
+	entries, err := os.ReadDir(filepath.Join(d.Dir(), teachersFolder))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func (d *Dataset) OpenTeacher(name string) (*Teacher, error) {
 	if err != nil {
 		return nil, err
 	}
-	for shard := range d.shards {
+	for shard := range d.Shards() {
 		info, err := t.loadShard(shard)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, err
@@ -84,7 +84,7 @@ func (d *Dataset) noTeacher(name string) error {
 	if len(names) == 0 {
 		there = "it has none: run precompute-teacher"
 	}
-	return fmt.Errorf("open teacher %q of %s: %w: %s", name, d.dir, ErrNotFound, there)
+	return fmt.Errorf("open teacher %q of %s: %w: %s", name, d.Dir(), ErrNotFound, there)
 }
 
 // FindTeacher opens the cache that is described, nil if there is none yet. One of that name
@@ -122,18 +122,17 @@ func (d *Dataset) newTeacher(name string) (*Teacher, error) {
 		folder:  folder,
 		info:    info,
 		schema:  embeddingSchema(info),
-		shards:  make([]*embeddingInfo, len(d.shards)),
+		shards:  make([]*embeddingInfo, d.Shards()),
 	}, nil
 }
 
 // loadShard reads the manifest of a shard and checks the size of its file; nil and
 // [os.ErrNotExist] if it was not embedded yet.
 func (t *Teacher) loadShard(shard int) (*embeddingInfo, error) {
-	crops := &t.dataset.shards[shard]
-	if crops.rows == 0 {
+	if t.dataset.ShardRows(shard) == 0 {
 		return nil, nil
 	}
-	m, err := readEmbeddingManifest(t.folder, shard, t.info.Fingerprint, crops)
+	m, err := readEmbeddingManifest(t.folder, t.dataset, shard, t.info.Fingerprint)
 	if err != nil {
 		return nil, err
 	}
@@ -148,6 +147,12 @@ func (t *Teacher) path(shard int) string { return filepath.Join(t.folder, arrowN
 
 // Info describes the cache.
 func (t *Teacher) Info() TeacherInfo { return t.info }
+
+// Dataset is the one whose crops are embedded.
+func (t *Teacher) Dataset() *Dataset { return t.dataset }
+
+// Folder is the cache's.
+func (t *Teacher) Folder() string { return t.folder }
 
 // Has says whether shard i is embedded.
 func (t *Teacher) Has(i int) bool { return t.shards[i] != nil }
@@ -164,7 +169,7 @@ func (t *Teacher) ShardInvalid(i int) int {
 func (t *Teacher) MissingShards() []int {
 	var missing []int
 	for i, s := range t.shards {
-		if s == nil && t.dataset.shards[i].rows > 0 {
+		if s == nil && t.dataset.ShardRows(i) > 0 {
 			missing = append(missing, i)
 		}
 	}
@@ -177,6 +182,16 @@ func (t *Teacher) Rows() int {
 	for i, s := range t.shards {
 		if s != nil {
 			n += t.dataset.ShardRows(i)
+		}
+	}
+	return n
+}
+
+// Bytes is the size of the shards, without manifests.
+func (t *Teacher) Bytes() (n int64) {
+	for _, s := range t.shards {
+		if s != nil {
+			n += s.file.Bytes
 		}
 	}
 	return n
@@ -196,7 +211,7 @@ func (t *Teacher) Invalid() int {
 // crops and the embeddings' bits. An error while shards are missing.
 func (t *Teacher) Digest() (string, error) {
 	if m := t.MissingShards(); len(m) > 0 {
-		return "", fmt.Errorf("digest teacher %s of %s: %d shards are missing", t.info.Name, t.dataset.dir, len(m))
+		return "", fmt.Errorf("digest teacher %s of %s: %d shards are missing", t.info.Name, t.dataset.Dir(), len(m))
 	}
 	h := sha256.New()
 	writeFields(h, "facepipe teacher 1", t.info.Fingerprint)
@@ -213,7 +228,7 @@ func (t *Teacher) Digest() (string, error) {
 // That of a crop shard without rows is empty. [ErrNotFound] if the shard is missing,
 // [ErrDamaged].
 func (t *Teacher) Shard(i int) (*EmbeddingShard, error) {
-	if t.shards[i] == nil && t.dataset.shards[i].rows > 0 {
+	if t.shards[i] == nil && t.dataset.ShardRows(i) > 0 {
 		return nil, fmt.Errorf("open shard %d of teacher %s: %w", i, t.info.Name, ErrNotFound)
 	}
 	v, err := t.open.view(i, func() (*embeddingFile, error) { return t.openFile(i) })

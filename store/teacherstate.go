@@ -1,9 +1,6 @@
 package store
 
-import (
-	"errors"
-	"os"
-)
+import "errors"
 
 // TeacherState is a teacher cache and how far it is.
 type TeacherState struct {
@@ -37,10 +34,10 @@ func ListTeachers(dir string, options ...Option) (states []TeacherState, err err
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	return d.teacherStates()
+	return teacherStates(d)
 }
 
-func (d *Dataset) teacherStates() ([]TeacherState, error) {
+func teacherStates(d *Dataset) ([]TeacherState, error) {
 	names, err := d.Teachers()
 	if err != nil {
 		return nil, err
@@ -51,7 +48,7 @@ func (d *Dataset) teacherStates() ([]TeacherState, error) {
 		if err != nil {
 			return nil, err
 		}
-		s, err := t.state()
+		s, err := stateOf(t)
 		if err != nil {
 			return nil, err
 		}
@@ -60,19 +57,11 @@ func (d *Dataset) teacherStates() ([]TeacherState, error) {
 	return states, nil
 }
 
-func (t *Teacher) state() (s TeacherState, err error) {
-	s = TeacherState{TeacherInfo: t.info, Rows: t.Rows(), Invalid: t.Invalid(), MissingShards: len(t.MissingShards())}
-	for _, shard := range t.shards {
-		if shard != nil {
-			s.Bytes += shard.file.Bytes
-		}
-	}
-	s.Missing = t.dataset.Rows() - s.Rows
-	s.Centres, s.CentresBytes = t.centresState()
-	switch m, err := t.readClassifierManifest(); {
-	case err == nil:
-		s.Classifier = &m.ClassifierInfo
-	case !errors.Is(err, os.ErrNotExist):
+func stateOf(t *Teacher) (s TeacherState, err error) {
+	s = TeacherState{TeacherInfo: t.Info(), Rows: t.Rows(), Invalid: t.Invalid(), MissingShards: len(t.MissingShards()), Bytes: t.Bytes()}
+	s.Missing = t.Dataset().Rows() - s.Rows
+	s.Centres, s.CentresBytes = centresState(t)
+	if s.Classifier, err = findClassifier(t); err != nil {
 		return s, err
 	}
 	runs, err := t.Runs()

@@ -58,7 +58,7 @@ func (w *TeacherWriter) resume(d *Dataset, info TeacherInfo) error {
 		}
 	}
 	// What is found here may be of a run that was killed before it made the names durable.
-	for _, dir := range []string{folder, filepath.Dir(folder), d.dir} {
+	for _, dir := range []string{folder, filepath.Dir(folder), d.Dir()} {
 		if err := w.disk.FS.SyncDir(dir); err != nil {
 			return err
 		}

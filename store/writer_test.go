@@ -174,14 +174,8 @@ func TestFirstShardWithoutRows(t *testing.T) {
 	ingest(t, w, testSource, 0, 10)
 	mustClose(t, w)
 	d := mustOpen(t, dir)
-	if rows, err := d.IdentityRows("person_01"); err != nil || !reflect.DeepEqual(rows, []int{5, 7, 8, 9}) {
-		t.Errorf("%v, %v", rows, err)
-	}
 	if l, err := d.LookupID(testCrop(0, 0).ID); err != nil || l != (Location{Shard: 1}) {
 		t.Errorf("%+v, %v", l, err)
-	}
-	if _, err := d.IdentityRows("nobody"); !errors.Is(err, ErrNotFound) {
-		t.Errorf("unknown identity: %v", err)
 	}
 	embed(t, d, testTeacher(FP16, true), -1, nil)
 	s, err := mustTeacher(t, d, "r50").Shard(0)

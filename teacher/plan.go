@@ -132,7 +132,7 @@ func MakePlan(ctx context.Context, o Options, dir string) (PlanSummary, error) {
 }
 
 func (r *run) planOf() (p store.Plan, err error) {
-	p = store.Plan{Verb: PlanVerb, DatasetDigest: r.ds.Digest(), Tasks: r.ds.PlanTasks()}
+	p = store.Plan{Verb: PlanVerb, DatasetDigest: r.ds.Digest(), Tasks: store.ShardTasks(r.ds)}
 	info, err := r.info()
 	if err != nil {
 		return p, err
@@ -275,7 +275,7 @@ func openPlanned(dir string, p *store.Plan) (*store.Dataset, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := ds.Fits(p); err != nil {
+	if err := p.Fits(ds); err != nil {
 		return nil, errors.Join(err, ds.Close())
 	}
 	return ds, nil

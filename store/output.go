@@ -4,11 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
-
-	"facepipe/internal/durable"
 )
 
 // PlanOutput is the state of a dataset that a plan's crops are appended to: its digest and
@@ -79,52 +76,4 @@ func sourcesOf(crops string, shard int, met map[int]bool) error {
 		}
 		return nil
 	})
-}
-
-// mergeFile is in the folder of a plan whose merge makes a dataset.
-const mergeFile = "merge.json"
-
-// MergeState is how far the merge of a plan's parts into a dataset has come.
-type MergeState struct {
-	// Digest of the dataset that it has made, "" if it has only begun.
-	Digest string `json:"digest,omitempty"`
-	// Cleared says that the parts were deleted after it, or are being deleted.
-	Cleared bool `json:"cleared,omitempty"`
-}
-
-type mergeStateDoc struct {
-	header
-	MergeState
-}
-
-// WriteMergeState writes into a plan's folder how far its merge has come.
-func WriteMergeState(plan string, m MergeState) error {
-	data, err := encodeSealed(mergeStateDoc{header: headerOf(formatPlanMerge), MergeState: m})
-	if err != nil {
-		return fmt.Errorf("encode %s: %w", mergeFile, err)
-	}
-	return durable.WriteFile(filepath.Join(plan, mergeFile), data, fileMode)
-}
-
-// ReadMergeState reads how far the merge of a plan has come; nil if it never began.
-func ReadMergeState(plan string) (*MergeState, error) {
-	var doc mergeStateDoc
-	err := readSealed(filepath.Join(plan, mergeFile), formatPlanMerge, &doc)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	return &doc.MergeState, err
-}
-
-// RemovePart deletes the dataset that a worker has made of its part of a plan, if it is
-// there.
-func RemovePart(dir string) (Removed, error) {
-	r, err := countFiles(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return Removed{}, nil
-	}
-	if err != nil {
-		return Removed{}, err
-	}
-	return r, os.RemoveAll(dir)
 }

@@ -1,89 +1,66 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
-
-	"facepipe/internal/progress"
 )
 
-// cropMerge appends the crops of the inputs to the merged dataset.
-type cropMerge struct {
-	*merge
-	writer *Writer
-	bar    *progress.Bar
+// TakenOver counts what became of another dataset's crops and duplicates.
+type TakenOver struct {
+	// Seen is all of them; each is one of the next four.
+	Seen, Written, Duplicates int
+	// Rejected are those whose keys are taken by other pixels.
+	Rejected int
+	// Skipped ones were met before; RejectedBefore of them were refused then.
+	Skipped, RejectedBefore int
+	// Rejects are the dataset's own, recorded again.
+	Rejects int
+}
 
-	// Of the input that is being read:
+// BeginWith registers the sources that all is to be of, in their order. A dataset that was
+// begun with others is refused.
+func (w *Writer) BeginWith(sources []SourceInfo) error {
+	if len(w.sources) > 0 && !slices.Equal(w.sources, sources) {
+		return fmt.Errorf("%s holds something else than a merge of these datasets as they are now; name a new folder", w.dir)
+	}
+	for _, s := range sources {
+		w.AddSource(s)
+	}
+	return nil
+}
+
+// TakeOver appends the crops of another dataset of the same contract, and all else that its
+// shards record, as an ingest would. Its source i is number sources[i] here. Images are only
+// looked at where they are stored. done is told how many inputs are dealt with.
+func (w *Writer) TakeOver(ctx context.Context, d *Dataset, sources []int, done func(n int64)) (TakenOver, error) {
+	t := takeOver{ctx: ctx, writer: w, input: d, sources: sources, done: done}
+	for shard := range d.Shards() {
+		if err := t.shard(shard); err != nil {
+			return t.counts, err
+		}
+	}
+	return t.counts, nil
+}
+
+// takeOver is one call of [Writer.TakeOver].
+type takeOver struct {
+	ctx     context.Context
+	writer  *Writer
 	input   *Dataset
-	sources []int // the numbers of its sources in the merged dataset
-	// lost are its crops that are not stored, since their keys were taken; lostAt[i]
-	// is where number i of them lies.
+	sources []int
+	done    func(n int64)
+	counts  TakenOver
+	// lost are the input's crops that are not stored, since their keys were taken;
+	// lostAt[i] is where number i of them lies.
 	lost   keyTable
 	lostAt []Location
 }
 
-// crops writes the crops, and all else that shards hold, as an ingest would.
-func (m *merge) crops() (err error) {
-	w, err := OpenWriter(m.out, m.inputs[0].Contract(), WriterOptions{ShardRows: m.options.ShardRows, Logger: m.options.Logger})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, w.Abort()) }()
-	numbers, err := m.addSources(w)
-	if err != nil {
-		return err
-	}
-	total := 0
-	for _, d := range m.inputs {
-		total += d.Rows() + d.Duplicates()
-	}
-	c := &cropMerge{merge: m, writer: w, bar: m.bar("merge", total)}
-	for i, d := range m.inputs {
-		c.input, c.sources, c.lost, c.lostAt = d, numbers[i], keyTable{}, nil
-		for shard := range d.Shards() {
-			if err := c.shard(shard); err != nil {
-				return err
-			}
-		}
-	}
-	c.bar.Finish()
-	return w.Close()
-}
-
-// addSources registers the sources of all inputs at once, so that the first shard of a
-// merge tells which merge it is of: one that is found in the folder must be this one.
-// It returns the sources' numbers, an input at a time.
-func (m *merge) addSources(w *Writer) ([][]int, error) {
-	var all []SourceInfo
-	numbers := make([][]int, len(m.inputs))
-	for i, d := range m.inputs {
-		for _, s := range d.doc.Sources {
-			// A source that came by a merge already stays what it is: by way of two
-			// inputs it is still one.
-			if s.MergedFrom == "" {
-				s.MergedFrom = d.Digest()
-			}
-			n := slices.Index(all, s)
-			if n < 0 {
-				n = len(all)
-				all = append(all, s)
-			}
-			numbers[i] = append(numbers[i], n)
-		}
-	}
-	if len(w.sources) > 0 && !slices.Equal(w.sources, all) {
-		return nil, fmt.Errorf("%s holds something else than a merge of these datasets as they are now; name a new folder", m.out)
-	}
-	for _, s := range all {
-		w.AddSource(s)
-	}
-	return numbers, nil
-}
-
 // shard takes over a shard of the input: its crops, then what else it records.
-func (c *cropMerge) shard(i int) error {
+func (c *takeOver) shard(i int) error {
 	m, err := c.input.readManifest(i)
 	if err != nil {
 		return err
@@ -104,12 +81,12 @@ func (c *cropMerge) shard(i int) error {
 		if err := c.writer.Reject(r); err != nil {
 			return err
 		}
-		c.summary.CarriedRejects++
+		c.counts.Rejects++
 	}
 	return nil
 }
 
-func (c *cropMerge) rows(shard int) (err error) {
+func (c *takeOver) rows(shard int) (err error) {
 	f, err := c.input.openCrops(shard)
 	if err != nil {
 		return err
@@ -129,14 +106,14 @@ func (c *cropMerge) rows(shard int) (err error) {
 				return err
 			}
 		}
-		c.bar.Add(int64(columns.rows()))
+		c.done(int64(columns.rows()))
 	}
 	return nil
 }
 
 // row takes over row k of a batch, which lies at a location.
-func (c *cropMerge) row(f *cropFile, columns *cropColumns, k int, at Location) error {
-	c.summary.Seen++
+func (c *takeOver) row(f *cropFile, columns *cropColumns, k int, at Location) error {
+	c.counts.Seen++
 	source, err := c.source(f.path, int(columns.source.Value(k)))
 	if err != nil {
 		return err
@@ -167,9 +144,9 @@ func (c *cropMerge) row(f *cropFile, columns *cropColumns, k int, at Location) e
 
 // duplicate takes over an input that had the pixels of a crop. If that one is not
 // stored, because its key was taken, this one takes its place.
-func (c *cropMerge) duplicate(path string, dup duplicate) (err error) {
-	c.summary.Seen++
-	c.bar.Add(1)
+func (c *takeOver) duplicate(path string, dup duplicate) (err error) {
+	c.counts.Seen++
+	c.done(1)
 	crop := Crop{ID: dup.Of}
 	if !c.writer.known.stored(dup.Of) {
 		n, ok := c.lost.find(key128(dup.Of))
@@ -198,7 +175,7 @@ func (c *cropMerge) duplicate(path string, dup duplicate) (err error) {
 }
 
 // read is a copy of one crop of the input.
-func (c *cropMerge) read(at Location) (crop Crop, err error) {
+func (c *takeOver) read(at Location) (crop Crop, err error) {
 	f, err := c.input.openCrops(int(at.Shard))
 	if err != nil {
 		return Crop{}, err
@@ -209,8 +186,8 @@ func (c *cropMerge) read(at Location) (crop Crop, err error) {
 	return crop, err
 }
 
-// source is the number in the merged dataset of a source of the input.
-func (c *cropMerge) source(path string, number int) (int, error) {
+// source is the number here of a source of the input.
+func (c *takeOver) source(path string, number int) (int, error) {
 	if number < 0 || number >= len(c.sources) {
 		return 0, damaged(path, "names source %d of %d", number, len(c.sources))
 	}
@@ -218,28 +195,28 @@ func (c *cropMerge) source(path string, number int) (int, error) {
 }
 
 // skip counts a crop that was met before.
-func (c *cropMerge) skip(id ID, key string) {
-	c.summary.Skipped++
+func (c *takeOver) skip(id ID, key string) {
+	c.counts.Skipped++
 	if !c.writer.known.leads(key, id) {
-		c.summary.RejectedBefore++
+		c.counts.RejectedBefore++
 	}
 }
 
 // take appends a crop that was not met before.
-func (c *cropMerge) take(crop *Crop) error {
+func (c *takeOver) take(crop *Crop) error {
 	outcome, err := c.writer.take(crop)
 	if err != nil {
 		return err
 	}
 	switch outcome {
 	case Stored:
-		c.summary.Written++
+		c.counts.Written++
 	case Duplicate:
-		c.summary.Duplicates++
+		c.counts.Duplicates++
 	case Conflict:
-		c.summary.Rejected++
+		c.counts.Rejected++
 	default:
-		c.summary.Skipped++
+		c.counts.Skipped++
 	}
 	return nil
 }
