@@ -123,6 +123,9 @@ func (d *Dataset) auditRejects(a *Audit) error {
 	return nil
 }
 
+// auditIndex looks at the index, if there is one of this snapshot.
+func (d *Dataset) auditIndex(a *Audit) error { return d.indexSource().audit(a) }
+
 // auditRemains mentions what interrupted runs left of crops and index.
 func (d *Dataset) auditRemains(a *Audit) error {
 	crops := filepath.Join(d.dir, cropsFolder)

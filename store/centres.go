@@ -63,8 +63,8 @@ type centresManifest struct {
 }
 
 func (m *centresManifest) validate(t *Teacher) error {
-	if m.Fingerprint != t.info.Fingerprint {
-		return fmt.Errorf("has fingerprint %s, its teacher has %s", m.Fingerprint, t.info.Fingerprint)
+	if m.Fingerprint != t.Info().Fingerprint {
+		return fmt.Errorf("has fingerprint %s, its teacher has %s", m.Fingerprint, t.Info().Fingerprint)
 	}
 	if _, err := parseDigest(m.Cache); err != nil {
 		return err
@@ -149,13 +149,13 @@ func mapCentres(t *Teacher) (*Centres, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Centres{dataset: t.dataset, manifest: m, dim: t.info.Dim, flip: t.info.Flip}
+	c := &Centres{dataset: t.Dataset(), manifest: m, dim: t.Info().Dim, flip: t.Info().Flip}
 	f := folderIn(t, centresFolder)
 	if m.Centres != nil {
-		c.centres, err = openArrow(f.table(tableCentres, m.Cache), m.Centres, centreSchema(&t.info, m.Cache), parseCentreColumns)
+		c.centres, err = openArrow(f.table(tableCentres, m.Cache), m.Centres, centreSchema(t.Info(), m.Cache), parseCentreColumns)
 	}
 	if err == nil && m.Quality != nil {
-		c.quality, err = openArrow(f.table(tableQuality, m.Cache), m.Quality, qualitySchema(&t.info, m.Cache), parseQualityColumns)
+		c.quality, err = openArrow(f.table(tableQuality, m.Cache), m.Quality, qualitySchema(t.Info(), m.Cache), parseQualityColumns)
 	}
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
@@ -252,7 +252,7 @@ func auditCentres(a *Audit, t *Teacher) (err error) {
 	case errors.Is(err, os.ErrNotExist):
 		return nil
 	case errors.Is(err, errStaleCentres):
-		a.Note("teacher %s: its class centres %v and are derived anew when they are needed", t.info.Name, errStaleCentres)
+		a.Note("teacher %s: its class centres %v and are derived anew when they are needed", t.Info().Name, errStaleCentres)
 		return nil
 	case err != nil:
 		return err

@@ -92,7 +92,7 @@ func ensureCentres(ctx context.Context, t *Teacher, o CentresOptions) (m centres
 	f := folderIn(t, centresFolder)
 	if m, err := readCentresManifest(t); err == nil && !o.Rebuild {
 		if err := f.tidy(f.centreTables); err != nil {
-			t.dataset.Logger().Warn("old class centres cannot be removed", "teacher", t.folder, "cause", err)
+			t.Dataset().Logger().Warn("old class centres cannot be removed", "teacher", t.Folder(), "cause", err)
 		}
 		return m, true, nil
 	}
@@ -101,7 +101,7 @@ func ensureCentres(ctx context.Context, t *Teacher, o CentresOptions) (m centres
 		return m, false, fmt.Errorf("derive class centres: %w: run precompute-teacher again", err)
 	}
 	fail := func(err error) (centresManifest, bool, error) {
-		return m, false, fmt.Errorf("derive class centres of teacher %s: %w", t.info.Name, err)
+		return m, false, fmt.Errorf("derive class centres of teacher %s: %w", t.Info().Name, err)
 	}
 	lock, err := f.claim(func(path string) (*durable.Lock, error) { return durable.WaitLock(ctx, path) })
 	if err != nil {
@@ -112,19 +112,19 @@ func ensureCentres(ctx context.Context, t *Teacher, o CentresOptions) (m centres
 	case err == nil && !o.Rebuild:
 		return m, true, nil
 	case errors.Is(err, ErrDamaged):
-		t.dataset.Logger().Warn("damaged class centres are derived again", "teacher", t.folder, "cause", err)
+		t.Dataset().Logger().Warn("damaged class centres are derived again", "teacher", t.Folder(), "cause", err)
 	case errors.Is(err, ErrVersion):
 		return fail(err)
 	}
-	b := &centreBuilder{ctx: ctx, teacher: t, folder: f, bar: progress.New(o.Progress, "derive centres", int64(2*t.dataset.Rows()))}
+	b := &centreBuilder{ctx: ctx, teacher: t, folder: f, bar: progress.New(o.Progress, "derive centres", int64(2*t.Dataset().Rows()))}
 	defer b.bar.Finish()
 	memory := o.memory
 	if memory == 0 {
 		memory = centreMemory
 	}
-	b.perBlock = max(1, memory/(8*t.info.Dim))
-	b.manifest = centresManifest{header: headerOf(formatCentres), Fingerprint: t.info.Fingerprint, Cache: cache,
-		Identities: t.dataset.Identities(), Rows: t.dataset.Rows()}
+	b.perBlock = max(1, memory/(8*t.Info().Dim))
+	b.manifest = centresManifest{header: headerOf(formatCentres), Fingerprint: t.Info().Fingerprint, Cache: cache,
+		Identities: t.Dataset().Identities(), Rows: t.Dataset().Rows()}
 	if err := b.run(); err != nil {
 		return fail(err)
 	}
@@ -169,7 +169,7 @@ func (b *centreBuilder) run() (err error) {
 // centres makes the table of centres.
 func (b *centreBuilder) centres(path string) (info *fileInfo, err error) {
 	t := b.teacher
-	w, err := newTableWriter(b.folder, path, centreSchema(&t.info, b.manifest.Cache), vectorRows(t.info.Dim), parseCentreColumns)
+	w, err := newTableWriter(b.folder, path, centreSchema(t.Info(), b.manifest.Cache), vectorRows(t.Info().Dim), parseCentreColumns)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +179,7 @@ func (b *centreBuilder) centres(path string) (info *fileInfo, err error) {
 		return nil, err
 	}
 	for from := 0; from < b.manifest.Identities; from += b.perBlock {
-		block := newCentreBlock(from, min(b.perBlock, b.manifest.Identities-from), t.info.Dim)
+		block := newCentreBlock(from, min(b.perBlock, b.manifest.Identities-from), t.Info().Dim)
 		for shard, labels := range ranges {
 			if !labels.meets(block) {
 				continue
@@ -207,13 +207,13 @@ func (r labelRange) meets(b *centreBlock) bool {
 
 // labelRanges says which shards have to be read for which labels.
 func (b *centreBuilder) labelRanges() ([]labelRange, error) {
-	ranges := make([]labelRange, b.teacher.dataset.Shards())
+	ranges := make([]labelRange, b.teacher.Dataset().Shards())
 	for i := range ranges {
 		if err := b.ctx.Err(); err != nil {
 			return nil, err
 		}
 		r := labelRange{low: math.MaxInt32, high: NoLabel}
-		err := b.teacher.dataset.eachLabel(i, func(label int32, _ string) {
+		err := b.teacher.Dataset().eachLabel(i, func(label int32, _ string) {
 			if label != NoLabel {
 				r.low, r.high = min(r.low, label), max(r.high, label)
 			}
@@ -242,7 +242,7 @@ func newCentreBlock(from, n, dim int) *centreBlock {
 // gather adds the embeddings of a shard.
 func (b *centreBuilder) gather(block *centreBlock, shard int) error {
 	var labels []int32
-	err := b.teacher.dataset.eachLabel(shard, func(label int32, identity string) {
+	err := b.teacher.Dataset().eachLabel(shard, func(label int32, identity string) {
 		labels = append(labels, label)
 		if at := int(label) - block.from; at >= 0 && at < len(block.names) && block.names[at] == "" {
 			block.names[at] = strings.Clone(identity)
@@ -251,7 +251,7 @@ func (b *centreBuilder) gather(block *centreBlock, shard int) error {
 	if err != nil {
 		return err
 	}
-	row := make([]float32, b.teacher.info.Dim)
+	row := make([]float32, b.teacher.Info().Dim)
 	return b.eachBatch(shard, func(c *embeddingColumns, from int) error {
 		for k := range c.id.Len() {
 			at := int(labels[from+k]) - block.from
@@ -269,7 +269,7 @@ func (b *centreBuilder) gather(block *centreBlock, shard int) error {
 
 // eachBatch visits the embeddings of a shard, batch by batch.
 func (b *centreBuilder) eachBatch(shard int, visit func(c *embeddingColumns, from int) error) (err error) {
-	if b.teacher.dataset.ShardRows(shard) == 0 {
+	if b.teacher.Dataset().ShardRows(shard) == 0 {
 		return nil
 	}
 	f, err := b.teacher.openFile(shard)
@@ -377,18 +377,18 @@ func (b *centreBuilder) qualities(path string) (info *fileInfo, err error) {
 	t, m := b.teacher, &b.manifest
 	var centres *arrowFile[centreColumns]
 	if m.Centres != nil {
-		centres, err = openArrow(b.folder.table(tableCentres, m.Cache), m.Centres, centreSchema(&t.info, m.Cache), parseCentreColumns)
+		centres, err = openArrow(b.folder.table(tableCentres, m.Cache), m.Centres, centreSchema(t.Info(), m.Cache), parseCentreColumns)
 		if err != nil {
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, centres.close()) }()
 	}
-	w, err := newTableWriter(b.folder, path, qualitySchema(&t.info, m.Cache), qualityBatchRows, parseQualityColumns)
+	w, err := newTableWriter(b.folder, path, qualitySchema(t.Info(), m.Cache), qualityBatchRows, parseQualityColumns)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, w.out.abort()) }() // does nothing after commit
-	for shard := range t.dataset.Shards() {
+	for shard := range t.Dataset().Shards() {
 		if err := b.rate(w, centres, shard); err != nil {
 			return nil, err
 		}
@@ -402,10 +402,10 @@ func (b *centreBuilder) qualities(path string) (info *fileInfo, err error) {
 // rate adds the crops of a shard.
 func (b *centreBuilder) rate(w *tableWriter[qualityColumns], centres *arrowFile[centreColumns], shard int) error {
 	var labels []int32
-	if err := b.teacher.dataset.eachLabel(shard, func(label int32, _ string) { labels = append(labels, label) }); err != nil {
+	if err := b.teacher.Dataset().eachLabel(shard, func(label int32, _ string) { labels = append(labels, label) }); err != nil {
 		return err
 	}
-	dim := b.teacher.info.Dim
+	dim := b.teacher.Info().Dim
 	row, centre := make([]float32, dim), make([]float32, dim)
 	return b.eachBatch(shard, func(c *embeddingColumns, from int) error {
 		for k := range c.id.Len() {

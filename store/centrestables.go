@@ -23,7 +23,7 @@ func tableSchema(format, fingerprint, cache string, fields ...arrow.Field) *arro
 }
 
 // centreSchema is that of the table of centres: row l is the identity of label l.
-func centreSchema(t *TeacherInfo, cache string) *arrow.Schema {
+func centreSchema(t TeacherInfo, cache string) *arrow.Schema {
 	return tableSchema(formatCentres, t.Fingerprint, cache,
 		required("identity", arrow.BinaryTypes.String),
 		required("count", arrow.PrimitiveTypes.Int32),
@@ -32,7 +32,7 @@ func centreSchema(t *TeacherInfo, cache string) *arrow.Schema {
 }
 
 // qualitySchema is that of the table of crops: row i is the crop of global row i.
-func qualitySchema(t *TeacherInfo, cache string) *arrow.Schema {
+func qualitySchema(t TeacherInfo, cache string) *arrow.Schema {
 	fields := []arrow.Field{
 		required(columnID, &arrow.FixedSizeBinaryType{ByteWidth: len(ID{})}),
 		required(columnNorm, arrow.PrimitiveTypes.Float32),

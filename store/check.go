@@ -72,7 +72,7 @@ func (c *checker) run(ctx context.Context, o CheckOptions) error {
 		return err
 	}
 	if sound {
-		if err := d.indexSource().audit(a); err != nil {
+		if err := d.auditIndex(a); err != nil {
 			return err
 		}
 	}

@@ -47,8 +47,8 @@ type classifierManifest struct {
 }
 
 func (m *classifierManifest) validate(t *Teacher) error {
-	if m.Fingerprint != t.info.Fingerprint {
-		return fmt.Errorf("has fingerprint %s, its teacher has %s", m.Fingerprint, t.info.Fingerprint)
+	if m.Fingerprint != t.Info().Fingerprint {
+		return fmt.Errorf("has fingerprint %s, its teacher has %s", m.Fingerprint, t.Info().Fingerprint)
 	}
 	if m.Rows < 1 || m.File == nil {
 		return fmt.Errorf("has %d rows", m.Rows)
@@ -64,7 +64,7 @@ func (i *ClassifierInfo) source() string {
 }
 
 // classifierSchema is that of the table: row i is class i.
-func classifierSchema(t *TeacherInfo, source string) *arrow.Schema {
+func classifierSchema(t TeacherInfo, source string) *arrow.Schema {
 	return tableSchema(formatClassifier, t.Fingerprint, source,
 		required("identity", arrow.BinaryTypes.String),
 		required("weight", arrow.FixedSizeListOfNonNullable(int32(t.Dim), arrow.PrimitiveTypes.Float32)))
@@ -131,17 +131,17 @@ func (t *Teacher) Classifier() (*Classifier, error) {
 func mapClassifier(t *Teacher) (*Classifier, error) {
 	m, err := lookAtClassifier(t)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("open classifier of teacher %s of %s: %w", t.info.Name, t.dataset.Dir(), ErrNotFound)
+		return nil, fmt.Errorf("open classifier of teacher %s of %s: %w", t.Info().Name, t.Dataset().Dir(), ErrNotFound)
 	}
 	if err != nil {
 		return nil, err
 	}
 	path := folderIn(t, classifierFolder).table(tableClassifier, m.source())
-	file, err := openArrow(path, m.File, classifierSchema(&t.info, m.source()), parseClassifierColumns)
+	file, err := openArrow(path, m.File, classifierSchema(t.Info(), m.source()), parseClassifierColumns)
 	if err != nil {
 		return nil, err
 	}
-	return &Classifier{info: m.ClassifierInfo, dim: t.info.Dim, file: file}, nil
+	return &Classifier{info: m.ClassifierInfo, dim: t.Info().Dim, file: file}, nil
 }
 
 // TidyClassifier deletes what an import left that was killed when it had replaced another
@@ -153,7 +153,7 @@ func (t *Teacher) TidyClassifier() error {
 		return []string{f.table(tableClassifier, m.source())}, err
 	})
 	if err != nil {
-		return fmt.Errorf("tidy classifier of teacher %s: %w", t.info.Name, err)
+		return fmt.Errorf("tidy classifier of teacher %s: %w", t.Info().Name, err)
 	}
 	return nil
 }
@@ -252,7 +252,7 @@ type ClassifierWriter struct {
 // committed. [ErrLocked] while another is being imported.
 func (t *Teacher) CreateClassifier(info ClassifierInfo, replace bool) (w *ClassifierWriter, err error) {
 	fail := func(err error) (*ClassifierWriter, error) {
-		return nil, fmt.Errorf("write classifier of teacher %s of %s: %w", t.info.Name, t.dataset.Dir(), err)
+		return nil, fmt.Errorf("write classifier of teacher %s of %s: %w", t.Info().Name, t.Dataset().Dir(), err)
 	}
 	f := folderIn(t, classifierFolder)
 	lock, err := f.claim(durable.TryLock)
@@ -267,10 +267,10 @@ func (t *Teacher) CreateClassifier(info ClassifierInfo, replace bool) (w *Classi
 		return fail(errors.Join(fmt.Errorf("it has one of %s (%.12s…) %w", have.Origin, have.OriginDigest, os.ErrExist), lock.Unlock()))
 	}
 	w = &ClassifierWriter{teacher: t, folder: f, lock: lock,
-		manifest: classifierManifest{header: headerOf(formatClassifier), Fingerprint: t.info.Fingerprint, ClassifierInfo: info}}
+		manifest: classifierManifest{header: headerOf(formatClassifier), Fingerprint: t.Info().Fingerprint, ClassifierInfo: info}}
 	w.manifest.Rows = 0
 	source := info.source()
-	w.table, err = newTableWriter(f, f.table(tableClassifier, source), classifierSchema(&t.info, source), vectorRows(t.info.Dim), parseClassifierColumns)
+	w.table, err = newTableWriter(f, f.table(tableClassifier, source), classifierSchema(t.Info(), source), vectorRows(t.Info().Dim), parseClassifierColumns)
 	if err != nil {
 		return fail(errors.Join(err, lock.Unlock()))
 	}
@@ -282,8 +282,8 @@ func (t *Teacher) CreateClassifier(info ClassifierInfo, replace bool) (w *Classi
 // of them: there is no direction in them.
 func (w *ClassifierWriter) Append(identity string, weights []float32) error {
 	row := w.manifest.Rows
-	if len(weights) != w.teacher.info.Dim {
-		return fmt.Errorf("class %d has %d weights, the teacher has %d dimensions", row, len(weights), w.teacher.info.Dim)
+	if len(weights) != w.teacher.Info().Dim {
+		return fmt.Errorf("class %d has %d weights, the teacher has %d dimensions", row, len(weights), w.teacher.Info().Dim)
 	}
 	if identity == "" {
 		return fmt.Errorf("class %d has no name", row)
@@ -306,7 +306,7 @@ func (w *ClassifierWriter) Append(identity string, weights []float32) error {
 // RowsOfLabels is what [Classifier.RowsOfLabels] will say of the classes so far, for the
 // teacher's dataset.
 func (w *ClassifierWriter) RowsOfLabels(ctx context.Context) ([]int32, error) {
-	return rowsOfLabels(ctx, w.teacher.dataset, &w.names)
+	return rowsOfLabels(ctx, w.teacher.Dataset(), &w.names)
 }
 
 func usableWeights(weights []float32) error {
@@ -326,7 +326,7 @@ func usableWeights(weights []float32) error {
 // Commit makes the matrix durable, in the place of an earlier one.
 func (w *ClassifierWriter) Commit() error {
 	if err := w.commit(); err != nil {
-		return errors.Join(fmt.Errorf("write classifier of teacher %s: %w", w.teacher.info.Name, err), w.Abort())
+		return errors.Join(fmt.Errorf("write classifier of teacher %s: %w", w.teacher.Info().Name, err), w.Abort())
 	}
 	return w.unlock()
 }

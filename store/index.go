@@ -125,7 +125,7 @@ func removeIndexTemps(disk durable.Disk, dir string) error {
 // older index perhaps. While another builds, it leaves that to the next.
 func (s *indexSource) tidy() error {
 	lock, err := durable.TryLock(filepath.Join(s.dir, indexLockFile))
-	if errors.Is(err, ErrLocked) {
+	if errors.Is(err, durable.ErrLocked) {
 		return nil
 	}
 	if err != nil {

@@ -127,9 +127,6 @@ func (b *badgerIndex) byID(id ID) (l Location, ok bool, err error) {
 }
 
 func (b *badgerIndex) byKey(key string) (Location, bool, error) {
-	if ValidKey(key) != nil {
-		return Location{}, false, nil
-	}
 	var id ID
 	ok, err := b.get(appendKeyEntry(nil, key), func(value []byte) error {
 		if len(value) != len(id) {

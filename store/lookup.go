@@ -9,6 +9,9 @@ import (
 // Lookup finds a crop by its key; the key of a duplicate leads to the crop that is
 // stored. [ErrNotFound].
 func (d *Dataset) Lookup(key string) (Location, error) {
+	if ValidKey(key) != nil {
+		return Location{}, d.notFound("key", key)
+	}
 	ix, err := d.openedIndex()
 	if err != nil {
 		return Location{}, err

@@ -39,7 +39,7 @@ func auditDerived(a *Audit, t *Teacher) error {
 
 // folderIn is a table's folder in a cache's.
 func folderIn(t *Teacher, name string) sideFolder {
-	return sideFolder{dir: filepath.Join(t.folder, name), disk: t.dataset.Disk()}
+	return sideFolder{dir: filepath.Join(t.Folder(), name), disk: t.Dataset().Disk()}
 }
 
 // claim makes the folder if it is new, takes its lock in one of the ways of durable, and
