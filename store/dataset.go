@@ -47,8 +47,8 @@ type Option func(*Dataset)
 // [slog.Default].
 func WithLogger(l *slog.Logger) Option { return func(d *Dataset) { d.log = l } }
 
-// WithDisk has what is derived written to a disk other than the system's: tests look at what
-// one that fails makes of it.
+// WithDisk has what is derived (the index, caches, what is derived from these) written to a
+// disk other than the system's: tests look at what one that fails makes of it.
 func WithDisk(disk durable.Disk) Option { return func(d *Dataset) { d.disk = disk } }
 
 // Open opens the dataset in dir for reading. It reads all manifests and compares
@@ -265,7 +265,7 @@ func (d *Dataset) ShardDigest(i int) string {
 	return ""
 }
 
-// Disk is where what is derived from the crops is written.
+// Disk is where what is derived from the crops is written, caches included.
 func (d *Dataset) Disk() durable.Disk { return d.disk }
 
 // Logger gets notices.

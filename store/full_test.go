@@ -100,7 +100,7 @@ func (f *faultyFile) Sync() error {
 
 // attemptCrops builds a small dataset on a disk.
 func attemptCrops(dir string, disk durable.Disk) (err error) {
-	w, err := openWriter(dir, testContract, WriterOptions{ShardRows: 16, Logger: quiet}, disk)
+	w, err := OpenWriter(dir, testContract, WriterOptions{ShardRows: 16, Logger: quiet, Disk: disk})
 	if err != nil {
 		return err
 	}
@@ -116,11 +116,11 @@ func attempt(dir string, disk durable.Disk) (err error) {
 	if err := attemptCrops(dir, disk); err != nil {
 		return err
 	}
-	d, err := Open(dir, WithLogger(quiet))
+	d, err := Open(dir, WithLogger(quiet), WithDisk(disk))
 	if err != nil {
 		return err
 	}
-	tw, err := d.createTeacher(testTeacher(FP16, true), disk)
+	tw, err := d.CreateTeacher(testTeacher(FP16, true))
 	if err != nil {
 		return err
 	}
@@ -139,19 +139,19 @@ func attemptPlan(dir string, disk durable.Disk) error {
 	if err := attemptCrops(dir, durable.Disk{FS: durable.OS{}}); err != nil {
 		return err
 	}
-	d, err := Open(dir, WithLogger(quiet))
+	d, err := Open(dir, WithLogger(quiet), WithDisk(disk))
 	if err != nil {
 		return err
 	}
-	return doPlan(d, testTeacher(FP16, true), filepath.Join(filepath.Dir(dir), "job"), disk)
+	return doPlan(d, testTeacher(FP16, true), filepath.Join(filepath.Dir(dir), "job"))
 }
 
-// doPlan is what a plan's makers, workers and merge do on a disk.
-func doPlan(d *Dataset, info TeacherInfo, plan string, disk durable.Disk) error {
-	if _, err := writePlan(plan, Plan{Verb: "test", Teacher: &info, Tasks: ShardTasks(d)}, disk); err != nil {
+// doPlan is what a plan's makers, workers and merge do.
+func doPlan(d *Dataset, info TeacherInfo, plan string) error {
+	if _, err := WritePlanTo(d.Disk(), plan, Plan{Verb: "test", Teacher: &info, Tasks: ShardTasks(d)}); err != nil {
 		return err
 	}
-	parts, err := d.openParts(info, PartsFolder(plan), disk)
+	parts, err := d.OpenParts(info, PartsFolder(plan))
 	if err != nil {
 		return err
 	}
@@ -166,12 +166,12 @@ func doPlan(d *Dataset, info TeacherInfo, plan string, disk durable.Disk) error 
 			return err
 		}
 	}
-	return mergeParts(d, info, parts, disk)
+	return mergeParts(d, info, parts)
 }
 
 // mergeParts is what a merge does.
-func mergeParts(d *Dataset, info TeacherInfo, parts *Parts, disk durable.Disk) (err error) {
-	w, err := d.createTeacher(info, disk)
+func mergeParts(d *Dataset, info TeacherInfo, parts *Parts) (err error) {
+	w, err := d.CreateTeacher(info)
 	if err != nil {
 		return err
 	}

@@ -113,7 +113,7 @@ func TestOrderOfWrites(t *testing.T) {
 	disk := durable.Disk{FS: r}
 	dir := filepath.Join(parent, "faces.ds")
 	r.note("# a new dataset")
-	w, err := openWriter(dir, testContract, WriterOptions{ShardRows: 4, Logger: quiet}, disk)
+	w, err := OpenWriter(dir, testContract, WriterOptions{ShardRows: 4, Logger: quiet, Disk: disk})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,15 +131,15 @@ func TestOrderOfWrites(t *testing.T) {
 	add(4)
 	mustClose(t, w)
 	r.note("# a crop and a second thought")
-	if w, err = openWriter(dir, testContract, WriterOptions{ShardRows: 4, Logger: quiet}, disk); err != nil {
+	if w, err = OpenWriter(dir, testContract, WriterOptions{ShardRows: 4, Logger: quiet, Disk: disk}); err != nil {
 		t.Fatal(err)
 	}
 	add(5)
 	mustAbort(t, w)
 
 	r.note("# a teacher embeds the first shard")
-	d := mustOpen(t, dir)
-	tw, err := d.createTeacher(testTeacher(FP16, true), disk)
+	d := openOn(t, dir, disk)
+	tw, err := d.CreateTeacher(testTeacher(FP16, true))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,10 +157,10 @@ func TestOrderOfWrites(t *testing.T) {
 	r.note("# a plan, and a worker that commits the second shard as a part")
 	plan := filepath.Join(parent, "job")
 	info := testTeacher(FP16, true)
-	if _, err := writePlan(plan, Plan{Verb: "test", Teacher: &info, Tasks: ShardTasks(d)}, disk); err != nil {
+	if _, err := WritePlanTo(disk, plan, Plan{Verb: "test", Teacher: &info, Tasks: ShardTasks(d)}); err != nil {
 		t.Fatal(err)
 	}
-	parts, err := d.openParts(info, PartsFolder(plan), disk)
+	parts, err := d.OpenParts(info, PartsFolder(plan))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestOrderOfWrites(t *testing.T) {
 	r.note("# another comes second, with other bits")
 	embedPart(t, d, parts, 1, 1)
 	r.note("# the merge takes the part over, tidies up, and deletes the parts")
-	if err := mergeParts(d, info, parts, disk); err != nil {
+	if err := mergeParts(d, info, parts); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := parts.Clear(); err != nil {

@@ -29,11 +29,7 @@ type Parts struct {
 
 // OpenParts is a folder of parts for a cache of a dataset; it is made if necessary.
 func (d *Dataset) OpenParts(info TeacherInfo, dir string) (*Parts, error) {
-	return d.openParts(info, dir, durable.Disk{FS: durable.OS{}})
-}
-
-func (d *Dataset) openParts(info TeacherInfo, dir string, disk durable.Disk) (*Parts, error) {
-	p := &Parts{dataset: d, info: info, dir: dir, disk: disk}
+	p := &Parts{dataset: d, info: info, dir: dir, disk: d.Disk()}
 	if err := info.validate(); err != nil {
 		return nil, fmt.Errorf("open parts: %w", err)
 	}

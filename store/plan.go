@@ -77,10 +77,12 @@ func PartsFolder(plan string) string { return filepath.Join(plan, "parts") }
 // WritePlan puts a plan into a folder and returns its id, a digest of all it says. The
 // same plan may be there already; another one is [ErrPlan].
 func WritePlan(dir string, p Plan) (id string, err error) {
-	return writePlan(dir, p, durable.Disk{FS: durable.OS{}})
+	return WritePlanTo(durable.Disk{FS: durable.OS{}}, dir, p)
 }
 
-func writePlan(dir string, p Plan, disk durable.Disk) (id string, err error) {
+// WritePlanTo is [WritePlan] on a disk other than the system's: tests look at what one that
+// fails makes of it.
+func WritePlanTo(disk durable.Disk, dir string, p Plan) (id string, err error) {
 	data, err := encodeSealed(planDoc{header: headerOf(formatPlan), Plan: p})
 	if err != nil {
 		return "", fmt.Errorf("encode %s: %w", planFile, err)

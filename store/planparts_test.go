@@ -17,7 +17,8 @@ import (
 // aside is a folder of parts for the cache of a dataset, on a file system.
 func aside(t *testing.T, d *Dataset, fs durable.FS) *Parts {
 	t.Helper()
-	parts, err := d.openParts(testTeacher(FP16, true), filepath.Join(filepath.Dir(d.dir), "job", "parts"), durable.Disk{FS: fs})
+	d = openOn(t, d.Dir(), durable.Disk{FS: fs})
+	parts, err := d.OpenParts(testTeacher(FP16, true), filepath.Join(filepath.Dir(d.Dir()), "job", "parts"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,11 +87,11 @@ func TestFirstPartCounts(t *testing.T) {
 			}
 		}
 	}
-	if err := mergeParts(d, info, parts, durable.Disk{FS: durable.OS{}}); err != nil {
+	if err := mergeParts(d, info, parts); err != nil {
 		t.Fatal(err)
 	}
-	sameContents(t, d.dir, alone)
-	cleanCheck(t, d.dir)
+	sameContents(t, d.Dir(), alone)
+	cleanCheck(t, d.Dir())
 }
 
 // resent is a network file system whose answers get lost: a link that it has made is asked
@@ -273,7 +274,7 @@ func newPlanDiary(t *testing.T) *planDiary {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &planDiary{t: t, disk: disk, dataset: mustOpen(t, filepath.Join(root, "faces.ds"))}
+	return &planDiary{t: t, disk: disk, dataset: openOn(t, filepath.Join(root, "faces.ds"), durable.Disk{FS: disk})}
 }
 
 // jobAt is the folder of the plan below a root.
@@ -295,12 +296,12 @@ func (p *planDiary) promise(what string, kept func(root string) error) {
 // begin makes the plan, and the folder of its parts.
 func (p *planDiary) begin() *Parts {
 	p.t.Helper()
-	disk, info, plan := durable.Disk{FS: p.disk}, testTeacher(FP16, true), jobAt(filepath.Dir(p.dataset.dir))
-	if _, err := writePlan(plan, Plan{Verb: "test", Teacher: &info, Tasks: ShardTasks(p.dataset)}, disk); err != nil {
+	info, plan := testTeacher(FP16, true), jobAt(filepath.Dir(p.dataset.Dir()))
+	if _, err := WritePlanTo(p.dataset.Disk(), plan, Plan{Verb: "test", Teacher: &info, Tasks: ShardTasks(p.dataset)}); err != nil {
 		p.t.Fatal(err)
 	}
 	p.promise("the plan is written", func(root string) error { _, _, err := ReadPlan(jobAt(root)); return err })
-	parts, err := p.dataset.openParts(info, PartsFolder(plan), disk)
+	parts, err := p.dataset.OpenParts(info, PartsFolder(plan))
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -343,7 +344,7 @@ func (p *planDiary) judge(root string, n int) error {
 			}
 		}
 	}
-	return doPlan(parts.dataset, parts.info, jobAt(root), parts.disk)
+	return doPlan(parts.dataset, parts.info, jobAt(root))
 }
 
 // fault is the first that is found when the power is lost after one of the calls first to
@@ -392,7 +393,7 @@ func TestPowerLossOfParts(t *testing.T) {
 	done := p.disk.History().Len()
 	p.commit(parts, 1, 0)
 	p.commit(parts, 1, 1)
-	if err := mergeParts(p.dataset, parts.info, parts, durable.Disk{FS: p.disk}); err != nil {
+	if err := mergeParts(p.dataset, parts.info, parts); err != nil {
 		t.Fatal(err)
 	}
 	p.cleared = p.disk.History().Len()

@@ -122,7 +122,7 @@ func (d *diary) build() error {
 
 func (d *diary) ingest(session int) error {
 	from := d.disk.History().Len()
-	w, err := openWriter(d.dataset, testContract, WriterOptions{ShardRows: 3, Logger: quiet}, d.fs())
+	w, err := OpenWriter(d.dataset, testContract, WriterOptions{ShardRows: 3, Logger: quiet, Disk: d.fs()})
 	if err != nil {
 		return err
 	}
@@ -183,13 +183,13 @@ func appendOne(w *Writer, source, i int) error {
 }
 
 func (d *diary) embed() error {
-	ds, err := Open(d.dataset, WithLogger(quiet))
+	ds, err := Open(d.dataset, WithLogger(quiet), WithDisk(d.fs()))
 	if err != nil {
 		return err
 	}
 	defer ds.Close()
 	from := d.disk.History().Len()
-	w, err := ds.createTeacher(testTeacher(FP16, true), d.fs())
+	w, err := ds.CreateTeacher(testTeacher(FP16, true))
 	if err != nil {
 		return err
 	}

@@ -248,7 +248,7 @@ func TestPowerLossOfRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := mustOpen(t, dir).createTeacher(testTeacher(FP16, true), durable.Disk{FS: disk})
+	w, err := openOn(t, dir, durable.Disk{FS: disk}).CreateTeacher(testTeacher(FP16, true))
 	if err != nil {
 		t.Fatal(err)
 	}

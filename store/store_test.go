@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"facepipe/internal/durable"
 	"facepipe/internal/imgcodec"
 )
 
@@ -162,7 +163,13 @@ func mustWriter(t testing.TB, dir string, shardRows int) *Writer {
 
 func mustOpen(t testing.TB, dir string) *Dataset {
 	t.Helper()
-	d, err := Open(dir, WithLogger(quiet))
+	return openOn(t, dir, durable.Disk{FS: durable.OS{}})
+}
+
+// openOn is mustOpen of a dataset whose caches are written to a disk.
+func openOn(t testing.TB, dir string, disk durable.Disk) *Dataset {
+	t.Helper()
+	d, err := Open(dir, WithLogger(quiet), WithDisk(disk))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,10 +26,7 @@ type TeacherWriter struct {
 // its lock: [ErrLocked]. A cache of another fingerprint is left alone:
 // [ErrFingerprint]. What an interrupted run left behind is removed.
 func (d *Dataset) CreateTeacher(info TeacherInfo) (*TeacherWriter, error) {
-	return d.createTeacher(info, durable.Disk{FS: durable.OS{}})
-}
-
-func (d *Dataset) createTeacher(info TeacherInfo, disk durable.Disk) (*TeacherWriter, error) {
+	disk := d.Disk()
 	if err := info.validate(); err != nil {
 		return nil, fmt.Errorf("write teacher cache: %w", err)
 	}

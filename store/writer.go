@@ -30,6 +30,9 @@ type WriterOptions struct {
 	ShardRows int
 	// Logger gets notices; nil is [slog.Default].
 	Logger *slog.Logger
+	// Disk is written to; the zero value is the system's. Tests look at what one that
+	// fails makes of it.
+	Disk durable.Disk
 }
 
 // Outcome is what became of an appended crop.
@@ -86,10 +89,10 @@ type flight struct {
 // to make a dataset of a folder that holds something else. What an interrupted run
 // left behind is removed.
 func OpenWriter(dir string, c Contract, o WriterOptions) (*Writer, error) {
-	return openWriter(dir, c, o, durable.Disk{FS: durable.OS{}})
-}
-
-func openWriter(dir string, c Contract, o WriterOptions, disk durable.Disk) (*Writer, error) {
+	disk := o.Disk
+	if disk.FS == nil {
+		disk.FS = durable.OS{}
+	}
 	if err := c.validate(); err != nil {
 		return nil, fmt.Errorf("write dataset %s: %w", dir, err)
 	}
