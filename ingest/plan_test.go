@@ -57,25 +57,25 @@ func TestPlanGivesTheSameDataset(t *testing.T) {
 		mustRun(t, o)
 		want := tree(t, o.Out)
 		o.Out = filepath.Join(t.TempDir(), "faces.ds")
-		plan := filepath.Join(t.TempDir(), "job")
+		job := filepath.Join(t.TempDir(), "job")
 		perTask := 3
 		if name == "one key twice" {
 			perTask = 20 // both in one task
 		}
-		p, err := ingest.MakePlan(t.Context(), o, plan, perTask)
+		p, err := ingest.MakePlan(t.Context(), o, job, perTask)
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := ingest.MakePlan(t.Context(), o, plan, perTask)
+		again, err := ingest.MakePlan(t.Context(), o, job, perTask)
 		if err != nil || again != p || p.Tasks < 2 {
 			t.Fatalf("%s: %+v, then %+v, %v", name, p, again, err)
 		}
 		for i := range 2 {
-			if _, err := ingest.Work(t.Context(), plan, worker.Worker{Index: i, Count: 2}, ingest.Options{Workers: 2}); err != nil {
+			if _, err := ingest.Work(t.Context(), job, worker.Worker{Index: i, Count: 2}, ingest.Options{Workers: 2}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		s, err := ingest.MergePlan(t.Context(), plan, ingest.MergeOptions{Options: ingest.Options{MaxRejectRate: 1}})
+		s, err := ingest.MergePlan(t.Context(), job, ingest.MergeOptions{Options: ingest.Options{MaxRejectRate: 1}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -98,18 +98,18 @@ func TestPlanNoticesAnotherManifest(t *testing.T) {
 	const row = "person_0/00.png,Ann,train,1 2 30 40,10 10 20 10 15 15 11 20 19 20\n"
 	write(row)
 	o := ingest.Options{Sources: []string{"manifest=" + list}, Out: filepath.Join(t.TempDir(), "faces.ds"), MaxRejectRate: 1}
-	plan := filepath.Join(t.TempDir(), "job")
-	if _, err := ingest.MakePlan(t.Context(), o, plan, 8); err != nil {
+	job := filepath.Join(t.TempDir(), "job")
+	if _, err := ingest.MakePlan(t.Context(), o, job, 8); err != nil {
 		t.Fatal(err)
 	}
 	for _, change := range []struct{ from, to string }{{"Ann", "Bob"}, {"train", "val"}, {"1 2 30 40", "1 2 30 41"}, {"10 10 20", "10 11 20"}} {
 		write(strings.Replace(row, change.from, change.to, 1))
-		if _, err := ingest.Work(t.Context(), plan, worker.Worker{Count: 1}, ingest.Options{}); !errors.Is(err, store.ErrPlan) {
+		if _, err := ingest.Work(t.Context(), job, worker.Worker{Count: 1}, ingest.Options{}); !errors.Is(err, store.ErrPlan) {
 			t.Errorf("%s instead of %s: %v", change.to, change.from, err)
 		}
 	}
 	write(row)
-	if _, err := ingest.Work(t.Context(), plan, worker.Worker{Count: 1}, ingest.Options{}); err != nil {
+	if _, err := ingest.Work(t.Context(), job, worker.Worker{Count: 1}, ingest.Options{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -117,23 +117,23 @@ func TestPlanNoticesAnotherManifest(t *testing.T) {
 func TestPlanRefuses(t *testing.T) {
 	root := untidy(t)
 	o := ingest.Options{Sources: []string{"folder=" + root}, Out: filepath.Join(t.TempDir(), "faces.ds"), MaxRejectRate: 1}
-	plan := filepath.Join(t.TempDir(), "job")
-	if _, err := ingest.MakePlan(t.Context(), o, plan, 8); err != nil {
+	job := filepath.Join(t.TempDir(), "job")
+	if _, err := ingest.MakePlan(t.Context(), o, job, 8); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ingest.MakePlan(t.Context(), o, plan, 9); !errors.Is(err, store.ErrPlan) {
+	if _, err := ingest.MakePlan(t.Context(), o, job, 9); !errors.Is(err, store.ErrPlan) {
 		t.Errorf("another plan: %v", err)
 	}
 	one := worker.Worker{Index: 0, Count: 2}
-	done, err := ingest.Work(t.Context(), plan, one, ingest.Options{})
+	done, err := ingest.Work(t.Context(), job, one, ingest.Options{})
 	if err != nil || done.Done != done.Tasks || done.Tasks == 0 {
 		t.Fatalf("%+v, %v", done, err)
 	}
-	if again, err := ingest.Work(t.Context(), plan, one, ingest.Options{}); err != nil || again.Done != 0 || again.Reused != done.Tasks {
+	if again, err := ingest.Work(t.Context(), job, one, ingest.Options{}); err != nil || again.Done != 0 || again.Reused != done.Tasks {
 		t.Errorf("again: %+v, %v", again, err)
 	}
 	merge := func() error {
-		_, err := ingest.MergePlan(t.Context(), plan, ingest.MergeOptions{Options: ingest.Options{MaxRejectRate: 1}})
+		_, err := ingest.MergePlan(t.Context(), job, ingest.MergeOptions{Options: ingest.Options{MaxRejectRate: 1}})
 		return err
 	}
 	if err := merge(); !errors.Is(err, store.ErrNotFound) || !strings.Contains(err.Error(), "part 1") || strings.Contains(err.Error(), "part 0") {
@@ -142,10 +142,10 @@ func TestPlanRefuses(t *testing.T) {
 	if _, err := store.Open(o.Out); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("it left a dataset: %v", err)
 	}
-	if _, err := ingest.Work(t.Context(), plan, worker.Worker{Index: 1, Count: 2}, ingest.Options{}); err != nil {
+	if _, err := ingest.Work(t.Context(), job, worker.Worker{Index: 1, Count: 2}, ingest.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	crops := filepath.Join(plan, "parts", "000000.ds", "crops", "000000.arrow")
+	crops := filepath.Join(job, "parts", "000000.ds", "crops", "000000.arrow")
 	data, err := os.ReadFile(crops)
 	if err != nil {
 		t.Fatal(err)
@@ -162,13 +162,13 @@ func TestPlanRefuses(t *testing.T) {
 		t.Errorf("a damaged part: %v", err)
 	}
 	overwrite(data)
-	if err := os.Mkdir(filepath.Join(plan, "parts", "000099.ds"), 0o755); err != nil {
+	if err := os.Mkdir(filepath.Join(job, "parts", "000099.ds"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := merge(); err == nil || !strings.Contains(err.Error(), "000099.ds is of no task") {
 		t.Errorf("a part of no task: %v", err)
 	}
-	if err := os.Remove(filepath.Join(plan, "parts", "000099.ds")); err != nil {
+	if err := os.Remove(filepath.Join(job, "parts", "000099.ds")); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(root, "new.png"), imgcodec.EncodePNG(photo(99, 112, 112, 8, 8)), 0o644); err != nil {

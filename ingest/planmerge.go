@@ -11,6 +11,9 @@ import (
 	"strings"
 
 	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/check"
+	"facepipe/store/plan"
 )
 
 // MergeOptions adjust [MergePlan].
@@ -26,7 +29,7 @@ type MergeOptions struct {
 // was removed after it.
 type PlanMerge struct {
 	Summary
-	store.Removed
+	cache.Removed
 }
 
 // MergePlan makes the dataset of a plan of what its workers did. It is an ordinary [Run],
@@ -59,14 +62,14 @@ func MergePlan(ctx context.Context, dir string, o MergeOptions) (PlanMerge, erro
 
 // finish writes down what the dataset has become, and deletes the parts if they are to go.
 func (m *PlanMerge) finish(r *replay, clean bool) error {
-	was, err := store.ReadMergeState(r.folder)
+	was, err := plan.ReadMergeState(r.folder)
 	if err != nil {
 		return err
 	}
-	now := store.MergeState{Digest: m.Digest, Cleared: clean || was != nil && was.Cleared}
+	now := plan.MergeState{Digest: m.Digest, Cleared: clean || was != nil && was.Cleared}
 	if was == nil || *was != now {
 		// Before they are deleted: a worker must not make them again.
-		if err := store.WriteMergeState(r.folder, now); err != nil {
+		if err := plan.WriteMergeState(r.folder, now); err != nil {
 			return err
 		}
 	}
@@ -74,7 +77,7 @@ func (m *PlanMerge) finish(r *replay, clean bool) error {
 		return nil
 	}
 	for i := range r.tasks {
-		removed, err := store.RemovePart(partDataset(r.folder, i))
+		removed, err := plan.RemovePart(partDataset(r.folder, i))
 		m.Removed.Files += removed.Files
 		m.Removed.Bytes += removed.Bytes
 		if err != nil {
@@ -86,7 +89,7 @@ func (m *PlanMerge) finish(r *replay, clean bool) error {
 
 // ready says what keeps the parts from being merged.
 func (r *replay) ready(ctx context.Context, out string) error {
-	merged, err := store.ReadMergeState(r.folder)
+	merged, err := plan.ReadMergeState(r.folder)
 	if err != nil {
 		return err
 	}
@@ -111,12 +114,12 @@ func (r *replay) claim(w *store.Writer, sources []int) error {
 	if err != nil {
 		return fmt.Errorf("%w; make another plan", err)
 	}
-	merged, err := store.ReadMergeState(r.folder)
+	merged, err := plan.ReadMergeState(r.folder)
 	switch {
 	case err != nil:
 		return err
 	case shards == 0 && merged == nil:
-		return store.WriteMergeState(r.folder, store.MergeState{})
+		return plan.WriteMergeState(r.folder, plan.MergeState{})
 	case shards == 0:
 		return nil
 	}
@@ -140,7 +143,7 @@ func (r *replay) complete(ctx context.Context) error {
 		if len(faults) >= maxNamedParts {
 			continue
 		}
-		report, err := store.Check(ctx, part, store.CheckOptions{ReadData: true})
+		report, err := check.Run(ctx, part, check.Options{ReadData: true})
 		switch {
 		case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrUnfinished):
 			faults = append(faults, fmt.Errorf("part %d: %w: its worker is not done", i, store.ErrNotFound))
@@ -152,13 +155,13 @@ func (r *replay) complete(ctx context.Context) error {
 			}
 		}
 	}
-	entries, err := os.ReadDir(store.PartsFolder(r.folder))
+	entries, err := os.ReadDir(plan.PartsFolder(r.folder))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	for _, e := range entries {
 		if !known[e.Name()] && strings.HasSuffix(e.Name(), ".ds") {
-			faults = append(faults, fmt.Errorf("%s is of no task", filepath.Join(store.PartsFolder(r.folder), e.Name())))
+			faults = append(faults, fmt.Errorf("%s is of no task", filepath.Join(plan.PartsFolder(r.folder), e.Name())))
 		}
 	}
 	return errors.Join(faults...)

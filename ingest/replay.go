@@ -7,12 +7,13 @@ import (
 	"sync"
 
 	"facepipe/store"
+	"facepipe/store/plan"
 )
 
 // replay gives back what the workers of a plan made of each item. It is used by all
 // workers of a run at once.
 type replay struct {
-	tasks  []store.PlanTask
+	tasks  []plan.Task
 	folder string            // of the plan
 	output *store.PlanOutput // what the dataset was then; nil for anything
 
@@ -92,7 +93,7 @@ func (p *part) face(source int, key string) (c candidate, found bool, err error)
 
 // use is the open part that has an item.
 func (r *replay) use(n int) (*part, error) {
-	number, _ := slices.BinarySearchFunc(r.tasks, n, func(t store.PlanTask, n int) int {
+	number, _ := slices.BinarySearchFunc(r.tasks, n, func(t plan.Task, n int) int {
 		if t.From+t.Rows <= n {
 			return -1
 		}

@@ -30,8 +30,8 @@ func (d *Dataset) EachID(i int, visit func(ID)) error {
 // At is the id of the crop in a row; another row panics. [ErrDamaged] if the batch that holds
 // it does not match its checksum.
 func (s *IDs) At(row int) (ID, error) {
-	b, k := s.file.find(row)
-	c, err := s.file.columns[b]()
+	b, k := s.file.Find(row)
+	c, err := s.file.Columns[b]()
 	if err != nil {
 		return ID{}, err
 	}

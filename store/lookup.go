@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+
+	"facepipe/store/internal/index"
+	"facepipe/store/internal/table"
 )
 
 // Lookup finds a crop by its key; the key of a duplicate leads to the crop that is
@@ -16,7 +19,7 @@ func (d *Dataset) Lookup(key string) (Location, error) {
 	if err != nil {
 		return Location{}, err
 	}
-	l, ok, err := ix.byKey(key)
+	l, ok, err := ix.ByKey(key)
 	return d.found(l, ok, err, "key", key)
 }
 
@@ -26,7 +29,7 @@ func (d *Dataset) LookupID(id ID) (Location, error) {
 	if err != nil {
 		return Location{}, err
 	}
-	l, ok, err := ix.byID(id)
+	l, ok, err := ix.ByID(id)
 	return d.found(l, ok, err, "crop", id.String())
 }
 
@@ -49,12 +52,12 @@ func (d *Dataset) notFound(what, name string) error {
 }
 
 func (d *Dataset) astray(what, name string) error {
-	return damaged(filepath.Join(d.dir, indexFolder), "%s %q leads to a crop that does not exist", what, name)
+	return table.Damaged(filepath.Join(d.dir, index.Folder), "%s %q leads to a crop that does not exist", what, name)
 }
 
 // eachEntry tells an index all it is made of. It reads the keys of all shards, no
 // images.
-func (d *Dataset) eachEntry(ctx context.Context, to indexEntries) error {
+func (d *Dataset) eachEntry(ctx context.Context, to index.Entries) error {
 	row := 0
 	for shard := range d.shards {
 		if err := ctx.Err(); err != nil {
@@ -66,7 +69,7 @@ func (d *Dataset) eachEntry(ctx context.Context, to indexEntries) error {
 		}
 		err = f.eachColumns(func(c *cropColumns) error {
 			for k := range c.rows() {
-				if err := to.crop(row, c.idAt(k), c.key.Value(k)); err != nil {
+				if err := to.Crop(row, c.idAt(k), c.key.Value(k)); err != nil {
 					return err
 				}
 				row++
@@ -81,7 +84,7 @@ func (d *Dataset) eachEntry(ctx context.Context, to indexEntries) error {
 			return err
 		}
 		for _, dup := range m.Duplicates {
-			if err := to.alias(dup.Key, dup.Of); err != nil {
+			if err := to.Alias(dup.Key, dup.Of); err != nil {
 				return err
 			}
 		}
@@ -89,13 +92,13 @@ func (d *Dataset) eachEntry(ctx context.Context, to indexEntries) error {
 	return nil
 }
 
-// indexSource is what the index of this snapshot is made of.
-func (d *Dataset) indexSource() *indexSource {
-	return &indexSource{
-		dir: d.dir, digest: d.doc.Digest, inputs: d.Rows() + d.Duplicates(), disk: d.disk, log: d.log,
-		each: d.eachEntry, locate: d.Locate,
-		file: func(row int) string { return d.cropPath(int(d.Locate(row).Shard)) },
-		current: func() (string, error) {
+// Source is what the index of this snapshot is made of.
+func (d *Dataset) indexSource() *index.Source {
+	return &index.Source{
+		Dir: d.dir, Digest: d.doc.Digest, Inputs: d.Rows() + d.Duplicates(), Disk: d.disk, Log: d.log,
+		Each: d.eachEntry, Locate: d.Locate,
+		File: func(row int) string { return d.cropPath(int(d.Locate(row).Shard)) },
+		Current: func() (string, error) {
 			doc, err := readDatasetDoc(d.dir)
 			if err != nil {
 				return "", err
@@ -107,11 +110,11 @@ func (d *Dataset) indexSource() *indexSource {
 
 // IndexState says what is known of the index without reading it: current, outdated, missing
 // or damaged, and its size.
-func (d *Dataset) IndexState() (state string, bytes int64) { return indexState(d.dir, d.doc.Digest) }
+func (d *Dataset) IndexState() (state string, bytes int64) { return index.State(d.dir, d.doc.Digest) }
 
 // openedIndex is the index: the one on disk if it is good, else that one rebuilt,
 // else (the dataset cannot be written, its disk is full ...) one in memory.
-func (d *Dataset) openedIndex() (index, error) {
+func (d *Dataset) openedIndex() (index.Index, error) {
 	if ix := d.index.Load(); ix != nil {
 		return *ix, nil
 	}
@@ -121,10 +124,10 @@ func (d *Dataset) openedIndex() (index, error) {
 		return *ix, nil
 	}
 	source := d.indexSource()
-	ix, err := source.openOrBuild()
+	ix, err := source.OpenOrBuild()
 	if err != nil {
 		d.log.Warn("index on disk cannot be used; reading all keys", "dataset", d.dir, "cause", err)
-		if ix, err = newMemoryIndex(context.Background(), source); err != nil {
+		if ix, err = index.NewMemory(context.Background(), source); err != nil {
 			return nil, err
 		}
 	}

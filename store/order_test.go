@@ -1,4 +1,4 @@
-package store
+package store_test
 
 import (
 	"flag"
@@ -9,6 +9,10 @@ import (
 	"testing"
 
 	"facepipe/internal/durable"
+	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/plan"
+	"facepipe/store/storetest"
 )
 
 var update = flag.Bool("update", false, "write golden files anew")
@@ -113,13 +117,13 @@ func TestOrderOfWrites(t *testing.T) {
 	disk := durable.Disk{FS: r}
 	dir := filepath.Join(parent, "faces.ds")
 	r.note("# a new dataset")
-	w, err := OpenWriter(dir, testContract, WriterOptions{ShardRows: 4, Logger: quiet, Disk: disk})
+	w, err := store.OpenWriter(dir, storetest.Contract, store.WriterOptions{ShardRows: 4, Logger: storetest.Quiet, Disk: disk})
 	if err != nil {
 		t.Fatal(err)
 	}
-	src := w.AddSource(testSource)
+	src := w.AddSource(storetest.Source)
 	add := func(i int) {
-		if _, err := w.Append(testCrop(src, i)); err != nil {
+		if _, err := w.Append(storetest.Crop(src, i)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -129,17 +133,17 @@ func TestOrderOfWrites(t *testing.T) {
 	}
 	r.note("# one crop more, then close")
 	add(4)
-	mustClose(t, w)
+	storetest.Close(t, w)
 	r.note("# a crop and a second thought")
-	if w, err = OpenWriter(dir, testContract, WriterOptions{ShardRows: 4, Logger: quiet, Disk: disk}); err != nil {
+	if w, err = store.OpenWriter(dir, storetest.Contract, store.WriterOptions{ShardRows: 4, Logger: storetest.Quiet, Disk: disk}); err != nil {
 		t.Fatal(err)
 	}
 	add(5)
-	mustAbort(t, w)
+	storetest.Abort(t, w)
 
 	r.note("# a teacher embeds the first shard")
-	d := openOn(t, dir, disk)
-	tw, err := d.CreateTeacher(testTeacher(FP16, true))
+	d := storetest.OpenOn(t, dir, disk)
+	tw, err := cache.Create(d, storetest.Info(cache.FP16, true))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,16 +155,16 @@ func TestOrderOfWrites(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mustAbort(t, e)
-	mustClose(t, tw)
+	storetest.Abort(t, e)
+	storetest.Close(t, tw)
 
 	r.note("# a plan, and a worker that commits the second shard as a part")
 	plan := filepath.Join(parent, "job")
-	info := testTeacher(FP16, true)
-	if _, err := WritePlanTo(disk, plan, Plan{Verb: "test", Teacher: &info, Tasks: ShardTasks(d)}); err != nil {
+	info := storetest.Info(cache.FP16, true)
+	if _, err := plan.WritePlanTo(disk, plan, plan.Plan{Verb: "test", Teacher: &info, Tasks: plan.ShardTasks(d)}); err != nil {
 		t.Fatal(err)
 	}
-	parts, err := d.OpenParts(info, PartsFolder(plan))
+	parts, err := cache.OpenParts(d, info, plan.PartsFolder(plan))
 	if err != nil {
 		t.Fatal(err)
 	}

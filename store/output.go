@@ -6,6 +6,8 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+
+	"facepipe/store/internal/table"
 )
 
 // PlanOutput is the state of a dataset that a plan's crops are appended to: its digest and
@@ -66,7 +68,7 @@ func sourcesOf(crops string, shard int, met map[int]bool) error {
 	for _, r := range m.Rejects {
 		met[r.Source] = true
 	}
-	f, err := openCropFile(filepath.Join(crops, arrowName(shard)), m.File, m.Contract, m.Version)
+	f, err := openCropFile(filepath.Join(crops, table.ArrowName(shard)), m.File, m.Contract, m.Version)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package store
+package store_test
 
 import (
 	"errors"
@@ -12,13 +12,18 @@ import (
 
 	"facepipe/internal/durable"
 	"facepipe/internal/powerloss"
+	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/internal/table"
+	"facepipe/store/plan"
+	"facepipe/store/storetest"
 )
 
 // aside is a folder of parts for the cache of a dataset, on a file system.
-func aside(t *testing.T, d *Dataset, fs durable.FS) *Parts {
+func aside(t *testing.T, d *store.Dataset, fs durable.FS) *cache.Parts {
 	t.Helper()
-	d = openOn(t, d.Dir(), durable.Disk{FS: fs})
-	parts, err := d.OpenParts(testTeacher(FP16, true), filepath.Join(filepath.Dir(d.Dir()), "job", "parts"))
+	d = storetest.OpenOn(t, d.Dir(), durable.Disk{FS: fs})
+	parts, err := cache.OpenParts(d, storetest.Info(cache.FP16, true), filepath.Join(filepath.Dir(d.Dir()), "job", "parts"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,17 +32,17 @@ func aside(t *testing.T, d *Dataset, fs durable.FS) *Parts {
 
 // beginPart embeds a shard, as a GPU would whose results are off by so much, and does not
 // commit it.
-func beginPart(t *testing.T, d *Dataset, parts *Parts, shard int, off float32) *EmbeddingWriter {
+func beginPart(t *testing.T, d *store.Dataset, parts *cache.Parts, shard int, off float32) *cache.ShardWriter {
 	t.Helper()
 	w, err := parts.Shard(shard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	appendShard(t, d, w, parts.info, shard, func(_ int, e []float32) { e[0] += off })
+	storetest.AppendShard(t, d, w, parts.info, shard, func(_ int, e []float32) { e[0] += off })
 	return w
 }
 
-func embedPart(t *testing.T, d *Dataset, parts *Parts, shard int, off float32) {
+func embedPart(t *testing.T, d *store.Dataset, parts *cache.Parts, shard int, off float32) {
 	t.Helper()
 	if err := beginPart(t, d, parts, shard, off).Commit(); err != nil {
 		t.Fatal(err)
@@ -45,7 +50,7 @@ func embedPart(t *testing.T, d *Dataset, parts *Parts, shard int, off float32) {
 }
 
 // filesIn are the names in a folder of parts, temporary ones by their prefix alone.
-func filesIn(t *testing.T, parts *Parts) string {
+func filesIn(t *testing.T, parts *cache.Parts) string {
 	t.Helper()
 	entries, err := os.ReadDir(parts.dir)
 	if err != nil {
@@ -65,20 +70,20 @@ func filesIn(t *testing.T, parts *Parts) string {
 // Of two workers at one shard the first counts, whatever the second has computed, and what
 // is merged is what one process makes.
 func TestFirstPartCounts(t *testing.T) {
-	info := testTeacher(FP16, true)
-	alone := buildDataset(t, 20, 8)
-	embed(t, mustOpen(t, alone), info, -1, nil)
-	d := mustOpen(t, buildDataset(t, 20, 8))
+	info := storetest.Info(cache.FP16, true)
+	alone := storetest.Build(t, 20, 8)
+	storetest.Embed(t, storetest.Open(t, alone), info, -1, nil)
+	d := storetest.Open(t, storetest.Build(t, 20, 8))
 	parts := aside(t, d, durable.OS{})
 	for shard := range d.Shards() {
 		first, same, other := beginPart(t, d, parts, shard, 0), beginPart(t, d, parts, shard, 0), beginPart(t, d, parts, shard, 1)
 		if there, err := parts.Has(shard); there || err != nil {
 			t.Errorf("shard %d before its commit: %t, %v", shard, there, err)
 		}
-		if err := parts.Verify(shard); !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), fmt.Sprintf("part %d: ", shard)) {
+		if err := parts.Verify(shard); !errors.Is(err, store.ErrNotFound) || !strings.Contains(err.Error(), fmt.Sprintf("part %d: ", shard)) {
 			t.Errorf("a part that is not there: %v", err)
 		}
-		for _, w := range []*EmbeddingWriter{first, same, other} {
+		for _, w := range []*cache.ShardWriter{first, same, other} {
 			if err := w.Commit(); err != nil {
 				t.Errorf("shard %d: %v", shard, err)
 			}
@@ -90,8 +95,8 @@ func TestFirstPartCounts(t *testing.T) {
 	if err := mergeParts(d, info, parts); err != nil {
 		t.Fatal(err)
 	}
-	sameContents(t, d.Dir(), alone)
-	cleanCheck(t, d.Dir())
+	storetest.SameContents(t, d.Dir(), alone)
+	storetest.CleanCheck(t, d.Dir())
 }
 
 // resent is a network file system whose answers get lost: a link that it has made is asked
@@ -106,7 +111,7 @@ func (r resent) Link(a, b string) error {
 }
 
 func TestPartsWhoseLinksAreSentTwice(t *testing.T) {
-	d := mustOpen(t, buildDataset(t, 12, 8))
+	d := storetest.Open(t, storetest.Build(t, 12, 8))
 	parts := aside(t, d, resent{})
 	for shard := range d.Shards() {
 		embedPart(t, d, parts, shard, 0)
@@ -122,7 +127,7 @@ func TestPartsWhoseLinksAreSentTwice(t *testing.T) {
 
 // A file that has a part's name and not its contents is not taken for it.
 func TestPartWhoseNameIsTaken(t *testing.T) {
-	d := mustOpen(t, buildDataset(t, 8, 8))
+	d := storetest.Open(t, storetest.Build(t, 8, 8))
 	parts := aside(t, d, durable.OS{})
 	embedPart(t, d, parts, 0, 0)
 	_, path, err := parts.find(0)
@@ -137,7 +142,7 @@ func TestPartWhoseNameIsTaken(t *testing.T) {
 	if err := errors.Join(os.Remove(parts.manifest(0)), os.Remove(path), os.WriteFile(path, data, 0o644)); err != nil {
 		t.Fatal(err)
 	}
-	if err := beginPart(t, d, parts, 0, 0).Commit(); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), path) {
+	if err := beginPart(t, d, parts, 0, 0).Commit(); !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), path) {
 		t.Errorf("got %v", err)
 	}
 	if there, err := parts.Has(0); there || err != nil {
@@ -147,16 +152,16 @@ func TestPartWhoseNameIsTaken(t *testing.T) {
 
 // Parts of another teacher, or of other crops, are no damage: they are in the wrong folder.
 func TestForeignParts(t *testing.T) {
-	d := mustOpen(t, buildDataset(t, 12, 8))
+	d := storetest.Open(t, storetest.Build(t, 12, 8))
 	parts := aside(t, d, durable.OS{})
 	embedPart(t, d, parts, 1, 0)
 	teacher, crops := *parts, *parts
 	teacher.info.Fingerprint = "another"
-	crops.dataset = mustOpen(t, buildDataset(t, 20, 8))
-	for what, p := range map[string]*Parts{"fingerprint another": &teacher, "another crop shard": &crops} {
+	crops.dataset = storetest.Open(t, storetest.Build(t, 20, 8))
+	for what, p := range map[string]*cache.Parts{"fingerprint another": &teacher, "another crop shard": &crops} {
 		_, err := p.Has(1)
 		for verb, err := range map[string]error{"has": err, "verify": p.Verify(1), "commit": beginPart(t, p.dataset, p, 1, 0).Commit()} {
-			if !errors.Is(err, ErrPlan) || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), p.manifest(1)+": a part of another plan or model") ||
+			if !errors.Is(err, store.ErrPlan) || errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), p.manifest(1)+": a part of another plan or model") ||
 				!strings.Contains(err.Error(), "remove it, or name a new plan folder") {
 				t.Errorf("%s, %s: %v", what, verb, err)
 			}
@@ -170,7 +175,7 @@ func TestForeignParts(t *testing.T) {
 // What killed workers have left, and what came second, goes; parts and what is none of a
 // worker's stay.
 func TestTidyParts(t *testing.T) {
-	d := mustOpen(t, buildDataset(t, 24, 8))
+	d := storetest.Open(t, storetest.Build(t, 24, 8))
 	parts := aside(t, d, durable.OS{})
 	embedPart(t, d, parts, 0, 0)
 	embedPart(t, d, parts, 0, 1)
@@ -184,7 +189,7 @@ func TestTidyParts(t *testing.T) {
 		t.Fatal(err)
 	}
 	straggler := beginPart(t, d, parts, 0, 2)
-	orphan := parts.path(2, strings.Repeat("0", tableDigits)) // its manifest may be on its way
+	orphan := parts.path(2, strings.Repeat("0", table.TableDigits)) // its manifest may be on its way
 	notes := filepath.Join(parts.dir, "notes.txt")
 	for _, path := range []string{orphan, notes, filepath.Join(parts.dir, durable.TempPrefix+"killed")} {
 		if err := os.WriteFile(path, []byte("1234"), 0o644); err != nil {
@@ -200,7 +205,7 @@ func TestTidyParts(t *testing.T) {
 	if got := filesIn(t, parts); got != strings.Join(want, " ") {
 		t.Errorf("left %s", got)
 	}
-	if err := straggler.Commit(); !errors.Is(err, os.ErrNotExist) || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "deleted the unfinished file") {
+	if err := straggler.Commit(); !errors.Is(err, os.ErrNotExist) || errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), "deleted the unfinished file") {
 		t.Errorf("a worker whose file is gone: %v", err)
 	}
 	if err := errors.Join(parts.Verify(0), parts.Verify(1)); err != nil {
@@ -220,7 +225,7 @@ type late struct {
 }
 
 func (l late) Link(a, b string) error {
-	if strings.HasSuffix(b, manifestSuffix) {
+	if strings.HasSuffix(b, table.ManifestSuffix) {
 		l.before()
 	}
 	return l.OS.Link(a, b)
@@ -228,8 +233,8 @@ func (l late) Link(a, b string) error {
 
 // A worker whose part's file is deleted before its manifest is there leaves no manifest.
 func TestPartClearedBeforeItsManifest(t *testing.T) {
-	d := mustOpen(t, buildDataset(t, 8, 8))
-	var parts *Parts
+	d := storetest.Open(t, storetest.Build(t, 8, 8))
+	var parts *cache.Parts
 	parts = aside(t, d, late{before: func() {
 		// The temporary file of the manifest is there already, and stays.
 		files, err := parts.list()
@@ -237,7 +242,7 @@ func TestPartClearedBeforeItsManifest(t *testing.T) {
 			t.Error(err)
 		}
 		for _, f := range files {
-			if f.kind == partTable {
+			if f.kind == cache.PartTable {
 				err = errors.Join(err, os.Remove(filepath.Join(parts.dir, f.name)))
 			}
 		}
@@ -258,7 +263,7 @@ func TestPartClearedBeforeItsManifest(t *testing.T) {
 type planDiary struct {
 	t        *testing.T
 	disk     *powerloss.Disk
-	dataset  *Dataset
+	dataset  *store.Dataset
 	promises []promise
 	cleared  int // number of the call with which parts begin to go; 0 if they stay
 }
@@ -266,27 +271,27 @@ type planDiary struct {
 // newPlanDiary begins the history of a dataset without a plan.
 func newPlanDiary(t *testing.T) *planDiary {
 	t.Helper()
-	root := memoryDir(t)
-	if err := os.CopyFS(filepath.Join(root, "faces.ds"), os.DirFS(buildDataset(t, 12, 8))); err != nil {
+	root := storetest.MemoryDir(t)
+	if err := os.CopyFS(filepath.Join(root, "faces.ds"), os.DirFS(storetest.Build(t, 12, 8))); err != nil {
 		t.Fatal(err)
 	}
 	disk, err := powerloss.Watch(root)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &planDiary{t: t, disk: disk, dataset: openOn(t, filepath.Join(root, "faces.ds"), durable.Disk{FS: disk})}
+	return &planDiary{t: t, disk: disk, dataset: storetest.OpenOn(t, filepath.Join(root, "faces.ds"), durable.Disk{FS: disk})}
 }
 
 // jobAt is the folder of the plan below a root.
 func jobAt(root string) string { return filepath.Join(root, "job") }
 
 // partsAt are the parts of the plan below a root, which may not be there.
-func partsAt(root string) (*Parts, error) {
-	d, err := Open(filepath.Join(root, "faces.ds"), WithLogger(quiet))
+func partsAt(root string) (*cache.Parts, error) {
+	d, err := store.Open(filepath.Join(root, "faces.ds"), store.WithLogger(storetest.Quiet))
 	if err != nil {
 		return nil, err
 	}
-	return &Parts{dataset: d, info: testTeacher(FP16, true), dir: PartsFolder(jobAt(root)), disk: durable.Disk{FS: durable.OS{}}}, nil
+	return &cache.Parts{dataset: d, info: storetest.Info(cache.FP16, true), dir: plan.PartsFolder(jobAt(root)), disk: durable.Disk{FS: durable.OS{}}}, nil
 }
 
 func (p *planDiary) promise(what string, kept func(root string) error) {
@@ -294,22 +299,22 @@ func (p *planDiary) promise(what string, kept func(root string) error) {
 }
 
 // begin makes the plan, and the folder of its parts.
-func (p *planDiary) begin() *Parts {
+func (p *planDiary) begin() *cache.Parts {
 	p.t.Helper()
-	info, plan := testTeacher(FP16, true), jobAt(filepath.Dir(p.dataset.Dir()))
-	if _, err := WritePlanTo(p.dataset.Disk(), plan, Plan{Verb: "test", Teacher: &info, Tasks: ShardTasks(p.dataset)}); err != nil {
+	info, plan := storetest.Info(cache.FP16, true), jobAt(filepath.Dir(p.dataset.Dir()))
+	if _, err := plan.WritePlanTo(p.dataset.Disk(), plan, plan.Plan{Verb: "test", Teacher: &info, Tasks: plan.ShardTasks(p.dataset)}); err != nil {
 		p.t.Fatal(err)
 	}
-	p.promise("the plan is written", func(root string) error { _, _, err := ReadPlan(jobAt(root)); return err })
-	parts, err := p.dataset.OpenParts(info, PartsFolder(plan))
+	p.promise("the plan is written", func(root string) error { _, _, err := plan.Read(jobAt(root)); return err })
+	parts, err := cache.OpenParts(p.dataset, info, plan.PartsFolder(plan))
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	return parts
 }
 
-// commit does a part of the plan.
-func (p *planDiary) commit(parts *Parts, shard int, off float32) {
+// Commit does a part of the plan.
+func (p *planDiary) commit(parts *cache.Parts, shard int, off float32) {
 	p.t.Helper()
 	embedPart(p.t, p.dataset, parts, shard, off)
 	p.promise(fmt.Sprintf("part %d is committed", shard), func(root string) error {
@@ -353,7 +358,7 @@ func (p *planDiary) fault(first, last int, lost ...int) error {
 	h, rng := p.disk.History(), rand.New(rand.NewPCG(1, uint64(first)))
 	for n := first; n <= last; n++ {
 		for _, s := range h.After(n, lost...).States(8, rng) {
-			root := memoryDir(p.t)
+			root := storetest.MemoryDir(p.t)
 			if err := s.Write(root); err != nil {
 				p.t.Fatal(err)
 			}
@@ -449,7 +454,7 @@ func TestPowerLossAfterAKilledWorker(t *testing.T) {
 			t.Errorf("killed after %s: %v", call, err)
 		}
 		lost := p.syncs(from, end, "fsync folder job/parts")
-		if strings.HasSuffix(call, arrowSuffix) {
+		if strings.HasSuffix(call, table.ArrowSuffix) {
 			lost = lost[:1]
 		}
 		if p.fault(from, end, lost...) == nil {

@@ -1,4 +1,4 @@
-package store
+package store_test
 
 import (
 	"bytes"
@@ -14,29 +14,35 @@ import (
 
 	"facepipe/internal/durable"
 	"facepipe/internal/powerloss"
+	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/check"
+	"facepipe/store/info"
+	"facepipe/store/merge"
+	"facepipe/store/storetest"
 )
 
 // testRun is the record of a run of some hour.
-func testRun(hour int) Run {
-	return Run{
-		Begun: time.Date(2026, 1, 2, hour, 4, 5, 678, time.UTC), Ended: RunStopped,
+func testRun(hour int) cache.Run {
+	return cache.Run{
+		Begun: time.Date(2026, 1, 2, hour, 4, 5, 678, time.UTC), Ended: cache.RunStopped,
 		Pipe: "1.2.3", Runtime: "1.24.3", Provider: "cuda", Devices: []int{0, 2}, Half: true, Fallback: true, Batch: 64, Decoder: "go",
-		Plan: "p1", Worker: "0/2", Shards: 2, Computed: 10 + hour, Copied: 3, CopiedFrom: []Donor{{Dataset: "other.ds", Teacher: "r50", Copied: 3}},
+		Plan: "p1", Worker: "0/2", Shards: 2, Computed: 10 + hour, Copied: 3, CopiedFrom: []cache.Donor{{Dataset: "other.ds", Teacher: "r50", Copied: 3}},
 		Seconds: 4.5, CPUSeconds: 7.25, DeviceSeconds: 2.5,
-		Stages:   Stages{Open: 1, SelfTest: 2, Read: 3, Decode: 4, Normalise: 5, Infer: 6, Wait: 7, Write: 8, Commit: 9},
-		SelfTest: &SelfTestVerdict{Crops: 96, Contract: "BGR raw", Separation: 2.5, AUC: 0.75, Better: "RGB raw"},
-		Drift:    &Drift{Embeddings: 5, MinCosine: 0.5, MeanCosine: 0.75},
+		Stages:   cache.Stages{Open: 1, SelfTest: 2, Read: 3, Decode: 4, Normalise: 5, Infer: 6, Wait: 7, Write: 8, Commit: 9},
+		SelfTest: &cache.SelfTestVerdict{Crops: 96, Contract: "BGR raw", Separation: 2.5, AUC: 0.75, Better: "RGB raw"},
+		Drift:    &cache.Drift{Embeddings: 5, MinCosine: 0.5, MeanCosine: 0.75},
 	}
 }
 
 // record adds records to the cache r50 of a dataset.
-func record(t testing.TB, dir string, runs ...Run) {
+func record(t testing.TB, dir string, runs ...cache.Run) {
 	t.Helper()
-	w, err := mustOpen(t, dir).CreateTeacher(testTeacher(FP16, true))
+	w, err := cache.Create(storetest.Open(t, dir), storetest.Info(cache.FP16, true))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer mustClose(t, w)
+	defer storetest.Close(t, w)
 	for _, r := range runs {
 		if err := w.RecordRun(r); err != nil {
 			t.Fatal(err)
@@ -47,15 +53,15 @@ func record(t testing.TB, dir string, runs ...Run) {
 // recorded12 is a dataset of 12 crops with a cache and the records of three runs.
 func recorded12(t testing.TB) string {
 	t.Helper()
-	dir := buildDataset(t, 12, 8)
-	embed(t, mustOpen(t, dir), testTeacher(FP16, true), -1, nil)
+	dir := storetest.Build(t, 12, 8)
+	storetest.Embed(t, storetest.Open(t, dir), storetest.Info(cache.FP16, true), -1, nil)
 	record(t, dir, testRun(7), testRun(3), testRun(5))
 	return dir
 }
 
 func runFiles(t testing.TB, dir string) []string {
 	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(dir, teachersFolder, "r50", runsFolder, "*"))
+	paths, err := filepath.Glob(filepath.Join(dir, store.TeachersFolder, "r50", cache.RunsFolder, "*"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,25 +69,25 @@ func runFiles(t testing.TB, dir string) []string {
 }
 
 func TestRuns(t *testing.T) {
-	dir := buildDataset(t, 12, 8)
-	embed(t, mustOpen(t, dir), testTeacher(FP16, true), -1, nil)
-	before, err := ListTeachers(dir)
-	if err != nil || before[0].Runs != (RunTotals{}) {
+	dir := storetest.Build(t, 12, 8)
+	storetest.Embed(t, storetest.Open(t, dir), storetest.Info(cache.FP16, true), -1, nil)
+	before, err := info.Caches(dir)
+	if err != nil || before[0].Runs != (cache.RunTotals{}) {
 		t.Fatalf("without records: %+v, %v", before, err)
 	}
 	record(t, dir, testRun(7), testRun(3), testRun(5), testRun(3)) // the last is there already
-	runs, err := mustTeacher(t, mustOpen(t, dir), "r50").Runs()
-	if want := []Run{testRun(3), testRun(5), testRun(7)}; err != nil || !reflect.DeepEqual(runs, want) {
+	runs, err := storetest.Cache(t, storetest.Open(t, dir), "r50").Runs()
+	if want := []cache.Run{testRun(3), testRun(5), testRun(7)}; err != nil || !reflect.DeepEqual(runs, want) {
 		t.Errorf("read\n%+v, %v, want\n%+v", runs, err, want)
 	}
-	after, err := ListTeachers(dir)
-	if want := (RunTotals{Runs: 3, Computed: 45, Copied: 9, Seconds: 13.5, CPUSeconds: 21.75, DeviceSeconds: 7.5}); err != nil || after[0].Runs != want {
+	after, err := info.Caches(dir)
+	if want := (cache.RunTotals{Runs: 3, Computed: 45, Copied: 9, Seconds: 13.5, CPUSeconds: 21.75, DeviceSeconds: 7.5}); err != nil || after[0].Runs != want {
 		t.Errorf("in all %+v, %v, want %+v", after, err, want)
 	}
 	if before[0].Digest == "" || after[0].Digest != before[0].Digest {
 		t.Errorf("the digest was %s and is %s", before[0].Digest, after[0].Digest)
 	}
-	if r := cleanCheck(t, dir); len(r.Notes) > 0 {
+	if r := storetest.CleanCheck(t, dir); len(r.Notes) > 0 {
 		t.Errorf("notes %q", r.Notes)
 	}
 }
@@ -89,10 +95,10 @@ func TestRuns(t *testing.T) {
 // A record is written today as the golden file has it.
 func TestGoldenRun(t *testing.T) {
 	dir := t.TempDir()
-	if err := RecordRun(dir, "fp-fp16", testRun(3)); err != nil {
+	if err := cache.RecordRun(dir, "fp-fp16", testRun(3)); err != nil {
 		t.Fatal(err)
 	}
-	names, err := listRuns(dir)
+	names, err := cache.ListRuns(dir)
 	if err != nil || len(names) != 1 {
 		t.Fatalf("%q, %v", names, err)
 	}
@@ -105,8 +111,8 @@ func TestGoldenRun(t *testing.T) {
 
 func TestDamagedRun(t *testing.T) {
 	for name, hurt := range map[string]func(path string){
-		"flipped":   func(path string) { flipBit(t, path, 400) },
-		"truncated": func(path string) { truncate(t, path) },
+		"flipped":   func(path string) { storetest.FlipBit(t, path, 400) },
+		"truncated": func(path string) { storetest.Truncate(t, path) },
 		"renamed": func(path string) {
 			if err := os.Rename(path, filepath.Join(filepath.Dir(path), "0123456789abcdef.json")); err != nil {
 				t.Fatal(err)
@@ -116,30 +122,30 @@ func TestDamagedRun(t *testing.T) {
 			if err := os.Remove(path); err != nil {
 				t.Fatal(err)
 			}
-			if err := RecordRun(filepath.Dir(path), "another", testRun(1)); err != nil {
+			if err := cache.RecordRun(filepath.Dir(path), "another", testRun(1)); err != nil {
 				t.Fatal(err)
 			}
 		},
 	} {
 		dir := recorded12(t)
 		hurt(runFiles(t, dir)[1])
-		r, err := Check(t.Context(), dir, CheckOptions{})
+		r, err := check.Run(t.Context(), dir, check.Options{})
 		if err != nil || len(r.Problems) != 1 || !strings.HasPrefix(r.Problems[0].File, "teachers/r50/runs/") {
 			t.Errorf("%s: check says %+v, %v", name, r, err)
 		}
-		if _, err := ListTeachers(dir); !errors.Is(err, ErrDamaged) {
+		if _, err := info.Caches(dir); !errors.Is(err, store.ErrDamaged) {
 			t.Errorf("%s: listing it: %v", name, err)
 		}
 		// What is embedded is not concerned.
-		if _, err := mustTeacher(t, mustOpen(t, dir), "r50").Digest(); err != nil {
+		if _, err := storetest.Cache(t, storetest.Open(t, dir), "r50").Digest(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	dir := recorded12(t)
-	rewrite(t, runFiles(t, dir)[0], func(data []byte) []byte {
-		return reseal(bytes.Replace(data, []byte(`"version": 1`), []byte(`"version": 2`), 1))
+	storetest.Rewrite(t, runFiles(t, dir)[0], func(data []byte) []byte {
+		return storetest.Reseal(bytes.Replace(data, []byte(`"version": 1`), []byte(`"version": 2`), 1))
 	})
-	if _, err := ListTeachers(dir); !errors.Is(err, ErrVersion) {
+	if _, err := info.Caches(dir); !errors.Is(err, store.ErrVersion) {
 		t.Errorf("of a later version: %v", err)
 	}
 }
@@ -154,32 +160,32 @@ func TestRemainsOfRuns(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if r := cleanCheck(t, dir); len(r.Notes) != 1 || !strings.Contains(r.Notes[0], filepath.Join(runsFolder, durable.TempPrefix+"1")) {
+	if r := storetest.CleanCheck(t, dir); len(r.Notes) != 1 || !strings.Contains(r.Notes[0], filepath.Join(cache.RunsFolder, durable.TempPrefix+"1")) {
 		t.Errorf("notes %q", r.Notes)
 	}
 	record(t, dir)
-	if r := cleanCheck(t, dir); len(r.Notes) > 0 || len(runFiles(t, dir)) != 5 {
+	if r := storetest.CleanCheck(t, dir); len(r.Notes) > 0 || len(runFiles(t, dir)) != 5 {
 		t.Errorf("notes %q, files %q", r.Notes, runFiles(t, dir))
 	}
 }
 
 // Records of a plan's workers are taken over once, or not at all.
 func TestAdoptRuns(t *testing.T) {
-	dir, plan := recorded12(t), RunsFolder(t.TempDir())
-	adopt := func() (RunTotals, error) {
+	dir, plan := recorded12(t), cache.RunsFolder(t.TempDir())
+	adopt := func() (cache.RunTotals, error) {
 		t.Helper()
-		w, err := mustOpen(t, dir).CreateTeacher(testTeacher(FP16, true))
+		w, err := cache.Create(storetest.Open(t, dir), storetest.Info(cache.FP16, true))
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer mustClose(t, w)
+		defer storetest.Close(t, w)
 		return w.AdoptRuns(plan)
 	}
-	if sum, err := adopt(); err != nil || sum != (RunTotals{}) {
+	if sum, err := adopt(); err != nil || sum != (cache.RunTotals{}) {
 		t.Errorf("of no folder: %+v, %v", sum, err)
 	}
 	for _, hour := range []int{9, 10} {
-		if err := RecordRun(plan, "fp-fp16", testRun(hour)); err != nil {
+		if err := cache.RecordRun(plan, "fp-fp16", testRun(hour)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -191,34 +197,34 @@ func TestAdoptRuns(t *testing.T) {
 			t.Errorf("records are %q", runFiles(t, dir))
 		}
 	}
-	if err := RecordRun(plan, "another", testRun(11)); err != nil {
+	if err := cache.RecordRun(plan, "another", testRun(11)); err != nil {
 		t.Fatal(err)
 	}
-	if err := RecordRun(plan, "fp-fp16", testRun(12)); err != nil {
+	if err := cache.RecordRun(plan, "fp-fp16", testRun(12)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := adopt(); !errors.Is(err, ErrDamaged) || len(runFiles(t, dir)) != 5 {
+	if _, err := adopt(); !errors.Is(err, store.ErrDamaged) || len(runFiles(t, dir)) != 5 {
 		t.Errorf("one of another teacher: %v, %q", err, runFiles(t, dir))
 	}
 }
 
 // A merged cache has the records of all that its embeddings come from, each once.
 func TestMergeRuns(t *testing.T) {
-	a, b, c := recorded12(t), buildDataset(t, 20, 8), buildDataset(t, 20, 8)
-	info := testTeacher(FP16, true)
-	embed(t, mustOpen(t, b), info, -1, nil)
+	a, b, c := recorded12(t), storetest.Build(t, 20, 8), storetest.Build(t, 20, 8)
+	info := storetest.Info(cache.FP16, true)
+	storetest.Embed(t, storetest.Open(t, b), info, -1, nil)
 	record(t, b, testRun(3), testRun(11)) // the first is one of a's
-	out := filepath.Join(memoryDir(t), "out")
-	mustMerge(t, out, mergeQuietly, a, b)
-	runs, err := mustTeacher(t, mustOpen(t, out), "r50").Runs()
-	if want := []Run{testRun(3), testRun(5), testRun(7), testRun(11)}; err != nil || !reflect.DeepEqual(runs, want) {
+	out := filepath.Join(storetest.MemoryDir(t), "out")
+	merge.mustMerge(t, out, merge.mergeQuietly, a, b)
+	runs, err := storetest.Cache(t, storetest.Open(t, out), "r50").Runs()
+	if want := []cache.Run{testRun(3), testRun(5), testRun(7), testRun(11)}; err != nil || !reflect.DeepEqual(runs, want) {
 		t.Errorf("%+v, %v", runs, err)
 	}
 	// Of a cache that has nothing to give, not its records either.
-	embed(t, mustOpen(t, c), info, 0, nil)
+	storetest.Embed(t, storetest.Open(t, c), info, 0, nil)
 	record(t, c, testRun(1))
-	none := filepath.Join(memoryDir(t), "none")
-	mustMerge(t, none, mergeQuietly, c)
+	none := filepath.Join(storetest.MemoryDir(t), "none")
+	merge.mustMerge(t, none, merge.mergeQuietly, c)
 	if files := runFiles(t, none); len(files) > 0 {
 		t.Errorf("records of nothing: %q", files)
 	}
@@ -226,21 +232,21 @@ func TestMergeRuns(t *testing.T) {
 
 func TestDropWithRuns(t *testing.T) {
 	dir := recorded12(t)
-	if r, err := DropTeacher(dir, "r50", false); err != nil || r.Files != 9 { // teacher.json, 2 shards, their manifests, lock, records
+	if r, err := cache.Drop(dir, "r50", false); err != nil || r.Files != 9 { // teacher.json, 2 shards, their manifests, lock, records
 		t.Errorf("%+v, %v", r, err)
 	}
 	if files := runFiles(t, dir); len(files) > 0 {
 		t.Errorf("left %q", files)
 	}
-	cleanCheck(t, dir)
+	storetest.CleanCheck(t, dir)
 }
 
 // Power that is lost at any moment while a run is recorded leaves the record, or none.
 func TestPowerLossOfRuns(t *testing.T) {
-	root := memoryDir(t)
+	root := storetest.MemoryDir(t)
 	dir := filepath.Join(root, "faces.ds")
-	whole := buildDataset(t, 4, 8)
-	embed(t, mustOpen(t, whole), testTeacher(FP16, true), -1, nil)
+	whole := storetest.Build(t, 4, 8)
+	storetest.Embed(t, storetest.Open(t, whole), storetest.Info(cache.FP16, true), -1, nil)
 	if err := os.CopyFS(dir, os.DirFS(whole)); err != nil {
 		t.Fatal(err)
 	}
@@ -248,11 +254,11 @@ func TestPowerLossOfRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := openOn(t, dir, durable.Disk{FS: disk}).CreateTeacher(testTeacher(FP16, true))
+	w, err := cache.Create(storetest.OpenOn(t, dir, durable.Disk{FS: disk}), storetest.Info(cache.FP16, true))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer mustClose(t, w)
+	defer storetest.Close(t, w)
 	kept := []int{} // calls after which so many records are there for good
 	for hour := range 2 {
 		if err := w.RecordRun(testRun(hour)); err != nil {
@@ -270,7 +276,7 @@ func TestPowerLossOfRuns(t *testing.T) {
 			}
 		}
 		for _, s := range h.After(n).States(16, rng) {
-			after := memoryDir(t)
+			after := storetest.MemoryDir(t)
 			if err := s.Write(after); err != nil {
 				t.Fatal(err)
 			}
@@ -286,7 +292,7 @@ func TestPowerLossOfRuns(t *testing.T) {
 
 // survived wants a dataset without damage that has that many records at least.
 func survived(dir string, least int) error {
-	states, err := ListTeachers(dir, WithLogger(quiet))
+	states, err := info.Caches(dir, store.WithLogger(storetest.Quiet))
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package store
+package store_test
 
 import (
 	"bytes"
@@ -8,15 +8,18 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"facepipe/store/derived"
+	"facepipe/store/storetest"
 )
 
 // The bytes of what lies beside a teacher's shards are those that the golden file lists:
 // derived from, and imported into, the newest golden dataset.
 func TestGoldenSides(t *testing.T) {
 	dir := copyGolden(t, goldenV2)
-	derive(t, dir, CentresOptions{})
-	teacher := mustTeacher(t, mustOpen(t, dir), "r50")
-	w, err := teacher.CreateClassifier(ClassifierInfo{Origin: "weight.npy", OriginDigest: "d1", DType: "float64", Prefix: "person_"}, false)
+	derived.derive(t, dir, derived.CentresOptions{})
+	teacher := storetest.Cache(t, storetest.Open(t, dir), "r50")
+	w, err := derived.CreateClassifier(teacher, derived.ClassifierInfo{Origin: "weight.npy", OriginDigest: "d1", DType: "float64", Prefix: "person_"}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,10 +35,10 @@ func TestGoldenSides(t *testing.T) {
 	if err := w.Commit(); err != nil {
 		t.Fatal(err)
 	}
-	cleanCheck(t, dir)
+	storetest.CleanCheck(t, dir)
 
 	var got bytes.Buffer
-	for _, side := range []string{centresFolder, classifierFolder} {
+	for _, side := range []string{derived.CentresFolder, derived.ClassifierFolder} {
 		err := fs.WalkDir(os.DirFS(teacher.folder), side, func(name string, e fs.DirEntry, err error) error {
 			if err != nil || e.IsDir() {
 				return err

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+
+	"facepipe/store/internal/table"
 )
 
 // TakenOver counts what became of another dataset's crops and duplicates.
@@ -55,7 +57,7 @@ type takeOver struct {
 	counts  TakenOver
 	// lost are the input's crops that are not stored, since their keys were taken;
 	// lostAt[i] is where number i of them lies.
-	lost   keyTable
+	lost   table.KeyTable
 	lostAt []Location
 }
 
@@ -68,7 +70,7 @@ func (c *takeOver) shard(i int) error {
 	if err := c.rows(i); err != nil {
 		return err
 	}
-	path := filepath.Join(c.input.dir, cropsFolder, manifestName(i))
+	path := filepath.Join(c.input.dir, cropsFolder, table.ManifestName(i))
 	for _, dup := range m.Duplicates {
 		if err := c.duplicate(path, dup); err != nil {
 			return err
@@ -96,12 +98,12 @@ func (c *takeOver) rows(shard int) (err error) {
 		if err := c.ctx.Err(); err != nil {
 			return err
 		}
-		columns, err := f.columns[b]()
+		columns, err := f.Columns[b]()
 		if err != nil {
 			return err
 		}
 		for k := range columns.rows() {
-			at := Location{Shard: uint32(shard), Row: uint32(f.starts[b] + k)}
+			at := Location{Shard: uint32(shard), Row: uint32(f.Starts[b] + k)}
 			if err := c.row(f, columns, k, at); err != nil {
 				return err
 			}
@@ -114,7 +116,7 @@ func (c *takeOver) rows(shard int) (err error) {
 // row takes over row k of a batch, which lies at a location.
 func (c *takeOver) row(f *cropFile, columns *cropColumns, k int, at Location) error {
 	c.counts.Seen++
-	source, err := c.source(f.path, int(columns.source.Value(k)))
+	source, err := c.source(f.Path, int(columns.source.Value(k)))
 	if err != nil {
 		return err
 	}
@@ -129,14 +131,14 @@ func (c *takeOver) row(f *cropFile, columns *cropColumns, k int, at Location) er
 		}
 		crop.Source = source
 		if err := validCrop(&crop); err != nil {
-			return damaged(f.path, "crop %q: %w", key, err)
+			return table.Damaged(f.Path, "crop %q: %w", key, err)
 		}
 		if err := c.take(&crop); err != nil {
 			return err
 		}
 	}
 	if !c.writer.known.stored(id) {
-		c.lost.insert(key128(id))
+		c.lost.Insert(table.Key128(id))
 		c.lostAt = append(c.lostAt, at)
 	}
 	return nil
@@ -149,9 +151,9 @@ func (c *takeOver) duplicate(path string, dup duplicate) (err error) {
 	c.done(1)
 	crop := Crop{ID: dup.Of}
 	if !c.writer.known.stored(dup.Of) {
-		n, ok := c.lost.find(key128(dup.Of))
+		n, ok := c.lost.Find(table.Key128(dup.Of))
 		if !ok {
-			return damaged(path, "duplicate %q is of crop %v, which is not stored", dup.Key, dup.Of)
+			return table.Damaged(path, "duplicate %q is of crop %v, which is not stored", dup.Key, dup.Of)
 		}
 		if crop, err = c.read(c.lostAt[n]); err != nil {
 			return err
@@ -164,8 +166,8 @@ func (c *takeOver) duplicate(path string, dup duplicate) (err error) {
 	if crop.Source, err = c.source(path, dup.Source); err != nil {
 		return err
 	}
-	if err := errors.Join(ValidKey(dup.Key), validIdentity(dup.Identity)); err != nil {
-		return damaged(path, "duplicate %q: %w", dup.Key, err)
+	if err := errors.Join(ValidKey(dup.Key), ValidIdentity(dup.Identity)); err != nil {
+		return table.Damaged(path, "duplicate %q: %w", dup.Key, err)
 	}
 	if c.writer.Seen(crop.Source, crop.Key) {
 		c.skip(crop.ID, crop.Key)
@@ -189,7 +191,7 @@ func (c *takeOver) read(at Location) (crop Crop, err error) {
 // source is the number here of a source of the input.
 func (c *takeOver) source(path string, number int) (int, error) {
 	if number < 0 || number >= len(c.sources) {
-		return 0, damaged(path, "names source %d of %d", number, len(c.sources))
+		return 0, table.Damaged(path, "names source %d of %d", number, len(c.sources))
 	}
 	return c.sources[number], nil
 }

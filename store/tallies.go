@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"facepipe/store/internal/table"
 )
 
 // SourceContent is what came from one source.
@@ -66,7 +68,7 @@ func (t *tally) shard(i int) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(t.dataset.dir, cropsFolder, manifestName(i))
+	path := filepath.Join(t.dataset.dir, cropsFolder, table.ManifestName(i))
 	for _, dup := range m.Duplicates {
 		s, err := t.source(path, dup.Source)
 		if err != nil {
@@ -91,7 +93,7 @@ func (t *tally) shard(i int) error {
 	}
 	return f.eachColumns(func(c *cropColumns) error {
 		for k := range c.rows() {
-			if err := t.crop(f.path, c, k); err != nil {
+			if err := t.crop(f.Path, c, k); err != nil {
 				return err
 			}
 		}
@@ -111,7 +113,7 @@ func (t *tally) crop(path string, c *cropColumns, k int) error {
 	case label == int(NoLabel):
 		t.nameless++
 	case label < 0 || label >= len(t.images):
-		return damaged(path, "crop %q has label %d of %d", c.key.Value(k), label, len(t.images))
+		return table.Damaged(path, "crop %q has label %d of %d", c.key.Value(k), label, len(t.images))
 	default:
 		t.images[label]++
 	}
@@ -130,7 +132,7 @@ func (t *tally) split(name string) {
 
 func (t *tally) source(path string, number int) (*SourceContent, error) {
 	if number < 0 || number >= len(t.Sources) {
-		return nil, damaged(path, "names source %d of %d", number, len(t.Sources))
+		return nil, table.Damaged(path, "names source %d of %d", number, len(t.Sources))
 	}
 	return &t.Sources[number], nil
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"facepipe/internal/durable"
+	"facepipe/store/internal/table"
 )
 
 // DefaultShardRows is the number of crops in a full shard: with a teacher's
@@ -109,7 +110,7 @@ func OpenWriter(dir string, c Contract, o WriterOptions) (*Writer, error) {
 	if err := claimFolder(disk, dir); err != nil {
 		return nil, fmt.Errorf("write dataset %s: %w", dir, err)
 	}
-	lock, err := durable.TryLock(filepath.Join(dir, lockFile))
+	lock, err := durable.TryLock(filepath.Join(dir, table.LockFile))
 	if err != nil {
 		return nil, fmt.Errorf("write dataset: %w", err)
 	}
@@ -152,7 +153,7 @@ func (w *Writer) Refused(source int, key string) bool {
 func (w *Writer) Rows() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.known.crops.len()
+	return w.known.crops.Len()
 }
 
 // Append adds a crop, copying it. An error of a crop that cannot be stored as it is
@@ -193,7 +194,7 @@ func (w *Writer) place(c *Crop) (Outcome, keyOwner) {
 	if n.seen(c.Source, c.Key) {
 		return Repeated, keyOwner{}
 	}
-	row, stored := n.crops.find(key128(c.ID))
+	row, stored := n.crops.Find(table.Key128(c.ID))
 	owner, taken := n.owner(c.Key)
 	switch {
 	case taken && !(stored && owner.row == row):
@@ -203,7 +204,7 @@ func (w *Writer) place(c *Crop) (Outcome, keyOwner) {
 		n.claim(c.Source, c.Key, row)
 		return Duplicate, owner
 	}
-	row, _ = n.crops.insert(key128(c.ID))
+	row, _ = n.crops.Insert(table.Key128(c.ID))
 	n.claim(c.Source, c.Key, row)
 	c.Label = n.label(c.Identity)
 	return Stored, owner
@@ -285,7 +286,7 @@ func (w *Writer) fail(err error) error {
 func (w *Writer) inFlight() *flight {
 	if w.flight == nil {
 		w.flight = &flight{manifest: cropManifest{
-			header:   headerOf(formatCrops),
+			Header:   table.HeaderOf(table.FormatCrops),
 			Shard:    len(w.shards),
 			Contract: w.contract,
 		}}

@@ -16,6 +16,7 @@ import (
 	"facepipe/internal/progress"
 	"facepipe/internal/stop"
 	"facepipe/store"
+	"facepipe/store/cache"
 	"facepipe/student/data"
 	"facepipe/student/optim"
 	"facepipe/student/torch"
@@ -92,7 +93,7 @@ func Distill(ctx context.Context, o Options) (Summary, error) {
 type run struct {
 	o        Options
 	ds       *store.Dataset
-	teacher  *store.Teacher
+	teacher  *cache.Cache
 	loader   *data.Loader
 	schedule optim.Schedule
 	flip     bool
@@ -129,7 +130,7 @@ func (r *run) prepare() error {
 		o.Threads = runtime.GOMAXPROCS(0)
 	}
 	if o.Teacher != "" {
-		t, err := r.ds.OpenTeacher(o.Teacher)
+		t, err := cache.Open(r.ds, o.Teacher)
 		if err != nil {
 			return err
 		}

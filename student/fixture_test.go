@@ -9,6 +9,7 @@ import (
 
 	"facepipe/internal/imgcodec"
 	"facepipe/store"
+	"facepipe/store/cache"
 )
 
 const (
@@ -76,8 +77,8 @@ func cache(t testing.TB, dir string) {
 		t.Fatal(err)
 	}
 	defer ds.Close()
-	w, err := ds.CreateTeacher(store.TeacherInfo{Name: "t", ModelFile: "t.onnx", ModelDigest: "d", Fingerprint: "f",
-		Dim: fixtureDim, DType: store.FP32, Flip: true})
+	w, err := cache.Create(ds, cache.Info{Name: "t", ModelFile: "t.onnx", ModelDigest: "d", Fingerprint: "f",
+		Dim: fixtureDim, DType: cache.FP32, Flip: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,8 @@ import (
 	"facepipe/internal/embed"
 	"facepipe/internal/progress"
 	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/derived"
 )
 
 // ClassifierOptions are the settings of [ImportClassifier].
@@ -42,7 +44,7 @@ type ClassifierOptions struct {
 type ClassifierSummary struct {
 	Dataset string `json:"dataset"`
 	Teacher string `json:"teacher"`
-	store.ClassifierInfo
+	derived.ClassifierInfo
 	Dim int `json:"dim"`
 	// Identities of the dataset, of which Matched have a row.
 	Identities int `json:"identities"`
@@ -67,7 +69,7 @@ func ImportClassifier(ctx context.Context, o ClassifierOptions) (s ClassifierSum
 		return s, err
 	}
 	defer func() { err = errors.Join(err, ds.Close()) }()
-	t, err := ds.OpenTeacher(o.Teacher)
+	t, err := cache.Open(ds, o.Teacher)
 	if err != nil {
 		return s, err
 	}
@@ -104,8 +106,8 @@ func count(rows []int32) int {
 }
 
 // describe says where the matrix and the names of its rows are from.
-func (o *ClassifierOptions) describe(m *matrix) (info store.ClassifierInfo, err error) {
-	info = store.ClassifierInfo{Origin: filepath.Base(o.From), Tensor: m.tensor, DType: m.element.name, Prefix: o.Prefix, Rows: m.rows}
+func (o *ClassifierOptions) describe(m *matrix) (info derived.ClassifierInfo, err error) {
+	info = derived.ClassifierInfo{Origin: filepath.Base(o.From), Tensor: m.tensor, DType: m.element.name, Prefix: o.Prefix, Rows: m.rows}
 	if m.tensor == "" {
 		info.OriginDigest, err = digestOf(o.From)
 	} else {
@@ -133,8 +135,8 @@ func digestOf(path string) (string, error) {
 
 // present says whether this very matrix is stored, and the rows of the labels then. One
 // that is damaged is not.
-func (o *ClassifierOptions) present(ctx context.Context, ds *store.Dataset, t *store.Teacher, info store.ClassifierInfo) (labels []int32, there bool, err error) {
-	c, err := t.Classifier()
+func (o *ClassifierOptions) present(ctx context.Context, ds *store.Dataset, t *cache.Cache, info derived.ClassifierInfo) (labels []int32, there bool, err error) {
+	c, err := derived.OpenClassifier(t)
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrDamaged) {
 		return nil, false, nil
 	}
@@ -152,17 +154,17 @@ func (o *ClassifierOptions) present(ctx context.Context, ds *store.Dataset, t *s
 	if err != nil {
 		return nil, false, err
 	}
-	return labels, true, t.TidyClassifier()
+	return labels, true, derived.TidyClassifier(t)
 }
 
 // store copies the matrix. Nothing is kept of one that has no class of the dataset's.
-func (o *ClassifierOptions) store(ctx context.Context, ds *store.Dataset, t *store.Teacher, m *matrix, info store.ClassifierInfo) (labels []int32, err error) {
+func (o *ClassifierOptions) store(ctx context.Context, ds *store.Dataset, t *cache.Cache, m *matrix, info derived.ClassifierInfo) (labels []int32, err error) {
 	names, err := o.names(m.rows)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, names.close()) }()
-	w, err := t.CreateClassifier(info, o.Replace)
+	w, err := derived.CreateClassifier(t, info, o.Replace)
 	if errors.Is(err, os.ErrExist) {
 		return nil, fmt.Errorf("%w (--replace)", err)
 	}

@@ -16,6 +16,9 @@ import (
 	"facepipe/internal/npy"
 	"facepipe/internal/onnx"
 	"facepipe/store"
+	"facepipe/store/check"
+	"facepipe/store/derived"
+	"facepipe/store/info"
 	"facepipe/teacher"
 )
 
@@ -69,11 +72,11 @@ func TestImportClassifier(t *testing.T) {
 	for name, c := range map[string]struct {
 		o    teacher.ClassifierOptions
 		rows map[string]int
-		want store.ClassifierInfo
+		want derived.ClassifierInfo
 	}{
-		"array, named":    {teacher.ClassifierOptions{From: array(t, 7), Identities: names}, byName, store.ClassifierInfo{Origin: "w.npy", Names: "names.txt"}},
-		"array, numbered": {teacher.ClassifierOptions{From: array(t, 7), Prefix: "p"}, byNumber, store.ClassifierInfo{Origin: "w.npy", Prefix: "p"}},
-		"initializer":     {teacher.ClassifierOptions{From: writeFile(t, "m.onnx", string(onnxFile.Marshal())), Prefix: "p"}, byNumber, store.ClassifierInfo{Origin: "m.onnx", Tensor: "head", Prefix: "p"}},
+		"array, named":    {teacher.ClassifierOptions{From: array(t, 7), Identities: names}, byName, derived.ClassifierInfo{Origin: "w.npy", Names: "names.txt"}},
+		"array, numbered": {teacher.ClassifierOptions{From: array(t, 7), Prefix: "p"}, byNumber, derived.ClassifierInfo{Origin: "w.npy", Prefix: "p"}},
+		"initializer":     {teacher.ClassifierOptions{From: writeFile(t, "m.onnx", string(onnxFile.Marshal())), Prefix: "p"}, byNumber, derived.ClassifierInfo{Origin: "m.onnx", Tensor: "head", Prefix: "p"}},
 	} {
 		dir := taught(t)
 		c.o.Dataset, c.o.Teacher = dir, "t"
@@ -88,8 +91,8 @@ func TestImportClassifier(t *testing.T) {
 		if s.ClassifierInfo != c.want || (s.NamesDigest != "") != (c.want.Names != "") {
 			t.Errorf("%s: %+v, want %+v", name, s.ClassifierInfo, c.want)
 		}
-		ds, cache := openCache(t, dir, "t")
-		m, err := cache.Classifier()
+		ds, kept := openCache(t, dir, "t")
+		m, err := derived.OpenClassifier(kept)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -115,7 +118,7 @@ func TestImportClassifier(t *testing.T) {
 		if !maps.Equal(before, files(t, dir, "t")) {
 			t.Errorf("%s: importing again changed files", name)
 		}
-		if r, err := store.Check(t.Context(), dir, store.CheckOptions{ReadData: true}); err != nil || !r.OK || len(r.Notes) > 0 {
+		if r, err := check.Run(t.Context(), dir, check.Options{ReadData: true}); err != nil || !r.OK || len(r.Notes) > 0 {
 			t.Errorf("%s: %+v, %v", name, r, err)
 		}
 	}
@@ -128,8 +131,8 @@ func TestReplaceClassifier(t *testing.T) {
 	if _, err := teacher.ImportClassifier(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
-	_, cache := openCache(t, dir, "t")
-	old, err := cache.Classifier()
+	_, kept := openCache(t, dir, "t")
+	old, err := derived.OpenClassifier(kept)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,20 +160,20 @@ func TestReplaceClassifier(t *testing.T) {
 	if _, err := old.Row(4, make([]float32, classDim)); err != nil {
 		t.Errorf("the old matrix, which is open: %v", err)
 	}
-	list, err := store.ListTeachers(dir)
+	list, err := info.Caches(dir)
 	if err != nil || list[0].Classifier == nil || list[0].Classifier.Rows != 9 {
 		t.Errorf("state %+v, %v", list, err)
 	}
 	// Damage is found and the same matrix put in its place.
 	tables, _ := filepath.Glob(filepath.Join(dir, "teachers", "t", "classifier", "*.arrow"))
 	change(t, tables[0], func(data []byte) []byte { data[len(data)/2] ^= 1; return data })
-	if r, err := store.Check(t.Context(), dir, store.CheckOptions{ReadData: true}); err != nil || r.OK {
+	if r, err := check.Run(t.Context(), dir, check.Options{ReadData: true}); err != nil || r.OK {
 		t.Errorf("damage: %+v, %v", r, err)
 	}
 	if s, err := teacher.ImportClassifier(t.Context(), o); err != nil || s.Reused {
 		t.Errorf("over damage: %+v, %v", s, err)
 	}
-	if r, err := store.Check(t.Context(), dir, store.CheckOptions{ReadData: true}); err != nil || !r.OK {
+	if r, err := check.Run(t.Context(), dir, check.Options{ReadData: true}); err != nil || !r.OK {
 		t.Errorf("repaired: %+v, %v", r, err)
 	}
 }
@@ -214,11 +217,11 @@ func TestImportClassifierRefuses(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	_, cache := openCache(t, dir, "t")
-	if _, err := cache.Classifier(); !errors.Is(err, store.ErrNotFound) {
+	_, kept := openCache(t, dir, "t")
+	if _, err := derived.OpenClassifier(kept); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("after refusals: %v", err)
 	}
-	if r, err := store.Check(t.Context(), dir, store.CheckOptions{ReadData: true}); err != nil || !r.OK || len(r.Notes) > 0 {
+	if r, err := check.Run(t.Context(), dir, check.Options{ReadData: true}); err != nil || !r.OK || len(r.Notes) > 0 {
 		t.Errorf("after refusals: %+v, %v", r, err)
 	}
 }

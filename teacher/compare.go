@@ -7,6 +7,7 @@ import (
 
 	"facepipe/internal/progress"
 	"facepipe/store"
+	"facepipe/store/cache"
 )
 
 // DefaultPairs is the number of pairs that [Compare] draws if it is not told: the rank
@@ -74,7 +75,7 @@ func Compare(ctx context.Context, o CompareOptions) (Comparison, error) {
 		return Comparison{}, err
 	}
 	defer ds.Close()
-	var caches [2]*store.Teacher
+	var caches [2]*cache.Cache
 	for i, name := range []string{o.A, o.B} {
 		if caches[i], err = openComplete(ds, name); err != nil {
 			return Comparison{}, err
@@ -94,8 +95,8 @@ func Compare(ctx context.Context, o CompareOptions) (Comparison, error) {
 		return c, err
 	}
 	c.conclude(s)
-	for i, cache := range caches {
-		info := cache.Info()
+	for i, kept := range caches {
+		info := kept.Info()
 		c.Teachers[i].Teacher, c.Teachers[i].ModelFile, c.Teachers[i].Fingerprint = info.Name, info.ModelFile, info.Fingerprint
 	}
 	c.Skipped = len(pairs) - c.Pairs
@@ -103,8 +104,8 @@ func Compare(ctx context.Context, o CompareOptions) (Comparison, error) {
 }
 
 // openComplete opens a cache that must lack no shard.
-func openComplete(ds *store.Dataset, name string) (*store.Teacher, error) {
-	t, err := ds.OpenTeacher(name)
+func openComplete(ds *store.Dataset, name string) (*cache.Cache, error) {
+	t, err := cache.Open(ds, name)
 	if err != nil {
 		return nil, err
 	}
@@ -121,16 +122,16 @@ type similarities struct {
 }
 
 // measure takes the cosines of pairs from both caches.
-func measure(ctx context.Context, ds *store.Dataset, caches [2]*store.Teacher, pairs []pair, bar *progress.Bar) (*similarities, error) {
+func measure(ctx context.Context, ds *store.Dataset, caches [2]*cache.Cache, pairs []pair, bar *progress.Bar) (*similarities, error) {
 	defer bar.Finish()
 	var cosines [2][]float64
 	valid := make([]bool, len(pairs))
 	for i := range valid {
 		valid[i] = true
 	}
-	for i, cache := range caches {
+	for i, kept := range caches {
 		var err error
-		if cosines[i], err = cosinesOf(ctx, ds, cache, pairs, valid, bar); err != nil {
+		if cosines[i], err = cosinesOf(ctx, ds, kept, pairs, valid, bar); err != nil {
 			return nil, err
 		}
 	}
@@ -149,17 +150,17 @@ func measure(ctx context.Context, ds *store.Dataset, caches [2]*store.Teacher, p
 
 // cosinesOf are a cache's cosine similarities of pairs; it marks those that it has none
 // of as not valid.
-func cosinesOf(ctx context.Context, ds *store.Dataset, cache *store.Teacher, pairs []pair, valid []bool, bar *progress.Bar) ([]float64, error) {
+func cosinesOf(ctx context.Context, ds *store.Dataset, kept *cache.Cache, pairs []pair, valid []bool, bar *progress.Bar) ([]float64, error) {
 	var rows []int
 	for _, p := range pairs {
 		rows = append(rows, p.a, p.b)
 	}
-	shards, err := openShards(ds, cache, rows)
+	shards, err := openShards(ds, kept, rows)
 	defer closeShards(shards)
 	if err != nil {
 		return nil, err
 	}
-	dim := cache.Info().Dim
+	dim := kept.Info().Dim
 	a, b := make([]float32, dim), make([]float32, dim)
 	read := func(row int, dst []float32) (bool, error) {
 		at := ds.Locate(row)

@@ -1,6 +1,8 @@
 package teacher
 
-import "facepipe/store"
+import (
+	"facepipe/store/cache"
+)
 
 // driftEvery is how many crops of a run there are for each that is compared.
 const driftEvery = 16
@@ -16,24 +18,24 @@ type driftMeter struct {
 
 // newDrift compares the embedding of one of every so many crops, if the cache is fp16.
 func newDrift(dtype string, every int) *driftMeter {
-	return &driftMeter{half: dtype == store.FP16, every: every, low: 1}
+	return &driftMeter{half: dtype == cache.FP16, every: every, low: 1}
 }
 
 // see looks at the embedding of crop i of the run.
 func (d *driftMeter) see(i int, embedding []float32) {
-	if !d.half || i%d.every != 0 || faultOf(embedding, store.FP16) != none {
+	if !d.half || i%d.every != 0 || faultOf(embedding, cache.FP16) != none {
 		return
 	}
-	cosine := store.HalfCosine(embedding)
+	cosine := cache.HalfCosine(embedding)
 	d.n++
 	d.low = min(d.low, cosine)
 	d.sum += cosine
 }
 
 // result is nil if nothing was compared.
-func (d *driftMeter) result() *store.Drift {
+func (d *driftMeter) result() *cache.Drift {
 	if d.n == 0 {
 		return nil
 	}
-	return &store.Drift{Embeddings: d.n, MinCosine: d.low, MeanCosine: d.sum / float64(d.n)}
+	return &cache.Drift{Embeddings: d.n, MinCosine: d.low, MeanCosine: d.sum / float64(d.n)}
 }

@@ -1,6 +1,9 @@
 package teacher
 
-import "facepipe/store"
+import (
+	"facepipe/store"
+	"facepipe/store/cache"
+)
 
 // WithBegin has a run call begin when it begins to fill a shard.
 func WithBegin(o Options, begin func(shard int)) Options {
@@ -9,8 +12,8 @@ func WithBegin(o Options, begin func(shard int)) Options {
 }
 
 // BeginShare begins the part of a shard, as a worker of the plan in a folder does.
-func BeginShare(ds *store.Dataset, info store.TeacherInfo, plan string, shard int) (*share, error) {
-	s, err := openShares(ds, info, plan)
+func BeginShare(ds *store.Dataset, info cache.Info, job string, shard int) (*share, error) {
+	s, err := openShares(ds, info, job)
 	if err != nil {
 		return nil, err
 	}
@@ -24,7 +27,7 @@ func BeginShare(ds *store.Dataset, info store.TeacherInfo, plan string, shard in
 // Judge has a judge see one-element embeddings by shards and returns the number of the
 // first shard at which it condemns the model; -1 if it does not.
 func Judge(shards int, of func(shard int) [][]float32) int {
-	j := judge{dtype: store.FP32}
+	j := judge{dtype: cache.FP32}
 	for i := range shards {
 		embeddings := of(i)
 		j.begin(len(embeddings))

@@ -7,7 +7,7 @@ import (
 
 	"facepipe/internal/embed"
 	"facepipe/internal/ort"
-	"facepipe/store"
+	"facepipe/store/cache"
 )
 
 // DefaultMaxRejectRate is the share of embeddings without use that is taken as normal.
@@ -61,7 +61,7 @@ type Options struct {
 // withDefaults fills in what was left out.
 func (o Options) withDefaults() Options {
 	if o.DType == "" {
-		o.DType = store.FP16
+		o.DType = cache.FP16
 	}
 	if o.Name == "" {
 		base := filepath.Base(o.Model)
@@ -119,7 +119,7 @@ type Summary struct {
 	// the same run again embeds them.
 	Appended int `json:"appended"`
 	// CopiedFrom are the caches that were asked.
-	CopiedFrom []store.Donor `json:"copied_from,omitempty"`
+	CopiedFrom []cache.Donor `json:"copied_from,omitempty"`
 	// Notes are worth knowing: why a cache was not asked, what was measured to choose the
 	// batch, what the provider leaves to others, where it keeps what it builds.
 	Notes []string `json:"notes,omitempty"`
@@ -152,9 +152,9 @@ type Summary struct {
 	Decoder string `json:"decoder"`
 	// Stages is where the seconds went: Open, SelfTest and, for what was computed, the
 	// others one beside the other.
-	Stages store.Stages `json:"stages"`
+	Stages cache.Stages `json:"stages"`
 	// SelfTest is there if the cache is new and the dataset has faces to compare.
 	SelfTest *SelfTest `json:"self_test,omitempty"`
 	// Drift is what half precision costs, over some embeddings of this run; nil for fp32.
-	Drift *store.Drift `json:"fp16_drift,omitempty"`
+	Drift *cache.Drift `json:"fp16_drift,omitempty"`
 }

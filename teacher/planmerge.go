@@ -9,6 +9,8 @@ import (
 
 	"facepipe/internal/progress"
 	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/plan"
 )
 
 // MergeOptions adjust [MergePlan].
@@ -34,7 +36,7 @@ type PlanMerge struct {
 	Adopted int `json:"adopted"`
 	Reused  int `json:"reused"`
 	// Runs sums up the records of the plan's runs, which are the cache's now.
-	Runs store.RunTotals `json:"runs"`
+	Runs cache.RunTotals `json:"runs"`
 	// Invalid is the number of embeddings of the cache that have no use, see [Summary].
 	Invalid int `json:"invalid"`
 	// MissingShards of the dataset, which has grown since, are not in the plan.
@@ -42,7 +44,7 @@ type PlanMerge struct {
 	// Digest identifies the cached embeddings; "" while shards are missing.
 	Digest string `json:"digest,omitempty"`
 	// Removed is what workers had left unfinished, and the parts if they were to go.
-	store.Removed
+	cache.Removed
 	// Notes say what could not be removed.
 	Notes []string `json:"notes,omitempty"`
 }
@@ -56,7 +58,7 @@ type PlanMerge struct {
 // store.ErrLocked; store.ErrFingerprint when the cache's name is taken; [*RejectRateError]
 // when the cache is complete all the same.
 func MergePlan(ctx context.Context, dir string, o MergeOptions) (PlanMerge, error) {
-	p, id, err := store.ReadPlan(dir)
+	p, id, err := plan.Read(dir)
 	if err != nil {
 		return PlanMerge{}, err
 	}
@@ -79,7 +81,7 @@ func MergePlan(ctx context.Context, dir string, o MergeOptions) (PlanMerge, erro
 	if err := m.adopt(ctx, s, p.Tasks, o.Progress); err != nil {
 		return m, err
 	}
-	cache, err := m.conclude(ds)
+	kept, err := m.conclude(ds)
 	if err != nil {
 		return m, err
 	}
@@ -88,12 +90,12 @@ func MergePlan(ctx context.Context, dir string, o MergeOptions) (PlanMerge, erro
 			return m, err
 		}
 	}
-	return m, tooManyInvalid(cache, o.MaxRejectRate)
+	return m, tooManyInvalid(kept, o.MaxRejectRate)
 }
 
 // adopt takes over what the cache lacks, and tidies up after the workers.
-func (m *PlanMerge) adopt(ctx context.Context, s *shares, tasks []store.PlanTask, out io.Writer) (err error) {
-	w, err := s.ds.CreateTeacher(s.info)
+func (m *PlanMerge) adopt(ctx context.Context, s *shares, tasks []plan.Task, out io.Writer) (err error) {
+	w, err := cache.Create(s.ds, s.info)
 	if err != nil {
 		return err
 	}
@@ -102,7 +104,7 @@ func (m *PlanMerge) adopt(ctx context.Context, s *shares, tasks []store.PlanTask
 	for _, shard := range w.MissingShards() {
 		missing[shard] = true
 	}
-	if m.Runs, err = w.AdoptRuns(store.RunsFolder(m.Plan)); err != nil {
+	if m.Runs, err = w.AdoptRuns(cache.RunsFolder(m.Plan)); err != nil {
 		return fmt.Errorf("merge plan %s: %w", m.Plan, err)
 	}
 	bar := progress.New(out, "merge", int64(m.Rows)).Of("crops")
@@ -139,16 +141,16 @@ func (m *PlanMerge) clear(s *shares) error {
 }
 
 // conclude reads back what the cache has become.
-func (m *PlanMerge) conclude(ds *store.Dataset) (*store.Teacher, error) {
-	cache, err := ds.OpenTeacher(m.Teacher)
+func (m *PlanMerge) conclude(ds *store.Dataset) (*cache.Cache, error) {
+	kept, err := cache.Open(ds, m.Teacher)
 	if err != nil {
 		return nil, err
 	}
-	m.Invalid = cache.Invalid()
-	if m.MissingShards = len(cache.MissingShards()); m.MissingShards == 0 {
-		m.Digest, err = cache.Digest()
+	m.Invalid = kept.Invalid()
+	if m.MissingShards = len(kept.MissingShards()); m.MissingShards == 0 {
+		m.Digest, err = kept.Digest()
 	}
-	return cache, err
+	return kept, err
 }
 
 // maxNamedParts bounds how many parts an error names.
@@ -156,7 +158,7 @@ const maxNamedParts = 16
 
 // complete reads the parts of all tasks whose shards the cache lacks, and says what is
 // wrong with them.
-func (s *shares) complete(ctx context.Context, tasks []store.PlanTask, out io.Writer) error {
+func (s *shares) complete(ctx context.Context, tasks []plan.Task, out io.Writer) error {
 	var faults []error
 	var shards, missing []int
 	rows := 0

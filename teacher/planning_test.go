@@ -17,17 +17,19 @@ import (
 	"facepipe/internal/ort"
 	"facepipe/internal/worker"
 	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/plan"
 	"facepipe/teacher"
 )
 
 // plannedCacheOf makes a plan, which must succeed, and returns what it says of the cache.
-func plannedCacheOf(t *testing.T, o teacher.Options) (dir string, info store.TeacherInfo) {
+func plannedCacheOf(t *testing.T, o teacher.Options) (dir string, info cache.Info) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "job")
 	if _, err := teacher.MakePlan(t.Context(), o, dir); err != nil {
 		t.Fatal(err)
 	}
-	p, _, err := store.ReadPlan(dir)
+	p, _, err := plan.Read(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +53,7 @@ func TestPlanWithoutTheProvider(t *testing.T) {
 	defer model.Close()
 	o.Runtime = ort.Options{Provider: "tensorrt", Half: true}
 	dir, half := plannedCacheOf(t, o)
-	if half.Fingerprint != model.Fingerprint(true, store.FP16, true) || half.Fingerprint == want.Fingerprint {
+	if half.Fingerprint != model.Fingerprint(true, cache.FP16, true) || half.Fingerprint == want.Fingerprint {
 		t.Errorf("planned in half precision the fingerprint is %s", half.Fingerprint)
 	}
 	// The plan is what tells a worker to compute in half precision, which this one cannot.
@@ -122,18 +124,18 @@ func TestPlanOfAnotherDecoder(t *testing.T) {
 	compressed := filepath.Join(t.TempDir(), "jpeg.ds")
 	write(t, compressed, keys, photos, imgcodec.JPEG)
 	for dir, refused := range map[string]bool{raw: false, compressed: true} {
-		plan, _ := plannedCacheOf(t, teacher.Options{Dataset: dir, Model: tiny(t, nil)})
+		job, _ := plannedCacheOf(t, teacher.Options{Dataset: dir, Model: tiny(t, nil)})
 		work := func() error {
-			_, err := teacher.Work(t.Context(), plan, worker.Worker{Count: 1}, teacher.Options{})
+			_, err := teacher.Work(t.Context(), job, worker.Worker{Count: 1}, teacher.Options{})
 			return err
 		}
-		replan(t, plan, "another 1.0")
+		replan(t, job, "another 1.0")
 		err := work()
 		if errors.Is(err, store.ErrPlan) != refused || refused && !strings.Contains(err.Error(), "another 1.0") {
 			t.Errorf("%s: %v", dir, err)
 		}
 		for _, same := range []string{"", regexp.MustCompile("[0-9]").ReplaceAllString(imgcodec.DecoderName(), "7")} { // of a plan of before; another version
-			replan(t, plan, same)
+			replan(t, job, same)
 			if err := work(); err != nil {
 				t.Errorf("%s, planned with %q: %v", dir, same, err)
 			}
@@ -144,7 +146,7 @@ func TestPlanOfAnotherDecoder(t *testing.T) {
 // replan writes the plan in a folder again, as if another decoder had been there.
 func replan(t *testing.T, dir, decoder string) {
 	t.Helper()
-	p, _, err := store.ReadPlan(dir)
+	p, _, err := plan.Read(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +156,7 @@ func replan(t *testing.T, dir, decoder string) {
 	if err := os.Remove(filepath.Join(dir, "plan.json")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.WritePlan(dir, p); err != nil {
+	if _, err := plan.Write(dir, p); err != nil {
 		t.Fatal(err)
 	}
 }

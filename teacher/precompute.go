@@ -13,6 +13,7 @@ import (
 	"facepipe/internal/ort"
 	"facepipe/internal/progress"
 	"facepipe/store"
+	"facepipe/store/cache"
 )
 
 // Precompute caches the embeddings of every crop that has none yet. The summary comes
@@ -73,9 +74,9 @@ type run struct {
 	models  []*embed.Model // one for each device
 	model   *embed.Model   // the first, for what is the same of all
 	bar     *progress.Bar
-	donors  *store.Donors // nil without Options.Reuse
+	donors  *cache.Donors // nil without Options.Reuse
 	clock   clock
-	stages  store.Stages
+	stages  cache.Stages
 	shards  int // committed
 	summary Summary
 }
@@ -196,7 +197,7 @@ func (r *run) yields(n int) error {
 
 // isNew says that there is no cache of that name yet.
 func (r *run) isNew() bool {
-	_, err := r.ds.OpenTeacher(r.o.Name)
+	_, err := cache.Open(r.ds, r.o.Name)
 	return errors.Is(err, store.ErrNotFound)
 }
 
@@ -219,9 +220,9 @@ func (r *run) selfTest(ctx context.Context) (err error) {
 }
 
 // info describes the cache.
-func (r *run) info() (store.TeacherInfo, error) {
+func (r *run) info() (cache.Info, error) {
 	contract, err := json.Marshal(r.model.Preprocess())
-	return store.TeacherInfo{
+	return cache.Info{
 		Name: r.o.Name, ModelFile: filepath.Base(r.o.Model), ModelDigest: r.model.Digest(),
 		Fingerprint: r.summary.Fingerprint, Preprocess: contract, PreprocessReason: r.model.Reason(),
 		Dim: r.model.Dim(), DType: r.o.DType, Flip: r.o.Flip, Half: r.o.Runtime.Half,
@@ -229,8 +230,8 @@ func (r *run) info() (store.TeacherInfo, error) {
 }
 
 // claim opens the cache for writing under the model's fingerprint.
-func (r *run) claim(info store.TeacherInfo) (*store.TeacherWriter, error) {
-	w, err := r.ds.CreateTeacher(info)
+func (r *run) claim(info cache.Info) (*cache.Writer, error) {
+	w, err := cache.Create(r.ds, info)
 	if errors.Is(err, store.ErrFingerprint) {
 		return nil, fmt.Errorf("%w (--name)", err)
 	}
@@ -296,7 +297,7 @@ func (r *run) newJudge() judge { return judge{model: r.o.Model, dtype: r.o.DType
 
 // conclude reads back what only the finished cache can tell.
 func (r *run) conclude() error {
-	t, err := r.ds.OpenTeacher(r.o.Name)
+	t, err := cache.Open(r.ds, r.o.Name)
 	if err != nil {
 		return err
 	}

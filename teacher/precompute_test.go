@@ -21,13 +21,14 @@ import (
 	"facepipe/internal/onnx"
 	"facepipe/internal/ort"
 	"facepipe/store"
+	"facepipe/store/cache"
 	"facepipe/teacher"
 )
 
 // Every row of the cache is what the model says of that crop, and of its mirror image.
 func TestCacheHoldsTheModelsEmbeddings(t *testing.T) {
 	numbers := upTo(20)
-	for _, dtype := range []string{store.FP16, store.FP32} {
+	for _, dtype := range []string{cache.FP16, cache.FP32} {
 		dir, model := dataset(t, numbers...), tiny(t, nil)
 		s := precompute(t, teacher.Options{Dataset: dir, Model: model, Flip: true, DType: dtype, Batch: 4})
 		if s.Teacher != "tiny" || s.Rows != 20 || s.Computed != 20 || s.Reused != 0 || s.Dim != 147 || s.DType != dtype || !s.Flip || s.Invalid != 0 {
@@ -38,14 +39,14 @@ func TestCacheHoldsTheModelsEmbeddings(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer m.Close()
-		ds, cache := openCache(t, dir, "tiny")
+		ds, kept := openCache(t, dir, "tiny")
 		for row, number := range numbers {
 			for _, flip := range []bool{false, true} {
 				want := make([]float32, 147)
 				if err := m.Embed(1, crop(number), flip, want); err != nil {
 					t.Fatal(err)
 				}
-				got, norm := rowOf(t, ds, cache, row, flip)
+				got, norm := rowOf(t, ds, kept, row, flip)
 				if !near(got, want, dtype) {
 					t.Fatalf("%s: crop %d, mirrored %v: got %v, want %v", dtype, number, flip, got[:4], want[:4])
 				}
@@ -57,29 +58,29 @@ func TestCacheHoldsTheModelsEmbeddings(t *testing.T) {
 	}
 }
 
-func openCache(t *testing.T, dir, name string) (*store.Dataset, *store.Teacher) {
+func openCache(t *testing.T, dir, name string) (*store.Dataset, *cache.Cache) {
 	t.Helper()
 	ds, err := store.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ds.Close() })
-	cache, err := ds.OpenTeacher(name)
+	kept, err := cache.Open(ds, name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ds, cache
+	return ds, kept
 }
 
-func rowOf(t *testing.T, ds *store.Dataset, cache *store.Teacher, row int, flip bool) ([]float32, float32) {
+func rowOf(t *testing.T, ds *store.Dataset, kept *cache.Cache, row int, flip bool) ([]float32, float32) {
 	t.Helper()
 	at := ds.Locate(row)
-	shard, err := cache.Shard(int(at.Shard))
+	shard, err := kept.Shard(int(at.Shard))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer shard.Close()
-	e := make([]float32, cache.Info().Dim)
+	e := make([]float32, kept.Info().Dim)
 	norm, _, err := shard.Row(int(at.Row), flip, e)
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +91,7 @@ func rowOf(t *testing.T, ds *store.Dataset, cache *store.Teacher, row int, flip 
 // near allows for the rounding of the element type and of a sum in another order.
 func near(got, want []float32, dtype string) bool {
 	relative := 1e-5
-	if dtype == store.FP16 {
+	if dtype == cache.FP16 {
 		relative = 1.0 / 2048
 	}
 	for i, w := range want {
@@ -192,7 +193,7 @@ func TestAnotherFingerprintUnderOneName(t *testing.T) {
 		"model":         {Model: tiny(t, times(2))},
 		"preprocessing": {Model: model, Preprocess: "raw"},
 		"flip":          {Model: model, Flip: true},
-		"dtype":         {Model: model, DType: store.FP32},
+		"dtype":         {Model: model, DType: cache.FP32},
 	} {
 		o.Dataset, o.Name = dir, "tiny"
 		_, err := teacher.Precompute(t.Context(), o)
@@ -227,9 +228,9 @@ func TestSomeCropsWithoutUse(t *testing.T) {
 	if s := precompute(t, o); s.Invalid != 2 || s.Reused != 9 {
 		t.Errorf("tolerated: %+v", s)
 	}
-	ds, cache := openCache(t, o.Dataset, "tiny")
+	ds, kept := openCache(t, o.Dataset, "tiny")
 	for row, number := range numbers {
-		if e, norm := rowOf(t, ds, cache, row, true); (norm == 0) != (number == dark) || (length(e) == 0) != (number == dark) {
+		if e, norm := rowOf(t, ds, kept, row, true); (norm == 0) != (number == dark) || (length(e) == 0) != (number == dark) {
 			t.Errorf("crop %d has norm %g", number, norm)
 		}
 	}
@@ -247,10 +248,10 @@ func TestModelWithoutUse(t *testing.T) {
 		dtype  string
 		say    string
 	}{
-		"NaN":       {nan, store.FP32, "NaN or infinity for 10 of 10"},
-		"infinity":  {float32(math.Inf(1)), store.FP16, "NaN or infinity for 10 of 10"},
-		"zeros":     {0, store.FP16, "zeros for 10 of 10"},
-		"too large": {1e9, store.FP16, "--dtype fp32"},
+		"NaN":       {nan, cache.FP32, "NaN or infinity for 10 of 10"},
+		"infinity":  {float32(math.Inf(1)), cache.FP16, "NaN or infinity for 10 of 10"},
+		"zeros":     {0, cache.FP16, "zeros for 10 of 10"},
+		"too large": {1e9, cache.FP16, "--dtype fp32"},
 	} {
 		dir := dataset(t, upTo(10)...)
 		model := tiny(t, times(c.factor))
@@ -271,8 +272,8 @@ func TestModelThatFailsLater(t *testing.T) {
 	if !errors.Is(err, teacher.ErrEmbeddings) || !strings.Contains(err.Error(), "shard 10") || !strings.Contains(err.Error(), "55 of 66") {
 		t.Errorf("got %v", err)
 	}
-	_, cache := openCache(t, dir, "tiny")
-	if got := cache.MissingShards(); !slices.Equal(got, []int{10, 11}) {
+	_, kept := openCache(t, dir, "tiny")
+	if got := kept.MissingShards(); !slices.Equal(got, []int{10, 11}) {
 		t.Errorf("missing shards %v", got)
 	}
 }
@@ -384,8 +385,8 @@ func TestTwoRunsAtOnce(t *testing.T) {
 	dir := dataset(t, upTo(3)...)
 	model := tiny(t, nil)
 	precompute(t, teacher.Options{Dataset: dir, Model: model})
-	ds, cache := openCache(t, dir, "tiny")
-	w, err := ds.CreateTeacher(cache.Info())
+	ds, kept := openCache(t, dir, "tiny")
+	w, err := cache.Create(ds, kept.Info())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -413,8 +414,8 @@ func TestDamagedCropStopsTheRun(t *testing.T) {
 	if !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), "000001.arrow") {
 		t.Errorf("got %v", err)
 	}
-	_, cache := openCache(t, dir, "tiny")
-	if got := cache.MissingShards(); !slices.Equal(got, []int{1}) {
+	_, kept := openCache(t, dir, "tiny")
+	if got := kept.MissingShards(); !slices.Equal(got, []int{1}) {
 		t.Errorf("missing shards %v", got)
 	}
 }
@@ -445,8 +446,8 @@ func TestSaysWhatItDoes(t *testing.T) {
 	if s.Stages.Infer <= 0 || s.ImagesPerSecond <= 0 || s.Runtime == "" {
 		t.Errorf("summary %+v", s)
 	}
-	_, cache := openCache(t, dir, "tiny")
-	if info := cache.Info(); info.ModelDigest != s.ModelDigest || info.Fingerprint != s.Fingerprint || info.PreprocessReason != s.PreprocessReason || info.ModelFile != "tiny.onnx" {
+	_, kept := openCache(t, dir, "tiny")
+	if info := kept.Info(); info.ModelDigest != s.ModelDigest || info.Fingerprint != s.Fingerprint || info.PreprocessReason != s.PreprocessReason || info.ModelFile != "tiny.onnx" {
 		t.Errorf("recorded %+v", info)
 	}
 }

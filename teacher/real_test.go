@@ -41,10 +41,10 @@ func TestRealTeachers(t *testing.T) {
 		if s.Teacher != name || s.Computed != len(keys) || s.Dim != c.dim || s.Preprocess != c.want || s.Invalid != 0 {
 			t.Errorf("%s: %+v", name, s)
 		}
-		ds, cache := openCache(t, dir, name)
+		ds, kept := openCache(t, dir, name)
 		norms := 0.0
 		for row := range keys {
-			_, norm := rowOf(t, ds, cache, row, false)
+			_, norm := rowOf(t, ds, kept, row, false)
 			norms += float64(norm) / float64(len(keys))
 		}
 		if name == "w600k_mbf" && (norms < 20 || norms > 28) {

@@ -17,15 +17,16 @@ import (
 	"facepipe/internal/ort"
 	"facepipe/internal/progress"
 	"facepipe/internal/worker"
-	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/info"
 	"facepipe/teacher"
 )
 
 // runsOf are the records of the runs that filled a cache.
-func runsOf(t *testing.T, dir, name string) []store.Run {
+func runsOf(t *testing.T, dir, name string) []cache.Run {
 	t.Helper()
-	_, cache := openCache(t, dir, name)
-	runs, err := cache.Runs()
+	_, kept := openCache(t, dir, name)
+	runs, err := kept.Runs()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +43,7 @@ func TestRunIsRecorded(t *testing.T) {
 		t.Fatalf("%d records: %+v", len(runs), runs)
 	}
 	r := runs[0]
-	if r.Begun.Before(before.Truncate(0)) || r.Begun.After(time.Now()) || r.Begun.Location() != time.UTC || r.Ended != store.RunDone {
+	if r.Begun.Before(before.Truncate(0)) || r.Begun.After(time.Now()) || r.Begun.Location() != time.UTC || r.Ended != cache.RunDone {
 		t.Errorf("begun %v, ended %s", r.Begun, r.Ended)
 	}
 	if r.Pipe != "9.8.7" || r.Runtime != ort.Version() || r.Provider != "cpu" || !slices.Equal(r.Devices, []int{0}) || r.Half || r.Fallback ||
@@ -72,7 +73,7 @@ func TestRunIsRecorded(t *testing.T) {
 	copied.Dataset, copied.Reuse = dataset(t, append(upTo(8), 30)...), []string{o.Dataset}
 	precompute(t, copied)
 	if runs := runsOf(t, copied.Dataset, "tiny"); len(runs) != 1 || runs[0].Computed != 1 || runs[0].Copied != 8 ||
-		!slices.Equal(runs[0].CopiedFrom, []store.Donor{{Dataset: o.Dataset, Teacher: "tiny", Copied: 8}}) {
+		!slices.Equal(runs[0].CopiedFrom, []cache.Donor{{Dataset: o.Dataset, Teacher: "tiny", Copied: 8}}) {
 		t.Errorf("of a run that copies: %+v", runs)
 	}
 }
@@ -87,7 +88,7 @@ func TestRunThatEndsEarlyIsRecorded(t *testing.T) {
 	interruptAt(t, o, 2)
 	precompute(t, o)
 	runs := runsOf(t, o.Dataset, "tiny")
-	if len(runs) != 2 || runs[0].Ended != store.RunStopped || runs[0].Shards != 2 || runs[0].Computed != 12 || runs[1].Ended != store.RunDone || runs[1].Computed != 8 {
+	if len(runs) != 2 || runs[0].Ended != cache.RunStopped || runs[0].Shards != 2 || runs[0].Computed != 12 || runs[1].Ended != cache.RunDone || runs[1].Computed != 8 {
 		t.Errorf("%+v", runs)
 	}
 
@@ -95,7 +96,7 @@ func TestRunThatEndsEarlyIsRecorded(t *testing.T) {
 	if _, err := teacher.Precompute(t.Context(), failing); !errors.Is(err, teacher.ErrEmbeddings) {
 		t.Fatal(err)
 	}
-	if runs := runsOf(t, failing.Dataset, "tiny"); len(runs) != 1 || runs[0].Ended != store.RunFailed || runs[0].Computed != 60 {
+	if runs := runsOf(t, failing.Dataset, "tiny"); len(runs) != 1 || runs[0].Ended != cache.RunFailed || runs[0].Computed != 60 {
 		t.Errorf("of a run that failed: %+v", runs)
 	}
 }
@@ -107,23 +108,23 @@ func TestPlannedRunsAreRecorded(t *testing.T) {
 	alone := o
 	alone.Dataset = dataset(t, upTo(14)...)
 	want := precompute(t, alone)
-	plan := filepath.Join(t.TempDir(), "job")
+	job := filepath.Join(t.TempDir(), "job")
 	var planned teacher.PlanSummary
 	for range 2 { // the same plan
 		var err error
-		if planned, err = teacher.MakePlan(t.Context(), o, plan); err != nil {
+		if planned, err = teacher.MakePlan(t.Context(), o, job); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for i := range 2 {
 		for range 2 { // the second time there is nothing to do
-			if _, err := teacher.Work(t.Context(), plan, worker.Worker{Index: i, Count: 2}, teacher.Options{Version: "9.8.7"}); err != nil {
+			if _, err := teacher.Work(t.Context(), job, worker.Worker{Index: i, Count: 2}, teacher.Options{Version: "9.8.7"}); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	for range 2 {
-		m, err := teacher.MergePlan(t.Context(), plan, teacher.MergeOptions{MaxRejectRate: 1})
+		m, err := teacher.MergePlan(t.Context(), job, teacher.MergeOptions{MaxRejectRate: 1})
 		if err != nil || m.Digest != want.Digest || m.Runs.Runs != 3 || m.Runs.Computed != 14 || m.Runs.DeviceSeconds <= 0 || m.Runs.Seconds <= 0 {
 			t.Errorf("merge %+v, %v", m, err)
 		}
@@ -147,7 +148,7 @@ func TestPlannedRunsAreRecorded(t *testing.T) {
 	if want := map[string]int{"": 0, "0/2": 2, "1/2": 1}; !maps.Equal(workers, want) {
 		t.Errorf("shards by worker %v, want %v", workers, want)
 	}
-	states, err := store.ListTeachers(o.Dataset)
+	states, err := info.Caches(o.Dataset)
 	if err != nil || states[0].Runs.DeviceSeconds != sum {
 		t.Errorf("in all %+v, %v, want %g s", states, err, sum)
 	}
@@ -222,18 +223,18 @@ func TestStopText(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(o.Dataset, "teachers")); !os.IsNotExist(err) {
 		t.Errorf("a cache was begun (%v)", err)
 	}
-	plan := filepath.Join(t.TempDir(), "job")
-	if _, err := teacher.MakePlan(ctx, o, plan); !errors.Is(err, context.Canceled) || err.Error() != "stopped; run the same command again to go on" {
+	job := filepath.Join(t.TempDir(), "job")
+	if _, err := teacher.MakePlan(ctx, o, job); !errors.Is(err, context.Canceled) || err.Error() != "stopped; run the same command again to go on" {
 		t.Errorf("in the self-test of a plan: %v", err)
 	}
 	o.Progress = nil
-	if _, err := teacher.MakePlan(t.Context(), o, plan); err != nil {
+	if _, err := teacher.MakePlan(t.Context(), o, job); err != nil {
 		t.Fatal(err)
 	}
 	for name, run := range map[string]func(context.Context) error{
 		"precompute": func(ctx context.Context) error { _, err := teacher.Precompute(ctx, o); return err },
 		"work": func(ctx context.Context) error {
-			_, err := teacher.Work(ctx, plan, worker.Worker{Count: 1}, teacher.Options{})
+			_, err := teacher.Work(ctx, job, worker.Worker{Count: 1}, teacher.Options{})
 			return err
 		},
 	} {
@@ -248,7 +249,7 @@ func TestStopText(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(o.Dataset, "teachers")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := teacher.MergePlan(ctx, plan, teacher.MergeOptions{MaxRejectRate: 1}); !errors.Is(err, context.Canceled) || err.Error() != "stopped; run the same command again to go on" {
+	if _, err := teacher.MergePlan(ctx, job, teacher.MergeOptions{MaxRejectRate: 1}); !errors.Is(err, context.Canceled) || err.Error() != "stopped; run the same command again to go on" {
 		t.Errorf("merge: %v", err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"facepipe/internal/ort"
 	"facepipe/internal/progress"
 	"facepipe/store"
+	"facepipe/store/cache"
 )
 
 // ReplayOptions are the settings of [Replay].
@@ -52,7 +53,7 @@ type ReplayReport struct {
 	// MaxNormError is the largest relative difference of a norm.
 	MaxNormError float64 `json:"max_norm_error"`
 	// Drift is what half precision alone does to the new embeddings; nil for fp32.
-	Drift *store.Drift `json:"fp16_drift,omitempty"`
+	Drift *cache.Drift `json:"fp16_drift,omitempty"`
 	// OK says that all that were compared agree and none changed, also if there was nothing
 	// to compare.
 	OK bool `json:"ok"`
@@ -74,24 +75,24 @@ func Replay(ctx context.Context, o ReplayOptions) (ReplayReport, error) {
 	if o.Teacher, err = named(ds, o.Teacher); err != nil {
 		return ReplayReport{}, err
 	}
-	cache, err := openComplete(ds, o.Teacher)
+	kept, err := openComplete(ds, o.Teacher)
 	if err != nil {
 		return ReplayReport{}, err
 	}
-	model, err := openAs(cache.Info(), o)
+	model, err := openAs(kept.Info(), o)
 	if err != nil {
 		return ReplayReport{}, err
 	}
 	defer model.Close()
 	rows := sample(ds.Rows(), o.N, o.Seed)
-	shards, err := openShards(ds, cache, rows)
+	shards, err := openShards(ds, kept, rows)
 	defer closeShards(shards)
 	if err != nil {
 		return ReplayReport{}, err
 	}
 	crops := ds.CropReader()
 	defer crops.Close()
-	c := comparison{cached: make([]float32, model.Dim()), info: cache.Info(), drift: newDrift(cache.Info().DType, 1)}
+	c := comparison{cached: make([]float32, model.Dim()), info: kept.Info(), drift: newDrift(kept.Info().DType, 1)}
 	bar := progress.New(o.Progress, "replay", int64(len(rows))).Of("crops")
 	defer bar.Finish()
 	_, err = model.Stream(ctx, len(rows), func(i int, rgb []byte) error {
@@ -114,7 +115,7 @@ func named(ds *store.Dataset, name string) (string, error) {
 	if name != "" {
 		return name, nil
 	}
-	names, err := ds.Teachers()
+	names, err := cache.Names(ds)
 	switch {
 	case err != nil:
 		return "", err
@@ -127,7 +128,7 @@ func named(ds *store.Dataset, name string) (string, error) {
 }
 
 // openAs opens the model under the cache's own contract.
-func openAs(info store.TeacherInfo, o ReplayOptions) (*embed.Model, error) {
+func openAs(info cache.Info, o ReplayOptions) (*embed.Model, error) {
 	digest, err := embed.Digest(o.Model)
 	if err != nil {
 		return nil, err
@@ -164,14 +165,14 @@ func openAs(info store.TeacherInfo, o ReplayOptions) (*embed.Model, error) {
 // openShards opens the shards of a cache that hold rows. They stay open for the whole
 // replay, as an opened shard verifies its checksums anew. What it opened is to be closed
 // even when there is an error.
-func openShards(ds *store.Dataset, cache *store.Teacher, rows []int) (map[uint32]*store.EmbeddingShard, error) {
-	open := map[uint32]*store.EmbeddingShard{}
+func openShards(ds *store.Dataset, kept *cache.Cache, rows []int) (map[uint32]*cache.Shard, error) {
+	open := map[uint32]*cache.Shard{}
 	for _, row := range rows {
 		number := ds.Locate(row).Shard
 		if _, done := open[number]; done {
 			continue
 		}
-		shard, err := cache.Shard(int(number))
+		shard, err := kept.Shard(int(number))
 		if err != nil {
 			return open, err
 		}
@@ -180,7 +181,7 @@ func openShards(ds *store.Dataset, cache *store.Teacher, rows []int) (map[uint32
 	return open, nil
 }
 
-func closeShards(open map[uint32]*store.EmbeddingShard) {
+func closeShards(open map[uint32]*cache.Shard) {
 	for _, s := range open {
 		s.Close()
 	}
@@ -188,7 +189,7 @@ func closeShards(open map[uint32]*store.EmbeddingShard) {
 
 // comparison collects how cached and new embeddings agree.
 type comparison struct {
-	info    store.TeacherInfo
+	info    cache.Info
 	cached  []float32 // one row
 	rows    int
 	changed int
@@ -198,11 +199,11 @@ type comparison struct {
 }
 
 // compare takes one crop's new embeddings: plain, then of the mirror image.
-func (c *comparison) compare(cache *store.EmbeddingShard, row int, fresh [][]float32) error {
+func (c *comparison) compare(kept *cache.Shard, row int, fresh [][]float32) error {
 	c.drift.see(c.rows, fresh[0])
 	c.rows++
 	for k, flip := range flips(c.info.Flip) {
-		norm, valid, err := cache.Row(row, flip, c.cached)
+		norm, valid, err := kept.Row(row, flip, c.cached)
 		switch {
 		case err != nil:
 			return err
@@ -233,7 +234,7 @@ func (o ReplayOptions) limit(dtype string) float64 {
 	switch {
 	case o.MinCosine > 0:
 		return o.MinCosine
-	case dtype == store.FP32:
+	case dtype == cache.FP32:
 		return 0.9999
 	}
 	return 0.999

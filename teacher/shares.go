@@ -1,24 +1,28 @@
 package teacher
 
-import "facepipe/store"
+import (
+	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/plan"
+)
 
 // shares are what the workers of a plan have done: parts, and once these are merged, shards
 // of the cache.
 type shares struct {
 	ds    *store.Dataset
-	info  store.TeacherInfo
-	cache *store.Teacher // as it was when it was last looked at; nil without one
-	parts *store.Parts
+	info  cache.Info
+	cache *cache.Cache // as it was when it was last looked at; nil without one
+	parts *cache.Parts
 }
 
 // openShares opens the cache and the parts of the plan in a folder.
-func openShares(ds *store.Dataset, info store.TeacherInfo, plan string) (*shares, error) {
+func openShares(ds *store.Dataset, info cache.Info, job string) (*shares, error) {
 	s := &shares{ds: ds, info: info}
 	if err := s.refresh(); err != nil {
 		return nil, err
 	}
 	var err error
-	s.parts, err = ds.OpenParts(info, store.PartsFolder(plan))
+	s.parts, err = cache.OpenParts(ds, info, plan.PartsFolder(job))
 	return s, err
 }
 
@@ -65,12 +69,12 @@ func (s *shares) invalid(shards []int) (int, error) {
 // open begins the part of a shard.
 func (s *shares) open(shard int) (shardWriter, error) {
 	w, err := s.parts.Shard(shard)
-	return &share{EmbeddingWriter: w, shares: s, shard: shard}, err
+	return &share{ShardWriter: w, shares: s, shard: shard}, err
 }
 
 // share is the part of a shard on its way.
 type share struct {
-	*store.EmbeddingWriter
+	*cache.ShardWriter
 	shares *shares
 	shard  int
 }
@@ -79,7 +83,7 @@ type share struct {
 // while this worker stood still, its twin may have done it, and a merge removed what was
 // unfinished.
 func (w *share) Commit() error {
-	failed := w.EmbeddingWriter.Commit()
+	failed := w.ShardWriter.Commit()
 	if failed == nil {
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 
 	"facepipe/internal/imgcodec"
 	"facepipe/store"
+	"facepipe/store/cache"
 	"facepipe/teacher"
 )
 
@@ -47,7 +48,7 @@ func say(t *testing.T, dir, name string, dim int, embedding func(row int) []floa
 		t.Fatal(err)
 	}
 	defer ds.Close()
-	w, err := ds.CreateTeacher(store.TeacherInfo{Name: name, ModelFile: name + ".onnx", Fingerprint: "print of " + name, Dim: dim, DType: store.FP32})
+	w, err := cache.Create(ds, cache.Info{Name: name, ModelFile: name + ".onnx", Fingerprint: "print of " + name, Dim: dim, DType: cache.FP32})
 	if err != nil {
 		t.Fatal(err)
 	}

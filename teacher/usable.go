@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 
-	"facepipe/store"
+	"facepipe/store/cache"
 )
 
 // ErrEmbeddings marks a teacher whose embeddings cannot be used at all. Nothing of
@@ -29,13 +29,13 @@ func (e *RejectRateError) Error() string {
 
 // tooManyInvalid is the [*RejectRateError] of a cache, nil if no more of what it holds is
 // without use than allowed.
-func tooManyInvalid(cache *store.Teacher, allowed float64) error {
-	info := cache.Info()
-	all := cache.Rows() * len(flips(info.Flip))
-	if float64(cache.Invalid()) <= allowed*float64(all) {
+func tooManyInvalid(kept *cache.Cache, allowed float64) error {
+	info := kept.Info()
+	all := kept.Rows() * len(flips(info.Flip))
+	if float64(kept.Invalid()) <= allowed*float64(all) {
 		return nil
 	}
-	return &RejectRateError{Teacher: info.Name, Invalid: cache.Invalid(), Embeddings: all, Max: allowed}
+	return &RejectRateError{Teacher: info.Name, Invalid: kept.Invalid(), Embeddings: all, Max: allowed}
 }
 
 const (
@@ -85,10 +85,10 @@ func faultOf(embedding []float32, dtype string) fault {
 		largest = max(largest, x) // NaN stays NaN
 	}
 	norm := math.Sqrt(sum)
-	if largest <= maxHalf && norm >= safeNorm || store.Usable(embedding, dtype) == nil {
+	if largest <= maxHalf && norm >= safeNorm || cache.Usable(embedding, dtype) == nil {
 		return none
 	}
-	half := dtype == store.FP16
+	half := dtype == cache.FP16
 	switch {
 	case half && largest > maxHalf && largest <= math.MaxFloat32:
 		return tooLarge

@@ -4,7 +4,7 @@ import (
 	"math"
 	"testing"
 
-	"facepipe/store"
+	"facepipe/store/cache"
 )
 
 // What is said of an embedding agrees with what the store does to it, also where fp16 rounds
@@ -33,10 +33,10 @@ func TestFaultAgreesWithTheStore(t *testing.T) {
 		{[]float32{2e-8, 3e-6}, none, none},
 		{wide, none, none},
 	} {
-		for dtype, want := range map[string]fault{store.FP16: c.half, store.FP32: c.full} {
+		for dtype, want := range map[string]fault{cache.FP16: c.half, cache.FP32: c.full} {
 			got := faultOf(c.embedding, dtype)
-			if (got == none) != (store.Usable(c.embedding, dtype) == nil) {
-				t.Errorf("%v in %s: %q, the store says %v", c.embedding[:2], dtype, got, store.Usable(c.embedding, dtype))
+			if (got == none) != (cache.Usable(c.embedding, dtype) == nil) {
+				t.Errorf("%v in %s: %q, the store says %v", c.embedding[:2], dtype, got, cache.Usable(c.embedding, dtype))
 			}
 			if got != want {
 				t.Errorf("%v in %s: %q, want %q", c.embedding[:2], dtype, got, want)
@@ -48,7 +48,7 @@ func TestFaultAgreesWithTheStore(t *testing.T) {
 		tiny[i] = 2.5e-8
 	}
 	tiny[0] = 2e-6
-	if got := faultOf(tiny, store.FP16); (got == none) != (store.Usable(tiny, store.FP16) == nil) || got == zero {
-		t.Errorf("mostly lost in fp16: %q, the store says %v", got, store.Usable(tiny, store.FP16))
+	if got := faultOf(tiny, cache.FP16); (got == none) != (cache.Usable(tiny, cache.FP16) == nil) || got == zero {
+		t.Errorf("mostly lost in fp16: %q, the store says %v", got, cache.Usable(tiny, cache.FP16))
 	}
 }

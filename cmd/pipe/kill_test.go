@@ -162,20 +162,20 @@ func TestKilledMerge(t *testing.T) {
 // TestKilledPlanMerge: whatever a merge has taken over, tidied up and cleaned, the next goes on.
 func TestKilledPlanMerge(t *testing.T) {
 	source, model := "folder="+alignedFaces(t, 6, 8), tinyTeacher(t)
-	for verb, plan := range map[string]func(dataset, plan string){
-		"precompute-teacher": func(dataset, plan string) {
+	for verb, job := range map[string]func(dataset, job string){
+		"precompute-teacher": func(dataset, job string) {
 			expect(t, exitDone, "ingest", "--source", source, "--out", dataset, "--shard-rows", "3")
-			expect(t, exitDone, "plan", "precompute-teacher", dataset, "--teacher", model, "--flip", "--plan", plan)
+			expect(t, exitDone, "plan", "precompute-teacher", dataset, "--teacher", model, "--flip", "--plan", job)
 		},
-		"ingest": func(dataset, plan string) {
-			expect(t, exitDone, "plan", "ingest", "--source", source, "--out", dataset, "--shard-rows", "3", "--plan", plan, "--task-items", "7")
+		"ingest": func(dataset, job string) {
+			expect(t, exitDone, "plan", "ingest", "--source", source, "--out", dataset, "--shard-rows", "3", "--plan", job, "--task-items", "7")
 		},
 	} {
 		t.Run(verb, func(t *testing.T) {
 			killAtRandom(t, func() job {
 				dir := t.TempDir()
 				dataset, folder := filepath.Join(dir, "faces.ds"), filepath.Join(dir, "job")
-				plan(dataset, folder)
+				job(dataset, folder)
 				expect(t, exitDone, verb, "--plan", folder, "--worker", "0/1")
 				return job{dir, []string{"merge", "--plan", folder, "--clean"}}
 			}, func(t *testing.T, whole, killed string) {
@@ -402,15 +402,15 @@ func TestStopAndGoOn(t *testing.T) {
 	expect(t, exitDone, "check", dataset, "--read-data")
 
 	// A worker is told by a scheduler that its time is up.
-	plan := filepath.Join(t.TempDir(), "job")
-	expect(t, exitDone, "plan", "precompute-teacher", dataset, "--teacher", model, "--flip", "--name", "shared", "--plan", plan)
-	worker := []string{"precompute-teacher", "--plan", plan, "--worker", "0/1"}
-	c, stderr := begin(t, filepath.Join(plan, "parts", "000000.json"), worker...)
+	job := filepath.Join(t.TempDir(), "job")
+	expect(t, exitDone, "plan", "precompute-teacher", dataset, "--teacher", model, "--flip", "--name", "shared", "--plan", job)
+	worker := []string{"precompute-teacher", "--plan", job, "--worker", "0/1"}
+	c, stderr := begin(t, filepath.Join(job, "parts", "000000.json"), worker...)
 	stopped(t, c, stderr, syscall.SIGUSR1)
 	saysOnce(t, stderr)
-	expect(t, exitFailed, "merge", "--plan", plan)
+	expect(t, exitFailed, "merge", "--plan", job)
 	expect(t, exitDone, worker...)
-	expect(t, exitDone, "merge", "--plan", plan)
+	expect(t, exitDone, "merge", "--plan", job)
 }
 
 // A scheduler signals a worker and its parent, which passes it on: many of the same are one,

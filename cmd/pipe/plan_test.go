@@ -243,10 +243,10 @@ func TestPlanEmitsWhatWasGiven(t *testing.T) {
 		"--batch auto --reuse " + donor:                            " --batch auto --reuse " + donor,
 		"--onnxruntime " + runtime:                                 " --onnxruntime " + runtime,
 	} {
-		plan := filepath.Join(t.TempDir(), "job")
-		_, worker := emitted(t, append([]string{"precompute-teacher", dataset, "--teacher", model, "--flip", "--plan", plan, "--emit", "slurm"},
+		job := filepath.Join(t.TempDir(), "job")
+		_, worker := emitted(t, append([]string{"precompute-teacher", dataset, "--teacher", model, "--flip", "--plan", job, "--emit", "slurm"},
 			strings.Fields(flags)...)...)
-		if want := program + " precompute-teacher --plan " + plan + " --worker auto" + want; worker != want {
+		if want := program + " precompute-teacher --plan " + job + " --worker auto" + want; worker != want {
 			t.Errorf("%s: workers run\n%s, want\n%s", flags, worker, want)
 		}
 		// What is emitted is understood; only the provider is not here.
@@ -287,15 +287,15 @@ func TestPlanEmitsOddPaths(t *testing.T) {
 // A container has its own pipe.
 func TestPlanForPods(t *testing.T) {
 	dir := t.TempDir()
-	dataset, model, plan := filepath.Join(dir, "faces.ds"), filepath.Join(dir, "teacher.onnx"), filepath.Join(dir, "job")
+	dataset, model, job := filepath.Join(dir, "faces.ds"), filepath.Join(dir, "teacher.onnx"), filepath.Join(dir, "job")
 	expect(t, exitDone, "ingest", "--source", "folder="+alignedFaces(t, 1, 4), "--out", dataset)
 	if err := os.Rename(tinyTeacher(t), model); err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"plan", "precompute-teacher", dataset, "--teacher", model, "--plan", plan, "--emit", "k8s", "--image", "i", "--claim", "c", "--mount", dir}
+	args := []string{"plan", "precompute-teacher", dataset, "--teacher", model, "--plan", job, "--emit", "k8s", "--image", "i", "--claim", "c", "--mount", dir}
 	for program, more := range map[string][]string{"pipe": nil, "/opt/pipe": {"--program", "/opt/pipe"}} {
 		o := expect(t, exitDone, append(args, more...)...)
-		if want := fmt.Sprintf(`command: [%q,"precompute-teacher","--plan",%q,"--worker","auto"]`, program, plan); !strings.Contains(o.stdout, want) {
+		if want := fmt.Sprintf(`command: [%q,"precompute-teacher","--plan",%q,"--worker","auto"]`, program, job); !strings.Contains(o.stdout, want) {
 			t.Errorf("%s: emitted is\n%s", program, o.stdout)
 		}
 	}
@@ -532,43 +532,43 @@ func untilDone(t *testing.T, args []string, rng *rand.Rand, until time.Time, c c
 func TestIngestPlan(t *testing.T) {
 	root, landmarks := photos(t, 3, 4)
 	dir := t.TempDir()
-	plan, dataset, alone := filepath.Join(dir, "job"), filepath.Join(dir, "faces.ds"), filepath.Join(dir, "alone.ds")
+	job, dataset, alone := filepath.Join(dir, "job"), filepath.Join(dir, "faces.ds"), filepath.Join(dir, "alone.ds")
 	inputs := []string{"--source", "folder=" + root, "--landmarks", landmarks, "--shard-rows", "5"}
 	whole := expect(t, exitDone, append([]string{"ingest", "--out", alone, "--json"}, inputs...)...).object(t)
-	expect(t, exitDone, append([]string{"plan", "ingest", "--out", dataset, "--plan", plan, "--task-items", "5"}, inputs...)...)
-	script := expect(t, exitDone, append([]string{"plan", "ingest", "--out", dataset, "--plan", plan, "--task-items", "5", "--emit", "slurm"}, inputs...)...)
-	if !strings.Contains(script.stdout, "ingest --plan "+plan+" --worker auto &") {
+	expect(t, exitDone, append([]string{"plan", "ingest", "--out", dataset, "--plan", job, "--task-items", "5"}, inputs...)...)
+	script := expect(t, exitDone, append([]string{"plan", "ingest", "--out", dataset, "--plan", job, "--task-items", "5", "--emit", "slurm"}, inputs...)...)
+	if !strings.Contains(script.stdout, "ingest --plan "+job+" --worker auto &") {
 		t.Errorf("emitted is\n%s", script.stdout)
 	}
-	if o := expect(t, exitFailed, "merge", "--plan", plan); !strings.Contains(o.stderr, "part 2: not found") {
+	if o := expect(t, exitFailed, "merge", "--plan", job); !strings.Contains(o.stderr, "part 2: not found") {
 		t.Errorf("missing parts are not named: %s", o.stderr)
 	}
 	for i := range 2 {
-		expect(t, exitDone, "ingest", "--plan", plan, "--worker", fmt.Sprintf("%d/2", i))
+		expect(t, exitDone, "ingest", "--plan", job, "--worker", fmt.Sprintf("%d/2", i))
 	}
-	if o := expect(t, exitFailed, "precompute-teacher", "--plan", plan); !strings.Contains(o.stderr, "is one of ingest") {
+	if o := expect(t, exitFailed, "precompute-teacher", "--plan", job); !strings.Contains(o.stderr, "is one of ingest") {
 		t.Errorf("a plan of another verb: %s", o.stderr)
 	}
-	merged := expect(t, exitDone, "merge", "--plan", plan, "--json").object(t)
+	merged := expect(t, exitDone, "merge", "--plan", job, "--json").object(t)
 	if merged["digest"] != whole["digest"] || number(t, merged, "written") != 12 {
 		t.Errorf("the merge gave %v, one process %v", merged, whole)
 	}
-	expect(t, exitUsage, "ingest", "--plan", plan, "--out", dataset)
+	expect(t, exitUsage, "ingest", "--plan", job, "--out", dataset)
 }
 
 // The detector of an ingest runs on the runtime that the plan was made with; the merge looks
 // at it, too.
 func TestIngestPlanKeepsTheRuntime(t *testing.T) {
 	dir := t.TempDir()
-	detector, plan := filepath.Join(dir, "det.onnx"), filepath.Join(dir, "job")
+	detector, job := filepath.Join(dir, "det.onnx"), filepath.Join(dir, "job")
 	writeFile(t, detector, string(detecttest.Model(detecttest.Options{Kind: "scrfd"})))
 	root, _ := photos(t, 1, 2)
-	o, worker := emitted(t, "ingest", "--source", "folder="+root, "--detector", "scrfd="+detector, "--out", filepath.Join(dir, "faces.ds"), "--plan", plan,
+	o, worker := emitted(t, "ingest", "--source", "folder="+root, "--detector", "scrfd="+detector, "--out", filepath.Join(dir, "faces.ds"), "--plan", job,
 		"--emit", "slurm", "--onnxruntime", anyRuntime(t))
-	if want := " --onnxruntime " + anyRuntime(t); !strings.HasSuffix(worker, want) || !strings.Contains(o.stdout, "merge --plan "+plan+want+"\n") {
+	if want := " --onnxruntime " + anyRuntime(t); !strings.HasSuffix(worker, want) || !strings.Contains(o.stdout, "merge --plan "+job+want+"\n") {
 		t.Errorf("emitted is\n%s", o.stdout)
 	}
-	if o := expect(t, exitFailed, "merge", "--plan", plan, "--onnxruntime", "/no/such.so"); !strings.Contains(o.stderr, "/no/such.so") {
+	if o := expect(t, exitFailed, "merge", "--plan", job, "--onnxruntime", "/no/such.so"); !strings.Contains(o.stderr, "/no/such.so") {
 		t.Errorf("the merge with another runtime: %s", o.stderr)
 	}
 }

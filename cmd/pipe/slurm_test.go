@@ -193,7 +193,7 @@ func TestSlurm(t *testing.T) {
 }
 
 // worker is the process of a task's pipe, found by its environment; "" if there is none.
-func (s *slurm) worker(plan, array, task string) string {
+func (s *slurm) worker(job, array, task string) string {
 	processes, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		s.t.Fatal(err)
@@ -203,7 +203,7 @@ func (s *slurm) worker(plan, array, task string) string {
 		env, _ := os.ReadFile(filepath.Join(p, "environ"))
 		args, _ := os.ReadFile(filepath.Join(p, "cmdline"))
 		if strings.Contains(string(env), "SLURM_ARRAY_JOB_ID="+array+"\x00") && strings.Contains(string(env), "SLURM_ARRAY_TASK_ID="+task+"\x00") &&
-			strings.HasPrefix(string(args), program+"\x00") && strings.Contains(string(args), plan) {
+			strings.HasPrefix(string(args), program+"\x00") && strings.Contains(string(args), job) {
 			return filepath.Base(p)
 		}
 	}

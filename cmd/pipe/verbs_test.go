@@ -176,8 +176,8 @@ func TestPrecomputeVerifies(t *testing.T) {
 	if !strings.Contains(o.stderr, "accuracy 0.") || !strings.Contains(o.stderr, model) {
 		t.Errorf("the message does not tell the accuracy: %s", o.stderr)
 	}
-	if info := expect(t, exitDone, "info", dataset, "--json").object(t); len(info["teachers"].([]any)) != 0 {
-		t.Errorf("a refused teacher left %v", info["teachers"])
+	if about := expect(t, exitDone, "info", dataset, "--json").object(t); len(about["teachers"].([]any)) != 0 {
+		t.Errorf("a refused teacher left %v", about["teachers"])
 	}
 	// A plan for a provider that is not here is verified here.
 	expect(t, exitDone, "plan", "precompute-teacher", dataset, "--teacher", model, "--verify-pairs", args[5], "--min-accuracy", "0.1",
@@ -437,11 +437,11 @@ func TestMergeOfConflicts(t *testing.T) {
 func TestInfo(t *testing.T) {
 	dataset := ingestAligned(t, 3, 4)
 	precompute(t, dataset)
-	info := expect(t, exitDone, "info", dataset, "--json").object(t)
-	if number(t, info, "rows") != 12 || number(t, info["identities"].(map[string]any), "median") != 4 {
-		t.Errorf("info is %v", info)
+	about := expect(t, exitDone, "info", dataset, "--json").object(t)
+	if number(t, about, "rows") != 12 || number(t, about["identities"].(map[string]any), "median") != 4 {
+		t.Errorf("info is %v", about)
 	}
-	teacher := info["teachers"].([]any)[0].(map[string]any)
+	teacher := about["teachers"].([]any)[0].(map[string]any)
 	if teacher["name"] != "tiny" || number(t, teacher, "rows") != 12 || number(t, teacher, "dim") != 192 {
 		t.Errorf("teacher is %v", teacher)
 	}

@@ -35,8 +35,8 @@ func (o *versionOptions) addFlags(*pflag.FlagSet) {}
 func (o *versionOptions) validate(args []string) error { return noArguments(args) }
 
 func (o *versionOptions) run(context.Context, *session) (*result, error) {
-	info := versionInfo{Version: version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
-	return &result{info, func(w io.Writer) {
-		fmt.Fprintf(w, "pipe %s (%s, %s)\n", info.Version, info.Go, info.Platform)
+	about := versionInfo{Version: version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	return &result{about, func(w io.Writer) {
+		fmt.Fprintf(w, "pipe %s (%s, %s)\n", about.Version, about.Go, about.Platform)
 	}}, nil
 }
