@@ -9,14 +9,8 @@ import (
 	"facepipe/store/internal/table"
 )
 
-// Keys of the Arrow schema's metadata. They make a shard readable by itself, in
-// pandas for instance; the manifests are what this package goes by.
-const (
-	metaContract = "facepipe.contract"
-)
-
-// Names of columns that are looked for by name.
-const ()
+// metaContract is the key of the contract in the Arrow schema's metadata.
+const metaContract = "facepipe.contract"
 
 // Lengths of the lists in a crop shard: x and y of five points, and the measures of
 // [Quality].

@@ -13,7 +13,7 @@ import (
 	"facepipe/store/internal/table"
 )
 
-// Commit makes the shard in flight durable: first its Arrow file, then the manifest
+// commit makes the shard in flight durable: first its Arrow file, then the manifest
 // that refers to it.
 func (w *Writer) commit() error {
 	f := w.flight

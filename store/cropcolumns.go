@@ -30,7 +30,7 @@ type cropColumns struct {
 	measures   []float32 // qualityValues a row
 }
 
-// parseCropColumns relies on the schema being a cropSchema and on validateBatch.
+// parseCropColumns relies on the schema being a cropSchema, and on what [table.File] checks.
 func parseCropColumns(rec arrow.RecordBatch) (c cropColumns, err error) {
 	last := int(rec.NumCols()) - 1
 	c = cropColumns{
@@ -64,7 +64,7 @@ func parseCropColumns(rec arrow.RecordBatch) (c cropColumns, err error) {
 	return c, nil
 }
 
-// listValues are the numbers of a FloatList, those of all rows in one slice.
+// listValues are the numbers of a [table.FloatList], those of all rows in one slice.
 func listValues(list *array.FixedSizeList, name string) ([]float32, error) {
 	values := list.ListValues().(*array.Float32)
 	if values.NullN() != 0 {
@@ -77,7 +77,7 @@ func (c *cropColumns) rows() int { return c.id.Len() }
 
 func (c *cropColumns) idAt(k int) ID { return ID(c.id.Value(k)) }
 
-// Crop is row k; the image points into the mapping, the strings are copies.
+// crop is row k; the image points into the mapping, the strings are copies.
 func (c *cropColumns) crop(k int) Crop {
 	crop := Crop{
 		ID:       c.idAt(k),

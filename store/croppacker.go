@@ -77,7 +77,7 @@ func (p *cropPacker) reserve() {
 	p.builder.Field(11).(*array.BinaryBuilder).ReserveData(int(p.before))
 }
 
-// appendList adds a row to a FloatList: the values, or null over zeros.
+// appendList adds a row to a [table.FloatList]: the values, or null over zeros.
 func appendList(b array.Builder, valid bool, values []float32) {
 	list := b.(*array.FixedSizeListBuilder)
 	list.Append(valid)
@@ -99,7 +99,7 @@ func (p *cropPacker) flush() error {
 	return err
 }
 
-// Seal completes the file, still under its temporary name.
+// seal completes the file, still under its temporary name.
 func (p *cropPacker) seal() (*table.FileInfo, error) {
 	if err := p.flush(); err != nil {
 		return nil, err
@@ -107,7 +107,7 @@ func (p *cropPacker) seal() (*table.FileInfo, error) {
 	return p.out.Seal()
 }
 
-// Abort throws the file away. A nil packer is fine.
+// abort throws the file away. A nil packer is fine.
 func (p *cropPacker) abort() error {
 	if p == nil {
 		return nil

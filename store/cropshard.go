@@ -38,7 +38,7 @@ func (f *cropFile) Close() error {
 	if f.File == nil {
 		return nil
 	}
-	return f.Close()
+	return f.File.Close()
 }
 
 // batches is the number of record batches.
@@ -49,7 +49,7 @@ func (f *cropFile) batches() int {
 	return len(f.Columns)
 }
 
-// Crop reads a row after verifying all of its batch.
+// crop reads a row after verifying all of its batch.
 func (f *cropFile) crop(row int) (Crop, error) {
 	c, k, err := f.verified(row)
 	if err != nil {

@@ -244,7 +244,7 @@ func (d *Dataset) openCrops(i int) (*cropFile, error) {
 }
 
 // ShardDigest identifies crop shard i in 64 hexadecimal digits, as manifests write it; "" if
-// its own manifest is damaged, which only an [Audit] goes on after.
+// its own manifest is damaged, which only an audit goes on after.
 func (d *Dataset) ShardDigest(i int) string {
 	if sum := d.shards[i].digest; sum != (table.Digest{}) {
 		return hex.EncodeToString(sum[:])

@@ -6,7 +6,7 @@ import (
 	"facepipe/store/internal/table"
 )
 
-// Names inside a dataset.
+// Names inside a dataset. A teacher's cache is in a folder of its name in TeachersFolder.
 const (
 	datasetFile    = "dataset.json"
 	rejectsFile    = "rejects.jsonl"

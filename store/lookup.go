@@ -92,7 +92,7 @@ func (d *Dataset) eachEntry(ctx context.Context, to index.Entries) error {
 	return nil
 }
 
-// Source is what the index of this snapshot is made of.
+// indexSource is what the index of this snapshot is made of.
 func (d *Dataset) indexSource() *index.Source {
 	return &index.Source{
 		Dir: d.dir, Digest: d.doc.Digest, Inputs: d.Rows() + d.Duplicates(), Disk: d.disk, Log: d.log,

@@ -3,9 +3,8 @@ package store
 import (
 	"bytes"
 	"encoding/json"
+	"path/filepath"
 )
-
-import "path/filepath"
 
 // EachReject visits the rejects of all shards, in their order. The error of visit ends it.
 func (d *Dataset) EachReject(visit func(Reject) error) error {

@@ -19,13 +19,13 @@ import (
 //
 //	"i" id (16 bytes)                  -> shard, row (4 bytes each, big-endian)
 //	"k" key                            -> id
-//	"n" identity 00 global row -> nothing; of older programs, and not read
+//	"n" identity 00 global row         -> nothing; of older programs, and not read
 //
 // There is no entry for embeddings: row i of every teacher's shard is row i of the
 // crop shard, so that a crop's location is that of its embeddings.
 type Badger struct {
 	db *badger.DB
-	// View is of all there is. Reading through it changes nothing in it, so that all
+	// view is of all there is. Reading through it changes nothing in it, so that all
 	// look-ups share it; one each would spend a third of their time on being numbered.
 	view *badger.Txn
 }
@@ -117,6 +117,7 @@ func (b *Badger) get(entry []byte, use func(value []byte) error) (ok bool, err e
 
 var errEntry = fmt.Errorf("index: %w: entry of a wrong length", table.ErrDamaged)
 
+// ByID is part of [Index].
 func (b *Badger) ByID(id table.ID) (l table.Location, ok bool, err error) {
 	ok, err = b.get(appendIDEntry(nil, id), func(value []byte) error {
 		if len(value) != locationBytes {
@@ -128,6 +129,7 @@ func (b *Badger) ByID(id table.ID) (l table.Location, ok bool, err error) {
 	return l, ok, err
 }
 
+// ByKey is part of [Index].
 func (b *Badger) ByKey(key string) (table.Location, bool, error) {
 	var id table.ID
 	ok, err := b.get(appendKeyEntry(nil, key), func(value []byte) error {
@@ -143,7 +145,7 @@ func (b *Badger) ByKey(key string) (table.Location, bool, error) {
 	return b.ByID(id)
 }
 
-// Each calls visit with all entries in the order of keys; what it is given is valid
+// each calls visit with all entries in the order of keys; what it is given is valid
 // until it returns.
 func (b *Badger) each(ctx context.Context, visit func(entry, value []byte) error) (err error) {
 	defer recoverBadger(&err)
@@ -164,6 +166,7 @@ func (b *Badger) each(ctx context.Context, visit func(entry, value []byte) error
 	return nil
 }
 
+// Close closes the database.
 func (b *Badger) Close() (err error) {
 	defer recoverBadger(&err)
 	b.view.Discard()

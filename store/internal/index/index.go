@@ -12,6 +12,19 @@ import (
 	"facepipe/store/internal/table"
 )
 
+// Names in a dataset's folder.
+const (
+	// Folder holds the index, and is replaced as a whole.
+	Folder = "index"
+	// TempPrefix begins the name of one that is being built, or on its way out.
+	TempPrefix = "index.tmp-"
+	// LockFile is held by whoever builds the index.
+	LockFile = ".lock-index"
+)
+
+// builtName is in the index's folder.
+const builtName = "BUILT.json"
+
 // Index answers where a crop is. It is derived from the shards and can be made from
 // them at any time. Safe for concurrent use until it is closed.
 type Index interface {
@@ -19,6 +32,7 @@ type Index interface {
 	ByID(table.ID) (table.Location, bool, error)
 	// ByKey is the crop that a key leads to.
 	ByKey(string) (table.Location, bool, error)
+	// Close lets go of it.
 	Close() error
 }
 
@@ -33,16 +47,17 @@ type Entries interface {
 
 // Source is a dataset as an index sees it: what to index, and where the index lies.
 type Source struct {
-	// Dir is the dataset's folder, digest what identifies the snapshot.
+	// Dir is the dataset's folder, Digest what identifies the snapshot.
 	Dir    string
 	Digest string
 	// Inputs is the number of keys.
 	Inputs int
-	Disk   durable.Disk
-	Log    *slog.Logger
+	// Disk is written to, and Log told of an index that is damaged.
+	Disk durable.Disk
+	Log  *slog.Logger
 	// Each tells an index all it is made of.
 	Each func(context.Context, Entries) error
-	// Locate is where the crop of a global row is, file the path of the file that holds it.
+	// Locate is where the crop of a global row is, File the path of the file that holds it.
 	Locate func(row int) table.Location
 	File   func(row int) string
 	// Current is the digest that the dataset has by now.
@@ -58,6 +73,7 @@ func (s *Source) Ensure() error {
 	return ix.Close()
 }
 
+// OpenOrBuild is the index on disk if it is good, else that one built anew.
 func (s *Source) OpenOrBuild() (Index, error) {
 	ix, err := Open(s.Dir, s.Digest)
 	if err == nil {
@@ -174,11 +190,3 @@ func State(dir, digest string) (state string, bytes int64) {
 	}
 	return "current", bytes
 }
-
-const Folder = "index"
-
-const TempPrefix = "index.tmp-"
-
-const LockFile = ".lock-index"
-
-const builtName = "BUILT.json"

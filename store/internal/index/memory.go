@@ -15,6 +15,7 @@ type Memory struct {
 	rowOf  []uint32 // of a key
 }
 
+// NewMemory makes the index of s in memory. What contradicts itself is [table.ErrDamaged].
 func NewMemory(ctx context.Context, s *Source) (*Memory, error) {
 	m := &Memory{source: s}
 	if err := s.Each(ctx, m); err != nil {
@@ -23,6 +24,7 @@ func NewMemory(ctx context.Context, s *Source) (*Memory, error) {
 	return m, nil
 }
 
+// Crop is part of [Entries].
 func (m *Memory) Crop(row int, id table.ID, key string) error {
 	if n, added := m.crops.Insert(table.Key128(id)); !added || int(n) != row {
 		return table.Damaged(m.source.File(row), "crop %v is stored twice", id)
@@ -31,6 +33,7 @@ func (m *Memory) Crop(row int, id table.ID, key string) error {
 	return nil
 }
 
+// Alias is part of [Entries].
 func (m *Memory) Alias(key string, of table.ID) error {
 	row, ok := m.crops.Find(table.Key128(of))
 	if !ok {
@@ -46,6 +49,7 @@ func (m *Memory) setKey(key string, row uint32) {
 	}
 }
 
+// ByID is part of [Index].
 func (m *Memory) ByID(id table.ID) (table.Location, bool, error) {
 	row, ok := m.crops.Find(table.Key128(id))
 	if !ok {
@@ -54,6 +58,7 @@ func (m *Memory) ByID(id table.ID) (table.Location, bool, error) {
 	return m.source.Locate(int(row)), true, nil
 }
 
+// ByKey is part of [Index].
 func (m *Memory) ByKey(key string) (table.Location, bool, error) {
 	k, ok := m.keys.Find(table.HashName(key))
 	if !ok {
@@ -62,4 +67,5 @@ func (m *Memory) ByKey(key string) (table.Location, bool, error) {
 	return m.source.Locate(int(m.rowOf[k])), true, nil
 }
 
+// Close does nothing.
 func (m *Memory) Close() error { return nil }

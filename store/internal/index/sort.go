@@ -106,7 +106,7 @@ func (s *entrySorter) spill() error {
 	return w.Flush()
 }
 
-// Each calls visit with every entry in the order of keys. Key and value are valid until
+// each calls visit with every entry in the order of keys. Key and value are valid until
 // visit returns. It can be called once, and is the end of add.
 func (s *entrySorter) each(visit func(key, value []byte) error) error {
 	s.sort()
@@ -120,7 +120,7 @@ func (s *entrySorter) each(visit func(key, value []byte) error) error {
 	return merge.each(visit)
 }
 
-// Close deletes the file.
+// close deletes the file.
 func (s *entrySorter) close() error {
 	s.arena, s.refs = nil, nil
 	if s.file == nil {
@@ -207,7 +207,7 @@ func (m *entryMerge) Pop() any {
 	return last
 }
 
-// Each visits the entries of all runs in the order of keys, one of each key.
+// each visits the entries of all runs in the order of keys, one of each key.
 func (m *entryMerge) each(visit func(key, value []byte) error) error {
 	started := (*m)[:0]
 	for _, run := range *m {

@@ -17,6 +17,8 @@ import (
 const (
 	MaxBatchRows  = 512
 	MaxBatchBytes = 32 << 20
+	// MaxImageBytes bounds one encoded crop. The largest crop size uncompressed is 3 MiB.
+	MaxImageBytes = 16 << 20
 	maxBodyBytes  = MaxBatchBytes + 2*MaxImageBytes
 	maxMetaBytes  = 1 << 20
 )
@@ -27,8 +29,8 @@ const (
 // until it is closed.
 type File[C any] struct {
 	Path   string
-	Data   []byte
-	Info   *FileInfo
+	Data   []byte    // the mapping
+	Info   *FileInfo // of the manifest
 	reader *ipc.FileReader
 	Starts []int // first row of each batch
 	// Columns and payloads of batch i, loaded once.
@@ -69,6 +71,7 @@ func Open[C any](path string, info *FileInfo, schema *arrow.Schema, parse ParseC
 	return f, nil
 }
 
+// Close unmaps the file: nothing that points into it may be used after.
 func (f *File[C]) Close() error {
 	data := f.Data
 	f.Data = nil
@@ -183,6 +186,3 @@ func (f *File[C]) verifyAll() error {
 	}
 	return nil
 }
-
-// MaxImageBytes bounds one encoded crop. The largest crop size uncompressed is 3 MiB.
-const MaxImageBytes = 16 << 20

@@ -13,14 +13,14 @@ import (
 	"facepipe/internal/durable"
 )
 
-// Writer writes one shard's Arrow file: write for every batch, seal, commit.
+// Writer writes one shard's Arrow file: WriteBatch for every batch, Seal, Commit.
 type Writer[C any] struct {
 	Path   string
 	Schema *arrow.Schema
 	parse  ParseColumns[C]
-	Out    *durable.Writer
+	Out    *durable.Writer // the file, under its temporary name until Commit
 	ipc    *ipc.FileWriter
-	sum    Checksum // of all bytes sent to out
+	sum    Checksum // of all bytes sent to Out
 	// batches as far as they are known while writing: where each ends, its rows and
 	// payload.
 	batches []batchInfo
@@ -57,7 +57,7 @@ func (w *Writer[C]) WriteBatch(rec arrow.RecordBatch, payload int64) error {
 		return fmt.Errorf("write %s: %w", w.Path, err)
 	}
 	w.batches = append(w.batches, batchInfo{
-		Offset:       w.Out.Size(), // the end, until seal
+		Offset:       w.Out.Size(), // the end, until Seal
 		Rows:         int(rec.NumRows()),
 		PayloadBytes: bitutil.CeilByte64(payload),
 	})

@@ -45,6 +45,8 @@ func WriteNumber(h hash.Hash, n int) {
 	h.Write(b[:])
 }
 
+// MatchDigest wants the digest of a document's contents to be the one that it states, in
+// hexadecimal.
 func MatchDigest(compute func() (Digest, error), want string) error {
 	d, err := compute()
 	if err != nil {

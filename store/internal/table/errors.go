@@ -1,8 +1,6 @@
 package table
 
-import (
-	"errors"
-)
+import "errors"
 
 // ErrDamaged: what is on disk is not what was written. Nothing of it was
 // returned. The remedy is a copy of the file, or building it anew.

@@ -96,6 +96,7 @@ func (f *FileInfo) frame(data []byte) (head, tail []byte) {
 // Digest is a SHA-256.
 type Digest = [32]byte
 
+// ParseDigest reads 64 hexadecimal digits.
 func ParseDigest(s string) (Digest, error) {
 	var d Digest
 	if len(s) != 2*len(d) {

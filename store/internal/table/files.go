@@ -52,6 +52,7 @@ func SyncAbove(disk durable.Disk, dir string) error {
 	return disk.FS.SyncDir(filepath.Dir(dir))
 }
 
+// RemoveShard removes the table of a shard that was never committed.
 func RemoveShard(disk durable.Disk, path string) error {
 	if err := disk.FS.Remove(path); err != nil {
 		return fmt.Errorf("remove uncommitted shard: %w", err)

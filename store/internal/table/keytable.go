@@ -43,6 +43,7 @@ func (t *KeyTable) Insert(k Key128) (n uint32, added bool) {
 	return uint32(t.keys.n - 1), true
 }
 
+// Len is the number of keys.
 func (t *KeyTable) Len() int { return t.keys.n }
 
 // probe is the slot of k, or the empty one where it belongs.
@@ -74,8 +75,10 @@ type Chunks[T any] struct {
 
 const chunkLen = 1 << 14
 
+// At is element i; the pointer stays good.
 func (c *Chunks[T]) At(i int) *T { return &c.parts[i/chunkLen][i%chunkLen] }
 
+// Append adds an element at the end.
 func (c *Chunks[T]) Append(v T) {
 	if c.n == len(c.parts)*chunkLen {
 		c.parts = append(c.parts, make([]T, chunkLen))

@@ -106,6 +106,7 @@ func unmapFile(path string, data []byte) error {
 	return nil
 }
 
+// CheckSize wants a file of a size, which its manifest says; it reads nothing.
 func CheckSize(path string, size int64) error {
 	info, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) {

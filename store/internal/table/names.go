@@ -9,17 +9,25 @@ import (
 	"strings"
 )
 
-const LockFile = ".lock"
-
-const ArrowSuffix = ".arrow"
-
-const ManifestSuffix = ".json"
+// Names of files.
+const (
+	// LockFile is held by whoever writes in its folder.
+	LockFile = ".lock"
+	// ArrowSuffix ends the names of tables, ManifestSuffix those of what describes them.
+	ArrowSuffix    = ".arrow"
+	ManifestSuffix = ".json"
+	// TableDigits is how many digits of a digest a name has that tells tables of one kind
+	// apart.
+	TableDigits = 16
+)
 
 // ShardStem is the file name of a shard without its suffix.
 func ShardStem(shard int) string { return fmt.Sprintf("%06d", shard) }
 
+// ArrowName is the file name of a shard's table.
 func ArrowName(shard int) string { return ShardStem(shard) + ArrowSuffix }
 
+// ManifestName is the file name of a shard's manifest.
 func ManifestName(shard int) string { return ShardStem(shard) + ManifestSuffix }
 
 // ParseShardName is the inverse of ArrowName and ManifestName.
@@ -60,6 +68,3 @@ func IsFolder(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.IsDir()
 }
-
-// TableDigits tell tables that follow each other apart.
-const TableDigits = 16

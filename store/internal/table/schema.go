@@ -6,18 +6,22 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 )
 
-const MetaFormat = "facepipe.format"
+// Keys of an Arrow schema's metadata. They make a table readable by itself, in pandas for
+// instance; the manifests are what the packages of a dataset go by.
+const (
+	MetaFormat      = "facepipe.format"
+	MetaVersion     = "facepipe.version"
+	MetaFingerprint = "facepipe.fingerprint"
+)
 
-const MetaVersion = "facepipe.version"
+// Names of columns that several kinds of table have.
+const (
+	ColumnID         = "id"
+	ColumnNorm       = "norm"
+	ColumnNormMirror = "norm_mirror"
+)
 
-const MetaFingerprint = "facepipe.fingerprint"
-
-const ColumnID = "id"
-
-const ColumnNorm = "norm"
-
-const ColumnNormMirror = "norm_mirror"
-
+// Required is a column without nulls.
 func Required(name string, t arrow.DataType) arrow.Field {
 	return arrow.Field{Name: name, Type: t}
 }

@@ -30,7 +30,7 @@ const (
 func NewestVersion(format string) int {
 	switch format {
 	case FormatDataset, FormatCrops:
-		return 2
+		return FormatVersion
 	}
 	return 1
 }
@@ -55,19 +55,20 @@ const (
 	FormatPlanMerge  = "facepipe plan merge"
 )
 
+// HeaderOf begins a file of a kind that is written now.
 func HeaderOf(format string) Header { return Header{Format: format, Version: NewestVersion(format)} }
 
 // A sealed file is a JSON object whose last member, "seal", is the SHA-256 of all
 // bytes before its value. Text that was altered by a bit would else often still
-// parse, and say something else.
+// parse, and say something else. The digits stand between SealLead and SealTail.
 const (
 	SealLead   = ",\n  \"seal\": \""
 	SealTail   = "\"\n}\n"
 	sealDigits = 2 * sha256.Size
 )
 
-// maxSealedBytes bounds what a reader loads. A manifest holds some hundred bytes
-// for each of at most maxShardEvents inputs.
+// maxSealedBytes bounds what a reader loads. The longest, the manifest of a crop shard, holds
+// some hundred bytes for each of at most 65,536 inputs.
 const maxSealedBytes = 1 << 30
 
 // EncodeSealed is doc, a struct with at least one field, as a sealed file.

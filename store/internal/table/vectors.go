@@ -26,8 +26,8 @@ func ParseMatrix(column arrow.Array) (Vectors, error) {
 	return v, nil
 }
 
-// Vectors are the embeddings of a batch, row after row, and their norms. A norm of 0
-// marks an embedding that the teacher did not give.
+// Vectors are the vectors of a batch, row after row. Embeddings come with their norms, of
+// which 0 marks one that the teacher did not give.
 type Vectors struct {
 	Norms []float32
 	Dim   int
@@ -35,7 +35,7 @@ type Vectors struct {
 	Full  []float32 // fp32 elements
 }
 
-// CopyRow copies the embedding of row k to dst, of length dim.
+// CopyRow copies the vector of row k to dst, of length Dim.
 func (v *Vectors) CopyRow(k int, dst []float32) {
 	lo, hi := k*v.Dim, (k+1)*v.Dim
 	if v.Half != nil {
@@ -60,6 +60,7 @@ func (v *Vectors) AppendRow(dst []byte, k int) []byte {
 	return dst
 }
 
+// ParseVectors is a column of embeddings of float16 or float32, with the column of their norms.
 func ParseVectors(norms, lists arrow.Array) (Vectors, error) {
 	list := lists.(*array.FixedSizeList)
 	if list.ListValues().NullN() != 0 {
