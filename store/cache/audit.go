@@ -15,7 +15,7 @@ import (
 )
 
 // AuditNames are the names of the teacher caches. It looks for caches that have lost what
-// says whose they are, which is written before any shard.
+// says whose they are, which is written before any shard. It is for store/check.
 func AuditNames(a *table.Audit, d *store.Dataset) ([]string, error) {
 	names, err := Names(d)
 	if err != nil {
@@ -43,7 +43,8 @@ func AuditNames(a *table.Audit, d *store.Dataset) ([]string, error) {
 	return names, nil
 }
 
-// Audit looks at all of a cache. It returns the cache, nil if nothing can be told of it.
+// Audit looks at all of a cache. It returns the cache, nil if nothing can be told of it. It
+// is for store/check.
 func Audit(a *table.Audit, d *store.Dataset, name string) (*Cache, error) {
 	t, err := unloaded(d, name)
 	if err != nil {
@@ -76,7 +77,7 @@ func Audit(a *table.Audit, d *store.Dataset, name string) (*Cache, error) {
 	return t, t.checkRuns(a.Fault)
 }
 
-// AuditRemains mentions what interrupted runs left of the caches.
+// AuditRemains mentions what interrupted runs left of the caches. It is for store/check.
 func AuditRemains(a *table.Audit, d *store.Dataset) error {
 	teachers := filepath.Join(d.Dir(), store.TeachersFolder)
 	names, err := Names(d)
@@ -123,7 +124,7 @@ func noteOrphans(a *table.Audit, folder string) error {
 
 // checkShard reads all of a teacher's shard i and compares it with the crops.
 func checkShard(t *Cache, i int) (err error) {
-	f, err := t.OpenFile(i)
+	f, err := t.openFile(i)
 	if err != nil {
 		return err
 	}

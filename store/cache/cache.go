@@ -1,6 +1,21 @@
+// Package cache keeps what a teacher makes of a dataset's crops: an embedding of every crop,
+// in shards that go row by row with those of the crops.
+//
+// A cache is the folder teachers/NAME of a dataset. [Create] begins or continues one: a shard
+// counts from the moment its manifest is durable, in whatever order shards come. [Open] reads
+// one through memory maps and hands out nothing that was not compared with a checksum.
+// Embeddings that exist elsewhere are copied bit for bit: out of other datasets ([OpenDonors]),
+// out of the inputs of a merge ([Join]), and out of what the workers of a plan put aside
+// ([OpenParts]). Beside the shards lie the records of the runs that made them ([Run]).
+//
+// It builds on the dataset of package store and on the files of store/internal/table. Damage is
+// [store.ErrDamaged] with the file's name. A cache of another teacher is
+// [store.ErrFingerprint] and is left alone; one that another process writes is
+// [store.ErrLocked].
 package cache
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -16,7 +31,7 @@ import (
 )
 
 // Cache is an open teacher cache: the embeddings of a dataset's crops by one model.
-// It is a snapshot, as the [Dataset] is. Safe for concurrent use.
+// It is a snapshot, as the [store.Dataset] is. Safe for concurrent use.
 type Cache struct {
 	dataset *store.Dataset
 	folder  string
@@ -55,10 +70,10 @@ func Names(d *store.Dataset) ([]string, error) {
 	return names, nil
 }
 
-// Open opens a teacher cache for reading. It reads all manifests and compares
-// them with the crop shards' and the sizes of the files. A cache may be incomplete:
-// see [Teacher.MissingShards]. [ErrNotFound], which names those there are, [ErrVersion],
-// [ErrDamaged].
+// Open opens a teacher cache for reading. It reads all manifests and compares them with
+// the crop shards' and the sizes of the files. A cache may be incomplete: see
+// [Cache.MissingShards]. Errors: [store.ErrNotFound], which names the caches there are,
+// [store.ErrVersion], [store.ErrDamaged].
 func Open(d *store.Dataset, name string) (*Cache, error) {
 	t, err := unloaded(d, name)
 	if errors.Is(err, os.ErrNotExist) {
@@ -77,7 +92,7 @@ func Open(d *store.Dataset, name string) (*Cache, error) {
 	return t, nil
 }
 
-// notFound is [ErrNotFound], with the names of those there are.
+// notFound is [store.ErrNotFound], with the names of those there are.
 func notFound(d *store.Dataset, name string) error {
 	names, err := Names(d)
 	if err != nil {
@@ -91,8 +106,8 @@ func notFound(d *store.Dataset, name string) error {
 }
 
 // Find opens the cache that is described, nil if there is none yet. One of that name
-// that holds something else is [ErrFingerprint]. Nothing is written: a name is taken by
-// [Dataset.Create].
+// that holds something else is [store.ErrFingerprint]. Nothing is written: [Create] takes a
+// name.
 func Find(d *store.Dataset, info Info) (*Cache, error) {
 	if err := info.Validate(); err != nil {
 		return nil, fmt.Errorf("find teacher cache: %w", err)
@@ -154,13 +169,13 @@ func (t *Cache) Info() Info { return t.info }
 // Dataset is the one whose crops are embedded.
 func (t *Cache) Dataset() *store.Dataset { return t.dataset }
 
-// Folder is the cache's.
+// Folder is the path of the cache's folder.
 func (t *Cache) Folder() string { return t.folder }
 
 // Has says whether shard i is embedded.
 func (t *Cache) Has(i int) bool { return t.shards[i] != nil }
 
-// ShardInvalid is [Teacher.Invalid] of shard i alone, 0 if it is missing.
+// ShardInvalid is [Cache.Invalid] of shard i alone, 0 if it is missing.
 func (t *Cache) ShardInvalid(i int) int {
 	if t.shards[i] == nil {
 		return 0
@@ -228,21 +243,47 @@ func (t *Cache) Digest() (string, error) {
 
 // Shard opens the embeddings of crop shard i, to be closed after use. It verifies the
 // file's frame and footer; rows are verified batch by batch when they are first read.
-// That of a crop shard without rows is empty. [ErrNotFound] if the shard is missing,
-// [ErrDamaged].
+// That of a crop shard without rows is empty. [store.ErrNotFound] if the shard is missing,
+// [store.ErrDamaged].
 func (t *Cache) Shard(i int) (*Shard, error) {
 	if t.shards[i] == nil && t.dataset.ShardRows(i) > 0 {
 		return nil, fmt.Errorf("open shard %d of teacher %s: %w", i, t.info.Name, store.ErrNotFound)
 	}
-	v, err := t.open.View(i, func() (*file, error) { return t.OpenFile(i) })
+	v, err := t.open.View(i, func() (*file, error) { return t.openFile(i) })
 	if err != nil {
 		return nil, err
 	}
 	return &Shard{view: v}, nil
 }
 
-// OpenFile opens the file of shard i for the caller alone.
-func (t *Cache) OpenFile(i int) (*file, error) {
+// EachBatch visits the record batches of shard i in their order, each after it was compared
+// with its checksum, and with the number of its first row; none if the shard is missing or
+// has no rows. A batch is gone when visit returns. It ends with the first error, or when ctx
+// does. [store.ErrDamaged]. It is for store/derived.
+func (t *Cache) EachBatch(ctx context.Context, i int, visit func(c *Columns, first int) error) (err error) {
+	f, err := t.openFile(i)
+	if err != nil || f.File == nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	for b, first := range f.Starts {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		c, err := f.Columns[b]()
+		if err != nil {
+			return err
+		}
+		if err := visit(c, first); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openFile opens the file of shard i for the caller alone; that of a shard that is missing,
+// or has no rows, is none.
+func (t *Cache) openFile(i int) (*file, error) {
 	if t.shards[i] == nil {
 		return &file{}, nil
 	}
@@ -252,5 +293,3 @@ func (t *Cache) OpenFile(i int) (*file, error) {
 	}
 	return &file{f}, nil
 }
-
-const infoFile = "teacher.json"

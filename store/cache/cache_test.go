@@ -237,7 +237,7 @@ func TestTeacherRefuses(t *testing.T) {
 	if err := e.Commit(); err == nil {
 		t.Error("a shard without its rows was committed")
 	}
-	if temps, _ := filepath.Glob(filepath.Join(cache.folderOf(d, "r50"), ".tmp-*")); len(temps) > 0 {
+	if temps, _ := filepath.Glob(filepath.Join(d.Dir(), "teachers", "r50", ".tmp-*")); len(temps) > 0 {
 		t.Errorf("left %v", temps)
 	}
 }
@@ -250,7 +250,7 @@ func TestTeacherOfOtherCrops(t *testing.T) {
 	w := storetest.Writer(t, other, 8)
 	storetest.Ingest(t, w, storetest.Source, 100, 116)
 	storetest.Close(t, w)
-	if err := os.CopyFS(filepath.Join(other, store.TeachersFolder), os.DirFS(filepath.Join(dir, store.TeachersFolder))); err != nil {
+	if err := os.CopyFS(filepath.Join(other, "teachers"), os.DirFS(filepath.Join(dir, "teachers"))); err != nil {
 		t.Fatal(err)
 	}
 	d := storetest.Open(t, other)

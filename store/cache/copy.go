@@ -66,7 +66,7 @@ func (c *copier) source(at inputShard) (*sourceShard, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := t.OpenFile(shard)
+	f, err := t.openFile(shard)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func (c *copier) source(at inputShard) (*sourceShard, error) {
 	return s, nil
 }
 
-// Close closes the shards that are open; they may be opened again.
+// close closes the shards that are open; they may be opened again.
 func (c *copier) close() error {
 	var err error
 	for at, s := range c.open {
@@ -98,18 +98,4 @@ func (t *Cache) invalidRows(shard int) (map[int]unusable, error) {
 		return nil, err
 	}
 	return m.invalidRows(), nil
-}
-
-func (m *manifest) invalidRows() map[int]unusable {
-	rows := map[int]unusable{}
-	for _, v := range m.Invalid {
-		u := rows[v.Row]
-		if v.Mirror {
-			u.mirror = v.Reason
-		} else {
-			u.plain = v.Reason
-		}
-		rows[v.Row] = u
-	}
-	return rows
 }

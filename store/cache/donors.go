@@ -39,8 +39,9 @@ type DonorRow struct{ at inputRow }
 // OpenDonors opens the caches of the datasets in dirs that are of info's fingerprint,
 // whatever their names. Earlier ones are preferred. d's own cache of info's name is none
 // of them. A dataset without such a cache is noted; see [Donors.Notes]. Errors:
-// [ErrFingerprint] if it has one of info's name that is another teacher's, [ErrNotFound]
-// if it is no dataset, [ErrDamaged], [ErrVersion], [ErrUnfinished].
+// [store.ErrFingerprint] if it has one of info's name that is another teacher's,
+// [store.ErrNotFound] if it is no dataset, [store.ErrDamaged], [store.ErrVersion],
+// [store.ErrUnfinished].
 func OpenDonors(d *store.Dataset, info Info, dirs []string) (*Donors, error) {
 	s := &Donors{info: info}
 	for i, dir := range dirs {
@@ -161,11 +162,10 @@ func (s *Donors) Close() error {
 	return err
 }
 
-// Copy adds the embedding of the next row, bit for bit as a donor has it; the row's crop
-// must be the one that was found there. [ErrDamaged], with the donor's file, if it is.
+// Copy adds the embedding of the next row, bit for bit as a donor has it. Where [Donors.Find]
+// has led to another crop's embedding, the donor's file is [store.ErrDamaged].
 func (w *ShardWriter) Copy(s *Donors, from DonorRow) error {
-	info := w.info
-	if err := sameTeacher(filepath.Dir(w.out.Path), info, "the donors", s.info); err != nil {
+	if err := sameTeacher(filepath.Dir(w.out.Path), w.info, "the donors", s.info); err != nil {
 		return err
 	}
 	if err := s.copier.copy(w, from.at); err != nil {

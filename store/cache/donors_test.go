@@ -91,7 +91,7 @@ func TestDonors(t *testing.T) {
 	if err != nil || shards != 3 {
 		t.Errorf("%d shards, %v", shards, err)
 	}
-	if r := s.Report(); len(r) != 1 || r[0] != (cache.Donor{reversed, "another-name", 24}) || len(s.Notes()) > 0 {
+	if r := s.Report(); len(r) != 1 || r[0] != (cache.Donor{Dataset: reversed, Teacher: "another-name", Copied: 24}) || len(s.Notes()) > 0 {
 		t.Errorf("report %+v, notes %q", r, s.Notes())
 	}
 	storetest.Close(t, s)
@@ -155,7 +155,7 @@ func TestDonorsDamaged(t *testing.T) {
 	info := storetest.Info(cache.FP16, true)
 	for name, hurt := range map[string]func(t *testing.T, donor string) string{
 		"bit": func(t *testing.T, donor string) string {
-			path := filepath.Join(donor, store.TeachersFolder, "r50", table.ArrowName(1))
+			path := filepath.Join(donor, "teachers", "r50", table.ArrowName(1))
 			stat, err := os.Stat(path)
 			if err != nil {
 				t.Fatal(err)
@@ -167,17 +167,17 @@ func TestDonorsDamaged(t *testing.T) {
 			// The index leads to a row whose embedding is another crop's: that of a
 			// shard that was swapped, with all checksums in order.
 			d := storetest.Open(t, donor)
-			if err := os.RemoveAll(cache.folderOf(d, "r50")); err != nil {
+			path := filepath.Join(donor, "teachers", "r50")
+			if err := os.RemoveAll(path); err != nil {
 				t.Fatal(err)
 			}
 			storetest.Embed(t, d, info, 1, nil)
-			path := cache.folderOf(d, "r50")
 			m, err := cache.ReadManifest(path, d, 0, info.Fingerprint)
 			if err != nil {
 				t.Fatal(err)
 			}
 			m.Shard, m.Crops = 1, d.ShardDigest(1)
-			sum, err := m.contentDigest()
+			sum, err := cache.DigestOf(m)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -31,8 +31,8 @@ type Dropped struct {
 const droppedPrefix = durable.TempPrefix + "drop-"
 
 // Drop removes a teacher cache, damaged or not, from the dataset in dir, or only
-// says what it would remove. It refuses while a run writes the cache: [ErrLocked].
-// Whoever reads the cache keeps the shards that are open. [ErrNotFound] if there is none.
+// says what it would remove. It refuses while a run writes the cache: [store.ErrLocked].
+// Whoever reads the cache keeps the shards that are open. [store.ErrNotFound] if there is none.
 //
 // The cache loses its name by one rename and is then deleted, so that an interruption
 // leaves all of it, or none of it and a folder that the next call removes.
@@ -117,7 +117,13 @@ func (r *Dropped) count(folder string) error {
 	return err
 }
 
-// CountFiles counts the files below a folder.
+// Removed counts files that were deleted.
+type Removed struct {
+	Files int   `json:"removed_files"`
+	Bytes int64 `json:"removed_bytes"`
+}
+
+// CountFiles counts the files below a folder. It is for store/plan.
 func CountFiles(folder string) (r Removed, err error) {
 	err = filepath.WalkDir(folder, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil || !e.Type().IsRegular() {
@@ -134,7 +140,7 @@ func CountFiles(folder string) (r Removed, err error) {
 	return r, err
 }
 
-// subfolders are the folders in a cache's, of its records and of what is derived from it.
+// subfolders are the folders in a cache's: of its records, and of all that is derived from it.
 func subfolders(folder string) (paths []string, err error) {
 	entries, err := os.ReadDir(folder)
 	for _, e := range entries {
@@ -145,8 +151,8 @@ func subfolders(folder string) (paths []string, err error) {
 	return paths, err
 }
 
-// lockAll takes all locks of a cache's folder, or fails with [ErrLocked]: its own, and
-// those of what is derived from it. Records have none.
+// lockAll takes all locks of a cache's folder, or fails with [store.ErrLocked]: its own, and
+// those of the folders in it. That of the records has none.
 func lockAll(folder string) (locks []*durable.Lock, err error) {
 	inside, err := subfolders(folder)
 	if err != nil {

@@ -24,10 +24,10 @@ func twoTeachers(t testing.TB) string {
 	t.Helper()
 	dir := storetest.Build(t, 20, 8)
 	d := storetest.Open(t, dir)
-	info := storetest.Info(cache.FP16, true)
-	storetest.Embed(t, d, info, -1, nil)
-	info.Name = "spare"
-	storetest.Embed(t, d, info, -1, nil)
+	teacher := storetest.Info(cache.FP16, true)
+	storetest.Embed(t, d, teacher, -1, nil)
+	teacher.Name = "spare"
+	storetest.Embed(t, d, teacher, -1, nil)
 	return dir
 }
 
@@ -92,9 +92,9 @@ func TestDropWhileWritten(t *testing.T) {
 
 // A cache that cannot be read can be dropped.
 func TestDropDamaged(t *testing.T) {
-	for _, file := range []string{cache.InfoFile, table.ArrowName(1), table.ManifestName(0)} {
+	for _, file := range []string{"teacher.json", table.ArrowName(1), table.ManifestName(0)} {
 		dir := twoTeachers(t)
-		storetest.Truncate(t, filepath.Join(dir, store.TeachersFolder, "r50", file))
+		storetest.Truncate(t, filepath.Join(dir, "teachers", "r50", file))
 		if _, err := cache.Drop(dir, "r50", false); err != nil {
 			t.Errorf("%s: %v", file, err)
 		}
@@ -143,7 +143,7 @@ func TestDropInterrupted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := cache.Drop(durable.Disk{FS: disk}, dir, "r50", false); err != nil {
+	if _, err := cache.DropOn(durable.Disk{FS: disk}, dir, "r50", false); err != nil {
 		t.Fatal(err)
 	}
 	h := disk.History()
@@ -175,13 +175,13 @@ func TestDropInterrupted(t *testing.T) {
 func dropAgain(t *testing.T, dir string) (gone bool, err error) {
 	t.Helper()
 	d := storetest.Open(t, dir)
-	cache, err := cache.Open(d, "r50")
+	c, err := cache.Open(d, "r50")
 	gone = errors.Is(err, store.ErrNotFound)
 	if err != nil && !gone {
 		return gone, err
 	}
 	if !gone {
-		if _, err := cache.Digest(); err != nil {
+		if _, err := c.Digest(); err != nil {
 			return gone, err
 		}
 	}

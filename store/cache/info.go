@@ -47,8 +47,13 @@ type Info struct {
 	Half bool `json:"half,omitempty"`
 }
 
+// infoFile is the file that says what a cache holds.
+const infoFile = "teacher.json"
+
 var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
+// Validate says what makes the description one of no cache: a name, dimension or element type
+// that there cannot be, or no fingerprint.
 func (t *Info) Validate() error {
 	switch {
 	case !validName.MatchString(t.Name):
@@ -96,7 +101,7 @@ func readInfo(folder, name string) (Info, error) {
 }
 
 // conflict says what keeps the cache in a folder from holding what another description is
-// of: [ErrFingerprint].
+// of: [store.ErrFingerprint].
 func (t *Info) conflict(folder string, other Info) error {
 	switch {
 	case t.Fingerprint != other.Fingerprint:

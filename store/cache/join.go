@@ -13,11 +13,11 @@ import (
 	"facepipe/store/internal/table"
 )
 
-// Joint is a cache that several datasets have and that their merge is to have, too:
-// from[i] is that of dataset i, nil where it has no crops and hence needs none.
+// Joint is a cache that several datasets have and that their merge is to have, too. It, [Join]
+// and [Joined] are for store/merge.
 type Joint struct {
 	info Info
-	from []*Cache
+	from []*Cache // of dataset i; nil where it has no crops and hence needs none
 }
 
 // Joined is a teacher cache of the merged dataset.
@@ -32,7 +32,7 @@ type Joined struct {
 }
 
 // Join finds the caches that a merge of the datasets can have, and refuses those that
-// contradict each other: [ErrFingerprint]. Notes say which are left out, and why.
+// contradict each other: [store.ErrFingerprint]. Notes say which are left out, and why.
 func Join(inputs []*store.Dataset) (joints []Joint, notes []string, err error) {
 	names := map[string]bool{}
 	for _, d := range inputs {
@@ -64,7 +64,7 @@ func joinNamed(inputs []*store.Dataset, name string) (j Joint, without []*store.
 	j.from = make([]*Cache, len(inputs))
 	var first *Cache
 	for i, d := range inputs {
-		cache, err := Open(d, name)
+		t, err := Open(d, name)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 			if d.Rows() > 0 {
@@ -74,12 +74,12 @@ func joinNamed(inputs []*store.Dataset, name string) (j Joint, without []*store.
 		case err != nil:
 			return j, nil, err
 		case first == nil:
-			first, j.info = cache, cache.info
+			first, j.info = t, t.info
 		}
-		if err := sameTeacher(first.folder, first.info, cache.folder, cache.info); err != nil {
+		if err := sameTeacher(first.folder, first.info, t.folder, t.info); err != nil {
 			return j, nil, fmt.Errorf("%w; leave teachers out, or embed one of the two under another name", err)
 		}
-		j.from[i] = cache
+		j.from[i] = t
 	}
 	return j, without, nil
 }
@@ -157,7 +157,7 @@ func (c *jointCopy) adoptRuns() error {
 	return nil
 }
 
-// Locate finds out which crops have embeddings, and where. Of several, the first is
+// locate finds out which crops have embeddings, and where. Of several, the first is
 // taken: they are of one fingerprint.
 func (c *jointCopy) locate() error {
 	for i, t := range c.from {
@@ -210,7 +210,7 @@ func (c *jointCopy) shard(shard int) (copied int, err error) {
 	return len(rows), w.Commit()
 }
 
-// Find is where the embeddings of a shard of the merged dataset lie; nil if one is
+// find is where the embeddings of a shard of the merged dataset lie; nil if one is
 // missing.
 func (c *jointCopy) find(shard int) (rows []inputRow, err error) {
 	missing := false

@@ -46,7 +46,7 @@ func OpenParts(d *store.Dataset, info Info, dir string) (*Parts, error) {
 }
 
 // Has says whether the part of a shard is committed. A part of another teacher or of other
-// crops is [ErrPlan]; damage that shows without reading the data is [ErrDamaged].
+// crops is [store.ErrPlan]; damage that shows without reading the data is [store.ErrDamaged].
 func (p *Parts) Has(shard int) (bool, error) {
 	_, _, err := p.look(shard)
 	if errors.Is(err, os.ErrNotExist) {
@@ -56,7 +56,7 @@ func (p *Parts) Has(shard int) (bool, error) {
 }
 
 // Invalid is the number of embeddings of a committed part that the teacher did not give
-// usably, those of mirror images counted by themselves. [ErrNotFound].
+// usably, those of mirror images counted by themselves. [store.ErrNotFound].
 func (p *Parts) Invalid(shard int) (int, error) {
 	m, _, err := p.find(shard)
 	if err != nil {
@@ -65,7 +65,7 @@ func (p *Parts) Invalid(shard int) (int, error) {
 	return len(m.Invalid), nil
 }
 
-// Find is look for a part that must be there.
+// find is look for a part that must be there.
 func (p *Parts) find(shard int) (m *manifest, path string, err error) {
 	m, path, err = p.look(shard)
 	if errors.Is(err, os.ErrNotExist) {
@@ -95,7 +95,7 @@ func (p *Parts) look(shard int) (m *manifest, path string, err error) {
 
 func (p *Parts) manifest(shard int) string { return filepath.Join(p.dir, table.ManifestName(shard)) }
 
-// Path of a part's file: two that differ have two names.
+// path is that of a part's file: two that differ have two names.
 func (p *Parts) path(shard int, digest string) string {
 	return filepath.Join(p.dir, fmt.Sprintf("%s.%.*s%s", table.ShardStem(shard), table.TableDigits, digest, table.ArrowSuffix))
 }
@@ -180,8 +180,8 @@ func (p *Parts) Extra(shards []int) ([]string, error) {
 	return extra, nil
 }
 
-// Verify reads all of a committed part and compares it with its manifest: [ErrNotFound],
-// [ErrPlan], [ErrDamaged].
+// Verify reads all of a committed part and compares it with its manifest: [store.ErrNotFound],
+// [store.ErrPlan], [store.ErrDamaged].
 func (p *Parts) Verify(shard int) error {
 	_, f, err := p.open(shard)
 	if err != nil {
@@ -228,12 +228,6 @@ func copyPart(w *Writer, m *manifest, f *table.File[Columns]) error {
 		}
 	}
 	return out.Commit()
-}
-
-// Removed counts files that were deleted.
-type Removed struct {
-	Files int   `json:"removed_files"`
-	Bytes int64 `json:"removed_bytes"`
 }
 
 // Tidy deletes what killed workers and those that came second have left, once all shards of

@@ -154,7 +154,7 @@ func RecordRun(dir, fingerprint string, r Run) error {
 
 // RecordRun adds a record to the cache's.
 func (w *Writer) RecordRun(r Run) error {
-	return recordRun(w.disk, w.teacher.runs(), w.teacher.info.Fingerprint, r)
+	return recordRun(w.disk, w.cache.runs(), w.cache.info.Fingerprint, r)
 }
 
 func recordRun(disk durable.Disk, dir, fingerprint string, r Run) error {
@@ -186,14 +186,14 @@ func nameOfRun(data []byte) string {
 }
 
 // AdoptRuns takes the records of a plan's folder over into the cache's, all or, if one of
-// them is damaged or of another teacher, none: [ErrDamaged]. It returns their sum.
+// them is damaged or of another teacher, none: [store.ErrDamaged]. It returns their sum.
 func (w *Writer) AdoptRuns(dir string) (RunTotals, error) {
-	runs, data, err := readRuns(dir, w.teacher.info.Fingerprint)
+	runs, data, err := readRuns(dir, w.cache.info.Fingerprint)
 	if err != nil {
 		return RunTotals{}, err
 	}
 	for _, d := range data {
-		if err := putRun(w.disk, w.teacher.runs(), d); err != nil {
+		if err := putRun(w.disk, w.cache.runs(), d); err != nil {
 			return RunTotals{}, fmt.Errorf("take over the records of runs: %w", err)
 		}
 	}
@@ -203,7 +203,7 @@ func (w *Writer) AdoptRuns(dir string) (RunTotals, error) {
 func (t *Cache) runs() string { return filepath.Join(t.folder, runsFolder) }
 
 // Runs are the records of the runs that filled the cache, in the order in which they began.
-// Runs that were killed, and those of older programs, left none. [ErrDamaged].
+// Runs that were killed, and those of older programs, left none. [store.ErrDamaged].
 func (t *Cache) Runs() ([]Run, error) {
 	runs, _, err := readRuns(t.runs(), t.info.Fingerprint)
 	return runs, err

@@ -9,20 +9,9 @@ import (
 // Shard is a view of one memory-mapped shard of embeddings; row i belongs to
 // row i of the crop shard of the same number. It is safe for concurrent use, except
 // that nothing may be in use when it is closed. Keep a shard open while reading its
-// rows, as with [CropShard].
+// rows, as with [store.CropShard].
 type Shard struct {
 	view *table.View[*file]
-}
-
-// file is an open shard of embeddings; that of crops without rows has no file.
-type file struct{ *table.File[Columns] }
-
-// Close unmaps the file.
-func (f *file) Close() error {
-	if f.File == nil {
-		return nil
-	}
-	return f.Close()
 }
 
 // Rows is the number of embeddings.
@@ -39,14 +28,14 @@ func (s *Shard) Rows() int {
 // it was rounded to the cache's element type. valid is false, and dst zero, where the
 // teacher gave no usable embedding. A row out of range, a dst of another length and
 // flip on a cache without mirror images are mistakes of the caller: the last is an
-// error, the others panic. [ErrDamaged] if the batch does not match its checksum.
+// error, the others panic. [store.ErrDamaged] if the batch does not match its checksum.
 func (s *Shard) Row(row int, flip bool, dst []float32) (norm float32, valid bool, err error) {
 	v, k, err := s.find(row, flip)
 	if err != nil {
 		return 0, false, err
 	}
 	if len(dst) != v.Dim {
-		panic(fmt.Sprintf("store: embedding of %d elements read into %d", v.Dim, len(dst)))
+		panic(fmt.Sprintf("cache: embedding of %d elements read into %d", v.Dim, len(dst)))
 	}
 	norm = v.Norms[k]
 	if norm == 0 {
@@ -75,11 +64,11 @@ func (s *Shard) AppendBytes(dst []byte, row int, flip bool) (embedding []byte, n
 	return v.AppendRow(dst, k), v.Norms[k], nil
 }
 
-// Find is the column that holds a row's embedding, and where in it.
+// find is the column that holds a row's embedding, and where in it.
 func (s *Shard) find(row int, flip bool) (v *table.Vectors, k int, err error) {
 	f := s.view.Use()
 	if f.File == nil {
-		panic("store: embedding of a shard without rows")
+		panic("cache: embedding of a shard without rows")
 	}
 	b, k := f.Find(row)
 	c, err := f.Columns[b]()

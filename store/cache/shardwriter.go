@@ -5,28 +5,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
-	"unsafe"
-
-	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"facepipe/internal/durable"
-	"facepipe/internal/half"
 	"facepipe/store"
 	"facepipe/store/internal/table"
 )
-
-// minNorm is the norm below which an embedding has no direction to speak of.
-const minNorm = 1e-6
-
-// maxNormDrift is how much rounding to fp16 may change a norm, relatively: a vector of
-// which more is lost (elements so small that they vanish) is not stored.
-const maxNormDrift = 0.01
 
 // ShardWriter writes the embeddings of one crop shard: Append for every row in
 // order, then Commit. For one goroutine.
@@ -51,9 +37,9 @@ type shardPlace interface {
 // Commit or Abort.
 func (w *Writer) Shard(i int) (*ShardWriter, error) {
 	if !slices.Contains(w.MissingShards(), i) {
-		return nil, fmt.Errorf("write shard %d of teacher %s: it is not missing", i, w.teacher.info.Name)
+		return nil, fmt.Errorf("write shard %d of teacher %s: it is not missing", i, w.cache.info.Name)
 	}
-	return newShardWriter(w.disk, w.teacher.dataset, w.teacher.info, w.teacher.path(i), i, w)
+	return newShardWriter(w.disk, w.cache.dataset, w.cache.info, w.cache.path(i), i, w)
 }
 
 // newShardWriter begins the embeddings of crop shard i of a dataset, in a temporary file
@@ -84,7 +70,7 @@ func (w *Writer) publish(shard int, out *table.Writer[Columns], manifest []byte)
 	if err := out.Commit(); err != nil {
 		return err
 	}
-	if err := w.disk.WriteFile(filepath.Join(w.teacher.folder, table.ManifestName(shard)), manifest, table.OnceMode); err != nil {
+	if err := w.disk.WriteFile(filepath.Join(w.cache.folder, table.ManifestName(shard)), manifest, table.OnceMode); err != nil {
 		return err
 	}
 	w.written(shard)
@@ -137,10 +123,6 @@ func (w *ShardWriter) appendStored(c *Columns, k int, why unusable) error {
 
 // errOtherCrop is of an embedding that is not where its crop's id led.
 var errOtherCrop = errors.New("another crop's embedding")
-
-// unusable are the reasons why a teacher's embedding of a crop, and that of its mirror
-// image, are invalid; of no meaning for one that is not.
-type unusable struct{ plain, mirror string }
 
 // begin puts the id of the next row's crop into the batch.
 func (w *ShardWriter) begin() error {
@@ -255,187 +237,4 @@ func (w *ShardWriter) Abort() error {
 	}
 	w.done = true
 	return errors.Join(w.out.Abort(), w.crops.Close())
-}
-
-// batch is a record batch that is being filled.
-type batch struct {
-	maxRows int
-	ids     []byte
-	plain   vectorColumn
-	mirror  vectorColumn
-}
-
-// reset begins a new batch in fresh memory: Arrow may still hold the old.
-func (b *batch) reset(info *Info) {
-	rowBytes := len(store.ID{}) + 2*(4+info.vectorBytes())
-	b.maxRows = min(table.MaxBatchRows, max(1, table.MaxBatchBytes/rowBytes))
-	b.ids = nil
-	b.plain = vectorColumn{dtype: info.DType}
-	b.mirror = vectorColumn{dtype: info.DType}
-}
-
-func (b *batch) rows() int { return len(b.plain.norms) }
-
-func (b *batch) full() bool { return b.rows() == b.maxRows }
-
-// record is the batch as an Arrow record batch of that schema, without a copy.
-func (b *batch) record(schema *arrow.Schema) arrow.RecordBatch {
-	n := b.rows()
-	columns := []arrow.ArrayData{
-		flatData(schema.Field(0).Type, n, b.ids),
-		flatData(arrow.PrimitiveTypes.Float32, n, arrow.Float32Traits.CastToBytes(b.plain.norms)),
-		b.plain.data(schema.Field(2).Type),
-	}
-	if schema.NumFields() > 3 {
-		columns = append(columns,
-			flatData(arrow.PrimitiveTypes.Float32, n, arrow.Float32Traits.CastToBytes(b.mirror.norms)),
-			b.mirror.data(schema.Field(4).Type))
-	}
-	arrays := make([]arrow.Array, len(columns))
-	for i, c := range columns {
-		arrays[i] = array.MakeFromData(c)
-	}
-	return array.NewRecordBatch(schema, arrays, int64(n))
-}
-
-// flatData is a column of n fixed-width values without nulls.
-func flatData(t arrow.DataType, n int, values []byte) arrow.ArrayData {
-	return array.NewData(t, n, []*memory.Buffer{nil, memory.NewBufferBytes(values)}, nil, 0, 0)
-}
-
-// vectorColumn collects embeddings of one element type, and their norms.
-type vectorColumn struct {
-	dtype string
-	norms []float32
-	half  []uint16
-	full  []float32
-}
-
-// Append stores an embedding and returns its norm; one that is not usable is stored as
-// zeros with norm 0, and the error is the reason.
-func (v *vectorColumn) append(embedding []float32) (norm float32, err error) {
-	norm, err = usableNorm(embedding)
-	if err == nil && v.dtype == FP16 {
-		err = v.appendHalf(embedding, norm)
-	} else if err == nil {
-		v.full = append(v.full, embedding...)
-	}
-	if err != nil {
-		norm = 0
-		v.appendZeros(len(embedding))
-	}
-	v.norms = append(v.norms, norm)
-	return norm, err
-}
-
-// appendStored copies row k of stored embeddings of the same type and returns its norm.
-func (v *vectorColumn) appendStored(from *table.Vectors, k int) (norm float32) {
-	lo, hi := k*from.Dim, (k+1)*from.Dim
-	if from.Half != nil {
-		v.half = append(v.half, from.Half[lo:hi]...)
-	} else {
-		v.full = append(v.full, from.Full[lo:hi]...)
-	}
-	v.norms = append(v.norms, from.Norms[k])
-	return from.Norms[k]
-}
-
-func (v *vectorColumn) appendZeros(n int) {
-	if v.dtype == FP16 {
-		v.half = append(v.half, make([]uint16, n)...)
-		return
-	}
-	v.full = append(v.full, make([]float32, n)...)
-}
-
-// appendHalf stores the embedding rounded to fp16, or nothing if that loses it.
-func (v *vectorColumn) appendHalf(embedding []float32, norm float32) error {
-	start := len(v.half)
-	table := table.HalfTable()
-	sum := 0.0
-	for _, x := range embedding {
-		h := half.FromFloat(x)
-		v.half = append(v.half, h)
-		y := float64(table[h])
-		sum += y * y
-	}
-	err := survives(norm, sum)
-	if err != nil {
-		v.half = v.half[:start]
-	}
-	return err
-}
-
-// survives says what keeps fp16 from holding an embedding of a norm, rounded to a sum of squares.
-func survives(norm float32, rounded float64) error {
-	rounded = math.Sqrt(rounded)
-	if math.Abs(rounded-float64(norm)) > maxNormDrift*float64(norm) {
-		return fmt.Errorf("norm %g becomes %g in fp16", norm, rounded)
-	}
-	return nil
-}
-
-// Usable says why a cache of an element type does not take an embedding, nil if it does: see
-// [ShardWriter.Append].
-func Usable(embedding []float32, dtype string) error {
-	norm, err := usableNorm(embedding)
-	if err != nil || dtype != FP16 {
-		return err
-	}
-	table, sum := table.HalfTable(), 0.0
-	for _, x := range embedding {
-		y := float64(table[half.FromFloat(x)])
-		sum += y * y
-	}
-	return survives(norm, sum)
-}
-
-// usableNorm is the Euclidean norm, or the reason why the embedding has no use.
-func usableNorm(embedding []float32) (float32, error) {
-	sum := 0.0
-	for _, x := range embedding {
-		// The conversion keeps the product from being fused with the sum, which some
-		// processors do: the norm's bits are to be the same on all.
-		sum += float64(float64(x) * float64(x))
-	}
-	// Squares of finite float32 do not overflow a float64.
-	if math.IsNaN(sum) || math.IsInf(sum, 0) {
-		i := slices.IndexFunc(embedding, func(x float32) bool { return !(math.Abs(float64(x)) <= math.MaxFloat32) })
-		return 0, fmt.Errorf("element %d is %g", i, embedding[i])
-	}
-	norm := float32(math.Sqrt(sum))
-	if norm < minNorm {
-		return 0, fmt.Errorf("norm is %g", norm)
-	}
-	if math.IsInf(float64(norm), 0) {
-		return 0, errors.New("norm is beyond float32")
-	}
-	return norm, nil
-}
-
-// Data is the column of embeddings.
-func (v *vectorColumn) data(list arrow.DataType) arrow.ArrayData {
-	element := list.(*arrow.FixedSizeListType).Elem()
-	bytes, elements := arrow.Float32Traits.CastToBytes(v.full), len(v.full)
-	if v.dtype == FP16 {
-		bytes, elements = halfBytes(v.half), len(v.half)
-	}
-	child := flatData(element, elements, bytes)
-	return array.NewData(list, len(v.norms), []*memory.Buffer{nil}, []arrow.ArrayData{child}, 0, 0)
-}
-
-func halfBytes(h []uint16) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(h))), 2*len(h))
-}
-
-// HalfCosine is the cosine between an embedding, which must not be zero, and what fp16
-// keeps of it.
-func HalfCosine(embedding []float32) float64 {
-	table := table.HalfTable()
-	var xx, yy, xy float64
-	for _, v := range embedding {
-		x, y := float64(v), float64(table[half.FromFloat(v)])
-		xx, yy, xy = xx+x*x, yy+y*y, xy+x*y
-	}
-	return xy / math.Sqrt(xx*yy)
 }

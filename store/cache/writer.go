@@ -17,7 +17,7 @@ import (
 // committed by itself; a killed run loses only those in flight. Shards may be written
 // by several goroutines, each with its own [ShardWriter].
 type Writer struct {
-	teacher *Cache
+	cache   *Cache
 	disk    durable.Disk
 	mu      sync.Mutex // guards missing and lock
 	missing []int
@@ -25,8 +25,8 @@ type Writer struct {
 }
 
 // Create begins a teacher cache, or continues the one of that name, and takes
-// its lock: [ErrLocked]. A cache of another fingerprint is left alone:
-// [ErrFingerprint]. What an interrupted run left behind is removed.
+// its lock: [store.ErrLocked]. A cache of another fingerprint is left alone:
+// [store.ErrFingerprint]. What an interrupted run left behind is removed.
 func Create(d *store.Dataset, info Info) (*Writer, error) {
 	disk := d.Disk()
 	if err := info.Validate(); err != nil {
@@ -66,10 +66,10 @@ func (w *Writer) resume(d *store.Dataset, info Info) error {
 		return err
 	}
 	var err error
-	if w.teacher, err = Open(d, info.Name); err != nil {
+	if w.cache, err = Open(d, info.Name); err != nil {
 		return err
 	}
-	w.missing = w.teacher.MissingShards()
+	w.missing = w.cache.MissingShards()
 	return removeOrphans(w.disk, folder, func(shard int) bool { return !slices.Contains(w.missing, shard) })
 }
 
@@ -93,7 +93,7 @@ func (w *Writer) declare(folder string, info Info) error {
 }
 
 // Info describes the cache.
-func (w *Writer) Info() Info { return w.teacher.info }
+func (w *Writer) Info() Info { return w.cache.info }
 
 // MissingShards are the shards still to be written, ascending.
 func (w *Writer) MissingShards() []int {

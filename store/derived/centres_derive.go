@@ -55,7 +55,7 @@ const centreMemory = 256 << 20
 // DeriveCentres derives the class centres and crop qualities of a teacher of the dataset
 // in dir, unless they are there. The cache must be complete. Memory is bounded whatever
 // the number of crops and identities. An interrupted call leaves what was there before;
-// the bytes do not depend on how often it was. Errors: [ErrNotFound], [ErrDamaged].
+// the bytes do not depend on how often it was. Errors: [store.ErrNotFound], [store.ErrDamaged].
 func DeriveCentres(ctx context.Context, dir, teacher string, o CentresOptions) (s CentresSummary, err error) {
 	begun := time.Now()
 	s = CentresSummary{Dataset: dir, Teacher: teacher}
@@ -82,7 +82,7 @@ func DeriveCentres(ctx context.Context, dir, teacher string, o CentresOptions) (
 // OpenCentres opens the class centres and crop qualities, and derives them first where they
 // are missing, damaged or of another state of the cache; progress, if it is not nil,
 // receives a bar then. The errors are those of [DeriveCentres].
-func OpenCentres(t *cache.Cache, ctx context.Context, progress io.Writer) (*Centres, error) {
+func OpenCentres(ctx context.Context, t *cache.Cache, progress io.Writer) (*Centres, error) {
 	if _, _, err := ensureCentres(ctx, t, CentresOptions{Progress: progress}); err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ func ensureCentres(ctx context.Context, t *cache.Cache, o CentresOptions) (m cen
 		}
 		return m, true, nil
 	}
-	cache, err := t.Digest()
+	source, err := t.Digest()
 	if err != nil {
 		return m, false, fmt.Errorf("derive class centres: %w: run precompute-teacher again", err)
 	}
@@ -126,7 +126,7 @@ func ensureCentres(ctx context.Context, t *cache.Cache, o CentresOptions) (m cen
 		memory = centreMemory
 	}
 	b.perBlock = max(1, memory/(8*t.Info().Dim))
-	b.manifest = centresManifest{Header: table.HeaderOf(table.FormatCentres), Fingerprint: t.Info().Fingerprint, Cache: cache,
+	b.manifest = centresManifest{Header: table.HeaderOf(table.FormatCentres), Fingerprint: t.Info().Fingerprint, Cache: source,
 		Identities: t.Dataset().Identities(), Rows: t.Dataset().Rows()}
 	if err := b.run(); err != nil {
 		return fail(err)
@@ -255,7 +255,7 @@ func (b *centreBuilder) gather(block *centreBlock, shard int) error {
 		return err
 	}
 	row := make([]float32, b.teacher.Info().Dim)
-	return b.eachBatch(shard, func(c *cache.Columns, from int) error {
+	return b.teacher.EachBatch(b.ctx, shard, func(c *cache.Columns, from int) error {
 		for k := range c.ID.Len() {
 			at := int(labels[from+k]) - block.from
 			if at < 0 || at >= len(block.names) {
@@ -268,31 +268,6 @@ func (b *centreBuilder) gather(block *centreBlock, shard int) error {
 		}
 		return nil
 	})
-}
-
-// eachBatch visits the embeddings of a shard, batch by batch.
-func (b *centreBuilder) eachBatch(shard int, visit func(c *cache.Columns, from int) error) (err error) {
-	if b.teacher.Dataset().ShardRows(shard) == 0 {
-		return nil
-	}
-	f, err := b.teacher.OpenFile(shard)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	for i, from := range f.Starts {
-		if err := b.ctx.Err(); err != nil {
-			return err
-		}
-		c, err := f.Columns[i]()
-		if err != nil {
-			return err
-		}
-		if err := visit(c, from); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // add sums up what a crop has: its embedding and its mirror image's. false if neither is
@@ -330,7 +305,7 @@ func dot(a, b []float32) float64 {
 // minResultant is the length of a mean of unit vectors below which they cancel out.
 const minResultant = 1e-6
 
-// WriteBatch makes centres of the sums.
+// write makes centres of the sums.
 func (b *centreBuilder) write(w *tableWriter[centreColumns], block *centreBlock) error {
 	centre := make([]float32, block.dim)
 	for i, name := range block.names {
@@ -410,7 +385,7 @@ func (b *centreBuilder) rate(w *tableWriter[qualityColumns], centres *table.File
 	}
 	dim := b.teacher.Info().Dim
 	row, centre := make([]float32, dim), make([]float32, dim)
-	return b.eachBatch(shard, func(c *cache.Columns, from int) error {
+	return b.teacher.EachBatch(b.ctx, shard, func(c *cache.Columns, from int) error {
 		for k := range c.ID.Len() {
 			b.bar.Add(1)
 			clear(centre)
