@@ -5,15 +5,26 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+
 	"facepipe/store"
 	"facepipe/store/cache"
 	"facepipe/store/internal/table"
 )
 
-// centresFolder is in the cache's.
-const centresFolder = "centres"
+// centresFolder is in the cache's; the tables in it are of two kinds.
+const (
+	centresFolder = "centres"
+	tableCentres  = "centres"
+	tableQuality  = "quality"
+)
 
-// OpenCentres are what was derived from a complete teacher cache for losses that look at
+// qualityBatchRows are the rows of a batch of the quality table, which has few bytes a
+// row.
+const qualityBatchRows = 1 << 13
+
+// Centres are what was derived from a complete teacher cache for losses that look at
 // classes: where each identity lies, and how each crop lies to it. Close it after use.
 // Safe for concurrent use until then.
 type Centres struct {
@@ -61,7 +72,7 @@ type centresManifest struct {
 	Rows          int `json:"rows"`
 	// MeanSpread is over the identities that have a centre.
 	MeanSpread float64 `json:"mean_spread"`
-	// OpenCentres is absent without identities, Quality without rows.
+	// Centres is absent without identities, Quality without rows.
 	Centres *table.FileInfo `json:"centres,omitempty"`
 	Quality *table.FileInfo `json:"quality,omitempty"`
 }
@@ -73,21 +84,85 @@ func (m *centresManifest) validate(t *cache.Cache) error {
 	if _, err := table.ParseDigest(m.Cache); err != nil {
 		return err
 	}
-	for _, table := range []struct {
+	for _, of := range []struct {
 		file *table.FileInfo
 		rows int
 	}{{m.Centres, m.Identities}, {m.Quality, m.Rows}} {
-		if table.rows < 0 || (table.rows > 0) != (table.file != nil) {
+		if of.rows < 0 || (of.rows > 0) != (of.file != nil) {
 			return fmt.Errorf("counts do not fit: %d identities, %d rows", m.Identities, m.Rows)
 		}
-		if table.file == nil {
+		if of.file == nil {
 			continue
 		}
-		if err := table.file.Validate(table.rows); err != nil {
+		if err := of.file.Validate(of.rows); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// centreSchema is that of the table of centres: row l is the identity of label l.
+func centreSchema(t cache.Info, source string) *arrow.Schema {
+	return tableSchema(table.FormatCentres, t.Fingerprint, source,
+		table.Required("identity", arrow.BinaryTypes.String),
+		table.Required("count", arrow.PrimitiveTypes.Int32),
+		table.Required("spread", arrow.PrimitiveTypes.Float32),
+		table.Required("centre", arrow.FixedSizeListOfNonNullable(int32(t.Dim), arrow.PrimitiveTypes.Float32)))
+}
+
+// qualitySchema is that of the table of crops: row i is the crop of global row i.
+func qualitySchema(t cache.Info, source string) *arrow.Schema {
+	fields := []arrow.Field{
+		table.Required(table.ColumnID, &arrow.FixedSizeBinaryType{ByteWidth: len(store.ID{})}),
+		table.Required(table.ColumnNorm, arrow.PrimitiveTypes.Float32),
+		table.Required("cosine", arrow.PrimitiveTypes.Float32),
+	}
+	if t.Flip {
+		fields = append(fields,
+			table.Required(table.ColumnNormMirror, arrow.PrimitiveTypes.Float32),
+			table.Required("cosine_mirror", arrow.PrimitiveTypes.Float32))
+	}
+	return tableSchema(table.FormatCentres, t.Fingerprint, source, fields...)
+}
+
+// centreColumns are a batch of centres.
+type centreColumns struct {
+	identity *array.String
+	count    *array.Int32
+	spread   *array.Float32
+	centres  table.Vectors
+}
+
+func parseCentreColumns(rec arrow.RecordBatch) (c centreColumns, err error) {
+	c = centreColumns{
+		identity: rec.Column(0).(*array.String),
+		count:    rec.Column(1).(*array.Int32),
+		spread:   rec.Column(2).(*array.Float32),
+	}
+	n := int(rec.NumRows())
+	_, _ = c.count.Value(n-1), c.spread.Value(n-1) // a column too short would be missed later
+	c.centres, err = table.ParseMatrix(rec.Column(3))
+	return c, err
+}
+
+// qualityColumns are a batch of crops' qualities; the second of each for mirror images,
+// nil without.
+type qualityColumns struct {
+	id      *array.FixedSizeBinary
+	norms   [2]*array.Float32
+	cosines [2]*array.Float32
+}
+
+func parseQualityColumns(rec arrow.RecordBatch) (c qualityColumns, err error) {
+	c.id = rec.Column(0).(*array.FixedSizeBinary)
+	last := int(rec.NumRows()) - 1
+	_ = c.id.Value(last)
+	for i := 0; 2*i+2 < int(rec.NumCols()); i++ {
+		c.norms[i] = rec.Column(2*i + 1).(*array.Float32)
+		c.cosines[i] = rec.Column(2*i + 2).(*array.Float32)
+		_, _ = c.norms[i].Value(last), c.cosines[i].Value(last)
+	}
+	return c, nil
 }
 
 // errStaleCentres is of centres that were good until the cache grew.
@@ -136,12 +211,6 @@ func (f folder) centreTables() ([]string, error) {
 	return []string{f.table(tableCentres, m.Cache), f.table(tableQuality, m.Cache)}, nil
 }
 
-// Names of the tables.
-const (
-	tableCentres = "centres"
-	tableQuality = "quality"
-)
-
 // readCentres opens what is there; the errors are those of readCentresManifest, or
 // damage.
 func readCentres(t *cache.Cache) (*Centres, error) {
@@ -189,7 +258,7 @@ func (c *Centres) Dim() int { return c.dim }
 // Centre copies the unit vector in the direction of the mean of a class's unit
 // embeddings, mirror images included, to dst, of length Dim. valid is false, and dst
 // zero, if the class has no usable embedding or if they cancel out. A label out of range
-// panics. [ErrDamaged] if the batch that holds it does not match its checksum.
+// panics. [store.ErrDamaged] if the batch that holds it does not match its checksum.
 func (c *Centres) Centre(label int32, dst []float32) (centre Centre, valid bool, err error) {
 	b, k := c.centres.Find(int(label))
 	columns, err := c.centres.Columns[b]()
@@ -197,7 +266,7 @@ func (c *Centres) Centre(label int32, dst []float32) (centre Centre, valid bool,
 		return Centre{}, false, err
 	}
 	if len(dst) != c.dim {
-		panic(fmt.Sprintf("store: centre of %d elements read into %d", c.dim, len(dst)))
+		panic(fmt.Sprintf("derived: centre of %d elements read into %d", c.dim, len(dst)))
 	}
 	columns.centres.CopyRow(k, dst)
 	for _, x := range dst {
@@ -211,7 +280,7 @@ func (c *Centres) Centre(label int32, dst []float32) (centre Centre, valid bool,
 }
 
 // Quality is that of the crop of a global row, or of its mirror image if flip. A row out
-// of range panics; flip on a cache without mirror images is an error. [ErrDamaged] as of
+// of range panics; flip on a cache without mirror images is an error. [store.ErrDamaged] as of
 // [Centres.Centre].
 func (c *Centres) Quality(row int, flip bool) (TeacherQuality, error) {
 	b, k := c.quality.Find(row)
@@ -230,7 +299,7 @@ func (c *Centres) Quality(row int, flip bool) (TeacherQuality, error) {
 }
 
 // CentresState says what is known of a teacher's centres without reading the tables:
-// current, outdated, missing or damaged.
+// current, outdated, missing or damaged. It is for store/info.
 func CentresState(t *cache.Cache) (state string, bytes int64) {
 	m, err := readCentresManifest(t)
 	for _, file := range []*table.FileInfo{m.Centres, m.Quality} {

@@ -6,8 +6,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -21,11 +19,11 @@ import (
 	"facepipe/store/storetest"
 )
 
-// derived is a dataset of n crops with a cache and its centres.
-func derived(t testing.TB, n int, info cache.Info, spoil func(row int, e []float32)) (string, derived.CentresSummary) {
+// datasetOf is a dataset of n crops with a cache and its centres.
+func datasetOf(t testing.TB, n int, teacher cache.Info, spoil func(row int, e []float32)) (string, derived.CentresSummary) {
 	t.Helper()
 	dir := storetest.Build(t, n, 8)
-	storetest.Embed(t, storetest.Open(t, dir), info, -1, spoil)
+	storetest.Embed(t, storetest.Open(t, dir), teacher, -1, spoil)
 	return dir, derive(t, dir, derived.CentresOptions{})
 }
 
@@ -40,7 +38,7 @@ func derive(t testing.TB, dir string, o derived.CentresOptions) derived.CentresS
 
 func mustCentres(t testing.TB, dir string) *derived.Centres {
 	t.Helper()
-	c, err := derived.OpenCentres(storetest.Cache(t, storetest.Open(t, dir), "r50"), t.Context(), io.Discard)
+	c, err := derived.OpenCentres(t.Context(), storetest.Cache(t, storetest.Open(t, dir), "r50"), io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,8 +64,8 @@ func allEmbeddings(t testing.TB, dir string) (all [][2][]float32, norms [][2]flo
 		for k := range s.Rows() {
 			var row [2][]float32
 			var norm [2]float32
-			for m, flip := range []bool{false, true}[:1+map[bool]int{true: 1}[teacher.info.Flip]] {
-				e := make([]float32, teacher.info.Dim)
+			for m, flip := range []bool{false, true}[:1+map[bool]int{true: 1}[teacher.Info().Flip]] {
+				e := make([]float32, teacher.Info().Dim)
 				n, valid, err := s.Row(k, flip, e)
 				if err != nil {
 					t.Fatal(err)
@@ -89,8 +87,8 @@ func cosineOf(a, b []float32) float64 {
 
 // The tables hold what their definitions give, computed here the plain way.
 func TestCentres(t *testing.T) {
-	for _, info := range []cache.Info{storetest.Info(cache.FP16, true), storetest.Info(cache.FP32, false)} {
-		dir, s := derived(t, 60, info, func(row int, e []float32) {
+	for _, about := range []cache.Info{storetest.Info(cache.FP16, true), storetest.Info(cache.FP32, false)} {
+		dir, s := datasetOf(t, 60, about, func(row int, e []float32) {
 			storetest.SpoilSome(row, e)
 			if row < 5 {
 				clear(e) // the first identity
@@ -160,13 +158,13 @@ func TestCentres(t *testing.T) {
 			}
 			spreads += spread
 		}
-		if s.WithoutCentre != without || (without > 0) == info.Flip || math.Abs(s.MeanSpread-spreads/float64(c.Len()-without)) > 1e-5 {
+		if s.WithoutCentre != without || (without > 0) == about.Flip || math.Abs(s.MeanSpread-spreads/float64(c.Len()-without)) > 1e-5 {
 			t.Errorf("summary %+v, want %d without a centre", s, without)
 		}
 		for row, e := range all {
 			for m, flip := range []bool{false, true} {
 				q, err := c.Quality(row, flip)
-				if flip && !info.Flip {
+				if flip && !about.Flip {
 					if err == nil {
 						t.Fatal("a mirror image's quality came from nowhere")
 					}
@@ -187,8 +185,8 @@ func TestCentres(t *testing.T) {
 
 // Embeddings that cancel out have no centre.
 func TestCentreOfOpposites(t *testing.T) {
-	info := storetest.Info(cache.FP32, false)
-	dir, s := derived(t, 4, info, func(row int, e []float32) {
+	about := storetest.Info(cache.FP32, false)
+	dir, s := datasetOf(t, 4, about, func(row int, e []float32) {
 		clear(e)
 		e[row/2] = []float32{3, -3}[row%2] // of length 3, in pairs
 	})
@@ -205,20 +203,20 @@ func TestCentreOfOpposites(t *testing.T) {
 
 // However little memory there is, the bytes are the same.
 func TestCentresInBlocks(t *testing.T) {
-	info := storetest.Info(cache.FP16, true)
-	whole, _ := derived(t, 60, info, storetest.SpoilSome)
+	about := storetest.Info(cache.FP16, true)
+	whole, _ := datasetOf(t, 60, about, storetest.SpoilSome)
 	for _, identities := range []int{1, 2, 5} {
 		dir := storetest.Build(t, 60, 8)
-		storetest.Embed(t, storetest.Open(t, dir), info, -1, storetest.SpoilSome)
-		derive(t, dir, derived.CentresOptions{memory: 8 * 24 * identities})
+		storetest.Embed(t, storetest.Open(t, dir), about, -1, storetest.SpoilSome)
+		derive(t, dir, derived.CentresOptions{}.WithMemory(8*24*identities))
 		storetest.SameContents(t, dir, whole)
 	}
 }
 
 // They follow the cache, and are left alone while it is the same.
 func TestCentresFollow(t *testing.T) {
-	info := storetest.Info(cache.FP16, true)
-	dir, first := derived(t, 20, info, nil)
+	about := storetest.Info(cache.FP16, true)
+	dir, first := datasetOf(t, 20, about, nil)
 	before := storetest.Contents(t, dir)
 	if s := derive(t, dir, derived.CentresOptions{}); !s.Reused || s.Cache != first.Cache || s.Bytes != first.Bytes || s.MeanSpread != first.MeanSpread {
 		t.Errorf("again: %+v after %+v", s, first)
@@ -239,7 +237,7 @@ func TestCentresFollow(t *testing.T) {
 	if _, err := derived.DeriveCentres(t.Context(), dir, "r50", derived.CentresOptions{}); err == nil || !strings.Contains(err.Error(), "precompute-teacher") {
 		t.Errorf("of half a cache: %v", err)
 	}
-	storetest.Embed(t, storetest.Open(t, dir), info, -1, nil)
+	storetest.Embed(t, storetest.Open(t, dir), about, -1, nil)
 	if r := storetest.CleanCheck(t, dir); !strings.Contains(strings.Join(r.Notes, "\n"), "centres") {
 		t.Errorf("nothing is noted of old centres: %q", r.Notes)
 	}
@@ -247,24 +245,24 @@ func TestCentresFollow(t *testing.T) {
 		t.Errorf("state %+v, %v", list, err)
 	}
 	c := mustCentres(t, dir) // derives
-	if c.Len() <= first.Identities || c.manifest.Rows != 40 {
-		t.Errorf("%d centres after an append, were %d", c.Len(), first.Identities)
+	if s := derive(t, dir, derived.CentresOptions{}); c.Len() <= first.Identities || s.Rows != 40 || !s.Reused {
+		t.Errorf("%d centres after an append, were %d; %+v", c.Len(), first.Identities, s)
 	}
 	if list, err := info.Caches(dir); err != nil || list[0].Centres != "current" || list[0].CentresBytes == 0 {
 		t.Errorf("state %+v, %v", list, err)
 	}
-	if tables, _ := filepath.Glob(filepath.Join(dir, store.TeachersFolder, "r50", derived.CentresFolder, "*.arrow")); len(tables) != 2 {
+	if tables, _ := filepath.Glob(filepath.Join(dir, "teachers", "r50", "centres", "*.arrow")); len(tables) != 2 {
 		t.Errorf("tables %v", tables)
 	}
 	// Who had the old ones open keeps them.
 	if _, valid, err := open.Centre(0, make([]float32, 24)); err != nil || !valid {
 		t.Errorf("the old centres: %v", err)
 	}
-	once, _ := derived(t, 20, info, nil)
+	once, _ := datasetOf(t, 20, about, nil)
 	w = storetest.Writer(t, once, 8)
 	storetest.Ingest(t, w, storetest.Source, 20, 40)
 	storetest.Close(t, w)
-	storetest.Embed(t, storetest.Open(t, once), info, -1, nil)
+	storetest.Embed(t, storetest.Open(t, once), about, -1, nil)
 	derive(t, once, derived.CentresOptions{})
 	storetest.SameContents(t, dir, once)
 	if r := storetest.CleanCheck(t, dir); len(r.Notes) > 0 {
@@ -274,8 +272,8 @@ func TestCentresFollow(t *testing.T) {
 
 // Damage is found by check, and what was derived is derived again.
 func TestCentresDamaged(t *testing.T) {
-	info := storetest.Info(cache.FP16, true)
-	whole, s := derived(t, 20, info, nil)
+	about := storetest.Info(cache.FP16, true)
+	whole, s := datasetOf(t, 20, about, nil)
 	for _, name := range []string{"centres.json", "centres-" + s.Cache[:table.TableDigits] + ".arrow", "quality-" + s.Cache[:table.TableDigits] + ".arrow"} {
 		for what, hurt := range map[string]func(path string){
 			"bit":   func(path string) { storetest.FlipBit(t, path, 200) },
@@ -290,7 +288,7 @@ func TestCentresDamaged(t *testing.T) {
 			if err := os.CopyFS(dir, os.DirFS(whole)); err != nil {
 				t.Fatal(err)
 			}
-			hurt(filepath.Join(dir, store.TeachersFolder, "r50", derived.CentresFolder, name))
+			hurt(filepath.Join(dir, "teachers", "r50", "centres", name))
 			r, err := check.Run(t.Context(), dir, check.Options{ReadData: true})
 			if err != nil || r.OK != (name == "centres.json" && what == "gone") {
 				t.Errorf("%s, %s: %+v, %v", name, what, r, err)
@@ -338,10 +336,10 @@ func TestCentresRefuse(t *testing.T) {
 	if _, err := derived.DeriveCentres(t.Context(), dir, "r50", derived.CentresOptions{}); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("without a cache: %v", err)
 	}
-	dir, _ = derived(t, 10, storetest.Info(cache.FP16, true), nil)
+	dir, _ = datasetOf(t, 10, storetest.Info(cache.FP16, true), nil)
 	// Derived data of a dropped cache go with it, and not while they are made.
 	teacher := storetest.Cache(t, storetest.Open(t, dir), "r50")
-	lock, err := derived.FolderIn(teacher, derived.CentresFolder).claim(durable.TryLock)
+	lock, err := durable.TryLock(filepath.Join(teacher.Folder(), "centres", table.LockFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -354,58 +352,10 @@ func TestCentresRefuse(t *testing.T) {
 	if _, err := cache.Drop(dir, "r50", false); err != nil {
 		t.Error(err)
 	}
-	if _, err := derived.OpenCentres(teacher, t.Context(), nil); !errors.Is(err, os.ErrNotExist) {
+	if _, err := derived.OpenCentres(t.Context(), teacher, nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("centres of a dropped cache: %v", err)
 	}
-	if _, err := os.Stat(teacher.folder); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(teacher.Folder()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a dropped cache has a folder again: %v", err)
-	}
-}
-
-// syncs notes the folders whose names are made durable.
-type syncs struct {
-	durable.OS
-	dirs []string
-}
-
-func (s *syncs) SyncDir(dir string) error {
-	s.dirs = append(s.dirs, dir)
-	return s.OS.SyncDir(dir)
-}
-
-// A folder of tables may be there by the hand of a run that was killed before its name was
-// durable: who finds it makes it so before anything is committed in it.
-func TestFoundFolderIsMadeDurable(t *testing.T) {
-	dir, fs := t.TempDir(), new(syncs)
-	f := derived.Folder{dir: filepath.Join(dir, derived.CentresFolder), disk: durable.Disk{FS: fs}}
-	if err := os.Mkdir(f.dir, table.FolderMode); err != nil {
-		t.Fatal(err)
-	}
-	lock, err := f.claim(durable.TryLock)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := lock.Unlock(); err != nil {
-		t.Error(err)
-	}
-	if !slices.Contains(fs.dirs, dir) {
-		t.Errorf("synced were %v", fs.dirs)
-	}
-}
-
-// Tables that another process replaces between two looks are not damaged.
-func TestTwice(t *testing.T) {
-	for want, answers := range map[string][]error{"1": {nil}, "2": {store.ErrDamaged, nil}, "damaged": {store.ErrDamaged, store.ErrDamaged}, "gone": {os.ErrNotExist}} {
-		n := 0
-		got, err := derived.Twice(func() (int, error) {
-			n++
-			return n, answers[n-1]
-		})
-		switch {
-		case want == "damaged" && !errors.Is(err, store.ErrDamaged), want == "gone" && (n != 1 || !errors.Is(err, os.ErrNotExist)):
-			t.Errorf("%s: %v after %d looks", want, err, n)
-		case len(want) == 1 && (err != nil || want != strconv.Itoa(got)):
-			t.Errorf("%s: look %d, %v", want, got, err)
-		}
 	}
 }

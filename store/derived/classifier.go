@@ -87,7 +87,7 @@ func parseClassifierColumns(rec arrow.RecordBatch) (c classifierColumns, err err
 
 const tableClassifier = "classifier"
 
-// OpenClassifier is the weight matrix of the classifier that a teacher was trained with: for
+// Classifier is the weight matrix of the classifier that a teacher was trained with: for
 // each class the direction that its embeddings were pulled to. Close it after use. Safe
 // for concurrent use until then.
 type Classifier struct {
@@ -113,7 +113,7 @@ func lookAtClassifier(t *cache.Cache) (m classifierManifest, err error) {
 }
 
 // FindClassifier says where a teacher's classifier matrix came from, without reading it; nil
-// if there is none.
+// if there is none. It is for store/info.
 func FindClassifier(t *cache.Cache) (*ClassifierInfo, error) {
 	m, err := readClassifierManifest(t)
 	if errors.Is(err, os.ErrNotExist) {
@@ -126,7 +126,7 @@ func FindClassifier(t *cache.Cache) (*ClassifierInfo, error) {
 }
 
 // OpenClassifier opens the classifier matrix that was imported for the teacher.
-// [ErrNotFound], [ErrDamaged], [ErrVersion].
+// [store.ErrNotFound], [store.ErrDamaged], [store.ErrVersion].
 func OpenClassifier(t *cache.Cache) (*Classifier, error) {
 	return twice(func() (*Classifier, error) { return mapClassifier(t) })
 }
@@ -176,7 +176,7 @@ func (c *Classifier) Close() error {
 
 // Row copies row 0 .. Info().Rows-1 of the matrix, not normalised, to dst, which has the
 // teacher's dimension, and returns the class's name. A row out of range panics.
-// [ErrDamaged] if the batch that holds it does not match its checksum.
+// [store.ErrDamaged] if the batch that holds it does not match its checksum.
 func (c *Classifier) Row(row int, dst []float32) (identity string, err error) {
 	b, k := c.file.Find(row)
 	columns, err := c.file.Columns[b]()
@@ -184,7 +184,7 @@ func (c *Classifier) Row(row int, dst []float32) (identity string, err error) {
 		return "", err
 	}
 	if len(dst) != c.dim {
-		panic(fmt.Sprintf("store: class of %d weights read into %d", c.dim, len(dst)))
+		panic(fmt.Sprintf("derived: class of %d weights read into %d", c.dim, len(dst)))
 	}
 	columns.weights.CopyRow(k, dst)
 	return string([]byte(columns.identity.Value(k))), nil // not the mapping's
@@ -252,7 +252,7 @@ type ClassifierWriter struct {
 // CreateClassifier begins to store a classifier matrix for the teacher; info.Rows is
 // set by what is appended. One from another origin that is there is an error
 // ([os.ErrExist]) unless it is to be replaced, which happens when the new one is
-// committed. [ErrLocked] while another is being imported.
+// committed. [store.ErrLocked] while another is being imported.
 func CreateClassifier(t *cache.Cache, info ClassifierInfo, replace bool) (w *ClassifierWriter, err error) {
 	fail := func(err error) (*ClassifierWriter, error) {
 		return nil, fmt.Errorf("write classifier of teacher %s of %s: %w", t.Info().Name, t.Dataset().Dir(), err)

@@ -1,13 +1,10 @@
 package derived
 
-// What tests of this folder look at from outside.
-const CentresFolder = centresFolder
-const ClassifierFolder = classifierFolder
-
-type Folder = folder
-
+// Dot is dot, for tests.
 var Dot = dot
-var EnsureCentres = ensureCentres
-var FolderIn = folderIn
-var ReadClassifierManifest = readClassifierManifest
-var Twice = twice
+
+// WithMemory bounds the sums that are held at a time.
+func (o CentresOptions) WithMemory(bytes int) CentresOptions {
+	o.memory = bytes
+	return o
+}

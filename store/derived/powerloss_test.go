@@ -13,21 +13,20 @@ import (
 	"facepipe/store/cache"
 	"facepipe/store/check"
 	"facepipe/store/derived"
-	"facepipe/store/internal/table"
 	"facepipe/store/storetest"
 )
 
 // importClass stores a classifier of one class, in the place of another.
 func importClass(d *store.Dataset, origin string) error {
-	t, err := cache.Open(d, "r50")
+	teacher, err := cache.Open(d, "r50")
 	if err != nil {
 		return err
 	}
-	w, err := derived.CreateClassifier(t, derived.ClassifierInfo{Origin: origin, OriginDigest: origin}, true)
+	w, err := derived.CreateClassifier(teacher, derived.ClassifierInfo{Origin: origin, OriginDigest: origin}, true)
 	if err != nil {
 		return err
 	}
-	weights := make([]float32, t.info.Dim)
+	weights := make([]float32, teacher.Info().Dim)
 	weights[0] = float32(len(origin))
 	if err := w.Append("person_00", weights); err != nil {
 		return err
@@ -38,38 +37,42 @@ func importClass(d *store.Dataset, origin string) error {
 // Power that is lost at any moment while tables are replaced leaves the old or the new
 // ones, whole; what was committed stays; and the same command finishes.
 func TestPowerLossOfSides(t *testing.T) {
-	info := storetest.Info(cache.FP16, true)
+	about := storetest.Info(cache.FP16, true)
 	for name, run := range map[string]func(d *store.Dataset) error{
 		"centres": func(d *store.Dataset) error {
-			c, err := cache.Open(d, "r50")
-			if err == nil {
-				_, _, err = derived.EnsureCentres(t.Context(), c, derived.CentresOptions{})
+			teacher, err := cache.Open(d, "r50")
+			if err != nil {
+				return err
 			}
-			return err
+			c, err := derived.OpenCentres(t.Context(), teacher, nil)
+			if err != nil {
+				return err
+			}
+			return c.Close()
 		},
 		"classifier": func(d *store.Dataset) error { return importClass(d, "another") },
 		// An import that finds its matrix there only tidies.
 		"classifier, found": func(d *store.Dataset) error {
-			c, err := cache.Open(d, "r50")
+			teacher, err := cache.Open(d, "r50")
 			if err != nil {
 				return err
 			}
-			if m, err := derived.ReadClassifierManifest(c); err == nil && m.Origin == "another" {
-				return derived.TidyClassifier(c)
+			if have, err := derived.FindClassifier(teacher); err == nil && have != nil && have.Origin == "another" {
+				return derived.TidyClassifier(teacher)
 			}
 			return importClass(d, "another")
 		},
 	} {
 		root := storetest.MemoryDir(t)
 		dir := filepath.Join(root, "faces.ds")
-		whole, _ := derived(t, 12, info, nil)
+		whole, _ := datasetOf(t, 12, about, nil)
 		if err := importClass(storetest.Open(t, whole), "one"); err != nil {
 			t.Fatal(err)
 		}
 		w := storetest.Writer(t, whole, 8)
 		storetest.Ingest(t, w, storetest.Source, 12, 24)
 		storetest.Close(t, w)
-		storetest.Embed(t, storetest.Open(t, whole), info, -1, nil)
+		storetest.Embed(t, storetest.Open(t, whole), about, -1, nil)
 		if err := os.CopyFS(dir, os.DirFS(whole)); err != nil {
 			t.Fatal(err)
 		}
@@ -77,11 +80,7 @@ func TestPowerLossOfSides(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d, err := store.Open(dir, store.WithDisk(durable.Disk{FS: disk}), store.WithLogger(storetest.Quiet))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := run(d); err != nil {
+		if err := run(storetest.OpenOn(t, dir, durable.Disk{FS: disk})); err != nil {
 			t.Fatal(err)
 		}
 		h := disk.History()
@@ -117,8 +116,8 @@ func finishSide(t *testing.T, dir, want string, run func(*store.Dataset) error) 
 		return false, fmt.Errorf("check: %+v, %w", r.Problems, err)
 	}
 	manifests := func(dir string) (text string) {
-		for _, side := range []string{derived.CentresFolder, derived.ClassifierFolder} {
-			data, err := os.ReadFile(filepath.Join(dir, store.TeachersFolder, "r50", side, side+table.ManifestSuffix))
+		for _, side := range []string{"centres", "classifier"} {
+			data, err := os.ReadFile(filepath.Join(dir, "teachers", "r50", side, side+".json"))
 			if err != nil {
 				t.Fatal(err)
 			}

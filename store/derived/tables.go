@@ -7,89 +7,23 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
-	"facepipe/store"
-	"facepipe/store/cache"
 	"facepipe/store/internal/table"
 )
 
-// qualityBatchRows are the rows of a batch of the quality table, which has few bytes a
-// row.
-const qualityBatchRows = 1 << 13
+// metaCache is the key of a schema's metadata that says what the table is made of.
+const metaCache = "facepipe.cache"
 
-// tableSchema is a schema of a table beside a teacher's shards.
-func tableSchema(format, fingerprint, cache string, fields ...arrow.Field) *arrow.Schema {
+// tableSchema is that of a table of a kind, whose teacher has the fingerprint and which is made
+// of what the digest source is of.
+func tableSchema(format, fingerprint, source string, fields ...arrow.Field) *arrow.Schema {
 	meta := arrow.NewMetadata(
 		[]string{table.MetaFormat, table.MetaVersion, table.MetaFingerprint, metaCache},
-		[]string{format, strconv.Itoa(table.NewestVersion(format)), fingerprint, cache})
+		[]string{format, strconv.Itoa(table.NewestVersion(format)), fingerprint, source})
 	return arrow.NewSchema(fields, &meta)
 }
 
-// centreSchema is that of the table of centres: row l is the identity of label l.
-func centreSchema(t cache.Info, cache string) *arrow.Schema {
-	return tableSchema(table.FormatCentres, t.Fingerprint, cache,
-		table.Required("identity", arrow.BinaryTypes.String),
-		table.Required("count", arrow.PrimitiveTypes.Int32),
-		table.Required("spread", arrow.PrimitiveTypes.Float32),
-		table.Required("centre", arrow.FixedSizeListOfNonNullable(int32(t.Dim), arrow.PrimitiveTypes.Float32)))
-}
-
-// qualitySchema is that of the table of crops: row i is the crop of global row i.
-func qualitySchema(t cache.Info, cache string) *arrow.Schema {
-	fields := []arrow.Field{
-		table.Required(table.ColumnID, &arrow.FixedSizeBinaryType{ByteWidth: len(store.ID{})}),
-		table.Required(table.ColumnNorm, arrow.PrimitiveTypes.Float32),
-		table.Required("cosine", arrow.PrimitiveTypes.Float32),
-	}
-	if t.Flip {
-		fields = append(fields,
-			table.Required(table.ColumnNormMirror, arrow.PrimitiveTypes.Float32),
-			table.Required("cosine_mirror", arrow.PrimitiveTypes.Float32))
-	}
-	return tableSchema(table.FormatCentres, t.Fingerprint, cache, fields...)
-}
-
-// centreColumns are a batch of centres.
-type centreColumns struct {
-	identity *array.String
-	count    *array.Int32
-	spread   *array.Float32
-	centres  table.Vectors
-}
-
-func parseCentreColumns(rec arrow.RecordBatch) (c centreColumns, err error) {
-	c = centreColumns{
-		identity: rec.Column(0).(*array.String),
-		count:    rec.Column(1).(*array.Int32),
-		spread:   rec.Column(2).(*array.Float32),
-	}
-	n := int(rec.NumRows())
-	_, _ = c.count.Value(n-1), c.spread.Value(n-1) // a column too short would be missed later
-	c.centres, err = table.ParseMatrix(rec.Column(3))
-	return c, err
-}
-
-// qualityColumns are a batch of crops' qualities; the second of each for mirror images,
-// nil without.
-type qualityColumns struct {
-	id      *array.FixedSizeBinary
-	norms   [2]*array.Float32
-	cosines [2]*array.Float32
-}
-
-func parseQualityColumns(rec arrow.RecordBatch) (c qualityColumns, err error) {
-	c.id = rec.Column(0).(*array.FixedSizeBinary)
-	last := int(rec.NumRows()) - 1
-	_ = c.id.Value(last)
-	for i := 0; 2*i+2 < int(rec.NumCols()); i++ {
-		c.norms[i] = rec.Column(2*i + 1).(*array.Float32)
-		c.cosines[i] = rec.Column(2*i + 2).(*array.Float32)
-		_, _ = c.norms[i].Value(last), c.cosines[i].Value(last)
-	}
-	return c, nil
-}
-
-// tableWriter fills a table row by row: fields of build for the row, then done. End it
-// with seal and commit of out, or abort.
+// tableWriter fills a table row by row: the fields of build, then done. End it with seal and
+// then the commit of out, or with its abort.
 type tableWriter[C any] struct {
 	out     *table.Writer[C]
 	build   *array.RecordBuilder
@@ -124,7 +58,7 @@ func (w *tableWriter[C]) flush() error {
 	return w.out.WriteBatch(rec, 0)
 }
 
-// Seal completes the file and reads it back.
+// seal completes the file and reads it back.
 func (w *tableWriter[C]) seal() (*table.FileInfo, error) {
 	if err := w.flush(); err != nil {
 		return nil, err
@@ -145,5 +79,3 @@ func (w *tableWriter[C]) vector(column int, v []float32) {
 
 // vectorRows is how many rows with a vector make a batch.
 func vectorRows(dim int) int { return min(table.MaxBatchRows, max(1, table.MaxBatchBytes/(4*dim+64))) }
-
-const metaCache = "facepipe.cache"
