@@ -16,8 +16,6 @@ import (
 	"facepipe/store"
 	"facepipe/store/cache"
 	"facepipe/store/check"
-	"facepipe/store/internal/index"
-	"facepipe/store/internal/table"
 	"facepipe/store/storetest"
 )
 
@@ -90,13 +88,13 @@ func TestCheckNotes(t *testing.T) {
 		}
 	}
 	storetest.Abort(t, w)
-	if err := os.RemoveAll(filepath.Join(dir, index.Folder)); err != nil {
+	if err := os.RemoveAll(filepath.Join(dir, "index")); err != nil {
 		t.Fatal(err)
 	}
 	if r := storetest.CleanCheck(t, dir); !strings.Contains(strings.Join(r.Notes, "\n"), "index is rebuilt") {
 		t.Errorf("notes are %q", r.Notes)
 	}
-	if _, err := os.Stat(filepath.Join(dir, index.Folder)); err == nil {
+	if _, err := os.Stat(filepath.Join(dir, "index")); err == nil {
 		t.Error("check built the index")
 	}
 }
@@ -119,7 +117,7 @@ func TestCheckFindsAll(t *testing.T) {
 	}
 	for _, name := range hurt {
 		// Rejects are compared with manifests, which one of is damaged here.
-		if name != store.RejectsFile && found[name] != 1 {
+		if name != "rejects.jsonl" && found[name] != 1 {
 			t.Errorf("%s: %d problems", name, found[name])
 		}
 	}
@@ -152,49 +150,37 @@ func TestCheckIsCancelled(t *testing.T) {
 	}
 }
 
-// An index that says something else than the shards is found: entries that are wrong,
-// missing or too many.
-func TestCompareIndex(t *testing.T) {
-	d := storetest.Open(t, storetest.Build(t, 30, 8))
-	for name, have := range map[string]string{
-		"one crop fewer": storetest.Build(t, 29, 8), "one more": storetest.Build(t, 31, 8), "none": storetest.Build(t, 0, 8),
-	} {
-		ix, err := store.badgerOf(storetest.Open(t, have))
-		if err != nil {
-			t.Fatal(err)
+// Damage inside a shard, of crops or embeddings, is found by the part that the shard is
+// in, and by no other.
+func TestCheckSubset(t *testing.T) {
+	dir := storetest.Build(t, 60, 8)
+	storetest.Embed(t, storetest.Open(t, dir), storetest.Info(cache.FP16, true), -1, nil)
+	storetest.FlipBit(t, filepath.Join(dir, "crops/000004.arrow"), -2000)
+	storetest.FlipBit(t, filepath.Join(dir, "teachers/r50/000003.arrow"), -2000)
+	for _, tc := range []struct {
+		part, parts int
+		want        string
+	}{{1, 8, ""}, {2, 3, "crops/000004.arrow"}, {4, 5, "teachers/r50/000003.arrow"}} {
+		part, parts, want := tc.part, tc.parts, tc.want
+		r, err := check.Run(t.Context(), dir, check.Options{ReadData: true, Subset: check.Subset{Part: part, Parts: parts}})
+		if err != nil || r.OK != (want == "") || r.Shards != 8 || r.ShardsRead == 0 || r.ShardsRead == 8 {
+			t.Fatalf("part %d of %d: %+v, %v", part, parts, r, err)
 		}
-		if err := index.CompareIndex(t.Context(), d.indexSource(), ix); err == nil {
-			t.Errorf("%s: passes", name)
+		if !r.OK && (len(r.Problems) != 1 || r.Problems[0].File != want) {
+			t.Errorf("part %d of %d: %+v, want %s", part, parts, r.Problems, want)
 		}
-		storetest.Close(t, storetest.Closer(ix.Close))
-	}
-	ix, err := store.badgerOf(d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer storetest.Close(t, storetest.Closer(ix.Close))
-	for name, spoil := range map[string]func(*index.Memory){
-		"id":            func(m *index.Memory) { m.crops.keys.At(3)[9]++ },
-		"key":           func(m *index.Memory) { m.rowOf[4]++ },
-		"alias":         func(m *index.Memory) { m.rowOf[len(m.rowOf)-1]-- },
-		"key too many":  func(m *index.Memory) { m.setKey("another", 1) },
-		"crop too many": func(m *index.Memory) { m.crops.Insert(table.Key128{1}) },
-	} {
-		m, err := index.NewMemory(t.Context(), d.indexSource())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := m.compare(t.Context(), ix); err != nil {
-			t.Fatal(err)
-		}
-		spoil(m)
-		if err := m.compare(t.Context(), ix); err == nil {
-			t.Errorf("%s: passes", name)
+		if !strings.Contains(strings.Join(r.Notes, "\n"), "subset") {
+			t.Errorf("notes are %q", r.Notes)
 		}
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := index.CompareIndex(ctx, d.indexSource(), ix); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
+	r, err := check.Run(t.Context(), dir, check.Options{ReadData: true, Subset: check.Subset{Share: 1}})
+	if err != nil || len(r.Problems) != 2 || r.ShardsRead != 8 {
+		t.Errorf("100%%: %+v, %v", r, err)
+	}
+	if r, err := check.Run(t.Context(), dir, check.Options{}); err != nil || !r.OK || r.ShardsRead != 0 {
+		t.Errorf("structure: %+v, %v", r, err)
+	}
+	if r, err := check.Run(t.Context(), dir, check.Options{ReadData: true, Subset: check.Subset{Part: 9, Parts: 9}}); err != nil || !r.OK || r.ShardsRead != 0 {
+		t.Errorf("an empty part: %+v, %v", r, err)
 	}
 }

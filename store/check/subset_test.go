@@ -2,13 +2,8 @@ package check
 
 import (
 	"math"
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
-
-	"facepipe/store/cache"
-	"facepipe/store/storetest"
 )
 
 func TestParseSubset(t *testing.T) {
@@ -77,40 +72,5 @@ func TestSubsetChooses(t *testing.T) {
 	}
 	if !slices.Equal(Subset{}.choose(3), []bool{true, true, true}) {
 		t.Error("the zero value leaves something out")
-	}
-}
-
-// Damage inside a shard, of crops or embeddings, is found by the part that the shard is
-// in, and by no other.
-func TestCheckSubset(t *testing.T) {
-	dir := storetest.Build(t, 60, 8)
-	storetest.Embed(t, storetest.Open(t, dir), storetest.Info(cache.FP16, true), -1, nil)
-	storetest.FlipBit(t, filepath.Join(dir, "crops/000004.arrow"), -2000)
-	storetest.FlipBit(t, filepath.Join(dir, "teachers/r50/000003.arrow"), -2000)
-	for _, tc := range []struct {
-		part, parts int
-		want        string
-	}{{1, 8, ""}, {2, 3, "crops/000004.arrow"}, {4, 5, "teachers/r50/000003.arrow"}} {
-		part, parts, want := tc.part, tc.parts, tc.want
-		r, err := Run(t.Context(), dir, Options{ReadData: true, Subset: Subset{Part: part, Parts: parts}})
-		if err != nil || r.OK != (want == "") || r.Shards != 8 || r.ShardsRead == 0 || r.ShardsRead == 8 {
-			t.Fatalf("part %d of %d: %+v, %v", part, parts, r, err)
-		}
-		if !r.OK && (len(r.Problems) != 1 || r.Problems[0].File != want) {
-			t.Errorf("part %d of %d: %+v, want %s", part, parts, r.Problems, want)
-		}
-		if !strings.Contains(strings.Join(r.Notes, "\n"), "subset") {
-			t.Errorf("notes are %q", r.Notes)
-		}
-	}
-	r, err := Run(t.Context(), dir, Options{ReadData: true, Subset: Subset{Share: 1}})
-	if err != nil || len(r.Problems) != 2 || r.ShardsRead != 8 {
-		t.Errorf("100%%: %+v, %v", r, err)
-	}
-	if r, err := Run(t.Context(), dir, Options{}); err != nil || !r.OK || r.ShardsRead != 0 {
-		t.Errorf("structure: %+v, %v", r, err)
-	}
-	if r, err := Run(t.Context(), dir, Options{ReadData: true, Subset: Subset{Part: 9, Parts: 9}}); err != nil || !r.OK || r.ShardsRead != 0 {
-		t.Errorf("an empty part: %+v, %v", r, err)
 	}
 }

@@ -3,7 +3,6 @@ package info_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -12,7 +11,6 @@ import (
 	"facepipe/store"
 	"facepipe/store/cache"
 	"facepipe/store/info"
-	"facepipe/store/internal/index"
 	"facepipe/store/internal/table"
 	"facepipe/store/storetest"
 )
@@ -29,45 +27,45 @@ func TestReadInfo(t *testing.T) {
 	partly.Name = "partly"
 	storetest.Embed(t, d, partly, 2, nil)
 
-	info, err := info.Read(t.Context(), dir)
+	about, err := info.Read(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if info.Dataset != dir || info.Digest != d.Digest() || info.FormatVersion != table.FormatVersion || info.Contract != storetest.Contract ||
-		info.Rows != 32 || info.Shards != d.Shards() || info.Duplicates != d.Duplicates() || info.Index != "current" || info.IndexBytes == 0 {
-		t.Errorf("%+v", info)
+	if about.Dataset != dir || about.Digest != d.Digest() || about.FormatVersion != table.FormatVersion || about.Contract != storetest.Contract ||
+		about.Rows != 32 || about.Shards != d.Shards() || about.Duplicates != d.Duplicates() || about.Index != "current" || about.IndexBytes == 0 {
+		t.Errorf("%+v", about)
 	}
-	if want := map[string]int{"png": 16, "raw": 16}; !reflect.DeepEqual(info.Encodings, want) {
-		t.Errorf("encodings are %v", info.Encodings)
+	if want := map[string]int{"png": 16, "raw": 16}; !reflect.DeepEqual(about.Encodings, want) {
+		t.Errorf("encodings are %v", about.Encodings)
 	}
-	if want := map[string]int{"": 8, "train": 16, "val": 8}; !reflect.DeepEqual(info.Splits, want) {
-		t.Errorf("splits are %v", info.Splits)
+	if want := map[string]int{"": 8, "train": 16, "val": 8}; !reflect.DeepEqual(about.Splits, want) {
+		t.Errorf("splits are %v", about.Splits)
 	}
 	rows, duplicates, rejects := 0, 0, 0
-	for i, s := range info.Sources {
+	for i, s := range about.Sources {
 		if s.SourceInfo != d.Sources()[i] {
 			t.Errorf("source %d is %+v", i, s)
 		}
 		rows, duplicates, rejects = rows+s.Rows, duplicates+s.Duplicates, rejects+s.Rejects
 	}
-	if rows != d.Rows() || duplicates != d.Duplicates() || rejects != d.Rejects() || info.Sources[0].Rows != 30 || info.Sources[1].Rejects != 0 {
-		t.Errorf("sources are %+v", info.Sources)
+	if rows != d.Rows() || duplicates != d.Duplicates() || rejects != d.Rejects() || about.Sources[0].Rows != 30 || about.Sources[1].Rejects != 0 {
+		t.Errorf("sources are %+v", about.Sources)
 	}
 	// Five crops a person, every seventh without a name; the last person has two.
-	people := info.Identities
+	people := about.Identities
 	if people.Count != 7 || people.Nameless != 4 || people.Min != 2 || people.Median != 4 || people.Max != 5 {
 		t.Errorf("identities are %+v", people)
 	}
-	if want := []store.HistogramBin{{1, 1, 0}, {2, 3, 1}, {4, 7, 6}}; !reflect.DeepEqual(people.Histogram, want) {
+	if want := []store.HistogramBin{{From: 1, To: 1}, {From: 2, To: 3, Identities: 1}, {From: 4, To: 7, Identities: 6}}; !reflect.DeepEqual(people.Histogram, want) {
 		t.Errorf("histogram is %v", people.Histogram)
 	}
-	if want := []store.StageRejects{{"decode", 3, []store.ReasonCount{{"truncated <file> & more", 3}}}}; !reflect.DeepEqual(info.Rejects, want) {
-		t.Errorf("rejects are %+v", info.Rejects)
+	if want := []store.StageRejects{{Stage: "decode", Count: 3, Reasons: []store.ReasonCount{{Reason: "truncated <file> & more", Count: 3}}}}; !reflect.DeepEqual(about.Rejects, want) {
+		t.Errorf("rejects are %+v", about.Rejects)
 	}
-	if len(info.Teachers) != 2 {
-		t.Fatalf("teachers are %+v", info.Teachers)
+	if len(about.Teachers) != 2 {
+		t.Fatalf("teachers are %+v", about.Teachers)
 	}
-	a, b := info.Teachers[0], info.Teachers[1]
+	a, b := about.Teachers[0], about.Teachers[1]
 	if a.Name != "partly" || a.Rows != 16 || a.MissingShards != d.Shards()-2 || a.Digest != "" || a.Invalid != 0 || a.DType != cache.FP32 {
 		t.Errorf("%+v", a)
 	}
@@ -78,22 +76,22 @@ func TestReadInfo(t *testing.T) {
 
 func TestReadInfoOfLittle(t *testing.T) {
 	dir := storetest.Build(t, 0, 8)
-	if err := os.RemoveAll(filepath.Join(dir, index.Folder)); err != nil {
+	if err := os.RemoveAll(filepath.Join(dir, "index")); err != nil {
 		t.Fatal(err)
 	}
-	info, err := info.Read(t.Context(), dir)
-	if err != nil || info.Rows != 0 || info.Identities.Max != 0 || info.Index != "missing" || info.Teachers == nil || info.Rejects == nil {
-		t.Errorf("%+v, %v", info, err)
+	about, err := info.Read(t.Context(), dir)
+	if err != nil || about.Rows != 0 || about.Identities.Max != 0 || about.Index != "missing" || about.Teachers == nil || about.Rejects == nil {
+		t.Errorf("%+v, %v", about, err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, index.Folder)); err == nil {
+	if _, err := os.Stat(filepath.Join(dir, "index")); err == nil {
 		t.Error("an index was built")
 	}
 	w := storetest.Writer(t, dir, 8)
 	storetest.Ingest(t, w, storetest.Source, 0, 10)
 	storetest.Close(t, w)
-	storetest.FlipBit(t, filepath.Join(dir, index.Folder, index.BuiltName), 100)
-	if info, err := info.Read(t.Context(), dir); err != nil || info.Index != "damaged" {
-		t.Errorf("%+v, %v", info, err)
+	storetest.FlipBit(t, filepath.Join(dir, "index", "BUILT.json"), 100)
+	if about, err := info.Read(t.Context(), dir); err != nil || about.Index != "damaged" {
+		t.Errorf("%+v, %v", about, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -106,23 +104,5 @@ func TestReadInfoOfLittle(t *testing.T) {
 	}
 	if _, err := info.Read(t.Context(), t.TempDir()); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("no dataset: %v", err)
-	}
-}
-
-// However many reasons there are, few are kept, and those that come often.
-func TestRejectTally(t *testing.T) {
-	var tally store.RejectTally
-	for i := range 3 * store.MaxReasonsKept {
-		tally.add("read", fmt.Sprintf("offset %d", i))
-		tally.add("decode", fmt.Sprint("reason ", i%3))
-	}
-	tally.add("decode", "reason 1")
-	list := tally.list()
-	if len(list) != 2 || list[1].Count != 3*store.MaxReasonsKept || len(list[1].Reasons) != store.MaxReasonsListed || len(tally["read"].reasons) != store.MaxReasonsKept {
-		t.Errorf("%+v", list)
-	}
-	want := []store.ReasonCount{{"reason 1", store.MaxReasonsKept + 1}, {"reason 0", store.MaxReasonsKept}, {"reason 2", store.MaxReasonsKept}}
-	if !reflect.DeepEqual(list[0].Reasons, want) {
-		t.Errorf("%+v", list[0])
 	}
 }

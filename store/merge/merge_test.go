@@ -13,7 +13,6 @@ import (
 
 	"facepipe/store"
 	"facepipe/store/cache"
-	"facepipe/store/internal/index"
 	"facepipe/store/merge"
 	"facepipe/store/storetest"
 )
@@ -45,7 +44,7 @@ func buildInputs(t testing.TB, name string, shardRows int, inputs ...input) stri
 	return dir
 }
 
-var mergeQuietly = merge.Options{ShardRows: 4, MaxRejectRate: 1, Logger: storetest.Quiet}
+var quietly = merge.Options{ShardRows: 4, MaxRejectRate: 1, Logger: storetest.Quiet}
 
 func mustMerge(t testing.TB, out string, o merge.Options, inputs ...string) merge.Summary {
 	t.Helper()
@@ -91,13 +90,13 @@ func TestMerge(t *testing.T) {
 	)
 	before := map[string]map[string][]byte{}
 	for _, dir := range []string{a, b} {
-		if err := os.RemoveAll(filepath.Join(dir, index.Folder)); err != nil {
+		if err := os.RemoveAll(filepath.Join(dir, "index")); err != nil {
 			t.Fatal(err)
 		}
 		before[dir] = storetest.Contents(t, dir)
 	}
 	out := filepath.Join(storetest.MemoryDir(t), "merged")
-	s := mustMerge(t, out, mergeQuietly, a, b)
+	s := mustMerge(t, out, quietly, a, b)
 	if s.Seen != 12 || s.Written != 7 || s.Duplicates != 4 || s.Rejected != 1 || s.Skipped != 0 || s.CarriedRejects != 2 {
 		t.Errorf("summary is %+v", s)
 	}
@@ -115,7 +114,7 @@ func TestMerge(t *testing.T) {
 			t.Errorf("%s is at %+v, %v, want %+v, %v", key, l, err, want, err2)
 		}
 	}
-	rejects, err := os.ReadFile(filepath.Join(out, store.RejectsFile))
+	rejects, err := os.ReadFile(filepath.Join(out, "rejects.jsonl"))
 	if err != nil || !strings.Contains(string(rejects), `"key":"broken of a","stage":"decode","reason":"truncated"`) ||
 		!strings.Contains(string(rejects), `{"source":1,"key":"x/1","stage":"store"`) || bytes.Count(rejects, []byte("\n")) != 3 {
 		t.Errorf("rejects are %s, %v", rejects, err)
@@ -127,16 +126,16 @@ func TestMerge(t *testing.T) {
 		if after := storetest.Contents(t, dir); len(after) != len(before[dir]) || fmt.Sprint(after) != fmt.Sprint(before[dir]) {
 			t.Errorf("%s changed", dir)
 		}
-		if _, err := os.Stat(filepath.Join(dir, index.Folder)); !errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(filepath.Join(dir, "index")); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s: an index was built: %v", dir, err)
 		}
 	}
-	again := mustMerge(t, out, mergeQuietly, a, b)
+	again := mustMerge(t, out, quietly, a, b)
 	if again.Skipped != 12 || again.RejectedBefore != 1 || again.Written+again.Duplicates+again.Rejected != 0 || again.Digest != s.Digest {
 		t.Errorf("the same merge again: %+v", again)
 	}
 	var rate *merge.ConflictRateError
-	strict := mergeQuietly
+	strict := quietly
 	strict.MaxRejectRate = 0.05
 	if s, err := merge.Datasets(t.Context(), out, []string{a, b}, strict); !errors.As(err, &rate) || rate.Rejected != 1 || rate.Seen != 12 || s.Rows != 7 {
 		t.Errorf("one conflict of twelve: %v, %+v", err, s)
@@ -149,10 +148,10 @@ func TestMergeOfMerges(t *testing.T) {
 	b := buildInputs(t, "b", 3, input{2, "2", "y"}, input{3, "1", "y"})
 	c := buildInputs(t, "c", 3, input{4, "4", "z"})
 	ab, bc := filepath.Join(storetest.MemoryDir(t), "ab"), filepath.Join(storetest.MemoryDir(t), "bc")
-	mustMerge(t, ab, mergeQuietly, a, b)
-	mustMerge(t, bc, mergeQuietly, b, c)
+	mustMerge(t, ab, quietly, a, b)
+	mustMerge(t, bc, quietly, b, c)
 	all := filepath.Join(storetest.MemoryDir(t), "all")
-	s := mustMerge(t, all, mergeQuietly, ab, bc)
+	s := mustMerge(t, all, quietly, ab, bc)
 	d := storetest.Open(t, all)
 	if s.Rows != 4 || s.Skipped != 2 || s.RejectedBefore != 1 || len(d.Sources()) != 3 || d.Duplicates() != 0 || d.Rejects() != 4 {
 		t.Errorf("%+v, sources %+v", s, d.Sources())
@@ -178,7 +177,7 @@ func TestMergeRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	merged := filepath.Join(storetest.MemoryDir(t), "merged")
-	mustMerge(t, merged, mergeQuietly, a, b)
+	mustMerge(t, merged, quietly, a, b)
 	photos := t.TempDir()
 	storetest.WriteText(t, filepath.Join(photos, "photo.jpg"), "a photo")
 	for _, tc := range []struct {
@@ -204,7 +203,7 @@ func TestMergeRefuses(t *testing.T) {
 		if tc.out != "" {
 			kept = storetest.Contents(t, out)
 		}
-		_, err := merge.Datasets(t.Context(), out, tc.inputs, mergeQuietly)
+		_, err := merge.Datasets(t.Context(), out, tc.inputs, quietly)
 		if err == nil || tc.kind != nil && !errors.Is(err, tc.kind) {
 			t.Errorf("%s: %v, want %v", tc.name, err, tc.kind)
 			continue
@@ -222,7 +221,7 @@ func TestMergeRefuses(t *testing.T) {
 			t.Errorf("%s: the folder changed", tc.name)
 		}
 	}
-	if _, err := merge.Datasets(t.Context(), merged, []string{a, b}, mergeQuietly); err != nil {
+	if _, err := merge.Datasets(t.Context(), merged, []string{a, b}, quietly); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
 }
@@ -263,7 +262,7 @@ func TestMergeGoesOn(t *testing.T) {
 		storetest.Embed(t, storetest.Open(t, dir), storetest.Info(cache.FP16, true), -1, storetest.SpoilSome)
 	}
 	whole := filepath.Join(storetest.MemoryDir(t), "whole")
-	want := mustMerge(t, whole, mergeQuietly, a, b)
+	want := mustMerge(t, whole, quietly, a, b)
 	if want.Rejected != 12 || len(want.Teachers) != 1 || want.Teachers[0].Copied != want.Rows {
 		t.Fatalf("%+v", want)
 	}
@@ -273,7 +272,7 @@ func TestMergeGoesOn(t *testing.T) {
 		var got merge.Summary
 		for again := left; ; again += 1 + again/3 { // a little further each time
 			var err error
-			got, err = merge.Datasets(&countdown{t.Context(), again}, out, []string{a, b}, mergeQuietly)
+			got, err = merge.Datasets(&countdown{t.Context(), again}, out, []string{a, b}, quietly)
 			if err == nil {
 				break
 			}
@@ -324,13 +323,13 @@ func TestMergeTeachers(t *testing.T) {
 			storetest.Embed(t, d, info, -1, spoil(d))
 		}
 		out := filepath.Join(storetest.MemoryDir(t), "out")
-		s := mustMerge(t, out, mergeQuietly, a, b)
+		s := mustMerge(t, out, quietly, a, b)
 		d := storetest.Open(t, out)
 		if len(s.Teachers) != 1 || s.Teachers[0] != (cache.Joined{Teacher: "r50", Fingerprint: info.Fingerprint, Copied: d.Rows()}) || len(s.Notes) > 0 {
 			t.Errorf("%+v, notes %q", s.Teachers, s.Notes)
 		}
 		bare := filepath.Join(storetest.MemoryDir(t), "bare")
-		o := mergeQuietly
+		o := quietly
 		o.WithoutTeachers = true
 		if s := mustMerge(t, bare, o, a, b); len(s.Teachers) > 0 {
 			t.Errorf("without teachers: %+v", s.Teachers)
@@ -359,7 +358,7 @@ func TestMergeTeachersPartly(t *testing.T) {
 		storetest.Embed(t, storetest.Open(t, dir), other, -1, nil)
 	}
 	out := filepath.Join(storetest.MemoryDir(t), "out")
-	s := mustMerge(t, out, mergeQuietly, a, b, c)
+	s := mustMerge(t, out, quietly, a, b, c)
 	if len(s.Teachers) != 1 || s.Teachers[0].Copied == 0 || s.Teachers[0].Missing == 0 || s.Teachers[0].Copied+s.Teachers[0].Missing != s.Rows {
 		t.Errorf("%+v of %d rows", s.Teachers, s.Rows)
 	}
@@ -371,7 +370,7 @@ func TestMergeTeachersPartly(t *testing.T) {
 	storetest.Embed(t, d, r50, -1, nil)
 	whole := filepath.Join(storetest.MemoryDir(t), "whole")
 	storetest.Embed(t, storetest.Open(t, a), r50, -1, nil)
-	mustMerge(t, whole, mergeQuietly, a, b, c)
+	mustMerge(t, whole, quietly, a, b, c)
 	storetest.SameContents(t, out, whole)
 
 	// One name, two fingerprints.
@@ -379,11 +378,11 @@ func TestMergeTeachersPartly(t *testing.T) {
 	odd.Fingerprint = "another"
 	e := storetest.Build(t, 10, 8)
 	storetest.Embed(t, storetest.Open(t, e), odd, -1, nil)
-	_, err := merge.Datasets(t.Context(), filepath.Join(t.TempDir(), "x"), []string{b, e}, mergeQuietly)
+	_, err := merge.Datasets(t.Context(), filepath.Join(t.TempDir(), "x"), []string{b, e}, quietly)
 	if !errors.Is(err, store.ErrFingerprint) || !strings.Contains(err.Error(), b) || !strings.Contains(err.Error(), e) || !strings.Contains(err.Error(), "another") {
 		t.Errorf("two fingerprints: %v", err)
 	}
-	o := mergeQuietly
+	o := quietly
 	o.WithoutTeachers = true
 	mustMerge(t, filepath.Join(t.TempDir(), "x"), o, b, e)
 }
@@ -396,20 +395,20 @@ func TestMergeOfDamage(t *testing.T) {
 	}
 	step := 1013
 	for name, data := range storetest.Contents(t, a) {
-		if name == store.RejectsFile {
+		if name == "rejects.jsonl" {
 			continue // nothing reads it
 		}
 		path := filepath.Join(a, name)
 		for offset := 300; offset < len(data); offset += step {
 			storetest.FlipBit(t, path, offset)
 			out := filepath.Join(storetest.MemoryDir(t), "out")
-			if _, err := merge.Datasets(t.Context(), out, []string{a, b}, mergeQuietly); !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), path) {
+			if _, err := merge.Datasets(t.Context(), out, []string{a, b}, quietly); !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), path) {
 				t.Errorf("%s at %d: %v", name, offset, err)
 			}
 			storetest.FlipBit(t, path, offset)
 		}
 	}
-	mustMerge(t, filepath.Join(storetest.MemoryDir(t), "out"), mergeQuietly, a, b)
+	mustMerge(t, filepath.Join(storetest.MemoryDir(t), "out"), quietly, a, b)
 }
 
 // Whatever is merged, every input of every dataset is found in it once: its key leads
@@ -445,7 +444,7 @@ func TestMergeLosesNothing(t *testing.T) {
 			dirs = append(dirs, dir)
 		}
 		out := filepath.Join(storetest.MemoryDir(t), "out")
-		o := mergeQuietly
+		o := quietly
 		o.ShardRows = 1 + rng.IntN(9)
 		s := mustMerge(t, out, o, dirs...)
 		if s.Seen != len(all) || s.Written != s.Rows || s.Written+s.Duplicates+s.Rejected+s.Skipped != s.Seen {
