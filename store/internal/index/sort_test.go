@@ -9,8 +9,6 @@ import (
 	"os"
 	"slices"
 	"testing"
-
-	"facepipe/store/storetest"
 )
 
 // The sorter agrees with a sorted map, in memory and on disk, whatever the keys.
@@ -66,8 +64,8 @@ func TestEntrySorter(t *testing.T) {
 			if sorted := slices.Sorted(maps.Keys(want)); !slices.Equal(keys, sorted) {
 				t.Errorf("%d keys came, want %d in their order", len(keys), len(sorted))
 			}
-			storetest.Close(t, storetest.Closer(s.close))
-			storetest.Close(t, storetest.Closer(s.close))
+			mustClose(t, s.close)
+			mustClose(t, s.close)
 			if left, _ := os.ReadDir(folder); len(left) > 0 {
 				t.Errorf("left %v", left)
 			}
@@ -89,7 +87,7 @@ func TestEntrySorterFails(t *testing.T) {
 	if err := s.each(func(_, _ []byte) error { return boom }); !errors.Is(err, boom) {
 		t.Errorf("got %v", err)
 	}
-	storetest.Close(t, storetest.Closer(s.close))
+	mustClose(t, s.close)
 
 	s = newEntrySorter(t.TempDir(), 100)
 	for i := range 100 {
@@ -103,7 +101,7 @@ func TestEntrySorterFails(t *testing.T) {
 	if err := s.each(func(_, _ []byte) error { return nil }); err == nil {
 		t.Error("a file that was cut short is no error")
 	}
-	storetest.Close(t, storetest.Closer(s.close))
+	mustClose(t, s.close)
 	s = newEntrySorter("/none/such", 10)
 	if err := errors.Join(s.add([]byte("0123456789"), nil), s.add([]byte("1"), nil)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no folder: %v", err)

@@ -89,9 +89,9 @@ func EncodeSealed(doc any) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// decodeSealed reads a sealed file of the given kind into doc. The version is
+// DecodeSealed reads a sealed file of the given kind into doc. The version is
 // looked at first, since a later one may be sealed in another way: [ErrVersion].
-func decodeSealed(data []byte, format string, doc any) error {
+func DecodeSealed(data []byte, format string, doc any) error {
 	var h Header
 	if err := json.Unmarshal(data, &h); err != nil {
 		return fmt.Errorf("parse JSON: %w", err)
@@ -147,7 +147,7 @@ func LoadSealed(path, format string, doc any) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = decodeSealed(data, format, doc)
+	err = DecodeSealed(data, format, doc)
 	if errors.Is(err, ErrVersion) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

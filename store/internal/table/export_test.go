@@ -1,8 +1,0 @@
-package table
-
-// What tests of this folder look at from outside.
-type BatchInfo = batchInfo
-
-var ChecksumOf = checksumOf
-var DecodeSealed = decodeSealed
-var Widen = widen
