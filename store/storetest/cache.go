@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"encoding/json"
+	"errors"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -10,26 +11,24 @@ import (
 	"facepipe/store/cache"
 )
 
-// SpoilSome makes every fifth embedding unusable.
-func SpoilSome(row int, e []float32) {
-	if row%5 == 3 {
-		clear(e)
-	}
-}
+// dim is the length of a teacher's embeddings.
+const dim = 24
 
-// Info describes a teacher of 24 elements.
+// Info describes the teacher r50, with embeddings of 24 elements of a type, of mirror images
+// too if flip says so.
 func Info(dtype string, flip bool) cache.Info {
 	return cache.Info{
 		Name: "r50", ModelFile: "r50.onnx", ModelDigest: strings.Repeat("ab", 32),
 		Fingerprint: "fp-" + dtype, Preprocess: json.RawMessage(`{"mean":[127.5],"layout":"NCHW"}`),
-		PreprocessReason: "test", Dim: 24, DType: dtype, Flip: flip,
+		PreprocessReason: "test", Dim: dim, DType: dtype, Flip: flip,
 	}
 }
 
-// Embedding is what the test teacher says of a crop: a function of its id.
+// Embedding is what the teacher says of a crop, or of its mirror image: a function of the
+// crop's id.
 func Embedding(id store.ID, mirror bool) []float32 {
 	rng := rand.New(rand.NewPCG(uint64(id[0])|uint64(id[1])<<8, uint64(id[2])))
-	e := make([]float32, 24)
+	e := make([]float32, dim)
 	for i := range e {
 		e[i] = float32(rng.NormFloat64()) * 4
 		if mirror {
@@ -39,9 +38,18 @@ func Embedding(id store.ID, mirror bool) []float32 {
 	return e
 }
 
-// Embed fills the missing shards of a cache with Embedding; spoil may change an
-// embedding. It stops after limit shards.
-func Embed(t testing.TB, d *store.Dataset, info cache.Info, limit int, spoil func(row int, e []float32)) {
+// Spoil changes the embedding of the crop in a row of the dataset; nil changes none.
+type Spoil = func(row int, embedding []float32)
+
+// SpoilSome is a [Spoil] that makes every fifth embedding unusable.
+func SpoilSome(row int, embedding []float32) {
+	if row%5 == 3 {
+		clear(embedding)
+	}
+}
+
+// Embed fills missing shards of a cache, as many as limit says, all if it is negative.
+func Embed(t testing.TB, d *store.Dataset, info cache.Info, limit int, spoil Spoil) {
 	t.Helper()
 	w, err := cache.Create(d, info)
 	if err != nil {
@@ -56,45 +64,59 @@ func Embed(t testing.TB, d *store.Dataset, info cache.Info, limit int, spoil fun
 	}
 }
 
-func EmbedShard(t testing.TB, d *store.Dataset, w *cache.Writer, info cache.Info, shard int, spoil func(row int, e []float32)) {
+// Shards are a cache that is being written, or a folder of parts of one.
+type Shards interface {
+	Shard(i int) (*cache.ShardWriter, error)
+}
+
+// EmbedShard is [TryShard], which must not fail.
+func EmbedShard(t testing.TB, d *store.Dataset, w Shards, info cache.Info, shard int, spoil Spoil) {
 	t.Helper()
-	e, err := w.Shard(shard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	AppendShard(t, d, e, info, shard, spoil)
-	if err := e.Commit(); err != nil {
+	if err := TryShard(d, w, info, shard, spoil); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// AppendShard embeds all crops of a shard.
-func AppendShard(t testing.TB, d *store.Dataset, e *cache.ShardWriter, info cache.Info, shard int, spoil func(row int, e []float32)) {
-	t.Helper()
+// TryShard embeds all crops of a shard, and commits it.
+func TryShard(d *store.Dataset, w Shards, info cache.Info, shard int, spoil Spoil) error {
+	e, err := w.Shard(shard)
+	if err != nil {
+		return err
+	}
+	if err := AppendShard(d, e, info, shard, spoil); err != nil {
+		return errors.Join(err, e.Abort())
+	}
+	return e.Commit()
+}
+
+// AppendShard embeds all crops of a shard, and does not commit it.
+func AppendShard(d *store.Dataset, e *cache.ShardWriter, info cache.Info, shard int, spoil Spoil) (err error) {
 	crops, err := d.CropShard(shard)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	defer Close(t, crops)
+	defer func() { err = errors.Join(err, crops.Close()) }()
 	for k := range crops.Rows() {
 		c, err := crops.Crop(k)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		plain := Embedding(c.ID, false)
 		if spoil != nil {
-			spoil(d.RowOf(store.Location{uint32(shard), uint32(k)}), plain)
+			spoil(d.RowOf(store.Location{Shard: uint32(shard), Row: uint32(k)}), plain)
 		}
 		var mirror []float32
 		if info.Flip {
 			mirror = Embedding(c.ID, true)
 		}
 		if err := e.Append(plain, mirror); err != nil {
-			t.Fatal(err)
+			return err
 		}
 	}
+	return nil
 }
 
+// Cache opens the cache of a teacher.
 func Cache(t testing.TB, d *store.Dataset, name string) *cache.Cache {
 	t.Helper()
 	teacher, err := cache.Open(d, name)

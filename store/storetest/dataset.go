@@ -17,9 +17,10 @@ import (
 // Contract keeps crops tiny: 8 x 8 pixels.
 var Contract = store.Contract{CropSize: 8, Template: "five-point-test", Warp: "none", Decoder: "test decoder"}
 
+// Quiet is a logger that nobody reads.
 var Quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
-// Crop makes the i-th crop: pixels from a generator seeded with i, alternately PNG
+// Crop is the i-th crop, of a source: pixels from a generator seeded with i, alternately PNG
 // and raw, every third with landmarks and all measures, every third after it with one,
 // five crops an identity, every seventh without, three of four in a split, every fifth
 // with attributes.
@@ -67,22 +68,7 @@ func Crop(source, i int) store.Crop {
 	return c
 }
 
-// Label is the label of Crop(i) when crops are appended from 0 on.
-func Label(i int) int32 {
-	if i%7 == 6 {
-		return store.NoLabel
-	}
-	seen := map[string]int32{}
-	for k := range i + 1 {
-		if name := Crop(0, k).Identity; name != "" {
-			if _, ok := seen[name]; !ok {
-				seen[name] = int32(len(seen))
-			}
-		}
-	}
-	return seen[Crop(0, i).Identity]
-}
-
+// Source is where the crops of [Build] are from.
 var Source = store.SourceInfo{Kind: "folder", Path: "photos", Detector: "none"}
 
 // Ingest appends crops lo..hi-1 of source s as an ingest would: skipping what was seen
@@ -122,7 +108,7 @@ func Ingest(t testing.TB, w *store.Writer, s store.SourceInfo, lo, hi int) map[s
 	return n
 }
 
-// Build makes a dataset of n test crops and returns its folder.
+// Build makes a dataset of the crops 0..n-1 in shards of shardRows, and returns its folder.
 func Build(t testing.TB, n, shardRows int) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "faces.ds")
@@ -132,6 +118,7 @@ func Build(t testing.TB, n, shardRows int) string {
 	return dir
 }
 
+// Writer opens a dataset to write to it; it is given up at the end of the test.
 func Writer(t testing.TB, dir string, shardRows int) *store.Writer {
 	t.Helper()
 	w, err := store.OpenWriter(dir, Contract, store.WriterOptions{ShardRows: shardRows, Logger: Quiet})
@@ -142,12 +129,13 @@ func Writer(t testing.TB, dir string, shardRows int) *store.Writer {
 	return w
 }
 
+// Open opens a dataset, which is closed at the end of the test.
 func Open(t testing.TB, dir string) *store.Dataset {
 	t.Helper()
 	return OpenOn(t, dir, durable.Disk{FS: durable.OS{}})
 }
 
-// OpenOn is Open of a dataset whose caches are written to a disk.
+// OpenOn is Open of a dataset of which what is derived, caches included, is written to a disk.
 func OpenOn(t testing.TB, dir string, disk durable.Disk) *store.Dataset {
 	t.Helper()
 	d, err := store.Open(dir, store.WithLogger(Quiet), store.WithDisk(disk))
@@ -158,9 +146,18 @@ func OpenOn(t testing.TB, dir string, disk durable.Disk) *store.Dataset {
 	return d
 }
 
+// Close closes c.
 func Close(t testing.TB, c io.Closer) {
 	t.Helper()
 	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Abort gives up what w was to write.
+func Abort(t testing.TB, w interface{ Abort() error }) {
+	t.Helper()
+	if err := w.Abort(); err != nil {
 		t.Fatal(err)
 	}
 }

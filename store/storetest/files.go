@@ -14,7 +14,6 @@ import (
 )
 
 // FlipBit inverts a bit of the byte at an offset, counted from the end if negative.
-// Files are read-only, so that a new one takes their place.
 func FlipBit(t testing.TB, path string, offset int) {
 	t.Helper()
 	Rewrite(t, path, func(data []byte) []byte {
@@ -26,11 +25,13 @@ func FlipBit(t testing.TB, path string, offset int) {
 	})
 }
 
+// Truncate cuts a file to half its length.
 func Truncate(t testing.TB, path string) {
 	t.Helper()
 	Rewrite(t, path, func(data []byte) []byte { return data[:len(data)/2] })
 }
 
+// Rewrite puts a changed file in the place of one, which is read-only as a rule.
 func Rewrite(t testing.TB, path string, change func([]byte) []byte) {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -56,16 +57,28 @@ func Reseal(data []byte) []byte {
 	return append(hex.AppendEncode(bytes.Clone(data), sum[:]), table.SealTail...)
 }
 
+// EditSealed changes what a sealed file of a kind says, and seals it again.
+func EditSealed[T any](t testing.TB, path, format string, change func(*T)) {
+	t.Helper()
+	var doc T
+	if err := table.ReadSealed(path, format, &doc); err != nil {
+		t.Fatal(err)
+	}
+	change(&doc)
+	data, err := table.EncodeSealed(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	Rewrite(t, path, func([]byte) []byte { return data })
+}
+
+// WriteText writes a file.
 func WriteText(t testing.TB, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
-
-type Closer func() error
-
-func (c Closer) Close() error { return c() }
 
 // MemoryDir is a folder on a file system in memory where there is one. What kills and
 // failing calls leave behind is the same there, and a test that commits a thousand
@@ -81,6 +94,16 @@ func MemoryDir(t testing.TB) string {
 			t.Error(err)
 		}
 	})
+	return dir
+}
+
+// Copy copies a folder, such as a golden dataset, which opening and appending would change.
+func Copy(t testing.TB, from string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "copy")
+	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
 	return dir
 }
 
@@ -126,12 +149,5 @@ func SameContents(t testing.TB, got, want string) {
 		if !bytes.Equal(have[name], data) {
 			t.Errorf("%s differs (%d bytes, want %d)", name, len(have[name]), len(data))
 		}
-	}
-}
-
-func Abort(t testing.TB, w interface{ Abort() error }) {
-	t.Helper()
-	if err := w.Abort(); err != nil {
-		t.Fatal(err)
 	}
 }
