@@ -11,6 +11,7 @@ import (
 	"facepipe/store/cache"
 	"facepipe/store/internal/index"
 	"facepipe/store/internal/table"
+	"facepipe/store/merge"
 	"facepipe/store/storetest"
 )
 
@@ -128,7 +129,11 @@ func BenchmarkCrop(b *testing.B) {
 // BenchmarkVerify opens a shard and reads one crop of every batch, hence all checksums.
 func BenchmarkVerify(b *testing.B) {
 	d := benchDataset(b)
-	b.SetBytes(d.shards[0].file.Bytes)
+	tallies, err := d.Tallies(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(tallies.CropBytes)
 	for b.Loop() {
 		s, err := d.CropShard(0)
 		if err != nil {
@@ -165,26 +170,6 @@ func BenchmarkEmbedding(b *testing.B) {
 	}
 }
 
-// BenchmarkEmbed writes one embedding as fp16, commits not included.
-func BenchmarkEmbed(b *testing.B) {
-	v := make([]float32, benchDim)
-	for i := range v {
-		v[i] = float32(i%7) - 3
-	}
-	batch := cache.Batch{}
-	info := cache.Info{Dim: benchDim, DType: cache.FP16}
-	batch.reset(&info)
-	b.ReportAllocs()
-	for b.Loop() {
-		if batch.full() {
-			batch.reset(&info)
-		}
-		if _, err := batch.plain.append(v); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
 // BenchmarkOpen opens a dataset of 512 shards.
 func BenchmarkOpen(b *testing.B) {
 	dir := filepath.Join(b.TempDir(), "d")
@@ -202,7 +187,7 @@ func BenchmarkLookup(b *testing.B) {
 	crops := benchCrops(benchRows)
 	for name, open := range map[string]func() (index.Index, error){
 		"badger": func() (index.Index, error) { return badgerOf(d) },
-		"memory": func() (index.Index, error) { return index.NewMemory(b.Context(), d.indexSource()) },
+		"memory": func() (index.Index, error) { return index.NewMemory(b.Context(), d.IndexSource()) },
 	} {
 		b.Run(name, func(b *testing.B) {
 			ix, err := open()
@@ -219,20 +204,19 @@ func BenchmarkLookup(b *testing.B) {
 	}
 }
 
-// BenchmarkKeyTable inserts into a table of a million keys.
-func BenchmarkKeyTable(b *testing.B) {
-	keys := make([]table.Key128, 1<<20)
-	rng := rand.New(rand.NewPCG(1, 1))
-	for i := range keys {
-		for p := range keys[i] {
-			keys[i][p] = byte(rng.Uint32())
-		}
-	}
+// BenchmarkMerge copies raw crops and their embeddings, commits and index included.
+func BenchmarkMerge(b *testing.B) {
+	d := benchDataset(b)
+	benchTeacher(b, d, cache.FP16)
+	out := b.TempDir()
+	n := 0
+	b.ReportAllocs()
 	for b.Loop() {
-		var t table.KeyTable
-		for _, k := range keys {
-			t.Insert(k)
+		n++
+		s, err := merge.Datasets(b.Context(), filepath.Join(out, fmt.Sprint(n)), []string{d.Dir()}, merge.Options{Logger: storetest.Quiet})
+		if err != nil || s.Written != benchRows || s.Teachers[0].Copied != benchRows {
+			b.Fatalf("%+v, %v", s, err)
 		}
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(keys)), "ns/key")
+	b.ReportMetric(float64(n*benchRows)/b.Elapsed().Seconds(), "crops/s")
 }

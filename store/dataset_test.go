@@ -12,6 +12,22 @@ import (
 	"facepipe/store/storetest"
 )
 
+// labelOf is the label of crop i when crops are appended from 0 on.
+func labelOf(i int) int32 {
+	if i%7 == 6 {
+		return store.NoLabel
+	}
+	seen := map[string]int32{}
+	for k := range i + 1 {
+		if name := storetest.Crop(0, k).Identity; name != "" {
+			if _, ok := seen[name]; !ok {
+				seen[name] = int32(len(seen))
+			}
+		}
+	}
+	return seen[storetest.Crop(0, i).Identity]
+}
+
 // Every crop comes back as it went in, under its row, with its label.
 func TestRoundTrip(t *testing.T) {
 	const n = 1300 // several shards, several batches a shard
@@ -40,8 +56,8 @@ func TestRoundTrip(t *testing.T) {
 			if describeCrop(got) != describeCrop(want) || got.HasQuality != want.HasQuality {
 				t.Fatalf("row %d is %s, want %s", row, describeCrop(got), describeCrop(want))
 			}
-			if row%97 == 0 && got.Label != storetest.Label(row) {
-				t.Errorf("row %d has label %d, want %d", row, got.Label, storetest.Label(row))
+			if row%97 == 0 && got.Label != labelOf(row) {
+				t.Errorf("row %d has label %d, want %d", row, got.Label, labelOf(row))
 			}
 			if err := got.DecodeRGB(8, rgb); err != nil {
 				t.Fatal(err)
@@ -50,7 +66,7 @@ func TestRoundTrip(t *testing.T) {
 				t.Fatalf("row %d decodes to %v", row, id)
 			}
 			l := d.Locate(row)
-			if (l != store.Location{uint32(i), uint32(k)}) || d.RowOf(l) != row {
+			if (l != store.Location{Shard: uint32(i), Row: uint32(k)}) || d.RowOf(l) != row {
 				t.Fatalf("row %d is at %+v, %d", row, l, d.RowOf(l))
 			}
 			row++
@@ -149,4 +165,26 @@ func TestImage(t *testing.T) {
 	}); n > 0 {
 		t.Errorf("%v allocations an image", n)
 	}
+}
+
+// Prefetching changes nothing, at any range of rows, of shards with and without a file.
+func TestPrefetch(t *testing.T) {
+	d := storetest.Open(t, storetest.Build(t, 1100, 1100))
+	crops, err := d.CropShard(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer storetest.Close(t, crops)
+	for _, span := range [][2]int{{0, 0}, {0, 1}, {0, 1100}, {511, 2}, {1099, 1}, {1024, 76}} {
+		crops.Prefetch(span[0], span[1])
+	}
+	if c, err := crops.Crop(600); err != nil || c.Key != storetest.Crop(0, 600).Key {
+		t.Errorf("%q, %v", c.Key, err)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("rows out of range were prefetched")
+		}
+	}()
+	crops.Prefetch(1000, 101)
 }

@@ -16,7 +16,6 @@ import (
 	"facepipe/store/cache"
 	"facepipe/store/internal/index"
 	"facepipe/store/internal/table"
-	"facepipe/store/plan"
 	"facepipe/store/storetest"
 )
 
@@ -132,7 +131,7 @@ func attempt(dir string, disk durable.Disk) (err error) {
 	}
 	defer func() { err = errors.Join(err, tw.Close()) }()
 	for _, shard := range tw.MissingShards() {
-		if err := embedRows(d, tw, shard); err != nil {
+		if err := storetest.TryShard(d, tw, tw.Info(), shard, nil); err != nil {
 			return err
 		}
 	}
@@ -149,46 +148,7 @@ func attemptPlan(dir string, disk durable.Disk) error {
 	if err != nil {
 		return err
 	}
-	return doPlan(d, storetest.Info(cache.FP16, true), filepath.Join(filepath.Dir(dir), "job"))
-}
-
-// doPlan is what a plan's makers, workers and merge do.
-func doPlan(d *store.Dataset, info cache.Info, plan string) error {
-	if _, err := plan.WritePlanTo(d.Disk(), plan, plan.Plan{Verb: "test", Teacher: &info, Tasks: plan.ShardTasks(d)}); err != nil {
-		return err
-	}
-	parts, err := cache.OpenParts(d, info, plan.PartsFolder(plan))
-	if err != nil {
-		return err
-	}
-	for _, task := range plan.ShardTasks(d) {
-		if done, err := parts.Has(task.Shard); err != nil || done {
-			if err != nil {
-				return err
-			}
-			continue
-		}
-		if err := embedRows(d, parts, task.Shard); err != nil {
-			return err
-		}
-	}
-	return mergeParts(d, info, parts)
-}
-
-// mergeParts is what a merge does.
-func mergeParts(d *store.Dataset, info cache.Info, parts *cache.Parts) (err error) {
-	w, err := cache.Create(d, info)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, w.Close()) }()
-	for _, shard := range w.MissingShards() {
-		if err := errors.Join(parts.Verify(shard), parts.Adopt(w, shard)); err != nil {
-			return err
-		}
-	}
-	_, err = parts.Tidy()
-	return err
+	return storetest.DoPlan(d, storetest.Info(cache.FP16, true), filepath.Join(filepath.Dir(dir), "job"))
 }
 
 // Whichever call the disk runs full in, the error says so and names a file, nothing

@@ -25,6 +25,8 @@ const (
 	goldenV2 = "testdata/golden-v2/faces.ds"
 )
 
+var golden = []string{goldenV1, goldenV2}
+
 // buildGolden writes the golden dataset: three shards (the last without rows), two
 // sources, rejects, duplicates, a conflict, and two teachers, one of them incomplete.
 func buildGolden(t *testing.T, dir string) {
@@ -148,7 +150,7 @@ func describeTeacher(t *testing.T, b *bytes.Buffer, teacher *cache.Cache) {
 		fmt.Fprintf(b, "digest %s\n", sum)
 	}
 	row := make([]float32, info.Dim)
-	for i := range teacher.shards {
+	for i := range teacher.Dataset().Shards() {
 		s, err := teacher.Shard(i)
 		if errors.Is(err, store.ErrNotFound) {
 			fmt.Fprintf(b, "shard %d is missing\n", i)
@@ -169,29 +171,18 @@ func describeTeacher(t *testing.T, b *bytes.Buffer, teacher *cache.Cache) {
 	}
 }
 
-// copyGolden is a copy of a golden dataset: reading builds an index, and appending
-// changes the files.
-func copyGolden(t *testing.T, from string) string {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "copy")
-	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
 // Datasets of all versions read as they always did, can be appended to in today's
 // version, and have no damage.
 func TestGolden(t *testing.T) {
 	if *update {
 		rebuildGolden(t, goldenV2)
 	}
-	for from, compare := range map[string]func(*testing.T, string, []byte){
-		goldenV1: sameAsFile, // never written again
-		goldenV2: golden,
+	for from, anew := range map[string]bool{
+		goldenV1: false, // never written again
+		goldenV2: *update,
 	} {
-		dir := copyGolden(t, from)
-		compare(t, filepath.Join(filepath.Dir(from), "contents.txt"), describe(t, dir))
+		dir := storetest.Copy(t, from)
+		storetest.Golden(t, filepath.Join(filepath.Dir(from), "contents.txt"), describe(t, dir), anew)
 		storetest.CleanCheck(t, dir)
 		w := storetest.Writer(t, dir, 8)
 		if n := storetest.Ingest(t, w, storetest.Source, 0, 20); n[store.Stored] != 6 {
@@ -229,7 +220,7 @@ func TestGoldenIsWritten(t *testing.T) {
 // A dataset that has nothing new stays of version 1, to the byte; appended to, its old
 // shards stay as they were and the new ones are of version 2, which dataset.json tells.
 func TestAppendToVersion1(t *testing.T) {
-	dir := copyGolden(t, goldenV1)
+	dir := storetest.Copy(t, goldenV1)
 	storetest.Close(t, storetest.Writer(t, dir, 8))
 	storetest.SameContents(t, dir, goldenV1)
 
@@ -244,15 +235,15 @@ func TestAppendToVersion1(t *testing.T) {
 	}
 	d := storetest.Open(t, dir)
 	var versions []int
-	for _, s := range d.shards {
-		versions = append(versions, s.version)
+	for i := range d.Shards() {
+		versions = append(versions, d.ShardVersion(i))
 	}
-	if fmt.Sprint(versions) != "[1 1 1 2]" || d.doc.Version != 2 {
-		t.Errorf("shards have versions %v, %s has %d", versions, store.DatasetFile, d.doc.Version)
+	if fmt.Sprint(versions) != "[1 1 1 2]" || d.FormatVersion() != 2 {
+		t.Errorf("shards have versions %v, %s has %d", versions, store.DatasetFile, d.FormatVersion())
 	}
 	for row := range d.Rows() {
 		c := cropAt(t, d, row)
-		if have := c.Split != "" || c.Attributes != "" || c.HasQuality; have && d.shards[d.Locate(row).Shard].version == 1 {
+		if have := c.Split != "" || c.Attributes != "" || c.HasQuality; have && d.ShardVersion(int(d.Locate(row).Shard)) == 1 {
 			t.Errorf("row %d of version 1 is %+v", row, c)
 		}
 	}
@@ -270,7 +261,7 @@ func TestAppendToVersion1(t *testing.T) {
 
 // A program of version 1 is told so at dataset.json, before it meets a shard.
 func TestVersionIsToldFirst(t *testing.T) {
-	dir := copyGolden(t, goldenV2)
+	dir := storetest.Copy(t, goldenV2)
 	path := filepath.Join(dir, store.DatasetFile)
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -307,7 +298,7 @@ func cropAt(t *testing.T, d *store.Dataset, row int) store.Crop {
 }
 
 func TestSplitRows(t *testing.T) {
-	dir := copyGolden(t, goldenV1)
+	dir := storetest.Copy(t, goldenV1)
 	if _, err := storetest.Open(t, dir).SplitRows("train"); !errors.Is(err, store.ErrNotFound) || !strings.Contains(err.Error(), "no split") {
 		t.Errorf("before there are splits: %v", err)
 	}

@@ -17,51 +17,6 @@ import (
 // badgerOf opens the index on disk of a snapshot.
 func badgerOf(d *store.Dataset) (*index.Badger, error) { return index.Open(d.Dir(), d.Digest()) }
 
-// Every implementation of index passes this.
-func testIndex(t *testing.T, d *store.Dataset, ix index.Index) {
-	t.Helper()
-	for row := range d.Rows() {
-		c := storetest.Crop(0, row)
-		want := d.Locate(row)
-		if l, ok, err := ix.ByID(c.ID); l != want || !ok || err != nil {
-			t.Fatalf("id of row %d: %+v, %t, %v", row, l, ok, err)
-		}
-		if l, ok, err := ix.ByKey(c.Key); l != want || !ok || err != nil {
-			t.Fatalf("key of row %d: %+v, %t, %v", row, l, ok, err)
-		}
-	}
-	if l, ok, err := ix.ByKey("twins/0020.png"); l != d.Locate(19) || !ok || err != nil {
-		t.Errorf("key of a duplicate: %+v, %t, %v", l, ok, err)
-	}
-	for _, name := range []string{"", "nobody", "person_0", "person_00\x00", "broken/0005.jpg", strings.Repeat("x", 1<<17)} {
-		if _, ok, err := ix.ByKey(name); ok || err != nil {
-			t.Errorf("key %.20q: %t, %v", name, ok, err)
-		}
-	}
-	if _, ok, err := ix.ByID(store.ID{1}); ok || err != nil {
-		t.Errorf("unknown id: %t, %v", ok, err)
-	}
-	if err := ix.Close(); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestIndexConformance(t *testing.T) {
-	d := storetest.Open(t, storetest.Build(t, 300, 64))
-	for name, open := range map[string]func() (index.Index, error){
-		"memory": func() (index.Index, error) { return index.NewMemory(t.Context(), d.indexSource()) },
-		"badger": func() (index.Index, error) { return badgerOf(d) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			ix, err := open()
-			if err != nil {
-				t.Fatal(err)
-			}
-			testIndex(t, d, ix)
-		})
-	}
-}
-
 // notices collects what a dataset logs.
 type notices struct {
 	mu   sync.Mutex
@@ -99,7 +54,7 @@ func TestIndexIsRebuilt(t *testing.T) {
 		{"flipped bit", func() { storetest.FlipBit(t, table(), 100) }, "is not what was built"},
 		{"truncated", func() { storetest.Truncate(t, table()) }, "is not what was built"},
 		{"file lost", func() { os.Remove(table()) }, "missing"},
-		{"seal broken", func() { storetest.FlipBit(t, filepath.Join(folder, index.BuiltName), 100) }, "damaged"},
+		{"seal broken", func() { storetest.FlipBit(t, filepath.Join(folder, "BUILT.json"), 100) }, "damaged"},
 		{"of another dataset", func() {
 			other := storetest.Build(t, 10, 8)
 			os.RemoveAll(folder)
@@ -131,7 +86,7 @@ func TestIndexIsRebuilt(t *testing.T) {
 			if ix, err := badgerOf(d); err != nil {
 				t.Errorf("afterwards: %v", err)
 			} else {
-				storetest.Close(t, storetest.Closer(ix.Close))
+				storetest.Close(t, ix)
 			}
 			if temps, _ := filepath.Glob(filepath.Join(dir, index.TempPrefix+"*")); len(temps) > 0 {
 				t.Errorf("left %v", temps)
@@ -170,7 +125,7 @@ func TestIndexOfGrownDataset(t *testing.T) {
 	if err != nil {
 		t.Fatalf("the new index was replaced: %v", err)
 	}
-	storetest.Close(t, storetest.Closer(ix.Close))
+	storetest.Close(t, ix)
 }
 
 // A dataset on a read-only medium without an index is searched in memory.

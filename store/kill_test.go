@@ -56,7 +56,7 @@ func victim(dir string) error {
 		return err
 	}
 	for _, shard := range w.MissingShards() {
-		if err := embedRows(d, w, shard); err != nil {
+		if err := storetest.TryShard(d, w, w.Info(), shard, nil); err != nil {
 			return err
 		}
 	}
@@ -89,33 +89,6 @@ func appendAll(w *store.Writer, s store.SourceInfo, lo, hi int) error {
 		}
 	}
 	return nil
-}
-
-// opener is a cache, or a folder of parts.
-type opener interface {
-	Shard(i int) (*cache.ShardWriter, error)
-}
-
-func embedRows(d *store.Dataset, w opener, shard int) error {
-	crops, err := d.CropShard(shard)
-	if err != nil {
-		return err
-	}
-	defer crops.Close()
-	e, err := w.Shard(shard)
-	if err != nil {
-		return err
-	}
-	for k := range crops.Rows() {
-		c, err := crops.Crop(k)
-		if err != nil {
-			return err
-		}
-		if err := e.Append(storetest.Embedding(c.ID, false), storetest.Embedding(c.ID, true)); err != nil {
-			return err
-		}
-	}
-	return e.Commit()
 }
 
 // A run that is killed at random moments and started again until it succeeds makes,

@@ -143,13 +143,12 @@ func TestOrderOfWrites(t *testing.T) {
 
 	r.note("# a teacher embeds the first shard")
 	d := storetest.OpenOn(t, dir, disk)
-	tw, err := cache.Create(d, storetest.Info(cache.FP16, true))
+	info := storetest.Info(cache.FP16, true)
+	tw, err := cache.Create(d, info)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := embedRows(d, tw, 0); err != nil {
-		t.Fatal(err)
-	}
+	storetest.EmbedShard(t, d, tw, info, 0, nil)
 	r.note("# and gives up on the second")
 	e, err := tw.Shard(1)
 	if err != nil {
@@ -159,52 +158,23 @@ func TestOrderOfWrites(t *testing.T) {
 	storetest.Close(t, tw)
 
 	r.note("# a plan, and a worker that commits the second shard as a part")
-	plan := filepath.Join(parent, "job")
-	info := storetest.Info(cache.FP16, true)
-	if _, err := plan.WritePlanTo(disk, plan, plan.Plan{Verb: "test", Teacher: &info, Tasks: plan.ShardTasks(d)}); err != nil {
+	job := filepath.Join(parent, "job")
+	if _, err := plan.WritePlanTo(disk, job, plan.Plan{Verb: "test", Teacher: &info, Tasks: plan.ShardTasks(d)}); err != nil {
 		t.Fatal(err)
 	}
-	parts, err := cache.OpenParts(d, info, plan.PartsFolder(plan))
+	parts, err := cache.OpenParts(d, info, plan.PartsFolder(job))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := embedRows(d, parts, 1); err != nil {
-		t.Fatal(err)
-	}
+	storetest.EmbedShard(t, d, parts, info, 1, nil)
 	r.note("# another comes second, with other bits")
-	embedPart(t, d, parts, 1, 1)
+	storetest.EmbedShard(t, d, parts, info, 1, func(_ int, e []float32) { e[0]++ })
 	r.note("# the merge takes the part over, tidies up, and deletes the parts")
-	if err := mergeParts(d, info, parts); err != nil {
+	if err := storetest.MergeParts(d, info, parts); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := parts.Clear(); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "testdata/order.txt", []byte(r.log.String()))
-}
-
-// golden compares data with a file, or writes the file.
-func golden(t *testing.T, path string, data []byte) {
-	t.Helper()
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, data, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	sameAsFile(t, path, data)
-}
-
-func sameAsFile(t *testing.T, path string, data []byte) {
-	t.Helper()
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(want) != string(data) {
-		t.Errorf("%s: got\n%s", path, data)
-	}
+	storetest.Golden(t, "testdata/order.txt", []byte(r.log.String()), *update)
 }

@@ -45,71 +45,11 @@ func (d *diary) fs() durable.Disk {
 	if d.dies == 0 {
 		return durable.Disk{FS: d.disk}
 	}
-	return durable.Disk{FS: mortal{d.disk, d.dies}}
+	return durable.Disk{FS: storetest.Mortal{Disk: d.disk, Calls: d.dies}}
 }
 
 // claimed notes that calls from a number on were a claim.
 func (d *diary) claimed(from int) { d.claims = append(d.claims, [2]int{from, d.disk.History().Len()}) }
-
-var errKilled = errors.New("killed")
-
-// mortal is a disk that a process cannot use any more after a number of calls: as if it
-// had been killed, while the disk goes on.
-type mortal struct {
-	*powerloss.Disk
-	calls int
-}
-
-func (m mortal) err() error {
-	if m.History().Len() >= m.calls {
-		return errKilled
-	}
-	return nil
-}
-
-func (m mortal) CreateTemp(dir, pattern string) (durable.File, error) {
-	if err := m.err(); err != nil {
-		return nil, err
-	}
-	f, err := m.Disk.CreateTemp(dir, pattern)
-	return mortalFile{f, m}, err
-}
-
-func (m mortal) Link(a, b string) error   { return m.do(func() error { return m.Disk.Link(a, b) }) }
-func (m mortal) Rename(a, b string) error { return m.do(func() error { return m.Disk.Rename(a, b) }) }
-func (m mortal) Remove(name string) error { return m.do(func() error { return m.Disk.Remove(name) }) }
-func (m mortal) SyncDir(dir string) error { return m.do(func() error { return m.Disk.SyncDir(dir) }) }
-
-func (m mortal) Mkdir(name string, perm os.FileMode) error {
-	return m.do(func() error { return m.Disk.Mkdir(name, perm) })
-}
-
-func (m mortal) Seal(name string, perm os.FileMode) error {
-	return m.do(func() error { return m.Disk.Seal(name, perm) })
-}
-
-func (m mortal) do(call func() error) error {
-	if err := m.err(); err != nil {
-		return err
-	}
-	return call()
-}
-
-type mortalFile struct {
-	durable.File
-	m mortal
-}
-
-func (f mortalFile) Write(p []byte) (n int, err error) {
-	err = f.m.do(func() error { n, err = f.File.Write(p); return err })
-	return n, err
-}
-
-func (f mortalFile) Chmod(perm os.FileMode) error {
-	return f.m.do(func() error { return f.File.Chmod(perm) })
-}
-
-func (f mortalFile) Sync() error { return f.m.do(f.File.Sync) }
 
 func (d *diary) promise(what string, kept func(dir string) error) {
 	d.promises = append(d.promises, promise{since: d.disk.History().Len(), what: what, kept: kept})
@@ -135,11 +75,11 @@ func (d *diary) ingest(session int) error {
 	d.claimed(from)
 	s := w.AddSource(killSources[session])
 	for i := 5 * session; i < 5*session+5; i++ {
-		before := len(w.shards)
+		before := w.Committed()
 		if err := appendOne(w, s, i); err != nil {
 			return errors.Join(err, w.Abort())
 		}
-		if len(w.shards) > before {
+		if w.Committed() > before {
 			d.promise(fmt.Sprintf("shard %d is committed", before), func(dir string) error { return committedCrops(dir, before) })
 		}
 	}
@@ -201,14 +141,14 @@ func (d *diary) embed() error {
 	}
 	d.claimed(from)
 	d.promise("the teacher is declared", func(dir string) error {
-		_, err := cache.ReadInfo(filepath.Join(dir, store.TeachersFolder, w.Info().Name), w.Info().Name)
+		_, err := openCache(dir)
 		return err
 	})
 	for _, shard := range w.MissingShards() {
-		if err := embedRows(ds, w, shard); err != nil {
+		if err := storetest.TryShard(ds, w, w.Info(), shard, nil); err != nil {
 			return errors.Join(err, w.Close())
 		}
-		d.promise(fmt.Sprintf("shard %d is embedded", shard), func(dir string) error { return committedEmbeddings(dir, w.Info().Name, shard) })
+		d.promise(fmt.Sprintf("shard %d is embedded", shard), func(dir string) error { return committedEmbeddings(dir, shard) })
 	}
 	return w.Close()
 }
@@ -224,15 +164,20 @@ func committedCrops(dir string, shard int) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.verifyAll(), f.Close())
+	return errors.Join(f.Audit(), f.Close())
 }
 
-func committedEmbeddings(dir, teacher string, shard int) error {
+// openCache opens the teacher's cache.
+func openCache(dir string) (*cache.Cache, error) {
 	d, err := store.Open(dir, store.WithLogger(storetest.Quiet))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	t, err := cache.Open(d, teacher)
+	return cache.Open(d, "r50")
+}
+
+func committedEmbeddings(dir string, shard int) error {
+	t, err := openCache(dir)
 	if err != nil {
 		return err
 	}
@@ -240,7 +185,13 @@ func committedEmbeddings(dir, teacher string, shard int) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(s.view.shard.verifyAll(), s.Close())
+	row := make([]float32, t.Info().Dim)
+	for k := range s.Rows() {
+		if _, _, err := s.Row(k, false, row); err != nil {
+			return errors.Join(err, s.Close())
+		}
+	}
+	return s.Close()
 }
 
 // holds says that a dataset is of that digest or has grown since.

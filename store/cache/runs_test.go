@@ -1,8 +1,9 @@
-package store_test
+package cache_test
 
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -21,6 +22,8 @@ import (
 	"facepipe/store/merge"
 	"facepipe/store/storetest"
 )
+
+var update = flag.Bool("update", false, "write golden files anew")
 
 // testRun is the record of a run of some hour.
 func testRun(hour int) cache.Run {
@@ -61,7 +64,7 @@ func recorded12(t testing.TB) string {
 
 func runFiles(t testing.TB, dir string) []string {
 	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(dir, store.TeachersFolder, "r50", cache.RunsFolder, "*"))
+	paths, err := filepath.Glob(filepath.Join(cache.RunsFolder(filepath.Join(dir, "teachers/r50")), "*"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,15 +101,16 @@ func TestGoldenRun(t *testing.T) {
 	if err := cache.RecordRun(dir, "fp-fp16", testRun(3)); err != nil {
 		t.Fatal(err)
 	}
-	names, err := cache.ListRuns(dir)
-	if err != nil || len(names) != 1 {
-		t.Fatalf("%q, %v", names, err)
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%q, %v", files, err)
 	}
-	data, err := os.ReadFile(filepath.Join(dir, names[0]))
+	name := files[0].Name()
+	data, err := os.ReadFile(filepath.Join(dir, name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, filepath.Join("testdata", "run.json"), append([]byte(names[0]+"\n"), data...))
+	storetest.Golden(t, "../testdata/run.json", append([]byte(name+"\n"), data...), *update)
 }
 
 func TestDamagedRun(t *testing.T) {
@@ -160,7 +164,7 @@ func TestRemainsOfRuns(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if r := storetest.CleanCheck(t, dir); len(r.Notes) != 1 || !strings.Contains(r.Notes[0], filepath.Join(cache.RunsFolder, durable.TempPrefix+"1")) {
+	if r := storetest.CleanCheck(t, dir); len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "runs/"+durable.TempPrefix+"1") {
 		t.Errorf("notes %q", r.Notes)
 	}
 	record(t, dir)
@@ -208,23 +212,32 @@ func TestAdoptRuns(t *testing.T) {
 	}
 }
 
+func mustMerge(t *testing.T, out string, inputs ...string) {
+	t.Helper()
+	o := merge.Options{ShardRows: 4, MaxRejectRate: 1, Logger: storetest.Quiet}
+	if _, err := merge.Datasets(t.Context(), out, inputs, o); err != nil {
+		t.Fatal(err)
+	}
+	storetest.CleanCheck(t, out)
+}
+
 // A merged cache has the records of all that its embeddings come from, each once.
 func TestMergeRuns(t *testing.T) {
 	a, b, c := recorded12(t), storetest.Build(t, 20, 8), storetest.Build(t, 20, 8)
-	info := storetest.Info(cache.FP16, true)
-	storetest.Embed(t, storetest.Open(t, b), info, -1, nil)
+	teacher := storetest.Info(cache.FP16, true)
+	storetest.Embed(t, storetest.Open(t, b), teacher, -1, nil)
 	record(t, b, testRun(3), testRun(11)) // the first is one of a's
 	out := filepath.Join(storetest.MemoryDir(t), "out")
-	merge.mustMerge(t, out, merge.mergeQuietly, a, b)
+	mustMerge(t, out, a, b)
 	runs, err := storetest.Cache(t, storetest.Open(t, out), "r50").Runs()
 	if want := []cache.Run{testRun(3), testRun(5), testRun(7), testRun(11)}; err != nil || !reflect.DeepEqual(runs, want) {
 		t.Errorf("%+v, %v", runs, err)
 	}
 	// Of a cache that has nothing to give, not its records either.
-	storetest.Embed(t, storetest.Open(t, c), info, 0, nil)
+	storetest.Embed(t, storetest.Open(t, c), teacher, 0, nil)
 	record(t, c, testRun(1))
 	none := filepath.Join(storetest.MemoryDir(t), "none")
-	merge.mustMerge(t, none, merge.mergeQuietly, c)
+	mustMerge(t, none, c)
 	if files := runFiles(t, none); len(files) > 0 {
 		t.Errorf("records of nothing: %q", files)
 	}
