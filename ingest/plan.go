@@ -18,6 +18,7 @@ import (
 	"facepipe/internal/imgcodec"
 	"facepipe/internal/worker"
 	"facepipe/store"
+	"facepipe/store/plan"
 )
 
 // PlanVerb is the verb of plans that [Work] carries out.
@@ -62,7 +63,7 @@ func MakePlan(ctx context.Context, o Options, dir string, perTask int) (PlanSumm
 	if err != nil {
 		return PlanSummary{}, fmt.Errorf("plan ingest: %w", err)
 	}
-	p := store.Plan{Verb: PlanVerb, Dataset: o.Out, Tasks: []store.PlanTask{}}
+	p := plan.Plan{Verb: PlanVerb, Dataset: o.Out, Tasks: []plan.Task{}}
 	if p.Output, err = plannedOutput(dir, o.Out); err != nil {
 		return PlanSummary{}, fmt.Errorf("plan ingest: %w", err)
 	}
@@ -71,16 +72,16 @@ func MakePlan(ctx context.Context, o Options, dir string, perTask int) (PlanSumm
 	}
 	perTask = cmp.Or(perTask, DefaultTaskItems)
 	for from := 0; from < found.items; from += perTask {
-		p.Tasks = append(p.Tasks, store.PlanTask{Shard: len(p.Tasks), From: from, Rows: min(perTask, found.items-from)})
+		p.Tasks = append(p.Tasks, plan.Task{Shard: len(p.Tasks), From: from, Rows: min(perTask, found.items-from)})
 	}
-	id, err := store.WritePlan(dir, p)
+	id, err := plan.Write(dir, p)
 	return PlanSummary{Plan: dir, ID: id, Verb: p.Verb, Dataset: p.Dataset, Tasks: len(p.Tasks), Items: found.items}, err
 }
 
 // plannedOutput is the dataset as the merge is to find it: as it is now or, if the folder has a
 // plan already, as it was when that was made.
 func plannedOutput(dir, out string) (*store.PlanOutput, error) {
-	have, _, err := store.ReadPlan(dir)
+	have, _, err := plan.Read(dir)
 	if err == nil {
 		return have.Output, nil
 	}
@@ -224,11 +225,11 @@ func Work(ctx context.Context, dir string, w worker.Worker, o Options) (s WorkSu
 }
 
 // partDataset is the dataset of a task.
-func partDataset(plan string, task int) string {
-	return filepath.Join(store.PartsFolder(plan), fmt.Sprintf("%06d.ds", task))
+func partDataset(job string, task int) string {
+	return filepath.Join(plan.PartsFolder(job), fmt.Sprintf("%06d.ds", task))
 }
 
-func (s *WorkSummary) task(ctx context.Context, i int, t store.PlanTask, o Options) error {
+func (s *WorkSummary) task(ctx context.Context, i int, t plan.Task, o Options) error {
 	done, err := taskDone(s.Plan, i)
 	if err != nil {
 		return err
@@ -259,8 +260,8 @@ func (s *WorkSummary) task(ctx context.Context, i int, t store.PlanTask, o Optio
 }
 
 // taskDone says whether a task's part is there, or was merged and then deleted.
-func taskDone(plan string, i int) (bool, error) {
-	merged, err := store.ReadMergeState(plan)
+func taskDone(job string, i int) (bool, error) {
+	merged, err := plan.ReadMergeState(job)
 	if err != nil {
 		return false, err
 	}
@@ -268,7 +269,7 @@ func taskDone(plan string, i int) (bool, error) {
 		return true, nil
 	}
 	// dataset.json is written last, and by the run that has done everything.
-	d, err := store.Open(partDataset(plan, i))
+	d, err := store.Open(partDataset(job, i))
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrUnfinished) {
 		return false, nil
 	}
@@ -280,8 +281,8 @@ func taskDone(plan string, i int) (bool, error) {
 
 // readPlan reads a plan and refuses inputs that have changed since. The options are the
 // plan's, with the machine's own from o.
-func readPlan(ctx context.Context, dir string, o Options) (store.Plan, Options, error) {
-	p, _, err := store.ReadPlan(dir)
+func readPlan(ctx context.Context, dir string, o Options) (plan.Plan, Options, error) {
+	p, _, err := plan.Read(dir)
 	if err != nil {
 		return p, o, err
 	}

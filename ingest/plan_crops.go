@@ -7,12 +7,13 @@ import (
 	"sync"
 
 	"facepipe/store"
+	"facepipe/store/plan"
 )
 
 // planCrops gives the crops that the workers of a plan have made of each item. All workers of
 // a run use it at once.
 type planCrops struct {
-	tasks  []store.PlanTask
+	tasks  []plan.Task
 	folder string            // of the plan
 	output *store.PlanOutput // what the dataset was when the plan was made; nil for anything
 
@@ -93,7 +94,7 @@ func (p *part) face(source int, key string) (c candidate, found bool, err error)
 
 // use is the open part that has an item.
 func (p *planCrops) use(n int) (*part, error) {
-	number, _ := slices.BinarySearchFunc(p.tasks, n, func(t store.PlanTask, n int) int {
+	number, _ := slices.BinarySearchFunc(p.tasks, n, func(t plan.Task, n int) int {
 		if t.From+t.Rows <= n {
 			return -1
 		}

@@ -11,6 +11,9 @@ import (
 	"strings"
 
 	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/check"
+	"facepipe/store/plan"
 )
 
 // MergeOptions adjust [MergePlan].
@@ -26,7 +29,7 @@ type MergeOptions struct {
 // workers' files was removed after it.
 type PlanMerge struct {
 	Summary
-	store.Removed
+	cache.Removed
 }
 
 // MergePlan makes the dataset of a plan of what its workers did. It is an ordinary [Run] in
@@ -61,14 +64,14 @@ func MergePlan(ctx context.Context, dir string, o MergeOptions) (PlanMerge, erro
 
 // finish records what the dataset has become, and deletes the parts if they are to go.
 func (m *PlanMerge) finish(p *planCrops, clean bool) error {
-	was, err := store.ReadMergeState(p.folder)
+	was, err := plan.ReadMergeState(p.folder)
 	if err != nil {
 		return err
 	}
-	now := store.MergeState{Digest: m.Digest, Cleared: clean || was != nil && was.Cleared}
+	now := plan.MergeState{Digest: m.Digest, Cleared: clean || was != nil && was.Cleared}
 	if was == nil || *was != now {
 		// Before the parts are deleted, so that no worker makes them again.
-		if err := store.WriteMergeState(p.folder, now); err != nil {
+		if err := plan.WriteMergeState(p.folder, now); err != nil {
 			return err
 		}
 	}
@@ -76,7 +79,7 @@ func (m *PlanMerge) finish(p *planCrops, clean bool) error {
 		return nil
 	}
 	for i := range p.tasks {
-		removed, err := store.RemovePart(partDataset(p.folder, i))
+		removed, err := plan.RemovePart(partDataset(p.folder, i))
 		m.Removed.Files += removed.Files
 		m.Removed.Bytes += removed.Bytes
 		if err != nil {
@@ -88,7 +91,7 @@ func (m *PlanMerge) finish(p *planCrops, clean bool) error {
 
 // ready says what keeps the parts from being merged.
 func (p *planCrops) ready(ctx context.Context, out string) error {
-	merged, err := store.ReadMergeState(p.folder)
+	merged, err := plan.ReadMergeState(p.folder)
 	if err != nil {
 		return err
 	}
@@ -113,12 +116,12 @@ func (p *planCrops) checkOutput(w *store.Writer, sources []int) error {
 	if err != nil {
 		return fmt.Errorf("%w; make another plan", err)
 	}
-	merged, err := store.ReadMergeState(p.folder)
+	merged, err := plan.ReadMergeState(p.folder)
 	switch {
 	case err != nil:
 		return err
 	case shards == 0 && merged == nil:
-		return store.WriteMergeState(p.folder, store.MergeState{})
+		return plan.WriteMergeState(p.folder, plan.MergeState{})
 	case shards == 0:
 		return nil
 	}
@@ -142,7 +145,7 @@ func (p *planCrops) complete(ctx context.Context) error {
 		if len(faults) >= maxNamedParts {
 			continue
 		}
-		report, err := store.Check(ctx, part, store.CheckOptions{ReadData: true})
+		report, err := check.Run(ctx, part, check.Options{ReadData: true})
 		switch {
 		case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrUnfinished):
 			faults = append(faults, fmt.Errorf("part %d: %w: its worker is not done", i, store.ErrNotFound))
@@ -154,13 +157,13 @@ func (p *planCrops) complete(ctx context.Context) error {
 			}
 		}
 	}
-	entries, err := os.ReadDir(store.PartsFolder(p.folder))
+	entries, err := os.ReadDir(plan.PartsFolder(p.folder))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	for _, e := range entries {
 		if !known[e.Name()] && strings.HasSuffix(e.Name(), ".ds") {
-			faults = append(faults, fmt.Errorf("%s is of no task", filepath.Join(store.PartsFolder(p.folder), e.Name())))
+			faults = append(faults, fmt.Errorf("%s is of no task", filepath.Join(plan.PartsFolder(p.folder), e.Name())))
 		}
 	}
 	return errors.Join(faults...)

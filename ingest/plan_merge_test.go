@@ -13,6 +13,7 @@ import (
 	"facepipe/ingest"
 	"facepipe/internal/worker"
 	"facepipe/store"
+	"facepipe/store/plan"
 )
 
 // job is a planned ingest.
@@ -120,7 +121,7 @@ func TestTwoPlansIntoOneDataset(t *testing.T) {
 
 	// The same plan may be made again whatever has become of the dataset.
 	for _, j := range []job{first, appending} {
-		_, before, err := store.ReadPlan(j.plan)
+		_, before, err := plan.Read(j.plan)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -197,13 +198,13 @@ func TestPlanWithoutOutput(t *testing.T) {
 	j, other := planned(t, untidy(t), "a/", out), planned(t, untidy(t), "b/", out)
 	other.work(t)
 	other.merged(t, ingest.MergeOptions{})
-	p, _, err := store.ReadPlan(j.plan)
+	p, _, err := plan.Read(j.plan)
 	if err != nil || p.Output == nil || p.Output.Digest != "" {
 		t.Fatalf("%+v, %v", p.Output, err)
 	}
 	p.Output = nil
 	j.plan = filepath.Join(t.TempDir(), "old")
-	if _, err := store.WritePlan(j.plan, p); err != nil {
+	if _, err := plan.Write(j.plan, p); err != nil {
 		t.Fatal(err)
 	}
 	j.work(t)
@@ -238,7 +239,7 @@ func TestCleanMerge(t *testing.T) {
 		t.Errorf("removed unasked: %+v", m.Removed)
 	}
 	parts := func() int {
-		entries, err := os.ReadDir(store.PartsFolder(j.plan))
+		entries, err := os.ReadDir(plan.PartsFolder(j.plan))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,6 +16,7 @@ import (
 	"facepipe/ingest/detect/detecttest"
 	"facepipe/internal/imgcodec"
 	"facepipe/store"
+	"facepipe/store/check"
 )
 
 // group is a photograph of n people, the one in its middle being the main face. Each
@@ -370,7 +371,7 @@ func TestRunEncodesCropsAsJPEG(t *testing.T) {
 			t.Errorf("%s: the face has moved", key)
 		}
 	}
-	report, err := store.Check(t.Context(), o.Out, store.CheckOptions{ReadData: true})
+	report, err := check.Run(t.Context(), o.Out, check.Options{ReadData: true})
 	if err != nil || !report.OK {
 		t.Errorf("check: %+v, %v", report, err)
 	}

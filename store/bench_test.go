@@ -1,4 +1,4 @@
-package store
+package store_test
 
 import (
 	"fmt"
@@ -7,6 +7,12 @@ import (
 	"testing"
 
 	"facepipe/internal/imgcodec"
+	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/internal/index"
+	"facepipe/store/internal/table"
+	"facepipe/store/merge"
+	"facepipe/store/storetest"
 )
 
 // Benchmarks use crops and embeddings of real size.
@@ -16,18 +22,18 @@ const (
 	benchDim  = 512
 )
 
-var benchContract = Contract{CropSize: benchSize, Template: "bench", Warp: "bench", Decoder: "bench"}
+var benchContract = store.Contract{CropSize: benchSize, Template: "bench", Warp: "bench", Decoder: "bench"}
 
 // benchCrops are raw crops; reading and writing do not care what is in them.
-func benchCrops(n int) []Crop {
+func benchCrops(n int) []store.Crop {
 	rng := rand.New(rand.NewPCG(1, 1))
 	pixels := make([]byte, 3*benchSize*benchSize)
 	for i := range pixels {
 		pixels[i] = byte(rng.Uint32())
 	}
-	crops := make([]Crop, n)
+	crops := make([]store.Crop, n)
 	for i := range crops {
-		crops[i] = Crop{
+		crops[i] = store.Crop{
 			Key:      fmt.Sprintf("identity_%06d/%08d.jpg", i/20, i),
 			Identity: fmt.Sprintf("identity_%06d", i/20),
 			Encoding: imgcodec.Raw,
@@ -40,26 +46,26 @@ func benchCrops(n int) []Crop {
 	return crops
 }
 
-func benchDataset(b *testing.B) *Dataset {
+func benchDataset(b *testing.B) *store.Dataset {
 	b.Helper()
 	dir := filepath.Join(b.TempDir(), "d")
-	w, err := OpenWriter(dir, benchContract, WriterOptions{Logger: quiet})
+	w, err := store.OpenWriter(dir, benchContract, store.WriterOptions{Logger: storetest.Quiet})
 	if err != nil {
 		b.Fatal(err)
 	}
-	w.AddSource(testSource)
+	w.AddSource(storetest.Source)
 	for _, c := range benchCrops(benchRows) {
 		if _, err := w.Append(c); err != nil {
 			b.Fatal(err)
 		}
 	}
-	mustClose(b, w)
-	return mustOpen(b, dir)
+	storetest.Close(b, w)
+	return storetest.Open(b, dir)
 }
 
-func benchTeacher(b *testing.B, d *Dataset, dtype string) *Teacher {
+func benchTeacher(b *testing.B, d *store.Dataset, dtype string) *cache.Cache {
 	b.Helper()
-	w, err := d.CreateTeacher(TeacherInfo{Name: dtype, Fingerprint: dtype, Dim: benchDim, DType: dtype})
+	w, err := cache.Create(d, cache.Info{Name: dtype, Fingerprint: dtype, Dim: benchDim, DType: dtype})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -79,19 +85,19 @@ func benchTeacher(b *testing.B, d *Dataset, dtype string) *Teacher {
 	if err := e.Commit(); err != nil {
 		b.Fatal(err)
 	}
-	mustClose(b, w)
-	return mustTeacher(b, d, dtype)
+	storetest.Close(b, w)
+	return storetest.Cache(b, d, dtype)
 }
 
 // BenchmarkAppend writes raw crops, commits included, index not.
 func BenchmarkAppend(b *testing.B) {
 	crops := benchCrops(4096)
-	w, err := OpenWriter(filepath.Join(b.TempDir(), "d"), benchContract, WriterOptions{Logger: quiet})
+	w, err := store.OpenWriter(filepath.Join(b.TempDir(), "d"), benchContract, store.WriterOptions{Logger: storetest.Quiet})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { w.Abort() })
-	w.AddSource(testSource)
+	w.AddSource(storetest.Source)
 	b.SetBytes(3 * benchSize * benchSize)
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
@@ -123,25 +129,29 @@ func BenchmarkCrop(b *testing.B) {
 // BenchmarkVerify opens a shard and reads one crop of every batch, hence all checksums.
 func BenchmarkVerify(b *testing.B) {
 	d := benchDataset(b)
-	b.SetBytes(d.shards[0].file.Bytes)
+	tallies, err := d.Tallies(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(tallies.CropBytes)
 	for b.Loop() {
 		s, err := d.CropShard(0)
 		if err != nil {
 			b.Fatal(err)
 		}
-		for row := 0; row < benchRows; row += maxBatchRows {
+		for row := 0; row < benchRows; row += table.MaxBatchRows {
 			if _, err := s.Crop(row); err != nil {
 				b.Fatal(err)
 			}
 		}
-		mustClose(b, s)
+		storetest.Close(b, s)
 	}
 }
 
 // BenchmarkEmbedding reads one embedding of an open shard as float32.
 func BenchmarkEmbedding(b *testing.B) {
 	d := benchDataset(b)
-	for _, dtype := range []string{FP16, FP32} {
+	for _, dtype := range []string{cache.FP16, cache.FP32} {
 		b.Run(dtype, func(b *testing.B) {
 			teacher := benchTeacher(b, d, dtype)
 			s, err := teacher.Shard(0)
@@ -160,34 +170,14 @@ func BenchmarkEmbedding(b *testing.B) {
 	}
 }
 
-// BenchmarkEmbed writes one embedding as fp16, commits not included.
-func BenchmarkEmbed(b *testing.B) {
-	v := make([]float32, benchDim)
-	for i := range v {
-		v[i] = float32(i%7) - 3
-	}
-	batch := embeddingBatch{}
-	info := TeacherInfo{Dim: benchDim, DType: FP16}
-	batch.reset(&info)
-	b.ReportAllocs()
-	for b.Loop() {
-		if batch.full() {
-			batch.reset(&info)
-		}
-		if judged := batch.plain.append(v); judged.Norm == 0 {
-			b.Fatal(judged.Reason)
-		}
-	}
-}
-
 // BenchmarkOpen opens a dataset of 512 shards.
 func BenchmarkOpen(b *testing.B) {
 	dir := filepath.Join(b.TempDir(), "d")
-	w := mustWriter(b, dir, 1)
-	ingest(b, w, testSource, 0, 512)
-	mustClose(b, w)
+	w := storetest.Writer(b, dir, 1)
+	storetest.Ingest(b, w, storetest.Source, 0, 512)
+	storetest.Close(b, w)
 	for b.Loop() {
-		mustClose(b, mustOpen(b, dir))
+		storetest.Close(b, storetest.Open(b, dir))
 	}
 }
 
@@ -195,18 +185,18 @@ func BenchmarkOpen(b *testing.B) {
 func BenchmarkLookup(b *testing.B) {
 	d := benchDataset(b)
 	crops := benchCrops(benchRows)
-	for name, open := range map[string]func() (index, error){
-		"badger": func() (index, error) { return openBadgerIndex(d) },
-		"memory": func() (index, error) { return newMemoryIndex(b.Context(), d) },
+	for name, open := range map[string]func() (index.Index, error){
+		"badger": func() (index.Index, error) { return badgerOf(d) },
+		"memory": func() (index.Index, error) { return index.NewMemory(b.Context(), d.IndexSource()) },
 	} {
 		b.Run(name, func(b *testing.B) {
 			ix, err := open()
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer ix.close()
+			defer ix.Close()
 			for i := 0; b.Loop(); i++ {
-				if _, ok, err := ix.byKey(crops[i%benchRows].Key); !ok || err != nil {
+				if _, ok, err := ix.ByKey(crops[i%benchRows].Key); !ok || err != nil {
 					b.Fatal(ok, err)
 				}
 			}
@@ -214,20 +204,19 @@ func BenchmarkLookup(b *testing.B) {
 	}
 }
 
-// BenchmarkKeyTable inserts into a table of a million keys.
-func BenchmarkKeyTable(b *testing.B) {
-	keys := make([]key128, 1<<20)
-	rng := rand.New(rand.NewPCG(1, 1))
-	for i := range keys {
-		for p := range keys[i] {
-			keys[i][p] = byte(rng.Uint32())
-		}
-	}
+// BenchmarkMerge copies raw crops and their embeddings, commits and index included.
+func BenchmarkMerge(b *testing.B) {
+	d := benchDataset(b)
+	benchTeacher(b, d, cache.FP16)
+	out := b.TempDir()
+	n := 0
+	b.ReportAllocs()
 	for b.Loop() {
-		var t keyTable
-		for _, k := range keys {
-			t.insert(k)
+		n++
+		s, err := merge.Datasets(b.Context(), filepath.Join(out, fmt.Sprint(n)), []string{d.Dir()}, merge.Options{Logger: storetest.Quiet})
+		if err != nil || s.Written != benchRows || s.Teachers[0].Copied != benchRows {
+			b.Fatalf("%+v, %v", s, err)
 		}
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(keys)), "ns/key")
+	b.ReportMetric(float64(n*benchRows)/b.Elapsed().Seconds(), "crops/s")
 }

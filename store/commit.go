@@ -10,13 +10,7 @@ import (
 	"path/filepath"
 
 	"facepipe/internal/durable"
-)
-
-// Modes of what is written. Shards and manifests are written once.
-const (
-	onceMode   os.FileMode = 0o444
-	fileMode   os.FileMode = 0o644
-	folderMode os.FileMode = 0o755
+	"facepipe/store/internal/table"
 )
 
 // commit makes the shard in flight durable: first its Arrow file, then the manifest
@@ -29,22 +23,22 @@ func (w *Writer) commit() error {
 		if m.File, err = f.packer.seal(); err != nil {
 			return err
 		}
-		if err := f.packer.out.commit(); err != nil {
+		if err := f.packer.out.Commit(); err != nil {
 			return err
 		}
 	}
-	m.Identities = w.known.identities.len()
+	m.Identities = w.known.identities.Len()
 	sum, err := m.contentDigest()
 	if err != nil {
 		return err
 	}
 	m.Digest = hex.EncodeToString(sum[:])
-	data, err := encodeSealed(m)
+	data, err := table.EncodeSealed(m)
 	if err != nil {
 		return fmt.Errorf("encode manifest of shard %d: %w", m.Shard, err)
 	}
-	path := filepath.Join(w.dir, cropsFolder, manifestName(m.Shard))
-	if err := w.disk.WriteFile(path, data, onceMode); err != nil {
+	path := filepath.Join(w.dir, cropsFolder, table.ManifestName(m.Shard))
+	if err := w.disk.WriteFile(path, data, table.OnceMode); err != nil {
 		return err
 	}
 	w.shards = append(w.shards, shardRef{Rows: m.Rows, Digest: m.Digest})
@@ -109,11 +103,11 @@ func (w *Writer) unlock() error {
 // writeDataset writes dataset.json, and before it what it counts.
 func (w *Writer) writeDataset() error {
 	doc := datasetDoc{
-		header:     headerOf(formatDataset),
+		Header:     table.HeaderOf(table.FormatDataset),
 		Contract:   w.contract,
 		Sources:    w.sources,
-		Rows:       w.known.crops.len(),
-		Identities: w.known.identities.len(),
+		Rows:       w.known.crops.Len(),
+		Identities: w.known.identities.Len(),
 		Duplicates: w.duplicates,
 		Rejects:    w.rejects,
 		Shards:     w.shards,
@@ -126,7 +120,7 @@ func (w *Writer) writeDataset() error {
 	if err := doc.setDigest(); err != nil {
 		return err
 	}
-	data, err := encodeSealed(&doc)
+	data, err := table.EncodeSealed(&doc)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", datasetFile, err)
 	}
@@ -137,7 +131,7 @@ func (w *Writer) writeDataset() error {
 	if err := writeRejects(w.disk, w.dir, len(w.shards)); err != nil {
 		return err
 	}
-	return w.disk.WriteFile(path, data, fileMode)
+	return w.disk.WriteFile(path, data, table.FileMode)
 }
 
 // writeRejects gathers the rejects of the manifests of a dataset's shards in one file
@@ -167,9 +161,9 @@ func writeRejects(disk durable.Disk, dir string, shards int) error {
 // prepareIndex builds the index so that the first reader finds it. A failure is no
 // failure of the dataset, from which the index can be made at any time.
 func (w *Writer) prepareIndex() {
-	d, err := Open(w.dir, WithLogger(w.log), withDisk(w.disk))
+	d, err := Open(w.dir, WithLogger(w.log), WithDisk(w.disk))
 	if err == nil {
-		err = errors.Join(d.ensureIndex(), d.tidyIndex(), d.Close())
+		err = errors.Join(d.indexSource().Ensure(), d.indexSource().Tidy(), d.Close())
 	}
 	if err != nil {
 		w.log.Warn("index is not built; look-ups will read all keys", "dataset", w.dir, "cause", err)

@@ -1,6 +1,13 @@
 package store
 
-import "facepipe/internal/imgcodec"
+import (
+	"crypto/sha256"
+	"fmt"
+	"strconv"
+
+	"facepipe/internal/imgcodec"
+	"facepipe/store/internal/table"
+)
 
 // NoLabel is the label of a crop without an identity.
 const NoLabel int32 = -1
@@ -52,6 +59,31 @@ func (c Crop) DecodeRGB(size int, dst []byte) error {
 	return imgcodec.DecodeRGB(c.Encoding, c.Image, size, size, dst)
 }
 
+// CropID is the first 16 bytes of the SHA-256 of
+//
+//	"facepipe crop v1" 00 template 00 decimal crop size 00 pixels
+//
+// where pixels are the crop's CropSize*CropSize*3 bytes of interleaved 8-bit RGB.
+// It panics if rgb has another length: the caller would name a different picture.
+func CropID(c Contract, rgb []byte) ID {
+	if len(rgb) != 3*c.CropSize*c.CropSize {
+		panic(fmt.Sprintf("store: crop of %d bytes is not %d x %d RGB", len(rgb), c.CropSize, c.CropSize))
+	}
+	h := sha256.New()
+	h.Write([]byte("facepipe crop v1\x00" + c.Template + "\x00" + strconv.Itoa(c.CropSize) + "\x00"))
+	h.Write(rgb)
+	var sum [sha256.Size]byte
+	return ID(h.Sum(sum[:0])[:16])
+}
+
+// ID identifies a crop by what a model sees of it: two crops with the same pixels
+// under the same alignment have the same ID, in whatever file and dataset they
+// are.
+type ID = table.ID
+
+// ParseID reads the 32 hexadecimal digits of an [ID].
+func ParseID(s string) (ID, error) { return table.ParseID(s) }
+
 // Location is where a crop is: row Row of shard Shard, and the same row of the
 // same shard of every teacher.
-type Location struct{ Shard, Row uint32 }
+type Location = table.Location

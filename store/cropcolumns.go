@@ -30,7 +30,7 @@ type cropColumns struct {
 	measures   []float32 // qualityValues a row
 }
 
-// parseCropColumns relies on the schema being a cropSchema and on validateBatch.
+// parseCropColumns relies on the schema being a cropSchema, and on what [table.File] checks.
 func parseCropColumns(rec arrow.RecordBatch) (c cropColumns, err error) {
 	last := int(rec.NumCols()) - 1
 	c = cropColumns{
@@ -64,7 +64,7 @@ func parseCropColumns(rec arrow.RecordBatch) (c cropColumns, err error) {
 	return c, nil
 }
 
-// listValues are the numbers of a floatList, those of all rows in one slice.
+// listValues are the numbers of a [table.FloatList], those of all rows in one slice.
 func listValues(list *array.FixedSizeList, name string) ([]float32, error) {
 	values := list.ListValues().(*array.Float32)
 	if values.NullN() != 0 {

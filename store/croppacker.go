@@ -11,14 +11,12 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"facepipe/internal/durable"
+	"facepipe/store/internal/table"
 )
-
-// maxImageBytes bounds one encoded crop. The largest crop size uncompressed is 3 MiB.
-const maxImageBytes = 16 << 20
 
 // cropPacker collects crops into record batches and writes these to a shard's file.
 type cropPacker struct {
-	out     *arrowWriter[cropColumns]
+	out     *table.Writer[cropColumns]
 	builder *array.RecordBuilder
 	rows    int   // in the batch that is being built
 	bytes   int64 // of the images in it
@@ -27,12 +25,12 @@ type cropPacker struct {
 }
 
 func newCropPacker(disk durable.Disk, dir string, shard int, c Contract) (*cropPacker, error) {
-	schema, err := cropSchema(c, newestVersion(formatCrops))
+	schema, err := cropSchema(c, table.NewestVersion(table.FormatCrops))
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(dir, cropsFolder, arrowName(shard))
-	out, err := newArrowWriter(disk, path, schema, parseCropColumns)
+	path := filepath.Join(dir, cropsFolder, table.ArrowName(shard))
+	out, err := table.Create(disk, path, schema, parseCropColumns)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +39,7 @@ func newCropPacker(disk durable.Disk, dir string, shard int, c Contract) (*cropP
 
 // add appends a crop, copying it.
 func (p *cropPacker) add(c *Crop) error {
-	if p.rows == maxBatchRows || p.bytes+p.text+int64(len(c.Image)+len(c.Attributes)) > maxBatchBytes {
+	if p.rows == table.MaxBatchRows || p.bytes+p.text+int64(len(c.Image)+len(c.Attributes)) > table.MaxBatchBytes {
 		if err := p.flush(); err != nil {
 			return err
 		}
@@ -75,11 +73,11 @@ func (p *cropPacker) reserve() {
 	if p.before == 0 {
 		return
 	}
-	p.builder.Reserve(maxBatchRows)
+	p.builder.Reserve(table.MaxBatchRows)
 	p.builder.Field(11).(*array.BinaryBuilder).ReserveData(int(p.before))
 }
 
-// appendList adds a row to a floatList: the values, or null over zeros.
+// appendList adds a row to a [table.FloatList]: the values, or null over zeros.
 func appendList(b array.Builder, valid bool, values []float32) {
 	list := b.(*array.FixedSizeListBuilder)
 	list.Append(valid)
@@ -96,17 +94,17 @@ func (p *cropPacker) flush() error {
 	}
 	rec := p.builder.NewRecordBatch()
 	defer rec.Release()
-	err := p.out.write(rec, p.bytes)
+	err := p.out.WriteBatch(rec, p.bytes)
 	p.rows, p.bytes, p.text, p.before = 0, 0, 0, p.bytes
 	return err
 }
 
 // seal completes the file, still under its temporary name.
-func (p *cropPacker) seal() (*fileInfo, error) {
+func (p *cropPacker) seal() (*table.FileInfo, error) {
 	if err := p.flush(); err != nil {
 		return nil, err
 	}
-	return p.out.seal()
+	return p.out.Seal()
 }
 
 // abort throws the file away. A nil packer is fine.
@@ -115,7 +113,7 @@ func (p *cropPacker) abort() error {
 		return nil
 	}
 	p.builder.Release()
-	return p.out.abort()
+	return p.out.Abort()
 }
 
 // validCrop checks what a reader relies on.
@@ -125,8 +123,8 @@ func validCrop(c *Crop) error {
 		return errors.New("crop has no id")
 	case len(c.Image) == 0:
 		return errors.New("image is empty")
-	case len(c.Image) > maxImageBytes:
-		return fmt.Errorf("image has %d bytes, more than %d", len(c.Image), maxImageBytes)
+	case len(c.Image) > table.MaxImageBytes:
+		return fmt.Errorf("image has %d bytes, more than %d", len(c.Image), table.MaxImageBytes)
 	case c.Encoding == "":
 		return errors.New("image has no encoding")
 	}
@@ -135,7 +133,7 @@ func validCrop(c *Crop) error {
 			return err
 		}
 	}
-	return errors.Join(ValidKey(c.Key), validIdentity(c.Identity), validName("split", c.Split), validAttributes(c.Attributes))
+	return errors.Join(ValidKey(c.Key), ValidIdentity(c.Identity), validName("split", c.Split), validAttributes(c.Attributes))
 }
 
 // validAttributes wants a JSON object, or nothing.

@@ -1,4 +1,4 @@
-package store
+package store_test
 
 import (
 	"errors"
@@ -6,129 +6,54 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/check"
+	"facepipe/store/internal/table"
+	"facepipe/store/storetest"
 )
-
-// flipBit inverts a bit of the byte at an offset, counted from the end if negative.
-// Files are read-only, so that a new one takes their place.
-func flipBit(t testing.TB, path string, offset int) {
-	t.Helper()
-	rewrite(t, path, func(data []byte) []byte {
-		if offset < 0 {
-			offset += len(data)
-		}
-		data[offset] ^= 1 << (offset % 8)
-		return data
-	})
-}
-
-func truncate(t testing.TB, path string) {
-	t.Helper()
-	rewrite(t, path, func(data []byte) []byte { return data[:len(data)/2] })
-}
-
-func rewrite(t testing.TB, path string, change func([]byte) []byte) {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err == nil {
-		err = os.Remove(path)
-	}
-	if err == nil {
-		err = os.WriteFile(path, change(data), 0o444)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// readEverything reads all that a dataset and its teacher hold.
-func readEverything(dir string) error {
-	d, err := Open(dir, WithLogger(quiet))
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	teacher, err := d.OpenTeacher("r50")
-	if err != nil {
-		return err
-	}
-	row := make([]float32, 24)
-	for i := range d.Shards() {
-		if err := readShard(d, teacher, i, row); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func readShard(d *Dataset, teacher *Teacher, i int, row []float32) error {
-	crops, err := d.CropShard(i)
-	if err != nil {
-		return err
-	}
-	defer crops.Close()
-	for k := range crops.Rows() {
-		if _, err := crops.Crop(k); err != nil {
-			return err
-		}
-	}
-	if crops.Rows() == 0 {
-		return nil
-	}
-	embeddings, err := teacher.Shard(i)
-	if err != nil {
-		return err
-	}
-	defer embeddings.Close()
-	for k := range embeddings.Rows() {
-		for _, flip := range []bool{false, true} {
-			if _, _, err := embeddings.Row(k, flip, row); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
 
 // No single flipped bit in any file that readers use gets past them, or past check,
 // and both name the file.
 func TestEveryFlippedBitIsFound(t *testing.T) {
-	dir := buildDataset(t, 12, 8)
-	embed(t, mustOpen(t, dir), testTeacher(FP16, true), -1, nil)
-	if err := readEverything(dir); err != nil {
+	dir := storetest.Build(t, 12, 8)
+	storetest.Embed(t, storetest.Open(t, dir), storetest.Info(cache.FP16, true), -1, nil)
+	if err := storetest.ReadEverything(dir); err != nil {
 		t.Fatal(err)
 	}
 	step := 41 // coprime to the alignments of the format
 	if testing.Short() {
 		step = 409
 	}
-	for name, data := range contents(t, dir) {
-		if name == rejectsFile {
+	for name, data := range storetest.Contents(t, dir) {
+		if name == store.RejectsFile {
 			continue // nothing reads it
 		}
 		path := filepath.Join(dir, name)
 		for offset := 0; offset < len(data); offset += step {
-			flipBit(t, path, offset)
-			err := readEverything(dir)
-			if name == datasetFile || strings.HasSuffix(name, manifestSuffix) {
+			storetest.FlipBit(t, path, offset)
+			err := storetest.ReadEverything(dir)
+			if name == store.DatasetFile || strings.HasSuffix(name, table.ManifestSuffix) {
 				// The version is looked at before the seal.
-				if errors.Is(err, ErrVersion) {
-					err = ErrDamaged
+				if errors.Is(err, store.ErrVersion) {
+					err = store.ErrDamaged
 				} else if err != nil && !strings.Contains(err.Error(), path) {
 					t.Fatalf("%s at %d: %v", name, offset, err)
 				}
 			} else if err != nil && !strings.Contains(err.Error(), path) {
 				t.Fatalf("%s at %d: %v", name, offset, err)
 			}
-			if !errors.Is(err, ErrDamaged) {
+			if !errors.Is(err, store.ErrDamaged) {
 				t.Fatalf("%s at %d was read: %v", name, offset, err)
 			}
 			if offset%(8*step) == 0 {
 				checkNames(t, dir, name)
 			}
-			flipBit(t, path, offset)
+			storetest.FlipBit(t, path, offset)
 		}
 	}
-	if err := readEverything(dir); err != nil {
+	if err := storetest.ReadEverything(dir); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -136,8 +61,8 @@ func TestEveryFlippedBitIsFound(t *testing.T) {
 // checkNames fails unless check finds a problem in that file, whatever else it finds.
 func checkNames(t *testing.T, dir, name string) {
 	t.Helper()
-	r, err := Check(t.Context(), dir, CheckOptions{ReadData: true})
-	if errors.Is(err, ErrVersion) {
+	r, err := check.Run(t.Context(), dir, check.Options{ReadData: true})
+	if errors.Is(err, store.ErrVersion) {
 		return
 	}
 	if err != nil || r.OK {
@@ -158,25 +83,25 @@ func TestLostFilesAreFound(t *testing.T) {
 		"teachers/r50/000001.arrow", "dataset.json", "teachers/r50/teacher.json",
 	} {
 		for verb, hurt := range map[string]func(path string){
-			"truncated": func(path string) { truncate(t, path) },
-			"emptied":   func(path string) { rewrite(t, path, func([]byte) []byte { return nil }) },
+			"truncated": func(path string) { storetest.Truncate(t, path) },
+			"emptied":   func(path string) { storetest.Rewrite(t, path, func([]byte) []byte { return nil }) },
 			"removed":   func(path string) { os.Remove(path) },
 		} {
-			dir := buildDataset(t, 12, 8)
-			embed(t, mustOpen(t, dir), testTeacher(FP16, true), -1, nil)
+			dir := storetest.Build(t, 12, 8)
+			storetest.Embed(t, storetest.Open(t, dir), storetest.Info(cache.FP16, true), -1, nil)
 			hurt(filepath.Join(dir, name))
-			want := ErrDamaged
-			if verb == "removed" && name == datasetFile {
-				want = ErrUnfinished // ingest writes it again
+			want := store.ErrDamaged
+			if verb == "removed" && name == store.DatasetFile {
+				want = store.ErrUnfinished // ingest writes it again
 			}
-			if verb == "removed" && filepath.Base(name) == teacherFile {
-				want = ErrNotFound
+			if verb == "removed" && name == "teachers/r50/teacher.json" {
+				want = store.ErrNotFound
 			}
-			if err := readEverything(dir); !errors.Is(err, want) {
+			if err := storetest.ReadEverything(dir); !errors.Is(err, want) {
 				t.Errorf("%s %s: %v, want %v", name, verb, err, want)
 			}
-			_, err := OpenWriter(dir, testContract, WriterOptions{Logger: quiet})
-			if strings.HasPrefix(name, cropsFolder) && !errors.Is(err, ErrDamaged) {
+			_, err := store.OpenWriter(dir, storetest.Contract, store.WriterOptions{Logger: storetest.Quiet})
+			if strings.HasPrefix(name, store.CropsFolder) && !errors.Is(err, store.ErrDamaged) {
 				t.Errorf("%s %s: writer says %v", name, verb, err)
 			}
 		}
@@ -185,10 +110,10 @@ func TestLostFilesAreFound(t *testing.T) {
 
 // Damage in one shard does not keep the others from being read.
 func TestOtherShardsStayReadable(t *testing.T) {
-	dir := buildDataset(t, 24, 8)
-	flipBit(t, filepath.Join(dir, "crops/000001.arrow"), -2000)
-	d := mustOpen(t, dir)
-	for i, want := range []error{nil, ErrDamaged, nil} {
+	dir := storetest.Build(t, 24, 8)
+	storetest.FlipBit(t, filepath.Join(dir, "crops/000001.arrow"), -2000)
+	d := storetest.Open(t, dir)
+	for i, want := range []error{nil, store.ErrDamaged, nil} {
 		s, err := d.CropShard(i)
 		if err != nil {
 			t.Fatal(err)
@@ -199,14 +124,14 @@ func TestOtherShardsStayReadable(t *testing.T) {
 		if _, err := s.Image(0); !errors.Is(err, want) {
 			t.Errorf("image of shard %d: %v", i, err)
 		}
-		mustClose(t, s)
+		storetest.Close(t, s)
 	}
 }
 
 // A file that shrinks under its mapping is an error, not a crash.
 func TestShrunkUnderMapping(t *testing.T) {
-	dir := buildDataset(t, 600, 600)
-	d := mustOpen(t, dir)
+	dir := storetest.Build(t, 600, 600)
+	d := storetest.Open(t, dir)
 	s, err := d.CropShard(0)
 	if err != nil {
 		t.Fatal(err)
@@ -219,37 +144,48 @@ func TestShrunkUnderMapping(t *testing.T) {
 	if err := os.Truncate(path, 4096); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Crop(599); !errors.Is(err, ErrDamaged) {
+	if _, err := s.Crop(599); !errors.Is(err, store.ErrDamaged) {
 		t.Errorf("read past the end: %v", err)
 	}
 }
 
 func TestVersions(t *testing.T) {
-	dir := buildDataset(t, 5, 8)
+	dir := storetest.Build(t, 5, 8)
 	for _, name := range []string{"dataset.json", "crops/000000.json"} {
 		path := filepath.Join(dir, name)
-		rewrite(t, path, func(b []byte) []byte {
+		storetest.Rewrite(t, path, func(b []byte) []byte {
 			return []byte(strings.Replace(string(b), `"version": 2`, `"version": 3`, 1))
 		})
-		if _, err := Open(dir); !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "version 3") {
+		if _, err := store.Open(dir); !errors.Is(err, store.ErrVersion) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "version 3") {
 			t.Errorf("%s: %v", name, err)
 		}
-		if _, err := Check(t.Context(), dir, CheckOptions{}); !errors.Is(err, ErrVersion) {
+		if _, err := check.Run(t.Context(), dir, check.Options{}); !errors.Is(err, store.ErrVersion) {
 			t.Errorf("%s: check says %v", name, err)
 		}
-		if _, err := OpenWriter(dir, testContract, WriterOptions{}); !errors.Is(err, ErrVersion) {
+		if _, err := store.OpenWriter(dir, storetest.Contract, store.WriterOptions{}); !errors.Is(err, store.ErrVersion) {
 			t.Errorf("%s: writer says %v", name, err)
 		}
-		rewrite(t, path, func(b []byte) []byte {
+		storetest.Rewrite(t, path, func(b []byte) []byte {
 			return []byte(strings.Replace(string(b), `"version": 3`, `"version": 2`, 1))
 		})
 	}
-	mustOpen(t, dir)
+	storetest.Open(t, dir)
+}
+
+// mappings is the number of files in a folder that the process has mapped.
+func mappings(t *testing.T, dir string) int {
+	t.Helper()
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		t.Skip(err)
+	}
+	return strings.Count(string(maps), dir)
 }
 
 // Views of one shard share its mapping, which lasts as long as any of them.
 func TestViews(t *testing.T) {
-	d := mustOpen(t, buildDataset(t, 10, 8))
+	dir := storetest.Build(t, 10, 8)
+	d := storetest.Open(t, dir)
 	a, err := d.CropShard(0)
 	if err != nil {
 		t.Fatal(err)
@@ -263,18 +199,18 @@ func TestViews(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mustClose(t, a)
-	mustClose(t, a)
-	mustClose(t, b)
-	if string(crop.Image) != string(testCrop(0, 3).Image) {
+	storetest.Close(t, a)
+	storetest.Close(t, a)
+	storetest.Close(t, b)
+	if string(crop.Image) != string(storetest.Crop(0, 3).Image) {
 		t.Error("the image changed while a view was open")
 	}
-	if len(d.crops.open) != 1 {
-		t.Errorf("%d shards are open", len(d.crops.open))
+	if n := mappings(t, dir); n != 1 {
+		t.Errorf("%d shards are open", n)
 	}
-	mustClose(t, c)
-	if len(d.crops.open) != 0 {
-		t.Errorf("%d shards are still open", len(d.crops.open))
+	storetest.Close(t, c)
+	if n := mappings(t, dir); n != 0 {
+		t.Errorf("%d shards are still open", n)
 	}
 	for name, use := range map[string]func(){
 		"crop": func() { a.Crop(0) }, "rows": func() { c.Rows() }, "retain": func() { c.Retain() },
@@ -299,11 +235,11 @@ func TestViews(t *testing.T) {
 // A teacher's manifest that is gone is all that it can only note: the shard is then
 // one that was not embedded yet.
 func TestCheckFindsEveryHurtFile(t *testing.T) {
-	whole := buildDataset(t, 12, 8)
-	embed(t, mustOpen(t, whole), testTeacher(FP16, true), -1, nil)
+	whole := storetest.Build(t, 12, 8)
+	storetest.Embed(t, storetest.Open(t, whole), storetest.Info(cache.FP16, true), -1, nil)
 	var names []string
 	err := filepath.WalkDir(whole, func(path string, e os.DirEntry, err error) error {
-		if err == nil && !e.IsDir() && !strings.HasPrefix(e.Name(), lockFile) {
+		if err == nil && !e.IsDir() && !strings.HasPrefix(e.Name(), table.LockFile) {
 			name, _ := filepath.Rel(whole, path)
 			names = append(names, name)
 		}
@@ -317,15 +253,15 @@ func TestCheckFindsEveryHurtFile(t *testing.T) {
 	}
 	for _, name := range names {
 		for verb, hurt := range map[string]func(path string){
-			"flipped":   func(path string) { rewrite(t, path, func(b []byte) []byte { b[len(b)/2] ^= 2; return b }) },
-			"truncated": func(path string) { truncate(t, path) },
-			"emptied":   func(path string) { rewrite(t, path, func([]byte) []byte { return nil }) },
+			"flipped":   func(path string) { storetest.Rewrite(t, path, func(b []byte) []byte { b[len(b)/2] ^= 2; return b }) },
+			"truncated": func(path string) { storetest.Truncate(t, path) },
+			"emptied":   func(path string) { storetest.Rewrite(t, path, func([]byte) []byte { return nil }) },
 			"lengthened": func(path string) {
-				rewrite(t, path, func(b []byte) []byte { return append(b, '\n') })
+				storetest.Rewrite(t, path, func(b []byte) []byte { return append(b, '\n') })
 			},
 			"removed": func(path string) { os.Remove(path) },
 		} {
-			dir := filepath.Join(memoryDir(t), "copy")
+			dir := filepath.Join(storetest.MemoryDir(t), "copy")
 			if err := os.CopyFS(dir, os.DirFS(whole)); err != nil {
 				t.Fatal(err)
 			}
@@ -334,24 +270,24 @@ func TestCheckFindsEveryHurtFile(t *testing.T) {
 				t.Fatalf("%s is empty: %v", name, err)
 			}
 			hurt(path)
-			r, err := Check(t.Context(), dir, CheckOptions{ReadData: true})
+			r, err := check.Run(t.Context(), dir, check.Options{ReadData: true})
 			found := strings.Join(r.Notes, "\n")
 			for _, p := range r.Problems {
 				found += "\n" + p.File
 			}
 			switch {
-			case verb == "removed" && name == datasetFile:
-				if !errors.Is(err, ErrUnfinished) {
+			case verb == "removed" && name == store.DatasetFile:
+				if !errors.Is(err, store.ErrUnfinished) {
 					t.Errorf("%s %s: %v", name, verb, err)
 				}
 			case err != nil:
 				t.Errorf("%s %s: %v", name, verb, err)
-			case verb == "removed" && strings.HasPrefix(name, "teachers/r50/0") && strings.HasSuffix(name, manifestSuffix):
-				if arrow := strings.TrimSuffix(name, manifestSuffix) + arrowSuffix; !strings.Contains(found, arrow+" has no manifest") {
+			case verb == "removed" && strings.HasPrefix(name, "teachers/r50/0") && strings.HasSuffix(name, table.ManifestSuffix):
+				if arrow := strings.TrimSuffix(name, table.ManifestSuffix) + table.ArrowSuffix; !strings.Contains(found, arrow+" has no manifest") {
 					t.Errorf("%s %s: %+v", name, verb, r)
 				}
-			case verb == "lengthened" && name == rejectsFile:
-				if !strings.Contains(found, rejectsFile) { // an interrupted run may have left more
+			case verb == "lengthened" && name == store.RejectsFile:
+				if !strings.Contains(found, store.RejectsFile) { // an interrupted run may have left more
 					t.Errorf("%s %s: %+v", name, verb, r)
 				}
 			case r.OK || !strings.Contains(found, name):

@@ -3,7 +3,6 @@ package store
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -14,6 +13,8 @@ import (
 	"sync/atomic"
 
 	"facepipe/internal/durable"
+	"facepipe/store/internal/index"
+	"facepipe/store/internal/table"
 )
 
 // Dataset is an open dataset: a snapshot, in which crops that are appended later do
@@ -26,18 +27,18 @@ type Dataset struct {
 	doc    *datasetDoc
 	shards []shardInfo
 	starts []int // global row of the first crop of each shard
-	crops  openShards[*cropFile]
+	crops  table.OpenShards[*cropFile]
 
 	indexMu sync.Mutex // held by who opens or closes the index
-	index   atomic.Pointer[index]
+	index   atomic.Pointer[index.Index]
 }
 
 // shardInfo is what an open dataset keeps of a crop shard's manifest.
 type shardInfo struct {
 	version int
 	rows    int
-	digest  digest
-	file    *fileInfo // nil without rows
+	digest  table.Digest
+	file    *table.FileInfo // nil without rows
 }
 
 // Option adjusts [Open].
@@ -47,7 +48,9 @@ type Option func(*Dataset)
 // [slog.Default].
 func WithLogger(l *slog.Logger) Option { return func(d *Dataset) { d.log = l } }
 
-func withDisk(disk durable.Disk) Option { return func(d *Dataset) { d.disk = disk } }
+// WithDisk has what is derived (the index, caches, what is derived from these) written to a
+// disk other than the system's: tests look at what one that fails makes of it.
+func WithDisk(disk durable.Disk) Option { return func(d *Dataset) { d.disk = disk } }
 
 // Open opens the dataset in dir for reading. It reads all manifests and compares
 // them with dataset.json and with the sizes of their files, but no crop:
@@ -100,13 +103,13 @@ func (d *Dataset) loadShard(i int) (shardInfo, error) {
 		return shardInfo{}, err
 	}
 	info := shardInfo{version: m.Version, rows: m.Rows, file: m.File}
-	if info.digest, err = parseDigest(m.Digest); err != nil {
+	if info.digest, err = table.ParseDigest(m.Digest); err != nil {
 		return shardInfo{}, err
 	}
 	if m.File == nil {
 		return info, nil
 	}
-	return info, checkSize(d.cropPath(i), m.File.Bytes)
+	return info, table.CheckSize(d.cropPath(i), m.File.Bytes)
 }
 
 // readManifest reads the manifest of shard i and checks it against dataset.json.
@@ -116,36 +119,22 @@ func (d *Dataset) readManifest(i int) (*cropManifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(folder, manifestName(i))
+	path := filepath.Join(folder, table.ManifestName(i))
 	switch ref := d.doc.Shards[i]; {
 	case m.Digest != ref.Digest || m.Rows != ref.Rows:
-		return nil, damaged(path, "is not the shard that %s lists", datasetFile)
+		return nil, table.Damaged(path, "is not the shard that %s lists", datasetFile)
 	case m.Version > d.doc.Version:
-		return nil, damaged(path, "has version %d, %s only %d", m.Version, datasetFile, d.doc.Version)
+		return nil, table.Damaged(path, "has version %d, %s only %d", m.Version, datasetFile, d.doc.Version)
 	case m.Contract != d.doc.Contract:
-		return nil, damaged(path, "contract %+v is not the dataset's", m.Contract)
+		return nil, table.Damaged(path, "contract %+v is not the dataset's", m.Contract)
 	case m.FirstRow != d.starts[i]:
-		return nil, damaged(path, "begins at row %d, earlier shards end at %d", m.FirstRow, d.starts[i])
+		return nil, table.Damaged(path, "begins at row %d, earlier shards end at %d", m.FirstRow, d.starts[i])
 	}
 	return m, nil
 }
 
-func checkSize(path string, size int64) error {
-	info, err := os.Stat(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return damaged(path, "missing")
-	}
-	if err != nil {
-		return err
-	}
-	if info.Size() != size {
-		return damaged(path, "has %d bytes, its manifest says %d", info.Size(), size)
-	}
-	return nil
-}
-
 func (d *Dataset) cropPath(shard int) string {
-	return filepath.Join(d.dir, cropsFolder, arrowName(shard))
+	return filepath.Join(d.dir, cropsFolder, table.ArrowName(shard))
 }
 
 // Close releases the index. Open shards stay valid until they are closed.
@@ -156,11 +145,14 @@ func (d *Dataset) Close() error {
 	if ix == nil {
 		return nil
 	}
-	return (*ix).close()
+	return (*ix).Close()
 }
 
 // Dir is the dataset's folder.
 func (d *Dataset) Dir() string { return d.dir }
+
+// FormatVersion is that of dataset.json: the newest that any of its crop shards has.
+func (d *Dataset) FormatVersion() int { return d.doc.Version }
 
 // Contract is how the crops were made.
 func (d *Dataset) Contract() Contract { return d.doc.Contract }
@@ -178,12 +170,12 @@ func (d *Dataset) Digest() string { return d.doc.Digest }
 func (d *Dataset) CropsDigest() string {
 	h := sha256.New()
 	c := d.doc.Contract
-	writeFields(h, "facepipe crops 1", c.Template, c.Warp, c.Decoder)
-	writeNumber(h, c.CropSize)
+	table.WriteFields(h, "facepipe crops 1", c.Template, c.Warp, c.Decoder)
+	table.WriteNumber(h, c.CropSize)
 	for _, s := range d.shards {
 		if s.file != nil {
-			writeNumber(h, s.rows)
-			writeFields(h, s.file.SHA256)
+			table.WriteNumber(h, s.rows)
+			table.WriteFields(h, s.file.SHA256)
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil))
@@ -239,7 +231,7 @@ func (d *Dataset) RowOf(l Location) int { return d.starts[l.Shard] + int(l.Row) 
 // file's frame and footer; rows are verified batch by batch when they are first
 // read. [ErrDamaged].
 func (d *Dataset) CropShard(i int) (*CropShard, error) {
-	v, err := d.crops.view(i, func() (*cropFile, error) { return d.openCrops(i) })
+	v, err := d.crops.View(i, func() (*cropFile, error) { return d.openCrops(i) })
 	if err != nil {
 		return nil, err
 	}
@@ -251,5 +243,17 @@ func (d *Dataset) openCrops(i int) (*cropFile, error) {
 	return openCropFile(d.cropPath(i), d.shards[i].file, d.doc.Contract, d.shards[i].version)
 }
 
-// hexDigest is the digest of crop shard i as manifests write it.
-func (s *shardInfo) hexDigest() string { return hex.EncodeToString(s.digest[:]) }
+// ShardDigest identifies crop shard i in 64 hexadecimal digits, as manifests write it; "" if
+// its own manifest is damaged, which only an audit goes on after.
+func (d *Dataset) ShardDigest(i int) string {
+	if sum := d.shards[i].digest; sum != (table.Digest{}) {
+		return hex.EncodeToString(sum[:])
+	}
+	return ""
+}
+
+// Disk is where what is derived from the crops is written, caches included.
+func (d *Dataset) Disk() durable.Disk { return d.disk }
+
+// Logger gets notices.
+func (d *Dataset) Logger() *slog.Logger { return d.log }

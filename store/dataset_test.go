@@ -1,4 +1,4 @@
-package store
+package store_test
 
 import (
 	"bytes"
@@ -6,16 +6,36 @@ import (
 	"path/filepath"
 	"reflect"
 	"testing"
+
+	"facepipe/store"
+	"facepipe/store/check"
+	"facepipe/store/storetest"
 )
+
+// labelOf is the label of crop i when crops are appended from 0 on.
+func labelOf(i int) int32 {
+	if i%7 == 6 {
+		return store.NoLabel
+	}
+	seen := map[string]int32{}
+	for k := range i + 1 {
+		if name := storetest.Crop(0, k).Identity; name != "" {
+			if _, ok := seen[name]; !ok {
+				seen[name] = int32(len(seen))
+			}
+		}
+	}
+	return seen[storetest.Crop(0, i).Identity]
+}
 
 // Every crop comes back as it went in, under its row, with its label.
 func TestRoundTrip(t *testing.T) {
 	const n = 1300 // several shards, several batches a shard
-	d := mustOpen(t, buildDataset(t, n, 600))
+	d := storetest.Open(t, storetest.Build(t, n, 600))
 	if d.Rows() != n || d.Shards() != 3 || d.ShardRows(2) != 100 {
 		t.Fatalf("%d rows, %d shards", d.Rows(), d.Shards())
 	}
-	if got := d.Sources(); !reflect.DeepEqual(got, []SourceInfo{testSource}) {
+	if got := d.Sources(); !reflect.DeepEqual(got, []store.SourceInfo{storetest.Source}) {
 		t.Errorf("sources are %+v", got)
 	}
 	rgb := make([]byte, 3*8*8)
@@ -30,37 +50,37 @@ func TestRoundTrip(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := testCrop(0, row)
+			want := storetest.Crop(0, row)
 			want.Label = got.Label // checked for some rows below, it is slow
 			// In words: measures that are unknown are not equal to themselves.
 			if describeCrop(got) != describeCrop(want) || got.HasQuality != want.HasQuality {
 				t.Fatalf("row %d is %s, want %s", row, describeCrop(got), describeCrop(want))
 			}
-			if row%97 == 0 && got.Label != wantLabel(row) {
-				t.Errorf("row %d has label %d, want %d", row, got.Label, wantLabel(row))
+			if row%97 == 0 && got.Label != labelOf(row) {
+				t.Errorf("row %d has label %d, want %d", row, got.Label, labelOf(row))
 			}
 			if err := got.DecodeRGB(8, rgb); err != nil {
 				t.Fatal(err)
 			}
-			if id := CropID(testContract, rgb); id != got.ID {
+			if id := store.CropID(storetest.Contract, rgb); id != got.ID {
 				t.Fatalf("row %d decodes to %v", row, id)
 			}
 			l := d.Locate(row)
-			if (l != Location{uint32(i), uint32(k)}) || d.RowOf(l) != row {
+			if (l != store.Location{Shard: uint32(i), Row: uint32(k)}) || d.RowOf(l) != row {
 				t.Fatalf("row %d is at %+v, %d", row, l, d.RowOf(l))
 			}
 			row++
 		}
-		mustClose(t, s)
+		storetest.Close(t, s)
 	}
-	cleanCheck(t, d.Dir())
+	storetest.CleanCheck(t, d.Dir())
 }
 
 func TestOpenErrors(t *testing.T) {
 	empty := t.TempDir()
 	unfinished := filepath.Join(t.TempDir(), "x")
-	w := mustWriter(t, unfinished, 10)
-	ingest(t, w, testSource, 0, 25)
+	w := storetest.Writer(t, unfinished, 10)
+	storetest.Ingest(t, w, storetest.Source, 0, 25)
 	if err := w.Abort(); err != nil {
 		t.Fatal(err)
 	}
@@ -68,14 +88,14 @@ func TestOpenErrors(t *testing.T) {
 		name, dir string
 		want      error
 	}{
-		{"no folder", filepath.Join(empty, "none"), ErrNotFound},
-		{"empty folder", empty, ErrNotFound},
-		{"unfinished", unfinished, ErrUnfinished},
+		{"no folder", filepath.Join(empty, "none"), store.ErrNotFound},
+		{"empty folder", empty, store.ErrNotFound},
+		{"unfinished", unfinished, store.ErrUnfinished},
 	} {
-		if _, err := Open(tc.dir); !errors.Is(err, tc.want) {
+		if _, err := store.Open(tc.dir); !errors.Is(err, tc.want) {
 			t.Errorf("%s: %v, want %v", tc.name, err, tc.want)
 		}
-		if _, err := Check(t.Context(), tc.dir, CheckOptions{}); !errors.Is(err, tc.want) {
+		if _, err := check.Run(t.Context(), tc.dir, check.Options{}); !errors.Is(err, tc.want) {
 			t.Errorf("%s: check says %v, want %v", tc.name, err, tc.want)
 		}
 	}
@@ -83,40 +103,40 @@ func TestOpenErrors(t *testing.T) {
 
 // What is refused or met again leaves the digest of the crops alone; a crop does not.
 func TestCropsDigest(t *testing.T) {
-	dir := buildDataset(t, 20, 10)
-	before := mustOpen(t, dir)
-	w := mustWriter(t, dir, 10)
-	source := w.AddSource(testSource)
-	twin := testCrop(source, 3)
+	dir := storetest.Build(t, 20, 10)
+	before := storetest.Open(t, dir)
+	w := storetest.Writer(t, dir, 10)
+	source := w.AddSource(storetest.Source)
+	twin := storetest.Crop(source, 3)
 	twin.Key = "twins/again.png"
 	_, err := w.Append(twin)
-	if err := errors.Join(err, w.Reject(Reject{Source: source, Key: "broken/new.jpg", Stage: "decode", Reason: "cut"}), w.Close()); err != nil {
+	if err := errors.Join(err, w.Reject(store.Reject{Source: source, Key: "broken/new.jpg", Stage: "decode", Reason: "cut"}), w.Close()); err != nil {
 		t.Fatal(err)
 	}
-	after := mustOpen(t, dir)
+	after := storetest.Open(t, dir)
 	if after.Rejects() != before.Rejects()+1 || after.Duplicates() != before.Duplicates()+1 || after.Digest() == before.Digest() {
 		t.Fatalf("%d rejects and %d duplicates after %d and %d", after.Rejects(), after.Duplicates(), before.Rejects(), before.Duplicates())
 	}
 	if after.CropsDigest() != before.CropsDigest() {
 		t.Error("a reject and a duplicate give the crops another digest")
 	}
-	w = mustWriter(t, dir, 10)
-	ingest(t, w, testSource, 20, 21)
-	mustClose(t, w)
-	if mustOpen(t, dir).CropsDigest() == before.CropsDigest() || mustOpen(t, buildDataset(t, 19, 10)).CropsDigest() == before.CropsDigest() {
+	w = storetest.Writer(t, dir, 10)
+	storetest.Ingest(t, w, storetest.Source, 20, 21)
+	storetest.Close(t, w)
+	if storetest.Open(t, dir).CropsDigest() == before.CropsDigest() || storetest.Open(t, storetest.Build(t, 19, 10)).CropsDigest() == before.CropsDigest() {
 		t.Error("other crops have the same digest")
 	}
 }
 
 func TestIsDataset(t *testing.T) {
 	unfinished := filepath.Join(t.TempDir(), "x")
-	w := mustWriter(t, unfinished, 10)
-	ingest(t, w, testSource, 0, 25)
+	w := storetest.Writer(t, unfinished, 10)
+	storetest.Ingest(t, w, storetest.Source, 0, 25)
 	if err := w.Abort(); err != nil {
 		t.Fatal(err)
 	}
-	for dir, want := range map[string]bool{buildDataset(t, 3, 10): true, unfinished: true, t.TempDir(): false, "/does/not/exist": false} {
-		if got := IsDataset(dir); got != want {
+	for dir, want := range map[string]bool{storetest.Build(t, 3, 10): true, unfinished: true, t.TempDir(): false, "/does/not/exist": false} {
+		if got := store.IsDataset(dir); got != want {
 			t.Errorf("%s: %v, want %v", dir, got, want)
 		}
 	}
@@ -124,7 +144,7 @@ func TestIsDataset(t *testing.T) {
 
 // An image alone is that of the crop, without an allocation.
 func TestImage(t *testing.T) {
-	d := mustOpen(t, buildDataset(t, 10, 8))
+	d := storetest.Open(t, storetest.Build(t, 10, 8))
 	crops := d.CropReader()
 	defer crops.Close()
 	for i := range d.Rows() {
@@ -145,4 +165,26 @@ func TestImage(t *testing.T) {
 	}); n > 0 {
 		t.Errorf("%v allocations an image", n)
 	}
+}
+
+// Prefetching changes nothing, at any range of rows, of shards with and without a file.
+func TestPrefetch(t *testing.T) {
+	d := storetest.Open(t, storetest.Build(t, 1100, 1100))
+	crops, err := d.CropShard(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer storetest.Close(t, crops)
+	for _, span := range [][2]int{{0, 0}, {0, 1}, {0, 1100}, {511, 2}, {1099, 1}, {1024, 76}} {
+		crops.Prefetch(span[0], span[1])
+	}
+	if c, err := crops.Crop(600); err != nil || c.Key != storetest.Crop(0, 600).Key {
+		t.Errorf("%q, %v", c.Key, err)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("rows out of range were prefetched")
+		}
+	}()
+	crops.Prefetch(1000, 101)
 }

@@ -1,4 +1,4 @@
-package store
+package store_test
 
 import (
 	"errors"
@@ -12,6 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"facepipe/internal/durable"
+	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/internal/index"
+	"facepipe/store/internal/table"
+	"facepipe/store/storetest"
 )
 
 // faulty is a file system that runs out of space: its calls from number failAt on fail.
@@ -100,12 +105,12 @@ func (f *faultyFile) Sync() error {
 
 // attemptCrops builds a small dataset on a disk.
 func attemptCrops(dir string, disk durable.Disk) (err error) {
-	w, err := openWriter(dir, testContract, WriterOptions{ShardRows: 16, Logger: quiet}, disk)
+	w, err := store.OpenWriter(dir, storetest.Contract, store.WriterOptions{ShardRows: 16, Logger: storetest.Quiet, Disk: disk})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Abort()) }()
-	if err := appendAll(w, testSource, 0, 30); err != nil {
+	if err := appendAll(w, storetest.Source, 0, 30); err != nil {
 		return err
 	}
 	return w.Close()
@@ -116,17 +121,17 @@ func attempt(dir string, disk durable.Disk) (err error) {
 	if err := attemptCrops(dir, disk); err != nil {
 		return err
 	}
-	d, err := Open(dir, WithLogger(quiet))
+	d, err := store.Open(dir, store.WithLogger(storetest.Quiet), store.WithDisk(disk))
 	if err != nil {
 		return err
 	}
-	tw, err := d.createTeacher(testTeacher(FP16, true), disk)
+	tw, err := cache.Create(d, storetest.Info(cache.FP16, true))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, tw.Close()) }()
 	for _, shard := range tw.MissingShards() {
-		if err := embedRows(d, tw, shard); err != nil {
+		if err := storetest.TryShard(d, tw, tw.Info(), shard, nil); err != nil {
 			return err
 		}
 	}
@@ -139,50 +144,11 @@ func attemptPlan(dir string, disk durable.Disk) error {
 	if err := attemptCrops(dir, durable.Disk{FS: durable.OS{}}); err != nil {
 		return err
 	}
-	d, err := Open(dir, WithLogger(quiet))
+	d, err := store.Open(dir, store.WithLogger(storetest.Quiet), store.WithDisk(disk))
 	if err != nil {
 		return err
 	}
-	return doPlan(d, testTeacher(FP16, true), filepath.Join(filepath.Dir(dir), "job"), disk)
-}
-
-// doPlan is what a plan's makers, workers and merge do on a disk.
-func doPlan(d *Dataset, info TeacherInfo, plan string, disk durable.Disk) error {
-	if _, err := writePlan(plan, Plan{Verb: "test", Teacher: &info, Tasks: d.PlanTasks()}, disk); err != nil {
-		return err
-	}
-	parts, err := d.openParts(info, PartsFolder(plan), disk)
-	if err != nil {
-		return err
-	}
-	for _, task := range d.PlanTasks() {
-		if done, err := parts.Has(task.Shard); err != nil || done {
-			if err != nil {
-				return err
-			}
-			continue
-		}
-		if err := embedRows(d, parts, task.Shard); err != nil {
-			return err
-		}
-	}
-	return mergeParts(d, info, parts, disk)
-}
-
-// mergeParts is what a merge does.
-func mergeParts(d *Dataset, info TeacherInfo, parts *Parts, disk durable.Disk) (err error) {
-	w, err := d.createTeacher(info, disk)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, w.Close()) }()
-	for _, shard := range w.MissingShards() {
-		if err := errors.Join(parts.Verify(shard), parts.Adopt(w, shard)); err != nil {
-			return err
-		}
-	}
-	_, err = parts.Tidy()
-	return err
+	return storetest.DoPlan(d, storetest.Info(cache.FP16, true), filepath.Join(filepath.Dir(dir), "job"))
 }
 
 // Whichever call the disk runs full in, the error says so and names a file, nothing
@@ -195,7 +161,7 @@ func TestDiskFullAtEveryCall(t *testing.T) {
 }
 
 func fullAtEveryCall(t *testing.T, try func(dir string, disk durable.Disk) error) {
-	want := memoryDir(t)
+	want := storetest.MemoryDir(t)
 	count := &faulty{failAt: 1 << 30}
 	if err := try(filepath.Join(want, "d"), durable.Disk{FS: count}); err != nil {
 		t.Fatal(err)
@@ -208,13 +174,13 @@ func fullAtEveryCall(t *testing.T, try func(dir string, disk durable.Disk) error
 		step = 7
 	}
 	for failAt := 1; failAt <= count.calls; failAt += step {
-		root := memoryDir(t)
+		root := storetest.MemoryDir(t)
 		dir := filepath.Join(root, "d")
 		err := try(dir, durable.Disk{FS: &faulty{failAt: failAt}})
 		if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), root) {
 			t.Fatalf("call %d: %v", failAt, err)
 		}
-		for _, folder := range []string{"d", "d/" + cropsFolder, "d/" + teachersFolder + "/*", "job", "job/parts"} {
+		for _, folder := range []string{"d", "d/" + store.CropsFolder, "d/" + store.TeachersFolder + "/*", "job", "job/parts"} {
 			if temps, _ := filepath.Glob(filepath.Join(root, folder, durable.TempPrefix+"*")); len(temps) > 0 {
 				t.Fatalf("call %d: left %v", failAt, temps)
 			}
@@ -222,9 +188,9 @@ func fullAtEveryCall(t *testing.T, try func(dir string, disk durable.Disk) error
 		if err := try(dir, durable.Disk{FS: durable.OS{}}); err != nil {
 			t.Fatalf("after call %d: %v", failAt, err)
 		}
-		sameContents(t, root, want)
+		storetest.SameContents(t, root, want)
 	}
-	cleanCheck(t, filepath.Join(want, "d"))
+	storetest.CleanCheck(t, filepath.Join(want, "d"))
 }
 
 // The same on a real file system that is full.
@@ -240,11 +206,11 @@ func TestFullTmpfs(t *testing.T) {
 	})
 	dir := filepath.Join(mount, "d")
 	fill := func() error {
-		w, err := OpenWriter(dir, testContract, WriterOptions{ShardRows: 32, Logger: quiet})
+		w, err := store.OpenWriter(dir, storetest.Contract, store.WriterOptions{ShardRows: 32, Logger: storetest.Quiet})
 		if err != nil {
 			return err
 		}
-		if err := appendAll(w, testSource, 0, 600); err != nil {
+		if err := appendAll(w, storetest.Source, 0, 600); err != nil {
 			return errors.Join(err, w.Abort())
 		}
 		return w.Close()
@@ -252,17 +218,17 @@ func TestFullTmpfs(t *testing.T) {
 	if err := fill(); !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "no space left") {
 		t.Fatalf("on a full disk: %v", err)
 	}
-	crops := filepath.Join(dir, cropsFolder)
-	manifests, err := countManifests(crops)
+	crops := filepath.Join(dir, store.CropsFolder)
+	manifests, err := store.CountManifests(crops)
 	if err != nil || manifests == 0 {
 		t.Fatalf("%d shards were committed, %v", manifests, err)
 	}
 	for shard := range manifests {
-		m, err := readCropManifest(crops, shard)
+		m, err := store.ReadCropManifest(crops, shard)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := checkSize(filepath.Join(crops, arrowName(shard)), m.File.Bytes); err != nil {
+		if err := table.CheckSize(filepath.Join(crops, table.ArrowName(shard)), m.File.Bytes); err != nil {
 			t.Error(err)
 		}
 	}
@@ -274,14 +240,14 @@ func TestFullTmpfs(t *testing.T) {
 		if err := fill(); err != nil {
 			t.Fatal(err)
 		}
-		d := mustOpen(t, dir)
-		if l, err := d.Lookup(testCrop(0, 599).Key); err != nil || d.RowOf(l) != d.Rows()-1 {
+		d := storetest.Open(t, dir)
+		if l, err := d.Lookup(storetest.Crop(0, 599).Key); err != nil || d.RowOf(l) != d.Rows()-1 {
 			t.Errorf("%s: %+v, %v", size, l, err)
 		}
-		_, err := os.Stat(filepath.Join(dir, indexFolder))
+		_, err := os.Stat(filepath.Join(dir, index.Folder))
 		if built := err == nil; built != (size == "size=128m") {
 			t.Errorf("%s: index built: %t", size, built)
 		}
 	}
-	cleanCheck(t, dir)
+	storetest.CleanCheck(t, dir)
 }

@@ -1,4 +1,4 @@
-package store
+package store_test
 
 import (
 	"bytes"
@@ -12,6 +12,11 @@ import (
 	"testing"
 
 	"facepipe/internal/imgcodec"
+	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/internal/index"
+	"facepipe/store/internal/table"
+	"facepipe/store/storetest"
 )
 
 // Datasets of every format version so far, which every later program must read.
@@ -20,44 +25,46 @@ const (
 	goldenV2 = "testdata/golden-v2/faces.ds"
 )
 
+var golden = []string{goldenV1, goldenV2}
+
 // buildGolden writes the golden dataset: three shards (the last without rows), two
 // sources, rejects, duplicates, a conflict, and two teachers, one of them incomplete.
 func buildGolden(t *testing.T, dir string) {
 	t.Helper()
-	w := mustWriter(t, dir, 8)
-	ingest(t, w, testSource, 0, 14)
-	other := w.AddSource(SourceInfo{
+	w := storetest.Writer(t, dir, 8)
+	storetest.Ingest(t, w, storetest.Source, 0, 14)
+	other := w.AddSource(store.SourceInfo{
 		Kind: "folder", Path: "other", Detector: "test detector 256",
 		DetectorDigest: fmt.Sprintf("%x", sha256.Sum256([]byte("detector"))),
 		Policy:         "faces all",
 	})
-	taken := testCrop(other, 40)
-	taken.Key = testCrop(0, 3).Key
+	taken := storetest.Crop(other, 40)
+	taken.Key = storetest.Crop(0, 3).Key
 	if _, err := w.Append(taken); err != nil {
 		t.Fatal(err)
 	}
-	mustClose(t, w)
-	w = mustWriter(t, dir, 8)
-	if err := w.Reject(Reject{Source: other, Key: "Ünïcode/名前.webp", Stage: "read", Reason: `a "quoted" reason`}); err != nil {
+	storetest.Close(t, w)
+	w = storetest.Writer(t, dir, 8)
+	if err := w.Reject(store.Reject{Source: other, Key: "Ünïcode/名前.webp", Stage: "read", Reason: `a "quoted" reason`}); err != nil {
 		t.Fatal(err)
 	}
-	mustClose(t, w)
-	d := mustOpen(t, dir)
-	embed(t, d, testTeacher(FP16, true), -1, func(row int, e []float32) {
+	storetest.Close(t, w)
+	d := storetest.Open(t, dir)
+	storetest.Embed(t, d, storetest.Info(cache.FP16, true), -1, func(row int, e []float32) {
 		if row == 2 {
 			clear(e)
 		}
 	})
-	full := testTeacher(FP32, false)
+	full := storetest.Info(cache.FP32, false)
 	full.Name = "incomplete"
-	embed(t, d, full, 1, nil)
+	storetest.Embed(t, d, full, 1, nil)
 }
 
 // describe tells everything that reading a dataset gives.
 func describe(t *testing.T, dir string) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	d := mustOpen(t, dir)
+	d := storetest.Open(t, dir)
 	fmt.Fprintf(&b, "digest %s\ncontract %+v\n", d.Digest(), d.Contract())
 	for i, s := range d.Sources() {
 		fmt.Fprintf(&b, "source %d %s\n", i, describeSource(s))
@@ -76,25 +83,25 @@ func describe(t *testing.T, dir string) []byte {
 			}
 			fmt.Fprintf(&b, "crop %d/%d %s\n", i, k, describeCrop(c))
 		}
-		mustClose(t, s)
+		storetest.Close(t, s)
 	}
 	for _, key := range []string{"twins/0007.png", "person_00/0003.png"} {
 		l, err := d.Lookup(key)
 		fmt.Fprintf(&b, "key %s at %+v, %v\n", key, l, err)
 	}
-	names, err := d.Teachers()
+	names, err := cache.Names(d)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range names {
-		describeTeacher(t, &b, mustTeacher(t, d, name))
+		describeTeacher(t, &b, storetest.Cache(t, d, name))
 	}
 	return b.Bytes()
 }
 
 // describeSource and describeCrop tell what version 1 had in the words it was told in
 // then, and what was added later only where there is any.
-func describeSource(s SourceInfo) string {
+func describeSource(s store.SourceInfo) string {
 	text := fmt.Sprintf("%+v", struct{ Kind, Path, Digest, Detector, DetectorDigest, Landmarks string }{
 		s.Kind, s.Path, s.Digest, s.Detector, s.DetectorDigest, s.Landmarks,
 	})
@@ -107,10 +114,10 @@ func describeSource(s SourceInfo) string {
 	return text
 }
 
-func describeCrop(c Crop) string {
+func describeCrop(c store.Crop) string {
 	sum := sha256.Sum256(c.Image)
 	text := fmt.Sprintf("%+v", struct {
-		ID           ID
+		ID           store.ID
 		Source       int
 		Key          string
 		Identity     string
@@ -133,7 +140,7 @@ func describeCrop(c Crop) string {
 	return text
 }
 
-func describeTeacher(t *testing.T, b *bytes.Buffer, teacher *Teacher) {
+func describeTeacher(t *testing.T, b *bytes.Buffer, teacher *cache.Cache) {
 	t.Helper()
 	info := teacher.Info()
 	sum, err := teacher.Digest()
@@ -143,9 +150,9 @@ func describeTeacher(t *testing.T, b *bytes.Buffer, teacher *Teacher) {
 		fmt.Fprintf(b, "digest %s\n", sum)
 	}
 	row := make([]float32, info.Dim)
-	for i := range teacher.shards {
+	for i := range teacher.Dataset().Shards() {
 		s, err := teacher.Shard(i)
-		if errors.Is(err, ErrNotFound) {
+		if errors.Is(err, store.ErrNotFound) {
 			fmt.Fprintf(b, "shard %d is missing\n", i)
 			continue
 		}
@@ -160,19 +167,8 @@ func describeTeacher(t *testing.T, b *bytes.Buffer, teacher *Teacher) {
 			}
 			fmt.Fprintf(b, "embedding %d/%d norm %g valid %t %v\n", i, k, norm, valid, row[:3])
 		}
-		mustClose(t, s)
+		storetest.Close(t, s)
 	}
-}
-
-// copyGolden is a copy of a golden dataset: reading builds an index, and appending
-// changes the files.
-func copyGolden(t *testing.T, from string) string {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "copy")
-	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
-		t.Fatal(err)
-	}
-	return dir
 }
 
 // Datasets of all versions read as they always did, can be appended to in today's
@@ -181,20 +177,20 @@ func TestGolden(t *testing.T) {
 	if *update {
 		rebuildGolden(t, goldenV2)
 	}
-	for from, compare := range map[string]func(*testing.T, string, []byte){
-		goldenV1: sameAsFile, // never written again
-		goldenV2: golden,
+	for from, anew := range map[string]bool{
+		goldenV1: false, // never written again
+		goldenV2: *update,
 	} {
-		dir := copyGolden(t, from)
-		compare(t, filepath.Join(filepath.Dir(from), "contents.txt"), describe(t, dir))
-		cleanCheck(t, dir)
-		w := mustWriter(t, dir, 8)
-		if n := ingest(t, w, testSource, 0, 20); n[Stored] != 6 {
+		dir := storetest.Copy(t, from)
+		storetest.Golden(t, filepath.Join(filepath.Dir(from), "contents.txt"), describe(t, dir), anew)
+		storetest.CleanCheck(t, dir)
+		w := storetest.Writer(t, dir, 8)
+		if n := storetest.Ingest(t, w, storetest.Source, 0, 20); n[store.Stored] != 6 {
 			t.Errorf("%s: appended %v", from, n)
 		}
-		mustClose(t, w)
-		embed(t, mustOpen(t, dir), testTeacher(FP16, true), -1, nil)
-		cleanCheck(t, dir)
+		storetest.Close(t, w)
+		storetest.Embed(t, storetest.Open(t, dir), storetest.Info(cache.FP16, true), -1, nil)
+		storetest.CleanCheck(t, dir)
 	}
 }
 
@@ -205,7 +201,7 @@ func rebuildGolden(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	buildGolden(t, dir)
-	for _, derived := range []string{indexFolder, lockFile, indexLockFile, "teachers/r50/.lock", "teachers/incomplete/.lock"} {
+	for _, derived := range []string{index.Folder, table.LockFile, index.LockFile, "teachers/r50/.lock", "teachers/incomplete/.lock"} {
 		if err := os.RemoveAll(filepath.Join(dir, derived)); err != nil {
 			t.Fatal(err)
 		}
@@ -218,40 +214,40 @@ func rebuildGolden(t *testing.T, dir string) {
 func TestGoldenIsWritten(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new")
 	buildGolden(t, dir)
-	sameContents(t, dir, goldenV2)
+	storetest.SameContents(t, dir, goldenV2)
 }
 
 // A dataset that has nothing new stays of version 1, to the byte; appended to, its old
 // shards stay as they were and the new ones are of version 2, which dataset.json tells.
 func TestAppendToVersion1(t *testing.T) {
-	dir := copyGolden(t, goldenV1)
-	mustClose(t, mustWriter(t, dir, 8))
-	sameContents(t, dir, goldenV1)
+	dir := storetest.Copy(t, goldenV1)
+	storetest.Close(t, storetest.Writer(t, dir, 8))
+	storetest.SameContents(t, dir, goldenV1)
 
-	w := mustWriter(t, dir, 8)
-	ingest(t, w, testSource, 0, 20)
-	mustClose(t, w)
-	old := contents(t, goldenV1)
-	for name, data := range contents(t, dir) {
-		if before, ok := old[name]; ok && name != datasetFile && name != rejectsFile && !bytes.Equal(before, data) {
+	w := storetest.Writer(t, dir, 8)
+	storetest.Ingest(t, w, storetest.Source, 0, 20)
+	storetest.Close(t, w)
+	old := storetest.Contents(t, goldenV1)
+	for name, data := range storetest.Contents(t, dir) {
+		if before, ok := old[name]; ok && name != store.DatasetFile && name != store.RejectsFile && !bytes.Equal(before, data) {
 			t.Errorf("%s was changed", name)
 		}
 	}
-	d := mustOpen(t, dir)
+	d := storetest.Open(t, dir)
 	var versions []int
-	for _, s := range d.shards {
-		versions = append(versions, s.version)
+	for i := range d.Shards() {
+		versions = append(versions, d.ShardVersion(i))
 	}
-	if fmt.Sprint(versions) != "[1 1 1 2]" || d.doc.Version != 2 {
-		t.Errorf("shards have versions %v, %s has %d", versions, datasetFile, d.doc.Version)
+	if fmt.Sprint(versions) != "[1 1 1 2]" || d.FormatVersion() != 2 {
+		t.Errorf("shards have versions %v, %s has %d", versions, store.DatasetFile, d.FormatVersion())
 	}
 	for row := range d.Rows() {
 		c := cropAt(t, d, row)
-		if have := c.Split != "" || c.Attributes != "" || c.HasQuality; have && d.shards[d.Locate(row).Shard].version == 1 {
+		if have := c.Split != "" || c.Attributes != "" || c.HasQuality; have && d.ShardVersion(int(d.Locate(row).Shard)) == 1 {
 			t.Errorf("row %d of version 1 is %+v", row, c)
 		}
 	}
-	want := testCrop(0, 18)
+	want := storetest.Crop(0, 18)
 	at, err := d.Lookup(want.Key)
 	if err != nil {
 		t.Fatal(err)
@@ -265,27 +261,27 @@ func TestAppendToVersion1(t *testing.T) {
 
 // A program of version 1 is told so at dataset.json, before it meets a shard.
 func TestVersionIsToldFirst(t *testing.T) {
-	dir := copyGolden(t, goldenV2)
-	path := filepath.Join(dir, datasetFile)
+	dir := storetest.Copy(t, goldenV2)
+	path := filepath.Join(dir, store.DatasetFile)
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, reseal(bytes.Replace(data, []byte(`"version": 2`), []byte(`"version": 1`), 1)), 0o644); err != nil {
+	if err := os.WriteFile(path, storetest.Reseal(bytes.Replace(data, []byte(`"version": 2`), []byte(`"version": 1`), 1)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(dir, WithLogger(quiet)); !errors.Is(err, ErrDamaged) {
-		t.Errorf("%s of version 1 over shards of version 2: %v", datasetFile, err)
+	if _, err := store.Open(dir, store.WithLogger(storetest.Quiet)); !errors.Is(err, store.ErrDamaged) {
+		t.Errorf("%s of version 1 over shards of version 2: %v", store.DatasetFile, err)
 	}
-	if err := os.WriteFile(path, reseal(bytes.Replace(data, []byte(`"version": 2`), []byte(`"version": 3`), 1)), 0o644); err != nil {
+	if err := os.WriteFile(path, storetest.Reseal(bytes.Replace(data, []byte(`"version": 2`), []byte(`"version": 3`), 1)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(dir, WithLogger(quiet)); !errors.Is(err, ErrVersion) {
-		t.Errorf("%s of version 3: %v", datasetFile, err)
+	if _, err := store.Open(dir, store.WithLogger(storetest.Quiet)); !errors.Is(err, store.ErrVersion) {
+		t.Errorf("%s of version 3: %v", store.DatasetFile, err)
 	}
 }
 
-func cropAt(t *testing.T, d *Dataset, row int) Crop {
+func cropAt(t *testing.T, d *store.Dataset, row int) store.Crop {
 	t.Helper()
 	at := d.Locate(row)
 	s, err := d.CropShard(int(at.Shard))
@@ -302,14 +298,14 @@ func cropAt(t *testing.T, d *Dataset, row int) Crop {
 }
 
 func TestSplitRows(t *testing.T) {
-	dir := copyGolden(t, goldenV1)
-	if _, err := mustOpen(t, dir).SplitRows("train"); !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "no split") {
+	dir := storetest.Copy(t, goldenV1)
+	if _, err := storetest.Open(t, dir).SplitRows("train"); !errors.Is(err, store.ErrNotFound) || !strings.Contains(err.Error(), "no split") {
 		t.Errorf("before there are splits: %v", err)
 	}
-	w := mustWriter(t, dir, 8)
-	ingest(t, w, testSource, 0, 40)
-	mustClose(t, w)
-	d := mustOpen(t, dir)
+	w := storetest.Writer(t, dir, 8)
+	storetest.Ingest(t, w, storetest.Source, 0, 40)
+	storetest.Close(t, w)
+	d := storetest.Open(t, dir)
 	for _, split := range []string{"train", "val"} {
 		var want []int
 		for row := range d.Rows() {
@@ -322,7 +318,7 @@ func TestSplitRows(t *testing.T) {
 			t.Errorf("%s is rows %v, %v, want %v", split, got, err, want)
 		}
 	}
-	if _, err := d.SplitRows("test"); !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "train, val") {
+	if _, err := d.SplitRows("test"); !errors.Is(err, store.ErrNotFound) || !strings.Contains(err.Error(), "train, val") {
 		t.Errorf("a split that is not there: %v", err)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"facepipe/internal/durable"
+	"facepipe/store/internal/index"
+	"facepipe/store/internal/table"
 )
 
 // RebuiltIndex says what [RebuildIndex] did.
@@ -32,7 +34,7 @@ func RebuildIndex(ctx context.Context, dir string, options ...Option) (r Rebuilt
 	if _, err := readDatasetDoc(dir); err != nil {
 		return r, fmt.Errorf("rebuild index: %w", err)
 	}
-	for _, name := range []string{lockFile, indexLockFile} {
+	for _, name := range []string{table.LockFile, index.LockFile} {
 		lock, err := durable.TryLock(filepath.Join(dir, name))
 		if err != nil {
 			return r, fmt.Errorf("rebuild index: %w", err)
@@ -60,5 +62,5 @@ func (d *Dataset) rebuildDerived(ctx context.Context) error {
 	if err := writeRejects(d.disk, d.dir, d.Shards()); err != nil {
 		return err
 	}
-	return d.replaceIndex(ctx)
+	return d.indexSource().Replace(ctx)
 }

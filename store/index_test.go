@@ -1,72 +1,21 @@
-package store
+package store_test
 
 import (
 	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	"facepipe/store"
+	"facepipe/store/internal/index"
+	"facepipe/store/storetest"
 )
 
-// Every implementation of index passes this.
-func testIndex(t *testing.T, d *Dataset, ix index) {
-	t.Helper()
-	people := map[string][]int{}
-	for row := range d.Rows() {
-		c := testCrop(0, row)
-		want := d.Locate(row)
-		if l, ok, err := ix.byID(c.ID); l != want || !ok || err != nil {
-			t.Fatalf("id of row %d: %+v, %t, %v", row, l, ok, err)
-		}
-		if l, ok, err := ix.byKey(c.Key); l != want || !ok || err != nil {
-			t.Fatalf("key of row %d: %+v, %t, %v", row, l, ok, err)
-		}
-		if c.Identity != "" {
-			people[c.Identity] = append(people[c.Identity], row)
-		}
-	}
-	if l, ok, err := ix.byKey("twins/0020.png"); l != d.Locate(19) || !ok || err != nil {
-		t.Errorf("key of a duplicate: %+v, %t, %v", l, ok, err)
-	}
-	for name, want := range people {
-		if rows, err := ix.byIdentity(name); !slices.Equal(rows, want) || err != nil {
-			t.Errorf("%s: %v, %v, want %v", name, rows, err, want)
-		}
-	}
-	for _, name := range []string{"", "nobody", "person_0", "person_00\x00", "broken/0005.jpg", strings.Repeat("x", 1<<17)} {
-		if _, ok, err := ix.byKey(name); ok || err != nil {
-			t.Errorf("key %.20q: %t, %v", name, ok, err)
-		}
-		if rows, err := ix.byIdentity(name); len(rows) > 0 || err != nil {
-			t.Errorf("identity %.20q: %v, %v", name, rows, err)
-		}
-	}
-	if _, ok, err := ix.byID(ID{1}); ok || err != nil {
-		t.Errorf("unknown id: %t, %v", ok, err)
-	}
-	if err := ix.close(); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestIndexConformance(t *testing.T) {
-	d := mustOpen(t, buildDataset(t, 300, 64))
-	for name, open := range map[string]func() (index, error){
-		"memory": func() (index, error) { return newMemoryIndex(t.Context(), d) },
-		"badger": func() (index, error) { return openBadgerIndex(d) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			ix, err := open()
-			if err != nil {
-				t.Fatal(err)
-			}
-			testIndex(t, d, ix)
-		})
-	}
-}
+// badgerOf opens the index on disk of a snapshot.
+func badgerOf(d *store.Dataset) (*index.Badger, error) { return index.Open(d.Dir(), d.Digest()) }
 
 // notices collects what a dataset logs.
 type notices struct {
@@ -80,12 +29,14 @@ func (n *notices) Write(p []byte) (int, error) {
 	return n.text.Write(p)
 }
 
-func (n *notices) option() Option { return WithLogger(slog.New(slog.NewTextHandler(n, nil))) }
+func (n *notices) option() store.Option {
+	return store.WithLogger(slog.New(slog.NewTextHandler(n, nil)))
+}
 
 // Whatever became of the index, look-ups work, and it is whole afterwards.
 func TestIndexIsRebuilt(t *testing.T) {
-	dir := buildDataset(t, 40, 16)
-	folder := filepath.Join(dir, indexFolder)
+	dir := storetest.Build(t, 40, 16)
+	folder := filepath.Join(dir, index.Folder)
 	table := func() string {
 		tables, err := filepath.Glob(filepath.Join(folder, "*.sst"))
 		if err != nil || len(tables) == 0 {
@@ -100,127 +51,120 @@ func TestIndexIsRebuilt(t *testing.T) {
 	}{
 		{"intact", func() {}, ""},
 		{"missing", func() { os.RemoveAll(folder) }, ""},
-		{"flipped bit", func() { flipBit(t, table(), 100) }, "is not what was built"},
-		{"truncated", func() { truncate(t, table()) }, "is not what was built"},
+		{"flipped bit", func() { storetest.FlipBit(t, table(), 100) }, "is not what was built"},
+		{"truncated", func() { storetest.Truncate(t, table()) }, "is not what was built"},
 		{"file lost", func() { os.Remove(table()) }, "missing"},
-		{"seal broken", func() { flipBit(t, filepath.Join(folder, builtName), 100) }, "damaged"},
+		{"seal broken", func() { storetest.FlipBit(t, filepath.Join(folder, "BUILT.json"), 100) }, "damaged"},
 		{"of another dataset", func() {
-			other := buildDataset(t, 10, 8)
+			other := storetest.Build(t, 10, 8)
 			os.RemoveAll(folder)
-			os.Rename(filepath.Join(other, indexFolder), folder)
+			os.Rename(filepath.Join(other, index.Folder), folder)
 		}, ""}, // as good as stale: nothing is wrong with it
 		{"a file in its place", func() { os.RemoveAll(folder); os.WriteFile(folder, nil, 0o644) }, "rebuilt"},
 		{"left half built", func() {
 			os.RemoveAll(folder)
-			os.Mkdir(filepath.Join(dir, indexTempPrefix+"1"), 0o755)
+			os.Mkdir(filepath.Join(dir, index.TempPrefix+"1"), 0o755)
 		}, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			tc.hurt()
 			var log notices
-			d, err := Open(dir, log.option())
+			d, err := store.Open(dir, log.option())
 			if err != nil {
 				t.Fatal(err)
 			}
-			if l, err := d.Lookup(testCrop(0, 33).Key); err != nil || d.RowOf(l) != 33 {
+			if l, err := d.Lookup(storetest.Crop(0, 33).Key); err != nil || d.RowOf(l) != 33 {
 				t.Errorf("look-up: %+v, %v", l, err)
 			}
-			if _, err := d.Lookup("nobody"); !errors.Is(err, ErrNotFound) {
+			if _, err := d.Lookup("nobody"); !errors.Is(err, store.ErrNotFound) {
 				t.Errorf("unknown key: %v", err)
 			}
-			mustClose(t, d)
+			storetest.Close(t, d)
 			if text := log.text.String(); !strings.Contains(text, tc.notice) || (tc.notice == "") != (text == "") {
 				t.Errorf("notices are %q, want %q", text, tc.notice)
 			}
-			if ix, err := openBadgerIndex(d); err != nil {
+			if ix, err := badgerOf(d); err != nil {
 				t.Errorf("afterwards: %v", err)
 			} else {
-				mustClose(t, closer(ix.close))
+				storetest.Close(t, ix)
 			}
-			if temps, _ := filepath.Glob(filepath.Join(dir, indexTempPrefix+"*")); len(temps) > 0 {
+			if temps, _ := filepath.Glob(filepath.Join(dir, index.TempPrefix+"*")); len(temps) > 0 {
 				t.Errorf("left %v", temps)
 			}
 		})
 	}
-	cleanCheck(t, dir)
+	storetest.CleanCheck(t, dir)
 }
-
-type closer func() error
-
-func (c closer) Close() error { return c() }
 
 // A writer removes what a killed builder left beside a good index.
 func TestIndexIsTidied(t *testing.T) {
-	dir := buildDataset(t, 20, 8)
-	if err := os.CopyFS(filepath.Join(dir, indexTempPrefix+"1", indexFolder), os.DirFS(filepath.Join(dir, indexFolder))); err != nil {
+	dir := storetest.Build(t, 20, 8)
+	if err := os.CopyFS(filepath.Join(dir, index.TempPrefix+"1", index.Folder), os.DirFS(filepath.Join(dir, index.Folder))); err != nil {
 		t.Fatal(err)
 	}
-	mustClose(t, mustWriter(t, dir, 8))
-	if notes := cleanCheck(t, dir).Notes; len(notes) > 0 {
+	storetest.Close(t, storetest.Writer(t, dir, 8))
+	if notes := storetest.CleanCheck(t, dir).Notes; len(notes) > 0 {
 		t.Errorf("notes are %q", notes)
 	}
 }
 
 // An old snapshot neither replaces a newer index nor is led astray by it.
 func TestIndexOfGrownDataset(t *testing.T) {
-	dir := buildDataset(t, 20, 8)
-	old := mustOpen(t, dir)
-	w := mustWriter(t, dir, 8)
-	ingest(t, w, testSource, 20, 40)
-	mustClose(t, w)
-	if _, err := old.Lookup(testCrop(0, 30).Key); !errors.Is(err, ErrNotFound) {
+	dir := storetest.Build(t, 20, 8)
+	old := storetest.Open(t, dir)
+	w := storetest.Writer(t, dir, 8)
+	storetest.Ingest(t, w, storetest.Source, 20, 40)
+	storetest.Close(t, w)
+	if _, err := old.Lookup(storetest.Crop(0, 30).Key); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("a crop of the future: %v", err)
 	}
-	if l, err := old.Lookup(testCrop(0, 10).Key); err != nil || old.RowOf(l) != 10 {
+	if l, err := old.Lookup(storetest.Crop(0, 10).Key); err != nil || old.RowOf(l) != 10 {
 		t.Errorf("%+v, %v", l, err)
 	}
-	ix, err := openBadgerIndex(mustOpen(t, dir))
+	ix, err := badgerOf(storetest.Open(t, dir))
 	if err != nil {
 		t.Fatalf("the new index was replaced: %v", err)
 	}
-	mustClose(t, closer(ix.close))
+	storetest.Close(t, ix)
 }
 
 // A dataset on a read-only medium without an index is searched in memory.
 func TestLookupReadOnly(t *testing.T) {
-	dir := buildDataset(t, 20, 8)
-	if err := os.RemoveAll(filepath.Join(dir, indexFolder)); err != nil {
+	dir := storetest.Build(t, 20, 8)
+	if err := os.RemoveAll(filepath.Join(dir, index.Folder)); err != nil {
 		t.Fatal(err)
 	}
 	// Root ignores permissions; a folder where the lock file should be stops anybody.
-	os.Remove(filepath.Join(dir, indexLockFile))
-	if err := os.Mkdir(filepath.Join(dir, indexLockFile), 0o755); err != nil {
+	os.Remove(filepath.Join(dir, index.LockFile))
+	if err := os.Mkdir(filepath.Join(dir, index.LockFile), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	d := mustOpen(t, dir)
-	if l, err := d.LookupID(testCrop(0, 12).ID); err != nil || d.RowOf(l) != 12 {
+	d := storetest.Open(t, dir)
+	if l, err := d.LookupID(storetest.Crop(0, 12).ID); err != nil || d.RowOf(l) != 12 {
 		t.Errorf("%+v, %v", l, err)
 	}
-	if rows, err := d.IdentityRows("person_01"); err != nil || !slices.Equal(rows, []int{5, 7, 8, 9}) {
-		t.Errorf("%v, %v", rows, err)
-	}
-	if _, err := os.Stat(filepath.Join(dir, indexFolder)); err == nil {
+	if _, err := os.Stat(filepath.Join(dir, index.Folder)); err == nil {
 		t.Error("an index appeared")
 	}
 }
 
 // Readers in several goroutines and datasets share and rebuild one index.
 func TestIndexConcurrently(t *testing.T) {
-	dir := buildDataset(t, 60, 16)
-	if err := os.RemoveAll(filepath.Join(dir, indexFolder)); err != nil {
+	dir := storetest.Build(t, 60, 16)
+	if err := os.RemoveAll(filepath.Join(dir, index.Folder)); err != nil {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
 	for g := range 6 {
 		wg.Go(func() {
-			d, err := Open(dir, WithLogger(quiet))
+			d, err := store.Open(dir, store.WithLogger(storetest.Quiet))
 			if err != nil {
 				t.Error(err)
 				return
 			}
 			defer d.Close()
 			for row := g; row < 60; row += 6 {
-				if l, err := d.Lookup(testCrop(0, row).Key); err != nil || d.RowOf(l) != row {
+				if l, err := d.Lookup(storetest.Crop(0, row).Key); err != nil || d.RowOf(l) != row {
 					t.Errorf("row %d: %+v, %v", row, l, err)
 				}
 			}

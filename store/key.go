@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"facepipe/store/internal/table"
 )
 
 // MaxKeyBytes is the longest key and the longest identity name, in bytes of UTF-8.
@@ -21,8 +23,8 @@ func ValidKey(key string) error {
 	return validName("key", key)
 }
 
-// validIdentity is ValidKey's rule for identities, which may be empty.
-func validIdentity(name string) error { return validName("identity", name) }
+// ValidIdentity is ValidKey's rule for identities, which may be empty.
+func ValidIdentity(name string) error { return validName("identity", name) }
 
 func validName(what, s string) error {
 	switch {
@@ -36,15 +38,9 @@ func validName(what, s string) error {
 	return nil
 }
 
-// hashName is the 128-bit stand-in of a key or an identity.
-func hashName(s string) key128 {
-	sum := sha256.Sum256([]byte(s))
-	return key128(sum[:16])
-}
-
 // hashEvent is the 128-bit stand-in of a key within a source.
-func hashEvent(source int, key string) key128 {
+func hashEvent(source int, key string) table.Key128 {
 	b := binary.LittleEndian.AppendUint64(make([]byte, 0, 8+len(key)), uint64(source))
 	sum := sha256.Sum256(append(b, key...))
-	return key128(sum[:16])
+	return table.Key128(sum[:16])
 }

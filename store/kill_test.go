@@ -1,4 +1,4 @@
-package store
+package store_test
 
 import (
 	"context"
@@ -10,6 +10,11 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/check"
+	"facepipe/store/storetest"
 )
 
 // killEnv names the folder of the dataset that a copy of the test binary is to make.
@@ -31,7 +36,7 @@ func TestMain(m *testing.M) {
 // of earlier attempts: it is the command that a user runs again.
 func victim(dir string) error {
 	for session, s := range killSources {
-		w, err := OpenWriter(dir, testContract, WriterOptions{ShardRows: 16, Logger: quiet})
+		w, err := store.OpenWriter(dir, storetest.Contract, store.WriterOptions{ShardRows: 16, Logger: storetest.Quiet})
 		if err != nil {
 			return err
 		}
@@ -42,37 +47,37 @@ func victim(dir string) error {
 			return err
 		}
 	}
-	d, err := Open(dir, WithLogger(quiet))
+	d, err := store.Open(dir, store.WithLogger(storetest.Quiet))
 	if err != nil {
 		return err
 	}
-	w, err := d.CreateTeacher(testTeacher(FP16, true))
+	w, err := cache.Create(d, storetest.Info(cache.FP16, true))
 	if err != nil {
 		return err
 	}
 	for _, shard := range w.MissingShards() {
-		if err := embedRows(d, w, shard); err != nil {
+		if err := storetest.TryShard(d, w, w.Info(), shard, nil); err != nil {
 			return err
 		}
 	}
 	return w.Close()
 }
 
-var killSources = []SourceInfo{
+var killSources = []store.SourceInfo{
 	{Kind: "folder", Path: "a", Detector: "none"},
 	{Kind: "folder", Path: "b", Detector: "none"},
 }
 
-func appendAll(w *Writer, s SourceInfo, lo, hi int) error {
+func appendAll(w *store.Writer, s store.SourceInfo, lo, hi int) error {
 	src := w.AddSource(s)
 	for i := lo; i < hi; i++ {
 		if i%9 == 4 {
-			if err := w.Reject(Reject{Source: src, Key: fmt.Sprintf("broken/%d", i), Stage: "decode", Reason: "truncated"}); err != nil {
+			if err := w.Reject(store.Reject{Source: src, Key: fmt.Sprintf("broken/%d", i), Stage: "decode", Reason: "truncated"}); err != nil {
 				return err
 			}
 		}
-		for _, c := range []Crop{testCrop(src, i), testCrop(src, i-i%20)} {
-			if c.Key != testCrop(src, i).Key {
+		for _, c := range []store.Crop{storetest.Crop(src, i), storetest.Crop(src, i-i%20)} {
+			if c.Key != storetest.Crop(src, i).Key {
 				c.Key = fmt.Sprintf("twin/%d", i)
 			}
 			if w.Seen(src, c.Key) {
@@ -86,33 +91,6 @@ func appendAll(w *Writer, s SourceInfo, lo, hi int) error {
 	return nil
 }
 
-// opener is a cache, or a folder of parts.
-type opener interface {
-	Shard(i int) (*EmbeddingWriter, error)
-}
-
-func embedRows(d *Dataset, w opener, shard int) error {
-	crops, err := d.CropShard(shard)
-	if err != nil {
-		return err
-	}
-	defer crops.Close()
-	e, err := w.Shard(shard)
-	if err != nil {
-		return err
-	}
-	for k := range crops.Rows() {
-		c, err := crops.Crop(k)
-		if err != nil {
-			return err
-		}
-		if err := e.Append(testEmbedding(c.ID, false), testEmbedding(c.ID, true)); err != nil {
-			return err
-		}
-	}
-	return e.Commit()
-}
-
 // A run that is killed at random moments and started again until it succeeds makes,
 // byte for byte, what an uninterrupted run makes.
 func TestKilledAtRandomMoments(t *testing.T) {
@@ -120,13 +98,13 @@ func TestKilledAtRandomMoments(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	want := filepath.Join(memoryDir(t), "whole")
+	want := filepath.Join(storetest.MemoryDir(t), "whole")
 	began := time.Now()
 	if err := runVictim(t.Context(), binary, want); err != nil {
 		t.Fatal(err)
 	}
 	whole := time.Since(began)
-	cleanCheck(t, want)
+	storetest.CleanCheck(t, want)
 
 	rounds, kills := 8, 0
 	if testing.Short() {
@@ -136,7 +114,7 @@ func TestKilledAtRandomMoments(t *testing.T) {
 	t.Logf("seed %d, an uninterrupted run takes %v", seed, whole)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	for range rounds {
-		dir := filepath.Join(memoryDir(t), "killed")
+		dir := filepath.Join(storetest.MemoryDir(t), "killed")
 		for attempt := 0; ; attempt++ {
 			// Later attempts get more time, so that the loop ends on any machine.
 			limit := time.Duration(rng.Int64N(int64(whole) << (attempt / 4)))
@@ -152,8 +130,8 @@ func TestKilledAtRandomMoments(t *testing.T) {
 			kills++
 			readable(t, dir)
 		}
-		sameContents(t, dir, want)
-		cleanCheck(t, dir)
+		storetest.SameContents(t, dir, want)
+		storetest.CleanCheck(t, dir)
 	}
 	t.Logf("killed %d times", kills)
 }
@@ -161,12 +139,12 @@ func TestKilledAtRandomMoments(t *testing.T) {
 // readable fails if a killed run left anything that a reader takes for damage.
 func readable(t *testing.T, dir string) {
 	t.Helper()
-	d, err := Open(dir, WithLogger(quiet))
+	d, err := store.Open(dir, store.WithLogger(storetest.Quiet))
 	if err != nil {
 		return // no dataset yet, which TestOpenErrors is about
 	}
-	defer mustClose(t, d)
-	if r, err := Check(t.Context(), dir, CheckOptions{}); err != nil || !r.OK {
+	defer storetest.Close(t, d)
+	if r, err := check.Run(t.Context(), dir, check.Options{}); err != nil || !r.OK {
 		t.Fatalf("after a kill: %+v, %v", r, err)
 	}
 }

@@ -1,16 +1,19 @@
-package store
+package store_test
 
 import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
 	"testing"
+
+	"facepipe/store"
+	"facepipe/store/storetest"
 )
 
 // model is what a dataset should be, in plain maps.
 type model struct {
-	rows    []Crop
-	rowOf   map[ID]int
+	rows    []store.Crop
+	rowOf   map[store.ID]int
 	keys    map[string]int            // key -> row
 	met     map[int]map[string]bool   // source -> key
 	rejects map[int]map[string]string // source -> key -> stage
@@ -39,15 +42,15 @@ func (m *model) clone() *model {
 
 func newModel() *model {
 	return &model{
-		rowOf: map[ID]int{}, keys: map[string]int{},
+		rowOf: map[store.ID]int{}, keys: map[string]int{},
 		met:     map[int]map[string]bool{0: {}, 1: {}},
 		rejects: map[int]map[string]string{0: {}, 1: {}},
 	}
 }
 
-func (m *model) append(c Crop) Outcome {
+func (m *model) append(c store.Crop) store.Outcome {
 	if m.met[c.Source][c.Key] {
-		return Repeated
+		return store.Repeated
 	}
 	m.met[c.Source][c.Key] = true
 	row, stored := m.rowOf[c.ID]
@@ -55,19 +58,19 @@ func (m *model) append(c Crop) Outcome {
 	switch {
 	case taken && (!stored || owner != row):
 		m.rejects[c.Source][c.Key] = "store"
-		return Conflict
+		return store.Conflict
 	case stored:
 		m.keys[c.Key] = row
 		m.dups++
-		return Duplicate
+		return store.Duplicate
 	}
 	m.rowOf[c.ID] = len(m.rows)
 	m.keys[c.Key] = len(m.rows)
 	m.rows = append(m.rows, c)
-	return Stored
+	return store.Stored
 }
 
-func (m *model) reject(r Reject) {
+func (m *model) reject(r store.Reject) {
 	if !m.met[r.Source][r.Key] {
 		m.met[r.Source][r.Key] = true
 		m.rejects[r.Source][r.Key] = r.Stage
@@ -85,14 +88,14 @@ func TestAgainstModel(t *testing.T) {
 
 // op is a random input: pixels and keys from small sets, so that they meet often.
 type op struct {
-	crop   Crop
+	crop   store.Crop
 	reject bool
 }
 
 func randomOps(rng *rand.Rand, n int) []op {
 	ops := make([]op, n)
 	for i := range ops {
-		c := testCrop(rng.IntN(2), rng.IntN(60))
+		c := storetest.Crop(rng.IntN(2), rng.IntN(60))
 		c.Key = fmt.Sprint("key", rng.IntN(80))
 		ops[i] = op{crop: c, reject: rng.IntN(6) == 0}
 	}
@@ -100,29 +103,29 @@ func randomOps(rng *rand.Rand, n int) []op {
 }
 
 func againstModel(t *testing.T, rng *rand.Rand) {
-	dir := filepath.Join(memoryDir(t), "d")
+	dir := filepath.Join(storetest.MemoryDir(t), "d")
 	want := newModel()
 	for range 3 {
 		ops := randomOps(rng, 60)
 		// Some attempts are interrupted: the writer is left for dead, its lock gone.
 		for range rng.IntN(3) {
-			w := mustWriter(t, dir, 7)
+			w := storetest.Writer(t, dir, 7)
 			play(t, w, want.clone(), ops[:rng.IntN(len(ops))])
-			mustAbort(t, w)
+			storetest.Abort(t, w)
 		}
-		w := mustWriter(t, dir, 7)
+		w := storetest.Writer(t, dir, 7)
 		play(t, w, want, ops)
-		mustClose(t, w)
+		storetest.Close(t, w)
 		compareModel(t, dir, want)
 	}
 }
 
 // play gives a session's inputs to the writer and to the model. Resumed writers know
 // some of them already: those are Repeated there.
-func play(t *testing.T, w *Writer, m *model, ops []op) {
+func play(t *testing.T, w *store.Writer, m *model, ops []op) {
 	t.Helper()
 	for s := range 2 {
-		if got := w.AddSource(SourceInfo{Kind: "folder", Path: fmt.Sprint(s)}); got != s {
+		if got := w.AddSource(store.SourceInfo{Kind: "folder", Path: fmt.Sprint(s)}); got != s {
 			t.Fatalf("source %d became %d", s, got)
 		}
 	}
@@ -130,7 +133,7 @@ func play(t *testing.T, w *Writer, m *model, ops []op) {
 		c := op.crop
 		seen := w.Seen(c.Source, c.Key)
 		if op.reject {
-			r := Reject{Source: c.Source, Key: c.Key, Stage: "decode"}
+			r := store.Reject{Source: c.Source, Key: c.Key, Stage: "decode"}
 			m.reject(r)
 			if err := w.Reject(r); err != nil {
 				t.Fatal(err)
@@ -143,7 +146,7 @@ func play(t *testing.T, w *Writer, m *model, ops []op) {
 			t.Fatal(err)
 		}
 		if seen {
-			want = Repeated
+			want = store.Repeated
 		}
 		if got != want {
 			t.Fatalf("%s of source %d: %v, want %v", c.Key, c.Source, got, want)
@@ -153,8 +156,8 @@ func play(t *testing.T, w *Writer, m *model, ops []op) {
 
 func compareModel(t *testing.T, dir string, m *model) {
 	t.Helper()
-	cleanCheck(t, dir)
-	d := mustOpen(t, dir)
+	storetest.CleanCheck(t, dir)
+	d := storetest.Open(t, dir)
 	rejects := len(m.rejects[0]) + len(m.rejects[1])
 	if d.Rows() != len(m.rows) || d.Duplicates() != m.dups || d.Rejects() != rejects {
 		t.Fatalf("%d rows, %d duplicates, %d rejects; want %d, %d, %d", d.Rows(), d.Duplicates(), d.Rejects(), len(m.rows), m.dups, rejects)
@@ -174,6 +177,6 @@ func compareModel(t *testing.T, dir string, m *model) {
 		if err != nil || got.ID != want.ID || got.Key != want.Key || got.Source != want.Source || got.Identity != want.Identity {
 			t.Errorf("row %d is %+v, %v, want %+v", row, got, err, want)
 		}
-		mustClose(t, s)
+		storetest.Close(t, s)
 	}
 }

@@ -1,4 +1,4 @@
-package store
+package store_test
 
 import (
 	"flag"
@@ -9,6 +9,10 @@ import (
 	"testing"
 
 	"facepipe/internal/durable"
+	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/plan"
+	"facepipe/store/storetest"
 )
 
 var update = flag.Bool("update", false, "write golden files anew")
@@ -113,13 +117,13 @@ func TestOrderOfWrites(t *testing.T) {
 	disk := durable.Disk{FS: r}
 	dir := filepath.Join(parent, "faces.ds")
 	r.note("# a new dataset")
-	w, err := openWriter(dir, testContract, WriterOptions{ShardRows: 4, Logger: quiet}, disk)
+	w, err := store.OpenWriter(dir, storetest.Contract, store.WriterOptions{ShardRows: 4, Logger: storetest.Quiet, Disk: disk})
 	if err != nil {
 		t.Fatal(err)
 	}
-	src := w.AddSource(testSource)
+	src := w.AddSource(storetest.Source)
 	add := func(i int) {
-		if _, err := w.Append(testCrop(src, i)); err != nil {
+		if _, err := w.Append(storetest.Crop(src, i)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -129,78 +133,48 @@ func TestOrderOfWrites(t *testing.T) {
 	}
 	r.note("# one crop more, then close")
 	add(4)
-	mustClose(t, w)
+	storetest.Close(t, w)
 	r.note("# a crop and a second thought")
-	if w, err = openWriter(dir, testContract, WriterOptions{ShardRows: 4, Logger: quiet}, disk); err != nil {
+	if w, err = store.OpenWriter(dir, storetest.Contract, store.WriterOptions{ShardRows: 4, Logger: storetest.Quiet, Disk: disk}); err != nil {
 		t.Fatal(err)
 	}
 	add(5)
-	mustAbort(t, w)
+	storetest.Abort(t, w)
 
 	r.note("# a teacher embeds the first shard")
-	d := mustOpen(t, dir)
-	tw, err := d.createTeacher(testTeacher(FP16, true), disk)
+	d := storetest.OpenOn(t, dir, disk)
+	info := storetest.Info(cache.FP16, true)
+	tw, err := cache.Create(d, info)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := embedRows(d, tw, 0); err != nil {
-		t.Fatal(err)
-	}
+	storetest.EmbedShard(t, d, tw, info, 0, nil)
 	r.note("# and gives up on the second")
 	e, err := tw.Shard(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	mustAbort(t, e)
-	mustClose(t, tw)
+	storetest.Abort(t, e)
+	storetest.Close(t, tw)
 
 	r.note("# a plan, and a worker that commits the second shard as a part")
-	plan := filepath.Join(parent, "job")
-	info := testTeacher(FP16, true)
-	if _, err := writePlan(plan, Plan{Verb: "test", Teacher: &info, Tasks: d.PlanTasks()}, disk); err != nil {
+	job := filepath.Join(parent, "job")
+	if _, err := plan.WritePlanTo(disk, job, plan.Plan{Verb: "test", Teacher: &info, Tasks: plan.ShardTasks(d)}); err != nil {
 		t.Fatal(err)
 	}
-	parts, err := d.openParts(info, PartsFolder(plan), disk)
+	parts, err := cache.OpenParts(d, info, plan.PartsFolder(job))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := embedRows(d, parts, 1); err != nil {
-		t.Fatal(err)
-	}
+	storetest.EmbedShard(t, d, parts, info, 1, nil)
 	r.note("# another comes second, with other bits")
-	embedPart(t, d, parts, 1, 1)
+	storetest.EmbedShard(t, d, parts, info, 1, func(_ int, e []float32) { e[0]++ })
 	r.note("# the merge takes the part over, tidies up, and deletes the parts")
-	if err := mergeParts(d, info, parts, disk); err != nil {
+	if err := storetest.MergeParts(d, info, parts); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := parts.Clear(); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "testdata/order.txt", []byte(r.log.String()))
-}
-
-// golden compares data with a file, or writes the file.
-func golden(t *testing.T, path string, data []byte) {
-	t.Helper()
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, data, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	sameAsFile(t, path, data)
-}
-
-func sameAsFile(t *testing.T, path string, data []byte) {
-	t.Helper()
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(want) != string(data) {
-		t.Errorf("%s: got\n%s", path, data)
-	}
+	storetest.Golden(t, "testdata/order.txt", []byte(r.log.String()), *update)
 }

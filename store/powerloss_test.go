@@ -1,4 +1,4 @@
-package store
+package store_test
 
 import (
 	"errors"
@@ -12,6 +12,12 @@ import (
 
 	"facepipe/internal/durable"
 	"facepipe/internal/powerloss"
+	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/check"
+	"facepipe/store/internal/index"
+	"facepipe/store/internal/table"
+	"facepipe/store/storetest"
 )
 
 // promise is something that a call which returned has made durable.
@@ -39,71 +45,11 @@ func (d *diary) fs() durable.Disk {
 	if d.dies == 0 {
 		return durable.Disk{FS: d.disk}
 	}
-	return durable.Disk{FS: mortal{d.disk, d.dies}}
+	return durable.Disk{FS: storetest.Mortal{Disk: d.disk, Calls: d.dies}}
 }
 
 // claimed notes that calls from a number on were a claim.
 func (d *diary) claimed(from int) { d.claims = append(d.claims, [2]int{from, d.disk.History().Len()}) }
-
-var errKilled = errors.New("killed")
-
-// mortal is a disk that a process cannot use any more after a number of calls: as if it
-// had been killed, while the disk goes on.
-type mortal struct {
-	*powerloss.Disk
-	calls int
-}
-
-func (m mortal) err() error {
-	if m.History().Len() >= m.calls {
-		return errKilled
-	}
-	return nil
-}
-
-func (m mortal) CreateTemp(dir, pattern string) (durable.File, error) {
-	if err := m.err(); err != nil {
-		return nil, err
-	}
-	f, err := m.Disk.CreateTemp(dir, pattern)
-	return mortalFile{f, m}, err
-}
-
-func (m mortal) Link(a, b string) error   { return m.do(func() error { return m.Disk.Link(a, b) }) }
-func (m mortal) Rename(a, b string) error { return m.do(func() error { return m.Disk.Rename(a, b) }) }
-func (m mortal) Remove(name string) error { return m.do(func() error { return m.Disk.Remove(name) }) }
-func (m mortal) SyncDir(dir string) error { return m.do(func() error { return m.Disk.SyncDir(dir) }) }
-
-func (m mortal) Mkdir(name string, perm os.FileMode) error {
-	return m.do(func() error { return m.Disk.Mkdir(name, perm) })
-}
-
-func (m mortal) Seal(name string, perm os.FileMode) error {
-	return m.do(func() error { return m.Disk.Seal(name, perm) })
-}
-
-func (m mortal) do(call func() error) error {
-	if err := m.err(); err != nil {
-		return err
-	}
-	return call()
-}
-
-type mortalFile struct {
-	durable.File
-	m mortal
-}
-
-func (f mortalFile) Write(p []byte) (n int, err error) {
-	err = f.m.do(func() error { n, err = f.File.Write(p); return err })
-	return n, err
-}
-
-func (f mortalFile) Chmod(perm os.FileMode) error {
-	return f.m.do(func() error { return f.File.Chmod(perm) })
-}
-
-func (f mortalFile) Sync() error { return f.m.do(f.File.Sync) }
 
 func (d *diary) promise(what string, kept func(dir string) error) {
 	d.promises = append(d.promises, promise{since: d.disk.History().Len(), what: what, kept: kept})
@@ -122,18 +68,18 @@ func (d *diary) build() error {
 
 func (d *diary) ingest(session int) error {
 	from := d.disk.History().Len()
-	w, err := openWriter(d.dataset, testContract, WriterOptions{ShardRows: 3, Logger: quiet}, d.fs())
+	w, err := store.OpenWriter(d.dataset, storetest.Contract, store.WriterOptions{ShardRows: 3, Logger: storetest.Quiet, Disk: d.fs()})
 	if err != nil {
 		return err
 	}
 	d.claimed(from)
 	s := w.AddSource(killSources[session])
 	for i := 5 * session; i < 5*session+5; i++ {
-		before := len(w.shards)
+		before := w.Committed()
 		if err := appendOne(w, s, i); err != nil {
 			return errors.Join(err, w.Abort())
 		}
-		if len(w.shards) > before {
+		if w.Committed() > before {
 			d.promise(fmt.Sprintf("shard %d is committed", before), func(dir string) error { return committedCrops(dir, before) })
 		}
 	}
@@ -141,7 +87,7 @@ func (d *diary) ingest(session int) error {
 	if err := w.Close(); err != nil {
 		return err
 	}
-	ds, err := Open(d.dataset, WithLogger(quiet))
+	ds, err := store.Open(d.dataset, store.WithLogger(storetest.Quiet))
 	if err != nil {
 		return err
 	}
@@ -156,22 +102,22 @@ func (d *diary) ingest(session int) error {
 func (d *diary) promiseBeforeIndex(from int, kept func(dir string) error) {
 	h := d.disk.History()
 	for i := from; i < h.Len(); i++ {
-		if call := h.Describe(i); strings.HasPrefix(call, "mkdir ") && strings.Contains(call, indexTempPrefix) {
+		if call := h.Describe(i); strings.HasPrefix(call, "mkdir ") && strings.Contains(call, index.TempPrefix) {
 			d.promises = append(d.promises, promise{since: i, what: "an index is begun", kept: kept})
 		}
 	}
 }
 
 // appendOne brings a reject, a crop and a duplicate now and then.
-func appendOne(w *Writer, source, i int) error {
+func appendOne(w *store.Writer, source, i int) error {
 	if i%3 == 1 {
-		if err := w.Reject(Reject{Source: source, Key: fmt.Sprintf("broken/%d", i), Stage: "decode", Reason: "truncated"}); err != nil {
+		if err := w.Reject(store.Reject{Source: source, Key: fmt.Sprintf("broken/%d", i), Stage: "decode", Reason: "truncated"}); err != nil {
 			return err
 		}
 	}
-	twin := testCrop(source, i-i%4)
+	twin := storetest.Crop(source, i-i%4)
 	twin.Key = fmt.Sprintf("twin/%d", i)
-	for _, c := range []Crop{testCrop(source, i), twin} {
+	for _, c := range []store.Crop{storetest.Crop(source, i), twin} {
 		if w.Seen(source, c.Key) {
 			continue
 		}
@@ -183,50 +129,55 @@ func appendOne(w *Writer, source, i int) error {
 }
 
 func (d *diary) embed() error {
-	ds, err := Open(d.dataset, WithLogger(quiet))
+	ds, err := store.Open(d.dataset, store.WithLogger(storetest.Quiet), store.WithDisk(d.fs()))
 	if err != nil {
 		return err
 	}
 	defer ds.Close()
 	from := d.disk.History().Len()
-	w, err := ds.createTeacher(testTeacher(FP16, true), d.fs())
+	w, err := cache.Create(ds, storetest.Info(cache.FP16, true))
 	if err != nil {
 		return err
 	}
 	d.claimed(from)
 	d.promise("the teacher is declared", func(dir string) error {
-		_, err := readTeacherInfo(filepath.Join(dir, teachersFolder, w.Info().Name), w.Info().Name)
+		_, err := openCache(dir)
 		return err
 	})
 	for _, shard := range w.MissingShards() {
-		if err := embedRows(ds, w, shard); err != nil {
+		if err := storetest.TryShard(ds, w, w.Info(), shard, nil); err != nil {
 			return errors.Join(err, w.Close())
 		}
-		d.promise(fmt.Sprintf("shard %d is embedded", shard), func(dir string) error { return committedEmbeddings(dir, w.Info().Name, shard) })
+		d.promise(fmt.Sprintf("shard %d is embedded", shard), func(dir string) error { return committedEmbeddings(dir, shard) })
 	}
 	return w.Close()
 }
 
 // committedCrops reads all of a crop shard, which dataset.json may not list yet.
 func committedCrops(dir string, shard int) error {
-	crops := filepath.Join(dir, cropsFolder)
-	m, err := readCropManifest(crops, shard)
+	crops := filepath.Join(dir, store.CropsFolder)
+	m, err := store.ReadCropManifest(crops, shard)
 	if err != nil || m.File == nil {
 		return err
 	}
-	f, err := openCropFile(filepath.Join(crops, arrowName(shard)), m.File, m.Contract, m.Version)
+	f, err := store.OpenCropFile(filepath.Join(crops, table.ArrowName(shard)), m.File, m.Contract, m.Version)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.verifyAll(), f.Close())
+	return errors.Join(f.Audit(), f.Close())
 }
 
-func committedEmbeddings(dir, teacher string, shard int) error {
-	d, err := Open(dir, WithLogger(quiet))
+// openCache opens the teacher's cache.
+func openCache(dir string) (*cache.Cache, error) {
+	d, err := store.Open(dir, store.WithLogger(storetest.Quiet))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	t, err := d.OpenTeacher(teacher)
+	return cache.Open(d, "r50")
+}
+
+func committedEmbeddings(dir string, shard int) error {
+	t, err := openCache(dir)
 	if err != nil {
 		return err
 	}
@@ -234,12 +185,18 @@ func committedEmbeddings(dir, teacher string, shard int) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(s.view.shard.verifyAll(), s.Close())
+	row := make([]float32, t.Info().Dim)
+	for k := range s.Rows() {
+		if _, _, err := s.Row(k, false, row); err != nil {
+			return errors.Join(err, s.Close())
+		}
+	}
+	return s.Close()
 }
 
 // holds says that a dataset is of that digest or has grown since.
 func holds(dir, digest string, shards int) (grown bool, err error) {
-	d, err := Open(dir, WithLogger(quiet))
+	d, err := store.Open(dir, store.WithLogger(storetest.Quiet))
 	if err != nil {
 		return false, err
 	}
@@ -254,15 +211,15 @@ func indexed(dir, digest string, shards int) error {
 	if grown, err := holds(dir, digest, shards); err != nil || grown {
 		return err
 	}
-	d, err := Open(dir, WithLogger(quiet))
+	d, err := store.Open(dir, store.WithLogger(storetest.Quiet))
 	if err != nil {
 		return err
 	}
-	ix, err := openBadgerIndex(d)
+	ix, err := badgerOf(d)
 	if err != nil {
 		return fmt.Errorf("index: %w", err)
 	}
-	return ix.close()
+	return ix.Close()
 }
 
 // referee judges what the disk holds after the power came back.
@@ -285,7 +242,7 @@ func (r *referee) judge(s powerloss.State, promises []promise) error {
 	if r.fine[key] {
 		return nil
 	}
-	root := memoryDir(r.t)
+	root := storetest.MemoryDir(r.t)
 	defer os.RemoveAll(root)
 	if err := s.Write(root); err != nil {
 		r.t.Fatal(err)
@@ -294,7 +251,7 @@ func (r *referee) judge(s powerloss.State, promises []promise) error {
 	if err := r.readable(dir); err != nil {
 		return err
 	}
-	if d, err := Open(dir, WithLogger(quiet)); err == nil && !r.digests[d.Digest()] {
+	if d, err := store.Open(dir, store.WithLogger(storetest.Quiet)); err == nil && !r.digests[d.Digest()] {
 		return fmt.Errorf("digest is %s, which no run had", d.Digest())
 	}
 	for _, p := range promises {
@@ -311,8 +268,8 @@ func (r *referee) judge(s powerloss.State, promises []promise) error {
 
 // readable finds that a dataset reads wrong, or as damaged, before anybody writes.
 func (r *referee) readable(dir string) error {
-	d, err := Open(dir, WithLogger(quiet))
-	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnfinished) {
+	d, err := store.Open(dir, store.WithLogger(storetest.Quiet))
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrUnfinished) {
 		return nil
 	}
 	if err != nil {
@@ -321,7 +278,7 @@ func (r *referee) readable(dir string) error {
 	if err := d.Close(); err != nil {
 		return err
 	}
-	report, err := Check(r.t.Context(), dir, CheckOptions{ReadData: true})
+	report, err := check.Run(r.t.Context(), dir, check.Options{ReadData: true})
 	if err != nil || !report.OK {
 		return fmt.Errorf("check: %+v, %v", report.Problems, err)
 	}
@@ -339,7 +296,7 @@ func (r *referee) finishes(root, dir string) error {
 	if err := again.build(); err != nil {
 		return fmt.Errorf("the same command again: %w", err)
 	}
-	have, want := contents(r.t, dir), contents(r.t, r.want)
+	have, want := storetest.Contents(r.t, dir), storetest.Contents(r.t, r.want)
 	for _, files := range []map[string][]byte{have, want} {
 		for name := range files {
 			if string(have[name]) != string(want[name]) {
@@ -347,7 +304,7 @@ func (r *referee) finishes(root, dir string) error {
 			}
 		}
 	}
-	d, err := Open(dir, WithLogger(quiet))
+	d, err := store.Open(dir, store.WithLogger(storetest.Quiet))
 	if err != nil {
 		return err
 	}
@@ -356,7 +313,7 @@ func (r *referee) finishes(root, dir string) error {
 
 // canGoOn takes up what was committed, as the same command would, and adds nothing.
 func (r *referee) canGoOn(_, dir string) error {
-	w, err := OpenWriter(dir, testContract, WriterOptions{Logger: quiet})
+	w, err := store.OpenWriter(dir, storetest.Contract, store.WriterOptions{Logger: storetest.Quiet})
 	if err == nil {
 		err = w.Abort()
 	}
@@ -369,7 +326,7 @@ func (r *referee) canGoOn(_, dir string) error {
 // recorded is an uninterrupted run and the referee of interrupted ones.
 func recorded(t *testing.T) (*diary, *referee) {
 	t.Helper()
-	root := memoryDir(t)
+	root := storetest.MemoryDir(t)
 	disk, err := powerloss.Watch(root)
 	if err != nil {
 		t.Fatal(err)
@@ -380,12 +337,12 @@ func recorded(t *testing.T) (*diary, *referee) {
 		if err := d.ingest(session); err != nil {
 			t.Fatal(err)
 		}
-		r.digests[mustOpen(t, d.dataset).Digest()] = true
+		r.digests[storetest.Open(t, d.dataset).Digest()] = true
 	}
 	if err := d.embed(); err != nil {
 		t.Fatal(err)
 	}
-	cleanCheck(t, d.dataset)
+	storetest.CleanCheck(t, d.dataset)
 	return d, r
 }
 
@@ -510,7 +467,7 @@ func TestPowerLossAfterAKill(t *testing.T) {
 
 // killedAfter is a run that was killed after some calls and begun again, to its end.
 func (r *referee) killedAfter(n int, whole *diary) *diary {
-	root := memoryDir(r.t)
+	root := storetest.MemoryDir(r.t)
 	disk, err := powerloss.Watch(root)
 	if err != nil {
 		r.t.Fatal(err)
@@ -562,8 +519,8 @@ func TestPowerLossAgain(t *testing.T) {
 		for range 4 {
 			d = r.loseAndGoOn(d, rng)
 		}
-		sameContents(t, d.dataset, whole.dataset)
-		cleanCheck(t, d.dataset)
+		storetest.SameContents(t, d.dataset, whole.dataset)
+		storetest.CleanCheck(t, d.dataset)
 	}
 }
 
@@ -573,7 +530,7 @@ func (r *referee) loseAndGoOn(d *diary, rng *rand.Rand) *diary {
 	h := d.disk.History()
 	n := rng.IntN(h.Len() + 1)
 	states := h.After(n).States(16, rng)
-	root := memoryDir(r.t)
+	root := storetest.MemoryDir(r.t)
 	if err := states[rng.IntN(len(states))].Write(root); err != nil {
 		r.t.Fatal(err)
 	}

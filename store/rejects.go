@@ -1,6 +1,10 @@
 package store
 
-import "path/filepath"
+import (
+	"bytes"
+	"encoding/json"
+	"path/filepath"
+)
 
 // EachReject visits the rejects of all shards, in their order. The error of visit ends it.
 func (d *Dataset) EachReject(visit func(Reject) error) error {
@@ -16,4 +20,14 @@ func (d *Dataset) EachReject(visit func(Reject) error) error {
 		}
 	}
 	return nil
+}
+
+// encodeReject is one line of rejects.jsonl.
+func encodeReject(r Reject) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	// Two integers and strings always encode.
+	_ = enc.Encode(r)
+	return b.Bytes()
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"facepipe/internal/durable"
+	"facepipe/store/internal/index"
+	"facepipe/store/internal/table"
 )
 
 // claimFolder makes sure that dir is a place for a dataset: new, empty, or one. Its name
@@ -16,7 +18,7 @@ import (
 func claimFolder(disk durable.Disk, dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
-		return disk.MkdirAll(dir, folderMode)
+		return disk.MkdirAll(dir, table.FolderMode)
 	}
 	if err != nil {
 		return err
@@ -29,32 +31,22 @@ func claimFolder(disk durable.Disk, dir string) error {
 			}
 		}
 	}
-	return syncAbove(disk, dir)
+	return table.SyncAbove(disk, dir)
 }
 
 // oursByName says whether a dataset's folder may hold something of that name.
 func oursByName(name string) bool {
 	switch name {
-	case datasetFile, rejectsFile, cropsFolder, teachersFolder, indexFolder, lockFile, indexLockFile:
+	case datasetFile, rejectsFile, cropsFolder, TeachersFolder, index.Folder, table.LockFile, index.LockFile:
 		return true
 	}
-	return strings.HasPrefix(name, durable.TempPrefix) || strings.HasPrefix(name, indexTempPrefix)
-}
-
-// syncAbove makes the name of a folder durable. It was made by this run, by one that was
-// killed before it came to that, or by the user.
-func syncAbove(disk durable.Disk, dir string) error {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return err
-	}
-	return disk.FS.SyncDir(filepath.Dir(dir))
+	return strings.HasPrefix(name, durable.TempPrefix) || strings.HasPrefix(name, index.TempPrefix)
 }
 
 // resume cleans up after an interrupted run and takes up what was committed.
 func (w *Writer) resume() error {
 	crops := filepath.Join(w.dir, cropsFolder)
-	if err := w.disk.MkdirAll(crops, folderMode); err != nil {
+	if err := w.disk.MkdirAll(crops, table.FolderMode); err != nil {
 		return err
 	}
 	for _, folder := range []string{w.dir, crops} {
@@ -98,7 +90,7 @@ func (w *Writer) loadCommitted(crops string, sealed []shardRef) error {
 		return err
 	}
 	if n < len(sealed) {
-		return damaged(filepath.Join(crops, manifestName(n)), "missing, though %s lists it", datasetFile)
+		return table.Damaged(filepath.Join(crops, table.ManifestName(n)), "missing, though %s lists it", datasetFile)
 	}
 	for shard := range n {
 		m, err := readCropManifest(crops, shard)
@@ -110,7 +102,7 @@ func (w *Writer) loadCommitted(crops string, sealed []shardRef) error {
 		}
 		ref := shardRef{Rows: m.Rows, Digest: m.Digest}
 		if shard < len(sealed) && ref != sealed[shard] {
-			return damaged(filepath.Join(crops, manifestName(shard)), "is not the shard that %s lists", datasetFile)
+			return table.Damaged(filepath.Join(crops, table.ManifestName(shard)), "is not the shard that %s lists", datasetFile)
 		}
 		if err := w.known.loadShard(crops, m); err != nil {
 			return err
@@ -127,23 +119,23 @@ func (w *Writer) loadCommitted(crops string, sealed []shardRef) error {
 // loadShard takes up a committed shard and checks it against those before it.
 // Images are not read.
 func (n *known) loadShard(crops string, m *cropManifest) error {
-	path := filepath.Join(crops, manifestName(m.Shard))
-	if m.FirstRow != n.crops.len() {
-		return damaged(path, "begins at row %d, earlier shards end at %d", m.FirstRow, n.crops.len())
+	path := filepath.Join(crops, table.ManifestName(m.Shard))
+	if m.FirstRow != n.crops.Len() {
+		return table.Damaged(path, "begins at row %d, earlier shards end at %d", m.FirstRow, n.crops.Len())
 	}
-	arrowPath := filepath.Join(crops, arrowName(m.Shard))
+	arrowPath := filepath.Join(crops, table.ArrowName(m.Shard))
 	f, err := openCropFile(arrowPath, m.File, m.Contract, m.Version)
 	if err != nil {
 		return err
 	}
-	if err := f.eachColumns(func(c *cropColumns) error { return asDamage(arrowPath, n.loadRows(c)) }); err != nil {
+	if err := f.eachColumns(func(c *cropColumns) error { return table.AsDamage(arrowPath, n.loadRows(c)) }); err != nil {
 		return err
 	}
 	if err := n.loadEvents(m); err != nil {
-		return asDamage(path, err)
+		return table.AsDamage(path, err)
 	}
-	if m.Identities != n.identities.len() {
-		return damaged(path, "counts %d identities, there are %d", m.Identities, n.identities.len())
+	if m.Identities != n.identities.Len() {
+		return table.Damaged(path, "counts %d identities, there are %d", m.Identities, n.identities.Len())
 	}
 	return nil
 }
@@ -152,44 +144,19 @@ func (n *known) loadShard(crops string, m *cropManifest) error {
 // written: the shard will be written anew. More than one such file is damage, and not
 // what a run leaves that was killed.
 func removeOrphan(disk durable.Disk, crops string, next int) error {
-	shards, err := listShards(crops, arrowSuffix)
+	shards, err := table.ListShards(crops, table.ArrowSuffix)
 	if err != nil {
 		return err
 	}
 	for _, shard := range shards {
-		switch path := filepath.Join(crops, arrowName(shard)); {
+		switch path := filepath.Join(crops, table.ArrowName(shard)); {
 		case shard > next:
-			return damaged(path, "has no manifest, and shard %d is missing: are manifests lost?", next)
+			return table.Damaged(path, "has no manifest, and shard %d is missing: are manifests lost?", next)
 		case shard == next:
-			if err := removeShard(disk, path); err != nil {
+			if err := table.RemoveShard(disk, path); err != nil {
 				return err
 			}
 		}
-	}
-	return nil
-}
-
-// removeOrphans deletes the Arrow files of a teacher's shards whose manifests were never
-// written. There may be several: shards are embedded in any order, by several at once.
-func removeOrphans(disk durable.Disk, folder string, committed func(shard int) bool) error {
-	shards, err := listShards(folder, arrowSuffix)
-	if err != nil {
-		return err
-	}
-	for _, shard := range shards {
-		if committed(shard) {
-			continue
-		}
-		if err := removeShard(disk, filepath.Join(folder, arrowName(shard))); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func removeShard(disk durable.Disk, path string) error {
-	if err := disk.FS.Remove(path); err != nil {
-		return fmt.Errorf("remove uncommitted shard: %w", err)
 	}
 	return nil
 }

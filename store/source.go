@@ -18,7 +18,7 @@ type SourceInfo struct {
 	// Policy says which faces were taken, where that is not the default: a run under
 	// another policy finds other faces in the same photographs.
 	Policy string `json:"policy,omitempty"`
-	// MergedFrom is the digest of the dataset by way of which [Merge] took the crops
+	// MergedFrom is the digest of the dataset by way of which a merge took the crops
 	// over, "" for what was ingested directly. It keeps sources of two datasets apart
 	// that are described in the same words.
 	MergedFrom string `json:"merged_from,omitempty"`

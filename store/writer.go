@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"facepipe/internal/durable"
+	"facepipe/store/internal/table"
 )
 
 // DefaultShardRows is the number of crops in a full shard: with a teacher's
@@ -30,6 +31,9 @@ type WriterOptions struct {
 	ShardRows int
 	// Logger gets notices; nil is [slog.Default].
 	Logger *slog.Logger
+	// Disk is written to; the zero value is the system's. Tests look at what one that
+	// fails makes of it.
+	Disk durable.Disk
 }
 
 // Outcome is what became of an appended crop.
@@ -86,10 +90,10 @@ type flight struct {
 // to make a dataset of a folder that holds something else. What an interrupted run
 // left behind is removed.
 func OpenWriter(dir string, c Contract, o WriterOptions) (*Writer, error) {
-	return openWriter(dir, c, o, durable.Disk{FS: durable.OS{}})
-}
-
-func openWriter(dir string, c Contract, o WriterOptions, disk durable.Disk) (*Writer, error) {
+	disk := o.Disk
+	if disk.FS == nil {
+		disk.FS = durable.OS{}
+	}
 	if err := c.validate(); err != nil {
 		return nil, fmt.Errorf("write dataset %s: %w", dir, err)
 	}
@@ -106,7 +110,7 @@ func openWriter(dir string, c Contract, o WriterOptions, disk durable.Disk) (*Wr
 	if err := claimFolder(disk, dir); err != nil {
 		return nil, fmt.Errorf("write dataset %s: %w", dir, err)
 	}
-	lock, err := durable.TryLock(filepath.Join(dir, lockFile))
+	lock, err := durable.TryLock(filepath.Join(dir, table.LockFile))
 	if err != nil {
 		return nil, fmt.Errorf("write dataset: %w", err)
 	}
@@ -149,7 +153,7 @@ func (w *Writer) Refused(source int, key string) bool {
 func (w *Writer) Rows() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.known.crops.len()
+	return w.known.crops.Len()
 }
 
 // Append adds a crop, copying it. An error of a crop that cannot be stored as it is
@@ -190,7 +194,7 @@ func (w *Writer) place(c *Crop) (Outcome, keyOwner) {
 	if n.seen(c.Source, c.Key) {
 		return Repeated, keyOwner{}
 	}
-	row, stored := n.crops.find(key128(c.ID))
+	row, stored := n.crops.Find(table.Key128(c.ID))
 	owner, taken := n.owner(c.Key)
 	switch {
 	case taken && !(stored && owner.row == row):
@@ -200,7 +204,7 @@ func (w *Writer) place(c *Crop) (Outcome, keyOwner) {
 		n.claim(c.Source, c.Key, row)
 		return Duplicate, owner
 	}
-	row, _ = n.crops.insert(key128(c.ID))
+	row, _ = n.crops.Insert(table.Key128(c.ID))
 	n.claim(c.Source, c.Key, row)
 	c.Label = n.label(c.Identity)
 	return Stored, owner
@@ -282,7 +286,7 @@ func (w *Writer) fail(err error) error {
 func (w *Writer) inFlight() *flight {
 	if w.flight == nil {
 		w.flight = &flight{manifest: cropManifest{
-			header:   headerOf(formatCrops),
+			Header:   table.HeaderOf(table.FormatCrops),
 			Shard:    len(w.shards),
 			Contract: w.contract,
 		}}

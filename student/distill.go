@@ -11,6 +11,7 @@ import (
 	"facepipe/internal/progress"
 	"facepipe/internal/stop"
 	"facepipe/store"
+	"facepipe/store/cache"
 	"facepipe/student/checkpoint"
 	"facepipe/student/data"
 	"facepipe/student/optim"
@@ -53,7 +54,7 @@ func Distill(ctx context.Context, o Options) (Summary, error) {
 type run struct {
 	o        Options
 	ds       *store.Dataset
-	teacher  *store.Teacher
+	teacher  *cache.Cache
 	loader   *data.Loader
 	schedule optim.Schedule
 	flip     bool

@@ -13,6 +13,7 @@ import (
 	"facepipe/internal/imgcodec"
 	"facepipe/internal/safetensors"
 	"facepipe/store"
+	"facepipe/store/cache"
 	"facepipe/student/loss"
 )
 
@@ -27,7 +28,7 @@ func fixture(t testing.TB) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "faces.ds")
 	addWaves(t, dir, 0, fixtureCrops)
-	cache(t, dir)
+	cacheTeacher(t, dir)
 	return dir
 }
 
@@ -74,15 +75,15 @@ func wave(i int) []byte {
 	return pixels
 }
 
-func cache(t testing.TB, dir string) {
+func cacheTeacher(t testing.TB, dir string) {
 	t.Helper()
 	ds, err := store.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ds.Close()
-	w, err := ds.CreateTeacher(store.TeacherInfo{Name: "t", ModelFile: "t.onnx", ModelDigest: "d", Fingerprint: "f",
-		Dim: fixtureDim, DType: store.FP32, Flip: true})
+	w, err := cache.Create(ds, cache.Info{Name: "t", ModelFile: "t.onnx", ModelDigest: "d", Fingerprint: "f",
+		Dim: fixtureDim, DType: cache.FP32, Flip: true})
 	if err != nil {
 		t.Fatal(err)
 	}

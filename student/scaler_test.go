@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"facepipe/store"
+	"facepipe/store/cache"
 	"facepipe/student/data"
 	"facepipe/student/optim"
 	"facepipe/student/torch/torchtest"
@@ -169,7 +170,7 @@ func (r *run) open(t *testing.T) {
 	if r.ds, err = store.Open(r.o.Dataset); err != nil {
 		t.Fatal(err)
 	}
-	if r.teacher, err = r.ds.OpenTeacher(r.o.Teacher); err != nil {
+	if r.teacher, err = cache.Open(r.ds, r.o.Teacher); err != nil {
 		t.Fatal(err)
 	}
 	r.o.Workers = 1

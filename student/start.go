@@ -8,6 +8,7 @@ import (
 
 	"facepipe/internal/progress"
 	"facepipe/store"
+	"facepipe/store/cache"
 	"facepipe/student/checkpoint"
 	"facepipe/student/loss"
 	"facepipe/student/torch"
@@ -32,7 +33,7 @@ func (r *run) openData(context.Context) (err error) {
 		o.Threads = runtime.GOMAXPROCS(0)
 	}
 	if o.Teacher != "" {
-		if r.teacher, err = r.ds.OpenTeacher(o.Teacher); err != nil {
+		if r.teacher, err = cache.Open(r.ds, o.Teacher); err != nil {
 			return err
 		}
 		r.manifest.TeacherFingerprint = r.teacher.Info().Fingerprint

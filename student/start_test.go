@@ -269,7 +269,7 @@ func TestGrownDataset(t *testing.T) {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", step, err, want)
 		}
-		cache(t, o.Dataset)
+		cacheTeacher(t, o.Dataset)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"facepipe/store"
+	"facepipe/store/cache"
 	"facepipe/student/data"
 	"facepipe/student/loss"
 	"facepipe/student/torch"
@@ -20,7 +21,7 @@ func batches(t *testing.T, dataset string, n, size int) []*data.Batch {
 		t.Fatal(err)
 	}
 	defer ds.Close()
-	teacher, err := ds.OpenTeacher("t")
+	teacher, err := cache.Open(ds, "t")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"facepipe/internal/worker"
 	"facepipe/store"
+	"facepipe/store/cache"
 	"facepipe/student/data"
 	"facepipe/student/loss"
 	"facepipe/student/torch"
@@ -37,7 +38,7 @@ func trainInDouble(t *testing.T, e *torch.Engine, dataset string, c loss.Config,
 		t.Fatal(err)
 	}
 	defer ds.Close()
-	teacher, err := ds.OpenTeacher("t")
+	teacher, err := cache.Open(ds, "t")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,16 +9,17 @@ import (
 
 	"facepipe/internal/verdict"
 	"facepipe/store"
+	"facepipe/store/cache"
 )
 
-// shardWriter collects the embeddings of one shard; a [*store.EmbeddingWriter] is one.
+// shardWriter collects the embeddings of one shard; a [*store.ShardWriter] is one.
 type shardWriter interface {
 	// Append adds the embedding of the next crop, and that of its mirror image or nil. Faults
 	// are those of the two.
 	Append(embedding, mirror []float32) error
 	Faults() (plain, mirrored verdict.Fault)
 	// Copy adds the embedding that another cache has.
-	Copy(from *store.Donors, at store.DonorRow) error
+	Copy(from *cache.Donors, at cache.DonorRow) error
 	// Commit makes the shard durable, Abort throws it away; after Commit it does nothing.
 	Commit() error
 	Abort() error

@@ -2,7 +2,7 @@ package teacher
 
 import (
 	"facepipe/internal/verdict"
-	"facepipe/store"
+	"facepipe/store/cache"
 )
 
 // driftEvery says that one in so many crops of a run is compared.
@@ -19,7 +19,7 @@ type driftMeter struct {
 
 // newDrift compares the embedding of one in every so many crops, if the cache is fp16.
 func newDrift(dtype string, every int) *driftMeter {
-	return &driftMeter{half: dtype == store.FP16, every: every, low: 1}
+	return &driftMeter{half: dtype == cache.FP16, every: every, low: 1}
 }
 
 // see looks at the embedding of crop i of the run, unless it has a fault.
@@ -27,16 +27,16 @@ func (d *driftMeter) see(i int, embedding []float32, f verdict.Fault) {
 	if !d.half || i%d.every != 0 || f != verdict.None {
 		return
 	}
-	cosine := store.HalfCosine(embedding)
+	cosine := verdict.HalfCosine(embedding)
 	d.n++
 	d.low = min(d.low, cosine)
 	d.sum += cosine
 }
 
 // result is nil if nothing was compared.
-func (d *driftMeter) result() *store.Drift {
+func (d *driftMeter) result() *cache.Drift {
 	if d.n == 0 {
 		return nil
 	}
-	return &store.Drift{Embeddings: d.n, MinCosine: d.low, MeanCosine: d.sum / float64(d.n)}
+	return &cache.Drift{Embeddings: d.n, MinCosine: d.low, MeanCosine: d.sum / float64(d.n)}
 }

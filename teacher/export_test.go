@@ -3,6 +3,7 @@ package teacher
 import (
 	"facepipe/internal/verdict"
 	"facepipe/store"
+	"facepipe/store/cache"
 )
 
 // WithBegin has a run call begin when it begins to fill a shard.
@@ -12,7 +13,7 @@ func WithBegin(o Options, begin func(shard int)) Options {
 }
 
 // BeginPart begins the part of a shard, as a worker of the plan in a folder does.
-func BeginPart(ds *store.Dataset, info store.TeacherInfo, plan string, shard int) (*partWriter, error) {
+func BeginPart(ds *store.Dataset, info cache.Info, plan string, shard int) (*partWriter, error) {
 	s, err := openPlanParts(ds, info, plan)
 	if err != nil {
 		return nil, err

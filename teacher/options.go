@@ -7,7 +7,7 @@ import (
 
 	"facepipe/internal/embed"
 	"facepipe/internal/ort"
-	"facepipe/store"
+	"facepipe/store/cache"
 )
 
 // DefaultMaxRejectRate is the fraction of embeddings without use that is taken as normal.
@@ -61,7 +61,7 @@ type Options struct {
 // withDefaults fills in what was left out.
 func (o Options) withDefaults() Options {
 	if o.DType == "" {
-		o.DType = store.FP16
+		o.DType = cache.FP16
 	}
 	if o.Name == "" {
 		base := filepath.Base(o.Model)
@@ -119,7 +119,7 @@ type Summary struct {
 	// run again embeds them.
 	Appended int `json:"appended"`
 	// CopiedFrom are the caches that could be copied from.
-	CopiedFrom []store.Donor `json:"copied_from,omitempty"`
+	CopiedFrom []cache.Donor `json:"copied_from,omitempty"`
 	// Notes say why a cache could not be copied from, what was measured to choose the batch,
 	// what the provider leaves to others, and where it keeps its engines.
 	Notes []string `json:"notes,omitempty"`
@@ -152,9 +152,9 @@ type Summary struct {
 	Decoder string `json:"decoder"`
 	// Stages says where the seconds went. Open and SelfTest come first. The others are of what
 	// was computed, and overlap.
-	Stages store.Stages `json:"stages"`
+	Stages cache.Stages `json:"stages"`
 	// SelfTest is nil unless the cache is new and the dataset has faces to compare.
 	SelfTest *SelfTest `json:"self_test,omitempty"`
 	// Drift is what half precision costs, over some embeddings of this run; nil for fp32.
-	Drift *store.Drift `json:"fp16_drift,omitempty"`
+	Drift *cache.Drift `json:"fp16_drift,omitempty"`
 }

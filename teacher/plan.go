@@ -13,6 +13,8 @@ import (
 	"facepipe/internal/imgcodec"
 	"facepipe/internal/worker"
 	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/plan"
 )
 
 // PlanVerb is the verb of plans that [Work] carries out.
@@ -41,7 +43,7 @@ type planOptions struct {
 
 // sameDecoder refuses a worker that would make other pixels of JPEG crops than the planner. A
 // cache must not depend on which worker did what. Versions of one decoder agree.
-func sameDecoder(ds *store.Dataset, tasks []store.PlanTask, planned string) error {
+func sameDecoder(ds *store.Dataset, tasks []plan.Task, planned string) error {
 	here := imgcodec.DecoderName()
 	if planned == "" || kindOf(planned) == kindOf(here) {
 		return nil
@@ -121,18 +123,18 @@ func MakePlan(ctx context.Context, o Options, dir string) (PlanSummary, error) {
 		return PlanSummary{}, err
 	}
 	r.closeDonors()
-	_, _, before := store.ReadPlan(dir)
-	id, err := store.WritePlan(dir, p)
+	_, _, before := plan.Read(dir)
+	id, err := plan.Write(dir, p)
 	if err == nil && errors.Is(before, store.ErrNotFound) && r.summary.SelfTest != nil {
 		r.o.plan, r.o.Runtime, r.o.Devices = id, here.Runtime, here.Devices
-		err = store.RecordRun(store.RunsFolder(dir), r.summary.Fingerprint, r.record(nil))
+		err = cache.RecordRun(cache.RunsFolder(dir), r.summary.Fingerprint, r.record(nil))
 	}
 	return PlanSummary{Plan: dir, ID: id, Verb: p.Verb, Dataset: p.Dataset, Teacher: p.Teacher.Name, Tasks: len(p.Tasks), Rows: p.Rows(),
 		SelfTest: r.summary.SelfTest}, err
 }
 
-func (r *run) planOf() (p store.Plan, err error) {
-	p = store.Plan{Verb: PlanVerb, DatasetDigest: r.ds.Digest(), Tasks: r.ds.PlanTasks()}
+func (r *run) planOf() (p plan.Plan, err error) {
+	p = plan.Plan{Verb: PlanVerb, DatasetDigest: r.ds.Digest(), Tasks: plan.ShardTasks(r.ds)}
 	info, err := r.info()
 	if err != nil {
 		return p, err
@@ -153,8 +155,8 @@ func (r *run) planOf() (p store.Plan, err error) {
 
 // plannedCache is the cache that a plan is for, nil if there is none yet. If the name is taken
 // by another cache it needs another plan: a plan never changes.
-func plannedCache(ds *store.Dataset, info store.TeacherInfo) (*store.Teacher, error) {
-	cache, err := ds.FindTeacher(info)
+func plannedCache(ds *store.Dataset, info cache.Info) (*cache.Cache, error) {
+	cache, err := cache.Find(ds, info)
 	if errors.Is(err, store.ErrFingerprint) {
 		return nil, fmt.Errorf("%w; make another plan with --name", err)
 	}
@@ -200,15 +202,15 @@ func Work(ctx context.Context, dir string, w worker.Worker, o Options) (Summary,
 			store.ErrFingerprint, o.Model, dir, p.Teacher.ModelFile, p.Teacher.ModelDigest)
 	}
 	err = r.work(ctx, s, p.Tasks, w)
-	err = r.recorded(func(record store.Run) error {
-		return store.RecordRun(store.RunsFolder(dir), r.summary.Fingerprint, record)
+	err = r.recorded(func(record cache.Run) error {
+		return cache.RecordRun(cache.RunsFolder(dir), r.summary.Fingerprint, record)
 	}, err)
 	r.account()
 	return r.summary, stopping(err, keepsShards)
 }
 
 // work does those of the worker's tasks that nobody has done.
-func (r *run) work(ctx context.Context, s *planParts, tasks []store.PlanTask, w worker.Worker) error {
+func (r *run) work(ctx context.Context, s *planParts, tasks []plan.Task, w worker.Worker) error {
 	r.summary.Rows = 0
 	var all, shards []int
 	todo := 0
@@ -244,8 +246,8 @@ func (r *run) work(ctx context.Context, s *planParts, tasks []store.PlanTask, w 
 }
 
 // readPlan reads a plan and sets the options that it has.
-func readPlan(dir string, o Options) (store.Plan, Options, error) {
-	p, id, err := store.ReadPlan(dir)
+func readPlan(dir string, o Options) (plan.Plan, Options, error) {
+	p, id, err := plan.Read(dir)
 	if err != nil {
 		return p, o, err
 	}
@@ -265,19 +267,19 @@ func readPlan(dir string, o Options) (store.Plan, Options, error) {
 }
 
 // checkVerb refuses a plan of another verb.
-func checkVerb(dir string, p *store.Plan) error {
+func checkVerb(dir string, p *plan.Plan) error {
 	if p.Verb != PlanVerb || p.Teacher == nil {
 		return fmt.Errorf("plan %s is one of %s, not of %s", dir, p.Verb, PlanVerb)
 	}
 	return nil
 }
 
-func openPlanned(dir string, p *store.Plan) (*store.Dataset, error) {
+func openPlanned(dir string, p *plan.Plan) (*store.Dataset, error) {
 	ds, err := store.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	if err := ds.Fits(p); err != nil {
+	if err := p.Fits(ds); err != nil {
 		return nil, errors.Join(err, ds.Close())
 	}
 	return ds, nil

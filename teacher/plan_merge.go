@@ -9,6 +9,8 @@ import (
 
 	"facepipe/internal/progress"
 	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/plan"
 )
 
 // MergeOptions adjust [MergePlan].
@@ -35,7 +37,7 @@ type PlanMerge struct {
 	Adopted int `json:"adopted"`
 	Reused  int `json:"reused"`
 	// Runs sums up the records of the plan's runs, which the cache has now.
-	Runs store.RunTotals `json:"runs"`
+	Runs cache.RunTotals `json:"runs"`
 	// Invalid is the number of embeddings of the cache that have no use, see [Summary].
 	Invalid int `json:"invalid"`
 	// MissingShards of the dataset, which has grown since, are not in the plan.
@@ -43,7 +45,7 @@ type PlanMerge struct {
 	// Digest identifies the cached embeddings; "" while shards are missing.
 	Digest string `json:"digest,omitempty"`
 	// Removed is what workers had left unfinished, and the parts if they were to go.
-	store.Removed
+	cache.Removed
 	// Notes say what could not be removed.
 	Notes []string `json:"notes,omitempty"`
 }
@@ -57,7 +59,7 @@ type PlanMerge struct {
 // store.ErrLocked; store.ErrFingerprint when the cache's name is taken; [*RejectRateError],
 // with which the cache is complete all the same.
 func MergePlan(ctx context.Context, dir string, o MergeOptions) (PlanMerge, error) {
-	p, id, err := store.ReadPlan(dir)
+	p, id, err := plan.Read(dir)
 	if err != nil {
 		return PlanMerge{}, err
 	}
@@ -93,8 +95,8 @@ func MergePlan(ctx context.Context, dir string, o MergeOptions) (PlanMerge, erro
 }
 
 // adopt copies what the cache lacks, and tidies up after the workers.
-func (m *PlanMerge) adopt(ctx context.Context, s *planParts, tasks []store.PlanTask, out io.Writer) (err error) {
-	w, err := s.ds.CreateTeacher(s.info)
+func (m *PlanMerge) adopt(ctx context.Context, s *planParts, tasks []plan.Task, out io.Writer) (err error) {
+	w, err := cache.Create(s.ds, s.info)
 	if err != nil {
 		return err
 	}
@@ -103,7 +105,7 @@ func (m *PlanMerge) adopt(ctx context.Context, s *planParts, tasks []store.PlanT
 	for _, shard := range w.MissingShards() {
 		missing[shard] = true
 	}
-	if m.Runs, err = w.AdoptRuns(store.RunsFolder(m.Plan)); err != nil {
+	if m.Runs, err = w.AdoptRuns(cache.RunsFolder(m.Plan)); err != nil {
 		return fmt.Errorf("merge plan %s: %w", m.Plan, err)
 	}
 	bar := progress.New(out, "merge", int64(m.Rows)).Of("crops")
@@ -140,8 +142,8 @@ func (m *PlanMerge) clear(s *planParts) error {
 }
 
 // conclude reads back what the cache has become.
-func (m *PlanMerge) conclude(ds *store.Dataset) (*store.Teacher, error) {
-	cache, err := ds.OpenTeacher(m.Teacher)
+func (m *PlanMerge) conclude(ds *store.Dataset) (*cache.Cache, error) {
+	cache, err := cache.Open(ds, m.Teacher)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +159,7 @@ const maxNamedParts = 16
 
 // complete reads the parts of all tasks whose shards the cache lacks, and says what is
 // wrong with them.
-func (s *planParts) complete(ctx context.Context, tasks []store.PlanTask, out io.Writer) error {
+func (s *planParts) complete(ctx context.Context, tasks []plan.Task, out io.Writer) error {
 	var faults []error
 	var shards, missing []int
 	rows := 0

@@ -1,24 +1,28 @@
 package teacher
 
-import "facepipe/store"
+import (
+	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/plan"
+)
 
 // planParts are what the workers of a plan have done: parts, and once these are merged, shards
 // of the cache.
 type planParts struct {
 	ds    *store.Dataset
-	info  store.TeacherInfo
-	cache *store.Teacher // as it was when it was last looked at; nil without one
-	parts *store.Parts
+	info  cache.Info
+	cache *cache.Cache // as it was when it was last looked at; nil without one
+	parts *cache.Parts
 }
 
 // openPlanParts opens the cache and the parts of the plan in a folder.
-func openPlanParts(ds *store.Dataset, info store.TeacherInfo, plan string) (*planParts, error) {
+func openPlanParts(ds *store.Dataset, info cache.Info, job string) (*planParts, error) {
 	p := &planParts{ds: ds, info: info}
 	if err := p.refresh(); err != nil {
 		return nil, err
 	}
 	var err error
-	p.parts, err = ds.OpenParts(info, store.PartsFolder(plan))
+	p.parts, err = cache.OpenParts(ds, info, plan.PartsFolder(job))
 	return p, err
 }
 
@@ -65,12 +69,12 @@ func (p *planParts) invalid(shards []int) (int, error) {
 // open begins the part of a shard.
 func (p *planParts) open(shard int) (shardWriter, error) {
 	w, err := p.parts.Shard(shard)
-	return &partWriter{EmbeddingWriter: w, parts: p, shard: shard}, err
+	return &partWriter{ShardWriter: w, parts: p, shard: shard}, err
 }
 
 // partWriter writes the part of a shard.
 type partWriter struct {
-	*store.EmbeddingWriter
+	*cache.ShardWriter
 	parts *planParts
 	shard int
 }
@@ -79,7 +83,7 @@ type partWriter struct {
 // this worker stood still its twin may have done the shard, and a merge removed what was
 // unfinished.
 func (w *partWriter) Commit() error {
-	failed := w.EmbeddingWriter.Commit()
+	failed := w.ShardWriter.Commit()
 	if failed == nil {
 		return nil
 	}

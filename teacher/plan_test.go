@@ -14,6 +14,9 @@ import (
 
 	"facepipe/internal/worker"
 	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/info"
+	"facepipe/store/plan"
 	"facepipe/teacher"
 	"facepipe/teacher/teachertest"
 )
@@ -64,7 +67,7 @@ func alone(t *testing.T, o teacher.Options, numbers ...int) map[string]string {
 // parts are the names of the files that the workers have made.
 func (j job) parts(t *testing.T) []string {
 	t.Helper()
-	entries, err := os.ReadDir(store.PartsFolder(j.plan))
+	entries, err := os.ReadDir(plan.PartsFolder(j.plan))
 	if err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
@@ -78,7 +81,7 @@ func (j job) parts(t *testing.T) []string {
 // teachers are the names of a dataset's caches.
 func teachers(t *testing.T, dir string) string {
 	t.Helper()
-	states, err := store.ListTeachers(dir)
+	states, err := info.Caches(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,8 +212,8 @@ func TestPartOfAnotherPlan(t *testing.T) {
 	j.work(t, 0, 1)
 	other := planned(t, teacher.Options{Model: tiny(t, times(2))}, upTo(8)...)
 	other.work(t, 0, 1)
-	mixed := filepath.Join(store.PartsFolder(j.plan), "000001.json")
-	data, err := os.ReadFile(filepath.Join(store.PartsFolder(other.plan), "000001.json"))
+	mixed := filepath.Join(plan.PartsFolder(j.plan), "000001.json")
+	data, err := os.ReadFile(filepath.Join(plan.PartsFolder(other.plan), "000001.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +243,7 @@ func TestMergeTidiesUp(t *testing.T) {
 	want := alone(t, j.options, upTo(14)...)
 	j.work(t, 0, 1)
 	const whole = 6 // three parts, each a file and its manifest
-	if err := os.WriteFile(filepath.Join(store.PartsFolder(j.plan), ".tmp-killed"), []byte("half"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(plan.PartsFolder(j.plan), ".tmp-killed"), []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if m := j.merge(t, false); m.Removed.Files != 1 || m.Removed.Bytes != 4 || len(j.parts(t)) != whole {
@@ -259,7 +262,7 @@ func TestMergeTidiesUp(t *testing.T) {
 		t.Error("the cache is not that of one process")
 	}
 	// A cache that was dropped is made again from the plan.
-	if _, err := store.DropTeacher(j.options.Dataset, "tiny", false); err != nil {
+	if _, err := cache.Drop(j.options.Dataset, "tiny", false); err != nil {
 		t.Fatal(err)
 	}
 	if s := j.work(t, 0, 1); s.Computed != 14 {
@@ -355,7 +358,7 @@ func TestWorkerWhoseFileIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ds.Close()
-	p, _, err := store.ReadPlan(j.plan)
+	p, _, err := plan.Read(j.plan)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -370,7 +373,7 @@ func TestWorkerWhoseFileIsGone(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		temps, err := filepath.Glob(filepath.Join(store.PartsFolder(j.plan), ".tmp-*"))
+		temps, err := filepath.Glob(filepath.Join(plan.PartsFolder(j.plan), ".tmp-*"))
 		if err != nil || len(temps) != 1 {
 			t.Fatal(temps, err)
 		}
@@ -413,10 +416,10 @@ func TestPlanUnderSkewedClocks(t *testing.T) {
 				}
 			}
 		}
-		if err := os.MkdirAll(store.PartsFolder(j.plan), 0o755); err != nil {
+		if err := os.MkdirAll(plan.PartsFolder(j.plan), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		for _, left := range []string{filepath.Join(store.PartsFolder(j.plan), ".tmp-1"), filepath.Join(j.options.Dataset, ".lock")} {
+		for _, left := range []string{filepath.Join(plan.PartsFolder(j.plan), ".tmp-1"), filepath.Join(j.options.Dataset, ".lock")} {
 			if err := os.WriteFile(left, nil, 0o644); err != nil {
 				t.Fatal(err)
 			}

@@ -17,18 +17,20 @@ import (
 	"facepipe/internal/ort"
 	"facepipe/internal/worker"
 	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/plan"
 	"facepipe/teacher"
 	"facepipe/teacher/teachertest"
 )
 
 // plannedCacheOf makes a plan, which must succeed, and returns what it says of the cache.
-func plannedCacheOf(t *testing.T, o teacher.Options) (dir string, info store.TeacherInfo) {
+func plannedCacheOf(t *testing.T, o teacher.Options) (dir string, info cache.Info) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "job")
 	if _, err := teacher.MakePlan(t.Context(), o, dir); err != nil {
 		t.Fatal(err)
 	}
-	p, _, err := store.ReadPlan(dir)
+	p, _, err := plan.Read(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +54,7 @@ func TestPlanWithoutTheProvider(t *testing.T) {
 	defer model.Close()
 	o.Runtime = ort.Options{Provider: "tensorrt", Half: true}
 	dir, half := plannedCacheOf(t, o)
-	if half.Fingerprint != model.Fingerprint(true, store.FP16, true) || half.Fingerprint == want.Fingerprint {
+	if half.Fingerprint != model.Fingerprint(true, cache.FP16, true) || half.Fingerprint == want.Fingerprint {
 		t.Errorf("planned in half precision the fingerprint is %s", half.Fingerprint)
 	}
 	// The plan is what tells a worker to compute in half precision, which this one cannot.
@@ -145,7 +147,7 @@ func TestPlanOfAnotherDecoder(t *testing.T) {
 // replan writes the plan in a folder again, as if another decoder had been there.
 func replan(t *testing.T, dir, decoder string) {
 	t.Helper()
-	p, _, err := store.ReadPlan(dir)
+	p, _, err := plan.Read(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +157,7 @@ func replan(t *testing.T, dir, decoder string) {
 	if err := os.Remove(filepath.Join(dir, "plan.json")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.WritePlan(dir, p); err != nil {
+	if _, err := plan.Write(dir, p); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"facepipe/internal/progress"
 	"facepipe/internal/verdict"
 	"facepipe/store"
+	"facepipe/store/cache"
 )
 
 // Precompute caches the embeddings of every crop that has none yet. With an error the summary
@@ -74,9 +75,9 @@ type run struct {
 	models  []*embed.Model // one for each device
 	model   *embed.Model   // the first of them
 	bar     *progress.Bar
-	donors  *store.Donors // nil without Options.Reuse
+	donors  *cache.Donors // nil without Options.Reuse
 	clock   clock
-	stages  store.Stages
+	stages  cache.Stages
 	shards  int // committed
 	summary Summary
 }
@@ -186,7 +187,7 @@ func (r *run) yields(n int) error {
 		}
 		j.embeddings += k
 		for i := range k {
-			j.count(verdict.Of(embeddings[i*dim:(i+1)*dim], r.o.DType == store.FP16).Fault)
+			j.count(verdict.Of(embeddings[i*dim:(i+1)*dim], r.o.DType == cache.FP16).Fault)
 		}
 		if j.invalid < j.embeddings {
 			return nil
@@ -197,7 +198,7 @@ func (r *run) yields(n int) error {
 
 // isNew says that there is no cache of that name yet.
 func (r *run) isNew() bool {
-	_, err := r.ds.OpenTeacher(r.o.Name)
+	_, err := cache.Open(r.ds, r.o.Name)
 	return errors.Is(err, store.ErrNotFound)
 }
 
@@ -220,9 +221,9 @@ func (r *run) selfTest(ctx context.Context) (err error) {
 }
 
 // info describes the cache.
-func (r *run) info() (store.TeacherInfo, error) {
+func (r *run) info() (cache.Info, error) {
 	contract, err := json.Marshal(r.model.Preprocess())
-	return store.TeacherInfo{
+	return cache.Info{
 		Name: r.o.Name, ModelFile: filepath.Base(r.o.Model), ModelDigest: r.model.Digest(),
 		Fingerprint: r.summary.Fingerprint, Preprocess: contract, PreprocessReason: r.model.Reason(),
 		Dim: r.model.Dim(), DType: r.o.DType, Flip: r.o.Flip, Half: r.o.Runtime.Half,
@@ -230,8 +231,8 @@ func (r *run) info() (store.TeacherInfo, error) {
 }
 
 // claim opens the cache for writing under the model's fingerprint.
-func (r *run) claim(info store.TeacherInfo) (*store.TeacherWriter, error) {
-	w, err := r.ds.CreateTeacher(info)
+func (r *run) claim(info cache.Info) (*cache.Writer, error) {
+	w, err := cache.Create(r.ds, info)
 	if errors.Is(err, store.ErrFingerprint) {
 		return nil, fmt.Errorf("%w (--name)", err)
 	}
@@ -298,7 +299,7 @@ func (r *run) embed(ctx context.Context, open func(shard int) (shardWriter, erro
 
 // conclude reads what only the finished cache can tell.
 func (r *run) conclude() error {
-	t, err := r.ds.OpenTeacher(r.o.Name)
+	t, err := cache.Open(r.ds, r.o.Name)
 	if err != nil {
 		return err
 	}

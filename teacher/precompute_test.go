@@ -22,6 +22,7 @@ import (
 	"facepipe/internal/ort"
 	"facepipe/internal/vec"
 	"facepipe/store"
+	"facepipe/store/cache"
 	"facepipe/teacher"
 	"facepipe/teacher/teachertest"
 )
@@ -29,7 +30,7 @@ import (
 // Every row of the cache is what the model says of that crop, and of its mirror image.
 func TestCacheHoldsTheModelsEmbeddings(t *testing.T) {
 	numbers := upTo(20)
-	for _, dtype := range []string{store.FP16, store.FP32} {
+	for _, dtype := range []string{cache.FP16, cache.FP32} {
 		dir, model := dataset(t, numbers...), tiny(t, nil)
 		s := precompute(t, teacher.Options{Dataset: dir, Model: model, Flip: true, DType: dtype, Batch: 4})
 		if s.Teacher != "tiny" || s.Rows != 20 || s.Computed != 20 || s.Reused != 0 || s.Dim != 147 || s.DType != dtype || !s.Flip || s.Invalid != 0 {
@@ -59,7 +60,7 @@ func TestCacheHoldsTheModelsEmbeddings(t *testing.T) {
 	}
 }
 
-func rowOf(t *testing.T, ds *store.Dataset, cache *store.Teacher, row int, flip bool) ([]float32, float32) {
+func rowOf(t *testing.T, ds *store.Dataset, cache *cache.Cache, row int, flip bool) ([]float32, float32) {
 	t.Helper()
 	at := ds.Locate(row)
 	shard, err := cache.Shard(int(at.Shard))
@@ -78,7 +79,7 @@ func rowOf(t *testing.T, ds *store.Dataset, cache *store.Teacher, row int, flip 
 // near allows for the rounding of the element type and of a sum in another order.
 func near(got, want []float32, dtype string) bool {
 	relative := 1e-5
-	if dtype == store.FP16 {
+	if dtype == cache.FP16 {
 		relative = 1.0 / 2048
 	}
 	for i, w := range want {
@@ -172,7 +173,7 @@ func TestAnotherFingerprintUnderOneName(t *testing.T) {
 		"model":         {Model: tiny(t, times(2))},
 		"preprocessing": {Model: model, Preprocess: "raw"},
 		"flip":          {Model: model, Flip: true},
-		"dtype":         {Model: model, DType: store.FP32},
+		"dtype":         {Model: model, DType: cache.FP32},
 	} {
 		o.Dataset, o.Name = dir, "tiny"
 		_, err := teacher.Precompute(t.Context(), o)
@@ -227,10 +228,10 @@ func TestModelWithoutUse(t *testing.T) {
 		dtype  string
 		say    string
 	}{
-		"NaN":       {nan, store.FP32, "NaN or infinity for 10 of 10"},
-		"infinity":  {float32(math.Inf(1)), store.FP16, "NaN or infinity for 10 of 10"},
-		"zeros":     {0, store.FP16, "zeros for 10 of 10"},
-		"too large": {1e9, store.FP16, "--dtype fp32"},
+		"NaN":       {nan, cache.FP32, "NaN or infinity for 10 of 10"},
+		"infinity":  {float32(math.Inf(1)), cache.FP16, "NaN or infinity for 10 of 10"},
+		"zeros":     {0, cache.FP16, "zeros for 10 of 10"},
+		"too large": {1e9, cache.FP16, "--dtype fp32"},
 	} {
 		dir := dataset(t, upTo(10)...)
 		model := tiny(t, times(c.factor))
@@ -364,8 +365,8 @@ func TestTwoRunsAtOnce(t *testing.T) {
 	dir := dataset(t, upTo(3)...)
 	model := tiny(t, nil)
 	precompute(t, teacher.Options{Dataset: dir, Model: model})
-	ds, cache := teachertest.OpenCache(t, dir, "tiny")
-	w, err := ds.CreateTeacher(cache.Info())
+	ds, kept := teachertest.OpenCache(t, dir, "tiny")
+	w, err := cache.Create(ds, kept.Info())
 	if err != nil {
 		t.Fatal(err)
 	}

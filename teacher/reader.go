@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"facepipe/store"
+	"facepipe/store/cache"
 )
 
 // reader loads crops and knows how long that took.
@@ -33,8 +34,8 @@ func (r *reader) spent() time.Duration { return time.Duration(r.nanos.Load()) }
 
 // OpenComplete opens a cache that must lack no shard. Errors: store.ErrNotFound,
 // store.ErrDamaged.
-func OpenComplete(ds *store.Dataset, name string) (*store.Teacher, error) {
-	t, err := ds.OpenTeacher(name)
+func OpenComplete(ds *store.Dataset, name string) (*cache.Cache, error) {
+	t, err := cache.Open(ds, name)
 	if err != nil {
 		return nil, err
 	}
@@ -47,19 +48,19 @@ func OpenComplete(ds *store.Dataset, name string) (*store.Teacher, error) {
 // Rows reads single embeddings of a cache, for one goroutine.
 type Rows struct {
 	ds     *store.Dataset
-	shards map[uint32]*store.EmbeddingShard
+	shards map[uint32]*cache.Shard
 }
 
 // OpenRows opens the shards of a cache that hold some rows of the dataset. They stay open
 // until Close, as opening a shard again would verify its checksums again.
-func OpenRows(ds *store.Dataset, cache *store.Teacher, rows []int) (*Rows, error) {
-	r := &Rows{ds: ds, shards: map[uint32]*store.EmbeddingShard{}}
+func OpenRows(ds *store.Dataset, kept *cache.Cache, rows []int) (*Rows, error) {
+	r := &Rows{ds: ds, shards: map[uint32]*cache.Shard{}}
 	for _, row := range rows {
 		number := ds.Locate(row).Shard
 		if _, open := r.shards[number]; open {
 			continue
 		}
-		shard, err := cache.Shard(int(number))
+		shard, err := kept.Shard(int(number))
 		if err != nil {
 			r.Close()
 			return nil, err

@@ -10,7 +10,7 @@ import (
 
 	"facepipe/internal/embed"
 	"facepipe/internal/ort"
-	"facepipe/store"
+	"facepipe/store/cache"
 )
 
 // clock is when a run began, in time and in seconds of all processors.
@@ -64,7 +64,7 @@ func (r *run) streamed(t embed.Times, read, commit time.Duration) {
 
 // recorded calls put with the record of a run that committed anything. err is the error with
 // which the run ended, and is returned.
-func (r *run) recorded(put func(store.Run) error, err error) error {
+func (r *run) recorded(put func(cache.Run) error, err error) error {
 	if r.shards == 0 {
 		return err
 	}
@@ -75,11 +75,11 @@ func (r *run) recorded(put func(store.Run) error, err error) error {
 }
 
 // record describes the run, which ended with err.
-func (r *run) record(err error) store.Run {
+func (r *run) record(err error) cache.Run {
 	r.account()
 	o, s := r.o, r.summary
-	record := store.Run{
-		Begun: r.clock.begun.UTC(), Ended: store.RunDone,
+	record := cache.Run{
+		Begun: r.clock.begun.UTC(), Ended: cache.RunDone,
 		Pipe: o.Version, Runtime: s.Runtime, Provider: cmp.Or(o.Runtime.Provider, ort.CPU), Devices: o.devices(),
 		Half: o.Runtime.Half, Fallback: o.Runtime.AllowFallback, Batch: s.Batch, Decoder: s.Decoder,
 		Plan: o.plan, Worker: o.worker,
@@ -92,20 +92,20 @@ func (r *run) record(err error) store.Run {
 	}
 	switch {
 	case errors.Is(err, context.Canceled):
-		record.Ended = store.RunStopped
+		record.Ended = cache.RunStopped
 	case err != nil:
-		record.Ended = store.RunFailed
+		record.Ended = cache.RunFailed
 	}
 	return record
 }
 
 // verdict is what a record keeps of the test, nil without one.
-func (t *SelfTest) verdict() *store.SelfTestVerdict {
+func (t *SelfTest) verdict() *cache.SelfTestVerdict {
 	if t == nil {
 		return nil
 	}
 	chosen := t.Contracts[0]
-	v := &store.SelfTestVerdict{Crops: t.Crops, Contract: chosen.Name, Separation: chosen.Separation, AUC: chosen.AUC}
+	v := &cache.SelfTestVerdict{Crops: t.Crops, Contract: chosen.Name, Separation: chosen.Separation, AUC: chosen.AUC}
 	if t.Best > 0 {
 		v.Better = t.Contracts[t.Best].Name
 	}

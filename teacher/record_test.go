@@ -17,13 +17,14 @@ import (
 	"facepipe/internal/ort"
 	"facepipe/internal/progress"
 	"facepipe/internal/worker"
-	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/info"
 	"facepipe/teacher"
 	"facepipe/teacher/teachertest"
 )
 
 // runsOf are the records of the runs that filled a cache.
-func runsOf(t *testing.T, dir, name string) []store.Run {
+func runsOf(t *testing.T, dir, name string) []cache.Run {
 	t.Helper()
 	_, cache := teachertest.OpenCache(t, dir, name)
 	runs, err := cache.Runs()
@@ -43,7 +44,7 @@ func TestRunIsRecorded(t *testing.T) {
 		t.Fatalf("%d records: %+v", len(runs), runs)
 	}
 	r := runs[0]
-	if r.Begun.Before(before.Truncate(0)) || r.Begun.After(time.Now()) || r.Begun.Location() != time.UTC || r.Ended != store.RunDone {
+	if r.Begun.Before(before.Truncate(0)) || r.Begun.After(time.Now()) || r.Begun.Location() != time.UTC || r.Ended != cache.RunDone {
 		t.Errorf("begun %v, ended %s", r.Begun, r.Ended)
 	}
 	if r.Pipe != "9.8.7" || r.Runtime != ort.Version() || r.Provider != "cpu" || !slices.Equal(r.Devices, []int{0}) || r.Half || r.Fallback ||
@@ -73,7 +74,7 @@ func TestRunIsRecorded(t *testing.T) {
 	copied.Dataset, copied.Reuse = dataset(t, append(upTo(8), 30)...), []string{o.Dataset}
 	precompute(t, copied)
 	if runs := runsOf(t, copied.Dataset, "tiny"); len(runs) != 1 || runs[0].Computed != 1 || runs[0].Copied != 8 ||
-		!slices.Equal(runs[0].CopiedFrom, []store.Donor{{Dataset: o.Dataset, Teacher: "tiny", Copied: 8}}) {
+		!slices.Equal(runs[0].CopiedFrom, []cache.Donor{{Dataset: o.Dataset, Teacher: "tiny", Copied: 8}}) {
 		t.Errorf("of a run that copies: %+v", runs)
 	}
 }
@@ -88,7 +89,7 @@ func TestRunThatEndsEarlyIsRecorded(t *testing.T) {
 	interruptAt(t, o, 2)
 	precompute(t, o)
 	runs := runsOf(t, o.Dataset, "tiny")
-	if len(runs) != 2 || runs[0].Ended != store.RunStopped || runs[0].Shards != 2 || runs[0].Computed != 12 || runs[1].Ended != store.RunDone || runs[1].Computed != 8 {
+	if len(runs) != 2 || runs[0].Ended != cache.RunStopped || runs[0].Shards != 2 || runs[0].Computed != 12 || runs[1].Ended != cache.RunDone || runs[1].Computed != 8 {
 		t.Errorf("%+v", runs)
 	}
 
@@ -96,7 +97,7 @@ func TestRunThatEndsEarlyIsRecorded(t *testing.T) {
 	if _, err := teacher.Precompute(t.Context(), failing); !errors.Is(err, teacher.ErrEmbeddings) {
 		t.Fatal(err)
 	}
-	if runs := runsOf(t, failing.Dataset, "tiny"); len(runs) != 1 || runs[0].Ended != store.RunFailed || runs[0].Computed != 60 {
+	if runs := runsOf(t, failing.Dataset, "tiny"); len(runs) != 1 || runs[0].Ended != cache.RunFailed || runs[0].Computed != 60 {
 		t.Errorf("of a run that failed: %+v", runs)
 	}
 }
@@ -148,7 +149,7 @@ func TestPlannedRunsAreRecorded(t *testing.T) {
 	if want := map[string]int{"": 0, "0/2": 2, "1/2": 1}; !maps.Equal(workers, want) {
 		t.Errorf("shards by worker %v, want %v", workers, want)
 	}
-	states, err := store.ListTeachers(o.Dataset)
+	states, err := info.Caches(o.Dataset)
 	if err != nil || states[0].Runs.DeviceSeconds != sum {
 		t.Errorf("in all %+v, %v, want %g s", states, err, sum)
 	}

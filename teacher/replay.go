@@ -15,6 +15,7 @@ import (
 	"facepipe/internal/vec"
 	"facepipe/internal/verdict"
 	"facepipe/store"
+	"facepipe/store/cache"
 )
 
 // ReplayOptions are the settings of [Replay].
@@ -54,7 +55,7 @@ type ReplayReport struct {
 	// MaxNormError is the largest relative difference of a norm.
 	MaxNormError float64 `json:"max_norm_error"`
 	// Drift is what half precision alone does to the new embeddings; nil for fp32.
-	Drift *store.Drift `json:"fp16_drift,omitempty"`
+	Drift *cache.Drift `json:"fp16_drift,omitempty"`
 	// OK says that all compared embeddings agree and none changed. It is true if there was
 	// nothing to compare.
 	OK bool `json:"ok"`
@@ -115,7 +116,7 @@ func named(ds *store.Dataset, name string) (string, error) {
 	if name != "" {
 		return name, nil
 	}
-	names, err := ds.Teachers()
+	names, err := cache.Names(ds)
 	switch {
 	case err != nil:
 		return "", err
@@ -128,7 +129,7 @@ func named(ds *store.Dataset, name string) (string, error) {
 }
 
 // openAs opens the model under the cache's own contract.
-func openAs(info store.TeacherInfo, o ReplayOptions) (*embed.Model, error) {
+func openAs(info cache.Info, o ReplayOptions) (*embed.Model, error) {
 	digest, err := embed.Digest(o.Model)
 	if err != nil {
 		return nil, err
@@ -164,7 +165,7 @@ func openAs(info store.TeacherInfo, o ReplayOptions) (*embed.Model, error) {
 
 // comparison collects how cached and new embeddings agree.
 type comparison struct {
-	info    store.TeacherInfo
+	info    cache.Info
 	cached  []float32 // one row
 	rows    int
 	changed int
@@ -176,7 +177,7 @@ type comparison struct {
 // compare takes one crop's new embeddings: plain, then of the mirror image.
 func (c *comparison) compare(cached *Rows, row int, fresh [][]float32) error {
 	for k, flip := range flips(c.info.Flip) {
-		judged := verdict.Of(fresh[k], c.info.DType == store.FP16)
+		judged := verdict.Of(fresh[k], c.info.DType == cache.FP16)
 		if !flip {
 			c.drift.see(c.rows, fresh[k], judged.Fault)
 		}
@@ -212,7 +213,7 @@ func (o ReplayOptions) limit(dtype string) float64 {
 	switch {
 	case o.MinCosine > 0:
 		return o.MinCosine
-	case dtype == store.FP32:
+	case dtype == cache.FP32:
 		return 0.9999
 	}
 	return 0.999

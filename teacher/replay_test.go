@@ -8,12 +8,13 @@ import (
 
 	"facepipe/internal/embed"
 	"facepipe/store"
+	"facepipe/store/cache"
 	"facepipe/teacher"
 	"facepipe/teacher/teachertest"
 )
 
 func TestReplayAgrees(t *testing.T) {
-	for _, o := range []teacher.Options{{DType: store.FP16, Flip: true}, {DType: store.FP32}} {
+	for _, o := range []teacher.Options{{DType: cache.FP16, Flip: true}, {DType: cache.FP32}} {
 		o.Dataset, o.Model, o.Preprocess = dataset(t, upTo(20)...), tiny(t, nil), "raw"
 		precompute(t, o)
 		r, err := teacher.Replay(t.Context(), teacher.ReplayOptions{Dataset: o.Dataset, Teacher: "tiny", Model: o.Model, N: 9, Seed: 3})
@@ -37,7 +38,7 @@ func lie(t *testing.T, dir, model string, change func(row int, e []float32)) {
 	ds, honest := teachertest.OpenCache(t, dir, "honest")
 	info := honest.Info()
 	info.Name = "liar"
-	w, err := ds.CreateTeacher(info)
+	w, err := cache.Create(ds, info)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +157,7 @@ func TestReplayOfTheOnlyTeacher(t *testing.T) {
 func TestReplayTellsDrift(t *testing.T) {
 	dir, model := dataset(t, upTo(20)...), tiny(t, nil)
 	precompute(t, teacher.Options{Dataset: dir, Model: model})
-	precompute(t, teacher.Options{Dataset: dir, Model: model, Name: "full", DType: store.FP32})
+	precompute(t, teacher.Options{Dataset: dir, Model: model, Name: "full", DType: cache.FP32})
 	r, err := teacher.Replay(t.Context(), teacher.ReplayOptions{Dataset: dir, Teacher: "tiny", Model: model, N: 20})
 	if err != nil || r.Drift == nil || r.Drift.Embeddings != 20 || r.Drift.MinCosine >= 1 || r.Drift.MinCosine < 0.99999 {
 		t.Fatalf("%+v, %v", r, err)
@@ -174,17 +175,17 @@ func TestReplayTellsDrift(t *testing.T) {
 func TestReplayOfHalfPrecision(t *testing.T) {
 	dir, model := dataset(t, upTo(6)...), tiny(t, nil)
 	precompute(t, teacher.Options{Dataset: dir, Model: model})
-	ds, cache := teachertest.OpenCache(t, dir, "tiny")
-	if cache.Info().Half {
+	ds, kept := teachertest.OpenCache(t, dir, "tiny")
+	if kept.Info().Half {
 		t.Error("single precision is recorded as half")
 	}
-	anything := make([]float32, cache.Info().Dim)
+	anything := make([]float32, kept.Info().Dim)
 	anything[0] = 1
 	for _, records := range []bool{true, false} {
-		info := cache.Info()
+		info := kept.Info()
 		info.Name, info.Half = map[bool]string{true: "half", false: "old"}[records], records
 		info.Fingerprint = embed.Fingerprint(info.ModelDigest, embed.ArcFace(), false, info.DType, true)
-		w, err := ds.CreateTeacher(info)
+		w, err := cache.Create(ds, info)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -198,9 +199,9 @@ func TestReplayOfHalfPrecision(t *testing.T) {
 			t.Errorf("%s continued in single precision: %v", info.Name, err)
 		}
 	}
-	info := cache.Info()
+	info := kept.Info()
 	info.Name, info.Fingerprint = "foreign", "f"
-	w, err := ds.CreateTeacher(info)
+	w, err := cache.Create(ds, info)
 	if err != nil {
 		t.Fatal(err)
 	}

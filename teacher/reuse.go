@@ -5,14 +5,15 @@ import (
 	"fmt"
 
 	"facepipe/store"
+	"facepipe/store/cache"
 )
 
 // openDonors opens the caches of other datasets that embeddings are copied from.
-func (r *run) openDonors(info store.TeacherInfo) (err error) {
+func (r *run) openDonors(info cache.Info) (err error) {
 	if len(r.o.Reuse) == 0 {
 		return nil
 	}
-	if r.donors, err = r.ds.OpenDonors(info, r.o.Reuse); err != nil {
+	if r.donors, err = cache.OpenDonors(r.ds, info, r.o.Reuse); err != nil {
 		return err
 	}
 	r.note(r.donors.Notes()...)

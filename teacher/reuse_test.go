@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"facepipe/store"
+	"facepipe/store/cache"
 	"facepipe/teacher"
 	"facepipe/teacher/teachertest"
 )
@@ -26,7 +27,7 @@ func TestReuse(t *testing.T) {
 		"in other rows": {[][]int{{19, 3, 77, 4, 11, 0, 12}}, 14, 6, 0},
 		"two":           {[][]int{{2, 3, 4}, {4, 5, 6, 7, 8, 9, 10, 11}}, 10, 10, 7},
 	} {
-		for _, dtype := range []string{store.FP16, store.FP32} {
+		for _, dtype := range []string{cache.FP16, cache.FP32} {
 			o := teacher.Options{Model: model, Flip: true, DType: dtype, Batch: 4}
 			var reuse []string
 			for _, numbers := range c.donors {

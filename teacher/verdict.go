@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"facepipe/internal/verdict"
-	"facepipe/store"
+	"facepipe/store/cache"
 )
 
 // ErrEmbeddings marks a teacher whose embeddings have no use. Nothing of the shard at hand
@@ -30,7 +30,7 @@ func (e *RejectRateError) Error() string {
 
 // tooManyInvalid is a [*RejectRateError] if more of a cache's embeddings than allowed have no
 // use.
-func tooManyInvalid(cache *store.Teacher, allowed float64) error {
+func tooManyInvalid(cache *cache.Cache, allowed float64) error {
 	info := cache.Info()
 	all := cache.Rows() * len(flips(info.Flip))
 	if float64(cache.Invalid()) <= allowed*float64(all) {

@@ -18,7 +18,7 @@ import (
 	"facepipe/bench/measure"
 	"facepipe/ingest"
 	"facepipe/internal/ort"
-	"facepipe/store"
+	"facepipe/store/check"
 	"facepipe/teacher"
 )
 
@@ -35,7 +35,7 @@ func (s settings) model() string   { return filepath.Join(s.dir, "pool.onnx") }
 var phases = map[string]func(context.Context, settings) error{
 	"ingest":     ingestAll,
 	"precompute": precompute,
-	"check":      check,
+	"check":      checkDataset,
 }
 
 func main() {
@@ -102,8 +102,8 @@ func precompute(ctx context.Context, s settings) error {
 	return err
 }
 
-func check(ctx context.Context, s settings) error {
-	report, err := store.Check(ctx, s.dataset(), store.CheckOptions{ReadData: true})
+func checkDataset(ctx context.Context, s settings) error {
+	report, err := check.Run(ctx, s.dataset(), check.Options{ReadData: true})
 	if err == nil && !report.OK {
 		err = fmt.Errorf("%+v", report.Problems)
 	}

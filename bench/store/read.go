@@ -16,13 +16,15 @@ import (
 
 	"facepipe/bench/measure"
 	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/check"
 )
 
 // opened is a dataset with its embeddings, every shard open.
 type opened struct {
 	dataset *store.Dataset
-	teacher *store.Teacher
-	shards  []*store.EmbeddingShard
+	teacher *cache.Cache
+	shards  []*cache.Shard
 }
 
 func openAll(s settings) (*opened, error) {
@@ -31,7 +33,7 @@ func openAll(s settings) (*opened, error) {
 		return nil, err
 	}
 	o := &opened{dataset: d}
-	if o.teacher, err = d.OpenTeacher(teacherName); err != nil {
+	if o.teacher, err = cache.Open(d, teacherName); err != nil {
 		return nil, errors.Join(err, o.close())
 	}
 	for i := range d.Shards() {
@@ -76,7 +78,7 @@ func openDataset(s settings) (measure.Result, error) {
 		if err != nil {
 			return measure.Result{}, err
 		}
-		if _, err := d.OpenTeacher(teacherName); err != nil {
+		if _, err := cache.Open(d, teacherName); err != nil {
 			return measure.Result{}, err
 		}
 		opens = append(opens, time.Since(begun).Seconds())
@@ -235,7 +237,7 @@ func readInOrder(s settings) (r measure.Result, err error) {
 	var verified, again []float64
 	for range 5 {
 		// A second Teacher, whose shards nobody has verified.
-		fresh, err := o.dataset.OpenTeacher(teacherName)
+		fresh, err := cache.Open(o.dataset, teacherName)
 		if err != nil {
 			return measure.Result{}, err
 		}
@@ -258,18 +260,18 @@ func readInOrder(s settings) (r measure.Result, err error) {
 	return measure.Result{Seconds: measure.Median(verified), Operations: s.rows, Threads: 1, Also: map[string]float64{"again_seconds": measure.Median(again)}}, nil
 }
 
-func readShard(t *store.Teacher, i int) error {
+func readShard(t *cache.Cache, i int) error {
 	shard, err := t.Shard(i)
 	if err != nil {
 		return err
 	}
-	return errors.Join((&opened{shards: []*store.EmbeddingShard{shard}}).warm(), shard.Close())
+	return errors.Join((&opened{shards: []*cache.Shard{shard}}).warm(), shard.Close())
 }
 
 // checkDataset reads every byte as `pipe check --read-data` does.
 func checkDataset(s settings) (measure.Result, error) {
 	begun := time.Now()
-	report, err := store.Check(context.Background(), s.dataset(), store.CheckOptions{ReadData: true})
+	report, err := check.Run(context.Background(), s.dataset(), check.Options{ReadData: true})
 	if err == nil && !report.OK {
 		err = fmt.Errorf("%+v", report.Problems)
 	}

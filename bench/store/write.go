@@ -13,6 +13,7 @@ import (
 
 	"facepipe/bench/measure"
 	"facepipe/store"
+	"facepipe/store/cache"
 )
 
 func (s settings) dataset() string { return filepath.Join(s.dir, "pipe.ds") }
@@ -99,7 +100,7 @@ func writeEmbeddings(s settings) (r measure.Result, err error) {
 		return measure.Result{}, err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	w, err := d.CreateTeacher(store.TeacherInfo{Name: teacherName, ModelDigest: "bench", Fingerprint: "bench", Dim: dim, DType: store.FP16})
+	w, err := cache.Create(d, cache.Info{Name: teacherName, ModelDigest: "bench", Fingerprint: "bench", Dim: dim, DType: cache.FP16})
 	if err != nil {
 		return measure.Result{}, err
 	}
@@ -125,7 +126,7 @@ func writeEmbeddings(s settings) (r measure.Result, err error) {
 	return r, err
 }
 
-func embedShard(w *store.TeacherWriter, shard int, vectors [][dim]float32) error {
+func embedShard(w *cache.Writer, shard int, vectors [][dim]float32) error {
 	e, err := w.Shard(shard)
 	if err != nil {
 		return err

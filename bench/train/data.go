@@ -14,6 +14,7 @@ import (
 	"facepipe/ingest"
 	"facepipe/internal/npy"
 	"facepipe/store"
+	"facepipe/store/cache"
 )
 
 const (
@@ -74,7 +75,7 @@ func drawCache(dataset, targets string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	w, err := d.CreateTeacher(store.TeacherInfo{Name: teacherName, ModelDigest: "drawn", Fingerprint: "drawn", Dim: dim, DType: store.FP16, Flip: true})
+	w, err := cache.Create(d, cache.Info{Name: teacherName, ModelDigest: "drawn", Fingerprint: "drawn", Dim: dim, DType: cache.FP16, Flip: true})
 	if err != nil {
 		return err
 	}
@@ -82,7 +83,7 @@ func drawCache(dataset, targets string) (err error) {
 	data := npy.AppendHeader(nil, "<f4", d.Rows(), 2, dim)
 	row := 0
 	for shard := range d.Shards() {
-		var e *store.EmbeddingWriter
+		var e *cache.ShardWriter
 		if slices.Contains(w.MissingShards(), shard) {
 			if e, err = w.Shard(shard); err != nil {
 				return err

@@ -10,12 +10,13 @@ import (
 	"github.com/spf13/pflag"
 
 	"facepipe/store"
+	"facepipe/store/check"
 	"facepipe/teacher"
 )
 
 type checkOptions struct {
 	dataset string
-	store.CheckOptions
+	check.Options
 	flags  *pflag.FlagSet
 	subset string
 	seed   uint64
@@ -24,7 +25,7 @@ type checkOptions struct {
 
 // checkSummary is what store found and, with --replay, how far the teacher agrees.
 type checkSummary struct {
-	store.CheckReport
+	check.Report
 	Replay *teacher.ReplayReport `json:"replay,omitempty"`
 }
 
@@ -86,18 +87,18 @@ func (o *checkOptions) validateSubset() error {
 	if o.ReadData {
 		return errors.New("--read-data reads everything: give it or --read-data-subset")
 	}
-	subset, err := store.ParseSubset(o.subset)
+	subset, err := check.ParseSubset(o.subset)
 	subset.Seed = o.seed
 	o.ReadData, o.Subset = true, subset
 	return err
 }
 
 func (o *checkOptions) run(ctx context.Context, s *session) (*result, error) {
-	report, err := store.Check(ctx, o.dataset, o.CheckOptions)
+	report, err := check.Run(ctx, o.dataset, o.Options)
 	if err != nil {
 		return nil, err
 	}
-	summary := &checkSummary{CheckReport: report}
+	summary := &checkSummary{Report: report}
 	if report.OK && o.replay.N > 0 {
 		o.replay.Dataset, o.replay.Runtime.Library, o.replay.Progress = o.dataset, s.onnxruntime, s.progress()
 		replayed, err := teacher.Replay(ctx, o.replay)
@@ -116,7 +117,7 @@ func (c *checkSummary) add(r teacher.ReplayReport) {
 		return
 	}
 	c.OK = false
-	c.Problems = append(c.Problems, store.Problem{
+	c.Problems = append(c.Problems, check.Problem{
 		File: "teachers/" + r.Teacher,
 		What: disagreement(r),
 	})

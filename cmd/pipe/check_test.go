@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"facepipe/store"
+	"facepipe/store/check"
 	"facepipe/teacher"
 )
 
@@ -17,7 +17,7 @@ func TestReplayInWords(t *testing.T) {
 		"teachers/t: 2 embeddings of 5 crops are usable for the cache or":        {Rows: 5, Compared: 3, Changed: 2, MinCosine: 1, MeanCosine: 1},
 	} {
 		r.Teacher = "t"
-		c := checkSummary{CheckReport: store.CheckReport{OK: true}}
+		c := checkSummary{Report: check.Report{OK: true}}
 		c.add(r)
 		var out strings.Builder
 		printChecked(&out, &c)

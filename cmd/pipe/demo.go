@@ -17,7 +17,7 @@ import (
 	"facepipe/internal/durable"
 	"facepipe/internal/ort"
 	"facepipe/internal/synthface"
-	"facepipe/store"
+	"facepipe/store/cache"
 	"facepipe/student"
 	"facepipe/teacher"
 	"facepipe/testdata"
@@ -145,7 +145,7 @@ func (d *demo) precompute(ctx context.Context) (err error) {
 	}
 	d.say("pipe precompute-teacher %s --teacher %s --name %s --flip", d.path("train.ds"), model, demoTeacher)
 	d.summary.PrecomputeTeacher, err = teacher.Precompute(ctx, teacher.Options{
-		Dataset: d.path("train.ds"), Model: model, Name: demoTeacher, Preprocess: "auto", Flip: true, DType: store.FP16,
+		Dataset: d.path("train.ds"), Model: model, Name: demoTeacher, Preprocess: "auto", Flip: true, DType: cache.FP16,
 		Runtime: ort.Options{Library: d.session.onnxruntime}, Version: version, Progress: d.session.progress(),
 	})
 	return err

@@ -8,6 +8,7 @@ import (
 	"facepipe/ingest"
 	"facepipe/internal/launch"
 	"facepipe/store"
+	"facepipe/store/merge"
 	"facepipe/student"
 	"facepipe/student/export"
 	"facepipe/teacher"
@@ -62,7 +63,7 @@ func exitCode(err error) int {
 func tooManyRejects(err error) bool {
 	var inputs *ingest.RejectRateError
 	var embeddings *teacher.RejectRateError
-	var keys *store.ConflictRateError
+	var keys *merge.ConflictRateError
 	return errors.As(err, &inputs) || errors.As(err, &embeddings) || errors.As(err, &keys)
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"facepipe/store"
+	"facepipe/store/info"
 )
 
 type infoOptions struct {
@@ -36,14 +37,14 @@ func (o *infoOptions) addFlags(*pflag.FlagSet) {}
 func (o *infoOptions) validate(args []string) error { return oneDataset(args, &o.dataset) }
 
 func (o *infoOptions) run(ctx context.Context, _ *session) (*result, error) {
-	info, err := store.ReadInfo(ctx, o.dataset)
+	info, err := info.Read(ctx, o.dataset)
 	if err != nil {
 		return nil, err
 	}
 	return &result{info, func(w io.Writer) { printInfo(w, info) }}, nil
 }
 
-func printInfo(w io.Writer, i store.Info) {
+func printInfo(w io.Writer, i info.Info) {
 	fmt.Fprintf(w, "%s: %d crops in %d shards, %s\n", i.Dataset, i.Rows, i.Shards, byteSize(i.CropBytes))
 	fmt.Fprintf(w, "  digest      %s, format version %d\n", i.Digest, i.FormatVersion)
 	fmt.Fprintf(w, "  contract    %dx%d pixels, template %s, warp %s, decoder %s\n",
@@ -97,7 +98,7 @@ func printIdentities(w io.Writer, i store.IdentityInfo) {
 	}
 }
 
-func printTeacher(w io.Writer, t store.TeacherState, rows int) {
+func printTeacher(w io.Writer, t info.Cache, rows int) {
 	fmt.Fprintf(w, "teacher %s: %d of %d crops, %d-d %s, mirrored too: %v, %s\n", t.Name, t.Rows, rows, t.Dim, t.DType, t.Flip, byteSize(t.Bytes))
 	fmt.Fprintf(w, "  model       %s, SHA-256 %s\n", t.ModelFile, t.ModelDigest)
 	fmt.Fprintf(w, "  fingerprint %s\n", t.Fingerprint)

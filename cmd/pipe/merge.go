@@ -11,6 +11,9 @@ import (
 
 	"facepipe/ingest"
 	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/merge"
+	"facepipe/store/plan"
 	"facepipe/teacher"
 )
 
@@ -19,7 +22,7 @@ type mergeOptions struct {
 	out    string
 	plan   string
 	clean  bool
-	store.MergeOptions
+	merge.Options
 }
 
 func (o *mergeOptions) describe() *cobra.Command {
@@ -83,7 +86,7 @@ func (o *mergeOptions) run(ctx context.Context, s *session) (*result, error) {
 	if o.plan != "" {
 		return o.mergePlan(ctx, s)
 	}
-	summary, err := store.Merge(ctx, o.out, o.inputs, o.MergeOptions)
+	summary, err := merge.Datasets(ctx, o.out, o.inputs, o.Options)
 	if err != nil && !tooManyRejects(err) {
 		return nil, err
 	}
@@ -91,7 +94,7 @@ func (o *mergeOptions) run(ctx context.Context, s *session) (*result, error) {
 }
 
 func (o *mergeOptions) mergePlan(ctx context.Context, s *session) (*result, error) {
-	p, _, err := store.ReadPlan(o.plan)
+	p, _, err := plan.Read(o.plan)
 	if err != nil {
 		return nil, err
 	}
@@ -132,13 +135,13 @@ func printPlanMerged(w io.Writer, m teacher.PlanMerge) {
 }
 
 // printRemoved tells what of the workers' files was deleted.
-func printRemoved(w io.Writer, r store.Removed) {
+func printRemoved(w io.Writer, r cache.Removed) {
 	if r.Files > 0 {
 		fmt.Fprintf(w, "  removed     %d files of the workers, %.1f MB\n", r.Files, float64(r.Bytes)/1e6)
 	}
 }
 
-func printMerged(w io.Writer, s store.MergeSummary) {
+func printMerged(w io.Writer, s merge.Summary) {
 	fmt.Fprintf(w, "%s: %d crops of %d identities in %d shards, of %d datasets in %.1f s\n",
 		s.Dataset, s.Rows, s.Identities, s.Shards, len(s.Inputs), s.Seconds)
 	fmt.Fprintf(w, "  seen        %d\n", s.Seen)

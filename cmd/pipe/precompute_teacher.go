@@ -15,7 +15,7 @@ import (
 	"facepipe/eval/protocol"
 	"facepipe/internal/ort"
 	"facepipe/internal/worker"
-	"facepipe/store"
+	"facepipe/store/cache"
 	"facepipe/teacher"
 )
 
@@ -88,7 +88,7 @@ func (o *precomputeOptions) addContractFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Name, "name", "", "`name` of the cache (default: the file's name without its ending)")
 	f.StringVar(&o.Preprocess, "preprocess", "auto", "`preprocessing`: auto, arcface, raw or a JSON file")
 	f.BoolVar(&o.Flip, "flip", false, "embed the mirror image of every crop, too")
-	f.StringVar(&o.DType, "dtype", store.FP16, "`type` of cached embeddings: fp16 or fp32")
+	f.StringVar(&o.DType, "dtype", cache.FP16, "`type` of cached embeddings: fp16 or fp32")
 	f.BoolVar(&o.Runtime.Half, "half", false, "let tensorrt compute in half precision; such a cache is another one")
 	f.Var(devicesFlag{&o.Devices}, "devices", "`numbers` of the provider's devices that share the work (default: 0)")
 	addRuntimeFlags(f, &o.Runtime, &o.Batch)
@@ -120,7 +120,7 @@ func (o *precomputeOptions) validateInputs(args []string) error {
 func (o *precomputeOptions) validateContract() error {
 	return errors.Join(
 		preprocessing(o.Preprocess),
-		oneOf("--dtype", o.DType, store.FP16, store.FP32),
+		oneOf("--dtype", o.DType, cache.FP16, cache.FP32),
 		o.ValidateRuntime(), allNamed("--reuse", o.Reuse), notNegative("--threads", o.Runtime.Threads),
 		share("--min-accuracy", o.minAccuracy), o.validateVerification(),
 		notNegative("--workers", o.Workers),

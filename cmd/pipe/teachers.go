@@ -13,7 +13,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"facepipe/internal/embed"
-	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/derived"
+	"facepipe/store/info"
 )
 
 // teachersCommand lists a dataset's teacher caches and gathers the verbs about them.
@@ -34,8 +36,8 @@ type teachersOptions struct {
 
 // teacherList is the list as one JSON object.
 type teacherList struct {
-	Dataset  string               `json:"dataset"`
-	Teachers []store.TeacherState `json:"teachers"`
+	Dataset  string       `json:"dataset"`
+	Teachers []info.Cache `json:"teachers"`
 }
 
 func (o *teachersOptions) describe() *cobra.Command {
@@ -56,14 +58,14 @@ func (o *teachersOptions) addFlags(*pflag.FlagSet) {}
 func (o *teachersOptions) validate(args []string) error { return oneDataset(args, &o.dataset) }
 
 func (o *teachersOptions) run(context.Context, *session) (*result, error) {
-	states, err := store.ListTeachers(o.dataset)
+	states, err := info.Caches(o.dataset)
 	if err != nil {
 		return nil, err
 	}
 	return &result{teacherList{o.dataset, states}, func(w io.Writer) { printTeachers(w, o.dataset, states) }}, nil
 }
 
-func printTeachers(w io.Writer, dataset string, states []store.TeacherState) {
+func printTeachers(w io.Writer, dataset string, states []info.Cache) {
 	if len(states) == 0 {
 		fmt.Fprintf(w, "%s has no teacher caches\n", dataset)
 		return
@@ -78,7 +80,7 @@ func printTeachers(w io.Writer, dataset string, states []store.TeacherState) {
 }
 
 // runsText sums runs up for people.
-func runsText(t store.RunTotals) string {
+func runsText(t cache.RunTotals) string {
 	return fmt.Sprintf("%d are recorded, %d crops computed: %s, %s of processors, %s of devices", t.Runs, t.Computed,
 		duration(t.Seconds), duration(t.CPUSeconds), duration(t.DeviceSeconds))
 }
@@ -96,7 +98,7 @@ func duration(seconds float64) string {
 }
 
 // classifierText says where an imported matrix is from.
-func classifierText(c *store.ClassifierInfo) string {
+func classifierText(c *derived.ClassifierInfo) string {
 	if c == nil {
 		return "-"
 	}

@@ -8,12 +8,12 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"facepipe/store"
+	"facepipe/store/derived"
 )
 
 type teachersCentresOptions struct {
 	dataset, name string
-	store.CentresOptions
+	derived.CentresOptions
 }
 
 func (o *teachersCentresOptions) describe() *cobra.Command {
@@ -43,14 +43,14 @@ func (o *teachersCentresOptions) validate(args []string) error {
 
 func (o *teachersCentresOptions) run(ctx context.Context, s *session) (*result, error) {
 	o.Progress = s.progress()
-	derived, err := store.DeriveCentres(ctx, o.dataset, o.name, o.CentresOptions)
+	derived, err := derived.DeriveCentres(ctx, o.dataset, o.name, o.CentresOptions)
 	if err != nil {
 		return nil, err
 	}
 	return &result{derived, func(w io.Writer) { printCentres(w, derived) }}, nil
 }
 
-func printCentres(w io.Writer, s store.CentresSummary) {
+func printCentres(w io.Writer, s derived.CentresSummary) {
 	state := fmt.Sprintf("in %.1f s", s.Seconds)
 	if s.Reused {
 		state = "there already"

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"facepipe/store"
+	"facepipe/store/cache"
 )
 
 type teachersDropOptions struct {
@@ -39,7 +39,7 @@ func (o *teachersDropOptions) validate(args []string) error {
 }
 
 func (o *teachersDropOptions) run(context.Context, *session) (*result, error) {
-	dropped, err := store.DropTeacher(o.dataset, o.name, o.dryRun)
+	dropped, err := cache.Drop(o.dataset, o.name, o.dryRun)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"facepipe/ingest"
 	"facepipe/store"
+	"facepipe/store/merge"
 	"facepipe/student"
 	"facepipe/teacher"
 )
@@ -31,7 +32,7 @@ func TestExitCodes(t *testing.T) {
 		{wrap(teacher.ErrSeveral), 2},
 		{wrap(&ingest.RejectRateError{Rejected: 1, Seen: 2, Max: 0.05}), 3},
 		{wrap(&teacher.RejectRateError{Invalid: 1, Embeddings: 2, Max: 0.05}), 3},
-		{wrap(&store.ConflictRateError{Rejected: 1, Seen: 2, Max: 0.05}), 3},
+		{wrap(&merge.ConflictRateError{Rejected: 1, Seen: 2, Max: 0.05}), 3},
 		{wrap(store.ErrDamaged), 4},
 		{wrap(context.Canceled), 75},
 		{fmt.Errorf("%w while closing: %w", context.Canceled, store.ErrDamaged), 75},

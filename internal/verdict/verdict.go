@@ -80,3 +80,14 @@ func roundedNorm(embedding []float32) float64 {
 	}
 	return vec.Norm(rounded)
 }
+
+// HalfCosine is the cosine between an embedding, which must not be zero, and what fp16 keeps
+// of it.
+func HalfCosine(embedding []float32) float64 {
+	var xx, yy, xy float64
+	for _, v := range embedding {
+		x, y := float64(v), float64(half.ToFloat(half.FromFloat(v)))
+		xx, yy, xy = xx+x*x, yy+y*y, xy+x*y
+	}
+	return xy / math.Sqrt(xx*yy)
+}

@@ -13,6 +13,7 @@ import (
 
 	"facepipe/internal/progress"
 	"facepipe/store"
+	"facepipe/store/cache"
 )
 
 // DefaultShardCrops is the number of crops in a tar file.
@@ -116,8 +117,8 @@ type run struct {
 	options Options
 	kind    kind
 	dataset *store.Dataset
-	teacher *store.Teacher // nil unless one is wanted
-	groups  *groups        // nil unless crops come by identity
+	teacher *cache.Cache // nil unless one is wanted
+	groups  *groups      // nil unless crops come by identity
 	stage   *staging
 }
 
@@ -194,7 +195,7 @@ func (r *run) openDataset() (err error) {
 		return err
 	}
 	if r.kind.teacher {
-		r.teacher, err = r.dataset.OpenTeacher(r.options.Teacher)
+		r.teacher, err = cache.Open(r.dataset, r.options.Teacher)
 	}
 	if err != nil {
 		return errors.Join(err, r.dataset.Close())

@@ -21,6 +21,7 @@ import (
 	"facepipe/internal/imgcodec"
 	"facepipe/internal/recordio"
 	"facepipe/store"
+	"facepipe/store/cache"
 )
 
 // Crops of the tests are tiny: 8 x 8 pixels.
@@ -57,7 +58,7 @@ func testCrop(i int) store.Crop {
 	return c
 }
 
-var teacherInfo = store.TeacherInfo{Name: "r50", ModelFile: "r50.onnx", ModelDigest: strings.Repeat("ab", 32), Fingerprint: "fp", Dim: 6, DType: store.FP16, Flip: true}
+var teacherInfo = cache.Info{Name: "r50", ModelFile: "r50.onnx", ModelDigest: strings.Repeat("ab", 32), Fingerprint: "fp", Dim: 6, DType: cache.FP16, Flip: true}
 
 // embedding is what the test teacher says of crop i; nothing usable of every fifth.
 func embedding(i int, mirror bool) []float32 {
@@ -99,7 +100,7 @@ func buildDataset(t testing.TB, n int) string {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	w, err := d.CreateTeacher(teacherInfo)
+	w, err := cache.Create(d, teacherInfo)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,12 +9,13 @@ import (
 
 	"facepipe/internal/npy"
 	"facepipe/store"
+	"facepipe/store/cache"
 )
 
 // arrays writes a teacher's embeddings and what belongs to them. Row i of all is the
 // crop of row i.
 type arrays struct {
-	teacher *store.Teacher
+	teacher *cache.Cache
 	flip    bool
 
 	embeddings, mirrors *file // the teacher's output, [rows, dim]; mirrors if flip
@@ -24,7 +25,7 @@ type arrays struct {
 	keys                *file // a line each
 	all                 []*file
 
-	shard  *store.EmbeddingShard // that of number
+	shard  *cache.Shard // that of number
 	number uint32
 	row    []byte // scratch
 }
@@ -32,7 +33,7 @@ type arrays struct {
 func newArrays(r *run) (target, error) {
 	info, rows := r.teacher.Info(), r.dataset.Rows()
 	element := npy.Float32
-	if info.DType == store.FP16 {
+	if info.DType == cache.FP16 {
 		element = npy.Float16
 	}
 	a := &arrays{teacher: r.teacher, flip: info.Flip}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"facepipe/store"
+	"facepipe/store/cache"
 )
 
 // Batch is N crops with what is known of them.
@@ -77,11 +78,11 @@ func (p Slice) of(batch []pick) []pick {
 type Loader struct {
 	o       Options
 	ds      *store.Dataset
-	split   []int          // global rows of the split, nil without
-	classes *classes       // nil for batches that are drawn uniformly
-	teacher *store.Teacher // nil without
+	split   []int        // global rows of the split, nil without
+	classes *classes     // nil for batches that are drawn uniformly
+	teacher *cache.Cache // nil without
 	crops   []*store.CropShard
-	targets []*store.EmbeddingShard
+	targets []*cache.Shard
 	size    int
 	dim     int
 	pool    sync.Pool
@@ -111,7 +112,7 @@ func misfit(format string, args ...any) error { return optionError{fmt.Errorf(fo
 // split, smaller than the batches of one step or with fewer identities than a class-balanced
 // batch takes, and mirroring that the teacher has not seen, are [ErrOptions]; a cache that
 // lacks shards is an error; a split without crops is [store.ErrNotFound].
-func New(ds *store.Dataset, teacher *store.Teacher, o Options) (*Loader, error) {
+func New(ds *store.Dataset, teacher *cache.Cache, o Options) (*Loader, error) {
 	o.Parts = max(1, o.Parts)
 	l := &Loader{
 		o: o, ds: ds, teacher: teacher, size: ds.Contract().CropSize,

@@ -12,13 +12,14 @@ import (
 
 	"facepipe/internal/imgcodec"
 	"facepipe/store"
+	"facepipe/store/cache"
 )
 
 const crops = 23
 
 // fixture is a dataset whose crop i has the value i in its left half and 100+i in
 // its right, with a teacher that says (i, 0) of it and (i, 1) of its mirror image.
-func fixture(t *testing.T, flip bool) (*store.Dataset, *store.Teacher) {
+func fixture(t *testing.T, flip bool) (*store.Dataset, *cache.Cache) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "d.ds")
 	contract := store.Contract{CropSize: 112, Template: "arcface-112", Warp: "none", Decoder: "none"}
@@ -48,7 +49,7 @@ func fixture(t *testing.T, flip bool) (*store.Dataset, *store.Teacher) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ds.Close() })
-	tw, err := ds.CreateTeacher(store.TeacherInfo{Name: "t", ModelDigest: "m", Fingerprint: "f", Dim: 2, DType: store.FP32, Flip: flip})
+	tw, err := cache.Create(ds, cache.Info{Name: "t", ModelDigest: "m", Fingerprint: "f", Dim: 2, DType: cache.FP32, Flip: flip})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +75,7 @@ func fixture(t *testing.T, flip bool) (*store.Dataset, *store.Teacher) {
 	if err := tw.Close(); err != nil {
 		t.Fatal(err)
 	}
-	teacher, err := ds.OpenTeacher("t")
+	teacher, err := cache.Open(ds, "t")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +83,7 @@ func fixture(t *testing.T, flip bool) (*store.Dataset, *store.Teacher) {
 }
 
 // collect runs a loader and keeps a copy of every batch.
-func collect(t *testing.T, ds *store.Dataset, teacher *store.Teacher, o Options, from, to int) []Batch {
+func collect(t *testing.T, ds *store.Dataset, teacher *cache.Cache, o Options, from, to int) []Batch {
 	t.Helper()
 	l, err := New(ds, teacher, o)
 	if err != nil {

@@ -18,6 +18,8 @@ import (
 	"facepipe/internal/filedigest"
 	"facepipe/internal/progress"
 	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/derived"
 )
 
 // Options are the settings of [Import].
@@ -43,7 +45,7 @@ type Options struct {
 type Summary struct {
 	Dataset string `json:"dataset"`
 	Teacher string `json:"teacher"`
-	store.ClassifierInfo
+	derived.ClassifierInfo
 	Dim int `json:"dim"`
 	// Identities is the number of the dataset's, of which Matched have a row.
 	Identities int `json:"identities"`
@@ -68,7 +70,7 @@ func Import(ctx context.Context, o Options) (s Summary, err error) {
 		return s, err
 	}
 	defer func() { err = errors.Join(err, ds.Close()) }()
-	t, err := ds.OpenTeacher(o.Teacher)
+	t, err := cache.Open(ds, o.Teacher)
 	if err != nil {
 		return s, err
 	}
@@ -105,8 +107,8 @@ func count(rows []int32) int {
 }
 
 // describe says where the matrix and the names of its rows are from.
-func (o *Options) describe(m *matrix) (info store.ClassifierInfo, err error) {
-	info = store.ClassifierInfo{Origin: filepath.Base(o.From), Tensor: m.tensor, DType: m.element.name, Prefix: o.Prefix, Rows: m.rows}
+func (o *Options) describe(m *matrix) (info derived.ClassifierInfo, err error) {
+	info = derived.ClassifierInfo{Origin: filepath.Base(o.From), Tensor: m.tensor, DType: m.element.name, Prefix: o.Prefix, Rows: m.rows}
 	if m.tensor == "" {
 		info.OriginDigest, err = filedigest.Of(o.From)
 	} else {
@@ -121,8 +123,8 @@ func (o *Options) describe(m *matrix) (info store.ClassifierInfo, err error) {
 
 // present says whether this very matrix is stored undamaged, and gives the rows of the labels
 // then.
-func (o *Options) present(ctx context.Context, ds *store.Dataset, t *store.Teacher, info store.ClassifierInfo) (labels []int32, there bool, err error) {
-	c, err := t.Classifier()
+func (o *Options) present(ctx context.Context, ds *store.Dataset, t *cache.Cache, info derived.ClassifierInfo) (labels []int32, there bool, err error) {
+	c, err := derived.OpenClassifier(t)
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrDamaged) {
 		return nil, false, nil
 	}
@@ -140,18 +142,18 @@ func (o *Options) present(ctx context.Context, ds *store.Dataset, t *store.Teach
 	if err != nil {
 		return nil, false, err
 	}
-	return labels, true, t.TidyClassifier()
+	return labels, true, derived.TidyClassifier(t)
 }
 
 // store copies the matrix. It keeps nothing of a matrix that has none of the dataset's
 // classes.
-func (o *Options) store(ctx context.Context, ds *store.Dataset, t *store.Teacher, m *matrix, info store.ClassifierInfo) (labels []int32, err error) {
+func (o *Options) store(ctx context.Context, ds *store.Dataset, t *cache.Cache, m *matrix, info derived.ClassifierInfo) (labels []int32, err error) {
 	names, err := o.names(m.rows)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, names.close()) }()
-	w, err := t.CreateClassifier(info, o.Replace)
+	w, err := derived.CreateClassifier(t, info, o.Replace)
 	if errors.Is(err, os.ErrExist) {
 		return nil, fmt.Errorf("%w (--replace)", err)
 	}

@@ -16,6 +16,9 @@ import (
 	"facepipe/internal/npy"
 	"facepipe/internal/onnx"
 	"facepipe/store"
+	"facepipe/store/check"
+	"facepipe/store/derived"
+	"facepipe/store/info"
 	"facepipe/teacher/classifier"
 	"facepipe/teacher/teachertest"
 )
@@ -70,11 +73,11 @@ func TestImport(t *testing.T) {
 	for name, c := range map[string]struct {
 		o    classifier.Options
 		rows map[string]int
-		want store.ClassifierInfo
+		want derived.ClassifierInfo
 	}{
-		"array, named":    {classifier.Options{From: array(t, 7), Identities: names}, byName, store.ClassifierInfo{Origin: "w.npy", Names: "names.txt"}},
-		"array, numbered": {classifier.Options{From: array(t, 7), Prefix: "p"}, byNumber, store.ClassifierInfo{Origin: "w.npy", Prefix: "p"}},
-		"initializer":     {classifier.Options{From: writeFile(t, "m.onnx", string(onnxFile.Marshal())), Prefix: "p"}, byNumber, store.ClassifierInfo{Origin: "m.onnx", Tensor: "head", Prefix: "p"}},
+		"array, named":    {classifier.Options{From: array(t, 7), Identities: names}, byName, derived.ClassifierInfo{Origin: "w.npy", Names: "names.txt"}},
+		"array, numbered": {classifier.Options{From: array(t, 7), Prefix: "p"}, byNumber, derived.ClassifierInfo{Origin: "w.npy", Prefix: "p"}},
+		"initializer":     {classifier.Options{From: writeFile(t, "m.onnx", string(onnxFile.Marshal())), Prefix: "p"}, byNumber, derived.ClassifierInfo{Origin: "m.onnx", Tensor: "head", Prefix: "p"}},
 	} {
 		dir := taught(t)
 		c.o.Dataset, c.o.Teacher = dir, "t"
@@ -90,7 +93,7 @@ func TestImport(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", name, s.ClassifierInfo, c.want)
 		}
 		ds, cache := teachertest.OpenCache(t, dir, "t")
-		m, err := cache.Classifier()
+		m, err := derived.OpenClassifier(cache)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,7 +119,7 @@ func TestImport(t *testing.T) {
 		if !maps.Equal(before, teachertest.Files(t, dir, "t")) {
 			t.Errorf("%s: importing again changed files", name)
 		}
-		if r, err := store.Check(t.Context(), dir, store.CheckOptions{ReadData: true}); err != nil || !r.OK || len(r.Notes) > 0 {
+		if r, err := check.Run(t.Context(), dir, check.Options{ReadData: true}); err != nil || !r.OK || len(r.Notes) > 0 {
 			t.Errorf("%s: %+v, %v", name, r, err)
 		}
 	}
@@ -130,7 +133,7 @@ func TestReplace(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, cache := teachertest.OpenCache(t, dir, "t")
-	old, err := cache.Classifier()
+	old, err := derived.OpenClassifier(cache)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,20 +161,20 @@ func TestReplace(t *testing.T) {
 	if _, err := old.Row(4, make([]float32, classDim)); err != nil {
 		t.Errorf("the old matrix, which is open: %v", err)
 	}
-	list, err := store.ListTeachers(dir)
+	list, err := info.Caches(dir)
 	if err != nil || list[0].Classifier == nil || list[0].Classifier.Rows != 9 {
 		t.Errorf("state %+v, %v", list, err)
 	}
 	// Damage is found and the same matrix put in its place.
 	tables, _ := filepath.Glob(filepath.Join(dir, "teachers", "t", "classifier", "*.arrow"))
 	teachertest.Change(t, tables[0], func(data []byte) []byte { data[len(data)/2] ^= 1; return data })
-	if r, err := store.Check(t.Context(), dir, store.CheckOptions{ReadData: true}); err != nil || r.OK {
+	if r, err := check.Run(t.Context(), dir, check.Options{ReadData: true}); err != nil || r.OK {
 		t.Errorf("damage: %+v, %v", r, err)
 	}
 	if s, err := classifier.Import(t.Context(), o); err != nil || s.Reused {
 		t.Errorf("over damage: %+v, %v", s, err)
 	}
-	if r, err := store.Check(t.Context(), dir, store.CheckOptions{ReadData: true}); err != nil || !r.OK {
+	if r, err := check.Run(t.Context(), dir, check.Options{ReadData: true}); err != nil || !r.OK {
 		t.Errorf("repaired: %+v, %v", r, err)
 	}
 }
@@ -216,10 +219,10 @@ func TestImportRefuses(t *testing.T) {
 		}
 	}
 	_, cache := teachertest.OpenCache(t, dir, "t")
-	if _, err := cache.Classifier(); !errors.Is(err, store.ErrNotFound) {
+	if _, err := derived.OpenClassifier(cache); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("after refusals: %v", err)
 	}
-	if r, err := store.Check(t.Context(), dir, store.CheckOptions{ReadData: true}); err != nil || !r.OK || len(r.Notes) > 0 {
+	if r, err := check.Run(t.Context(), dir, check.Options{ReadData: true}); err != nil || !r.OK || len(r.Notes) > 0 {
 		t.Errorf("after refusals: %+v, %v", r, err)
 	}
 }

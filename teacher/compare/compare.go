@@ -13,6 +13,7 @@ import (
 	"facepipe/internal/progress"
 	"facepipe/internal/vec"
 	"facepipe/store"
+	"facepipe/store/cache"
 	"facepipe/teacher"
 )
 
@@ -80,7 +81,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		return Result{}, err
 	}
 	defer ds.Close()
-	var caches [2]*store.Teacher
+	var caches [2]*cache.Cache
 	for i, name := range []string{o.A, o.B} {
 		if caches[i], err = teacher.OpenComplete(ds, name); err != nil {
 			return Result{}, err
@@ -115,7 +116,7 @@ type similarities struct {
 }
 
 // measure takes the cosines of pairs from both caches.
-func measure(ctx context.Context, ds *store.Dataset, caches [2]*store.Teacher, pairs []pair, bar *progress.Bar) (*similarities, error) {
+func measure(ctx context.Context, ds *store.Dataset, caches [2]*cache.Cache, pairs []pair, bar *progress.Bar) (*similarities, error) {
 	defer bar.Finish()
 	var cosines [2][]float64
 	valid := make([]bool, len(pairs))
@@ -143,7 +144,7 @@ func measure(ctx context.Context, ds *store.Dataset, caches [2]*store.Teacher, p
 
 // cosinesOf are a cache's cosine similarities of pairs. It marks those that lack an embedding
 // as not valid.
-func cosinesOf(ctx context.Context, ds *store.Dataset, cache *store.Teacher, pairs []pair, valid []bool, bar *progress.Bar) ([]float64, error) {
+func cosinesOf(ctx context.Context, ds *store.Dataset, cache *cache.Cache, pairs []pair, valid []bool, bar *progress.Bar) ([]float64, error) {
 	var rows []int
 	for _, p := range pairs {
 		rows = append(rows, p.a, p.b)

@@ -11,6 +11,7 @@ import (
 
 	"facepipe/internal/imgcodec"
 	"facepipe/store"
+	"facepipe/store/cache"
 )
 
 // Side is that of crops, in pixels.
@@ -82,7 +83,7 @@ func Cache(t *testing.T, dir, name string, dim int, embedding func(row int) []fl
 		t.Fatal(err)
 	}
 	defer ds.Close()
-	w, err := ds.CreateTeacher(store.TeacherInfo{Name: name, ModelFile: name + ".onnx", Fingerprint: "print of " + name, Dim: dim, DType: store.FP32})
+	w, err := cache.Create(ds, cache.Info{Name: name, ModelFile: name + ".onnx", Fingerprint: "print of " + name, Dim: dim, DType: cache.FP32})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +96,7 @@ func Cache(t *testing.T, dir, name string, dim int, embedding func(row int) []fl
 }
 
 // Fill writes the missing shards of a cache and closes its writer.
-func Fill(t *testing.T, ds *store.Dataset, w *store.TeacherWriter, embedding func(row int) []float32) {
+func Fill(t *testing.T, ds *store.Dataset, w *cache.Writer, embedding func(row int) []float32) {
 	t.Helper()
 	row := 0
 	for _, i := range w.MissingShards() {
@@ -119,14 +120,14 @@ func Fill(t *testing.T, ds *store.Dataset, w *store.TeacherWriter, embedding fun
 }
 
 // OpenCache opens a dataset and one of its caches until the test ends.
-func OpenCache(t *testing.T, dir, name string) (*store.Dataset, *store.Teacher) {
+func OpenCache(t *testing.T, dir, name string) (*store.Dataset, *cache.Cache) {
 	t.Helper()
 	ds, err := store.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ds.Close() })
-	cache, err := ds.OpenTeacher(name)
+	cache, err := cache.Open(ds, name)
 	if err != nil {
 		t.Fatal(err)
 	}

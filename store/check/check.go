@@ -1,0 +1,151 @@
+package check
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/derived"
+	"facepipe/store/internal/table"
+)
+
+// Options adjust [Check].
+type Options struct {
+	// ReadData reads every byte: all digests are computed again, crops are decoded and
+	// their ids compared, embeddings looked at one by one, the index is compared with
+	// what it indexes. Without it only manifests and file sizes are compared.
+	ReadData bool
+	// Subset limits ReadData to some of the shards, their embeddings included. What
+	// compares shards with each other (keys stored twice, totals, the index's entries)
+	// is then left out.
+	Subset Subset
+}
+
+// Problem is damage: something on disk is not what was written.
+type Problem struct {
+	// File is relative to the dataset's folder.
+	File string `json:"file"`
+	What string `json:"what"`
+}
+
+// Report is what [Check] found.
+type Report struct {
+	// OK says that there are no problems.
+	OK       bool      `json:"ok"`
+	Problems []Problem `json:"problems"`
+	// Notes are worth knowing and no damage: an interrupted run's remains, a missing
+	// index, shards no teacher has seen.
+	Notes []string `json:"notes,omitempty"`
+	// ShardsRead of the Shards of crops were read whole, with their embeddings.
+	Shards     int `json:"shards"`
+	ShardsRead int `json:"shards_read"`
+}
+
+// Run looks for damage in a dataset, goes on after it finds some, and changes
+// nothing. An error means that it could not look: there is no dataset
+// ([ErrNotFound], [ErrUnfinished], [ErrVersion]), a file cannot be read, ctx is done.
+func Run(ctx context.Context, dir string, o Options) (Report, error) {
+	c := &checker{dir: dir, report: Report{Problems: []Problem{}}} // a list in JSON, not null
+	err := c.run(ctx, o)
+	c.report.OK = err == nil && len(c.report.Problems) == 0
+	return c.report, err
+}
+
+// checker gathers what the layers find.
+type checker struct {
+	dir    string
+	report Report
+}
+
+// run asks every layer to look at what it owns. Layers above the crops are silent where the
+// crops are damaged, since they could only repeat it.
+func (c *checker) run(ctx context.Context, o Options) error {
+	a := &table.Audit{Context: ctx, Fault: c.fault, Note: c.note}
+	d, err := store.BeginAudit(c.dir)
+	if err != nil {
+		return c.fault(err)
+	}
+	c.choose(a, d.Shards(), o)
+	sound, err := d.AuditCrops(a)
+	if err != nil {
+		return err
+	}
+	if err := c.caches(a, d, sound); err != nil {
+		return err
+	}
+	if sound {
+		if err := d.AuditIndex(a); err != nil {
+			return err
+		}
+	}
+	return c.remains(a, d)
+}
+
+// choose decides which shards are read.
+func (c *checker) choose(a *table.Audit, shards int, o Options) {
+	c.report.Shards = shards
+	if !o.ReadData {
+		return
+	}
+	a.Chosen = o.Subset.choose(shards)
+	for _, yes := range a.Chosen {
+		if yes {
+			c.report.ShardsRead++
+		}
+	}
+	if !o.Subset.all() {
+		c.note("subset %v: the data of %d of %d shards are read", o.Subset, c.report.ShardsRead, shards)
+	}
+}
+
+// caches looks at the teachers' caches, and at what is derived from each.
+func (c *checker) caches(a *table.Audit, d *store.Dataset, sound bool) error {
+	names, err := cache.AuditNames(a, d)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		t, err := cache.Audit(a, d, name)
+		if err != nil {
+			return err
+		}
+		if t == nil || !sound {
+			continue
+		}
+		if err := derived.Audit(a, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remains mentions what interrupted runs left, which the next run takes up or removes.
+func (c *checker) remains(a *table.Audit, d *store.Dataset) error {
+	if err := d.AuditRemains(a); err != nil {
+		return err
+	}
+	return cache.AuditRemains(a, d)
+}
+
+// fault takes damage down as a problem; other errors it returns.
+func (c *checker) fault(err error) error {
+	file, what, ok := table.DamageIn(err)
+	if !ok {
+		return err
+	}
+	if rel, err := filepath.Rel(c.dir, file); err == nil {
+		file = filepath.ToSlash(rel)
+	}
+	// A teacher's shard can only be checked against its crops, whose damage is known.
+	if p := (Problem{File: file, What: what.Error()}); !slices.Contains(c.report.Problems, p) {
+		c.report.Problems = append(c.report.Problems, p)
+	}
+	return nil
+}
+
+func (c *checker) note(format string, args ...any) {
+	c.report.Notes = append(c.report.Notes, fmt.Sprintf(format, args...))
+}

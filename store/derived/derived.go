@@ -1,0 +1,35 @@
+// Package derived keeps what is made of a whole teacher cache, or belongs to its teacher: class
+// centres with the quality of every crop, and the classifier that the teacher was trained
+// with.
+//
+// Each kind is a folder in the cache's with a lock, a manifest and tables of its own. A kind is
+// one file of this package and one line in the register of derived.go; package check, and
+// dropping a cache, need not know it. A kind that can be derived follows the cache: it says of
+// which state of the cache it is, and is made anew when that is another.
+//
+// It builds on the cache of package cache and on the files of store/internal/table. Damage is
+// [store.ErrDamaged] with the file's name, and [os.ErrNotExist] or [store.ErrNotFound] is what
+// was never made; a reader that meets a writer sees the old tables or the new.
+package derived
+
+import (
+	"facepipe/store/cache"
+	"facepipe/store/internal/table"
+)
+
+// audits is the register of what lies in a folder of its own beside a cache's shards. A new
+// kind is a file, and a line here.
+var audits = []func(a *table.Audit, t *cache.Cache) error{
+	auditCentres,
+	auditClassifier,
+}
+
+// Audit looks at all that is derived from a cache. It is for store/check.
+func Audit(a *table.Audit, t *cache.Cache) error {
+	for _, audit := range audits {
+		if err := a.Fault(audit(a, t)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,6 +1,0 @@
-//go:build !amd64
-
-package store
-
-// widen converts src to dst, which has the same length.
-func widen(dst []float32, src []uint16) { widenByTable(dst, src) }

@@ -1,0 +1,82 @@
+package info
+
+import (
+	"errors"
+
+	"facepipe/store"
+	"facepipe/store/cache"
+	"facepipe/store/derived"
+)
+
+// Cache is a teacher cache and how far it is.
+type Cache struct {
+	cache.Info
+	// Rows of the dataset's are embedded, Invalid embeddings among them without use.
+	Rows    int `json:"rows"`
+	Invalid int `json:"invalid"`
+	// Missing rows, in MissingShards, are still to be embedded.
+	Missing       int `json:"missing"`
+	MissingShards int `json:"missing_shards"`
+	// Bytes is the size of the shards, without manifests.
+	Bytes int64 `json:"bytes"`
+	// Digest is [Teacher.Digest], "" while shards are missing.
+	Digest string `json:"digest,omitempty"`
+	// OpenCentres, the derived class centres and crop qualities, are current, outdated,
+	// missing or damaged. Their tables are not read.
+	Centres      string `json:"centres"`
+	CentresBytes int64  `json:"centres_bytes"`
+	// Runs sums up the records of the runs that filled the cache.
+	Runs cache.RunTotals `json:"runs"`
+	// OpenClassifier says where an imported classifier matrix is from, nil without one.
+	Classifier *derived.ClassifierInfo `json:"classifier,omitempty"`
+}
+
+// Caches looks at all manifests of the teacher caches of the dataset in dir,
+// sorted by name; at no embedding. The errors are those of [Open] and
+// [Dataset.Open].
+func Caches(dir string, options ...store.Option) (states []Cache, err error) {
+	d, err := store.Open(dir, options...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	return caches(d)
+}
+
+func caches(d *store.Dataset) ([]Cache, error) {
+	names, err := cache.Names(d)
+	if err != nil {
+		return nil, err
+	}
+	states := []Cache{}
+	for _, name := range names {
+		t, err := cache.Open(d, name)
+		if err != nil {
+			return nil, err
+		}
+		s, err := stateOf(t)
+		if err != nil {
+			return nil, err
+		}
+		states = append(states, s)
+	}
+	return states, nil
+}
+
+func stateOf(t *cache.Cache) (s Cache, err error) {
+	s = Cache{Info: t.Info(), Rows: t.Rows(), Invalid: t.Invalid(), MissingShards: len(t.MissingShards()), Bytes: t.Bytes()}
+	s.Missing = t.Dataset().Rows() - s.Rows
+	s.Centres, s.CentresBytes = derived.CentresState(t)
+	if s.Classifier, err = derived.FindClassifier(t); err != nil {
+		return s, err
+	}
+	runs, err := t.Runs()
+	if err != nil {
+		return s, err
+	}
+	s.Runs = cache.SumRuns(runs)
+	if s.MissingShards == 0 {
+		s.Digest, err = t.Digest()
+	}
+	return s, err
+}

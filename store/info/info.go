@@ -1,0 +1,66 @@
+package info
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"facepipe/store"
+)
+
+// Info says what a dataset holds.
+type Info struct {
+	Dataset string `json:"dataset"`
+	// Digest is [Dataset.Digest], FormatVersion that of dataset.json.
+	Digest        string         `json:"digest"`
+	FormatVersion int            `json:"format_version"`
+	Contract      store.Contract `json:"contract"`
+	Rows          int            `json:"rows"`
+	Shards        int            `json:"shards"`
+	Duplicates    int            `json:"duplicates"`
+	// CropBytes is the size of the crop shards, without manifests.
+	CropBytes int64 `json:"crop_bytes"`
+	// Encodings counts the crops by the format of their images.
+	Encodings map[string]int `json:"encodings"`
+	// Splits counts the crops by their split, "" for those in none. After the first
+	// thousand, further splits are counted together as "...".
+	Splits     map[string]int        `json:"splits"`
+	Sources    []store.SourceContent `json:"sources"`
+	Identities store.IdentityInfo    `json:"identities"`
+	Rejects    []store.StageRejects  `json:"rejects"`
+	Teachers   []Cache               `json:"teachers"`
+	// Index is current, outdated, missing or damaged. Its files are not read.
+	Index      string `json:"index"`
+	IndexBytes int64  `json:"index_bytes"`
+}
+
+// Read looks at all manifests of the dataset in dir and at what describes the crops,
+// not at images and embeddings. It builds no index.
+func Read(ctx context.Context, dir string, options ...store.Option) (Info, error) {
+	info, err := readInfo(ctx, dir, options)
+	if err != nil {
+		return info, fmt.Errorf("read info of %s: %w", dir, err)
+	}
+	return info, nil
+}
+
+func readInfo(ctx context.Context, dir string, options []store.Option) (info Info, err error) {
+	d, err := store.Open(dir, options...)
+	if err != nil {
+		return info, err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	t, err := d.Tallies(ctx)
+	info = Info{
+		Dataset: dir, Digest: d.Digest(), FormatVersion: d.FormatVersion(), Contract: d.Contract(),
+		Rows: d.Rows(), Shards: d.Shards(), Duplicates: d.Duplicates(),
+		CropBytes: t.CropBytes, Encodings: t.Encodings, Splits: t.Splits, Sources: t.Sources,
+		Identities: t.Identities, Rejects: t.Rejects, Teachers: []Cache{},
+	}
+	if err != nil {
+		return info, err
+	}
+	info.Index, info.IndexBytes = d.IndexState()
+	info.Teachers, err = caches(d)
+	return info, err
+}

@@ -1,0 +1,155 @@
+package table
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+)
+
+// FormatVersion is the newest version of a file that this package writes.
+//
+// History:
+//
+//	1  first
+//	2  crop shards have the columns split, attributes and quality
+//
+// Every file has the version of its own kind: what a change does not concern keeps
+// its number. A reader accepts minFormatVersion..NewestVersion of a kind. A change
+// that an older reader would misunderstand takes a new number; a new optional field
+// does not.
+const (
+	FormatVersion    = 2
+	minFormatVersion = 1
+)
+
+// NewestVersion is the version in which a kind of file is written.
+func NewestVersion(format string) int {
+	switch format {
+	case FormatDataset, FormatCrops:
+		return FormatVersion
+	}
+	return 1
+}
+
+// Header begins every JSON file of a dataset.
+type Header struct {
+	Format  string `json:"format"`
+	Version int    `json:"version"`
+}
+
+// The kinds of JSON file.
+const (
+	FormatDataset    = "facepipe dataset"
+	FormatCrops      = "facepipe crop shard"
+	FormatTeacher    = "facepipe teacher"
+	FormatEmbeddings = "facepipe embedding shard"
+	FormatIndex      = "facepipe index"
+	FormatCentres    = "facepipe class centres"
+	FormatClassifier = "facepipe classifier"
+	FormatPlan       = "facepipe plan"
+	FormatRun        = "facepipe run"
+	FormatPlanMerge  = "facepipe plan merge"
+)
+
+// HeaderOf begins a file of a kind that is written now.
+func HeaderOf(format string) Header { return Header{Format: format, Version: NewestVersion(format)} }
+
+// A sealed file is a JSON object whose last member, "seal", is the SHA-256 of all
+// bytes before its value. Text that was altered by a bit would else often still
+// parse, and say something else. The digits stand between SealLead and SealTail.
+const (
+	SealLead   = ",\n  \"seal\": \""
+	SealTail   = "\"\n}\n"
+	sealDigits = 2 * sha256.Size
+)
+
+// maxSealedBytes bounds what a reader loads. The longest, the manifest of a crop shard, holds
+// some hundred bytes for each of at most 65,536 inputs.
+const maxSealedBytes = 1 << 30
+
+// EncodeSealed is doc, a struct with at least one field, as a sealed file.
+func EncodeSealed(doc any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	// Keys are file names: escaping & and < would only make them unreadable.
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(doc); err != nil {
+		return nil, err
+	}
+	b.Truncate(b.Len() - len("\n}\n"))
+	b.WriteString(SealLead)
+	sum := sha256.Sum256(b.Bytes())
+	b.WriteString(hex.EncodeToString(sum[:]))
+	b.WriteString(SealTail)
+	return b.Bytes(), nil
+}
+
+// DecodeSealed reads a sealed file of the given kind into doc. The version is
+// looked at first, since a later one may be sealed in another way: [ErrVersion].
+func DecodeSealed(data []byte, format string, doc any) error {
+	var h Header
+	if err := json.Unmarshal(data, &h); err != nil {
+		return fmt.Errorf("parse JSON: %w", err)
+	}
+	if h.Format != format {
+		return fmt.Errorf("format is %q, want %q", h.Format, format)
+	}
+	if newest := NewestVersion(format); h.Version < minFormatVersion || h.Version > newest {
+		return fmt.Errorf("%w %d: this program reads %d to %d", ErrVersion, h.Version, minFormatVersion, newest)
+	}
+	if err := verifySeal(data); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, doc); err != nil {
+		return fmt.Errorf("parse JSON: %w", err)
+	}
+	return nil
+}
+
+var errSeal = errors.New("contents do not match the seal")
+
+func verifySeal(data []byte) error {
+	body, ok := bytes.CutSuffix(data, []byte(SealTail))
+	if !ok || len(body) < sealDigits {
+		return errSeal
+	}
+	body, digits := body[:len(body)-sealDigits], body[len(body)-sealDigits:]
+	sum := sha256.Sum256(body)
+	if !bytes.HasSuffix(body, []byte(SealLead)) || hex.EncodeToString(sum[:]) != string(digits) {
+		return errSeal
+	}
+	return nil
+}
+
+// ReadSealed reads the sealed file at path into doc. A missing file is
+// [os.ErrNotExist]; other failures to parse are [ErrVersion] or [ErrDamaged] and
+// name the file.
+func ReadSealed(path, format string, doc any) error {
+	_, err := LoadSealed(path, format, doc)
+	return err
+}
+
+// LoadSealed is ReadSealed, and the file's bytes.
+func LoadSealed(path, format string, doc any) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxSealedBytes {
+		return nil, Damaged(path, "%d bytes are more than such a file can have", info.Size())
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	err = DecodeSealed(data, format, doc)
+	if errors.Is(err, ErrVersion) {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return data, AsDamage(path, err)
+}
