@@ -172,28 +172,18 @@ func TestDonorsDamaged(t *testing.T) {
 				t.Fatal(err)
 			}
 			storetest.Embed(t, d, info, 1, nil)
-			m, err := cache.ReadManifest(path, d, 0, info.Fingerprint)
-			if err != nil {
-				t.Fatal(err)
-			}
-			m.Shard, m.Crops = 1, d.ShardDigest(1)
-			sum, err := cache.DigestOf(m)
-			if err != nil {
-				t.Fatal(err)
-			}
-			m.Digest = hex.EncodeToString(sum[:])
-			data, err := table.EncodeSealed(m)
-			if err == nil {
-				err = os.WriteFile(filepath.Join(path, table.ManifestName(1)), data, 0o444)
-			}
-			if err == nil {
-				err = os.Rename(filepath.Join(path, table.ArrowName(0)), filepath.Join(path, table.ArrowName(1)))
-			}
-			if err == nil {
-				err = os.Remove(filepath.Join(path, table.ManifestName(0)))
-			}
-			if err != nil {
-				t.Fatal(err)
+			storetest.EditSealed(t, filepath.Join(path, table.ManifestName(0)), table.FormatEmbeddings, func(m *cache.Manifest) {
+				m.Shard, m.Crops = 1, d.ShardDigest(1)
+				sum, err := m.ContentDigest()
+				if err != nil {
+					t.Fatal(err)
+				}
+				m.Digest = hex.EncodeToString(sum[:])
+			})
+			for _, name := range []func(int) string{table.ManifestName, table.ArrowName} {
+				if err := os.Rename(filepath.Join(path, name(0)), filepath.Join(path, name(1))); err != nil {
+					t.Fatal(err)
+				}
 			}
 			return filepath.Join(path, table.ArrowName(1))
 		},

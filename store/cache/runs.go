@@ -143,7 +143,8 @@ const runDigits = 16
 
 var runName = regexp.MustCompile(fmt.Sprintf(`^[0-9a-f]{%d}\.json$`, runDigits))
 
-// RunsFolder is where a plan's workers put their records.
+// RunsFolder is where the records lie in a plan's folder, as in a cache's: there its workers
+// put them.
 func RunsFolder(plan string) string { return filepath.Join(plan, runsFolder) }
 
 // RecordRun adds a record to a plan's folder of them, which is made if necessary. Any number
@@ -200,7 +201,7 @@ func (w *Writer) AdoptRuns(dir string) (RunTotals, error) {
 	return SumRuns(runs), nil
 }
 
-func (t *Cache) runs() string { return filepath.Join(t.folder, runsFolder) }
+func (t *Cache) runs() string { return RunsFolder(t.folder) }
 
 // Runs are the records of the runs that filled the cache, in the order in which they began.
 // Runs that were killed, and those of older programs, left none. [store.ErrDamaged].

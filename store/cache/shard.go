@@ -84,8 +84,5 @@ func (s *Shard) find(row int, flip bool) (v *table.Vectors, k int, err error) {
 	return c.Mirror, k, nil
 }
 
-// Retain is a second view of the shard, to be closed by itself.
-func (s *Shard) Retain() *Shard { return &Shard{view: s.view.Retain()} }
-
 // Close ends the view; the last one unmaps the file. Closing again does nothing.
 func (s *Shard) Close() error { return s.view.Close() }

@@ -1,3 +1,9 @@
+// Package check looks for damage in a dataset and all that lies in it.
+//
+// It knows no file: every layer looks at its own ([store.Dataset.AuditCrops],
+// [cache.Audit], [derived.Audit]) and reports to one [table.Audit], and this package asks them
+// in turn and gathers what they say. It changes nothing, goes on after damage, and fails only
+// where it cannot look.
 package check
 
 import (
@@ -12,7 +18,7 @@ import (
 	"facepipe/store/internal/table"
 )
 
-// Options adjust [Check].
+// Options adjust [Run].
 type Options struct {
 	// ReadData reads every byte: all digests are computed again, crops are decoded and
 	// their ids compared, embeddings looked at one by one, the index is compared with
@@ -31,7 +37,7 @@ type Problem struct {
 	What string `json:"what"`
 }
 
-// Report is what [Check] found.
+// Report is what [Run] found.
 type Report struct {
 	// OK says that there are no problems.
 	OK       bool      `json:"ok"`
@@ -46,7 +52,7 @@ type Report struct {
 
 // Run looks for damage in a dataset, goes on after it finds some, and changes
 // nothing. An error means that it could not look: there is no dataset
-// ([ErrNotFound], [ErrUnfinished], [ErrVersion]), a file cannot be read, ctx is done.
+// ([store.ErrNotFound], [store.ErrUnfinished], [store.ErrVersion]), a file cannot be read, ctx is done.
 func Run(ctx context.Context, dir string, o Options) (Report, error) {
 	c := &checker{dir: dir, report: Report{Problems: []Problem{}}} // a list in JSON, not null
 	err := c.run(ctx, o)

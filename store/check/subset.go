@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Subset chooses shards whose data [Check] reads, so that a large dataset can be read
+// Subset chooses shards whose data [Run] reads, so that a large dataset can be read
 // bit by bit over many runs. The zero value chooses all. Write it as restic does, see
 // [ParseSubset].
 type Subset struct {

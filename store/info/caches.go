@@ -19,21 +19,20 @@ type Cache struct {
 	MissingShards int `json:"missing_shards"`
 	// Bytes is the size of the shards, without manifests.
 	Bytes int64 `json:"bytes"`
-	// Digest is [Teacher.Digest], "" while shards are missing.
+	// Digest is [cache.Cache.Digest], "" while shards are missing.
 	Digest string `json:"digest,omitempty"`
-	// OpenCentres, the derived class centres and crop qualities, are current, outdated,
+	// Centres, the derived class centres and crop qualities, are current, outdated,
 	// missing or damaged. Their tables are not read.
 	Centres      string `json:"centres"`
 	CentresBytes int64  `json:"centres_bytes"`
 	// Runs sums up the records of the runs that filled the cache.
 	Runs cache.RunTotals `json:"runs"`
-	// OpenClassifier says where an imported classifier matrix is from, nil without one.
+	// Classifier says where an imported classifier matrix is from, nil without one.
 	Classifier *derived.ClassifierInfo `json:"classifier,omitempty"`
 }
 
-// Caches looks at all manifests of the teacher caches of the dataset in dir,
-// sorted by name; at no embedding. The errors are those of [Open] and
-// [Dataset.Open].
+// Caches looks at all manifests of the teacher caches of the dataset in dir, sorted by name;
+// at no embedding. The errors are those of [store.Open] and [cache.Open].
 func Caches(dir string, options ...store.Option) (states []Cache, err error) {
 	d, err := store.Open(dir, options...)
 	if err != nil {

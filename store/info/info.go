@@ -1,3 +1,8 @@
+// Package info says what a dataset and its teacher caches hold, by what is cheap to read:
+// manifests and the columns that describe crops, no image, no embedding and no derived table.
+//
+// It gathers what the wings say of themselves. A damaged file that it has to read ends it with
+// [store.ErrDamaged]; an index or class centres that are damaged are only reported.
 package info
 
 import (
@@ -11,7 +16,7 @@ import (
 // Info says what a dataset holds.
 type Info struct {
 	Dataset string `json:"dataset"`
-	// Digest is [Dataset.Digest], FormatVersion that of dataset.json.
+	// Digest is [store.Dataset.Digest], FormatVersion that of dataset.json.
 	Digest        string         `json:"digest"`
 	FormatVersion int            `json:"format_version"`
 	Contract      store.Contract `json:"contract"`

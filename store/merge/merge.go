@@ -1,3 +1,9 @@
+// Package merge makes one dataset of several, their teacher caches included.
+//
+// It only decides what goes together and in which order: crops are taken over by
+// [store.Writer], embeddings by [cache.Join]. What is derived from caches is not merged; it is
+// made anew where it is needed. A merge that was interrupted is finished by the same call, and
+// gives the same bytes.
 package merge
 
 import (
@@ -15,9 +21,9 @@ import (
 	"facepipe/store/cache"
 )
 
-// Options adjust [Merge].
+// Options adjust [Datasets].
 type Options struct {
-	// ShardRows is the number of crops in a full shard; 0 is [DefaultShardRows].
+	// ShardRows is the number of crops in a full shard; 0 is [store.DefaultShardRows].
 	ShardRows int
 	// WithoutTeachers leaves the teacher caches behind.
 	WithoutTeachers bool
@@ -30,7 +36,7 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Summary is what [Merge] did, and the dataset after it.
+// Summary is what [Datasets] did, and the dataset after it.
 type Summary struct {
 	// Inputs are the datasets that were merged, in order.
 	Inputs []Input `json:"inputs"`
@@ -46,7 +52,7 @@ type Summary struct {
 	RejectedBefore int `json:"rejected_before"`
 	// CarriedRejects are the inputs' own rejects, recorded again.
 	CarriedRejects int `json:"carried_rejects"`
-	// Names are the caches that were merged, Notes what was left out and why.
+	// Teachers are the caches that were merged, Notes what was left out and why.
 	Teachers []cache.Joined `json:"teachers"`
 	Notes    []string       `json:"notes,omitempty"`
 	Seconds  float64        `json:"seconds"`
@@ -84,10 +90,10 @@ func (e *ConflictRateError) Error() string {
 // crop that several inputs have is stored once and the others are recorded as
 // duplicates. A crop whose key leads to other pixels already is recorded as a reject.
 //
-// All inputs must have one contract ([ErrContract]). A teacher cache that every input
+// All inputs must have one contract ([store.ErrContract]). A teacher cache that every input
 // has is merged too, its embeddings copied bit for bit by the crops' ids; one name with
-// two fingerprints is [ErrFingerprint]. Inputs are only read, and what is read of them
-// is verified: [ErrDamaged].
+// two fingerprints is [store.ErrFingerprint]. Inputs are only read, and what is read of them
+// is verified: [store.ErrDamaged].
 //
 // After an interruption the same call finishes the job and gives the same bytes as a
 // run without one; out may hold nothing but this very merge. The error is a
@@ -115,7 +121,7 @@ func (s *Summary) judge(allowed float64) error {
 	return &ConflictRateError{Rejected: rejected, Seen: s.Seen, Max: allowed}
 }
 
-// merge is one call of [Merge].
+// merge is one call of [Datasets].
 type merge struct {
 	ctx     context.Context
 	out     string

@@ -1,3 +1,10 @@
+// Package plan keeps what workers agree on when they share a job: a folder with plan.json, which
+// says what is to be done and never changes; what the workers did, in the folder
+// [PartsFolder]; and merge.json, how far the parts have been put together.
+//
+// It says what a part is of and not how it is made: ingest and teacher know that, and
+// [cache.Parts] keeps parts of a cache. A folder that holds another plan, and a dataset that is
+// not the plan's, are [store.ErrPlan]; damage is [store.ErrDamaged].
 package plan
 
 import (
@@ -56,15 +63,6 @@ type planDoc struct {
 	Plan
 }
 
-// Shards are the numbers of the tasks' shards.
-func (p *Plan) Shards() []int {
-	shards := make([]int, len(p.Tasks))
-	for i, t := range p.Tasks {
-		shards[i] = t.Shard
-	}
-	return shards
-}
-
 // Rows is the number of crops, or items, of all tasks.
 func (p *Plan) Rows() int {
 	n := 0
@@ -78,7 +76,7 @@ func (p *Plan) Rows() int {
 func PartsFolder(plan string) string { return filepath.Join(plan, "parts") }
 
 // Write puts a plan into a folder and returns its id, a digest of all it says. The
-// same plan may be there already; another one is [ErrPlan].
+// same plan may be there already; another one is [store.ErrPlan].
 func Write(dir string, p Plan) (id string, err error) {
 	return WritePlanTo(durable.Disk{FS: durable.OS{}}, dir, p)
 }
