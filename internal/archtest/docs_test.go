@@ -86,7 +86,7 @@ func TestRecipesNameTheirRegisters(t *testing.T) {
 			t.Errorf("%s: %v", row[0], err)
 			continue
 		}
-		if !regexp.MustCompile(`(?m)^(func|var|\t)\s*` + regexp.QuoteMeta(name) + `\b`).Match(text) {
+		if !regexp.MustCompile(`(?m)^(func( \([^)]*\))?|var)\s+` + regexp.QuoteMeta(name) + `\b`).Match(text) {
 			t.Errorf("%s: %s has no %s", row[0], file, name)
 		}
 	}

@@ -37,7 +37,7 @@ var allowedWings = map[string]map[string][]string{
 		"check":          {"derived", "cache", ".", "internal/table"},
 		"info":           {"derived", "cache", "."},
 		"export":         {"cache", "."},
-		"storetest":      {"derived", "check", "cache", ".", "internal/table"},
+		"storetest":      {"check", "plan", "cache", ".", "internal/index", "internal/table"},
 	},
 }
 
