@@ -15,7 +15,8 @@ import (
 // History:
 //
 //	1  first
-//	2  crop shards have the columns split, attributes and quality
+//	2  crop shards have the columns split, attributes and quality;
+//	   the index has no entries for identities
 //
 // Every file has the version of its own kind: what a change does not concern keeps
 // its number. A reader accepts minFormatVersion..NewestVersion of a kind. A change
@@ -29,7 +30,7 @@ const (
 // NewestVersion is the version in which a kind of file is written.
 func NewestVersion(format string) int {
 	switch format {
-	case FormatDataset, FormatCrops:
+	case FormatDataset, FormatCrops, FormatIndex:
 		return FormatVersion
 	}
 	return 1
