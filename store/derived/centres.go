@@ -3,7 +3,6 @@ package derived
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -28,10 +27,8 @@ const qualityBatchRows = 1 << 13
 // classes: where each identity lies, and how each crop lies to it. Close it after use.
 // Safe for concurrent use until then.
 type Centres struct {
-	dataset  *store.Dataset
-	manifest centresManifest
+	manifest *centresManifest
 	dim      int
-	flip     bool
 	centres  *table.File[centreColumns]  // nil without identities
 	quality  *table.File[qualityColumns] // nil without crops
 }
@@ -60,11 +57,7 @@ type TeacherQuality struct {
 
 // centresManifest is teachers/NAME/centres/centres.json.
 type centresManifest struct {
-	table.Header
-	Fingerprint string `json:"fingerprint"`
-	// Cache is the digest of the teacher cache that the tables are derived from. It
-	// covers the crops with their identities, too.
-	Cache string `json:"cache"`
+	made
 	// Identities and Rows are those of the dataset; WithoutCentre of the identities
 	// have no usable embedding, or such as cancel out.
 	Identities    int `json:"identities"`
@@ -77,13 +70,17 @@ type centresManifest struct {
 	Quality *table.FileInfo `json:"quality,omitempty"`
 }
 
-func (m *centresManifest) validate(t *cache.Cache) error {
-	if m.Fingerprint != t.Info().Fingerprint {
-		return fmt.Errorf("has fingerprint %s, its teacher has %s", m.Fingerprint, t.Info().Fingerprint)
-	}
-	if _, err := table.ParseDigest(m.Cache); err != nil {
-		return err
-	}
+// classCentres is the kind of centres and qualities.
+var classCentres = follower[*centresManifest]{
+	what: "class centres", folder: centresFolder, format: table.FormatCentres,
+	empty: func() *centresManifest { return new(centresManifest) },
+}
+
+func (m *centresManifest) files() map[string]*table.FileInfo {
+	return map[string]*table.FileInfo{tableCentres: m.Centres, tableQuality: m.Quality}
+}
+
+func (m *centresManifest) validate() error {
 	for _, of := range []struct {
 		file *table.FileInfo
 		rows int
@@ -165,64 +162,17 @@ func parseQualityColumns(rec arrow.RecordBatch) (c qualityColumns, err error) {
 	return c, nil
 }
 
-// errStaleCentres is of centres that were good until the cache grew.
-var errStaleCentres = errors.New("are of another state of the cache")
-
-// readCentresManifest reads the manifest and compares it with the cache and with the
-// sizes of its files. [os.ErrNotExist] without one, errStaleCentres if the cache is
-// another by now or is incomplete.
-func readCentresManifest(t *cache.Cache) (centresManifest, error) {
-	return twice(func() (centresManifest, error) { return lookAtCentres(t) })
-}
-
-func lookAtCentres(t *cache.Cache) (m centresManifest, err error) {
-	f := folderIn(t, centresFolder)
-	if err := table.ReadSealed(f.manifest(), table.FormatCentres, &m); err != nil {
-		return m, err
-	}
-	if err := table.AsDamage(f.manifest(), m.validate(t)); err != nil {
-		return m, err
-	}
-	for name, file := range map[string]*table.FileInfo{tableCentres: m.Centres, tableQuality: m.Quality} {
-		if file == nil {
-			continue
-		}
-		if err := table.CheckSize(f.table(name, m.Cache), file.Bytes); err != nil {
-			return m, err
-		}
-	}
-	digest, err := t.Digest()
-	if err != nil || digest != m.Cache {
-		return m, fmt.Errorf("%s %w", f.dir, errStaleCentres)
-	}
-	return m, nil
-}
-
-// centreTables are the tables that the manifest refers to, whatever state of the cache
-// they are of.
-func (f folder) centreTables() ([]string, error) {
-	var m centresManifest
-	if err := table.ReadSealed(f.manifest(), table.FormatCentres, &m); err != nil {
-		return nil, err
-	}
-	if _, err := table.ParseDigest(m.Cache); err != nil {
-		return nil, table.AsDamage(f.manifest(), err)
-	}
-	return []string{f.table(tableCentres, m.Cache), f.table(tableQuality, m.Cache)}, nil
-}
-
-// readCentres opens what is there; the errors are those of readCentresManifest, or
-// damage.
+// readCentres opens what is there; the errors are those of [follower.read], or damage.
 func readCentres(t *cache.Cache) (*Centres, error) {
 	return twice(func() (*Centres, error) { return mapCentres(t) })
 }
 
 func mapCentres(t *cache.Cache) (*Centres, error) {
-	m, err := lookAtCentres(t)
+	m, err := classCentres.look(t)
 	if err != nil {
 		return nil, err
 	}
-	c := &Centres{dataset: t.Dataset(), manifest: m, dim: t.Info().Dim, flip: t.Info().Flip}
+	c := &Centres{manifest: m, dim: t.Info().Dim}
 	f := folderIn(t, centresFolder)
 	if m.Centres != nil {
 		c.centres, err = table.Open(f.table(tableCentres, m.Cache), m.Centres, centreSchema(t.Info(), m.Cache), parseCentreColumns)
@@ -299,41 +249,10 @@ func (c *Centres) Quality(row int, flip bool) (TeacherQuality, error) {
 }
 
 // CentresState says what is known of a teacher's centres without reading the tables:
-// current, outdated, missing or damaged. It is for store/info.
-func CentresState(t *cache.Cache) (state string, bytes int64) {
-	m, err := readCentresManifest(t)
-	for _, file := range []*table.FileInfo{m.Centres, m.Quality} {
-		if file != nil {
-			bytes += file.Bytes
-		}
-	}
-	switch {
-	case err == nil:
-		return "current", bytes
-	case errors.Is(err, os.ErrNotExist):
-		return "missing", 0
-	case errors.Is(err, errStaleCentres):
-		return "outdated", bytes
-	}
-	return "damaged", 0
-}
+// current, outdated, missing or damaged; and their size. It is for store/info.
+func CentresState(t *cache.Cache) (state string, bytes int64) { return classCentres.state(t) }
 
-// auditCentres looks for damage. Where all shards are read it reads the tables.
-func auditCentres(a *table.Audit, t *cache.Cache) (err error) {
-	c, err := readCentres(t)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil
-	case errors.Is(err, errStaleCentres):
-		a.Note("teacher %s: its class centres %v and are derived anew when they are needed", t.Info().Name, errStaleCentres)
-		return nil
-	case err != nil:
-		return err
-	}
-	defer func() { err = errors.Join(err, c.Close()) }()
-	if !a.ReadsAll() {
-		return nil
-	}
+func (c *Centres) audit() error {
 	if c.centres != nil {
 		if err := c.centres.Audit(); err != nil {
 			return err

@@ -1,9 +1,9 @@
 package derived
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"strings"
@@ -11,7 +11,6 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow/array"
 
-	"facepipe/internal/durable"
 	"facepipe/internal/progress"
 	"facepipe/internal/vec"
 	"facepipe/store"
@@ -90,49 +89,19 @@ func OpenCentres(ctx context.Context, t *cache.Cache, progress io.Writer) (*Cent
 	return readCentres(t)
 }
 
-// ensureCentres derives the centres unless they are there. One process does; others wait
-// and then find it done.
-func ensureCentres(ctx context.Context, t *cache.Cache, o CentresOptions) (m centresManifest, reused bool, err error) {
-	f := folderIn(t, centresFolder)
-	if m, err := readCentresManifest(t); err == nil && !o.Rebuild {
-		if err := f.tidy(f.centreTables); err != nil {
-			t.Dataset().Logger().Warn("old class centres cannot be removed", "teacher", t.Folder(), "cause", err)
+// ensureCentres derives the centres unless they are there.
+func ensureCentres(ctx context.Context, t *cache.Cache, o CentresOptions) (m *centresManifest, reused bool, err error) {
+	return classCentres.ensure(ctx, t, o.Rebuild, func(f folder, m *centresManifest) error {
+		d := t.Dataset()
+		m.Identities, m.Rows = d.Identities(), d.Rows()
+		b := &centreBuilder{
+			ctx: ctx, teacher: t, folder: f, manifest: m,
+			bar:      progress.New(o.Progress, "derive centres", int64(2*d.Rows())),
+			perBlock: max(1, cmp.Or(o.memory, centreMemory)/(8*t.Info().Dim)),
 		}
-		return m, true, nil
-	}
-	source, err := t.Digest()
-	if err != nil {
-		return m, false, fmt.Errorf("derive class centres: %w: run precompute-teacher again", err)
-	}
-	fail := func(err error) (centresManifest, bool, error) {
-		return m, false, fmt.Errorf("derive class centres of teacher %s: %w", t.Info().Name, err)
-	}
-	lock, err := f.claim(func(path string) (*durable.Lock, error) { return durable.WaitLock(ctx, path) })
-	if err != nil {
-		return fail(err)
-	}
-	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	switch m, err := readCentresManifest(t); {
-	case err == nil && !o.Rebuild:
-		return m, true, nil
-	case errors.Is(err, store.ErrDamaged):
-		t.Dataset().Logger().Warn("damaged class centres are derived again", "teacher", t.Folder(), "cause", err)
-	case errors.Is(err, store.ErrVersion):
-		return fail(err)
-	}
-	b := &centreBuilder{ctx: ctx, teacher: t, folder: f, bar: progress.New(o.Progress, "derive centres", int64(2*t.Dataset().Rows()))}
-	defer b.bar.Finish()
-	memory := o.memory
-	if memory == 0 {
-		memory = centreMemory
-	}
-	b.perBlock = max(1, memory/(8*t.Info().Dim))
-	b.manifest = centresManifest{Header: table.HeaderOf(table.FormatCentres), Fingerprint: t.Info().Fingerprint, Cache: source,
-		Identities: t.Dataset().Identities(), Rows: t.Dataset().Rows()}
-	if err := b.run(); err != nil {
-		return fail(err)
-	}
-	return b.manifest, false, nil
+		defer b.bar.Finish()
+		return b.run()
+	})
 }
 
 // centreBuilder derives the tables: first all centres, block by block of the labels, then
@@ -143,12 +112,12 @@ type centreBuilder struct {
 	folder   folder
 	bar      *progress.Bar
 	perBlock int // identities
-	manifest centresManifest
+	manifest *centresManifest
 	spreads  float64 // summed
 }
 
 func (b *centreBuilder) run() (err error) {
-	m := &b.manifest
+	m := b.manifest
 	var tables []string
 	if m.Identities > 0 {
 		path := b.folder.table(tableCentres, m.Cache)
@@ -340,7 +309,7 @@ func (s *centreBlock) centre(i int, dst []float32) (spread float64, ok bool) {
 
 // qualities makes the table of crops.
 func (b *centreBuilder) qualities(path string) (info *table.FileInfo, err error) {
-	t, m := b.teacher, &b.manifest
+	t, m := b.teacher, b.manifest
 	var centres *table.File[centreColumns]
 	if m.Centres != nil {
 		centres, err = table.Open(b.folder.table(tableCentres, m.Cache), m.Centres, centreSchema(t.Info(), m.Cache), parseCentreColumns)

@@ -358,18 +358,4 @@ func (w *ClassifierWriter) unlock() error {
 	return err
 }
 
-// auditClassifier looks for damage. Where all shards are read it reads the table.
-func auditClassifier(a *table.Audit, t *cache.Cache) (err error) {
-	c, err := OpenClassifier(t)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, c.Close()) }()
-	if !a.ReadsAll() {
-		return nil
-	}
-	return c.file.Audit()
-}
+func (c *Classifier) audit() error { return c.file.Audit() }

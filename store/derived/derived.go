@@ -13,6 +13,11 @@
 package derived
 
 import (
+	"errors"
+	"io"
+	"os"
+
+	"facepipe/store"
 	"facepipe/store/cache"
 	"facepipe/store/internal/table"
 )
@@ -20,8 +25,8 @@ import (
 // audits is the register of what lies in a folder of its own beside a cache's shards. A new
 // kind is a file, and a line here.
 var audits = []func(a *table.Audit, t *cache.Cache) error{
-	auditCentres,
-	auditClassifier,
+	auditOf("class centres", readCentres),
+	auditOf("classifier", OpenClassifier),
 }
 
 // Audit looks at all that is derived from a cache. It is for store/check.
@@ -32,4 +37,33 @@ func Audit(a *table.Audit, t *cache.Cache) error {
 		}
 	}
 	return nil
+}
+
+// opened are the open tables of a kind.
+type opened interface {
+	io.Closer
+	// audit reads all of them.
+	audit() error
+}
+
+// auditOf looks for damage of a kind, whose tables open opens. Where all shards are read it
+// reads the tables.
+func auditOf[T opened](what string, open func(*cache.Cache) (T, error)) func(*table.Audit, *cache.Cache) error {
+	return func(a *table.Audit, t *cache.Cache) (err error) {
+		tables, err := open(t)
+		switch {
+		case errors.Is(err, os.ErrNotExist), errors.Is(err, store.ErrNotFound):
+			return nil
+		case errors.Is(err, errStale):
+			a.Note("teacher %s: its %s %v and are derived anew when they are needed", t.Info().Name, what, errStale)
+			return nil
+		case err != nil:
+			return err
+		}
+		defer func() { err = errors.Join(err, tables.Close()) }()
+		if !a.ReadsAll() {
+			return nil
+		}
+		return tables.audit()
+	}
 }
