@@ -159,7 +159,7 @@ func TestOrderOfWrites(t *testing.T) {
 
 	r.note("# a plan, and a worker that commits the second shard as a part")
 	job := filepath.Join(parent, "job")
-	if _, err := plan.WritePlanTo(disk, job, plan.Plan{Verb: "test", Teacher: &info, Tasks: plan.ShardTasks(d)}); err != nil {
+	if _, err := plan.WriteOn(disk, job, plan.Plan{Verb: "test", Teacher: &info, Tasks: plan.ShardTasks(d)}); err != nil {
 		t.Fatal(err)
 	}
 	parts, err := cache.OpenParts(d, info, plan.PartsFolder(job))

@@ -69,7 +69,7 @@ func (p *planDiary) promise(what string, kept func(root string) error) {
 func (p *planDiary) begin() *cache.Parts {
 	p.t.Helper()
 	job := jobAt(filepath.Dir(p.dataset.Dir()))
-	if _, err := plan.WritePlanTo(p.dataset.Disk(), job, plan.Plan{Verb: "test", Teacher: &ofParts, Tasks: plan.ShardTasks(p.dataset)}); err != nil {
+	if _, err := plan.WriteOn(p.dataset.Disk(), job, plan.Plan{Verb: "test", Teacher: &ofParts, Tasks: plan.ShardTasks(p.dataset)}); err != nil {
 		p.t.Fatal(err)
 	}
 	p.promise("the plan is written", func(root string) error { _, _, err := plan.Read(jobAt(root)); return err })

@@ -78,12 +78,12 @@ func PartsFolder(plan string) string { return filepath.Join(plan, "parts") }
 // Write puts a plan into a folder and returns its id, a digest of all it says. The
 // same plan may be there already; another one is [store.ErrPlan].
 func Write(dir string, p Plan) (id string, err error) {
-	return WritePlanTo(durable.Disk{FS: durable.OS{}}, dir, p)
+	return WriteOn(durable.Disk{FS: durable.OS{}}, dir, p)
 }
 
-// WritePlanTo is [Write] on a disk other than the system's: tests look at what one that
+// WriteOn is [Write] on a disk other than the system's: tests look at what one that
 // fails makes of it.
-func WritePlanTo(disk durable.Disk, dir string, p Plan) (id string, err error) {
+func WriteOn(disk durable.Disk, dir string, p Plan) (id string, err error) {
 	data, err := table.EncodeSealed(planDoc{Header: table.HeaderOf(table.FormatPlan), Plan: p})
 	if err != nil {
 		return "", fmt.Errorf("encode %s: %w", planFile, err)

@@ -12,7 +12,7 @@ import (
 // them into the cache: what a plan's maker, its workers and its merge do.
 func DoPlan(d *store.Dataset, info cache.Info, job string) error {
 	tasks := plan.ShardTasks(d)
-	if _, err := plan.WritePlanTo(d.Disk(), job, plan.Plan{Verb: "test", Teacher: &info, Tasks: tasks}); err != nil {
+	if _, err := plan.WriteOn(d.Disk(), job, plan.Plan{Verb: "test", Teacher: &info, Tasks: tasks}); err != nil {
 		return err
 	}
 	parts, err := cache.OpenParts(d, info, plan.PartsFolder(job))
