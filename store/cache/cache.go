@@ -169,7 +169,7 @@ func (t *Cache) Info() Info { return t.info }
 // Dataset is the one whose crops are embedded.
 func (t *Cache) Dataset() *store.Dataset { return t.dataset }
 
-// Folder is the path of the cache's folder.
+// Folder is the path of the cache's folder. It is for store/derived.
 func (t *Cache) Folder() string { return t.folder }
 
 // Has says whether shard i is embedded.

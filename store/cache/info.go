@@ -53,7 +53,7 @@ const infoFile = "teacher.json"
 var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
 // Validate says what makes the description one of no cache: a name, dimension or element type
-// that there cannot be, or no fingerprint.
+// that there cannot be, or no fingerprint. It is for store/plan.
 func (t *Info) Validate() error {
 	switch {
 	case !validName.MatchString(t.Name):

@@ -115,7 +115,8 @@ type RunTotals struct {
 	DeviceSeconds float64 `json:"device_seconds"`
 }
 
-// SumRuns adds records up. Runs side by side took the sum of their seconds.
+// SumRuns adds records up. Runs side by side took the sum of their seconds. It is for
+// store/info.
 func SumRuns(runs []Run) (t RunTotals) {
 	for _, r := range runs {
 		t.Runs++

@@ -56,6 +56,7 @@ func (s *Shard) Prefetch(row, n int) {
 
 // AppendBytes appends the embedding that [Shard.Row] reads to dst as it is
 // stored, Dim elements of the cache's type, little-endian; zeros if it is not valid.
+// It is for store/export.
 func (s *Shard) AppendBytes(dst []byte, row int, flip bool) (embedding []byte, norm float32, err error) {
 	v, k, err := s.find(row, flip)
 	if err != nil {
