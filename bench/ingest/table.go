@@ -28,9 +28,6 @@ func printTable(r io.Reader, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if len(all) == 0 {
-		return fmt.Errorf("no results")
-	}
 	fmt.Fprintf(w, "%s photographs, %d at a time, in the page cache; commits and the index included; medians of %d rounds; %s",
 		measure.Number(float64(all[0].Rows)), all[0].Threads, len(all.Of("pipe", "aligned", 0)), all[0].Version)
 	if python := all.Of("opencv", "warp", 0); len(python) > 0 {

@@ -5,6 +5,7 @@ package measure
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -39,7 +40,7 @@ func (r Result) Print(w io.Writer) error { return json.NewEncoder(w).Encode(r) }
 // Results are measurements, several of each kind.
 type Results []Result
 
-// Read reads lines of results.
+// Read reads lines of results, of which there must be one.
 func Read(r io.Reader) (Results, error) {
 	var all Results
 	for d := json.NewDecoder(r); ; {
@@ -48,6 +49,9 @@ func Read(r io.Reader) (Results, error) {
 		case nil:
 			all = append(all, one)
 		case io.EOF:
+			if len(all) == 0 {
+				return nil, errors.New("no results")
+			}
 			return all, nil
 		default:
 			return nil, fmt.Errorf("read results: %w", err)

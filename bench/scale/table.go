@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -14,9 +13,6 @@ func printTable(r io.Reader, w io.Writer) error {
 	all, err := measure.Read(r)
 	if err != nil {
 		return err
-	}
-	if len(all) == 0 {
-		return errors.New("no results")
 	}
 	var sizes []int
 	for _, r := range all {

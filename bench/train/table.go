@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -19,9 +18,6 @@ func printTable(r io.Reader, w io.Writer) error {
 	all, err := measure.Read(r)
 	if err != nil {
 		return err
-	}
-	if len(all) == 0 {
-		return errors.New("no results")
 	}
 	fmt.Fprintf(w, "%d threads; decoding of the crops included; medians of %d rounds.\n", all[0].Threads, len(all.Of(all[0].System, all[0].Phase, 0)))
 	for _, phase := range names(all, phaseOf) {
