@@ -48,9 +48,35 @@ const minSpread = 1
 
 // minFit is the smallest correlation of landmarks and targets: 1 for the same shape
 // and 0 where the best map shrinks everything to a point. Detected faces stay above
-// 0.8 even in profile; a face whose left and right are swapped, which a rotation
-// cannot mend, reaches 0.23 on the template.
-const minFit = 0.5
+// 0.65 even in profile; a face whose left and right are swapped, which a rotation
+// cannot mend, reaches 0.23 on the template. [CheckOrder] finds what lies between.
+const minFit = 0.6
+
+// moments are sums over two sets of points around their centres.
+type moments struct {
+	srcMean, dstMean Point
+	srcVar, dstVar   float64
+	dot, cross       float64
+}
+
+func momentsOf(src, dst Landmarks) moments {
+	m := moments{srcMean: src.Centre(), dstMean: dst.Centre()}
+	for i := range src {
+		px, py := src[i].X-m.srcMean.X, src[i].Y-m.srcMean.Y
+		qx, qy := dst[i].X-m.dstMean.X, dst[i].Y-m.dstMean.Y
+		m.srcVar += float64(px*px) + float64(py*py)
+		m.dstVar += float64(qx*qx) + float64(qy*qy)
+		m.dot += float64(px*qx) + float64(py*qy)
+		m.cross += float64(px*qy) - float64(py*qx)
+	}
+	return m
+}
+
+// spread is the root-mean-square distance of the source from its centre.
+func (m moments) spread() float64 { return math.Sqrt(m.srcVar / float64(len(Landmarks{}))) }
+
+// fit is the correlation under the best rotation.
+func (m moments) fit() float64 { return math.Hypot(m.dot, m.cross) / math.Sqrt(m.srcVar*m.dstVar) }
 
 // Estimate finds the similarity that minimises the sum of squared distances
 // between the mapped src and dst: the two-dimensional case of Umeyama, "Least-
@@ -59,28 +85,19 @@ const minFit = 0.5
 // proper rotation with a scale. Points that are not finite, that nearly coincide,
 // or that bear no resemblance to dst in any rotation give ErrDegenerate.
 func Estimate(src, dst Landmarks) (Similarity, error) {
-	srcMean, dstMean := src.Centre(), dst.Centre()
-	var srcVar, dstVar, dot, cross float64
-	for i := range src {
-		px, py := src[i].X-srcMean.X, src[i].Y-srcMean.Y
-		qx, qy := dst[i].X-dstMean.X, dst[i].Y-dstMean.Y
-		srcVar += float64(px*px) + float64(py*py)
-		dstVar += float64(qx*qx) + float64(qy*qy)
-		dot += float64(px*qx) + float64(py*qy)
-		cross += float64(px*qy) - float64(py*qx)
-	}
-	if math.IsNaN(srcVar) || math.IsInf(srcVar, 0) {
+	m := momentsOf(src, dst)
+	if math.IsNaN(m.srcVar) || math.IsInf(m.srcVar, 0) {
 		return Similarity{}, fmt.Errorf("%w: a coordinate is not finite", ErrDegenerate)
 	}
-	if spread := math.Sqrt(srcVar / float64(len(src))); spread < minSpread {
+	if spread := m.spread(); spread < minSpread {
 		return Similarity{}, fmt.Errorf("%w: all points lie within %.2g pixels", ErrDegenerate, spread)
 	}
-	if fit := math.Hypot(dot, cross) / math.Sqrt(srcVar*dstVar); fit < minFit {
+	if fit := m.fit(); fit < minFit {
 		return Similarity{}, fmt.Errorf("%w: the points do not have the shape of a face (fit %.2g)", ErrDegenerate, fit)
 	}
-	s := Similarity{A: dot / srcVar, B: cross / srcVar}
-	s.Tx = dstMean.X - (float64(s.A*srcMean.X) - float64(s.B*srcMean.Y))
-	s.Ty = dstMean.Y - (float64(s.B*srcMean.X) + float64(s.A*srcMean.Y))
+	s := Similarity{A: m.dot / m.srcVar, B: m.cross / m.srcVar}
+	s.Tx = m.dstMean.X - (float64(s.A*m.srcMean.X) - float64(s.B*m.srcMean.Y))
+	s.Ty = m.dstMean.Y - (float64(s.B*m.srcMean.X) + float64(s.A*m.srcMean.Y))
 	return s, nil
 }
 
