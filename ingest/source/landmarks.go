@@ -11,6 +11,8 @@ import (
 	"io"
 	"math"
 	"os"
+	"path"
+	"regexp"
 	"slices"
 	"sort"
 	"strconv"
@@ -29,6 +31,9 @@ import (
 // without tabs at its first comma, without either at its first space. Empty lines and lines
 // that begin with # are passed over.
 //
+// Another order of the ten numbers, or a label before them, is recognised by the first lines,
+// see [align.Recognise], and told by [Landmarks.Notices].
+//
 // The whole file is checked when it is opened. 16 bytes a line stay in memory. Methods may be
 // called from several goroutines.
 type Landmarks struct {
@@ -36,7 +41,11 @@ type Landmarks struct {
 	file   *os.File
 	digest string
 	seed   maphash.Seed
+	order  align.Order
 	lines  []lineRef // by hash
+	// roots are the folders that all absolute keys lie in, the deepest first.
+	roots []string
+	first string // key
 }
 
 // lineRef leads from the hash of a key to the line that has it.
@@ -50,14 +59,14 @@ const maxLine = 64 << 10
 
 // OpenLandmarks checks and opens a landmark file. The error of a faulty line names
 // the file and the line.
-func OpenLandmarks(path string) (*Landmarks, error) {
-	file, err := os.Open(path)
+func OpenLandmarks(name string) (*Landmarks, error) {
+	file, err := os.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("open landmarks: %w", err)
 	}
-	l := &Landmarks{path: path, file: file, seed: maphash.MakeSeed()}
+	l := &Landmarks{path: name, file: file, seed: maphash.MakeSeed()}
 	if err := l.index(); err != nil {
-		return nil, errors.Join(fmt.Errorf("read landmarks %s: %w", path, err), file.Close())
+		return nil, errors.Join(fmt.Errorf("read landmarks %s: %w", name, err), file.Close())
 	}
 	return l, nil
 }
@@ -68,26 +77,128 @@ func (l *Landmarks) Digest() string { return l.digest }
 // Close closes the file.
 func (l *Landmarks) Close() error { return l.file.Close() }
 
+// Notices say in what order the numbers are, if it is not the usual one.
+func (l *Landmarks) Notices() []string { return orderNotice(l.order) }
+
+// orderNotice tells of an order that was recognised.
+func orderNotice(o align.Order) []string {
+	if o.Usual() {
+		return nil
+	}
+	return []string{"landmarks are taken as " + o.String() + ": so the first ones fit a face"}
+}
+
+// Len is the number of lines with landmarks.
+func (l *Landmarks) Len() int { return len(l.lines) }
+
+// First is the key of the first line, as it is written.
+func (l *Landmarks) First() string { return l.first }
+
 // Lookup is the landmarks and the score (0 if the line has none) of a key. ok is false if the
 // file does not name the key. An error means that the file has changed or can no longer be
 // read.
+//
+// The file's key may have a ./ before it or backslashes for slashes. It may be an absolute path,
+// if one folder above all absolute ones makes it the key.
 func (l *Landmarks) Lookup(key string) (face align.Landmarks, score float64, ok bool, err error) {
-	hash := maphash.String(l.seed, key)
+	var found landmarkLine
+	hits := 0
+	for _, name := range append([]string{key}, l.below(key)...) {
+		line, err := l.find(name)
+		if err != nil {
+			return face, 0, false, fmt.Errorf("read landmarks %s: %w", l.path, err)
+		}
+		if line.key == "" {
+			continue
+		}
+		found = line
+		if hits++; name == key {
+			break
+		}
+	}
+	return found.face, found.score, hits == 1, nil
+}
+
+// below are the absolute paths that a key can have.
+func (l *Landmarks) below(key string) (paths []string) {
+	for _, root := range l.roots {
+		paths = append(paths, root+"/"+key)
+	}
+	return paths
+}
+
+// find is the line of a key, or one without a key.
+func (l *Landmarks) find(key string) (landmarkLine, error) {
+	hash := l.hash(key)
 	i := sort.Search(len(l.lines), func(i int) bool { return l.lines[i].hash >= hash })
 	for ; i < len(l.lines) && l.lines[i].hash == hash; i++ {
 		line, err := l.readLine(l.lines[i].offset)
 		if err != nil {
-			return face, 0, false, fmt.Errorf("read landmarks %s: %w", l.path, err)
+			return landmarkLine{}, err
 		}
-		if line.key == key {
-			return line.face, line.score, true, nil
+		if line.key == key || plainPath(line.key) == key {
+			return line, nil
 		}
 	}
-	return face, 0, false, nil
+	return landmarkLine{}, nil
 }
+
+// hash is the same for all ways of writing a key.
+func (l *Landmarks) hash(key string) uint64 { return maphash.String(l.seed, plainPath(key)) }
+
+// plainPath is a path with slashes, without the parts that say nothing. A path from a Windows
+// computer begins with its drive.
+func plainPath(name string) string {
+	name = strings.TrimPrefix(name, "file://")
+	return path.Clean(strings.ReplaceAll(name, `\`, "/"))
+}
+
+var drive = regexp.MustCompile(`^[A-Za-z]:/`)
+
+// addRoot narrows the roots to what holds an absolute key, too.
+func (l *Landmarks) addRoot(key string) {
+	name := plainPath(key)
+	if !path.IsAbs(name) && !drive.MatchString(name) {
+		return
+	}
+	if l.roots == nil {
+		for name != "" {
+			name = name[:strings.LastIndex(name, "/")+1]
+			name = strings.TrimSuffix(name, "/")
+			l.roots = append(l.roots, name)
+		}
+		return
+	}
+	l.roots = slices.DeleteFunc(l.roots, func(root string) bool { return !strings.HasPrefix(name, root+"/") })
+}
+
+// recognise finds the order of the numbers by the first lines. It leaves faults of lines to
+// index.
+func (l *Landmarks) recognise() (err error) {
+	const wholeFile = 1<<63 - 1
+	lines := bufio.NewScanner(io.NewSectionReader(l.file, 0, wholeFile))
+	var rows [][]float64
+	for len(rows) < orderRows && lines.Scan() {
+		line, err := parseLine(lines.Text())
+		if err != nil {
+			break
+		}
+		if line.key != "" {
+			rows = append(rows, line.numbers)
+		}
+	}
+	l.order, err = align.Recognise(rows)
+	return err
+}
+
+// orderRows is how many rows of numbers tell in what order they are.
+const orderRows = 100
 
 // index reads the file once.
 func (l *Landmarks) index() error {
+	if err := l.recognise(); err != nil {
+		return err
+	}
 	sum := sha256.New()
 	r := bufio.NewReaderSize(io.TeeReader(l.file, sum), maxLine)
 	var offset int64
@@ -99,12 +210,14 @@ func (l *Landmarks) index() error {
 		if err != nil && err != io.EOF {
 			return err
 		}
-		line, parseErr := parseLine(string(text))
+		line, parseErr := l.parse(string(text))
 		if parseErr != nil {
 			return fmt.Errorf("line %d: %w", number, parseErr)
 		}
 		if line.key != "" {
-			l.lines = append(l.lines, lineRef{hash: maphash.String(l.seed, line.key), offset: offset})
+			l.first = cmp.Or(l.first, line.key)
+			l.addRoot(line.key)
+			l.lines = append(l.lines, lineRef{hash: l.hash(line.key), offset: offset})
 		}
 		offset += int64(len(text))
 		if err == io.EOF {
@@ -135,7 +248,7 @@ func (l *Landmarks) refuseRepeats() error {
 		if err != nil {
 			return err
 		}
-		if a.key == b.key {
+		if plainPath(a.key) == plainPath(b.key) {
 			return fmt.Errorf("key %q is on two lines", a.key)
 		}
 	}
@@ -147,14 +260,35 @@ func (l *Landmarks) readLine(offset int64) (landmarkLine, error) {
 	if err != nil && err != io.EOF {
 		return landmarkLine{}, err
 	}
-	return parseLine(text)
+	return l.parse(text)
+}
+
+// parse reads a line in the file's order.
+func (l *Landmarks) parse(text string) (landmarkLine, error) {
+	line, err := parseLine(text)
+	if err != nil || line.key == "" {
+		return line, err
+	}
+	n := l.order.Numbers()
+	if len(line.numbers) < n {
+		return landmarkLine{}, fmt.Errorf("%d numbers behind the key, other lines have %s", len(line.numbers), l.order)
+	}
+	line.face, line.score = l.order.Face(line.numbers), 0
+	if n < len(line.numbers) {
+		line.score = line.numbers[n]
+		if !(line.score > 0 && line.score <= 1) {
+			return landmarkLine{}, fmt.Errorf("the last number, %g, is no confidence between 0 and 1", line.score)
+		}
+	}
+	return line, nil
 }
 
 // landmarkLine is one parsed line; its key is empty if the line holds none.
 type landmarkLine struct {
-	key   string
-	face  align.Landmarks
-	score float64
+	key     string
+	face    align.Landmarks
+	score   float64
+	numbers []float64 // as they are written
 }
 
 func parseLine(text string) (landmarkLine, error) {
@@ -180,11 +314,9 @@ func parseLine(text string) (landmarkLine, error) {
 		}
 		values[i] = v
 	}
-	line := landmarkLine{key: key, score: values[coordinates]}
-	for i := range line.face {
-		line.face[i] = align.Point{X: values[2*i], Y: values[2*i+1]}
-	}
-	return line, nil
+	return landmarkLine{
+		key: key, face: align.Order{}.Face(values[:]), score: values[coordinates], numbers: values[:len(fields)],
+	}, nil
 }
 
 // cutKey splits the key off a line.

@@ -109,6 +109,102 @@ func TestLandmarksRefusals(t *testing.T) {
 	}
 }
 
+// faceText is the template's face in an order of its numbers, x and y in turn.
+func faceText(order ...int) string {
+	var text []string
+	for _, i := range order {
+		p := align.Template(align.CropSize)[i/2]
+		text = append(text, fmt.Sprint([]float64{p.X, p.Y}[i%2]))
+	}
+	return strings.Join(text, " ")
+}
+
+func inOrder() string   { return faceText(0, 1, 2, 3, 4, 5, 6, 7, 8, 9) }
+func mouthSwap() string { return faceText(0, 1, 2, 3, 4, 5, 8, 9, 6, 7) }
+
+// The usual wrong ways of writing landmarks are recognised and told, or refused.
+func TestLandmarksRecognisesOrders(t *testing.T) {
+	tests := []struct{ name, row, notice, fault string }{
+		{"usual", inOrder(), "", ""},
+		{"score", inOrder() + " 0.98", "", ""},
+		{"apart", faceText(0, 2, 4, 6, 8, 1, 3, 5, 7, 9), "x1 ... x5 y1 ... y5", ""},
+		{"label", "12 " + inOrder(), "a label before x1 y1 ... x5 y5", ""},
+		{"person", faceText(2, 3, 0, 1, 4, 5, 8, 9, 6, 7), "from the person's left", ""},
+		{"mouth", mouthSwap(), "", "left and right mouth corner swapped"},
+		{"nothing", "10 20 20 10 30 70 5 5 90 8", "", "in no known order"},
+		{"label behind", inOrder() + " 7", "", "line 1: the last number, 7, is no confidence"},
+		{"zero behind", inOrder() + " 0", "", "line 1: the last number, 0, is no confidence"},
+	}
+	for _, tt := range tests {
+		var text strings.Builder
+		for i := range 6 {
+			fmt.Fprintf(&text, "%d.jpg %s\n", i, tt.row)
+		}
+		l, err := OpenLandmarks(landmarkFile(t, text.String()))
+		if tt.fault != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.fault) {
+				t.Errorf("%s: error %v, want %q", tt.name, err, tt.fault)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		face, _, ok, err := l.Lookup("3.jpg")
+		if err != nil || !ok || face != align.Template(align.CropSize) {
+			t.Errorf("%s: %v, %v, %v", tt.name, face, ok, err)
+		}
+		if got := strings.Join(l.Notices(), ""); (tt.notice == "") != (got == "") || !strings.Contains(got, tt.notice) {
+			t.Errorf("%s: notices %q, want %q", tt.name, got, tt.notice)
+		}
+		l.Close()
+	}
+}
+
+func TestLandmarksFindsOtherForms(t *testing.T) {
+	const keys = "Ann/1.jpg Bob/1.jpg Bob/2.jpg"
+	for name, form := range map[string]func(string) string{
+		"dot":       func(key string) string { return "./" + key },
+		"backslash": func(key string) string { return strings.ReplaceAll(key, "/", `\`) },
+		"absolute":  func(key string) string { return "/data/set/" + key },
+		"drive":     func(key string) string { return `D:\set\` + strings.ReplaceAll(key, "/", `\`) },
+		"url":       func(key string) string { return "file:///data/" + key },
+	} {
+		var text string
+		for i, key := range strings.Fields(keys) {
+			text += fmt.Sprintf("%s\t%s 0.%d\n", form(key), inOrder(), i+1)
+		}
+		l, err := OpenLandmarks(landmarkFile(t, text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, key := range strings.Fields(keys) {
+			if _, score, ok, err := l.Lookup(key); err != nil || !ok || score != float64(i+1)/10 {
+				t.Errorf("%s: Lookup(%q) = %v, %v, %v", name, key, score, ok, err)
+			}
+		}
+		for _, key := range []string{"1.jpg", "Cid/1.jpg", "nn/1.jpg"} {
+			if _, _, ok, err := l.Lookup(key); ok || err != nil {
+				t.Errorf("%s: Lookup(%q) = %v, %v", name, key, ok, err)
+			}
+		}
+		l.Close()
+	}
+	// A key that several folders could complete is nobody's.
+	l, err := OpenLandmarks(landmarkFile(t, "/a/Ann/1.jpg "+inOrder()+"\n/a/Ann/Ann/1.jpg "+inOrder()+"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, _, ok, err := l.Lookup("Ann/1.jpg"); ok || err != nil {
+		t.Errorf("an ambiguous key: %v, %v", ok, err)
+	}
+	if _, err := OpenLandmarks(landmarkFile(t, "./a.jpg "+inOrder()+"\na.jpg "+inOrder()+"\n")); err == nil || !strings.Contains(err.Error(), "on two lines") {
+		t.Errorf("a key in two forms: %v", err)
+	}
+}
+
 func FuzzLandmarkLine(f *testing.F) {
 	f.Add("a.jpg 1 2 3 4 5 6 7 8 9 10 0.5\r\n")
 	f.Add("a b.jpg\t1,2,3,4,5,6,7,8,9,1e3")
