@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"golang.org/x/sync/semaphore"
 
@@ -29,7 +30,10 @@ type cropper struct {
 	gate        Gate
 	detector    *detect.Detector  // nil without one
 	landmarks   *source.Landmarks // nil without a file
-	pixels      *semaphore.Weighted
+	// named and unnamed count the photographs that the file was asked for.
+	named, unnamed atomic.Int64
+	unnamedKey     atomic.Pointer[string] // one of them
+	pixels         *semaphore.Weighted
 }
 
 func newCropper(p parsed, gate Gate) *cropper {
@@ -81,6 +85,9 @@ func (c *cropper) crops(ctx context.Context, item source.Item, key string) ([]ca
 		return nil, refuse(stageDecode, err)
 	}
 	given, err := c.given(item, key)
+	if err == nil && given != nil {
+		err = checkOrder(given.landmarks)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -109,6 +116,9 @@ func (c *cropper) given(item source.Item, key string) (*face, error) {
 		return nil, nil
 	}
 	l, score, ok, err := c.landmarks.Lookup(key)
+	if err == nil {
+		c.count(key, ok)
+	}
 	switch {
 	case err != nil:
 		return nil, err
@@ -118,6 +128,33 @@ func (c *cropper) given(item source.Item, key string) (*face, error) {
 		return nil, refuse(stageDetect, fmt.Errorf("%w: the landmark file does not name this key", errNoLandmarks))
 	}
 	return nil, nil
+}
+
+// checkOrder refuses given landmarks that are plainly in another order.
+func checkOrder(l align.Landmarks) error {
+	if err := align.CheckOrder(l); err != nil {
+		return refuse(stageAlign, err)
+	}
+	return nil
+}
+
+// count notes whether the landmark file names a photograph.
+func (c *cropper) count(key string, named bool) {
+	if named {
+		c.named.Add(1)
+		return
+	}
+	c.unnamed.Add(1)
+	c.unnamedKey.CompareAndSwap(nil, &key)
+}
+
+// requireNamed is an error if the landmark file was asked for photographs and named none.
+func (c *cropper) requireNamed(file string) error {
+	if c.landmarks == nil || c.named.Load() > 0 || c.unnamed.Load() == 0 {
+		return nil
+	}
+	return fmt.Errorf("landmarks %s: 0 of %d lines of the file match a photograph: the first names %q, a photograph is %q; write the keys as the photographs' paths within the source",
+		file, c.landmarks.Len(), c.landmarks.First(), *c.unnamedKey.Load())
 }
 
 // detect finds the faces to take, the main one last.

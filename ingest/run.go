@@ -85,6 +85,12 @@ func (r *run) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	// A part of a plan may lie outside of what the file names.
+	if r.options.items == 0 {
+		if err := r.cropper.requireNamed(r.options.Landmarks); err != nil {
+			return err
+		}
+	}
 	if err := r.writer.Close(); err != nil {
 		return err
 	}
@@ -130,6 +136,7 @@ func (r *run) openCropper() (err error) {
 		if r.cropper.landmarks, err = source.OpenLandmarks(o.Landmarks); err != nil {
 			return err
 		}
+		r.log(r.cropper.landmarks, "landmarks", o.Landmarks)
 	}
 	if r.parsed.detector.Kind == detect.None {
 		return nil
@@ -194,16 +201,19 @@ func (r *run) produce(ctx context.Context, submit func(*task) error) error {
 
 // logNotices logs what source i has noticed while it was walked.
 func (r *run) logNotices(i int) {
-	noticer, ok := r.sources[i].(source.Noticer)
-	if !ok {
-		return
+	if noticer, ok := r.sources[i].(source.Noticer); ok {
+		r.log(noticer, "source", r.parsed.sources[i].String())
 	}
+}
+
+// log logs what was noticed in a file or source.
+func (r *run) log(noticer source.Noticer, kind, name string) {
 	logger := r.options.Logger
 	if logger == nil {
 		logger = slog.Default()
 	}
 	for _, notice := range noticer.Notices() {
-		logger.Warn(notice, "source", r.parsed.sources[i].String())
+		logger.Warn(notice, kind, name)
 	}
 }
 

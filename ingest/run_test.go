@@ -410,6 +410,28 @@ func TestRunWithLandmarks(t *testing.T) {
 	}
 }
 
+// A landmark file that names nothing of the source ends the run, and leaves no rejects behind
+// that a corrected file would meet.
+func TestRunWithForeignLandmarks(t *testing.T) {
+	root := folder(t, map[string][]byte{"Ann/1.png": imgcodec.EncodePNG(photo(1, 200, 200, 80, 72))})
+	row := ""
+	for _, p := range detecttest.Landmarks(80, 72) {
+		row += fmt.Sprintf(" %g %g", p.X, p.Y)
+	}
+	o := ingest.Options{Sources: []string{"folder=" + root}, Out: filepath.Join(t.TempDir(), "faces.ds"),
+		Landmarks: file(t, "landmarks.txt", "photos/Ann/1.png"+row+"\nphotos/Bob/1.png"+row+"\n")}
+	_, err := ingest.Run(t.Context(), o)
+	for _, want := range []string{o.Landmarks, "0 of 2 lines", `"photos/Ann/1.png"`, `"Ann/1.png"`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+	o.Landmarks = file(t, "landmarks.txt", "./Ann/1.png"+row+"\n")
+	if s := mustRun(t, o); s.Written != 1 || s.Rejected != 0 || s.Skipped != 0 {
+		t.Errorf("with a right file: %+v", s)
+	}
+}
+
 func TestRunCountsTheRejectRate(t *testing.T) {
 	root := folder(t, map[string][]byte{
 		"a.png": imgcodec.EncodePNG(photo(1, 112, 112, 8, 8)), "b.png": imgcodec.EncodePNG(photo(2, 112, 112, 8, 8)),
