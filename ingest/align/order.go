@@ -76,6 +76,15 @@ func (o Order) Face(v []float64) (l Landmarks) {
 // wanted says in errors what the usual order is.
 const wanted = "x1 y1 ... x5 y5 of the eyes, the nose and the mouth's corners, each from the image's left"
 
+// Numbers are x and y of the points in turn.
+func (l Landmarks) Numbers() []float64 {
+	v := make([]float64, 0, 2*len(l))
+	for _, p := range l {
+		v = append(v, p.X, p.Y)
+	}
+	return v
+}
+
 // How well landmarks fit [Template], see [Estimate], in 5,125 detections of two detectors: LFW
 // fits 0.889 and better, with eyes or mouth swapped 0.76 at most. In the profiles of CFP the
 // median is 0.90 and the least 0.66, while another order never fits a face better than 0.83
@@ -112,11 +121,7 @@ func bestOrder(v []float64) (best Order, ok bool) {
 // CheckOrder refuses a face of which another order makes a clearly better one, with
 // ErrDegenerate.
 func CheckOrder(l Landmarks) error {
-	var v []float64
-	for _, p := range l {
-		v = append(v, p.X, p.Y)
-	}
-	if o, ok := bestOrder(v); ok && !o.Usual() {
+	if o, ok := bestOrder(l.Numbers()); ok && !o.Usual() {
 		return fmt.Errorf("%w: the numbers fit a face as %s; want %s", ErrDegenerate, o, wanted)
 	}
 	return nil

@@ -23,12 +23,7 @@ func written(n int, write func(Landmarks) []float64) [][]float64 {
 	return rows
 }
 
-func pairs(l Landmarks) (v []float64) {
-	for _, p := range l {
-		v = append(v, p.X, p.Y)
-	}
-	return v
-}
+func pairs(l Landmarks) []float64 { return l.Numbers() }
 
 func apart(l Landmarks) []float64 {
 	var x, y []float64

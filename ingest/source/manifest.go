@@ -14,6 +14,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"facepipe/ingest/align"
 )
 
 // manifest is a table with one photograph a row: where its file is and what is known of it. It
@@ -37,6 +39,7 @@ type manifest struct {
 	format    tableFormat
 	digest    string
 	repeats   repeats
+	order     align.Order // of the numbers of five landmarks
 }
 
 var manifestKind = kind{
@@ -63,6 +66,9 @@ func openManifest(ctx context.Context, path string) (Source, error) {
 	return m, nil
 }
 
+// Notices say in what order the landmarks are, if it is not the usual one.
+func (m *manifest) Notices() []string { return orderNotice(m.order) }
+
 func (m *manifest) Digest() string { return m.digest }
 func (m *manifest) Close() error   { return m.file.Close() }
 
@@ -74,6 +80,7 @@ func (m *manifest) index(ctx context.Context) (err error) {
 	}
 	var keys keyLines
 	var firstFault error
+	var points [][]float64
 	rows, found := 0, false
 	digest, err := m.scan(ctx, func(r tableRow) error {
 		rows++
@@ -86,6 +93,9 @@ func (m *manifest) index(ctx context.Context) (err error) {
 		}
 		if err != nil && firstFault == nil {
 			firstFault = r.fault(err)
+		}
+		if photo.landmarks != nil && photo.five && len(points) < orderRows {
+			points = append(points, photo.landmarks.Numbers())
 		}
 		found = found || err == nil && isRegular(photo.file) && startsLikeImage(photo.file)
 		return nil
@@ -101,6 +111,9 @@ func (m *manifest) index(ctx context.Context) (err error) {
 		return fmt.Errorf("none of its %d rows leads to an image below %s", rows, m.folder)
 	}
 	m.digest, m.repeats = digest, keys.repeats()
+	if m.order, err = align.Recognise(points); err != nil {
+		return fmt.Errorf("its landmarks: %w", err)
+	}
 	return nil
 }
 
@@ -196,6 +209,10 @@ func (m *manifest) item(r tableRow) Item {
 	}
 	item.Identity, item.Split, item.Attributes = p.identity, p.split, p.attributes
 	item.Landmarks, item.Box = p.landmarks, p.box
+	if p.landmarks != nil && p.five {
+		face := m.order.Face(p.landmarks.Numbers())
+		item.Landmarks = &face
+	}
 	item.Read = func() ([]byte, error) {
 		if _, err := statRegular(p.file); err != nil {
 			return nil, err

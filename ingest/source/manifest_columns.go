@@ -27,6 +27,7 @@ type columns struct {
 type entry struct {
 	identity, split string
 	landmarks       *align.Landmarks
+	five            bool // the landmarks are the five of the row, not some of 68
 	box             *Box
 	attributes      []Attribute
 }
@@ -34,10 +35,10 @@ type entry struct {
 // Names of columns, spelled as [spelling] does. If a table has several, the first in the list
 // counts and the others are attributes.
 var (
-	pathNames      = []string{"path", "filepath", "imagepath", "imgpath", "file", "filename", "image", "img", "imagefile", "imagename", "photo"}
+	pathNames      = []string{"path", "filepath", "imagepath", "imgpath", "file", "filename", "image", "img", "imagefile", "imagename", "photo", "imageid", "nameid"}
 	identityNames  = []string{"identity", "person", "subject", "identityid", "personid", "subjectid", "identityname", "personname", "subjectname", "label", "class"}
 	splitNames     = []string{"split", "subset", "partition"}
-	landmarkNames  = []string{"landmarks", "landmark", "landmarks5", "landmarks68", "keypoints", "kps", "lmks", "points"}
+	landmarkNames  = []string{"landmarks", "landmark", "landmarks5", "landmarks68", "keypoints", "facialpoints", "kps", "lmks", "points"}
 	sizedBoxNames  = []string{"box", "bbox", "facebox", "boxxywh", "bboxxywh"}
 	cornerBoxNames = []string{"boxxyxy", "bboxxyxy"}
 )
@@ -62,9 +63,13 @@ var boxLayouts = []struct {
 	{[4]string{"left", "top", "width", "height"}, false},
 }
 
-// namedPoints are the points of [align.Landmarks] by name; left and right are the
-// image's.
-var namedPoints = []string{"lefteye", "righteye", "nose", "leftmouth", "rightmouth"}
+// namedPoints are names of the points of [align.Landmarks]; left and right are the image's.
+var namedPoints = [][]string{
+	{"lefteye", "righteye", "nose", "leftmouth", "rightmouth"},
+	{"lefteye", "righteye", "nose", "mouthleft", "mouthright"},
+	{"lefteye", "righteye", "nose", "leftmouthcorner", "rightmouthcorner"},
+	{"eyeleft", "eyeright", "nose", "mouthleft", "mouthright"},
+}
 
 // boxColumns are the columns of a box.
 type boxColumns struct {
@@ -140,7 +145,7 @@ func (f *columnFinder) all(names []string) ([]int, error) {
 //
 //	path                     the photograph's file; the one column that must be there.
 //	                         Also file path, image path, img path, file, filename,
-//	                         image, img, image file, image name, photo
+//	                         image, img, image file, image name, photo, image id, name id
 //	identity                 who it shows. Also person, subject, each also with id or
 //	                         name behind it, label, class
 //	split                    also subset, partition
@@ -151,8 +156,9 @@ func (f *columnFinder) all(names []string) ([]int, error) {
 //	                         them. Or four numbers in one column, box or bbox (x y w h),
 //	                         box_xyxy or bbox_xyxy (corners)
 //	x0 y0 ... x4 y4          landmarks in the order of [align.Landmarks], also numbered
-//	                         from 1. Or lefteye_x lefteye_y, righteye, nose, leftmouth,
-//	                         rightmouth, where left is the image's left
+//	                         from 1, and as P1X P1Y ... Or lefteye_x lefteye_y, righteye,
+//	                         nose, leftmouth or mouthleft, rightmouth or mouthright, where
+//	                         left is the image's left
 //	x0 y0 ... x67 y67        68 landmarks in iBUG's order, also numbered from 1
 //	landmarks                10 or 136 numbers in one column. Also landmark, landmarks5,
 //	                         landmarks68, keypoints, kps, lmks, points
@@ -161,8 +167,8 @@ func (f *columnFinder) all(names []string) ([]int, error) {
 // is an attribute. Numbers in one column are separated by spaces, commas or semicolons
 // and may stand in brackets.
 //
-// A numbered coordinate that belongs to no complete set is refused: a missing column must not
-// turn landmarks into attributes.
+// A coordinate that belongs to no complete set is refused: a missing column must not turn
+// landmarks into attributes.
 func resolveColumns(header []string) (*columns, error) {
 	c := &columns{names: make([]string, len(header))}
 	for i, name := range header {
@@ -197,33 +203,47 @@ func resolveColumns(header []string) (*columns, error) {
 		if taken {
 			continue
 		}
-		if numberedCoordinate.MatchString(spelling(c.names[i])) {
-			return nil, fmt.Errorf("column %q belongs to no complete set of coordinates: want x0,y0 to x4,y4 or to x67,y67, or x1,y1,x2,y2", c.names[i])
+		name := spelling(c.names[i])
+		if numberedCoordinate.MatchString(name) || c.points.at == nil && namedCoordinate.MatchString(name) {
+			return nil, fmt.Errorf("column %q belongs to no complete set of coordinates: want x0,y0 to x4,y4 or to x67,y67, x1,y1,x2,y2, or x and y of lefteye, righteye, nose, leftmouth and rightmouth", c.names[i])
 		}
 		c.attributes = append(c.attributes, i)
 	}
 	return c, nil
 }
 
-var numberedCoordinate = regexp.MustCompile(`^[xy][0-9]+$`)
+// numberedCoordinate and namedCoordinate are spellings of coordinates of landmarks.
+var (
+	numberedCoordinate = regexp.MustCompile(`^([xy][0-9]+|p[0-9]+[xy])$`)
+	namedCoordinate    = regexp.MustCompile(`^((left|right)(eye|mouth|mouthcorner)|(eye|mouth)(left|right)|nose|nosetip)[xy]$`)
+)
 
 // points finds the columns of landmarks.
 func (f *columnFinder) points() (pointColumns, error) {
 	var layouts [][]string
 	for _, n := range []int{ibugPoints, len(align.Landmarks{})} {
 		for _, first := range []int{0, 1} {
-			var names []string
+			var names, points []string
 			for i := first; i < first+n; i++ {
 				names = append(names, fmt.Sprintf("x%d", i), fmt.Sprintf("y%d", i))
+				points = append(points, fmt.Sprintf("p%dx", i), fmt.Sprintf("p%dy", i))
+			}
+			layouts = append(layouts, names, points)
+		}
+	}
+	for _, set := range namedPoints {
+		// Of the nose there is one point, but detectors call it by several names.
+		for _, nose := range []string{"nose", "nosetip"} {
+			var names []string
+			for _, point := range set {
+				if point == "nose" {
+					point = nose
+				}
+				names = append(names, point+"x", point+"y")
 			}
 			layouts = append(layouts, names)
 		}
 	}
-	var names []string
-	for _, point := range namedPoints {
-		names = append(names, point+"x", point+"y")
-	}
-	layouts = append(layouts, names)
 	for _, names := range layouts {
 		if at, err := f.all(names); at != nil || err != nil {
 			return pointColumns{at}, err
@@ -285,7 +305,7 @@ func (c *columns) entry(cells []string) (e entry, err error) {
 	for _, i := range c.attributes {
 		e.attributes = append(e.attributes, Attribute{Name: validText(c.names[i]), Value: validText(cells[i])})
 	}
-	if e.landmarks, err = c.points.read(c.names, cells); err != nil {
+	if e.landmarks, e.five, err = c.points.read(c.names, cells); err != nil {
 		return entry{}, err
 	}
 	if e.box, err = c.box.read(c.names, cells); err != nil {
@@ -294,24 +314,22 @@ func (c *columns) entry(cells []string) (e entry, err error) {
 	return e, nil
 }
 
-// read returns a row's landmarks, nil if it has none.
-func (p pointColumns) read(names, cells []string) (*align.Landmarks, error) {
+// read returns a row's landmarks, nil if it has none. five says that the row has these only.
+func (p pointColumns) read(names, cells []string) (l *align.Landmarks, five bool, err error) {
 	v, err := numbers(p.at, names, cells)
 	if v == nil || err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	var l align.Landmarks
+	l = new(align.Landmarks)
 	switch len(v) {
 	case 2 * len(l):
-		for i := range l {
-			l[i] = align.Point{X: v[2*i], Y: v[2*i+1]}
-		}
+		*l, five = align.Order{}.Face(v), true
 	case 2 * ibugPoints:
-		l = fiveOfIBUG([2 * ibugPoints]float64(v))
+		*l = fiveOfIBUG([2 * ibugPoints]float64(v))
 	default:
-		return nil, fmt.Errorf("has %d numbers for landmarks, want %d or %d", len(v), 2*len(l), 2*ibugPoints)
+		return nil, false, fmt.Errorf("has %d numbers for landmarks, want %d or %d", len(v), 2*len(l), 2*ibugPoints)
 	}
-	return &l, nil
+	return l, five, nil
 }
 
 // read returns a row's box, nil if it has none.

@@ -223,6 +223,55 @@ func TestManifestBadRows(t *testing.T) {
 	}
 }
 
+// The columns that MTCNN's users, VGGFace2 and CelebA write are landmarks.
+func TestManifestLandmarkColumns(t *testing.T) {
+	root := pictures(t, "a.png")
+	for _, header := range []string{
+		"file_name,left_eye_x,left_eye_y,right_eye_x,right_eye_y,nose_x,nose_y,mouth_left_x,mouth_left_y,mouth_right_x,mouth_right_y",
+		"NAME_ID,P1X,P1Y,P2X,P2Y,P3X,P3Y,P4X,P4Y,P5X,P5Y",
+		"image_id,lefteye_x,lefteye_y,righteye_x,righteye_y,nose_x,nose_y,leftmouth_x,leftmouth_y,rightmouth_x,rightmouth_y",
+		"path,left_eye_x,left_eye_y,right_eye_x,right_eye_y,nose_tip_x,nose_tip_y,left_mouth_corner_x,left_mouth_corner_y,right_mouth_corner_x,right_mouth_corner_y",
+	} {
+		got := items(t, table(t, root, "m.csv", header+"\na.png,1,2,3,4,5,6,7,8,9,10\n"))
+		if len(got) != 1 || !reflect.DeepEqual(got[0].Landmarks, ascending()) || got[0].Attributes != nil {
+			t.Errorf("%s: %+v", header, got)
+		}
+	}
+	path := table(t, root, "part.csv", "path,left_eye_x,left_eye_y,nose_x,nose_y\na.png,1,2,3,4\n")
+	if _, err := (Spec{Kind: "manifest", Path: path}).Open(t.Context()); err == nil || !strings.Contains(err.Error(), `column "left_eye_x" belongs to no complete set`) {
+		t.Errorf("a part of the landmarks: %v", err)
+	}
+}
+
+// A manifest's numbers are read in the order in which they make faces.
+func TestManifestRecognisesOrders(t *testing.T) {
+	root := pictures(t, "1.png", "2.png", "3.png", "4.png")
+	text := func(row string) string {
+		out := "path,landmarks\n"
+		for i := range 4 {
+			out += fmt.Sprintf("%d.png,%s\n", i+1, row)
+		}
+		return out
+	}
+	src := openTable(t, table(t, root, "apart.csv", text(faceText(0, 2, 4, 6, 8, 1, 3, 5, 7, 9))))
+	err := src.Walk(t.Context(), func(item Item) error {
+		if *item.Landmarks != align.Template(align.CropSize) {
+			t.Errorf("%s: %v", item.Key, *item.Landmarks)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := src.(Noticer).Notices(); len(got) != 1 || !strings.Contains(got[0], "x1 ... x5 y1 ... y5") {
+		t.Errorf("notices %q", got)
+	}
+	path := table(t, root, "mouth.csv", text(mouthSwap()))
+	if _, err := (Spec{Kind: "manifest", Path: path}).Open(t.Context()); err == nil || !strings.Contains(err.Error(), "mouth corner swapped") {
+		t.Errorf("a swapped mouth: %v", err)
+	}
+}
+
 func TestManifestRefusals(t *testing.T) {
 	root := pictures(t, "a.png", "b.png")
 	tests := []struct{ name, file, text, want string }{
