@@ -11,7 +11,7 @@ import (
 	"golang.org/x/image/webp"
 )
 
-// Decode turns the bytes of one JPEG, PNG, WebP or BMP image into upright RGB: the format is
+// Decode turns the bytes of one JPEG, PNG, WebP, BMP, PGM or PPM image into upright RGB: the format is
 // found by content and the EXIF orientation is applied. An image beyond lim is refused before
 // memory is allocated. The error wraps one of the package's sentinels. Images that end early
 // are refused, too; some decoders would fill them up with grey.
@@ -74,6 +74,8 @@ func decodeInto(dst []byte, h Header, data []byte, reduction int) error {
 		ycc = studioToRGB
 	case BMP:
 		img, err = bmp.Decode(bytes.NewReader(data))
+	case PNM:
+		return decodePNM(dst, data)
 	default:
 		return fmt.Errorf("%w: %s is not decoded", ErrUnsupported, h.Format)
 	}

@@ -12,6 +12,8 @@ const (
 	PNG  Format = "png"
 	WebP Format = "webp"
 	BMP  Format = "bmp"
+	// PNM is PGM and PPM, as bytes or as text.
+	PNM Format = "pnm"
 	// Raw is no file format: interleaved 8-bit RGB rows of a size that is known
 	// from elsewhere. [Sniff] never returns it.
 	Raw Format = "raw"
@@ -51,6 +53,10 @@ var signatures = []signature{
 	{HEIF, "????ftypmsf1"},
 	// Two letters prove little, so in a BMP the reserved words must be zero, too.
 	{BMP, "BM????\x00\x00\x00\x00"},
+	{PNM, "P2\n"}, {PNM, "P2\r"}, {PNM, "P2 "}, {PNM, "P2\t"},
+	{PNM, "P3\n"}, {PNM, "P3\r"}, {PNM, "P3 "}, {PNM, "P3\t"},
+	{PNM, "P5\n"}, {PNM, "P5\r"}, {PNM, "P5 "}, {PNM, "P5\t"},
+	{PNM, "P6\n"}, {PNM, "P6\r"}, {PNM, "P6 "}, {PNM, "P6\t"},
 }
 
 // SniffLen is the number of leading bytes that decide [Sniff].
@@ -79,11 +85,30 @@ func (s signature) matches(data []byte) bool {
 	return true
 }
 
-// describe says whether bytes that are no image look like text, for the refusal.
+// Stray says what stands in for a file that did not arrive, a web page or a pointer of Git LFS,
+// and what to do; "" if data, its beginning, is neither.
+func Stray(data []byte) string {
+	start := bytes.ToLower(bytes.TrimLeft(bytes.TrimPrefix(data[:min(len(data), StrayLen)], []byte("\ufeff")), " \t\r\n"))
+	switch {
+	case bytes.HasPrefix(start, []byte("<!doctype html")), bytes.HasPrefix(start, []byte("<html")):
+		return "a web page (HTML): download the file again"
+	case bytes.HasPrefix(start, []byte("version https://git-lfs")):
+		return "a Git LFS pointer: fetch the file with git lfs pull"
+	}
+	return ""
+}
+
+// StrayLen is the number of leading bytes that decide [Stray].
+const StrayLen = 256
+
+// describe says what bytes are that are no image, for the refusal.
 func describe(data []byte) string {
+	if stray := Stray(data); stray != "" {
+		return stray
+	}
 	head := data[:min(len(data), SniffLen)]
 	if bytes.ContainsFunc(head, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' && r != '\r' || r > '~' }) {
-		return "binary data"
+		return "binary data of an unknown format"
 	}
-	return "text"
+	return "text of an unknown format"
 }

@@ -34,7 +34,7 @@ func Inspect(data []byte) (Header, error) {
 	}
 	f := Sniff(data)
 	if f == Unknown {
-		return Header{}, fmt.Errorf("%w: %s of an unknown format", ErrNotImage, describe(data))
+		return Header{}, fmt.Errorf("%w: %s", ErrNotImage, describe(data))
 	}
 	var (
 		h   Header
@@ -49,6 +49,8 @@ func Inspect(data []byte) (Header, error) {
 		h, err = inspectWebP(data)
 	case BMP:
 		h, err = inspectBMP(data)
+	case PNM:
+		h, err = inspectPNM(data)
 	case GIF:
 		err = inspectGIF(data)
 	default:
