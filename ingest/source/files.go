@@ -43,7 +43,7 @@ func isRegular(path string) bool {
 	return err == nil
 }
 
-// openRegular opens a file that must be a regular one.
+// openRegular opens a file that must be a regular one, and no stand-in for it.
 func openRegular(path string) (*os.File, fs.FileInfo, error) {
 	info, err := statRegular(path)
 	if err != nil {
@@ -52,6 +52,11 @@ func openRegular(path string) (*os.File, fs.FileInfo, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, nil, reason(err)
+	}
+	head := make([]byte, imgcodec.StrayLen)
+	n, _ := file.ReadAt(head, 0)
+	if stray := imgcodec.Stray(head[:n]); stray != "" {
+		return nil, nil, errors.Join(errors.New("is "+stray), file.Close())
 	}
 	return file, info, nil
 }

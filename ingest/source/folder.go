@@ -12,8 +12,8 @@ import (
 
 // folder is a directory tree of image files. A file's identity is the directory that it lies
 // in, relative to the root: root/identity/image, or deeper. Files right below the root have no
-// identity. Names that begin with a dot are passed over. Symbolic links are followed, but not
-// into a directory that contains them.
+// identity. Names that begin with a dot are passed over, and so are Thumbs.db and desktop.ini.
+// Symbolic links are followed, but not into a directory that contains them.
 type folder struct {
 	root string
 }
@@ -22,7 +22,7 @@ var folderKind = kind{
 	name:     "folder",
 	argument: "DIR",
 	about: `DIR/IDENTITY/IMAGE, or DIR/IMAGE without identities; JPEG, PNG,
-WebP and BMP, told apart by content`,
+WebP, BMP, PGM and PPM, told apart by content`,
 	open: openFolder,
 }
 
@@ -122,7 +122,7 @@ func (w *walker) directory(path, dir string, above []fs.FileInfo, info fs.FileIn
 
 func (w *walker) entries(path, dir string, above []fs.FileInfo, entries []fs.DirEntry) error {
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") {
+		if housekeeping(e.Name()) {
 			continue
 		}
 		if err := w.ctx.Err(); err != nil {
@@ -133,6 +133,12 @@ func (w *walker) entries(path, dir string, above []fs.FileInfo, entries []fs.Dir
 		}
 	}
 	return nil
+}
+
+// housekeeping says whether a name is one of those that systems keep for themselves: it begins
+// with a dot, or Windows wrote it.
+func housekeeping(name string) bool {
+	return strings.HasPrefix(name, ".") || strings.EqualFold(name, "Thumbs.db") || strings.EqualFold(name, "desktop.ini")
 }
 
 func (w *walker) entry(path, dir string, above []fs.FileInfo, e fs.DirEntry) error {
