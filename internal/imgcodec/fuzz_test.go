@@ -34,7 +34,7 @@ func FuzzDecode(f *testing.F) {
 			}
 			return
 		}
-		if !slices.Contains([]Format{JPEG, PNG, WebP, BMP}, format) || img.W <= 0 || img.H <= 0 || img.W*img.H > limit || len(img.Pix) != 3*img.W*img.H {
+		if !slices.Contains([]Format{JPEG, PNG, WebP, BMP, PNM}, format) || img.W <= 0 || img.H <= 0 || img.W*img.H > limit || len(img.Pix) != 3*img.W*img.H {
 			t.Fatalf("%s image of %dx%d with %d bytes", format, img.W, img.H, len(img.Pix))
 		}
 	})
