@@ -12,7 +12,6 @@ import (
 	"math"
 	"os"
 	"path"
-	"regexp"
 	"slices"
 	"sort"
 	"strconv"
@@ -146,19 +145,16 @@ func (l *Landmarks) find(key string) (landmarkLine, error) {
 // hash is the same for all ways of writing a key.
 func (l *Landmarks) hash(key string) uint64 { return maphash.String(l.seed, plainPath(key)) }
 
-// plainPath is a path with slashes, without the parts that say nothing. A path from a Windows
-// computer begins with its drive.
+// plainPath is a path with slashes, without the parts that say nothing.
 func plainPath(name string) string {
 	name = strings.TrimPrefix(name, "file://")
 	return path.Clean(strings.ReplaceAll(name, `\`, "/"))
 }
 
-var drive = regexp.MustCompile(`^[A-Za-z]:/`)
-
 // addRoot narrows the roots to what holds an absolute key, too.
 func (l *Landmarks) addRoot(key string) {
 	name := plainPath(key)
-	if !path.IsAbs(name) && !drive.MatchString(name) {
+	if !path.IsAbs(name) && !windowsDrive.MatchString(name) {
 		return
 	}
 	if l.roots == nil {

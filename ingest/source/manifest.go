@@ -2,6 +2,7 @@ package source
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -10,9 +11,11 @@ import (
 	"hash"
 	"io"
 	"math"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"facepipe/ingest/align"
@@ -22,7 +25,7 @@ import (
 // is CSV, TSV or JSONL (a JSON object a line). The names of the columns say what they hold, see
 // [resolveColumns].
 //
-// Paths are relative to the manifest's folder, or absolute. An item's key is the path as it is
+// Paths are relative to the manifest's folder, or absolute, or file URLs. An item's key is the path as it is
 // written, cleaned of "." and doubled slashes. A relative path that leads out of the folder is
 // refused: a manifest from elsewhere reaches what was unpacked with it, and other files only
 // if it names them openly. An identity that is a mere number goes behind the source's
@@ -80,6 +83,7 @@ func (m *manifest) index(ctx context.Context) (err error) {
 	}
 	var keys keyLines
 	var firstFault error
+	var firstPath string
 	var points [][]float64
 	rows, found := 0, false
 	digest, err := m.scan(ctx, func(r tableRow) error {
@@ -90,6 +94,7 @@ func (m *manifest) index(ctx context.Context) (err error) {
 		photo, err := m.photograph(r)
 		if photo.key != "" {
 			keys.add(photo.key, r.line)
+			firstPath = cmp.Or(firstPath, photo.file)
 		}
 		if err != nil && firstFault == nil {
 			firstFault = r.fault(err)
@@ -108,7 +113,7 @@ func (m *manifest) index(ctx context.Context) (err error) {
 	case !found && firstFault != nil:
 		return fmt.Errorf("none of its %d rows leads to an image; %w", rows, firstFault)
 	case !found:
-		return fmt.Errorf("none of its %d rows leads to an image below %s", rows, m.folder)
+		return fmt.Errorf("none of its %d rows leads to an image below %s: the first leads to %s", rows, m.folder, firstPath)
 	}
 	m.digest, m.repeats = digest, keys.repeats()
 	if m.order, err = align.Recognise(points); err != nil {
@@ -167,7 +172,7 @@ func (m *manifest) photograph(r tableRow) (photograph, error) {
 	if r.err != nil {
 		return photograph{}, r.err
 	}
-	name := r.columns.path(r.cells)
+	name := m.localPath(r.columns.path(r.cells))
 	switch {
 	case name == "":
 		return photograph{}, errors.New("names no file")
@@ -179,8 +184,9 @@ func (m *manifest) photograph(r tableRow) (photograph, error) {
 	if name == ".." || strings.HasPrefix(name, "../") {
 		return p, errors.New("the path leads out of the manifest's folder")
 	}
-	if !path.IsAbs(name) {
-		p.file = filepath.Join(m.folder, name)
+	p.file = m.reach(name)
+	if windowsDrive.MatchString(name) && !isRegular(p.file) {
+		return p, errors.New("is the path of a Windows computer: write it relative to the manifest's folder")
 	}
 	var err error
 	if p.entry, err = r.columns.entry(r.cells); err != nil {
@@ -188,6 +194,33 @@ func (m *manifest) photograph(r tableRow) (photograph, error) {
 	}
 	p.identity = personOf(p.identity, m.namespace)
 	return p, nil
+}
+
+// reach is the file that a cleaned path leads to.
+func (m *manifest) reach(name string) string {
+	if path.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(m.folder, name)
+}
+
+// windowsDrive is what an absolute path of Windows begins with.
+var windowsDrive = regexp.MustCompile(`^[A-Za-z]:[/\\]`)
+
+// localPath is the path that a cell means. A file URL is the path in it. Backslashes are slashes
+// if the file is found so, and not as it is written.
+func (m *manifest) localPath(name string) string {
+	if rest, ok := strings.CutPrefix(name, "file://"); ok {
+		if plain, err := url.PathUnescape(rest); err == nil {
+			rest = plain
+		}
+		return strings.TrimPrefix(rest, "localhost")
+	}
+	slashed := strings.ReplaceAll(name, `\`, "/")
+	if slashed != name && !isRegular(m.reach(path.Clean(name))) && isRegular(m.reach(path.Clean(slashed))) {
+		return slashed
+	}
+	return name
 }
 
 // item is the item that a row describes.

@@ -272,6 +272,30 @@ func TestManifestRecognisesOrders(t *testing.T) {
 	}
 }
 
+// Paths from Windows and file URLs lead to the files that they mean.
+func TestManifestForeignPaths(t *testing.T) {
+	root := pictures(t, "Ann/1.png", "Ann/2 b.png", `Bob\1.png`)
+	text := "path\n" + strings.Join([]string{
+		`Ann\1.png`,
+		`.\some.png`,
+		`Bob\1.png`,
+		"file://" + root + "/Ann/2%20b.png",
+		"file://localhost" + root + "/Ann/1.png",
+		`C:\faces\1.png`,
+		`Cid\1.png`,
+	}, "\n")
+	wantList(t, describe(items(t, table(t, root, "m.csv", text))),
+		"Ann/1.png | ", "some.png | ", `Bob\\1.png | `, root+"/Ann/2 b.png | ", root+"/Ann/1.png | ",
+		`C:\\faces\\1.png |  | line 7: is the path of a Windows computer: write it relative to the manifest's folder`,
+		`Cid\\1.png |  | stat: no such file or directory`)
+
+	path := table(t, root, "none.csv", "path\nfaces/1.png\nfaces/2.png\n")
+	_, err := Spec{Kind: "manifest", Path: path}.Open(t.Context())
+	if want := filepath.Join(root, "faces/1.png"); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("error %v, want the first path %s", err, want)
+	}
+}
+
 func TestManifestRefusals(t *testing.T) {
 	root := pictures(t, "a.png", "b.png")
 	tests := []struct{ name, file, text, want string }{
