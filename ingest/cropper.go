@@ -28,12 +28,11 @@ type cropper struct {
 	jpegQuality int    // of crops that are cut out, 0 for PNG
 	faces       string // which are taken, see [Options.Faces]
 	gate        Gate
-	detector    *detect.Detector  // nil without one
-	landmarks   *source.Landmarks // nil without a file
-	// named and unnamed count the photographs that the file was asked for.
-	named, unnamed atomic.Int64
-	unnamedKey     atomic.Pointer[string] // one of them
-	pixels         *semaphore.Weighted
+	detector    *detect.Detector       // nil without one
+	landmarks   *source.Landmarks      // nil without a file
+	named       atomic.Bool            // the file has named a photograph
+	unnamed     atomic.Pointer[string] // the key of one that it has not
+	pixels      *semaphore.Weighted
 }
 
 func newCropper(p parsed, gate Gate) *cropper {
@@ -112,22 +111,31 @@ func (c *cropper) given(item source.Item, key string) (*face, error) {
 	if item.Landmarks != nil {
 		return &face{landmarks: *item.Landmarks}, nil
 	}
+	named, err := c.lookup(key)
+	if err != nil || named != nil {
+		return named, err
+	}
+	if c.landmarks != nil && c.detector == nil {
+		return nil, refuse(stageDetect, fmt.Errorf("%w: the landmark file does not name this key", errNoLandmarks))
+	}
+	return nil, nil
+}
+
+// lookup is the face that the landmark file names, nil if it names none. It notes which.
+func (c *cropper) lookup(key string) (*face, error) {
 	if c.landmarks == nil {
 		return nil, nil
 	}
 	l, score, ok, err := c.landmarks.Lookup(key)
-	if err == nil {
-		c.count(key, ok)
-	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
-	case ok:
-		return &face{landmarks: l, score: score}, nil
-	case c.detector == nil:
-		return nil, refuse(stageDetect, fmt.Errorf("%w: the landmark file does not name this key", errNoLandmarks))
 	}
-	return nil, nil
+	if !ok {
+		c.unnamed.CompareAndSwap(nil, &key)
+		return nil, nil
+	}
+	c.named.Store(true)
+	return &face{landmarks: l, score: score}, nil
 }
 
 // checkOrder refuses given landmarks that are plainly in another order.
@@ -138,23 +146,13 @@ func checkOrder(l align.Landmarks) error {
 	return nil
 }
 
-// count notes whether the landmark file names a photograph.
-func (c *cropper) count(key string, named bool) {
-	if named {
-		c.named.Add(1)
-		return
-	}
-	c.unnamed.Add(1)
-	c.unnamedKey.CompareAndSwap(nil, &key)
-}
-
 // requireNamed is an error if the landmark file was asked for photographs and named none.
 func (c *cropper) requireNamed(file string) error {
-	if c.landmarks == nil || c.named.Load() > 0 || c.unnamed.Load() == 0 {
+	if c.landmarks == nil || c.named.Load() || c.unnamed.Load() == nil {
 		return nil
 	}
 	return fmt.Errorf("landmarks %s: 0 of %d lines of the file match a photograph: the first names %q, a photograph is %q; write the keys as the photographs' paths within the source",
-		file, c.landmarks.Len(), c.landmarks.First(), *c.unnamedKey.Load())
+		file, c.landmarks.Len(), c.landmarks.First(), *c.unnamed.Load())
 }
 
 // detect finds the faces to take, the main one last.

@@ -161,11 +161,19 @@ func survey(ctx context.Context, o Options) (s surveyed, err error) {
 		fmt.Fprintf(sources, "%d %q\n", i, src.Digest())
 		err := src.Walk(ctx, func(item source.Item) error {
 			s.items++
+			if item.Landmarks == nil && !r.cropper.named.Load() {
+				if _, err := r.cropper.lookup(r.key(i, item.Key)); err != nil {
+					return err
+				}
+			}
 			return describe(sources, item)
 		})
 		if err != nil {
 			return s, fmt.Errorf("walk source %s: %w", r.parsed.sources[i], err)
 		}
+	}
+	if err := r.cropper.requireNamed(o.Landmarks); err != nil {
+		return s, err
 	}
 	s.planOptions = planOptions{Options: o, Sources: hex.EncodeToString(sources.Sum(nil)), Contract: r.cropper.contract}
 	s.Options.made, s.Options.from, s.Options.items = nil, 0, 0

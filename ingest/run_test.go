@@ -426,9 +426,39 @@ func TestRunWithForeignLandmarks(t *testing.T) {
 			t.Errorf("error %v, want %q", err, want)
 		}
 	}
+	if _, err := ingest.MakePlan(t.Context(), o, filepath.Join(t.TempDir(), "job"), 1); err == nil || !strings.Contains(err.Error(), "0 of 2 lines") {
+		t.Errorf("a plan: %v", err)
+	}
 	o.Landmarks = file(t, "landmarks.txt", "./Ann/1.png"+row+"\n")
 	if s := mustRun(t, o); s.Written != 1 || s.Rejected != 0 || s.Skipped != 0 {
 		t.Errorf("with a right file: %+v", s)
+	}
+}
+
+// Landmarks in a table or a text are checked one by one, too: few rows do not tell an order.
+func TestRunRefusesSwappedLandmarks(t *testing.T) {
+	root := folder(t, map[string][]byte{"a.png": imgcodec.EncodePNG(photo(1, 200, 200, 80, 72)), "b.png": imgcodec.EncodePNG(photo(2, 200, 200, 80, 72)), "c.png": imgcodec.EncodePNG(photo(3, 200, 200, 80, 72))})
+	row := func(order ...int) string {
+		text := ""
+		for _, i := range order {
+			p := detecttest.Landmarks(80, 72)[i]
+			text += fmt.Sprintf(" %g %g", p.X, p.Y)
+		}
+		return text
+	}
+	right, mouth := row(0, 1, 2, 3, 4), row(0, 1, 2, 4, 3)
+	list := filepath.Join(root, "faces.csv")
+	if err := os.WriteFile(list, []byte("path,landmarks\na.png,"+right+"\nb.png,"+right+"\nc.png,"+mouth+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []ingest.Options{
+		{Sources: []string{"manifest=" + list}},
+		{Sources: []string{"folder=" + root}, Landmarks: file(t, "l.txt", "a.png"+mouth+"\nb.png"+right+"\nc.png"+right+"\n")},
+	} {
+		o.Out, o.MaxRejectRate = filepath.Join(t.TempDir(), "faces.ds"), 1
+		if s := mustRun(t, o); s.Written != 2 || s.RejectReasons["align: degenerate landmarks"] != 1 {
+			t.Errorf("summary %+v", s)
+		}
 	}
 }
 
