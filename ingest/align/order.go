@@ -128,11 +128,16 @@ func CheckOrder(l Landmarks) error {
 }
 
 // Recognise finds the order in which rows of numbers, of ten or eleven each, are written: the
-// usual one, unless at least half of the rows speak for another. What fits neither is left to
+// usual one, unless a quarter of the rows speak for another. What fits neither is left to
 // [CheckOrder], as it may be a few profiles. It is an error if none of several rows fits, if
 // rows disagree, or if they contradict themselves.
 func Recognise(rows [][]float64) (Order, error) {
-	const few = 4
+	const (
+		few = 4
+		// enough is the share of rows, as one of how many, that makes an order believed: half
+		// of the profiles tell none.
+		enough = 4
+	)
 	votes, telling := map[string]int{}, 0
 	winner := Order{}
 	for _, row := range rows {
@@ -149,7 +154,7 @@ func Recognise(rows [][]float64) (Order, error) {
 	switch {
 	case telling == 0 && len(rows) >= few:
 		return Order{}, fmt.Errorf("%w: the numbers of the first %d fit a face in no known order; want %s", ErrDegenerate, len(rows), wanted)
-	case winner.Usual() || 2*votes[winner.name] < len(rows):
+	case winner.Usual() || enough*votes[winner.name] < len(rows):
 		return Order{}, nil
 	case winner.contradicts:
 		return Order{}, fmt.Errorf("%w: %d of the first %d fit a face with %s; want %s", ErrDegenerate, votes[winner.name], len(rows), winner, wanted)
