@@ -60,6 +60,7 @@ type run struct {
 	flip     bool
 	manifest manifest
 	found    *manifest    // of the run to resume, nil if there is none
+	notes    []string     // on what the loss's settings come to
 	unlock   func()       // lets go of the folder, nil where it is not locked
 	taken    bool         // whether the folder has become this run's
 	weights  *weightsFile // to begin with, or nil

@@ -18,8 +18,9 @@ import (
 )
 
 // manifestVersion is raised when the content of run.json changes meaning. Before version 2,
-// which had no number, a setting of a loss that is 0 stands for its default.
-const manifestVersion = 2
+// which had no number, a setting of a loss that is 0 stands for its default. Before version 3
+// no setting depended on the run.
+const manifestVersion = 3
 
 // manifest is run.json: what a run is. A resumed run must be the same.
 type manifest struct {
@@ -61,6 +62,9 @@ func readManifest(run string) (*manifest, error) {
 	case m.Version < 2:
 		m.Options.Loss.ForgetZeros()
 	}
+	if m.Version < 3 {
+		m.Options.Loss = m.Options.Loss.Earlier()
+	}
 	return m, nil
 }
 
@@ -98,14 +102,11 @@ func (r *run) lockFolder(context.Context) error {
 func (r *run) readExisting(context.Context) (err error) {
 	r.manifest.Version = manifestVersion
 	r.manifest.Dataset, r.manifest.CropsDigest = r.ds.Digest(), r.ds.CropsDigest()
-	if !r.world.leads() {
-		return nil
+	if r.found, err = readManifest(r.o.Out); err != nil || !r.world.leads() {
+		return err
 	}
 	files, err := checkpoint.List(r.o.Out)
 	if err != nil {
-		return err
-	}
-	if r.found, err = readManifest(r.o.Out); err != nil {
 		return err
 	}
 	if (r.found != nil || len(files) > 0) && !r.o.Resume {
@@ -148,7 +149,7 @@ func grown(dataset, digest string, crops int, now *manifest) error {
 
 // refuseOtherSettings does not go on with the run that the folder holds as another.
 func (r *run) refuseOtherSettings(context.Context) error {
-	if r.found == nil {
+	if r.found == nil || !r.world.leads() {
 		return nil
 	}
 	was := *r.found

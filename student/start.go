@@ -10,6 +10,7 @@ import (
 	"facepipe/store"
 	"facepipe/store/cache"
 	"facepipe/student/checkpoint"
+	"facepipe/student/data"
 	"facepipe/student/loss"
 	"facepipe/student/torch"
 )
@@ -51,8 +52,24 @@ func (r *run) openData(context.Context) (err error) {
 	if r.schedule, err = o.schedule(r.loader.StepsPerEpoch()); err != nil {
 		return err
 	}
+	if err := r.settleLoss(); err != nil {
+		return err
+	}
 	settled, err := o.settled(r.flip)
 	r.manifest.Options, r.manifest.Flip, r.manifest.Crops = settled.recorded(), r.flip, r.loader.Crops()
+	return err
+}
+
+// settleLoss settles what of the loss depends on the run.
+func (r *run) settleLoss() (err error) {
+	about := loss.Run{Crops: r.loader.Crops(), Flip: r.flip, Steps: r.schedule.Total}
+	if r.o.Sampler == data.ClassBalanced {
+		_, about.Crops = r.loader.Identities()
+	}
+	if r.found != nil {
+		about.Recorded = &r.found.Options.Loss
+	}
+	r.o.Loss, r.notes, err = r.o.Loss.For(about)
 	return err
 }
 
@@ -164,6 +181,9 @@ func (r *run) openJournal(context.Context) (err error) {
 	fmt.Fprintf(r.progress, "train %s (%d parameters, %d-d) with %s on %d crops: %d epochs of %d steps of %s, %s, mirroring %s\n",
 		o.Network, r.model.network.Parameters(), r.model.network.Dim, o.Loss.Name, r.loader.Crops(), o.Epochs,
 		r.loader.StepsPerEpoch(), o.stepSize(), o.Precision, map[bool]string{true: "on", false: "off"}[r.flip])
+	for _, note := range r.notes {
+		fmt.Fprintln(r.progress, note)
+	}
 	if identities, crops := r.loader.Identities(); identities > 0 {
 		fmt.Fprintf(r.progress, "sampler %s: %d identities with %d crops a batch each; %d crops without an identity are not among them\n",
 			o.Sampler, identities, o.PerIdentity, r.loader.Crops()-crops)

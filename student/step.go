@@ -68,7 +68,10 @@ func (m *model) backward(b *data.Batch, size, of int, t *tally) error {
 // input is a micro-batch with its embeddings, as the loss sees it.
 func (m *model) input(s *torch.Scope, b *data.Batch, size int) loss.Batch {
 	y := m.embed(s, b.Pixels, b.Mirrored, size, true)
-	in := loss.Batch{Student: y, Samples: b.Rows, Labels: b.Labels, Step: b.Step}
+	in := loss.Batch{Student: y, Samples: b.Rows, Mirrored: make([]bool, len(b.Rows)), Labels: b.Labels, Step: b.Step}
+	for i, m := range b.Mirrored {
+		in.Mirrored[i] = m != 0
+	}
 	if m.bridge != nil {
 		in.Student = s.Linear(y, m.bridge.Tensor())
 		if m.loss.LooksAtOwn() {

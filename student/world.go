@@ -226,7 +226,7 @@ func (w *world) gather(s *torch.Scope, own loss.Batch) loss.Batch {
 		return own
 	}
 	all := own
-	all.Samples, all.Labels, all.Usable = w.gatherNumbers(s, own)
+	w.gatherNumbers(s, own, &all)
 	all.Student = parallel.GatherRows(s, w.group, w.rank.Index, own.Student)
 	if !own.Own.IsNone() {
 		all.Own = parallel.GatherRows(s, w.group, w.rank.Index, own.Own)
@@ -237,30 +237,38 @@ func (w *world) gather(s *torch.Scope, own loss.Batch) loss.Batch {
 	return all
 }
 
-// gatherNumbers gathers the samples, the labels, what of the teacher's is usable, and who
-// is asked to stop. These always go through memory, where a rank that has died is noticed.
-func (w *world) gatherNumbers(s *torch.Scope, own loss.Batch) (samples []int64, labels []int32, usable []bool) {
+// gatherNumbers gathers the samples, which are mirrored, the labels, what of the teacher's is
+// usable, and who is asked to stop. These always go through memory, where a rank that has died
+// is noticed.
+func (w *world) gatherNumbers(s *torch.Scope, own loss.Batch, all *loss.Batch) {
 	flag := map[bool]int64{true: 1}
 	n := len(own.Samples)
 	numbers := append([]int64{flag[w.asked]}, own.Samples...)
 	for _, l := range own.Labels {
 		numbers = append(numbers, int64(l))
 	}
+	for _, m := range own.Mirrored {
+		numbers = append(numbers, flag[m])
+	}
 	for _, u := range own.Usable {
 		numbers = append(numbers, flag[u])
 	}
+	all.Samples, all.Labels, all.Mirrored, all.Usable = nil, nil, nil, nil
 	w.stop = false
 	for one := range slices.Chunk(parallel.GatherInts(s, w.group, numbers), len(numbers)) {
 		w.stop = w.stop || one[0] != 0
-		samples = append(samples, one[1:1+n]...)
-		for _, l := range one[1+n : 1+2*n] {
-			labels = append(labels, int32(l))
+		all.Samples, one = append(all.Samples, one[1:1+n]...), one[1+n:]
+		for _, l := range one[:n] {
+			all.Labels = append(all.Labels, int32(l))
 		}
-		for _, u := range one[1+2*n:] {
-			usable = append(usable, u != 0)
+		mirrored := n + len(own.Mirrored)
+		for _, m := range one[n:mirrored] {
+			all.Mirrored = append(all.Mirrored, m != 0)
+		}
+		for _, u := range one[mirrored:] {
+			all.Usable = append(all.Usable, u != 0)
 		}
 	}
-	return samples, labels, usable
 }
 
 // expect announces the backward that completes a step's gradients.

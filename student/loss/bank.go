@@ -2,6 +2,8 @@ package loss
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"facepipe/student/torch"
 )
@@ -14,6 +16,9 @@ type bank struct {
 	sample        []int64
 	label         []int32
 	step          []int64
+	mirrored      []bool
+	// place is where each image stands, nil where one may stand there several times.
+	place map[image]int
 
 	scope            *torch.Scope
 	teacher, student torch.Tensor // capacity×d unit vectors; student only if kept
@@ -25,11 +30,24 @@ type bank struct {
 	samples, labels, steps torch.Tensor
 }
 
+// image is what an embedding is of: a sample or its mirror image.
+type image struct {
+	sample   int64
+	mirrored bool
+}
+
 func newBank(capacity, dim int, keepStudent bool) *bank {
 	return &bank{
 		capacity: capacity, dim: dim, keepStudent: keepStudent,
 		sample: make([]int64, capacity), label: make([]int32, capacity), step: make([]int64, capacity),
+		mirrored: make([]bool, capacity),
 	}
+}
+
+// replacing has an image that comes again replace its entry.
+func (b *bank) replacing() *bank {
+	b.place = make(map[image]int, b.capacity)
+	return b
 }
 
 // allocate makes the vectors on the device of like.
@@ -50,29 +68,54 @@ func (b *bank) zeros(s *torch.Scope, like torch.Tensor) torch.Tensor {
 	return s.Move(s.ToDeviceOf(torch.FromData(s, "cpu", data, b.capacity, b.dim), like), b.scope)
 }
 
-// push writes a batch over the oldest entries.
+// push writes a batch over the oldest entries, or each image over its own one.
 func (b *bank) push(s *torch.Scope, p pair, step int) {
 	if b.capacity == 0 || s.Err() != nil {
 		return
 	}
 	b.allocate(s, p.student)
-	first := max(0, len(p.samples)-b.capacity) // of a batch larger than the bank the end stays
-	for from := first; from < len(p.samples); {
-		n := min(len(p.samples)-from, b.capacity-b.next)
-		s.Engine().NoGrad(func() {
-			s.CopyRows(b.teacher, b.next, s.Slice(p.teacher, 0, from, from+n))
-			if b.keepStudent {
-				s.CopyRows(b.student, b.next, s.Detach(s.Slice(p.student, 0, from, from+n)))
-			}
-		})
-		for k := range n {
-			b.sample[b.next+k], b.label[b.next+k], b.step[b.next+k] = p.samples[from+k], p.labels[from+k], int64(step)
-		}
-		b.refresh(s, b.next, b.next+n)
-		from += n
-		b.next = (b.next + n) % b.capacity
-		b.filled = min(b.capacity, b.filled+n)
+	first := 0
+	if b.place == nil {
+		first = max(0, len(p.samples)-b.capacity) // of a batch larger than the bank the end stays
 	}
+	writes := map[int]int{} // rows of the batch by their entries; of several for one the last stays
+	for row := first; row < len(p.samples); row++ {
+		sample := p.samples[row]
+		of := image{sample, p.isMirrored(row)}
+		entry := b.entry(of)
+		writes[entry] = row
+		b.sample[entry], b.label[entry], b.step[entry], b.mirrored[entry] = sample, p.labels[row], int64(step), of.mirrored
+	}
+	var entries, rows []int64
+	for _, entry := range slices.Sorted(maps.Keys(writes)) {
+		entries, rows = append(entries, int64(entry)), append(rows, int64(writes[entry]))
+	}
+	s.Engine().NoGrad(func() {
+		at, from := intsLike(s, b.teacher, entries), intsLike(s, b.teacher, rows)
+		s.SetRows(b.teacher, at, s.ToLike(s.Rows(p.teacher, from), b.teacher))
+		if b.keepStudent {
+			s.SetRows(b.student, at, s.ToLike(s.Detach(s.Rows(p.student, from)), b.student))
+		}
+	})
+	b.refresh(s, entries)
+}
+
+// entry is where an image is to be written: over its own entry, if there is one and the bank
+// replaces them, or over the oldest.
+func (b *bank) entry(of image) int {
+	if entry, ok := b.place[of]; ok {
+		return entry
+	}
+	entry := b.next
+	if b.place != nil {
+		if b.filled == b.capacity {
+			delete(b.place, image{b.sample[entry], b.mirrored[entry]})
+		}
+		b.place[of] = entry
+	}
+	b.next = (entry + 1) % b.capacity
+	b.filled = min(b.capacity, b.filled+1)
+	return entry
 }
 
 func (b *bank) state(s *torch.Scope, st State) {
@@ -88,6 +131,15 @@ func (b *bank) state(s *torch.Scope, st State) {
 	st["bank.sample"] = Array{Shape: n, Int64: append([]int64{}, b.sample...)}
 	st["bank.label"] = Array{Shape: n, Int64: labels}
 	st["bank.step"] = Array{Shape: n, Int64: append([]int64{}, b.step...)}
+	if b.place != nil && slices.Contains(b.mirrored, true) { // without the array none is
+		mirrored := make([]int64, b.capacity)
+		for i, m := range b.mirrored {
+			if m {
+				mirrored[i] = 1
+			}
+		}
+		st["bank.mirrored"] = Array{Shape: n, Int64: mirrored}
+	}
 	if b.filled == 0 {
 		return
 	}
@@ -125,8 +177,8 @@ func (b *bank) restore(s *torch.Scope, device string, st State) error {
 		b.label[i] = int32(v)
 	}
 	b.filled, b.next = filled, next
-	if filled == 0 {
-		return nil
+	if err := b.restorePlaces(st); err != nil || filled == 0 {
+		return err
 	}
 	b.scope = s.Engine().NewScope()
 	if b.teacher, err = b.load(st, "bank.teacher", device); err == nil && b.keepStudent {
@@ -136,8 +188,32 @@ func (b *bank) restore(s *torch.Scope, device string, st State) error {
 		return err
 	}
 	b.makeSearchable(s)
-	b.refresh(s, 0, b.filled)
+	entries := make([]int64, b.filled)
+	for i := range entries {
+		entries[i] = int64(i)
+	}
+	b.refresh(s, entries)
 	return s.Err()
+}
+
+// restorePlaces takes back where each image stands.
+func (b *bank) restorePlaces(st State) error {
+	if b.place == nil {
+		return nil
+	}
+	if _, ok := st["bank.mirrored"]; ok {
+		a, err := st.take("bank.mirrored", b.capacity)
+		if err != nil {
+			return err
+		}
+		for i, m := range a.Int64 {
+			b.mirrored[i] = m != 0
+		}
+	}
+	for i := range b.filled {
+		b.place[image{b.sample[i], b.mirrored[i]}] = i
+	}
+	return nil
 }
 
 func (b *bank) load(st State, name, device string) (torch.Tensor, error) {

@@ -20,6 +20,8 @@ type Batch struct {
 	// Samples are the dataset's row numbers: the original and the mirrored crop of
 	// one face share theirs.
 	Samples []int64
+	// Mirrored tells of each whether it is the mirrored one; nil where none is.
+	Mirrored []bool
 	// Labels are identity numbers, -1 where the identity is unknown.
 	Labels []int32
 	// Step counts the optimizer steps from zero.
@@ -63,9 +65,12 @@ func once[T any](memo **T, value func() T) T {
 type pair struct {
 	student, teacher torch.Tensor // N×d
 	samples          []int64
+	mirrored         []bool // nil where none is
 	labels           []int32
 	dropped          int // samples without a usable teacher embedding
 }
+
+func (p pair) isMirrored(row int) bool { return p.mirrored != nil && p.mirrored[row] }
 
 // raw has the raw embeddings.
 func (v *view) raw() pair { return once(&v.rawPair, v.pickUsable) }
@@ -82,11 +87,14 @@ func (v *view) pickUsable() pair {
 		return p
 	}
 	p.student, p.teacher = v.Student, s.ToLike(v.Teacher, v.Student)
-	p.samples, p.labels = v.Samples, v.Labels
+	p.samples, p.labels, p.mirrored = v.Samples, v.Labels, v.Mirrored
 	if p.dropped > 0 {
 		index := intsLike(s, v.Student, keep)
 		p.student, p.teacher = s.Rows(p.student, index), s.Rows(p.teacher, index)
 		p.samples, p.labels = pick(v.Samples, keep), pick(v.Labels, keep)
+		if v.Mirrored != nil {
+			p.mirrored = pick(v.Mirrored, keep)
+		}
 	}
 	return p
 }

@@ -19,6 +19,11 @@ type rpsdSettings struct {
 	Relation string `yaml:"relation"`
 	// Bank is M, the number of entries, 0 for no bank.
 	Bank int `yaml:"bank"`
+	// Repeats says what becomes of an entry whose sample comes again, mirrored the same
+	// way: it is replaced ("replace"), so that no face fills the bank, or stays beside the
+	// new one ("keep"), as runs of older versions had it. Those did not use a bank smaller
+	// than Negatives.
+	Repeats string `yaml:"repeats"`
 	// Positives is P, the most entries of the same identity for each sample.
 	Positives int `yaml:"positives"`
 	// Negatives is K_n, the number of mined other entries. Where this and Positives are
@@ -36,14 +41,19 @@ type rpsdSettings struct {
 	IgnoreAbove float64 `yaml:"ignore_above"`
 }
 
+// mostEntries are those of a bank of which nothing is said; see [Config.For].
+const mostEntries = 16384
+
 var rpsdDefaults = rpsdSettings{
-	Weight: 25, Ramp: 1000, Relation: "cross", Bank: 16384, Positives: 4, Negatives: 64, Beta: 0.1, Delta: 0.02,
+	Weight: 25, Ramp: 1000, Relation: "cross", Bank: mostEntries, Repeats: "replace", Positives: 4, Negatives: 64, Beta: 0.1, Delta: 0.02,
 }
 
 func (c rpsdSettings) validate() error {
 	switch {
 	case c.Relation != "cross" && c.Relation != "student":
 		return fmt.Errorf("rpsd relation %q is none of cross, student", c.Relation)
+	case c.Repeats != "replace" && c.Repeats != "keep":
+		return fmt.Errorf("rpsd repeats %q is none of replace, keep", c.Repeats)
 	case !finite(c.Weight, c.Beta, c.Delta, c.IgnoreAbove):
 		return fmt.Errorf("rpsd settings must be finite numbers: %+v", c)
 	case c.Weight < 0 || c.Positives < 0 || c.Negatives < 0 || c.MaxAge < 0 || c.IgnoreAbove < 0:
@@ -59,7 +69,8 @@ func (c rpsdSettings) validate() error {
 //
 //	L_bank  = mean of h_β(e_ij) over mined pairs of sample i and bank entry j
 //	L_batch = mean of h_β(e_ij) over the pairs i < j of the batch
-//	L       = ½ (L_batch + L_bank), L_batch alone until the bank has K_n entries
+//	L       = ½ (L_batch + L_bank), L_batch alone until the bank has K_n entries, or any
+//	          where it has no room for so many
 //
 // R^t_ij = <t̂_i, b^t_j>; R^s_ij is <ŝ_i, b^t_j> (relation cross) or <ŝ_i, b^s_j>.
 // Bank entries carry no gradient. The bank is a ring; a batch is pushed after its
@@ -74,8 +85,16 @@ func newRPSD(c rpsdSettings, dim int) *RPSD {
 	if c.Positives+c.Negatives == 0 {
 		capacity = 0
 	}
-	return &RPSD{c: c, bank: newBank(capacity, dim, c.Relation == "student")}
+	b := newBank(capacity, dim, c.Relation == "student")
+	if c.Repeats == "replace" {
+		b.replacing()
+	}
+	return &RPSD{c: c, bank: b}
 }
+
+// small is whether the bank has less room than there are negatives to be mined, and is used
+// with what it has.
+func (c rpsdSettings) small() bool { return c.Bank < c.Negatives && c.Repeats == "replace" }
 
 // ramp is the share of λ_R that applies at a step.
 func (l *RPSD) ramp(step int) float64 {
@@ -90,7 +109,7 @@ func (l *RPSD) step(s *torch.Scope, v *view) (torch.Tensor, Parts) {
 	parts := Parts{}
 	parts.know("bank", float64(l.bank.filled))
 	p, total := v.unit(), l.batchTerm(s, v)
-	if l.bank.filled > 0 && l.bank.filled >= l.c.Negatives {
+	if l.bank.filled > 0 && (l.bank.filled >= l.c.Negatives || l.c.small()) {
 		bankTerm, pairs := l.bankTerm(s, p, v.Step)
 		total = s.Scale(s.Add(total, bankTerm), 0.5)
 		parts.know("pairs", float64(pairs))

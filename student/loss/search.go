@@ -41,19 +41,20 @@ func (b *bank) makeSearchable(s *torch.Scope) {
 	b.samples, b.labels, b.steps = column(), column(), column()
 }
 
-// refresh takes over the entries [from, to).
-func (b *bank) refresh(s *torch.Scope, from, to int) {
-	labels := make([]int64, to-from)
-	for i, v := range b.label[from:to] {
-		labels[i] = int64(v)
+// refresh takes over some entries.
+func (b *bank) refresh(s *torch.Scope, entries []int64) {
+	samples, labels, steps := pick(b.sample, entries), make([]int64, len(entries)), pick(b.step, entries)
+	for i, entry := range entries {
+		labels[i] = int64(b.label[entry])
 	}
 	s.Engine().NoGrad(func() {
+		at := intsLike(s, b.samples, entries)
 		for vectors, searched := range b.searched {
-			s.CopyRows(searched, from, s.Slice(vectors, 0, from, to))
+			s.SetRows(searched, at, s.ToLike(s.Rows(vectors, at), searched))
 		}
-		s.CopyRows(b.samples, from, intsLike(s, b.samples, b.sample[from:to]))
-		s.CopyRows(b.labels, from, intsLike(s, b.labels, labels))
-		s.CopyRows(b.steps, from, intsLike(s, b.steps, b.step[from:to]))
+		for column, values := range map[torch.Tensor][]int64{b.samples: samples, b.labels: labels, b.steps: steps} {
+			s.SetRows(column, at, intsLike(s, b.samples, values))
+		}
 	})
 }
 

@@ -142,6 +142,10 @@ func (s *Scope) CopyRows(a Tensor, from int, src Tensor) {
 	}
 }
 
+// SetRows overwrites the rows of a that index (int64, each row once) names with those of src,
+// in place.
+func (s *Scope) SetRows(a, index, src Tensor) { s.one("index_copy_", "", a, 0, index, src) }
+
 // Copy overwrites dst with the elements of src, in place.
 func (s *Scope) Copy(dst, src Tensor) { s.one("copy_", "", dst, src) }
 
