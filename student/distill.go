@@ -143,7 +143,7 @@ func (r *run) newLoader(slice data.Slice) (*data.Loader, error) {
 	o := &r.o
 	l, err := data.New(r.ds, r.teacher, data.Options{
 		Batch: o.Batch, Parts: o.Accumulate, Split: o.Split, Seed: o.Seed, Flip: r.flip, Workers: o.Workers, Window: o.ShuffleWindow,
-		Slice: slice, Sampler: o.Sampler, PerIdentity: o.PerIdentity,
+		Slice: slice, Sampler: o.Sampler, PerIdentity: o.PerIdentity, DatasetLabels: r.found != nil && r.found.Version < 3,
 	})
 	if errors.Is(err, data.ErrOptions) {
 		return nil, usage(err)

@@ -53,7 +53,7 @@ func newModel(e *torch.Engine, o Options, teacherDim, classes int) (*model, erro
 		m.bridge = layer.NewParam("bridge.weight", []int{teacherDim, dim}, layer.Spread(dim))
 		dim = teacherDim
 	}
-	if m.loss, err = loss.New(o.Loss, loss.Env{Device: o.Device, Dim: dim, OwnDim: m.network.Dim, Classes: classes}); err != nil {
+	if m.loss, err = loss.New(o.Loss, loss.Env{Device: o.Device, Dim: dim, OwnDim: m.network.Dim, Classes: classes, Split: o.Split}); err != nil {
 		return nil, usage(err)
 	}
 	if err := m.network.Materialise(e, o.Device, o.Seed); err != nil {

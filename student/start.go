@@ -105,7 +105,7 @@ func (r *run) buildModel(context.Context) (err error) {
 	if r.teacher != nil {
 		teacherDim = r.teacher.Info().Dim
 	}
-	if r.model, err = newModel(r.engine, r.o, teacherDim, r.ds.Identities()); err != nil {
+	if r.model, err = newModel(r.engine, r.o, teacherDim, r.loader.Labels()); err != nil {
 		return err
 	}
 	return r.serves(r.o.Loss)
@@ -120,7 +120,7 @@ func (r *run) serves(c loss.Config) error {
 			has |= loss.MirroredEmbedding
 		}
 	}
-	if r.ds.Identities() > 0 {
+	if r.loader.Labels() > 0 {
 		has |= loss.Labels
 	}
 	missing := c.Needs() &^ has

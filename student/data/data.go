@@ -28,7 +28,8 @@ type Batch struct {
 	Step, Part int
 	// Rows are the crops' global rows in the dataset.
 	Rows []int64
-	// Labels are the crops' identities, store.NoLabel where unknown.
+	// Labels are the crops' identities, store.NoLabel where unknown: those of a split
+	// numbered without gaps, in the dataset's order.
 	Labels []int32
 	// Pixels is N×size×size×3 of interleaved RGB, as they are stored.
 	Pixels []uint8
@@ -41,12 +42,15 @@ type Batch struct {
 
 // Options tune a loader.
 type Options struct {
-	Batch   int    // crops in a batch
-	Parts   int    // batches that make up a step; 0 is 1
-	Split   string // whose crops make up the batches, "" for all crops
-	Seed    uint64 // of the order and the mirroring
-	Flip    bool   // mirror every crop with probability one half
-	Workers int    // batches that are prepared at the same time
+	Batch int    // crops in a batch
+	Parts int    // batches that make up a step; 0 is 1
+	Split string // whose crops make up the batches, "" for all crops
+	// DatasetLabels numbers identities as the dataset does, also those of a split, as
+	// runs of older versions had them.
+	DatasetLabels bool
+	Seed          uint64 // of the order and the mirroring
+	Flip          bool   // mirror every crop with probability one half
+	Workers       int    // batches that are prepared at the same time
 	// Window is the number of rows that are shuffled among each other: what is read at
 	// random at a time. 0, or as many as there are, shuffles the dataset as a whole; a
 	// smaller one reads it in runs of consecutive rows, for datasets larger than the
@@ -79,6 +83,8 @@ type Loader struct {
 	o       Options
 	ds      *store.Dataset
 	split   []int        // global rows of the split, nil without
+	numbers []int32      // of the dataset's labels, nil where they are the same
+	labels  int          // how many there are
 	classes *classes     // nil for batches that are drawn uniformly
 	teacher *cache.Cache // nil without
 	crops   []*store.CropShard
@@ -127,6 +133,9 @@ func New(ds *store.Dataset, teacher *cache.Cache, o Options) (*Loader, error) {
 	if err := l.fits(); err != nil {
 		return nil, err
 	}
+	if err := l.number(); err != nil {
+		return nil, err
+	}
 	if o.uniform() < o.Batch {
 		var err error
 		if l.classes, err = newClasses(ds, l.split, o); err != nil {
@@ -149,6 +158,43 @@ func New(ds *store.Dataset, teacher *cache.Cache, o Options) (*Loader, error) {
 	}
 	return l, nil
 }
+
+// number numbers the identities among the crops.
+func (l *Loader) number() error {
+	l.labels = l.ds.Identities()
+	if l.split == nil || l.o.DatasetLabels || l.labels == 0 {
+		return nil
+	}
+	all, err := l.ds.Labels(context.Background())
+	if err != nil {
+		return err
+	}
+	numbers := make([]int32, l.labels)
+	for _, row := range l.split {
+		if label := all[row]; label != store.NoLabel {
+			numbers[label] = 1
+		}
+	}
+	l.labels = 0
+	for label, taken := range numbers {
+		numbers[label] = int32(l.labels)
+		l.labels += int(taken)
+	}
+	l.numbers = numbers
+	return nil
+}
+
+// label is the number of a label of the dataset.
+func (l *Loader) label(of int32) int32 {
+	if l.numbers == nil || of == store.NoLabel {
+		return of
+	}
+	return l.numbers[of]
+}
+
+// Labels is how many identities labels tell apart: those of the crops with a split, else
+// the dataset's.
+func (l *Loader) Labels() int { return l.labels }
 
 // fits reports options that make no batches of the crops.
 func (l *Loader) fits() error {
@@ -345,7 +391,7 @@ func (l *Loader) add(b *Batch, i, row int, flip bool) error {
 	}
 	b.Mirrored = append(b.Mirrored, mirror)
 	b.Rows = append(b.Rows, int64(row))
-	b.Labels = append(b.Labels, crop.Label)
+	b.Labels = append(b.Labels, l.label(crop.Label))
 	if l.teacher == nil {
 		return nil
 	}

@@ -318,3 +318,34 @@ func TestRunEndsWithTheFirstError(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// The identities of a split are numbered without gaps, whatever the dataset's numbers.
+func TestSplitNumbersItsIdentities(t *testing.T) {
+	ds, teacher := fixture(t, true)
+	for _, tt := range []struct {
+		o              Options
+		labels, number int
+	}{
+		{Options{Split: "val"}, 1, 0},
+		{Options{Split: "val", DatasetLabels: true}, 4, 3},
+		{Options{Split: "train"}, 3, -1},
+		{Options{}, 4, -1},
+	} {
+		tt.o.Batch, tt.o.Workers = 4, 1
+		l, err := New(ds, teacher, tt.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+		if l.Labels() != tt.labels {
+			t.Errorf("%+v: %d identities, want %d", tt.o, l.Labels(), tt.labels)
+		}
+		for _, b := range collect(t, ds, teacher, tt.o, 0, 1) {
+			for i, label := range b.Labels {
+				if want := tt.number; want >= 0 && label != int32(want) || want < 0 && label != int32(b.Rows[i]%4) {
+					t.Errorf("%+v: row %d has label %d", tt.o, b.Rows[i], label)
+				}
+			}
+		}
+	}
+}

@@ -52,7 +52,10 @@ type Env struct {
 	// Dim is the length of the embeddings that are compared with the teacher's, OwnDim
 	// that of the student's own.
 	Dim, OwnDim int
-	Classes     int // number of identities in the dataset
+	// Classes is the number of identities to tell apart: of the dataset or, where it has a
+	// name, of the split.
+	Classes int
+	Split   string
 }
 
 // Objective is what a student is trained with: the sum of its terms.

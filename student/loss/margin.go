@@ -84,7 +84,11 @@ const centreSpread = 0.01
 
 func newMargin(kind string, c marginSettings, env Env) (*margin, error) {
 	if env.Classes < 2 {
-		return nil, fmt.Errorf("loss %s needs at least 2 identities, the dataset has %d", kind, env.Classes)
+		where := "dataset"
+		if env.Split != "" {
+			where = "split " + env.Split
+		}
+		return nil, fmt.Errorf("loss %s needs at least 2 identities, the %s has %d", kind, where, env.Classes)
 	}
 	centres := layer.NewParam("centres.weight", []int{env.Classes, env.Dim}, func(rng *rand.Rand, data []float32) {
 		for i := range data {
