@@ -25,7 +25,9 @@ type bank struct {
 	keepStudent      bool
 
 	// What is searched, see search.go: the vectors again, in bfloat16 where that is
-	// faster, and a column of sample, label and step each (int64).
+	// faster and closely does not rule it out, and a column of sample, label and step
+	// each (int64).
+	closely                bool
 	searched               map[torch.Tensor]torch.Tensor
 	samples, labels, steps torch.Tensor
 }

@@ -22,7 +22,7 @@ type rpsdSettings struct {
 	// Repeats says what becomes of an entry whose sample comes again, mirrored the same
 	// way: it is replaced ("replace"), so that no face fills the bank, or stays beside the
 	// new one ("keep"), as runs of older versions had it. Those did not use a bank smaller
-	// than Negatives.
+	// than Negatives, and searched it in bfloat16 whatever the settings.
 	Repeats string `yaml:"repeats"`
 	// Positives is P, the most entries of the same identity for each sample.
 	Positives int `yaml:"positives"`
@@ -88,6 +88,7 @@ func newRPSD(c rpsdSettings, dim int) *RPSD {
 	b := newBank(capacity, dim, c.Relation == "student")
 	if c.Repeats == "replace" {
 		b.replacing()
+		b.closely = b.keepStudent || c.IgnoreAbove > 0
 	}
 	return &RPSD{c: c, bank: b}
 }

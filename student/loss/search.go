@@ -6,11 +6,15 @@ import (
 	"facepipe/student/torch"
 )
 
-// Mining is exact, but looks closely only at candidates: for all entries of the bank the
-// similarities are computed in bfloat16 where the machine has instructions for it, and of each
-// kind of pair so many more are taken than mining will pick that rounding, by at most
-// 2⁻⁸ of a value, does not keep out what it would have picked, but in rare ties. On two
-// cores with AVX-512 this takes a fifth of the time of choosing among exact similarities.
+// Mining looks closely only at candidates: the similarities to all entries of the bank are
+// computed at once, and of each kind of pair more are taken than mining will pick, so that
+// rounding does not keep out what it would have picked.
+//
+// Against the teacher's embeddings, which lie apart, this is done in bfloat16 where the machine
+// has instructions for it, which rounds by at most 2⁻⁸ of a value. On two cores with AVX-512 it
+// takes a fifth of the time of choosing among exact similarities. The student's own embeddings
+// may lie together more closely than that, as a young student's do, and a limit on the teacher's
+// similarity needs it as it is: then all is done in float32.
 const (
 	spareShare = 4 // a quarter more
 	spareLeast = 4 // and so many
@@ -25,14 +29,12 @@ func withSpare(k, most int) int {
 
 // makeSearchable makes what is searched, on the device of the vectors.
 func (b *bank) makeSearchable(s *torch.Scope) {
-	dtype := torch.Float32
-	if s.HasBFloat16Unit(b.teacher) {
-		dtype = torch.BFloat16
-	}
 	b.searched = map[torch.Tensor]torch.Tensor{}
-	for _, vectors := range []torch.Tensor{b.teacher, b.student} {
-		if !vectors.IsNone() && dtype != torch.Float32 {
-			b.searched[vectors] = s.Move(s.To(vectors, dtype), b.scope)
+	if !b.closely && s.HasBFloat16Unit(b.teacher) {
+		for _, vectors := range []torch.Tensor{b.teacher, b.student} {
+			if !vectors.IsNone() {
+				b.searched[vectors] = s.Move(s.To(vectors, torch.BFloat16), b.scope)
+			}
 		}
 	}
 	column := func() torch.Tensor {
@@ -120,7 +122,10 @@ func (l *RPSD) masks(s *torch.Scope, p pair, rt torch.Tensor, step int) (same, o
 	}
 	if l.c.IgnoreAbove > 0 {
 		// What is rounded to just above is left to mining.
-		const rounding = 1. / 128
+		rounding := 1. / 128
+		if b.closely {
+			rounding = 1e-5
+		}
 		known := s.And(s.Not(s.Less(column(labels), 0)), s.Not(s.Less(filled(b.labels), 0)))
 		out = s.Or(out, s.And(known, s.And(s.Not(same), s.Greater(rt, l.c.IgnoreAbove+rounding))))
 	}

@@ -57,6 +57,17 @@ func (p *people) batch(s *torch.Scope, n int, first int64) pair {
 	return u
 }
 
+// together moves embeddings so that they lie around one direction.
+func together(s *torch.Scope, p pair, spread float64) pair {
+	if spread > 0 {
+		dim := s.Shape(p.student)[1]
+		direction := torch.FromData(s, "cpu", slices.Concat([]float32{1}, make([]float32, dim-1)), 1, dim)
+		p.student = s.Unit(s.Add(s.Scale(p.student, spread), direction))
+		p.teacher = s.Unit(s.Add(s.Scale(p.teacher, spread), direction))
+	}
+	return p
+}
+
 // exactly are all similarities of a batch and the bank's vectors.
 func exactly(s *torch.Scope, query, vectors torch.Tensor) []float32 {
 	return s.Floats(s.MatMul(query, s.Transpose(vectors)))
@@ -68,16 +79,19 @@ func TestSearchFindsWhatMiningPicks(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change func(*rpsdSettings)
 		pushes int
-		float  bool // search in float32, whatever the processor has
+		float  bool    // search in float32, whatever the processor has
+		spread float64 // of embeddings that all lie together, 0 for embeddings that do not
 	}{
-		"full bank":      {change: func(*rpsdSettings) {}, pushes: 70},
-		"in float32":     {change: func(*rpsdSettings) {}, pushes: 70, float: true},
-		"student's own":  {change: func(c *rpsdSettings) { c.Relation = "student" }, pushes: 70},
-		"half full":      {change: func(*rpsdSettings) {}, pushes: 30},
-		"few":            {change: func(c *rpsdSettings) { c.Negatives = 8 }, pushes: 1},
-		"lapsing":        {change: func(c *rpsdSettings) { c.MaxAge = 20 }, pushes: 70},
-		"doubtful":       {change: func(c *rpsdSettings) { c.IgnoreAbove = 0.4 }, pushes: 70},
-		"only positives": {change: func(c *rpsdSettings) { c.Negatives, c.Delta = 0, 0 }, pushes: 70},
+		"full bank":         {change: func(*rpsdSettings) {}, pushes: 70},
+		"in float32":        {change: func(*rpsdSettings) {}, pushes: 70, float: true},
+		"student's own":     {change: func(c *rpsdSettings) { c.Relation = "student" }, pushes: 70},
+		"half full":         {change: func(*rpsdSettings) {}, pushes: 30},
+		"few":               {change: func(c *rpsdSettings) { c.Negatives = 8 }, pushes: 1},
+		"lapsing":           {change: func(c *rpsdSettings) { c.MaxAge = 20 }, pushes: 70},
+		"doubtful":          {change: func(c *rpsdSettings) { c.IgnoreAbove = 0.4 }, pushes: 70},
+		"only positives":    {change: func(c *rpsdSettings) { c.Negatives, c.Delta = 0, 0 }, pushes: 70},
+		"a young student's": {change: func(c *rpsdSettings) { c.Relation, c.Delta = "student", 0 }, pushes: 70, spread: 0.03},
+		"just too alike":    {change: func(c *rpsdSettings) { c.IgnoreAbove, c.Delta = 0.99, 0 }, pushes: 70, spread: 0.1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := torchtest.Open(t)
@@ -88,12 +102,12 @@ func TestSearchFindsWhatMiningPicks(t *testing.T) {
 			l := newRPSD(c, dim)
 			crowd := newPeople(dim, 40)
 			for step := range tt.pushes {
-				l.bank.push(s, crowd.batch(s, n, int64(step*n)), step)
+				l.bank.push(s, together(s, crowd.batch(s, n, int64(step*n)), tt.spread), step)
 			}
 			if tt.float {
 				clear(l.bank.searched)
 			}
-			p := crowd.batch(s, n, int64((tt.pushes-1)*n)) // of the last batch's samples
+			p := together(s, crowd.batch(s, n, int64((tt.pushes-1)*n)), tt.spread) // of the last batch's samples
 			reference := l.bank.teacher
 			if l.bank.keepStudent {
 				reference = l.bank.student
