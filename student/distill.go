@@ -64,6 +64,7 @@ type run struct {
 	unlock   func()       // lets go of the folder, nil where it is not locked
 	taken    bool         // whether the folder has become this run's
 	weights  *weightsFile // to begin with, or nil
+	origin   *checkpoint.Origin
 	progress io.Writer
 
 	engine  *torch.Engine

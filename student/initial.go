@@ -36,6 +36,10 @@ type weightsFile struct {
 	graph   *onnx.Model
 	tensors map[string]net.Tensor
 	strange []string // tensors that hold no weights, with their type
+
+	metadata []onnx.Property
+	at       *checkpoint.Position // of a checkpoint of pipe
+	averaged bool
 }
 
 // readWeights reads an ONNX or a safetensors file, whatever its name, or the newest
@@ -60,6 +64,9 @@ func readWeights(path string) (*weightsFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrWeights, path, err)
 	}
+	if f.graph != nil {
+		f.metadata = f.graph.Metadata
+	}
 	return f, nil
 }
 
@@ -70,10 +77,12 @@ func (f *weightsFile) readTensors(data []byte) error {
 		return err
 	}
 	if checkpoint.Is(file) {
-		tensors, _, err := checkpoint.Parse(f.path, data)
-		f.tensors, _ = checkpoint.Weights(tensors, false)
+		tensors, at, err := checkpoint.Parse(f.path, data)
+		f.tensors, f.averaged = checkpoint.Weights(tensors, false)
+		f.at = &at
 		return err
 	}
+	f.metadata = properties(file.Metadata)
 	f.tensors = map[string]net.Tensor{}
 	for name, t := range file.Tensors {
 		values := t.Float32

@@ -1,6 +1,7 @@
 package student
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,7 +38,8 @@ func (r *run) position() checkpoint.Position {
 	at.Dataset, at.CropsDigest, at.Crops = r.manifest.Dataset, r.manifest.CropsDigest, r.manifest.Crops
 	at.Ranks, at.Scaler = r.world.ranks(), (*checkpoint.Scaler)(r.model.scaler)
 	at.Teacher, at.Fingerprint, at.Epochs = r.o.Teacher, r.manifest.TeacherFingerprint, r.o.Epochs
-	at.Precision, at.InputNorm = r.o.Precision, r.o.InputNorm
+	at.Precision, at.InputNorm, at.Total = r.o.Precision, r.o.InputNorm, r.schedule.Total
+	at.Init = cmp.Or(at.Init, r.origin)
 	return at
 }
 

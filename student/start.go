@@ -43,6 +43,7 @@ func (r *run) openData(context.Context) (err error) {
 		if r.weights, err = readWeights(o.Init); err != nil {
 			return err
 		}
+		r.origin = r.weights.origin()
 		o.Init, r.manifest.Init = r.weights.path, r.weights.digest // of a run's folder, a file
 	}
 	r.flip = o.Flip == "on" || (o.Flip == "auto" && (r.teacher == nil || r.teacher.Info().Flip))

@@ -8,10 +8,12 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"facepipe/internal/release"
 )
 
-// version is the program's version, as CHANGELOG.md lists them.
-const version = "0.1.0"
+// version is the program's.
+const version = release.Version
 
 type versionOptions struct{}
 

@@ -4,6 +4,7 @@
 package checkpoint
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -46,8 +47,13 @@ type Position struct {
 	Teacher     string `json:"teacher,omitempty"`
 	Fingerprint string `json:"teacher_fingerprint,omitempty"`
 	Epochs      int    `json:"epochs,omitempty"`
-	Precision   string `json:"precision,omitempty"`
-	InputNorm   string `json:"input_norm,omitempty"`
+	// Total is the number of steps of all epochs.
+	Total     int    `json:"total_steps,omitempty"`
+	Precision string `json:"precision,omitempty"`
+	InputNorm string `json:"input_norm,omitempty"`
+
+	// Init is where the weights that the run began with came from, nil if it began at random.
+	Init *Origin `json:"init,omitempty"`
 
 	Scaler *Scaler `json:"scaler,omitempty"` // of the loss, in half precision
 	// Validated is the step after which the run was scored last, Figures the scores.
@@ -63,6 +69,17 @@ type Best struct {
 	Step   int     `json:"step"`
 	Figure string  `json:"figure"`
 	Value  float64 `json:"value"`
+}
+
+// Origin is a file whose weights a run began with.
+type Origin struct {
+	// File is its name without the folder, Digest its SHA-256.
+	File   string `json:"file"`
+	Digest string `json:"sha256"`
+	// Says has what its metadata say of licences and teachers, Training what they say of its
+	// training, if pipe wrote it.
+	Says     map[string]string `json:"says,omitempty"`
+	Training json.RawMessage   `json:"training,omitempty"`
 }
 
 // Scaler is the state of the loss scale.

@@ -13,6 +13,7 @@ import (
 	"facepipe/internal/durable"
 	"facepipe/internal/embed"
 	"facepipe/internal/onnx"
+	"facepipe/internal/release"
 	"facepipe/internal/safetensors"
 	"facepipe/student/checkpoint"
 	"facepipe/student/net"
@@ -30,19 +31,41 @@ const (
 	TeacherKey = "pipe.teacher"
 )
 
-// trainingNote is what an exported model says of its training.
-type trainingNote struct {
-	Student   string  `json:"student"`
-	Teacher   string  `json:"teacher,omitempty"`
-	Loss      string  `json:"loss"`
-	Dataset   string  `json:"dataset_digest"`
-	Crops     int     `json:"crops"`
-	Epochs    int     `json:"epochs,omitempty"`
+// Note is what an exported model says of its training.
+type Note struct {
+	// Program exported it, with its version.
+	Program string `json:"program"`
+	Student string `json:"student"`
+	Teacher string `json:"teacher,omitempty"`
+	Loss    string `json:"loss"`
+	Dataset string `json:"dataset_digest"`
+	Crops   int    `json:"crops"`
+	// Epochs and Steps are those that were gone through, also of a run that is to go on. Steps
+	// that were skipped, in half precision, moved nothing and are not among them.
+	Epochs    float64 `json:"epochs,omitempty"`
 	Steps     int     `json:"steps"`
+	Skipped   int     `json:"skipped_steps,omitempty"`
 	FinalLoss float64 `json:"final_loss"`
 	Precision string  `json:"precision,omitempty"`
 	// Averaged is whether the weights are the average of the steps'.
 	Averaged bool `json:"averaged,omitempty"`
+	// Init is where the weights that it began with came from.
+	Init *checkpoint.Origin `json:"init,omitempty"`
+}
+
+// NoteOf is the note on the weights of a checkpoint.
+func NoteOf(at checkpoint.Position, averaged bool) Note {
+	n := Note{Program: release.Name + " " + release.Version, Student: at.Network, Teacher: at.Teacher, Loss: at.Objective,
+		Dataset: at.Dataset, Crops: at.Crops, Epochs: float64(at.Epochs), Steps: at.Step, FinalLoss: at.Loss,
+		Precision: at.Precision, Averaged: averaged, Init: at.Init}
+	if at.Total > 0 {
+		n.Epochs *= float64(at.Step) / float64(at.Total)
+	}
+	if at.Scaler != nil {
+		n.Skipped = at.Scaler.Skipped
+		n.Steps -= n.Skipped
+	}
+	return n
 }
 
 // Form is how a student is exported.
@@ -66,7 +89,7 @@ func DefaultForm() Form {
 
 func (f Form) options() net.ExportOptions {
 	return net.ExportOptions{Size: net.InputSide, Mean: net.InputMean, Std: net.InputStd, NormaliseInside: f.InputNorm == "inside",
-		Half: f.DType == "fp16", UnitLength: f.UnitLength, Opset: int64(f.Opset), Producer: "pipe", Version: fmt.Sprint(checkpoint.Version)}
+		Half: f.DType == "fp16", UnitLength: f.UnitLength, Opset: int64(f.Opset), Producer: release.Name, Version: release.Version}
 }
 
 // Model is a student to be written.
@@ -87,9 +110,7 @@ func (m Model) Write(path string, form Form) error {
 	if form.InputNorm == "inside" {
 		contract.Mean, contract.Std = [3]float32{}, [3]float32{1, 1, 1}
 	}
-	at := &m.At
-	note := trainingNote{Student: at.Network, Teacher: at.Teacher, Loss: at.Objective, Dataset: at.Dataset, Crops: at.Crops,
-		Epochs: at.Epochs, Steps: at.Step, FinalLoss: at.Loss, Precision: at.Precision, Averaged: m.Averaged}
+	at, note := &m.At, NoteOf(m.At, m.Averaged)
 	o := form.options()
 	for _, p := range []struct {
 		key   string

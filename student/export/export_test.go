@@ -13,6 +13,7 @@ import (
 
 	"facepipe/internal/embed"
 	"facepipe/internal/onnx"
+	"facepipe/internal/release"
 	"facepipe/internal/safetensors"
 	"facepipe/student/checkpoint"
 	"facepipe/student/net"
@@ -196,5 +197,23 @@ func TestRefuses(t *testing.T) {
 	form.Opset = 7
 	if _, err := Run(Options{Checkpoint: run, Out: filepath.Join(t.TempDir(), "x.onnx"), Form: form}); !errors.Is(err, ErrUsage) {
 		t.Errorf("opset 7: %v", err)
+	}
+}
+
+// A model says which program wrote it, and how far its run had really gone.
+func TestNoteOfTraining(t *testing.T) {
+	run := checkpointed(t, 5)
+	o := Options{Checkpoint: run, Form: DefaultForm()}
+	_, data := exportOf(t, o)
+	m, err := onnx.Unmarshal(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Producer != "pipe" || m.Version != release.Version || !strings.Contains(m.Property(TrainingKey), `"program":"pipe `+release.Version+`"`) {
+		t.Errorf("made by %s %s: %s", m.Producer, m.Version, m.Property(TrainingKey))
+	}
+	at := checkpoint.Position{Step: 30, Epochs: 18, Total: 90, Scaler: &checkpoint.Scaler{Skipped: 4}}
+	if n := NoteOf(at, false); n.Steps != 26 || n.Skipped != 4 || n.Epochs != 6 {
+		t.Errorf("30 of 90 steps of 18 epochs, of which 4 were skipped: %+v", n)
 	}
 }
