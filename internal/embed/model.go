@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -65,6 +67,7 @@ type Model struct {
 	reason     string
 	dim, batch int
 	notes      []string
+	output     int // which of the session's is the embedding
 	outShape   []int64
 	fill       *filler
 	session    *ort.Session
@@ -85,18 +88,73 @@ func Open(path string, o Options) (*Model, error) {
 		return nil, fmt.Errorf("open model %s: %w", path, err)
 	}
 	o.Runtime.Digest = m.digest
-	if m.session, err = ort.Open(path, o.Runtime); err != nil {
-		return nil, err
-	}
-	if err := m.measure(cmp.Or(o.Batch, defaultBatch(o.Runtime.Provider)), o.Runtime); err != nil {
+	if err := m.start(parsed, o); err != nil {
 		m.Close()
-		return nil, fmt.Errorf("open model %s: %w", path, err)
+		return nil, err
 	}
 	if err := m.unchanged(); err != nil {
 		m.Close()
 		return nil, err
 	}
 	return m, nil
+}
+
+// start opens the session and finds the sizes.
+func (m *Model) start(parsed *onnx.Model, o Options) (err error) {
+	if o.Runtime.Model, err = m.rewritten(&parsed.Graph); err != nil {
+		return fmt.Errorf("open model: %w", err)
+	}
+	if m.session, err = ort.Open(m.path, o.Runtime); err != nil {
+		return err
+	}
+	if err := m.measure(cmp.Or(o.Batch, defaultBatch(o.Runtime.Provider)), o.Runtime); err != nil {
+		return fmt.Errorf("open model %s: %w", m.path, err)
+	}
+	if outs := m.session.Outputs(); len(outs) > 1 {
+		m.notes = append(m.notes, leftOut(outs, m.output))
+	}
+	return nil
+}
+
+// leftOut says which of several outputs is the embedding.
+func leftOut(outs []ort.Info, embedding int) string {
+	var others []string
+	for i, out := range outs {
+		if i != embedding {
+			others = append(others, out.Name)
+		}
+	}
+	return fmt.Sprintf("output %s is the embedding, %s is left out", outs[embedding].Name, strings.Join(others, ", "))
+}
+
+// rewritten are bytes to run instead of the file's, nil if these do. The file's inputs or
+// outputs may have another precision, or an exporter has declared the batch that it traced for
+// an output: the runtime takes that for true, and refuses the shape that it computes itself.
+func (m *Model) rewritten(g *onnx.Graph) ([]byte, error) {
+	for _, v := range slices.Concat(g.Images(), g.Outputs) {
+		if v.Type != onnx.Float32 && v.Type.Castable() {
+			m.notes = append(m.notes, fmt.Sprintf("the model's %s is %v and cast", v.Name, v.Type))
+		}
+	}
+	if g.IsFloat32() && !declaresOtherBatch(g) {
+		return nil, nil
+	}
+	data, err := os.ReadFile(m.path)
+	if err != nil {
+		return nil, err
+	}
+	return onnx.InFloat32(data)
+}
+
+// declaresOtherBatch says that an output is declared with a batch that is not the input's.
+func declaresOtherBatch(g *onnx.Graph) bool {
+	images := g.Images()
+	if len(images) != 1 || len(images[0].Dims) == 0 {
+		return false
+	}
+	return slices.ContainsFunc(g.Outputs, func(out onnx.ValueInfo) bool {
+		return len(out.Dims) > 0 && out.Dims[0].Size > 0 && out.Dims[0].Size != images[0].Dims[0].Size
+	})
 }
 
 // unchanged is [ErrReplaced] if the file has other bytes than those of the model's digest. The
@@ -131,8 +189,8 @@ func (m *Model) identify(parsed *onnx.Model, o Options) (err error) {
 // measure finds the batch and the embedding's length. It may open the session anew.
 func (m *Model) measure(batch int, o ort.Options) error {
 	ins, outs := m.session.Inputs(), m.session.Outputs()
-	if len(ins) != 1 || len(outs) != 1 {
-		return fmt.Errorf("%w: it has %d inputs and %d outputs, want 1 and 1", ErrShape, len(ins), len(outs))
+	if len(ins) != 1 || len(outs) == 0 {
+		return fmt.Errorf("%w: it has %d inputs and %d outputs of float32, want 1 and 1", ErrShape, len(ins), len(outs))
 	}
 	declared, want := ins[0].Dims, m.preprocess.shape(-1)
 	if len(declared) != 4 || !slices.EqualFunc(declared[1:], want[1:], func(d, w int64) bool { return d == w || d == -1 }) {
@@ -151,7 +209,7 @@ func (m *Model) measure(batch int, o ort.Options) error {
 	}
 	err := m.try(batch)
 	// Some exporters declare any batch for a graph that was traced with one crop.
-	if err != nil && !fixed && batch > 1 && m.try(1) == nil {
+	if err != nil && !fixed && batch > 1 && !errors.Is(err, errOneRow) && m.try(1) == nil {
 		m.notes = append(m.notes, fmt.Sprintf("a batch of 1 is taken, as one of %d fails: %v", batch, err))
 		return nil
 	}

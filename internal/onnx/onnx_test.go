@@ -155,3 +155,32 @@ func FuzzUnmarshal(f *testing.F) {
 		}
 	})
 }
+
+// Only inputs and outputs change: weights among the inputs and all nodes stay.
+func TestInFloat32(t *testing.T) {
+	m := sample()
+	m.Graph.Inputs[0].Type, m.Graph.Outputs[0].Type = Float16, Float64
+	m.Graph.Inputs = append(m.Graph.Inputs, ValueInfo{"w", Float32, Fixed(2)})
+	m.Graph.Outputs = append(m.Graph.Outputs, ValueInfo{"index", Int64, Fixed(1)})
+	data, err := InFloat32(m.Marshal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Unmarshal(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := sample()
+	cast := func(from, to string, e ElemType) Node {
+		return Node{Name: to + ".cast", OpType: "Cast", Inputs: []string{from}, Outputs: []string{to}, Attributes: []Attribute{Int("to", int64(e))}}
+	}
+	want.Graph.Nodes = slices.Concat([]Node{cast("input.float32", "input", Float16)}, want.Graph.Nodes, []Node{cast("z", "z.float32", Float32)})
+	want.Graph.Inputs = []ValueInfo{{"input.float32", Float32, m.Graph.Inputs[0].Dims}, {"w", Float32, Fixed(2)}}
+	want.Graph.Outputs = []ValueInfo{{Name: "z.float32", Type: Float32}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v\nwant %+v", got, want)
+	}
+	if _, err := InFloat32([]byte("no model")); !errors.Is(err, ErrFormat) {
+		t.Error(err)
+	}
+}

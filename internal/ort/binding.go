@@ -17,7 +17,8 @@ type Binding struct {
 	inputs, outputs []*Tensor
 }
 
-// Bind binds the tensors of all inputs and outputs, in the model's order. Close the binding
+// Bind binds the tensors of all inputs and outputs, in the model's order. A nil output is not
+// computed. Close the binding
 // first, then the tensors, then the session.
 func (s *Session) Bind(inputs, outputs []*Tensor) (*Binding, error) {
 	if len(inputs) != len(s.inputs) || len(outputs) != len(s.outputs) {
@@ -36,6 +37,9 @@ func (s *Session) Bind(inputs, outputs []*Tensor) (*Binding, error) {
 
 func (b *Binding) bind() error {
 	for i, t := range b.outputs {
+		if t == nil {
+			continue
+		}
 		if err := b.binding.BindOutput(b.session.outputs[i].Name, t.t); err != nil {
 			return fmt.Errorf("bind %s: %s", b.session.path, firstLine(err))
 		}

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	yalue "github.com/yalue/onnxruntime_go"
 
 	"facepipe/internal/nativelib"
+	"facepipe/internal/onnx"
 )
 
 // ErrRuntime marks a runtime that is missing, too old or unusable.
@@ -114,6 +116,9 @@ type Options struct {
 	AllowFallback bool
 	// Library is the path of the runtime; "" looks it up.
 	Library string
+	// Model are bytes to load instead of the file's, which only names the model then; nil
+	// loads the file.
+	Model []byte
 }
 
 // Validate refuses what no machine could run: a provider that does not exist, or a device or a
@@ -163,15 +168,28 @@ func Open(path string, o Options) (*Session, error) {
 		return nil, err
 	}
 	defer options.Destroy()
-	if err := s.describe(); err != nil {
+	if err := s.describe(o.Model); err != nil {
 		return nil, fmt.Errorf("%w %s: %w", ErrModel, path, err)
 	}
-	s.session, err = yalue.NewDynamicAdvancedSession(path, names(s.inputs), names(s.outputs), options)
-	if err != nil {
+	if err := s.load(o.Model, options); err != nil {
 		return nil, fmt.Errorf("%w %s%s: %s", ErrModel, path, o.place(), o.refusal(path, err))
 	}
 	s.elsewhere = placedElsewhere(s.session, o)
 	return s, nil
+}
+
+// load loads the model's file, or bytes that stand for it.
+func (s *Session) load(model []byte, options *yalue.SessionOptions) (err error) {
+	if model == nil {
+		s.session, err = yalue.NewDynamicAdvancedSession(s.path, names(s.inputs), names(s.outputs), options)
+		return err
+	}
+	// Bytes do not say where the weights are that lie beside them.
+	if err := options.AddSessionConfigEntry("session.model_external_initializers_file_folder_path", filepath.Dir(s.path)); err != nil {
+		return err
+	}
+	s.session, err = yalue.NewDynamicAdvancedSessionWithONNXData(model, names(s.inputs), names(s.outputs), options)
+	return err
 }
 
 // refusal says why the runtime does not load a model. If the processor would have to compute
@@ -201,8 +219,12 @@ func (s *Session) Notes() []string {
 }
 
 // describe finds the model's inputs and outputs. The binding loads the model for that, as it
-// is and not optimized for any provider, and later again to run it.
-func (s *Session) describe() error {
+// is and not optimized for any provider, and later again to run it. Of bytes that stand for
+// the file it reads them itself, as the binding would not find weights beside them.
+func (s *Session) describe(model []byte) error {
+	if model != nil {
+		return s.describeBytes(model)
+	}
 	plain, err := yalue.NewSessionOptions()
 	if err != nil {
 		return err
@@ -220,6 +242,29 @@ func (s *Session) describe() error {
 	}
 	s.outputs, err = infos(outs)
 	return err
+}
+
+func (s *Session) describeBytes(model []byte) error {
+	m, err := onnx.Unmarshal(model)
+	if err != nil {
+		return err
+	}
+	for _, list := range []struct {
+		from []onnx.ValueInfo
+		to   *[]Info
+	}{{m.Graph.Images(), &s.inputs}, {m.Graph.Outputs, &s.outputs}} {
+		for _, v := range list.from {
+			if v.Type != onnx.Float32 {
+				return fmt.Errorf("%s is no float32 tensor", v.Name)
+			}
+			info := Info{Name: v.Name}
+			for _, d := range v.Dims {
+				info.Dims = append(info.Dims, d.Size)
+			}
+			*list.to = append(*list.to, info)
+		}
+	}
+	return nil
 }
 
 func (s *Session) options(o Options) (*yalue.SessionOptions, error) {
