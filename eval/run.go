@@ -130,6 +130,11 @@ func measureModel(ctx context.Context, o Options, path string, crops cropsOf, p 
 	if want := m.Preprocess(); want.Width != crops.size || want.Height != crops.size {
 		return report.Model{}, &modelError{path, fmt.Errorf("it takes images of %dx%d, the crops are %dx%d", want.Width, want.Height, crops.size, crops.size)}
 	}
+	if o.Progress != nil {
+		for _, note := range m.Notes() {
+			fmt.Fprintf(o.Progress, "note: %s: %s\n", path, note)
+		}
+	}
 	begun := time.Now()
 	embeddings, err := embedCrops(ctx, o, m, crops)
 	if err != nil {
@@ -141,7 +146,7 @@ func measureModel(ctx context.Context, o Options, path string, crops cropsOf, p 
 		return report.Model{}, &modelError{path, err}
 	}
 	return report.Model{
-		Model: path, Digest: m.Digest(), Dim: m.Dim(), Preprocess: m.Preprocess(), PreprocessReason: m.Reason(),
+		Model: path, Digest: m.Digest(), Dim: m.Dim(), Preprocess: m.Preprocess(), PreprocessReason: m.Reason(), Notes: m.Notes(),
 		Result: result, Seconds: seconds, ImagesPerSecond: float64(len(embeddings)) / seconds,
 	}, nil
 }

@@ -120,8 +120,9 @@ type Summary struct {
 	Appended int `json:"appended"`
 	// CopiedFrom are the caches that could be copied from.
 	CopiedFrom []cache.Donor `json:"copied_from,omitempty"`
-	// Notes say why a cache could not be copied from, what was measured to choose the batch,
-	// what the provider leaves to others, and where it keeps its engines.
+	// Notes say why a cache could not be copied from, what was measured to choose the batch
+	// or why it is 1, what of the model's inputs and outputs is cast or left out, what the
+	// provider leaves to others, and where it keeps its engines.
 	Notes []string `json:"notes,omitempty"`
 	// Invalid is the number of embeddings of the cache that have no use, as they are not
 	// finite or zero. A mirror image's counts by itself.

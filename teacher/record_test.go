@@ -14,6 +14,7 @@ import (
 
 	"facepipe/internal/embed"
 	"facepipe/internal/imgcodec"
+	"facepipe/internal/onnx"
 	"facepipe/internal/ort"
 	"facepipe/internal/progress"
 	"facepipe/internal/worker"
@@ -261,4 +262,20 @@ type writer func(text string)
 func (w writer) Write(p []byte) (int, error) {
 	w(string(p))
 	return len(p), nil
+}
+
+// Crops that depend on each other within a batch are run one by one, and the record says why.
+func TestRunSaysWhyItsBatchIsOne(t *testing.T) {
+	mixed := func(g *onnx.Graph) {
+		g.Nodes[1].Outputs[0] = "flat"
+		g.Nodes = append(g.Nodes,
+			onnx.Node{Name: "mean", OpType: "ReduceMean", Inputs: []string{"flat"}, Outputs: []string{"mean"}, Attributes: []onnx.Attribute{onnx.Ints("axes", 0)}},
+			onnx.Node{Name: "sum", OpType: "Add", Inputs: []string{"flat", "mean"}, Outputs: []string{"embedding"}})
+	}
+	o := teacher.Options{Dataset: dataset(t, upTo(7)...), Model: tiny(t, mixed), Name: "mixed", Batch: 4}
+	s := precompute(t, o)
+	r := runsOf(t, o.Dataset, "mixed")[0]
+	if s.Batch != 1 || r.Batch != 1 || !strings.Contains(r.BatchReason, "depends on the other crops") || !slices.Contains(s.Notes, r.BatchReason) {
+		t.Errorf("batch %d, recorded as %d for %q; notes %q", s.Batch, r.Batch, r.BatchReason, s.Notes)
+	}
 }

@@ -61,6 +61,8 @@ type Model struct {
 	// Preprocess is how pixels became the model's input, and PreprocessReason why.
 	Preprocess       embed.Preprocess `json:"preprocess"`
 	PreprocessReason string           `json:"preprocess_reason"`
+	// Notes say what a user should know about how the model was opened.
+	Notes []string `json:"notes,omitempty"`
 	verification.Result
 	// Seconds is the time that embedding all crops took, reading them included, and
 	// ImagesPerSecond the number of crops over it, a crop and its mirror image

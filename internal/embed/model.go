@@ -65,18 +65,21 @@ type Model struct {
 	digest     string
 	preprocess Preprocess
 	reason     string
+	coarse     bool // it computes in less than float32
 	dim, batch int
-	notes      []string
-	output     int // which of the session's is the embedding
-	outShape   []int64
-	fill       *filler
-	session    *ort.Session
-	busy       *atomic.Int64 // nanoseconds that the session ran, under whatever contract
-	own        *batch        // of Embed, made when it is first called
+	// batchReason says why the batch is 1, if crops of a larger one depend on each other.
+	batchReason string
+	notes       []string
+	output      int // which of the session's is the embedding
+	outShape    []int64
+	fill        *filler
+	session     *ort.Session
+	busy        *atomic.Int64 // nanoseconds that the session ran, under whatever contract
+	own         *batch        // of Embed, made when it is first called
 }
 
 // Open loads a model and finds its preprocessing and sizes. Errors name the file and
-// wrap os.ErrNotExist, onnx.ErrFormat, [ErrPreprocess], [ErrShape], [ErrWeights], [ErrReplaced],
+// wrap os.ErrNotExist, onnx.ErrFormat, [ErrPreprocess], [ErrShape], [ErrRows], [ErrWeights], [ErrReplaced],
 // ort.ErrModel or ort.ErrRuntime.
 func Open(path string, o Options) (*Model, error) {
 	parsed, err := onnx.ReadFile(path)
@@ -180,7 +183,7 @@ func (m *Model) identify(parsed *onnx.Model, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	m.fill = newFiller(m.preprocess)
+	m.fill, m.coarse = newFiller(m.preprocess), isCoarse(&parsed.Graph)
 	m.external = parsed.ExternalFiles()
 	m.digest, err = modelDigest(m.path, m.external)
 	return err
@@ -198,10 +201,18 @@ func (m *Model) measure(batch int, o ort.Options) error {
 			ErrShape, ins[0].Name, declared, m.preprocess, want)
 	}
 	fixed := declared[0] > 0
-	switch {
-	case fixed:
+	if fixed {
 		batch = int(declared[0])
-	case batch == AutoBatch:
+	}
+	if err := m.findBatch(batch, fixed, o); err != nil {
+		return err
+	}
+	return m.checkRows(o, fixed)
+}
+
+// findBatch leaves the model at a batch that it runs at, the one asked for if it can.
+func (m *Model) findBatch(batch int, fixed bool, o ort.Options) error {
+	if batch == AutoBatch {
 		return m.fastestBatch(o)
 	}
 	if batch < 1 || batch > MaxBatch {
@@ -236,6 +247,10 @@ func (m *Model) Dim() int { return m.dim }
 
 // Batch is the number of crops of one run.
 func (m *Model) Batch() int { return m.batch }
+
+// BatchReason says why crops are run one by one, if those of a larger batch depend on each
+// other; "" otherwise.
+func (m *Model) BatchReason() string { return m.batchReason }
 
 // Busy is how long the model has run since it was opened, with trying out batches and with
 // runs by way of [Model.Under].

@@ -32,9 +32,11 @@ type Run struct {
 	Devices  []int  `json:"devices"`
 	Half     bool   `json:"half"`
 	Fallback bool   `json:"fallback"`
-	// Batch is the number of crops of one run of the model, Decoder that of JPEG crops.
-	Batch   int    `json:"batch"`
-	Decoder string `json:"decoder"`
+	// Batch is the number of crops of one run of the model. BatchReason says why it is 1 if
+	// crops of a larger batch depend on each other. Decoder is that of JPEG crops.
+	Batch       int    `json:"batch"`
+	BatchReason string `json:"batch_reason,omitempty"`
+	Decoder     string `json:"decoder"`
 	// Plan is the id of the plan of which the run was a Worker ("0/2"); "" without one. The
 	// run that made the plan is no worker.
 	Plan   string `json:"plan,omitempty"`
