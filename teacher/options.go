@@ -1,6 +1,7 @@
 package teacher
 
 import (
+	"cmp"
 	"io"
 	"path/filepath"
 	"strings"
@@ -18,7 +19,7 @@ type Options struct {
 	// Dataset is the folder of the dataset.
 	Dataset string
 	// Model is the teacher's ONNX file, Name its name in the dataset; "" takes the
-	// file's name without its ending.
+	// file's name without its ending, with dashes for what cannot stand in a name.
 	Model string
 	Name  string
 	// Preprocess is auto (also ""), arcface, raw or a JSON file; see
@@ -64,10 +65,15 @@ func (o Options) withDefaults() Options {
 		o.DType = cache.FP16
 	}
 	if o.Name == "" {
-		base := filepath.Base(o.Model)
-		o.Name = strings.TrimSuffix(base, filepath.Ext(base))
+		o.Name = cmp.Or(cache.SafeName(stem(o.Model)), "teacher")
 	}
 	return o
+}
+
+// stem is a file's name without its ending.
+func stem(path string) string {
+	base := filepath.Base(path)
+	return strings.TrimSuffix(base, filepath.Ext(base))
 }
 
 func (o Options) devices() []int {

@@ -134,6 +134,9 @@ func (r *run) describe(how string) {
 	if o.Progress != nil {
 		fmt.Fprintf(o.Progress, "teacher %s: %v (%s), %s\n", o.Name, m.Preprocess(), m.Reason(), how)
 	}
+	if file := stem(o.Model); o.Name == cmp.Or(cache.SafeName(file), "teacher") && o.Name != file {
+		r.note(fmt.Sprintf("the teacher of file %q is called %s, as other characters cannot stand in a name; --name gives another", file, o.Name))
+	}
 	r.note(m.Notes()...)
 	if made := r.ds.Contract().Decoder; made != r.summary.Decoder {
 		r.note(fmt.Sprintf("the dataset was made with %s, here JPEG is decoded by %s: the pixels of crops kept as JPEG differ by a level or two",

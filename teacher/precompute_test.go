@@ -463,3 +463,24 @@ func TestPrecomputeAllocatesNothingForACrop(t *testing.T) {
 		t.Errorf("%.2f allocations for a crop", per)
 	}
 }
+
+// A file may have any name; the cache gets one that it can have.
+func TestNameOfFile(t *testing.T) {
+	for file, want := range map[string]string{
+		"r50":                      "r50",
+		"glint r50 (1)":            "glint-r50-1",
+		"..[best]":                 "best",
+		"учитель":                  "teacher",
+		strings.Repeat("long", 20): strings.Repeat("long", 16),
+	} {
+		model := filepath.Join(t.TempDir(), file+".onnx")
+		if err := os.Rename(tiny(t, nil), model); err != nil {
+			t.Fatal(err)
+		}
+		s := precompute(t, teacher.Options{Dataset: dataset(t, 1, 2), Model: model})
+		said := slices.ContainsFunc(s.Notes, func(note string) bool { return strings.Contains(note, "is called "+want+",") })
+		if s.Teacher != want || said != (want != file) {
+			t.Errorf("%q is called %q, want %q; notes %q", file, s.Teacher, want, s.Notes)
+		}
+	}
+}

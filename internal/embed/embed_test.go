@@ -319,6 +319,8 @@ func TestImpossiblePreprocessing(t *testing.T) {
 		`{"std":[1,1,1],"width":1000000000}`:    "1000000000x112",
 		`{"std":[1,1,1]`:                        "unexpected EOF",
 		`{"std":[1,1,1]} {}`:                    "more than one",
+		`{"std":[1,1]}`:                         "neither one number nor one for each of 3 channels",
+		`{"std":1,"mean":"grey"}`:               "grey",
 	} {
 		expectError(t, path, Options{Preprocess: preprocessFile(t, text)}, ErrPreprocess, say)
 	}

@@ -1,6 +1,7 @@
 package embed
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 )
@@ -36,6 +37,23 @@ func Raw() Preprocess {
 	p := ArcFace()
 	p.Mean, p.Std = [3]float32{}, [3]float32{1, 1, 1}
 	return p
+}
+
+// channels are values of the three channels. In JSON they are a list, or one number for all.
+type channels [3]float32
+
+func (c *channels) UnmarshalJSON(text []byte) error {
+	var all float32
+	if json.Unmarshal(text, &all) == nil {
+		*c = channels{all, all, all}
+		return nil
+	}
+	var list []float32
+	if err := json.Unmarshal(text, &list); err != nil || len(list) != len(c) {
+		return fmt.Errorf("%s is neither one number nor one for each of 3 channels", text)
+	}
+	*c = channels(list)
+	return nil
 }
 
 func (p Preprocess) String() string {

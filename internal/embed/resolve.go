@@ -127,7 +127,12 @@ func parsePreprocess(text []byte) (Preprocess, error) {
 	p.Std = [3]float32{}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&p); err != nil {
+	read := struct {
+		*Preprocess
+		Mean *channels `json:"mean"`
+		Std  *channels `json:"std"`
+	}{&p, (*channels)(&p.Mean), (*channels)(&p.Std)}
+	if err := d.Decode(&read); err != nil {
 		return p, fmt.Errorf("%w: %w", ErrPreprocess, err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {

@@ -118,3 +118,12 @@ func FuzzResolveModel(f *testing.F) {
 		m.ExternalFiles()
 	})
 }
+
+// One number stands for all channels.
+func TestOneNumberForAllChannels(t *testing.T) {
+	want := ArcFace()
+	got, _, err := ResolvePreprocess(preprocessFile(t, `{"mean": 127.5, "std": 127.5}`), nil)
+	if err != nil || got != want {
+		t.Errorf("got %v, %v, want %v", got, err, want)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"strings"
 
 	"facepipe/store"
 	"facepipe/store/internal/table"
@@ -50,7 +51,24 @@ type Info struct {
 // infoFile is the file that says what a cache holds.
 const infoFile = "teacher.json"
 
-var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+// maxName is the length of the longest name.
+const maxName = 64
+
+var (
+	validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+	noName    = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
+)
+
+// SafeName is the name of a cache that is nearest to a text: the text itself if that can be
+// one, otherwise with a dash for what cannot stand in it, and cut to the length. "" if the
+// text has no letter or digit of ASCII.
+func SafeName(text string) string {
+	if validName.MatchString(text) {
+		return text
+	}
+	name := strings.TrimLeft(noName.ReplaceAllString(text, "-"), "._-")
+	return strings.TrimRight(name[:min(len(name), maxName)], "-")
+}
 
 // Validate says what makes the description one of no cache: a name, dimension or element type
 // that there cannot be, or no fingerprint. It is for store/plan.
