@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -181,6 +182,30 @@ func TestInFloat32(t *testing.T) {
 		t.Errorf("got %+v\nwant %+v", got, want)
 	}
 	if _, err := InFloat32([]byte("no model")); !errors.Is(err, ErrFormat) {
+		t.Error(err)
+	}
+}
+
+// What people take for a model says what it is.
+func TestOtherKinds(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                       "empty",
+		"version https://git-lfs.github.com":     "git lfs pull",
+		"\n<!DOCTYPE html><html>":                "web page",
+		"PK\x03\x04\x00\x00archive/data.pkl\xff": "PyTorch",
+		"PK\x03\x04\x00\x00model.onnx":           "zip archive",
+		"\x80\x02\x8a\nl\xfc":                    "pickle",
+		"\x18\x00\x00\xffORTM":                   ".ort",
+		"\x1c\x00\x00\x00TFL3":                   "TensorFlow Lite",
+		"\x89HDF\r\n":                            "HDF5",
+		"\x1f\x8b\x08":                           "compressed",
+		"not a model at all":                     "not an ONNX model",
+	} {
+		if _, err := Unmarshal([]byte(text)); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	if _, err := Unmarshal(sample().Marshal()); err != nil {
 		t.Error(err)
 	}
 }

@@ -32,13 +32,17 @@ func ReadFile(path string) (*Model, error) {
 // beyond a small multiple of len(data).
 func Unmarshal(data []byte) (*Model, error) {
 	m := &Model{}
-	if err := m.read(data); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+	err := m.read(data)
+	if err == nil && len(m.Graph.Outputs) == 0 {
+		err = errors.New("it has no graph with an output")
 	}
-	if len(m.Graph.Outputs) == 0 {
-		return nil, fmt.Errorf("%w: it has no graph with an output", ErrFormat)
+	if err == nil {
+		return m, nil
 	}
-	return m, nil
+	if kind := kindOf(data); kind != "" {
+		return nil, fmt.Errorf("%w but %s", ErrFormat, kind)
+	}
+	return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 }
 
 func (m *Model) read(data []byte) error {

@@ -87,11 +87,6 @@ func Version() string {
 	return yalue.GetVersion()
 }
 
-func firstLine(err error) string {
-	line, _, _ := strings.Cut(err.Error(), "\n")
-	return line
-}
-
 // Info describes an input or output of a model.
 type Info struct {
 	Name string
@@ -196,7 +191,7 @@ func (s *Session) load(model []byte, options *yalue.SessionOptions) (err error) 
 // some of it, and may not, the runtime itself does not say what.
 func (o Options) refusal(path string, err error) string {
 	if o.AllowFallback || !strings.Contains(err.Error(), "fallback to CPU EP has been explicitly disabled") {
-		return strings.TrimPrefix(firstLine(err), "Error creating C session from file: ")
+		return loadError(err)
 	}
 	what := "it leaves nodes to the processor"
 	o.AllowFallback = true
@@ -235,7 +230,7 @@ func (s *Session) describe(model []byte) error {
 	}
 	ins, outs, err := yalue.GetInputOutputInfoWithOptions(s.path, plain)
 	if err != nil {
-		return errors.New(strings.TrimPrefix(firstLine(err), "Error loading temporary session: "))
+		return errors.New(loadError(err))
 	}
 	if s.inputs, err = infos(ins); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 )
@@ -80,6 +81,41 @@ func cause(err error) string {
 	text := firstLine(err)
 	if _, last, found := strings.Cut(text, " : FAIL : "); found {
 		return last
+	}
+	return text
+}
+
+// place is what the runtime puts before a message: a line of its source and the signature of
+// the function there.
+var place = regexp.MustCompile(`[^\s:]+\.(?:cc|cpp|cu|cuh|h|hpp):\d+ .*?\)(?: const)?(?: \[with [^\]]*\])? `)
+
+// firstLine is the first line of the runtime's message, without places in its source.
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return place.ReplaceAllString(line, "")
+}
+
+// What the runtime says of a model that is newer than itself.
+var (
+	newIR    = regexp.MustCompile(`Unsupported model IR version: (\d+), max supported IR version: (\d+)`)
+	newOpset = regexp.MustCompile(`Opset (\d+) is under development.* for domain (\S+) is till opset (\d+)`)
+)
+
+// loadError says in a user's words why the runtime does not load a model.
+func loadError(err error) string {
+	text := firstLine(err)
+	const remedy = "export it for that, or name a newer ONNX Runtime with --onnxruntime or PIPE_ONNXRUNTIME"
+	if v := newIR.FindStringSubmatch(text); v != nil {
+		return fmt.Sprintf("its IR version is %s, this ONNX Runtime (%s) takes up to %s: %s", v[1], Version(), v[2], remedy)
+	}
+	if v := newOpset.FindStringSubmatch(text); v != nil {
+		return fmt.Sprintf("its opset of %s is %s, this ONNX Runtime (%s) takes up to %s: %s", v[2], v[1], Version(), v[3], remedy)
+	}
+	for _, prefix := range []string{"Error loading temporary session: ", "Error creating C session from file: ", "Error creating C session: "} {
+		text = strings.TrimPrefix(text, prefix)
+	}
+	if _, why, found := strings.Cut(text, " failed:"); found && strings.HasPrefix(text, "Load model from ") {
+		return why
 	}
 	return text
 }

@@ -47,3 +47,16 @@ func TestRefused(t *testing.T) {
 		}
 	}
 }
+
+// The places in the runtime's source are of no use to a user.
+func TestFirstLine(t *testing.T) {
+	for text, want := range map[string]string{
+		"plain\nsecond": "plain",
+		"Status Message: /onnxruntime_src/onnxruntime/core/providers/cpu/tensor/reshape_helper.h:47 onnxruntime::ReshapeHelper::ReshapeHelper(const onnxruntime::TensorShape&, onnxruntime::TensorShapeVector&, bool) input_shape_size == size was false.": "Status Message: input_shape_size == size was false.",
+		"/src/a.cc:12 std::enable_if_t<T> f() const [with T = int; std::string = std::basic_string<char>] no (really) memory":                                                                                                                              "no (really) memory",
+	} {
+		if got := firstLine(errors.New(text)); got != want {
+			t.Errorf("%q became %q", text, got)
+		}
+	}
+}
