@@ -10,9 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"math"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,41 +20,8 @@ import (
 	"facepipe/internal/recordio"
 	"facepipe/store"
 	"facepipe/store/cache"
+	"facepipe/store/storetest"
 )
-
-// Crops of the tests are tiny: 8 x 8 pixels.
-var contract = store.Contract{CropSize: 8, Template: "five-point-test", Warp: "none", Decoder: "test decoder"}
-
-var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
-
-// testCrop makes the i-th crop, alternately PNG and raw, five an identity, every
-// seventh without.
-func testCrop(i int) store.Crop {
-	rng := rand.New(rand.NewPCG(uint64(i), 1))
-	img := imgcodec.NewImage(contract.CropSize, contract.CropSize)
-	for p := range img.Pix {
-		img.Pix[p] = byte(rng.Uint32())
-	}
-	c := store.Crop{
-		ID:       store.CropID(contract, img.Pix),
-		Key:      fmt.Sprintf("person_%02d/%04d.png", i/5, i),
-		Identity: fmt.Sprintf("person_%02d", i/5),
-		Encoding: imgcodec.Raw,
-		Image:    img.Pix,
-		Score:    float32(i) / 8,
-	}
-	if i%2 == 0 {
-		c.Encoding, c.Image = imgcodec.PNG, imgcodec.EncodePNG(img)
-	}
-	if i%7 == 6 {
-		c.Identity = ""
-	}
-	if i%3 == 0 {
-		c.HasLandmarks = true
-		c.Landmarks[9] = float32(i)
-	}
-	return c
-}
 
 var teacherInfo = cache.Info{Name: "r50", ModelFile: "r50.onnx", ModelDigest: strings.Repeat("ab", 32), Fingerprint: "fp", Dim: 6, DType: cache.FP16, Flip: true}
 
@@ -81,13 +46,13 @@ func buildDataset(t testing.TB, n int) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "faces.ds")
 	for _, part := range [][2]int{{0, n / 2}, {n, n}, {n / 2, n}} {
-		w, err := store.OpenWriter(dir, contract, store.WriterOptions{ShardRows: 8, Logger: quiet})
+		w, err := store.OpenWriter(dir, storetest.Contract, store.WriterOptions{ShardRows: 8, Logger: storetest.Quiet})
 		if err != nil {
 			t.Fatal(err)
 		}
 		src := w.AddSource(store.SourceInfo{Kind: "folder", Path: fmt.Sprint(part), Detector: "none"})
 		for i := part[0]; i < part[1]; i++ {
-			c := testCrop(i)
+			c := storetest.Crop(0, i)
 			c.Source = src
 			if _, err := w.Append(c); err != nil {
 				t.Fatal(err)
@@ -95,7 +60,7 @@ func buildDataset(t testing.TB, n int) string {
 		}
 		must(t, w.Close())
 	}
-	d, err := store.Open(dir, store.WithLogger(quiet))
+	d, err := store.Open(dir, store.WithLogger(storetest.Quiet))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +93,7 @@ func must(t testing.TB, err error) {
 
 func mustRun(t testing.TB, o Options) Summary {
 	t.Helper()
-	o.Logger = quiet
+	o.Logger = storetest.Quiet
 	s, err := Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -156,7 +121,7 @@ func contents(t testing.TB, root string) map[string][]byte {
 func sameCrop(t testing.TB, name string, data []byte, want store.Crop) {
 	t.Helper()
 	img, _, err := imgcodec.Decode(data, imgcodec.Limits{})
-	if err != nil || store.CropID(contract, img.Pix) != want.ID {
+	if err != nil || store.CropID(storetest.Contract, img.Pix) != want.ID {
 		t.Errorf("%s is another picture than %s: %v", name, want.Key, err)
 	}
 	if want.Encoding != imgcodec.Raw && !bytes.Equal(data, want.Image) {
@@ -170,7 +135,7 @@ func TestFolder(t *testing.T) {
 	files := contents(t, out)
 	bytes := 0
 	for i := range 30 {
-		c := testCrop(i)
+		c := storetest.Crop(0, i)
 		name := c.Key
 		if c.Identity == "" {
 			name = strings.ReplaceAll(name, "/", "%2F")
@@ -205,7 +170,7 @@ func TestWebDataset(t *testing.T) {
 		defer f.Close()
 		samples := 0
 		for r := tar.NewReader(f); ; samples++ {
-			c := testCrop(row)
+			c := storetest.Crop(0, row)
 			h, err := r.Next()
 			if errors.Is(err, io.EOF) {
 				break
@@ -264,7 +229,7 @@ func TestRecordIO(t *testing.T) {
 	scanner := recordio.NewScanner(rec, rec.Size(), 0)
 	list := strings.Split(string(files["train.lst"]), "\n")
 	for i, n := 0, 0; i < 30; i++ {
-		c := testCrop(i)
+		c := storetest.Crop(0, i)
 		if c.Identity == "" {
 			continue
 		}
@@ -285,17 +250,17 @@ func TestRecordIO(t *testing.T) {
 // An identity whose crops lie far apart is put together.
 func TestGroups(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "faces.ds")
-	w, err := store.OpenWriter(dir, contract, store.WriterOptions{ShardRows: 3, Logger: quiet})
+	w, err := store.OpenWriter(dir, storetest.Contract, store.WriterOptions{ShardRows: 3, Logger: storetest.Quiet})
 	must(t, err)
 	w.AddSource(store.SourceInfo{Kind: "folder", Path: "p", Detector: "none"})
 	for i, name := range []string{"b", "", "a", "b", "c", "a", "", "b"} {
-		c := testCrop(i)
+		c := storetest.Crop(0, i)
 		c.Identity = name
 		_, err := w.Append(c)
 		must(t, err)
 	}
 	must(t, w.Close())
-	d, err := store.Open(dir, store.WithLogger(quiet))
+	d, err := store.Open(dir, store.WithLogger(storetest.Quiet))
 	must(t, err)
 	defer d.Close()
 	g, err := groupRows(t.Context(), d)
@@ -306,7 +271,7 @@ func TestGroups(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	empty := buildDataset(t, 0)
-	if _, err := Run(t.Context(), Options{Dataset: empty, To: "recordio", Out: filepath.Join(t.TempDir(), "out"), Logger: quiet}); err == nil || !strings.Contains(err.Error(), "no crop has an identity") {
+	if _, err := Run(t.Context(), Options{Dataset: empty, To: "recordio", Out: filepath.Join(t.TempDir(), "out"), Logger: storetest.Quiet}); err == nil || !strings.Contains(err.Error(), "no crop has an identity") {
 		t.Errorf("of nobody: %v", err)
 	}
 }
@@ -342,7 +307,7 @@ func TestArrays(t *testing.T) {
 	ids := array("ids.npy", "{'descr': '|u1', 'fortran_order': False, 'shape': (30, 16), }", 30*16)
 	keys := strings.Split(string(files["keys.txt"]), "\n")
 	for i := range 30 {
-		c := testCrop(i)
+		c := storetest.Crop(0, i)
 		sum := 0.0
 		for k, x := range embedding(i, false) {
 			sum += float64(x) * float64(x)
@@ -415,7 +380,7 @@ func (c *stopping) Err() error {
 func TestStopped(t *testing.T) {
 	dataset := buildDataset(t, 20)
 	for _, to := range Kinds() {
-		o := Options{Dataset: dataset, To: to, Out: filepath.Join(t.TempDir(), "whole"), ShardCrops: 6, Logger: quiet}
+		o := Options{Dataset: dataset, To: to, Out: filepath.Join(t.TempDir(), "whole"), ShardCrops: 6, Logger: storetest.Quiet}
 		if to == "npy" {
 			o.Teacher = "r50"
 		}
@@ -447,7 +412,7 @@ func TestStopped(t *testing.T) {
 
 func TestOut(t *testing.T) {
 	dataset := buildDataset(t, 10)
-	o := Options{Dataset: dataset, To: "folder", Logger: quiet}
+	o := Options{Dataset: dataset, To: "folder", Logger: storetest.Quiet}
 
 	o.Out = t.TempDir() // empty is as good as new
 	first := mustRun(t, o)
@@ -505,7 +470,7 @@ func TestDamage(t *testing.T) {
 		hurt[len(hurt)/2] ^= 4
 		must(t, os.Remove(path))
 		must(t, os.WriteFile(path, hurt, 0o644))
-		o := Options{Dataset: dataset, To: to, Out: filepath.Join(t.TempDir(), "out"), Logger: quiet}
+		o := Options{Dataset: dataset, To: to, Out: filepath.Join(t.TempDir(), "out"), Logger: storetest.Quiet}
 		if to == "npy" {
 			o.Teacher = "r50"
 		}
@@ -517,7 +482,7 @@ func TestDamage(t *testing.T) {
 		}
 		must(t, os.WriteFile(path, data, 0o644))
 	}
-	o := Options{Dataset: dataset, To: "npy", Out: filepath.Join(t.TempDir(), "out"), Teacher: "nobody", Logger: quiet}
+	o := Options{Dataset: dataset, To: "npy", Out: filepath.Join(t.TempDir(), "out"), Teacher: "nobody", Logger: storetest.Quiet}
 	if _, err := Run(t.Context(), o); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("no such teacher: %v", err)
 	}
