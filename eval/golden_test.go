@@ -8,10 +8,11 @@ import (
 	"strings"
 	"testing"
 
-	"facepipe/eval/internal/testfaces"
+	"facepipe/eval/internal/facestest"
 	"facepipe/eval/protocol"
 	"facepipe/eval/report"
 	"facepipe/internal/embed"
+	"facepipe/store/storetest"
 )
 
 var update = flag.Bool("update", false, "write golden files anew")
@@ -20,8 +21,8 @@ var update = flag.Bool("update", false, "write golden files anew")
 // other packages (times, paths, versions, the dataset's digest) is made up.
 func goldenReport(t *testing.T) report.Report {
 	t.Helper()
-	ds := testfaces.OpenDataset(t, testfaces.Faces(t))
-	path := testfaces.WriteFile(t, "pairs.txt", testfaces.LFWList())
+	ds := storetest.Open(t, facestest.Faces(t))
+	path := facestest.WriteFile(t, "pairs.txt", facestest.LFWList())
 	p, err := protocol.Pairs.Load(ds, path, protocol.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -37,7 +38,7 @@ func goldenReport(t *testing.T) report.Report {
 		path   string
 		signal float64
 	}{{"models/teacher.onnx", 1.3}, {"run|1/student.onnx", 0.9}, {"run2/student.onnx", 0.1}} {
-		result, err := protocol.Evaluate(p, testfaces.Embeddings(p.Pool(nil).Names, uint64(i), m.signal), o.FAR)
+		result, err := protocol.Evaluate(p, facestest.Embeddings(p.Pool(nil).Names, uint64(i), m.signal), o.FAR)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,12 +5,12 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"facepipe/eval/internal/testfaces"
+	"facepipe/eval/internal/facestest"
 	"facepipe/internal/embed"
 	"facepipe/internal/onnx"
 )
 
-const side = testfaces.Side
+const side = 8 // of storetest.Contract
 
 const dim = 12
 
@@ -50,7 +50,7 @@ func linearModel(t *testing.T, name string, seed uint64, edit func(*onnx.Model))
 	if edit != nil {
 		edit(m)
 	}
-	return testfaces.WriteFile(t, name, string(m.Marshal()))
+	return facestest.WriteFile(t, name, string(m.Marshal()))
 }
 
 // byHand is what linearModel gives for a crop.

@@ -12,19 +12,20 @@ import (
 	"strings"
 	"testing"
 
-	"facepipe/eval/internal/testfaces"
+	"facepipe/eval/internal/facestest"
 	"facepipe/eval/protocol"
 	"facepipe/eval/report"
 	"facepipe/internal/onnx"
 	"facepipe/internal/ort"
 	"facepipe/store"
+	"facepipe/store/storetest"
 )
 
 // setUp is a dataset, a list, and options that measure one model.
 func setUp(t *testing.T) Options {
 	t.Helper()
 	o := DefaultOptions()
-	o.Dataset, o.List = testfaces.Faces(t), testfaces.WriteFile(t, "pairs.txt", testfaces.LFWList())
+	o.Dataset, o.List = facestest.Faces(t), facestest.WriteFile(t, "pairs.txt", facestest.LFWList())
 	o.Models = []string{linearModel(t, "linear.onnx", 1, nil)}
 	o.Out = filepath.Join(t.TempDir(), "deep", "report")
 	o.Runtime.Threads = 1
@@ -44,7 +45,7 @@ func run(t *testing.T, o Options) report.Report {
 func TestFiguresByHand(t *testing.T) {
 	o := setUp(t)
 	w := weights(1)
-	ds := testfaces.OpenDataset(t, o.Dataset)
+	ds := storetest.Open(t, o.Dataset)
 	pairs, err := o.Protocol.Load(ds, o.List, protocol.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +55,7 @@ func TestFiguresByHand(t *testing.T) {
 		embeddings := make([][]float32, len(pairs.Crops()))
 		for i, name := range pairs.Pool(embeddings).Names {
 			person, number := int(name[1]-'0')*10+int(name[2]-'0'), int(name[len(name)-1]-'0')
-			rgb := testfaces.Crop("", person, number).Image
+			rgb := facestest.Crop("", person, number).Image
 			e := byHand(w, rgb, false)
 			for k, v := range byHand(w, rgb, true) {
 				if flip {
@@ -210,7 +211,7 @@ func TestFaultyModels(t *testing.T) {
 		"not a number": {linearModel(t, "nan.onnx", 1, nan), "spoils 60 of 60 pairs", 60},
 		"zero":         {linearModel(t, "zero.onnx", 1, zero), "40 of 40 embeddings are zero", 60},
 		"other size":   {linearModel(t, "large.onnx", 1, large), "takes images of 16x16, the crops are 8x8", 0},
-		"no model":     {testfaces.WriteFile(t, "text.onnx", "not a model"), "text.onnx", 0},
+		"no model":     {facestest.WriteFile(t, "text.onnx", "not a model"), "text.onnx", 0},
 		"absent":       {filepath.Join(t.TempDir(), "absent.onnx"), "no such file", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -244,7 +245,7 @@ func TestFaultyModels(t *testing.T) {
 
 func TestMissingImagesInTheReport(t *testing.T) {
 	o := setUp(t)
-	o.List = testfaces.WriteFile(t, "pairs.txt", strings.Replace(testfaces.LFWList(), "P04\t1\t2\n", "P04\t1\t9\n", 1))
+	o.List = facestest.WriteFile(t, "pairs.txt", strings.Replace(facestest.LFWList(), "P04\t1\t2\n", "P04\t1\t9\n", 1))
 	r, err := Run(context.Background(), o)
 	var missing *protocol.MissingError
 	if !errors.As(err, &missing) || len(r.Models) != 0 {

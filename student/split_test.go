@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"facepipe/internal/imgcodec"
 	"facepipe/store"
+	"facepipe/store/storetest"
 	"facepipe/student/checkpoint"
 )
 
@@ -21,22 +21,14 @@ func splitWaves(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "split.ds")
 	contract := store.Contract{CropSize: 112, Template: "arcface-112", Warp: "none", Decoder: "none"}
-	w, err := store.OpenWriter(dir, contract, store.WriterOptions{ShardRows: 16})
-	if err != nil {
-		t.Fatal(err)
-	}
-	source := w.AddSource(store.SourceInfo{Kind: "folder", Path: "waves", Detector: "none"})
+	var crops []store.Crop
 	for i := range fixtureCrops {
-		pixels, id := wave(i), i%8
-		if _, err := w.Append(store.Crop{ID: store.CropID(contract, pixels), Source: source, Key: fmt.Sprintf("%d/%d", id, i),
-			Identity: fmt.Sprintf("id%d", id), Split: map[int]string{0: "val", 1: "other"}[id] + map[bool]string{true: "train"}[id > 1],
-			Encoding: imgcodec.Raw, Image: pixels}); err != nil {
-			t.Fatal(err)
-		}
+		id := i % 8
+		c := storetest.Raw(contract, wave(i), fmt.Sprintf("%d/%d", id, i), fmt.Sprintf("id%d", id))
+		c.Split = map[int]string{0: "val", 1: "other"}[id] + map[bool]string{true: "train"}[id > 1]
+		crops = append(crops, c)
 	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
+	storetest.Write(t, dir, contract, 16, store.SourceInfo{Kind: "folder", Path: "waves", Detector: "none"}, crops)
 	return dir
 }
 

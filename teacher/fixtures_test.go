@@ -2,7 +2,6 @@ package teacher_test
 
 import (
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -10,6 +9,7 @@ import (
 	"facepipe/internal/imgcodec"
 	"facepipe/internal/onnx"
 	"facepipe/store"
+	"facepipe/store/storetest"
 	"facepipe/teacher"
 	"facepipe/teacher/teachertest"
 )
@@ -44,24 +44,18 @@ func write(t *testing.T, dir string, keys []string, encoded [][]byte, format img
 
 func writeShards(t *testing.T, dir string, shardRows int, keys []string, encoded [][]byte, format imgcodec.Format) {
 	t.Helper()
-	w, err := store.OpenWriter(dir, teachertest.Contract, store.WriterOptions{ShardRows: shardRows, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	source := w.AddSource(store.SourceInfo{Kind: "folder", Path: "test", Detector: "none"})
+	var crops []store.Crop
 	pixels := make([]byte, teachertest.Side*teachertest.Side*3)
 	for i, image := range encoded {
-		c := store.Crop{Source: source, Key: keys[i], Encoding: format, Image: image}
+		c := store.Crop{Key: keys[i], Encoding: format, Image: image}
 		if err := c.DecodeRGB(teachertest.Side, pixels); err != nil {
 			t.Fatal(err)
 		}
 		c.ID = store.CropID(teachertest.Contract, pixels)
-		if outcome, err := w.Append(c); err != nil || outcome != store.Stored {
-			t.Fatalf("%s: %v, %v", c.Key, outcome, err)
-		}
+		crops = append(crops, c)
 	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
+	if n := storetest.Write(t, dir, teachertest.Contract, shardRows, teachertest.Source, crops); n != len(crops) {
+		t.Fatalf("%d of %d crops were stored", n, len(crops))
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -16,6 +15,7 @@ import (
 	"facepipe/internal/imgcodec"
 	"facepipe/internal/synthface"
 	"facepipe/store"
+	"facepipe/store/storetest"
 	"facepipe/testdata"
 )
 
@@ -159,26 +159,17 @@ func shardedDataset(t *testing.T, rows int, faces []labelled) *store.Dataset {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "faces.ds")
 	contract := store.Contract{CropSize: 112, Template: "arcface-112", Warp: "none", Decoder: "std"}
-	w, err := store.OpenWriter(dir, contract, store.WriterOptions{ShardRows: rows, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	source := w.AddSource(store.SourceInfo{Kind: "folder", Path: "faces", Detector: "none"})
+	var crops []store.Crop
 	for i, f := range faces {
 		img, format, err := imgcodec.Decode(f.png, imgcodec.Limits{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = w.Append(store.Crop{
-			ID: store.CropID(contract, img.Pix), Source: source, Key: fmt.Sprintf("%04d", i), Identity: f.person, Encoding: format, Image: f.png,
+		crops = append(crops, store.Crop{
+			ID: store.CropID(contract, img.Pix), Key: fmt.Sprintf("%04d", i), Identity: f.person, Encoding: format, Image: f.png,
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
+	storetest.Write(t, dir, contract, rows, store.SourceInfo{Kind: "folder", Path: "faces", Detector: "none"}, crops)
 	ds, err := store.Open(dir)
 	if err != nil {
 		t.Fatal(err)

@@ -9,31 +9,32 @@ import (
 	"strings"
 	"testing"
 
-	"facepipe/eval/internal/testfaces"
+	"facepipe/eval/internal/facestest"
 	"facepipe/eval/pairlist"
 	"facepipe/eval/verification"
 	"facepipe/store"
+	"facepipe/store/storetest"
 )
 
 // load parses a list.
 func load(t *testing.T, ds *store.Dataset, text string, o Options) *pairs {
 	t.Helper()
-	p, err := loadPairs(ds, testfaces.WriteFile(t, "pairs.txt", text), o)
+	p, err := loadPairs(ds, facestest.WriteFile(t, "pairs.txt", text), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p.(*pairs)
 }
 
-// lfw are the pairs of testfaces' list.
+// lfw are the pairs of facestest' list.
 func lfw(t *testing.T) *pairs {
 	t.Helper()
-	return load(t, testfaces.OpenDataset(t, testfaces.Faces(t)), testfaces.LFWList(), Options{})
+	return load(t, storetest.Open(t, facestest.Faces(t)), facestest.LFWList(), Options{})
 }
 
 func TestLoadPairs(t *testing.T) {
-	ds := testfaces.OpenDataset(t, testfaces.Faces(t))
-	text := testfaces.LFWList()
+	ds := storetest.Open(t, facestest.Faces(t))
+	text := facestest.LFWList()
 	s := load(t, ds, text, Options{})
 	if d := s.Describe(); d.Used != 60 || d.MissingPairs != 0 || d.Missing == nil || len(d.Missing) != 0 || d.Crops != len(s.Crops()) {
 		t.Errorf("%+v", d)
@@ -41,8 +42,8 @@ func TestLoadPairs(t *testing.T) {
 	if s.Folds().Rule != verification.Declared || s.Folds().Count != 10 {
 		t.Errorf("%s folds, %d of them", s.Folds().Rule, s.Folds().Count)
 	}
-	if len(s.Crops()) != testfaces.People*testfaces.Pictures {
-		t.Errorf("%d crops, want each of %d once", len(s.Crops()), testfaces.People*testfaces.Pictures)
+	if len(s.Crops()) != facestest.People*facestest.Pictures {
+		t.Errorf("%d crops, want each of %d once", len(s.Crops()), facestest.People*facestest.Pictures)
 	}
 	list, err := pairlist.Parse(strings.NewReader(text), "pairs.txt")
 	if err != nil {
@@ -70,31 +71,31 @@ func TestLoadPairs(t *testing.T) {
 // A template has its crop's identity, and a number of its own where there is none.
 func TestIdentities(t *testing.T) {
 	var crops []store.Crop
-	for p := range testfaces.People {
-		for n := range testfaces.Pictures {
-			crop := testfaces.Crop(testfaces.Key(p, n+1, ".png"), p, n+1)
+	for p := range facestest.People {
+		for n := range facestest.Pictures {
+			crop := facestest.Crop(facestest.Key(p, n+1, ".png"), p, n+1)
 			if p == 3 {
 				crop.Identity = ""
 			}
 			crops = append(crops, crop)
 		}
 	}
-	s := load(t, testfaces.OpenDataset(t, testfaces.WriteDataset(t, crops)), lfwPlain(), Options{})
+	s := load(t, storetest.Open(t, facestest.WriteDataset(t, crops)), lfwPlain(), Options{})
 	pictures := map[int32]int{}
 	templates := s.Pool(nil)
 	for i, name := range templates.Names {
 		pictures[templates.Identities[i]]++
-		if alone := strings.HasPrefix(name, "P03/"); alone != (int(templates.Identities[i]) >= testfaces.People-1) {
+		if alone := strings.HasPrefix(name, "P03/"); alone != (int(templates.Identities[i]) >= facestest.People-1) {
 			t.Errorf("%s has identity %d", name, templates.Identities[i])
 		}
 	}
-	if len(pictures) != testfaces.People-1+testfaces.Pictures {
+	if len(pictures) != facestest.People-1+facestest.Pictures {
 		t.Errorf("pictures by identity: %v", pictures)
 	}
 }
 
 func TestCropsAreReadInOrder(t *testing.T) {
-	ds := testfaces.OpenDataset(t, testfaces.Faces(t))
+	ds := storetest.Open(t, facestest.Faces(t))
 	lines := strings.Split(strings.TrimSpace(lfwPlain()), "\n")
 	slices.Reverse(lines)
 	s := load(t, ds, strings.Join(lines, "\n"), Options{})
@@ -110,12 +111,12 @@ func TestCropsAreReadInOrder(t *testing.T) {
 // lfwPlain is lfwList as a plain list.
 func lfwPlain() string {
 	var b strings.Builder
-	for s := range testfaces.People {
-		for n := 2; n <= testfaces.Pictures; n++ {
-			fmt.Fprintf(&b, "%s %s 1\n", testfaces.Key(s, 1, ".png"), testfaces.Key(s, n, ".png"))
+	for s := range facestest.People {
+		for n := 2; n <= facestest.Pictures; n++ {
+			fmt.Fprintf(&b, "%s %s 1\n", facestest.Key(s, 1, ".png"), facestest.Key(s, n, ".png"))
 		}
-		for n := 1; n < testfaces.Pictures; n++ {
-			fmt.Fprintf(&b, "%s %s 0\n", testfaces.Key(s, n, ".png"), testfaces.Key((s+n)%testfaces.People, n, ".png"))
+		for n := 1; n < facestest.Pictures; n++ {
+			fmt.Fprintf(&b, "%s %s 0\n", facestest.Key(s, n, ".png"), facestest.Key((s+n)%facestest.People, n, ".png"))
 		}
 	}
 	return b.String()
@@ -124,14 +125,14 @@ func lfwPlain() string {
 func TestEveryExtensionIsFound(t *testing.T) {
 	var crops []store.Crop
 	for i, ext := range []string{".jpg", ".jpeg", ".png", ".webp", ".bmp"} {
-		crops = append(crops, testfaces.Crop(testfaces.Key(i, 1, ext), i, 1), testfaces.Crop(testfaces.Key(i, 2, ext), i, 2))
+		crops = append(crops, facestest.Crop(facestest.Key(i, 1, ext), i, 1), facestest.Crop(facestest.Key(i, 2, ext), i, 2))
 	}
 	var b strings.Builder
 	b.WriteString("1 5\n")
 	for i := range 5 {
 		fmt.Fprintf(&b, "P%02d 1 2\nP%02d 1 P%02d 2\n", i, i, (i+1)%5)
 	}
-	s := load(t, testfaces.OpenDataset(t, testfaces.WriteDataset(t, crops)), b.String(), Options{})
+	s := load(t, storetest.Open(t, facestest.WriteDataset(t, crops)), b.String(), Options{})
 	if len(s.compared) != 10 || len(s.Crops()) != 10 {
 		t.Errorf("%d pairs, %d crops", len(s.compared), len(s.Crops()))
 	}
@@ -140,20 +141,20 @@ func TestEveryExtensionIsFound(t *testing.T) {
 // Two photographs with the same pixels are one crop, as is a key given twice.
 func TestIdenticalCrops(t *testing.T) {
 	var crops []store.Crop
-	for p := range testfaces.People {
-		for n := range testfaces.Pictures {
-			crops = append(crops, testfaces.Crop(testfaces.Key(p, n+1, ".png"), p, n+1))
+	for p := range facestest.People {
+		for n := range facestest.Pictures {
+			crops = append(crops, facestest.Crop(facestest.Key(p, n+1, ".png"), p, n+1))
 		}
 	}
 	copied := crops[5]
 	copied.Key = "copy.png"
-	ds := testfaces.OpenDataset(t, testfaces.WriteDataset(t, append(crops, copied)))
+	ds := storetest.Open(t, facestest.WriteDataset(t, append(crops, copied)))
 	s := load(t, ds, lfwPlain()+fmt.Sprintf("copy.png %s 1\n%s %s 0\n", crops[5].Key, crops[0].Key, crops[0].Key), Options{})
 	if got := s.Describe().IdenticalPairs; got != 2 {
 		t.Errorf("%d pairs of one crop, want 2", got)
 	}
-	if len(s.Crops()) != testfaces.People*testfaces.Pictures {
-		t.Errorf("%d crops, want %d", len(s.Crops()), testfaces.People*testfaces.Pictures)
+	if len(s.Crops()) != facestest.People*facestest.Pictures {
+		t.Errorf("%d crops, want %d", len(s.Crops()), facestest.People*facestest.Pictures)
 	}
 	if _, err := Score(s, randomEmbeddings(s, 1)); err != nil {
 		t.Error(err)
@@ -161,15 +162,15 @@ func TestIdenticalCrops(t *testing.T) {
 }
 
 func TestMissingImages(t *testing.T) {
-	ds := testfaces.OpenDataset(t, testfaces.Faces(t))
+	ds := storetest.Open(t, facestest.Faces(t))
 	text := lfwPlain()
 	var want []string
 	for i := range 7 {
-		text += fmt.Sprintf("gone%d.png %s 1\n", i, testfaces.Key(0, 1, ".png"))
+		text += fmt.Sprintf("gone%d.png %s 1\n", i, facestest.Key(0, 1, ".png"))
 		want = append(want, fmt.Sprintf("gone%d.png", i))
 	}
 	text += "gone0.png gone1.png 0\n"
-	path := testfaces.WriteFile(t, "pairs.txt", text)
+	path := facestest.WriteFile(t, "pairs.txt", text)
 
 	_, err := loadPairs(ds, path, Options{})
 	var missing *MissingError
@@ -194,9 +195,9 @@ func TestMissingImages(t *testing.T) {
 // Without some of its images LFW keeps its own folds; without a whole fold's it
 // cannot.
 func TestFoldsWithoutMissingPairs(t *testing.T) {
-	dir := testfaces.Faces(t)
-	ds := testfaces.OpenDataset(t, dir)
-	list := testfaces.LFWList()
+	dir := facestest.Faces(t)
+	ds := storetest.Open(t, dir)
+	list := facestest.LFWList()
 	one := strings.Replace(list, "P04\t1\t2\n", "P04\t1\t9\n", 1)
 	s := load(t, ds, one, Options{AllowMissing: true})
 	if s.Folds().Rule != verification.Declared || len(s.compared) != 59 {
@@ -213,7 +214,7 @@ func TestFoldsWithoutMissingPairs(t *testing.T) {
 		listed++
 	}
 	whole := list
-	for n := 2; n <= testfaces.Pictures; n++ {
+	for n := 2; n <= facestest.Pictures; n++ {
 		whole = strings.Replace(whole, fmt.Sprintf("P04\t1\t%d\n", n), fmt.Sprintf("P04\t1\t%d\n", n+90), 1)
 	}
 	s = load(t, ds, whole, Options{AllowMissing: true})
@@ -225,15 +226,15 @@ func TestFoldsWithoutMissingPairs(t *testing.T) {
 func TestListSortedByKindIsInterleaved(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(lfwPlain()), "\n")
 	slices.SortStableFunc(lines, func(a, b string) int { return strings.Compare(b[len(b)-1:], a[len(a)-1:]) })
-	s := load(t, testfaces.OpenDataset(t, testfaces.Faces(t)), strings.Join(lines, "\n"), Options{})
+	s := load(t, storetest.Open(t, facestest.Faces(t)), strings.Join(lines, "\n"), Options{})
 	if s.Folds().Rule != verification.Interleaved {
 		t.Errorf("%s folds of a sorted list", s.Folds().Rule)
 	}
 }
 
 func TestLoadPairsErrors(t *testing.T) {
-	ds := testfaces.OpenDataset(t, testfaces.Faces(t))
-	same := testfaces.Key(0, 1, ".png") + " " + testfaces.Key(0, 2, ".png") + " 1\n"
+	ds := storetest.Open(t, facestest.Faces(t))
+	same := facestest.Key(0, 1, ".png") + " " + facestest.Key(0, 2, ".png") + " 1\n"
 	for name, c := range map[string]struct {
 		text string
 		want error
@@ -242,7 +243,7 @@ func TestLoadPairsErrors(t *testing.T) {
 		"too few":     {same + same, verification.ErrTooFew},
 		"of one kind": {strings.Repeat(same, 20), verification.ErrTooFew},
 	} {
-		path := testfaces.WriteFile(t, "pairs.txt", c.text)
+		path := facestest.WriteFile(t, "pairs.txt", c.text)
 		if _, err := loadPairs(ds, path, Options{}); !errors.Is(err, c.want) || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: error %v, want %v with the file's name", name, err, c.want)
 		}

@@ -8,13 +8,13 @@ import (
 	"strings"
 	"testing"
 
-	"facepipe/eval/internal/testfaces"
+	"facepipe/eval/internal/facestest"
 	"facepipe/eval/verification"
 )
 
 // randomEmbeddings have little to do with the crops.
 func randomEmbeddings(s *pairs, seed uint64) [][]float32 {
-	return testfaces.Embeddings(s.names, seed, 0)
+	return facestest.Embeddings(s.names, seed, 0)
 }
 
 func evaluate(t *testing.T, p Protocol, embeddings [][]float32) verification.Result {
@@ -28,7 +28,7 @@ func evaluate(t *testing.T, p Protocol, embeddings [][]float32) verification.Res
 
 func TestScoreIgnoresNorms(t *testing.T) {
 	s := lfw(t)
-	embeddings := testfaces.Embeddings(s.names, 3, 0.8)
+	embeddings := facestest.Embeddings(s.names, 3, 0.8)
 	want := evaluate(t, s, embeddings)
 	if want.Accuracy < 0.6 || want.Accuracy > 0.99 {
 		t.Fatalf("accuracy %v: the test tells nothing", want.Accuracy)
@@ -56,7 +56,7 @@ func TestSignalRaisesFigures(t *testing.T) {
 	s := lfw(t)
 	last := 0.0
 	for _, signal := range []float64{0, 0.7, 5} {
-		r := evaluate(t, s, testfaces.Embeddings(s.names, 3, signal))
+		r := evaluate(t, s, facestest.Embeddings(s.names, 3, signal))
 		if r.AUC <= last {
 			t.Errorf("AUC %v with signal %v, %v with less", r.AUC, signal, last)
 		}

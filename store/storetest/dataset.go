@@ -118,6 +118,34 @@ func Build(t testing.TB, n, shardRows int) string {
 	return dir
 }
 
+// Raw is a crop that is stored as its pixels, CropSize*CropSize*3 bytes of RGB.
+func Raw(c store.Contract, pixels []byte, key, identity string) store.Crop {
+	return store.Crop{ID: store.CropID(c, pixels), Key: key, Identity: identity, Encoding: imgcodec.Raw, Image: pixels}
+}
+
+// Write appends crops of one source to the dataset in dir, in shards of shardRows, and makes it
+// if it is new. It returns how many of them were stored.
+func Write(t testing.TB, dir string, c store.Contract, shardRows int, from store.SourceInfo, crops []store.Crop) (stored int) {
+	t.Helper()
+	w, err := store.OpenWriter(dir, c, store.WriterOptions{ShardRows: shardRows, Logger: Quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := w.AddSource(from)
+	for _, crop := range crops {
+		crop.Source = source
+		outcome, err := w.Append(crop)
+		if err != nil {
+			t.Fatalf("%s: %v", crop.Key, err)
+		}
+		if outcome == store.Stored {
+			stored++
+		}
+	}
+	Close(t, w)
+	return stored
+}
+
 // Writer opens a dataset to write to it; it is given up at the end of the test.
 func Writer(t testing.TB, dir string, shardRows int) *store.Writer {
 	t.Helper()

@@ -10,9 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"facepipe/internal/imgcodec"
 	"facepipe/store"
 	"facepipe/store/cache"
+	"facepipe/store/storetest"
 )
 
 const crops = 23
@@ -23,11 +23,7 @@ func fixture(t *testing.T, flip bool) (*store.Dataset, *cache.Cache) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "d.ds")
 	contract := store.Contract{CropSize: 112, Template: "arcface-112", Warp: "none", Decoder: "none"}
-	w, err := store.OpenWriter(dir, contract, store.WriterOptions{ShardRows: 10})
-	if err != nil {
-		t.Fatal(err)
-	}
-	source := w.AddSource(store.SourceInfo{Kind: "folder", Path: "x", Detector: "none"})
+	var all []store.Crop
 	for i := range crops {
 		pixels := make([]byte, 112*112*3)
 		for k := range pixels {
@@ -36,19 +32,12 @@ func fixture(t *testing.T, flip bool) (*store.Dataset, *cache.Cache) {
 				pixels[k] += 100
 			}
 		}
-		if _, err := w.Append(store.Crop{ID: store.CropID(contract, pixels), Source: source, Key: fmt.Sprintf("p%d/%d", i%4, i),
-			Identity: fmt.Sprintf("p%d", i%4), Split: []string{"train", "val"}[i%4/3], Encoding: imgcodec.Raw, Image: pixels}); err != nil {
-			t.Fatal(err)
-		}
+		c := storetest.Raw(contract, pixels, fmt.Sprintf("p%d/%d", i%4, i), fmt.Sprintf("p%d", i%4))
+		c.Split = []string{"train", "val"}[i%4/3]
+		all = append(all, c)
 	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	ds, err := store.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ds.Close() })
+	storetest.Write(t, dir, contract, 10, store.SourceInfo{Kind: "folder", Path: "x", Detector: "none"}, all)
+	ds := storetest.Open(t, dir)
 	tw, err := cache.Create(ds, cache.Info{Name: "t", ModelDigest: "m", Fingerprint: "f", Dim: 2, DType: cache.FP32, Flip: flip})
 	if err != nil {
 		t.Fatal(err)

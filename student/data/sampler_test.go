@@ -8,8 +8,8 @@ import (
 	"slices"
 	"testing"
 
-	"facepipe/internal/imgcodec"
 	"facepipe/store"
+	"facepipe/store/storetest"
 )
 
 // unequal is a dataset of identities with 1, 2, ... 7 crops, and 5 crops without one in
@@ -18,20 +18,11 @@ func unequal(t *testing.T) (*store.Dataset, map[int32][]int64) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "d.ds")
 	contract := store.Contract{CropSize: 112, Template: "arcface-112", Warp: "none", Decoder: "none"}
-	w, err := store.OpenWriter(dir, contract, store.WriterOptions{ShardRows: 10})
-	if err != nil {
-		t.Fatal(err)
-	}
-	source := w.AddSource(store.SourceInfo{Kind: "folder", Path: "x", Detector: "none"})
-	row := 0
+	var all []store.Crop
 	add := func(identity string) {
 		pixels := make([]byte, 112*112*3)
-		pixels[0] = byte(row)
-		if _, err := w.Append(store.Crop{ID: store.CropID(contract, pixels), Source: source, Key: fmt.Sprint(row),
-			Identity: identity, Encoding: imgcodec.Raw, Image: pixels}); err != nil {
-			t.Fatal(err)
-		}
-		row++
+		pixels[0] = byte(len(all))
+		all = append(all, storetest.Raw(contract, pixels, fmt.Sprint(len(all)), identity))
 	}
 	for round := range 7 {
 		for id := round; id < 7; id++ {
@@ -41,14 +32,8 @@ func unequal(t *testing.T) (*store.Dataset, map[int32][]int64) {
 			add("")
 		}
 	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	ds, err := store.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ds.Close() })
+	storetest.Write(t, dir, contract, 10, store.SourceInfo{Kind: "folder", Path: "x", Detector: "none"}, all)
+	ds := storetest.Open(t, dir)
 	labels, err := ds.Labels(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"facepipe/internal/imgcodec"
 	"facepipe/store"
 	"facepipe/store/cache"
+	"facepipe/store/storetest"
 )
 
 // Side is that of crops, in pixels.
@@ -54,25 +55,19 @@ func People(t *testing.T, identities, n int) string {
 // Append adds crops from to to-1 to a dataset, of the identities in turn.
 func Append(t *testing.T, dir string, identities, from, to int) {
 	t.Helper()
-	w, err := store.OpenWriter(dir, Contract, store.WriterOptions{ShardRows: 6})
-	if err != nil {
-		t.Fatal(err)
-	}
-	source := w.AddSource(store.SourceInfo{Kind: "folder", Path: "test", Detector: "none"})
+	var crops []store.Crop
 	for i := from; i < to; i++ {
-		pixels := Crop(i)
-		c := store.Crop{ID: store.CropID(Contract, pixels), Source: source, Key: fmt.Sprintf("%d.raw", i), Encoding: imgcodec.Raw, Image: pixels}
+		identity := ""
 		if identities > 0 {
-			c.Identity = fmt.Sprintf("p%d", i%identities)
+			identity = fmt.Sprintf("p%d", i%identities)
 		}
-		if _, err := w.Append(c); err != nil {
-			t.Fatal(err)
-		}
+		crops = append(crops, storetest.Raw(Contract, Crop(i), fmt.Sprintf("%d.raw", i), identity))
 	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
+	storetest.Write(t, dir, Contract, 6, Source, crops)
 }
+
+// Source is where the crops are from.
+var Source = store.SourceInfo{Kind: "folder", Path: "test", Detector: "none"}
 
 // Cache writes a cache in fp32 whose embeddings are those that a function gives; nil for none
 // of use.

@@ -1,10 +1,8 @@
-// Package testfaces makes tiny datasets, lists and embeddings for the tests of eval.
-package testfaces
+// Package facestest makes tiny datasets, lists and embeddings for the tests of eval.
+package facestest
 
 import (
 	"fmt"
-	"io"
-	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -13,25 +11,18 @@ import (
 
 	"facepipe/internal/imgcodec"
 	"facepipe/store"
+	"facepipe/store/storetest"
 )
-
-// Side keeps crops tiny.
-const Side = 8
-
-var contract = store.Contract{CropSize: Side, Template: "five-point-test", Warp: "none", Decoder: "test decoder"}
 
 // Crop is picture number of a person: the person's own pattern with some noise.
 func Crop(key string, person, number int) store.Crop {
 	pattern := rand.New(rand.NewPCG(uint64(person), 1))
 	noise := rand.New(rand.NewPCG(uint64(person), uint64(number)+2))
-	img := imgcodec.NewImage(Side, Side)
+	img := imgcodec.NewImage(storetest.Contract.CropSize, storetest.Contract.CropSize)
 	for i := range img.Pix {
 		img.Pix[i] = byte(60 + pattern.IntN(100) + noise.IntN(80))
 	}
-	return store.Crop{
-		ID: store.CropID(contract, img.Pix), Key: key, Identity: fmt.Sprintf("P%02d", person),
-		Encoding: imgcodec.Raw, Image: img.Pix,
-	}
+	return storetest.Raw(storetest.Contract, img.Pix, key, fmt.Sprintf("P%02d", person))
 }
 
 // Key names a picture as LFW does.
@@ -43,20 +34,8 @@ func Key(person, number int, ext string) string {
 func WriteDataset(t *testing.T, crops []store.Crop) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "faces.ds")
-	w, err := store.OpenWriter(dir, contract, store.WriterOptions{ShardRows: 7, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	source := w.AddSource(store.SourceInfo{Kind: "folder", Path: "photos", Detector: "test detector 256", DetectorDigest: strings.Repeat("ab", 32)})
-	for _, c := range crops {
-		c.Source = source
-		if _, err := w.Append(c); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
+	source := store.SourceInfo{Kind: "folder", Path: "photos", Detector: "test detector 256", DetectorDigest: strings.Repeat("ab", 32)}
+	storetest.Write(t, dir, storetest.Contract, 7, source, crops)
 	return dir
 }
 
@@ -73,17 +52,6 @@ func Faces(t *testing.T) string {
 		}
 	}
 	return WriteDataset(t, crops)
-}
-
-// OpenDataset opens a dataset until the end of the test.
-func OpenDataset(t *testing.T, dir string) *store.Dataset {
-	t.Helper()
-	ds, err := store.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ds.Close() })
-	return ds
 }
 
 // LFWList is a list of ten sets in LFW's format on faces: set s has the pictures of
