@@ -10,6 +10,7 @@ import (
 
 	"facepipe/store"
 	"facepipe/store/cache"
+	"facepipe/store/storetest"
 	"facepipe/teacher"
 	"facepipe/teacher/teachertest"
 )
@@ -112,9 +113,9 @@ func TestReuseRefuses(t *testing.T) {
 	foreign, damaged, lied := dataset(t, upTo(3)...), dataset(t, upTo(3)...), dataset(t, upTo(3)...)
 	precompute(t, teacher.Options{Dataset: foreign, Model: tiny(t, times(2))})
 	precompute(t, teacher.Options{Dataset: damaged, Model: model})
-	teachertest.Change(t, filepath.Join(damaged, "teachers", "tiny", "000000.arrow"), func(data []byte) []byte { data[len(data)/2] ^= 4; return data })
+	storetest.Rewrite(t, filepath.Join(damaged, "teachers", "tiny", "000000.arrow"), func(data []byte) []byte { data[len(data)/2] ^= 4; return data })
 	precompute(t, teacher.Options{Dataset: lied, Model: model})
-	teachertest.Change(t, filepath.Join(lied, "teachers", "tiny", "teacher.json"), func(data []byte) []byte { return data[:len(data)/2] })
+	storetest.Rewrite(t, filepath.Join(lied, "teachers", "tiny", "teacher.json"), func(data []byte) []byte { return data[:len(data)/2] })
 	for name, c := range map[string]struct {
 		dir  string
 		want error

@@ -19,6 +19,7 @@ import (
 	"facepipe/store/check"
 	"facepipe/store/derived"
 	"facepipe/store/info"
+	"facepipe/store/storetest"
 	"facepipe/teacher/classifier"
 	"facepipe/teacher/teachertest"
 )
@@ -167,7 +168,7 @@ func TestReplace(t *testing.T) {
 	}
 	// Damage is found and the same matrix put in its place.
 	tables, _ := filepath.Glob(filepath.Join(dir, "teachers", "t", "classifier", "*.arrow"))
-	teachertest.Change(t, tables[0], func(data []byte) []byte { data[len(data)/2] ^= 1; return data })
+	storetest.Rewrite(t, tables[0], func(data []byte) []byte { data[len(data)/2] ^= 1; return data })
 	if r, err := check.Run(t.Context(), dir, check.Options{ReadData: true}); err != nil || r.OK {
 		t.Errorf("damage: %+v, %v", r, err)
 	}
@@ -184,7 +185,7 @@ func TestImportRefuses(t *testing.T) {
 	good := array(t, 5)
 	spoiled := func(value float32) string {
 		path := array(t, 5)
-		teachertest.Change(t, path, func(data []byte) []byte {
+		storetest.Rewrite(t, path, func(data []byte) []byte {
 			for i := len(data) - 4*classDim; i < len(data); i += 4 {
 				binary.LittleEndian.PutUint32(data[i:], math.Float32bits(value))
 			}

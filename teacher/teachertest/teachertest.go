@@ -156,18 +156,3 @@ func Files(t *testing.T, dir, name string) map[string]string {
 	}
 	return contents
 }
-
-// Change rewrites a file of a dataset, which are read-only.
-func Change(t *testing.T, path string, change func([]byte) []byte) {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err == nil {
-		err = os.Remove(path)
-	}
-	if err == nil {
-		err = os.WriteFile(path, change(data), 0o444)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
