@@ -24,6 +24,9 @@ type Options struct {
 	Flip bool
 	// Preprocess is auto (also ""), arcface, raw or a JSON file, for all models.
 	Preprocess string
+	// Output is the name of the output to take of all models; "" takes of each the only one
+	// with an embedding's shape.
+	Output string
 	// Batch is that of [embed.Options].
 	Batch int
 	// Runtime says what runs the model.

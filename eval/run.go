@@ -119,7 +119,7 @@ func (c cropsOf) decode(i int, rgb []byte) error { return c.DecodeRGB(c.location
 // measureModel embeds all crops and computes the figures. What is the model's own
 // fault is a *modelError.
 func measureModel(ctx context.Context, o Options, path string, crops cropsOf, p protocol.Protocol) (report.Model, error) {
-	m, err := embed.Open(path, embed.Options{Preprocess: o.Preprocess, Batch: o.Batch, Runtime: o.Runtime})
+	m, err := embed.Open(path, embed.Options{Preprocess: o.Preprocess, Output: o.Output, Batch: o.Batch, Runtime: o.Runtime})
 	if errors.Is(err, ort.ErrRuntime) {
 		return report.Model{}, err
 	}
@@ -146,7 +146,7 @@ func measureModel(ctx context.Context, o Options, path string, crops cropsOf, p 
 		return report.Model{}, &modelError{path, err}
 	}
 	return report.Model{
-		Model: path, Digest: m.Digest(), Dim: m.Dim(), Preprocess: m.Preprocess(), PreprocessReason: m.Reason(), Notes: m.Notes(),
+		Model: path, Digest: m.Digest(), Dim: m.Dim(), Preprocess: m.Preprocess(), PreprocessReason: m.Reason(), Output: m.Outputs().Embedding, Notes: m.Notes(),
 		Result: result, Seconds: seconds, ImagesPerSecond: float64(len(embeddings)) / seconds,
 	}, nil
 }

@@ -25,6 +25,9 @@ type Options struct {
 	// Preprocess is auto (also ""), arcface, raw or a JSON file; see
 	// embed.ResolvePreprocess.
 	Preprocess string
+	// Output is the name of the model's output to take; "" takes the only one with an
+	// embedding's shape.
+	Output string
 	// Flip embeds the mirror image of every crop, too.
 	Flip bool
 	// DType is store.FP16 or store.FP32; "" is fp16.

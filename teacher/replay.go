@@ -142,15 +142,18 @@ func openAs(info cache.Info, o ReplayOptions) (*embed.Model, error) {
 	if err := json.Unmarshal(info.Preprocess, &contract); err != nil {
 		return nil, fmt.Errorf("%w: teacher %s: preprocessing: %w", store.ErrDamaged, info.Name, err)
 	}
+	outputs := embed.Outputs{Embedding: info.Output}
 	// Old caches do not record whether they were made in half precision. Their fingerprints
 	// tell.
-	fingerprint := func(half bool) string { return embed.Fingerprint(digest, contract, info.Flip, info.DType, half) }
+	fingerprint := func(half bool) string {
+		return embed.Fingerprint(digest, contract, outputs, info.Flip, info.DType, half)
+	}
 	o.Runtime.Half = fingerprint(true) == info.Fingerprint
 	foreign := fmt.Errorf("%w: teacher %s: its fingerprint is not that of its own model and preprocessing", store.ErrFingerprint, info.Name)
 	if fingerprint(o.Runtime.Half) != info.Fingerprint {
 		return nil, foreign
 	}
-	model, err := embed.Open(o.Model, embed.Options{Contract: &contract, Batch: o.Batch, Runtime: o.Runtime})
+	model, err := embed.Open(o.Model, embed.Options{Contract: &contract, Output: outputs.Embedding, Batch: o.Batch, Runtime: o.Runtime})
 	switch {
 	case err != nil && o.Runtime.Half:
 		return nil, fmt.Errorf("teacher %s was computed in half precision, by the --provider that can: %w", info.Name, err)

@@ -87,6 +87,7 @@ func (o *precomputeOptions) addContractFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Model, "teacher", "", "ONNX `file` of the teacher (required)")
 	f.StringVar(&o.Name, "name", "", "`name` of the cache (default: the file's name without its ending)")
 	f.StringVar(&o.Preprocess, "preprocess", "auto", "`preprocessing`: auto, arcface, raw or a JSON file")
+	f.StringVar(&o.Output, "output", "", "`name` of the embedding among several outputs (default: the only one with an embedding's shape)")
 	f.BoolVar(&o.Flip, "flip", false, "embed the mirror image of every crop, too")
 	f.StringVar(&o.DType, "dtype", cache.FP16, "`type` of cached embeddings: fp16 or fp32")
 	f.BoolVar(&o.Runtime.Half, "half", false, "let tensorrt compute in half precision; such a cache is another one")
@@ -109,7 +110,7 @@ func (o *precomputeOptions) validateInputs(args []string) error {
 		return errors.Join(oneDataset(args, &o.Dataset), required("--teacher", o.Model), misplaced(o.flags, "needs --plan", "worker"))
 	}
 	err := errors.Join(
-		misplaced(o.flags, "is the plan's matter", "name", "flip", "dtype", "preprocess", "half", "no-self-test", "verify-pairs", "verify-dataset", "min-accuracy"),
+		misplaced(o.flags, "is the plan's matter", "name", "flip", "dtype", "preprocess", "output", "half", "no-self-test", "verify-pairs", "verify-dataset", "min-accuracy"),
 		misplaced(o.flags, "is of a whole cache, not of a share of a plan", "max-reject-rate"))
 	if err != nil || len(args) == 0 {
 		return err
@@ -165,7 +166,7 @@ func (o *precomputeOptions) verify(ctx context.Context, runtime ort.Options) err
 		return nil
 	}
 	report, err := eval.Run(ctx, eval.Options{
-		Dataset: cmp.Or(o.verifyDataset, o.Dataset), Protocol: protocol.Pairs, List: o.verifyPairs, Models: []string{o.Model}, Preprocess: o.Preprocess,
+		Dataset: cmp.Or(o.verifyDataset, o.Dataset), Protocol: protocol.Pairs, List: o.verifyPairs, Models: []string{o.Model}, Preprocess: o.Preprocess, Output: o.Output,
 		Runtime: runtime, Progress: o.Progress,
 	})
 	if err != nil {

@@ -61,6 +61,8 @@ type Model struct {
 	// Preprocess is how pixels became the model's input, and PreprocessReason why.
 	Preprocess       embed.Preprocess `json:"preprocess"`
 	PreprocessReason string           `json:"preprocess_reason"`
+	// Output is the name of the output that was chosen among several embeddings.
+	Output string `json:"output,omitempty"`
 	// Notes say what a user should know about how the model was opened.
 	Notes []string `json:"notes,omitempty"`
 	verification.Result

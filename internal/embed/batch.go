@@ -2,7 +2,6 @@ package embed
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"facepipe/internal/ort"
@@ -36,7 +35,7 @@ func newBatch(devices ...*Model) (*batch, error) {
 	b := &batch{in: in, out: out, devices: devices}
 	for _, device := range devices {
 		outs := make([]*ort.Tensor, len(device.session.Outputs()))
-		outs[device.output] = out
+		outs[device.outputs.embedding] = out
 		bound, err := device.session.Bind([]*ort.Tensor{in}, outs)
 		if err != nil {
 			b.close()
@@ -79,8 +78,7 @@ func (m *Model) busily(run func() error) error {
 func (b *batch) row(k, dim int) []float32 { return b.out.Data()[k*dim : (k+1)*dim : (k+1)*dim] }
 
 // try runs the model once at a batch size. If that gives a row for each crop, the model has
-// this size and the row's length from then on, whatever it declares. Of several outputs the
-// only one with rows longer than one value is the embedding.
+// this size and the row's length from then on, whatever it declares.
 func (m *Model) try(size int) error {
 	in, err := ort.NewTensor(m.preprocess.shape(size)...)
 	if err != nil {
@@ -91,55 +89,15 @@ func (m *Model) try(size int) error {
 	if err := m.busily(func() error { return m.session.Run([]*ort.Tensor{in}, outs) }); err != nil {
 		return fmt.Errorf("%w: %w", ErrShape, err)
 	}
-	var found []int
-	for i, out := range outs {
+	var shapes [][]int64
+	for _, out := range outs {
 		defer out.Close()
-		if dim, ok := rowLength(out.Dims(), size); ok && (dim > 1 || len(outs) == 1) {
-			found = append(found, i)
-		}
+		shapes = append(shapes, out.Dims())
 	}
-	if len(found) != 1 {
-		return notRows(outs, m.session.Outputs(), size)
+	if err := m.outputs.choose(shapes, size); err != nil {
+		return err
 	}
-	m.output, m.outShape, m.batch = found[0], outs[found[0]].Dims(), size
+	m.outShape, m.batch = shapes[m.outputs.embedding], size
 	m.dim, _ = rowLength(m.outShape, size)
 	return nil
-}
-
-// errOneRow is [ErrShape] of a model that gives one row for a whole batch.
-var errOneRow = fmt.Errorf("%w", ErrShape)
-
-// notRows says that not exactly one output has a row for each crop.
-func notRows(outs []*ort.Tensor, infos []ort.Info, size int) error {
-	kind, want := ErrShape, fmt.Sprintf("%d rows of an embedding each", size)
-	var have []string
-	for i, out := range outs {
-		have = append(have, fmt.Sprintf("output %s has shape %v", infos[i].Name, out.Dims()))
-	}
-	switch {
-	case len(outs) > 1:
-		want = "exactly one with " + want
-	case len(outs[0].Dims()) == 1:
-		kind = errOneRow
-	}
-	return fmt.Errorf("%w: %s for a batch of %d, want %s", kind, strings.Join(have, ", "), size, want)
-}
-
-// rowLength is the length of an embedding in an output for so many crops: a row for each, with
-// ones anywhere in the shape. Of a single crop the row may come without a batch.
-func rowLength(shape []int64, size int) (length int, ok bool) {
-	if len(shape) == 1 && size == 1 {
-		return int(shape[0]), shape[0] > 1
-	}
-	if len(shape) < 2 || shape[0] != int64(size) {
-		return 0, false
-	}
-	length = 1
-	for _, d := range shape[1:] {
-		if d < 1 || d > 1 && length > 1 {
-			return 0, false
-		}
-		length *= int(d)
-	}
-	return length, true
 }

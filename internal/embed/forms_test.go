@@ -67,6 +67,36 @@ func TestSeveralOutputs(t *testing.T) {
 	expectMeans(t, m, crops(4))
 }
 
+// Of several outputs with an embedding's shape one has to be named, and what is named is part of
+// what the embeddings are; to name what would be taken anyway is not.
+func TestNamedOutput(t *testing.T) {
+	several := func(m *onnx.Model) {
+		m.Graph.Outputs = append(m.Graph.Outputs, onnx.ValueInfo{Name: "flat", Type: onnx.Float32, Dims: []onnx.Dim{onnx.Variable("N"), {Size: 3}}},
+			onnx.ValueInfo{Name: "pooled", Type: onnx.Float32})
+		m.Graph.Outputs[0].Type = onnx.Float64
+		after(onnx.Node{Name: "wide", OpType: "Cast", Inputs: []string{"rows"}, Outputs: []string{"embedding"}, Attributes: []onnx.Attribute{onnx.Int("to", int64(onnx.Float64))}})(m)
+	}
+	const shapes = "output embedding has shape [8 4], output flat has shape [8 3], output pooled has shape [8 3 1 1]"
+	expectError(t, tiny(t, several), Options{}, ErrShape, shapes+" for a batch of 8, want exactly one with 8 rows of an embedding each: name it with --output")
+	expectError(t, tiny(t, several), Options{Output: "feature"}, ErrShape, `it has no output "feature": `+shapes)
+	path, prints := tiny(t, several), map[string]bool{}
+	for name, dim := range map[string]int{"embedding": 4, "flat": 3, "pooled": 3} {
+		m := open(t, path, Options{Output: name})
+		if m.Dim() != dim || m.Outputs().Embedding != name {
+			t.Errorf("%s: dim %d, %+v", name, m.Dim(), m.Outputs())
+		}
+		prints[m.Fingerprint(false, "fp16", false)] = true
+	}
+	if len(prints) != 3 {
+		t.Error("two outputs have one fingerprint")
+	}
+	path = tiny(t, nil)
+	if a, b := open(t, path, Options{Output: "embedding"}), open(t, path, Options{}); a.Outputs() != (Outputs{}) ||
+		a.Fingerprint(false, "fp16", false) != b.Fingerprint(false, "fp16", false) {
+		t.Errorf("the only output's name changes the fingerprint: %+v", a.Outputs())
+	}
+}
+
 // Another precision is cast, whatever else the model gives beside the embedding.
 func TestOtherPrecisions(t *testing.T) {
 	for _, precision := range []onnx.ElemType{onnx.Float16, onnx.Float64} {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -50,6 +49,9 @@ type Options struct {
 	Preprocess string
 	// Contract, if set, is the preprocessing itself, and Preprocess does not count.
 	Contract *Preprocess
+	// Output is the name of the output that is the embedding; "" takes the only one with an
+	// embedding's shape.
+	Output string
 	// Batch is the number of crops of one run, up to [MaxBatch]; 0 takes the default, and
 	// [AutoBatch] the fastest. A model with a fixed batch runs at its own. A model that claims
 	// to take any batch but fails runs at 1.
@@ -70,8 +72,8 @@ type Model struct {
 	// batchReason says why the batch is 1, if crops of a larger one depend on each other.
 	batchReason string
 	notes       []string
-	output      int // which of the session's is the embedding
-	outShape    []int64
+	outputs     outputs
+	outShape    []int64 // of the embedding
 	fill        *filler
 	session     *ort.Session
 	busy        *atomic.Int64 // nanoseconds that the session ran, under whatever contract
@@ -86,7 +88,7 @@ func Open(path string, o Options) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open model: %w", err)
 	}
-	m := &Model{path: path, busy: new(atomic.Int64)}
+	m := &Model{path: path, busy: new(atomic.Int64), outputs: outputsOf(&parsed.Graph, o.Output)}
 	if err := m.identify(parsed, o); err != nil {
 		return nil, fmt.Errorf("open model %s: %w", path, err)
 	}
@@ -113,21 +115,10 @@ func (m *Model) start(parsed *onnx.Model, o Options) (err error) {
 	if err := m.measure(cmp.Or(o.Batch, defaultBatch(o.Runtime.Provider)), o.Runtime); err != nil {
 		return fmt.Errorf("open model %s: %w", m.path, err)
 	}
-	if outs := m.session.Outputs(); len(outs) > 1 {
-		m.notes = append(m.notes, leftOut(outs, m.output))
+	if note := m.outputs.leftOut(); note != "" {
+		m.notes = append(m.notes, note)
 	}
 	return nil
-}
-
-// leftOut says which of several outputs is the embedding.
-func leftOut(outs []ort.Info, embedding int) string {
-	var others []string
-	for i, out := range outs {
-		if i != embedding {
-			others = append(others, out.Name)
-		}
-	}
-	return fmt.Sprintf("output %s is the embedding, %s is left out", outs[embedding].Name, strings.Join(others, ", "))
 }
 
 // rewritten are bytes to run instead of the file's, nil if these do. The file's inputs or
@@ -265,6 +256,9 @@ func (m *Model) Reason() string { return m.reason }
 // Notes say what a user should know about how the model was opened.
 func (m *Model) Notes() []string { return slices.Concat(m.session.Notes(), m.notes) }
 
+// Outputs says what is used of the model's outputs.
+func (m *Model) Outputs() Outputs { return m.outputs.Outputs }
+
 // Close releases the model.
 func (m *Model) Close() {
 	if m.own != nil {
@@ -276,14 +270,15 @@ func (m *Model) Close() {
 }
 
 // Fingerprint identifies what an embedding's value depends on: the model's bytes, the
-// preprocessing, whether mirror images are embedded, the stored precision, and whether the
-// model computes in half precision, here or elsewhere. It has 64 hexadecimal digits.
+// preprocessing, the outputs that are used, whether mirror images are embedded, the stored
+// precision, and whether the model computes in half precision, here or elsewhere. It has 64
+// hexadecimal digits.
 func (m *Model) Fingerprint(flip bool, dtype string, half bool) string {
-	return Fingerprint(m.digest, m.preprocess, flip, dtype, half)
+	return Fingerprint(m.digest, m.preprocess, m.Outputs(), flip, dtype, half)
 }
 
 // Fingerprint is [Model.Fingerprint] of the model of a digest.
-func Fingerprint(model string, preprocess Preprocess, flip bool, dtype string, half bool) string {
+func Fingerprint(model string, preprocess Preprocess, outputs Outputs, flip bool, dtype string, half bool) string {
 	text, err := json.Marshal(struct {
 		Format     string
 		Model      string
@@ -291,7 +286,8 @@ func Fingerprint(model string, preprocess Preprocess, flip bool, dtype string, h
 		Flip       bool
 		DType      string
 		Half       bool `json:",omitempty"`
-	}{"facepipe teacher v1", model, preprocess, flip, dtype, half})
+		Outputs
+	}{"facepipe teacher v1", model, preprocess, flip, dtype, half, outputs})
 	if err != nil {
 		panic(err) // plain values always encode
 	}

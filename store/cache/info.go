@@ -43,6 +43,9 @@ type Info struct {
 	DType string `json:"dtype"`
 	// Flip says whether the mirror image of every crop is embedded too.
 	Flip bool `json:"flip"`
+	// Output is the name of the model's output that was chosen among several embeddings, ""
+	// if the model has one.
+	Output string `json:"output,omitempty"`
 	// Half says that the model was computed in half precision. The fingerprint covers it;
 	// caches of older programs do not say so.
 	Half bool `json:"half,omitempty"`
