@@ -169,7 +169,7 @@ func TestInterleavedLayout(t *testing.T) {
 		g.Nodes[1].Inputs[0] = "planes"
 	})
 	expectMeans(t, open(t, path, Options{Preprocess: preprocessFile(t, nhwc)}), crops(2))
-	expectError(t, path, Options{}, ErrShape, "a preprocessing file may name another size or layout")
+	expectError(t, path, Options{Preprocess: preprocessFile(t, Raw())}, ErrShape, "a preprocessing file may name another size or layout")
 }
 
 func TestBatchSizes(t *testing.T) {

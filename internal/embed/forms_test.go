@@ -1,6 +1,7 @@
 package embed
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -99,12 +100,9 @@ func TestNamedOutput(t *testing.T) {
 
 // Another precision is cast, whatever else the model gives beside the embedding.
 func TestOtherPrecisions(t *testing.T) {
-	for _, precision := range []onnx.ElemType{onnx.Float16, onnx.Float64} {
+	for _, precision := range []onnx.ElemType{onnx.Float16, onnx.Float64, onnx.BFloat16} {
 		path := tiny(t, func(m *onnx.Model) {
 			g := &m.Graph
-			cast := func(from, to string, t onnx.ElemType) onnx.Node {
-				return onnx.Node{Name: to, OpType: "Cast", Inputs: []string{from}, Outputs: []string{to}, Attributes: []onnx.Attribute{onnx.Int("to", int64(t))}}
-			}
 			g.Nodes[0].Inputs[0], g.Nodes[2].Outputs[0] = "image", "rows"
 			g.Nodes = append([]onnx.Node{cast("input", "image", onnx.Float32)}, append(g.Nodes,
 				cast("rows", "embedding", precision), cast("rows", "class", onnx.Int64))...)
@@ -116,6 +114,113 @@ func TestOtherPrecisions(t *testing.T) {
 			t.Errorf("%v: notes %q", precision, notes)
 		}
 		expectMeans(t, m, crops(4))
+	}
+}
+
+// cast is a node that casts a value.
+func cast(from, to string, t onnx.ElemType) onnx.Node {
+	return onnx.Node{Name: to, OpType: "Cast", Inputs: []string{from}, Outputs: []string{to}, Attributes: []onnx.Attribute{onnx.Int("to", int64(t))}}
+}
+
+// taking makes the model's input one of a type.
+func taking(t onnx.ElemType) func(*onnx.Model) {
+	return func(m *onnx.Model) {
+		g := &m.Graph
+		g.Inputs[0].Type, g.Nodes[0].Inputs[0] = t, "image"
+		g.Nodes = append([]onnx.Node{cast("input", "image", onnx.Float32)}, g.Nodes...)
+	}
+}
+
+// An input of integers takes pixels, whatever else a contract would make of them is refused.
+func TestIntegerInputs(t *testing.T) {
+	for _, c := range []struct {
+		input onnx.ElemType
+		mean  float32
+	}{{onnx.Uint8, 0}, {onnx.Int8, 128}, {onnx.Int32, 0}, {onnx.Int64, 0}} {
+		path := tiny(t, taking(c.input))
+		m := open(t, path, Options{Batch: 3})
+		if p := m.Preprocess(); p.Mean[1] != c.mean || p.Std[1] != 1 || !strings.Contains(m.Reason(), "input is "+c.input.String()+", so it takes pixels as they are") {
+			t.Errorf("%v: %v because %q", c.input, p, m.Reason())
+		}
+		expectMeans(t, m, crops(4))
+		expectError(t, path, Options{Preprocess: "arcface"}, ErrPreprocess, "input input is "+c.input.String()+" and cannot hold")
+		bgr := m.Preprocess()
+		bgr.ChannelOrder = "BGR"
+		expectMeans(t, open(t, path, Options{Preprocess: preprocessFile(t, bgr)}), crops(4))
+	}
+	expectError(t, tiny(t, taking(onnx.Int8)), Options{Preprocess: "raw"}, ErrPreprocess, "integers from -128 to 127")
+	half := Raw()
+	half.Mean[2] = 0.5
+	expectError(t, tiny(t, taking(onnx.Int32)), Options{Contract: &half}, ErrPreprocess, "is int32")
+	stated := func(m *onnx.Model) {
+		taking(onnx.Uint8)(m)
+		m.Metadata = []onnx.Property{{Key: PreprocessKey, Value: `{"std":1,"channel_order":"BGR"}`}}
+	}
+	if p := open(t, tiny(t, stated), Options{}).Preprocess(); p.ChannelOrder != "BGR" {
+		t.Errorf("what the metadata states became %v", p)
+	}
+}
+
+// A quantized output counts by what it stands for; other integers are no embedding.
+func TestIntegerOutputs(t *testing.T) {
+	for _, form := range []string{"", "Flatten"} {
+		for e, zero := range map[onnx.ElemType]byte{onnx.Uint8: 40, onnx.Int8: 216} { // 216 is -40
+			m := open(t, tiny(t, func(m *onnx.Model) {
+				g := &m.Graph
+				g.Initializers = append(g.Initializers, onnx.FloatTensor("scale", []float32{4}), onnx.Tensor{Name: "zero", Type: e, Data: []byte{zero}})
+				after(onnx.Node{Name: "q", OpType: "QuantizeLinear", Inputs: []string{"rows", "scale", "zero"}, Outputs: []string{"embedding"}})(m)
+				if form != "" {
+					g.Nodes[3].Outputs[0] = "quantized"
+					g.Nodes = append(g.Nodes, onnx.Node{Name: "form", OpType: form, Inputs: []string{"quantized"}, Outputs: []string{"embedding"}})
+				}
+				g.Outputs[0].Type = e
+			}), Options{Preprocess: "raw"})
+			pixels, got := crops(1), make([]float32, 4)
+			if err := m.Embed(1, pixels, false, got); err != nil {
+				t.Fatal(err)
+			}
+			for k, want := range channelMeans(pixels, Raw()) {
+				if want = min(want, 4*(255-40)); e == onnx.Int8 {
+					want = min(want, 4*(127+40))
+				}
+				if got[k] != 4*float32(math.RoundToEven(want/4)) {
+					t.Errorf("%v %s: value %d is %g, want about %g", e, form, k, got[k], want)
+				}
+			}
+		}
+	}
+	expectError(t, tiny(t, func(m *onnx.Model) {
+		after(cast("rows", "embedding", onnx.Int8))(m)
+		m.Graph.Outputs[0].Type = onnx.Int8
+	}), Options{}, ErrShape, "its output embedding is int8, which is no embedding unless")
+}
+
+// A shape that can only be interleaved is taken so; one that may be either is not.
+func TestLayoutByShape(t *testing.T) {
+	nhwc := func(dims ...onnx.Dim) func(*onnx.Model) {
+		return func(m *onnx.Model) {
+			g := &m.Graph
+			g.Inputs[0].Dims, g.Nodes[0].Inputs[0] = dims, "planes"
+			g.Nodes = append([]onnx.Node{{Name: "planes", OpType: "Transpose", Inputs: []string{"input"}, Outputs: []string{"planes"},
+				Attributes: []onnx.Attribute{onnx.Ints("perm", 0, 3, 1, 2)}}}, g.Nodes...)
+		}
+	}
+	any, three, side := onnx.Variable(""), onnx.Dim{Size: 3}, onnx.Dim{Size: 112}
+	for _, path := range []string{tiny(t, nhwc(any, side, side, three)), tiny(t, nhwc(any, any, any, three)), tiny(t, nhwc(onnx.Dim{Size: 2}, side, side, three))} {
+		for _, spec := range []string{"auto", "arcface", "raw"} {
+			m := open(t, path, Options{Preprocess: spec})
+			if m.Preprocess().Layout != "NHWC" || !strings.Contains(m.Reason(), "NHWC, as the input's shape tells") {
+				t.Errorf("%v because %q", m.Preprocess(), m.Reason())
+			}
+			expectMeans(t, m, crops(2))
+		}
+		expectError(t, path, Options{Preprocess: preprocessFile(t, Raw())}, ErrShape, "[-1 3 112 112]")
+	}
+	for _, dims := range [][]onnx.Dim{{any, any, any, any}, {any, three, any, any}, {any, three, side, side}} {
+		m := open(t, tiny(t, func(m *onnx.Model) { m.Graph.Inputs[0].Dims = dims }), Options{})
+		if m.Preprocess().Layout != "NCHW" || strings.Contains(m.Reason(), "NHWC") {
+			t.Errorf("%v: %v because %q", dims, m.Preprocess(), m.Reason())
+		}
 	}
 }
 

@@ -107,7 +107,7 @@ func Open(path string, o Options) (*Model, error) {
 // start opens the session and finds the sizes.
 func (m *Model) start(parsed *onnx.Model, o Options) (err error) {
 	if o.Runtime.Model, err = m.rewritten(&parsed.Graph); err != nil {
-		return fmt.Errorf("open model: %w", err)
+		return fmt.Errorf("open model %s: %w", m.path, err)
 	}
 	if m.session, err = ort.Open(m.path, o.Runtime); err != nil {
 		return err
@@ -125,10 +125,14 @@ func (m *Model) start(parsed *onnx.Model, o Options) (err error) {
 // outputs may have another precision, or an exporter has declared the batch that it traced for
 // an output: the runtime takes that for true, and refuses the shape that it computes itself.
 func (m *Model) rewritten(g *onnx.Graph) ([]byte, error) {
-	for _, v := range slices.Concat(g.Images(), g.Outputs) {
-		if v.Type != onnx.Float32 && v.Type.Castable() {
+	for _, v := range slices.Concat(g.Images(), g.AsFloats()) {
+		if v.Type != onnx.Float32 {
 			m.notes = append(m.notes, fmt.Sprintf("the model's %s is %v and cast", v.Name, v.Type))
 		}
+	}
+	if len(m.outputs.names) == 0 {
+		out := g.Outputs[0]
+		return nil, fmt.Errorf("%w: its output %s is %v, which is no embedding unless a QuantizeLinear node tells the scale; export it with an output in floating point", ErrShape, out.Name, out.Type)
 	}
 	if g.IsFloat32() && !declaresOtherBatch(g) {
 		return nil, nil
@@ -142,12 +146,12 @@ func (m *Model) rewritten(g *onnx.Graph) ([]byte, error) {
 
 // declaresOtherBatch says that an output is declared with a batch that is not the input's.
 func declaresOtherBatch(g *onnx.Graph) bool {
-	images := g.Images()
-	if len(images) != 1 || len(images[0].Dims) == 0 {
+	image, single := onlyImage(g)
+	if !single || len(image.Dims) == 0 {
 		return false
 	}
 	return slices.ContainsFunc(g.Outputs, func(out onnx.ValueInfo) bool {
-		return len(out.Dims) > 0 && out.Dims[0].Size > 0 && out.Dims[0].Size != images[0].Dims[0].Size
+		return len(out.Dims) > 0 && out.Dims[0].Size > 0 && out.Dims[0].Size != image.Dims[0].Size
 	})
 }
 
@@ -170,6 +174,9 @@ func (m *Model) identify(parsed *onnx.Model, o Options) (err error) {
 		m.preprocess, m.reason, err = *o.Contract, "given", o.Contract.Validate()
 	} else {
 		m.preprocess, m.reason, err = ResolvePreprocess(o.Preprocess, parsed)
+	}
+	if image, single := onlyImage(&parsed.Graph); err == nil && single {
+		m.preprocess, m.reason, err = fitInput(m.preprocess, m.reason, freedomOf(o, parsed), image)
 	}
 	if err != nil {
 		return err

@@ -26,10 +26,8 @@ type outputs struct {
 
 func outputsOf(g *onnx.Graph, asked string) outputs {
 	o := outputs{asked: asked}
-	for _, out := range g.Outputs {
-		if out.Type.Castable() {
-			o.names = append(o.names, out.Name)
-		}
+	for _, out := range g.AsFloats() {
+		o.names = append(o.names, out.Name)
 	}
 	return o
 }

@@ -2,6 +2,7 @@ package onnx
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -9,16 +10,36 @@ import (
 	"facepipe/internal/protobuf"
 )
 
+// elemTypes are the types that a value may be cast to and from.
+var elemTypes = map[ElemType]struct {
+	name     string
+	min, max float64 // of integers; both 0 otherwise
+}{
+	Float32: {name: "float32"}, Float16: {name: "float16"}, Float64: {name: "float64"}, BFloat16: {name: "bfloat16"},
+	Uint8: {"uint8", 0, math.MaxUint8}, Uint16: {"uint16", 0, math.MaxUint16},
+	Int8: {"int8", math.MinInt8, math.MaxInt8}, Int16: {"int16", math.MinInt16, math.MaxInt16},
+	Int32: {"int32", math.MinInt32, math.MaxInt32}, Int64: {"int64", math.MinInt64, math.MaxInt64},
+}
+
 // String is the type's name, if pipe uses the type.
 func (e ElemType) String() string {
-	if name, known := map[ElemType]string{Float32: "float32", Float16: "float16", Float64: "float64", Int64: "int64"}[e]; known {
-		return name
+	if t, known := elemTypes[e]; known {
+		return t.name
 	}
 	return fmt.Sprintf("element type %d", int32(e))
 }
 
-// Castable says that values of a type may be had as float32.
-func (e ElemType) Castable() bool { return e == Float32 || e == Float16 || e == Float64 }
+// IsFloat says that values of a type may be had as float32.
+func (e ElemType) IsFloat() bool {
+	t, known := elemTypes[e]
+	return known && t.max == 0
+}
+
+// Integers are the least and the greatest value of a type of integers; ok is false for others.
+func (e ElemType) Integers() (least, greatest float64, ok bool) {
+	t := elemTypes[e]
+	return t.min, t.max, t.max > 0
+}
 
 // Numbers of fields in the standard.
 const (
@@ -42,9 +63,40 @@ func (g *Graph) IsFloat32() bool {
 	return !slices.ContainsFunc(slices.Concat(g.Images(), g.Outputs), func(v ValueInfo) bool { return v.Type != Float32 })
 }
 
-// InFloat32 rewrites a model's bytes so that its floating-point inputs and outputs are float32
-// and cast inside. Outputs of other types are left out. So are the shapes that an exporter
-// declared for outputs and between nodes: what the graph computes counts.
+// AsFloats are the outputs that can be had as float32: floating-point ones, and quantized ones
+// of which the graph tells the scale.
+func (g *Graph) AsFloats() []ValueInfo {
+	return slices.DeleteFunc(slices.Clone(g.Outputs), func(out ValueInfo) bool { return !out.Type.IsFloat() && g.quantizer(out) == nil })
+}
+
+// quantizer is the node that quantizes an output of 8 bits, maybe before it is given another
+// shape; nil if there is none.
+func (g *Graph) quantizer(out ValueInfo) *Node {
+	if out.Type != Uint8 && out.Type != Int8 {
+		return nil
+	}
+	name := out.Name
+	for i := len(g.Nodes) - 1; i >= 0; i-- { // the standard demands that they are in order
+		n := &g.Nodes[i]
+		if len(n.Inputs) == 0 || !slices.Contains(n.Outputs, name) {
+			continue
+		}
+		switch n.OpType {
+		case "QuantizeLinear":
+			return n
+		case "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity":
+			name = n.Inputs[0]
+		default:
+			return nil
+		}
+	}
+	return nil
+}
+
+// InFloat32 rewrites a model's bytes so that its inputs and outputs are float32 and cast
+// inside; quantized outputs are dequantized. Outputs that are not among [Graph.AsFloats] are
+// left out. So are the shapes that an exporter declared for outputs and between nodes: what
+// the graph computes counts.
 func InFloat32(data []byte) ([]byte, error) {
 	m, err := Unmarshal(data)
 	if err != nil {
@@ -63,7 +115,7 @@ func InFloat32(data []byte) ([]byte, error) {
 func (g *Graph) inFloat32(data []byte) ([]byte, error) {
 	var w message
 	for _, in := range g.Inputs {
-		if in.Type.Castable() && in.Type != Float32 && !g.isWeight(in) {
+		if _, castable := elemTypes[in.Type]; castable && in.Type != Float32 && !g.isWeight(in) {
 			w.cast(in.Name+castSuffix, in.Name, in.Type)
 			in.Name, in.Type = in.Name+castSuffix, Float32
 		}
@@ -73,13 +125,16 @@ func (g *Graph) inFloat32(data []byte) ([]byte, error) {
 		return f.Number == graphInput || f.Number == graphOutput || f.Number == graphShapes, nil
 	})
 	w = append(w, rest...)
-	for _, out := range g.Outputs {
-		if !out.Type.Castable() {
-			continue
-		}
-		if out.Type != Float32 {
-			w.cast(out.Name, out.Name+castSuffix, Float32)
-			out.Name += castSuffix
+	for _, out := range g.AsFloats() {
+		as := out.Name + castSuffix
+		if q := g.quantizer(out); q != nil {
+			n := Node{Name: as + ".dequantize", OpType: "DequantizeLinear", Inputs: append([]string{out.Name}, q.Inputs[1:]...), Outputs: []string{as},
+				Attributes: slices.DeleteFunc(slices.Clone(q.Attributes), func(a Attribute) bool { return a.Name != "axis" })}
+			w.nested(graphNode, n.write)
+			out.Name = as
+		} else if out.Type != Float32 {
+			w.cast(out.Name, as, Float32)
+			out.Name = as
 		}
 		w.nested(graphOutput, func(w *message) {
 			w.string(1, out.Name)

@@ -21,10 +21,16 @@ type ElemType int32
 
 // The element types that pipe uses.
 const (
-	Float32 ElemType = 1
-	Int64   ElemType = 7
-	Float16 ElemType = 10
-	Float64 ElemType = 11
+	Float32  ElemType = 1
+	Uint8    ElemType = 2
+	Int8     ElemType = 3
+	Uint16   ElemType = 4
+	Int16    ElemType = 5
+	Int32    ElemType = 6
+	Int64    ElemType = 7
+	Float16  ElemType = 10
+	Float64  ElemType = 11
+	BFloat16 ElemType = 16
 )
 
 // Model is a model file.

@@ -1,0 +1,80 @@
+package embed
+
+import (
+	"fmt"
+	"math"
+
+	"facepipe/internal/onnx"
+)
+
+// freedom is what a model's input may decide of a contract.
+type freedom int
+
+const (
+	nothing freedom = iota // what a file, a cache or the model's metadata say is all of it
+	layout                 // arcface and raw say nothing of it
+	scaling                // of automatic rules: layout and scaling
+)
+
+func freedomOf(o Options, m *onnx.Model) freedom {
+	switch auto := o.Preprocess == "" || o.Preprocess == "auto"; {
+	case o.Contract != nil, auto && m.Property(PreprocessKey) != "":
+		return nothing
+	case auto:
+		return scaling
+	case o.Preprocess == "arcface", o.Preprocess == "raw":
+		return layout
+	}
+	return nothing
+}
+
+// onlyImage is the graph's input that is no weight, if there is exactly one.
+func onlyImage(g *onnx.Graph) (onnx.ValueInfo, bool) {
+	images := g.Images()
+	if len(images) != 1 {
+		return onnx.ValueInfo{}, false
+	}
+	return images[0], true
+}
+
+// fitInput makes a contract one of the model's input, by its type and shape, as far as it may,
+// and adds to the reason. [ErrPreprocess] if the input cannot hold what the contract makes.
+func fitInput(p Preprocess, reason string, may freedom, in onnx.ValueInfo) (Preprocess, string, error) {
+	if _, _, integers := in.Type.Integers(); integers && may >= scaling {
+		mean := float32(0)
+		if in.Type == onnx.Int8 {
+			mean = 128 // which makes of 0 to 255 what int8 can hold
+		}
+		p.Mean, p.Std = [3]float32{mean, mean, mean}, [3]float32{1, 1, 1}
+		reason = fmt.Sprintf("auto: input %s is %v, so it takes pixels as they are", in.Name, in.Type)
+		if mean > 0 {
+			reason += fmt.Sprintf(", less %g", mean)
+		}
+	}
+	if may >= layout && interleaved(in.Dims) {
+		p.Layout = "NHWC"
+		reason += "; NHWC, as the input's shape tells"
+	}
+	return p, reason, holds(in, p)
+}
+
+// interleaved says that a shape can only be NHWC. Where it may be either, NCHW is the custom.
+func interleaved(dims []onnx.Dim) bool {
+	return len(dims) == 4 && dims[3].Size == 3 && dims[1].Size != 3
+}
+
+// holds is [ErrPreprocess] if an input of integers cannot hold what a contract makes of pixels.
+func holds(in onnx.ValueInfo, p Preprocess) error {
+	least, greatest, integers := in.Type.Integers()
+	if !integers {
+		return nil
+	}
+	for c, mean := range p.Mean {
+		darkest, brightest := -float64(mean), math.MaxUint8-float64(mean)
+		if p.Std[c] != 1 || darkest != math.Trunc(darkest) || darkest < least || brightest > greatest {
+			return fmt.Errorf("%w: input %s is %v and cannot hold (x - %v) / %v; leave out --preprocess, or name a file whose values are integers from %g to %g",
+				ErrPreprocess, in.Name, in.Type, p.Mean, p.Std, least, greatest)
+		}
+	}
+	return nil
+}
