@@ -89,7 +89,7 @@ func (o Options) prepare(d protocol.Description) error {
 // measure fills the report's Models and Failed. failures joins what is wrong with single
 // models, err ends the run.
 func measure(ctx context.Context, o Options, ds *store.Dataset, p protocol.Protocol, r *report.Report) (failures, err error) {
-	crops := cropsOf{ds.CropReader(), p.Crops(), ds.Contract().CropSize}
+	crops := cropsOf{ds.CropReader(), p.Crops()}
 	defer func() { err = errors.Join(err, crops.Close()) }()
 	for _, path := range o.Models {
 		m, err := measureModel(ctx, o, path, crops, p)
@@ -110,7 +110,6 @@ func measure(ctx context.Context, o Options, ds *store.Dataset, p protocol.Proto
 type cropsOf struct {
 	*store.CropReader
 	locations []store.Location
-	size      int // of a crop's side, in pixels
 }
 
 // decode decodes crop i into rgb.
@@ -119,7 +118,7 @@ func (c cropsOf) decode(i int, rgb []byte) error { return c.DecodeRGB(c.location
 // measureModel embeds all crops and computes the figures. What is the model's own
 // fault is a *modelError.
 func measureModel(ctx context.Context, o Options, path string, crops cropsOf, p protocol.Protocol) (report.Model, error) {
-	m, err := embed.Open(path, embed.Options{Preprocess: o.Preprocess, Output: o.Output, Batch: o.Batch, Runtime: o.Runtime})
+	m, err := embed.Open(path, embed.Options{Preprocess: o.Preprocess, Output: o.Output, Crop: crops.CropSize(), Batch: o.Batch, Runtime: o.Runtime})
 	if errors.Is(err, ort.ErrRuntime) {
 		return report.Model{}, err
 	}
@@ -127,9 +126,6 @@ func measureModel(ctx context.Context, o Options, path string, crops cropsOf, p 
 		return report.Model{}, &modelError{path, err}
 	}
 	defer m.Close()
-	if want := m.Preprocess(); want.Width != crops.size || want.Height != crops.size {
-		return report.Model{}, &modelError{path, fmt.Errorf("it takes images of %dx%d, the crops are %dx%d", want.Width, want.Height, crops.size, crops.size)}
-	}
 	if o.Progress != nil {
 		for _, note := range m.Notes() {
 			fmt.Fprintf(o.Progress, "note: %s: %s\n", path, note)

@@ -1,13 +1,16 @@
 package teacher_test
 
 import (
+	"bytes"
 	"errors"
+	"strings"
 	"testing"
 
 	"facepipe/internal/embed"
 	"facepipe/internal/onnx"
 	"facepipe/internal/worker"
 	"facepipe/store"
+	"facepipe/store/cache"
 	"facepipe/teacher"
 	"facepipe/teacher/teachertest"
 )
@@ -37,10 +40,10 @@ func TestChosenOutput(t *testing.T) {
 	if _, err := teacher.MergePlan(t.Context(), dir, teacher.MergeOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	ds, cache := teachertest.OpenCache(t, o.Dataset, "tiny")
+	ds, kept := teachertest.OpenCache(t, o.Dataset, "tiny")
 	want := float32(teachertest.Crop(3)[0]) / 2 // of the average of the first block's red
-	if got, _ := rowOf(t, ds, cache, 3, false); cache.Info().Output != "halved" || got[0] != want {
-		t.Errorf("%+v, first value %g, want %g", cache.Info(), got[0], want)
+	if got, _ := rowOf(t, ds, kept, 3, false); kept.Info().Output != "halved" || got[0] != want {
+		t.Errorf("%+v, first value %g, want %g", kept.Info(), got[0], want)
 	}
 	if s := precompute(t, o); s.Reused != 8 {
 		t.Errorf("the same again: %+v", s)
@@ -52,5 +55,50 @@ func TestChosenOutput(t *testing.T) {
 	o.Output = "embedding"
 	if _, err := teacher.Precompute(t.Context(), o); !errors.Is(err, store.ErrFingerprint) {
 		t.Errorf("another output: %v", err)
+	}
+}
+
+// The cache of a model of another size says how crops were resampled, in one process or by a
+// plan's workers, and can be replayed.
+func TestModelOfAnotherSize(t *testing.T) {
+	model := tiny(t, func(g *onnx.Graph) {
+		g.Inputs[0].Dims = append([]onnx.Dim{onnx.Variable("N")}, onnx.Fixed(3, 160, 96)...)
+		g.Outputs[0].Dims = nil
+	})
+	o := teacher.Options{Dataset: dataset(t, upTo(8)...), Model: model, Flip: true, DType: cache.FP32}
+	var notes bytes.Buffer
+	o.Progress = &notes
+	s := precompute(t, o)
+	m, err := embed.Open(model, embed.Options{Crop: teachertest.Side})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	ds, kept := teachertest.OpenCache(t, o.Dataset, "tiny")
+	if s.Dim != 3*10*6 || s.Preprocess.Resample == "" || s.Preprocess != m.Preprocess() || !strings.Contains(string(kept.Info().Preprocess), `"resample":"`+s.Preprocess.Resample) {
+		t.Errorf("%+v, recorded %s", s.Preprocess, kept.Info().Preprocess)
+	}
+	if !strings.Contains(notes.String(), "the model takes 96x160, the crops are 112x112") {
+		t.Errorf("said %s", &notes)
+	}
+	for _, flip := range []bool{false, true} {
+		want := make([]float32, s.Dim)
+		if err := m.Embed(1, teachertest.Crop(5), flip, want); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := rowOf(t, ds, kept, 5, flip); !near(got, want, cache.FP32) {
+			t.Errorf("mirrored %v: got %v, want %v", flip, got[:4], want[:4])
+		}
+	}
+	if r, err := teacher.Replay(t.Context(), teacher.ReplayOptions{Dataset: o.Dataset, Model: model, N: 8}); err != nil || !r.OK || r.Compared != 16 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	o.Dataset = dataset(t, upTo(8)...)
+	dir, planned := plannedCacheOf(t, o)
+	if _, err := teacher.Work(t.Context(), dir, worker.Worker{Count: 1}, teacher.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if merged, err := teacher.MergePlan(t.Context(), dir, teacher.MergeOptions{}); err != nil || merged.Digest != s.Digest || planned.Fingerprint != s.Fingerprint {
+		t.Errorf("the workers made %+v, %v", merged, err)
 	}
 }

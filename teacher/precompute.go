@@ -23,8 +23,8 @@ import (
 //
 // Errors: those of embed.Open; store.ErrNotFound, store.ErrDamaged, store.ErrLocked;
 // store.ErrFingerprint when the name is taken by another model, preprocessing, flip or dtype;
-// store.ErrContract when model and crops differ in size; [ErrEmbeddings], [*RejectRateError];
-// the context's. Finished shards are always kept, and the same call goes on.
+// [ErrEmbeddings], [*RejectRateError]; the context's. Finished shards are always kept, and the
+// same call goes on.
 func Precompute(ctx context.Context, o Options) (Summary, error) {
 	clock := startClock()
 	o = o.withDefaults()
@@ -33,7 +33,7 @@ func Precompute(ctx context.Context, o Options) (Summary, error) {
 		return Summary{}, err
 	}
 	defer ds.Close()
-	models, err := openModels(o)
+	models, err := openModels(o, ds)
 	defer closeModels(models)
 	if err != nil {
 		return Summary{}, err
@@ -46,10 +46,10 @@ func Precompute(ctx context.Context, o Options) (Summary, error) {
 
 // openModels opens the model once for each device. The caller closes what it returns, even
 // with an error.
-func openModels(o Options) ([]*embed.Model, error) {
+func openModels(o Options, ds *store.Dataset) ([]*embed.Model, error) {
 	var models []*embed.Model
 	for _, runtime := range o.runtimes() {
-		m, err := embed.Open(o.Model, embed.Options{Preprocess: o.Preprocess, Contract: o.contract, Output: o.Output, Batch: o.Batch, Runtime: runtime})
+		m, err := embed.Open(o.Model, embed.Options{Preprocess: o.Preprocess, Contract: o.contract, Output: o.Output, Crop: ds.Contract().CropSize, Batch: o.Batch, Runtime: runtime})
 		if err != nil {
 			return models, err
 		}
@@ -155,15 +155,9 @@ func (r *run) note(notes ...string) {
 	}
 }
 
-// fits refuses a model that does not take the dataset's crops, or that gives nothing of use
-// for the first of them. It comes before the cache is claimed, so that a mistake does not take
-// the cache's name.
+// fits refuses a model that gives nothing of use for the first crops. It comes before the cache
+// is claimed, so that a mistake does not take the cache's name.
 func (r *run) fits() error {
-	p, size := r.model.Preprocess(), r.ds.Contract().CropSize
-	if p.Height != size || p.Width != size {
-		return fmt.Errorf("%w: model %s takes crops of %dx%d, those of %s are %dx%d", store.ErrContract, r.o.Model,
-			p.Width, p.Height, r.o.Dataset, size, size)
-	}
 	if !r.isNew() || r.ds.Rows() == 0 {
 		return nil // to claim it will tell what is wrong with it, if anything
 	}
@@ -172,7 +166,7 @@ func (r *run) fits() error {
 
 // yields is [ErrEmbeddings] if the model gives nothing of use for any of the first n crops.
 func (r *run) yields(n int) error {
-	area := r.model.Preprocess().Height * r.model.Preprocess().Width * 3
+	area := r.model.CropBytes()
 	batch, dim := min(n, r.model.Batch()), r.model.Dim()
 	pixels, embeddings := make([]byte, batch*area), make([]float32, batch*dim)
 	crops := r.ds.CropReader()

@@ -325,13 +325,11 @@ func TestWhatCannotBeRun(t *testing.T) {
 	small := tiny(t, func(g *onnx.Graph) {
 		g.Inputs[0].Dims = append([]onnx.Dim{onnx.Variable("N")}, onnx.Fixed(3, 96, 96)...)
 	})
-	contract96 := embed.ArcFace()
-	contract96.Height, contract96.Width = 96, 96
-	data, err := json.Marshal(contract96)
+	data, err := json.Marshal(embed.ArcFace())
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec := filepath.Join(t.TempDir(), "96.json")
+	spec := filepath.Join(t.TempDir(), "112.json")
 	if err := os.WriteFile(spec, data, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -343,8 +341,7 @@ func TestWhatCannotBeRun(t *testing.T) {
 		"no dataset":     {teacher.Options{Dataset: filepath.Join(dir, "no"), Model: tiny(t, nil)}, store.ErrNotFound, "no"},
 		"no model":       {teacher.Options{Dataset: dir, Model: "/no/such.onnx"}, os.ErrNotExist, "/no/such.onnx"},
 		"text":           {teacher.Options{Dataset: dir, Model: text}, onnx.ErrFormat, text},
-		"shape":          {teacher.Options{Dataset: dir, Model: small}, embed.ErrShape, small},
-		"crop size":      {teacher.Options{Dataset: dir, Model: small, Preprocess: spec}, store.ErrContract, "96x96"},
+		"shape":          {teacher.Options{Dataset: dir, Model: small, Preprocess: spec}, embed.ErrShape, small},
 		"preprocessing":  {teacher.Options{Dataset: dir, Model: tiny(t, nil), Preprocess: "sepia"}, embed.ErrPreprocess, "sepia"},
 		"provider":       {teacher.Options{Dataset: dir, Model: tiny(t, nil), Runtime: ort.Options{Provider: "abacus"}}, ort.ErrRuntime, "abacus"},
 		"name":           {teacher.Options{Dataset: dir, Model: tiny(t, nil), Name: "../up"}, nil, "../up"},

@@ -3,8 +3,9 @@ package embed
 // filler writes crops into a model's input tensor. Every source byte has a place there, and a
 // table of 256 results for its channel says what is written.
 type filler struct {
-	size      int // of one crop in values
-	area      int // of one crop in pixels
+	resampler *resampler // nil if crops have the model's size
+	size      int        // of one crop in values
+	area      int        // of one crop in pixels
 	width     int
 	planar    bool
 	table     [3][256]float32 // by channel of the source
@@ -12,8 +13,12 @@ type filler struct {
 	place     [3]int          // of a source channel in the target
 }
 
-func newFiller(p Preprocess) *filler {
+// newFiller makes one for crops of a side, 0 for those of the contract's size.
+func newFiller(p Preprocess, side int) *filler {
 	f := &filler{area: p.Width * p.Height, size: 3 * p.Width * p.Height, planar: p.Layout == "NCHW", width: p.Width}
+	if side > 0 {
+		f.resampler = newResampler(side, p)
+	}
 	for c := range 3 {
 		f.place[c] = c
 		if p.ChannelOrder == "BGR" {

@@ -6,7 +6,7 @@ import (
 )
 
 func TestFlipMirrorsTheCrop(t *testing.T) {
-	f := newFiller(Raw())
+	f := newFiller(Raw(), 0)
 	pixels := crops(1)
 	plain, flipped := make([]float32, f.size), make([]float32, f.size)
 	f.fill(plain, pixels, false)
@@ -31,7 +31,7 @@ func TestFillIsExact(t *testing.T) {
 	for _, width := range []int{1, 7, 8, 9, 16, 31, 112} {
 		for _, order := range []string{"RGB", "BGR"} {
 			p := Preprocess{ChannelOrder: order, Mean: [3]float32{127.5, 103.94, 0}, Std: [3]float32{127.5, 128, 0.3}, Height: 3, Width: width, Layout: "NCHW"}
-			f := newFiller(p)
+			f := newFiller(p, 0)
 			rgb := make([]byte, f.size)
 			for i := range rgb {
 				rgb[i] = byte(rng.IntN(256))
@@ -58,7 +58,7 @@ func TestFillIsExact(t *testing.T) {
 func TestFillInterleaved(t *testing.T) {
 	p := Preprocess{ChannelOrder: "BGR", Mean: [3]float32{1, 2, 3}, Std: [3]float32{1, 2, 4}, Height: 1, Width: 2, Layout: "NHWC"}
 	dst := make([]float32, 6)
-	newFiller(p).fill(dst, []byte{11, 22, 33, 44, 55, 67}, true)
+	newFiller(p, 0).fill(dst, []byte{11, 22, 33, 44, 55, 67}, true)
 	// The right pixel first, blue first: (67-1)/1, (55-2)/2, (44-3)/4.
 	want := []float32{66, 26.5, 10.25, 32, 10, 2}
 	for i, v := range want {
@@ -69,7 +69,7 @@ func TestFillInterleaved(t *testing.T) {
 }
 
 func BenchmarkFill(b *testing.B) {
-	f := newFiller(ArcFace())
+	f := newFiller(ArcFace(), 0)
 	pixels, dst := crops(1), make([]float32, f.size)
 	for b.Loop() {
 		f.fill(dst, pixels, false)

@@ -55,7 +55,22 @@ func fitInput(p Preprocess, reason string, may freedom, in onnx.ValueInfo) (Prep
 		p.Layout = "NHWC"
 		reason += "; NHWC, as the input's shape tells"
 	}
+	if height, width := sides(p.Layout, in.Dims); may >= layout && height > 0 && width > 0 && (height != p.Height || width != p.Width) {
+		p.Height, p.Width = height, width
+		reason += fmt.Sprintf("; %dx%d, as the input's shape tells", width, height)
+	}
 	return p, reason, holds(in, p)
+}
+
+// sides are the height and the width of an input; -1 where any fits, 0 if it is no image.
+func sides(layout string, dims []onnx.Dim) (height, width int) {
+	switch {
+	case len(dims) != 4:
+		return 0, 0
+	case layout == "NHWC":
+		return int(dims[1].Size), int(dims[2].Size)
+	}
+	return int(dims[2].Size), int(dims[3].Size)
 }
 
 // interleaved says that a shape can only be NHWC. Where it may be either, NCHW is the custom.

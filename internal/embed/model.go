@@ -52,6 +52,9 @@ type Options struct {
 	// Output is the name of the output that is the embedding; "" takes the only one with an
 	// embedding's shape.
 	Output string
+	// Crop is the side in pixels of the square crops to embed; 0 stands for crops of the
+	// model's size. Those of another size are resampled.
+	Crop int
 	// Batch is the number of crops of one run, up to [MaxBatch]; 0 takes the default, and
 	// [AutoBatch] the fastest. A model with a fixed batch runs at its own. A model that claims
 	// to take any batch but fails runs at 1.
@@ -76,8 +79,10 @@ type Model struct {
 	outShape    []int64 // of the embedding
 	fill        *filler
 	session     *ort.Session
+	crop        int           // that of the options
 	busy        *atomic.Int64 // nanoseconds that the session ran, under whatever contract
-	own         *batch        // of Embed, made when it is first called
+	own         *batch        // of Embed, made when it is first called, with the canvas
+	canvas      *canvas
 }
 
 // Open loads a model and finds its preprocessing and sizes. Errors name the file and
@@ -178,12 +183,28 @@ func (m *Model) identify(parsed *onnx.Model, o Options) (err error) {
 	if image, single := onlyImage(&parsed.Graph); err == nil && single {
 		m.preprocess, m.reason, err = fitInput(m.preprocess, m.reason, freedomOf(o, parsed), image)
 	}
+	if err == nil {
+		err = m.adaptTo(o)
+	}
 	if err != nil {
 		return err
 	}
-	m.fill, m.coarse = newFiller(m.preprocess), isCoarse(&parsed.Graph)
+	m.fill, m.coarse = newFiller(m.preprocess, m.crop), isCoarse(&parsed.Graph)
 	m.external = parsed.ExternalFiles()
 	m.digest, err = modelDigest(m.path, m.external)
+	return err
+}
+
+// adaptTo makes the contract one for the crops of the options.
+func (m *Model) adaptTo(o Options) (err error) {
+	if err := m.preprocess.Validate(); err != nil {
+		return err
+	}
+	var note string
+	if m.preprocess, note, err = m.preprocess.resampled(o.Crop, o.Contract != nil); note != "" {
+		m.notes = append(m.notes, note)
+	}
+	m.crop = o.Crop
 	return err
 }
 
@@ -229,7 +250,8 @@ func (m *Model) findBatch(batch int, fixed bool, o ort.Options) error {
 // and use it neither at the same time as m nor after m is closed.
 func (m *Model) Under(p Preprocess) *Model {
 	other := *m
-	other.preprocess, other.reason, other.fill, other.own = p, "given", newFiller(p), nil
+	p.Resample = m.preprocess.Resample
+	other.preprocess, other.reason, other.fill, other.own = p, "given", newFiller(p, m.crop), nil
 	return &other
 }
 
@@ -253,6 +275,9 @@ func (m *Model) BatchReason() string { return m.batchReason }
 // Busy is how long the model has run since it was opened, with trying out batches and with
 // runs by way of [Model.Under].
 func (m *Model) Busy() time.Duration { return time.Duration(m.busy.Load()) }
+
+// CropBytes is the size of a crop's pixels, as they are given to the model.
+func (m *Model) CropBytes() int { return m.fill.cropBytes() }
 
 // Preprocess is the contract.
 func (m *Model) Preprocess() Preprocess { return m.preprocess }
@@ -302,8 +327,8 @@ func Fingerprint(model string, preprocess Preprocess, outputs Outputs, flip bool
 	return hex.EncodeToString(sum[:])
 }
 
-// Embed computes the raw embeddings of n crops, n×H×W×3 of interleaved 8-bit RGB, mirrored
-// left to right first if flip, into dst, n×Dim. Values that are not finite are passed on. It
+// Embed computes the raw embeddings of n crops, [Model.CropBytes] each of interleaved 8-bit RGB,
+// mirrored left to right first if flip, into dst, n×Dim. Values that are not finite are passed on. It
 // panics if a slice is too short.
 func (m *Model) Embed(n int, pixels []byte, flip bool, dst []float32) error {
 	if m.own == nil {
@@ -311,14 +336,16 @@ func (m *Model) Embed(n int, pixels []byte, flip bool, dst []float32) error {
 		if m.own, err = newBatch(m); err != nil {
 			return err
 		}
+		m.canvas = m.fill.newCanvas()
 	}
-	size := m.fill.size
+	size := m.CropBytes()
 	for from := 0; from < n; from += m.batch {
 		rows := min(m.batch, n-from)
 		for k := range rows {
-			m.own.put(m.fill, k, pixels[(from+k)*size:(from+k+1)*size], flip)
+			copy(m.canvas.crop, pixels[(from+k)*size:(from+k+1)*size])
+			m.own.put(m.fill, k, m.fill.pixels(m.canvas), flip)
 		}
-		if err := m.own.run(0, rows, size); err != nil {
+		if err := m.own.run(0, rows, m.fill.size); err != nil {
 			return err
 		}
 		copy(dst[from*m.dim:(from+rows)*m.dim], m.own.out.Data())

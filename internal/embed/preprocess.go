@@ -24,6 +24,9 @@ type Preprocess struct {
 	Width  int `json:"width"`
 	// Layout is NCHW (planes) or NHWC (interleaved).
 	Layout string `json:"layout"`
+	// Resample is the rule by which crops of another size are resampled first; "" if they
+	// have this one.
+	Resample string `json:"resample,omitempty"`
 }
 
 // ArcFace is the contract of insightface's PyTorch models: RGB in [-1, 1].
@@ -57,7 +60,11 @@ func (c *channels) UnmarshalJSON(text []byte) error {
 }
 
 func (p Preprocess) String() string {
-	return fmt.Sprintf("%s %s %dx%d, (x - %v) / %v", p.ChannelOrder, p.Layout, p.Width, p.Height, p.Mean, p.Std)
+	text := fmt.Sprintf("%s %s %dx%d, (x - %v) / %v", p.ChannelOrder, p.Layout, p.Width, p.Height, p.Mean, p.Std)
+	if p.Resample != "" {
+		text += ", resampled by " + p.Resample
+	}
+	return text
 }
 
 // Validate reports a contract that cannot be carried out.
@@ -69,6 +76,8 @@ func (p Preprocess) Validate() error {
 		return fmt.Errorf("%w: layout %q is none of NCHW, NHWC", ErrPreprocess, p.Layout)
 	case p.Height < 1 || p.Width < 1 || p.Height > maxSide || p.Width > maxSide:
 		return fmt.Errorf("%w: size %dx%d is not within 1x1 and %dx%d", ErrPreprocess, p.Width, p.Height, maxSide, maxSide)
+	case p.Resample != "" && p.Resample != resampleRule:
+		return fmt.Errorf("%w: resample %q is not the rule of this program, %s", ErrPreprocess, p.Resample, resampleRule)
 	}
 	for _, s := range p.Std {
 		if !(s > 0) {

@@ -90,7 +90,7 @@ func FuzzParsePreprocess(f *testing.F) {
 	f.Add(text)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if p, err := parsePreprocess(data); err == nil && p.Validate() == nil {
-			newFiller(Preprocess{ChannelOrder: p.ChannelOrder, Layout: p.Layout, Std: p.Std, Height: 2, Width: 2})
+			newFiller(Preprocess{ChannelOrder: p.ChannelOrder, Layout: p.Layout, Std: p.Std, Height: 2, Width: 2}, 0)
 		}
 	})
 }

@@ -46,7 +46,8 @@ func (m *Model) Stream(ctx context.Context, n int, load func(i int, rgb []byte) 
 }
 
 // Stream embeds crops 0..n-1 on all of devices, which have the same model open at the same
-// batch size. load decodes crop i into H×W×3 of RGB, on one of the workers. emit gets its raw
+// batch size. load decodes crop i, as
+// large as [Options.Crop] says, into H×W×3 of RGB, on one of the workers. emit gets its raw
 // embeddings, one for each of o.Flips, in the order of i and in the caller's goroutine. Their
 // memory is used again after emit returns.
 //
@@ -182,14 +183,16 @@ func (p *pipeline) feed(ctx context.Context) {
 
 // work loads crops until there are no more.
 func (p *pipeline) work() {
-	rgb := make([]byte, p.first.fill.size)
+	fill := p.first.fill
+	canvas := fill.newCanvas()
 	for c := range p.crops {
 		begun := time.Now()
-		err := p.load(c.slot.from+c.row, rgb)
+		err := p.load(c.slot.from+c.row, canvas.crop)
 		loaded := time.Now()
 		if err == nil {
+			rgb := fill.pixels(canvas)
 			for k, flip := range p.flips {
-				c.slot.runs[k].put(p.first.fill, c.row, rgb, flip)
+				c.slot.runs[k].put(fill, c.row, rgb, flip)
 			}
 		}
 		p.loading.Add(int64(loaded.Sub(begun)))
