@@ -120,7 +120,7 @@ func TestNotes(t *testing.T) {
 // A shell reads back the words that were quoted for it.
 func TestShellWords(t *testing.T) {
 	words := []string{"plain", "a b", "it's", `"$HOME"`, "`ls`", `back\slash`, "", "*", "ü;|&"}
-	out, err := exec.Command("sh", "-c", "printf '%s\\n' "+shellWords(words[0], words[1:])).Output()
+	out, err := exec.Command("sh", "-c", "printf '%s\\n' "+ShellWords(words[0], words[1:])).Output()
 	if err != nil {
 		t.Fatal(err)
 	}

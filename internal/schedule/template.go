@@ -14,7 +14,7 @@ var slurmText string
 var kubernetesText string
 
 var functions = template.FuncMap{
-	"shell":  shellWords,
+	"shell":  ShellWords,
 	"quoted": quoted,
 	"list":   list,
 	"logs":   logs,
@@ -32,8 +32,8 @@ func execute(t *template.Template, j *Job) (string, error) {
 	return b.String(), err
 }
 
-// shellWords quotes a program and its arguments for a POSIX shell.
-func shellWords(program string, args []string) string {
+// ShellWords quotes a program and its arguments for a POSIX shell.
+func ShellWords(program string, args []string) string {
 	words := []string{shellWord(program)}
 	for _, a := range args {
 		words = append(words, shellWord(a))
