@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -16,7 +17,14 @@ import (
 )
 
 type doctorOptions struct {
+	flags  *pflag.FlagSet
 	engine string
+
+	// models are files to examine instead of the machine.
+	models     []string
+	preprocess string
+	batch      int
+	runtime    ort.Options
 }
 
 // doctorSummary is the state of everything that pipe opens at run time.
@@ -46,22 +54,47 @@ type engineState struct {
 func (o *doctorOptions) describe() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
-		Short: "Say what this machine can run, and why the rest it cannot",
+		Short: "Say what this machine can run, or what a model file is",
 		Long: `Doctor opens the native libraries and runs a tiny model on every execution provider of
 ONNX Runtime: only that tells whether a provider's own libraries and its device are
-there. It changes nothing.`,
+there. It changes nothing.
+
+With --model it says what a file is, by reading and running it: face embedder, student of
+pipe, detector or none of these; its inputs and outputs, the preprocessing that is taken
+and why, the length of an embedding, whether an embedding depends on the other crops of its
+batch, the milliseconds a crop takes here, and the commands that use it. The exit status is
+1 if a file cannot be used; the reason says what to do. docs/models.md says where models
+come from.`,
 		Example: `  pipe doctor
-  pipe doctor --onnxruntime /opt/onnxruntime-gpu/lib/libonnxruntime.so --json`,
+  pipe doctor --onnxruntime /opt/onnxruntime-gpu/lib/libonnxruntime.so --json
+  pipe doctor --model w600k_r50.onnx --model det_10g.onnx
+  pipe doctor --model adaface.onnx --preprocess bgr.json --provider cuda`,
 	}
 }
 
 func (o *doctorOptions) addFlags(f *pflag.FlagSet) {
+	o.flags = f
 	f.StringVar(&o.engine, "engine", "", "training engine to open (default: $PIPE_ENGINE, the one of make engine, the system's)")
+	f.StringArrayVar(&o.models, "model", nil, "`file` to examine instead of the machine; may be repeated")
+	f.StringVar(&o.preprocess, "preprocess", "auto", "`preprocessing` of embedders: auto, arcface, raw or a JSON file")
+	addRuntimeFlags(f, &o.runtime, &o.batch)
 }
 
-func (o *doctorOptions) validate(args []string) error { return noArguments(args) }
+func (o *doctorOptions) validate(args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("unexpected argument %q: each model wants a --model", args[0])
+	}
+	err := errors.Join(allNamed("--model", o.models), preprocessing(o.preprocess), validateRuntime(o.runtime))
+	if len(o.models) > 0 {
+		return errors.Join(err, misplaced(o.flags, "is not for --model", "engine"))
+	}
+	return errors.Join(err, misplaced(o.flags, "needs --model", "preprocess", "provider", "allow-fallback", "batch", "threads"))
+}
 
-func (o *doctorOptions) run(_ context.Context, s *session) (*result, error) {
+func (o *doctorOptions) run(ctx context.Context, s *session) (*result, error) {
+	if len(o.models) > 0 {
+		return o.runModels(ctx, s)
+	}
 	runtime, err := ort.Probe(s.onnxruntime)
 	if err != nil {
 		return nil, err

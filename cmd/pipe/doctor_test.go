@@ -1,0 +1,222 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"facepipe/ingest/detect/detecttest"
+	"facepipe/internal/onnx"
+	"facepipe/testdata"
+)
+
+// fileOf writes a file into a new folder.
+func fileOf(t *testing.T, name string, data []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	writeFile(t, path, string(data))
+	return path
+}
+
+// declared is a model of one input and some outputs, which are all the same average of it.
+func declared(t *testing.T, input []int64, outputs ...[]int64) string {
+	t.Helper()
+	g := onnx.Graph{Name: "declared", Inputs: []onnx.ValueInfo{{Name: "data", Type: onnx.Float32, Dims: onnx.Fixed(input...)}}}
+	for i, dims := range outputs {
+		name := string(rune('a' + i))
+		g.Nodes = append(g.Nodes, onnx.Node{Name: name, OpType: "GlobalAveragePool", Inputs: []string{"data"}, Outputs: []string{name}})
+		g.Outputs = append(g.Outputs, onnx.ValueInfo{Name: name, Type: onnx.Float32, Dims: onnx.Fixed(dims...)})
+	}
+	m := onnx.Model{IRVersion: 7, OpsetVersion: 13, Graph: g}
+	return fileOf(t, "declared.onnx", m.Marshal())
+}
+
+// withoutLandmarks is a detector of boxes alone.
+func withoutLandmarks(t *testing.T) string {
+	t.Helper()
+	m, err := onnx.Unmarshal(detecttest.Model(detecttest.Options{Kind: "scrfd"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Graph.Outputs = m.Graph.Outputs[:6]
+	return fileOf(t, "scrfd_500m.onnx", m.Marshal())
+}
+
+// examined is what doctor says of one file in JSON.
+func examined(t *testing.T, code int, args ...string) map[string]any {
+	t.Helper()
+	models := expect(t, code, append([]string{"doctor", "--json", "--model"}, args...)...).object(t)["models"].([]any)
+	if len(models) != 1 {
+		t.Fatalf("%d models", len(models))
+	}
+	return models[0].(map[string]any)
+}
+
+func TestDoctorKnowsModels(t *testing.T) {
+	dropout := tinyModel(t, func(g *onnx.Graph) {
+		g.Nodes[1].Outputs[0] = "flat"
+		g.Nodes = append(g.Nodes,
+			onnx.Node{Name: "noise", OpType: "RandomNormalLike", Inputs: []string{"flat"}, Outputs: []string{"noise"}},
+			onnx.Node{Name: "sum", OpType: "Add", Inputs: []string{"flat", "noise"}, Outputs: []string{"embedding"}})
+	})
+	yunet := detecttest.Model(detecttest.Options{Kind: "yunet", Batched: true, W: 640, H: 640})
+	for name, c := range map[string]struct {
+		file string
+		kind string
+		say  string // in the commands, or in the reason
+	}{
+		"student":            {fileOf(t, "teacher.onnx", testdata.Teacher), kindStudent, "pipe eval --model "},
+		"teacher":            {tinyTeacher(t), kindEmbedder, "pipe precompute-teacher faces.ds --teacher "},
+		"a name with blanks": {fileOf(t, "w600k r50.onnx", testdata.Teacher), kindStudent, "w600k r50.onnx' --dataset"},
+		"scrfd":              {fileOf(t, "det.onnx", detecttest.Model(detecttest.Options{Kind: "scrfd"})), kindDetector, "--detector scrfd="},
+		"yunet":              {fileOf(t, "yunet.onnx", yunet), kindDetector, "--detector yunet="},
+
+		"a Git LFS pointer": {fileOf(t, "a.onnx", []byte("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")), kindNone, "git lfs pull"},
+		"a web page":        {fileOf(t, "a.onnx", []byte("<!DOCTYPE html><html>")), kindNone, "a web page: download the model itself"},
+		"a zip":             {fileOf(t, "buffalo_l.zip", []byte("PK\x03\x04 det_10g.onnx")), kindNone, "unpack it"},
+		"PyTorch":           {fileOf(t, "a.pt", []byte("PK\x03\x04 archive/data.pkl")), kindNone, "torch.onnx.export"},
+		"ort":               {fileOf(t, "a.ort", []byte("\x18\x00\x00\x00ORTM0123")), kindNone, ".ort"},
+		"nothing":           {fileOf(t, "a.onnx", nil), kindNone, "an empty file"},
+		"half a model":      {fileOf(t, "a.onnx", testdata.Teacher[:1000]), kindNone, "cut short"},
+		"a folder":          {filepath.Dir(tinyTeacher(t)), kindNone, "name a model in it: "},
+		"an empty folder":   {t.TempDir(), kindNone, "no .onnx file is in it"},
+		"no file":           {filepath.Join(t.TempDir(), "none.onnx"), kindNone, "no such file"},
+
+		"106 landmarks":     {declared(t, []int64{1, 3, 192, 192}, []int64{1, 212}), kindOther, "106 landmarks"},
+		"gender and age":    {declared(t, []int64{1, 3, 96, 96}, []int64{1, 3}), kindOther, "gender and age"},
+		"another size":      {declared(t, []int64{1, 3, 160, 160}, []int64{1, 3, 1, 1}), kindOther, "160"},
+		"RetinaFace":        {declared(t, []int64{1, 3, 112, 112}, []int64{1, 896, 4}, []int64{1, 896, 2}, []int64{1, 896, 10}), kindOther, "it looks like a detector"},
+		"without landmarks": {withoutLandmarks(t), kindOther, "a level has no landmarks, without which a face cannot be aligned; it looks like a detector: pipe takes SCRFD with landmarks"},
+		"dropout":           {dropout, kindOther, "evaluation mode"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			usable := c.kind == kindEmbedder || c.kind == kindStudent || c.kind == kindDetector
+			code := map[bool]int{true: exitDone, false: exitFailed}[usable]
+			m := examined(t, code, c.file)
+			said, _ := m["reason"].(string)
+			if usable {
+				said = m["commands"].([]any)[0].(string)
+			}
+			if m["kind"] != c.kind || m["usable"] != usable || !strings.Contains(said, c.say) || strings.HasPrefix(said, "open model") || !usable && strings.Contains(said, c.file+":") {
+				t.Errorf("it is %v, usable %v: %q; want %s and %q", m["kind"], m["usable"], said, c.kind, c.say)
+			}
+			o := expect(t, code, "doctor", "--model", c.file)
+			if !strings.Contains(o.stdout, c.file) || usable != strings.Contains(o.stdout, "\n  usable         yes") || usable != (o.stderr == "") {
+				t.Errorf("the page is\n%s\nand stderr %q", o.stdout, o.stderr)
+			}
+		})
+	}
+}
+
+// What is said of an embedder is what precompute-teacher would find.
+func TestDoctorExaminesAnEmbedder(t *testing.T) {
+	student := fileOf(t, "teacher.onnx", testdata.Teacher)
+	m := examined(t, exitDone, student, "--threads", "1")
+	file, e := m["model"].(map[string]any), m["embedder"].(map[string]any)
+	if number(t, file, "bytes") != float64(len(testdata.Teacher)) || len(file["digest"].(string)) != 64 || number(t, file, "parameters") != 283744 ||
+		file["producer"] != "pipe 1" || number(t, file, "opset") != 13 {
+		t.Errorf("the file is %v", file)
+	}
+	if number(t, e, "dim") != 128 || number(t, e, "batch") != 8 || e["preprocess_guessed"] != false || e["provider"] != "cpu" ||
+		!strings.Contains(e["preprocess_reason"].(string), "metadata") || len(e["timings"].([]any)) != 2 {
+		t.Errorf("the embedder is %v", e)
+	}
+	if number(t, e["training"].(map[string]any), "steps") != 900 {
+		t.Errorf("its training is %v", e["training"])
+	}
+	page := expect(t, exitDone, "doctor", "--model", student).stdout
+	for _, want := range []string{"a student of pipe", "input          input float32 [N 3 112 112]", "128 numbers", "in batches of 8, on cpu", "900 steps with arcface"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q:\n%s", want, page)
+		}
+	}
+}
+
+// Flags that say how a model runs count, and go into the commands.
+func TestDoctorUnderFlags(t *testing.T) {
+	model := tinyTeacher(t)
+	if e := examined(t, exitDone, model)["embedder"].(map[string]any); e["preprocess_guessed"] != true {
+		t.Errorf("a guess is not said to be one: %v", e)
+	}
+	m := examined(t, exitDone, model, "--preprocess", "raw", "--batch", "3")
+	e := m["embedder"].(map[string]any)
+	if number(t, e, "batch") != 3 || e["preprocess_reason"] != "chosen: raw" || e["preprocess_guessed"] != false {
+		t.Errorf("the embedder is %v", e)
+	}
+	for _, command := range m["commands"].([]any) {
+		if !strings.HasSuffix(command.(string), " --preprocess raw") {
+			t.Errorf("the command is %s", command)
+		}
+	}
+	for _, args := range [][]string{{model}, {"--preprocess", "raw"}, {"--batch", "2"}, {"--model", model, "--engine", "x.so"}, {"--model", ""}, {"--model", model, "--preprocess", "grey"}} {
+		expect(t, exitUsage, append([]string{"doctor"}, args...)...)
+	}
+	o := expect(t, exitFailed, "doctor", "--model", model, "--onnxruntime", "/does/not/exist.so")
+	if !strings.Contains(o.stdout, "[N 3 112 112]") || !strings.Contains(o.stdout, "/does/not/exist.so") {
+		t.Errorf("without a runtime it says\n%s", o.stdout)
+	}
+}
+
+// Crops that depend on their batch run one by one, and that is said once.
+func TestDoctorSaysThatRowsMix(t *testing.T) {
+	model := tinyModel(t, func(g *onnx.Graph) {
+		g.Nodes[1].Outputs[0] = "flat"
+		g.Nodes = append(g.Nodes,
+			onnx.Node{Name: "mean", OpType: "ReduceMean", Inputs: []string{"flat"}, Outputs: []string{"mean"}, Attributes: []onnx.Attribute{onnx.Ints("axes", 0)}},
+			onnx.Node{Name: "sum", OpType: "Add", Inputs: []string{"flat", "mean"}, Outputs: []string{"embedding"}})
+	})
+	e := examined(t, exitDone, model)["embedder"].(map[string]any)
+	if number(t, e, "batch") != 1 || e["depends_on_batch"] == nil || len(e["timings"].([]any)) != 1 {
+		t.Errorf("the embedder is %v", e)
+	}
+	if page := expect(t, exitDone, "doctor", "--model", model).stdout; strings.Count(page, "depends on the other crops") != 1 || !strings.Contains(page, "evaluation mode") {
+		t.Errorf("the page is\n%s", page)
+	}
+}
+
+// Of several files each is examined, whatever is wrong with another.
+func TestDoctorExaminesAll(t *testing.T) {
+	bad, good := fileOf(t, "bad.onnx", nil), tinyTeacher(t)
+	o := expect(t, exitFailed, "doctor", "--json", "--model", bad, "--model", good)
+	models := o.object(t)["models"].([]any)
+	if len(models) != 2 || models[0].(map[string]any)["usable"] != false || models[1].(map[string]any)["usable"] != true {
+		t.Errorf("models are %v", models)
+	}
+	if !strings.Contains(o.stderr, bad) || strings.Contains(o.stderr, good) {
+		t.Errorf("stderr is %s", o.stderr)
+	}
+}
+
+// Published models are what they are called.
+func TestRealDoctor(t *testing.T) {
+	_, model := realData(t)
+	for name, want := range map[string]struct {
+		kind string
+		dim  float64
+		std  float64
+	}{
+		"w600k_mbf": {kindEmbedder, 512, 127.5}, "mbf_y1": {kindEmbedder, 128, 1},
+		"scrfd_2.5g_bnkps": {kind: kindDetector}, "yunet_n_dynamic": {kind: kindDetector},
+	} {
+		m := examined(t, exitDone, model(name))
+		if m["kind"] != want.kind {
+			t.Errorf("%s is %v", name, m["kind"])
+		}
+		if e, ok := m["embedder"].(map[string]any); ok {
+			std := e["preprocess"].(map[string]any)["std"].([]any)[0]
+			if number(t, e, "dim") != want.dim || std != want.std || number(t, e, "batch") != 8 {
+				t.Errorf("%s: %v", name, e)
+			}
+			continue
+		}
+		family, _, _ := strings.Cut(name, "_")
+		d := m["detector"].(map[string]any)
+		if d["family"] != family || number(t, d, "ms_per_photograph") <= 0 {
+			t.Errorf("%s: %v", name, d)
+		}
+	}
+	if info, err := os.Stat(model("w600k_mbf")); err != nil || number(t, examined(t, exitDone, model("w600k_mbf"))["model"].(map[string]any), "bytes") != float64(info.Size()) {
+		t.Errorf("size: %v", err)
+	}
+}
