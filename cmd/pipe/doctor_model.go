@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"facepipe/ingest/align"
 	"facepipe/ingest/detect"
 	"facepipe/internal/embed"
 	"facepipe/internal/imgcodec"
@@ -148,6 +149,9 @@ func (s *modelState) tryEmbedder(o *doctorOptions) error {
 		return err
 	}
 	defer m.Close()
+	if p := m.Preprocess(); p.Width != align.CropSize || p.Height != align.CropSize {
+		return fmt.Errorf("it takes crops of %dx%d, those of a dataset are %dx%d", p.Width, p.Height, align.CropSize, align.CropSize)
+	}
 	e := &embedderState{Preprocess: m.Preprocess(), PreprocessReason: m.Reason(), Dim: m.Dim(), Batch: m.Batch(),
 		Guessed:        o.preprocess == "auto" && s.Model.Model.Property(embed.PreprocessKey) == "",
 		DependsOnBatch: m.BatchReason(), Provider: cmp.Or(o.runtime.Provider, ort.CPU),

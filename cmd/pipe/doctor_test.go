@@ -220,3 +220,13 @@ func TestRealDoctor(t *testing.T) {
 		t.Errorf("size: %v", err)
 	}
 }
+
+// A model that runs is of no use where the crops of a dataset have another size.
+func TestDoctorRefusesAnotherCropSize(t *testing.T) {
+	model := declared(t, []int64{1, 3, 160, 160}, []int64{1, 3, 1, 1})
+	contract := fileOf(t, "large.json", []byte(`{"std": 128, "mean": 127.5, "height": 160, "width": 160}`))
+	m := examined(t, exitFailed, model, "--preprocess", contract)
+	if reason := m["reason"]; reason != "it takes crops of 160x160, those of a dataset are 112x112" {
+		t.Errorf("the reason is %v", reason)
+	}
+}
