@@ -289,7 +289,7 @@ func (s *modelState) why(err error) string {
 	case s.Model != nil && s.looksLikeDetector():
 		return text + "; it looks like a detector: pipe takes SCRFD with landmarks (names end in kps) and YuNet of 2023 or later"
 	case errors.Is(err, onnx.ErrFormat) && !strings.HasPrefix(text, onnx.ErrFormat.Error()+" but "):
-		return text + "; if its name is right, it is damaged or cut short: get it again and compare its size"
+		return text + "; an .onnx file that is damaged or cut short gives this, too: get it again and compare its size"
 	}
 	return text
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"facepipe/ingest/detect/detecttest"
+	"facepipe/internal/embed"
 	"facepipe/internal/onnx"
 	"facepipe/testdata"
 )
@@ -228,5 +229,55 @@ func TestDoctorRefusesAnotherCropSize(t *testing.T) {
 	m := examined(t, exitFailed, model, "--preprocess", contract)
 	if reason := m["reason"]; reason != "it takes crops of 160x160, those of a dataset are 112x112" {
 		t.Errorf("the reason is %v", reason)
+	}
+}
+
+func TestDoctorsPageOfModels(t *testing.T) {
+	value := func(name string) embed.Value {
+		return embed.Value{Name: name, Type: "float32", Shape: []string{"1", "?"}}
+	}
+	file := &embed.File{Digest: "d1", Bytes: 2048, Opset: 11, IR: 6, Inputs: []embed.Value{value("x")}, Parameters: 3_400_000,
+		Outputs: []embed.Value{value("a"), value("b"), value("c"), value("d"), value("e")}, Says: map[string]string{"licence": "MIT"}}
+	contract := embed.ArcFace()
+	var page strings.Builder
+	printModels(&page, modelsSummary{Models: []modelState{
+		{File: "w.onnx", Kind: kindEmbedder, Usable: true, Commands: []string{"pipe eval"}, Embedder: &embedderState{Preprocess: contract, PreprocessReason: "auto: so",
+			Guessed: true, Dim: 512, Batch: 8, Provider: "cpu", Timings: []embed.Timing{{Batch: 1, Milliseconds: 2.5}, {Batch: 8, Milliseconds: 1.25}}, Notes: []string{"cast"}}},
+		{File: "det.onnx", Kind: kindDetector, Usable: true, Model: file, Detector: &detectorState{Family: "scrfd", Name: "scrfd, input 640x640", Milliseconds: 41}, Commands: []string{"pipe ingest"}},
+		{File: "a.zip", Kind: kindNone, Reason: "a zip archive"}}})
+	const want = `w.onnx
+  kind           face embedder: a teacher, or a model to evaluate
+  contract       RGB NCHW 112x112, (x - [127.5 127.5 127.5]) / [127.5 127.5 127.5];
+                 auto: so
+                 (a guess by the file alone: precompute-teacher compares it with others on your faces)
+  embedding      512 numbers
+  rows           independent of each other, tried in batches of 8
+  time a crop    2.5 ms alone, 1.25 ms in batches of 8, on cpu
+  note           cast
+  usable         yes, for instance
+    pipe eval
+
+det.onnx
+  kind           face detector, scrfd
+  file           2.0 KiB, SHA-256 d1
+  made by        unknown, opset 11, IR 6
+  input          x float32 [1 ?]
+  output         a float32 [1 ?]
+                 b float32 [1 ?]
+                 c float32 [1 ?]
+                 and 2 more
+  parameters     3.40 million
+  licence        MIT
+  runs           scrfd, input 640x640
+  time           41 ms for a photograph of 640x480 without a face, on one core
+  usable         yes, for instance
+    pipe ingest
+
+a.zip
+  kind           no ONNX model
+  usable         no: a zip archive
+`
+	if page.String() != want {
+		t.Errorf("the page is\n%s", page.String())
 	}
 }
