@@ -27,6 +27,9 @@ type Options struct {
 	// Output is the name of the output to take of all models; "" takes of each the only one
 	// with an embedding's shape.
 	Output string
+	// NoSelfTest leaves out the comparison with other preprocessings that every model begins
+	// with; see [selftest.Run].
+	NoSelfTest bool
 	// Batch is that of [embed.Options].
 	Batch int
 	// Runtime says what runs the model.

@@ -15,6 +15,7 @@ import (
 	"facepipe/internal/imgcodec"
 	"facepipe/internal/ort"
 	"facepipe/internal/progress"
+	"facepipe/internal/selftest"
 	"facepipe/store"
 )
 
@@ -126,8 +127,16 @@ func measureModel(ctx context.Context, o Options, path string, crops cropsOf, p 
 		return report.Model{}, &modelError{path, err}
 	}
 	defer m.Close()
+	test, doubts, err := settle(ctx, o, m, crops, p)
+	if errors.Is(err, selftest.ErrContradiction) {
+		return report.Model{}, &modelError{path, err}
+	}
+	if err != nil {
+		return report.Model{}, fmt.Errorf("evaluate model %s: %w", path, err)
+	}
+	notes := slices.Concat(m.Notes(), doubts)
 	if o.Progress != nil {
-		for _, note := range m.Notes() {
+		for _, note := range notes {
 			fmt.Fprintf(o.Progress, "note: %s: %s\n", path, note)
 		}
 	}
@@ -142,7 +151,7 @@ func measureModel(ctx context.Context, o Options, path string, crops cropsOf, p 
 		return report.Model{}, &modelError{path, err}
 	}
 	return report.Model{
-		Model: path, Digest: m.Digest(), Dim: m.Dim(), Preprocess: m.Preprocess(), PreprocessReason: m.Reason(), Output: m.Outputs().Embedding, Notes: m.Notes(),
+		Model: path, Digest: m.Digest(), Dim: m.Dim(), Preprocess: m.Preprocess(), PreprocessReason: m.Reason(), Output: m.Outputs().Embedding, Notes: notes, SelfTest: test,
 		Result: result, Seconds: seconds, ImagesPerSecond: float64(len(embeddings)) / seconds,
 	}, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"facepipe/internal/embed"
 	"facepipe/internal/ort"
+	"facepipe/internal/selftest"
 	"facepipe/store/cache"
 )
 
@@ -40,8 +41,10 @@ type Options struct {
 	// device 0.
 	Devices []int
 	// NoSelfTest leaves out the comparison with other preprocessings that a new cache
-	// begins with; see [SelfTest].
-	NoSelfTest bool
+	// begins with; see [selftest.Run]. AllowWeakTeacher takes a model that does not tell people
+	// apart there.
+	NoSelfTest       bool
+	AllowWeakTeacher bool
 	// Reuse are folders of other datasets. Embeddings are copied from their caches of the same
 	// fingerprint and not computed.
 	Reuse []string
@@ -133,6 +136,8 @@ type Summary struct {
 	// or why it is 1, what of the model's inputs and outputs is cast or left out, what the
 	// provider leaves to others, and where it keeps its engines.
 	Notes []string `json:"notes,omitempty"`
+	// Warnings say what was measured and may be wrong with the preprocessing or the teacher.
+	Warnings []string `json:"warnings,omitempty"`
 	// Invalid is the number of embeddings of the cache that have no use, as they are not
 	// finite or zero. A mirror image's counts by itself.
 	Invalid int `json:"invalid"`
@@ -164,7 +169,7 @@ type Summary struct {
 	// was computed, and overlap.
 	Stages cache.Stages `json:"stages"`
 	// SelfTest is nil unless the cache is new and the dataset has faces to compare.
-	SelfTest *SelfTest `json:"self_test,omitempty"`
+	SelfTest *selftest.Result `json:"self_test,omitempty"`
 	// Drift is what half precision costs, over some embeddings of this run; nil for fp32.
 	Drift *cache.Drift `json:"fp16_drift,omitempty"`
 }

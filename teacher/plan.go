@@ -11,6 +11,7 @@ import (
 
 	"facepipe/internal/embed"
 	"facepipe/internal/imgcodec"
+	"facepipe/internal/selftest"
 	"facepipe/internal/worker"
 	"facepipe/store"
 	"facepipe/store/cache"
@@ -31,7 +32,7 @@ type PlanSummary struct {
 	Tasks   int    `json:"tasks"`
 	Rows    int    `json:"rows"`
 	// SelfTest is that of the cache, if it is new.
-	SelfTest *SelfTest `json:"self_test,omitempty"`
+	SelfTest *selftest.Result `json:"self_test,omitempty"`
 }
 
 // planOptions are what workers need besides the cache's own description.
@@ -111,7 +112,7 @@ func MakePlan(ctx context.Context, o Options, dir string) (PlanSummary, error) {
 		return PlanSummary{}, err
 	}
 	r.stages.Open = clock.seconds()
-	if err := r.selfTest(ctx); err != nil {
+	if err := r.settle(ctx); err != nil {
 		return PlanSummary{}, stopping(err, keepsNothing)
 	}
 	p, err := r.planOf()

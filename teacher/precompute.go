@@ -21,7 +21,7 @@ import (
 // Precompute caches the embeddings of every crop that has none yet. With an error the summary
 // says how far the run got.
 //
-// Errors: those of embed.Open; store.ErrNotFound, store.ErrDamaged, store.ErrLocked;
+// Errors: those of embed.Open; [selftest.ErrContradiction], [selftest.ErrWeak]; store.ErrNotFound, store.ErrDamaged, store.ErrLocked;
 // store.ErrFingerprint when the name is taken by another model, preprocessing, flip or dtype;
 // [ErrEmbeddings], [*RejectRateError]; the context's. Finished shards are always kept, and the
 // same call goes on.
@@ -89,7 +89,7 @@ func (r *run) fill(ctx context.Context) error {
 		return err
 	}
 	r.stages.Open = r.clock.seconds()
-	if err := r.selfTest(ctx); err != nil {
+	if err := r.settle(ctx); err != nil {
 		return err
 	}
 	info, err := r.info()
@@ -128,9 +128,8 @@ func (r *run) inBatches() string { return fmt.Sprintf("batch %d", r.model.Batch(
 func (r *run) describe(how string) {
 	m, o := r.model, r.o
 	r.summary = Summary{Teacher: o.Name, Rows: r.ds.Rows(), Dim: m.Dim(), DType: o.DType, Flip: o.Flip,
-		Preprocess: m.Preprocess(), PreprocessReason: m.Reason(),
-		Fingerprint: m.Fingerprint(o.Flip, o.DType, o.Runtime.Half), ModelDigest: m.Digest(),
-		Batch: m.Batch(), Runtime: ort.Version(), Decoder: imgcodec.DecoderName()}
+		ModelDigest: m.Digest(), Batch: m.Batch(), Runtime: ort.Version(), Decoder: imgcodec.DecoderName()}
+	r.summarizeContract()
 	if o.Progress != nil {
 		fmt.Fprintf(o.Progress, "teacher %s: %v (%s), %s\n", o.Name, m.Preprocess(), m.Reason(), how)
 	}
@@ -197,24 +196,6 @@ func (r *run) yields(n int) error {
 func (r *run) isNew() bool {
 	_, err := cache.Open(r.ds, r.o.Name)
 	return errors.Is(err, store.ErrNotFound)
-}
-
-// selfTest compares the preprocessing of a new cache with the usual ones. It only warns: a
-// model that was trained for something else may well be better under another preprocessing.
-func (r *run) selfTest(ctx context.Context) (err error) {
-	if r.o.NoSelfTest || !r.isNew() {
-		return nil
-	}
-	begun := time.Now()
-	r.summary.SelfTest, err = selfTest(ctx, r.ds, r.model, r.o.Progress)
-	r.stages.SelfTest = time.Since(begun).Seconds()
-	if err != nil || r.summary.SelfTest == nil || r.o.Progress == nil {
-		return err
-	}
-	if warning := r.summary.SelfTest.warning(); warning != "" {
-		fmt.Fprintf(r.o.Progress, "warning: %s\n", warning)
-	}
-	return nil
 }
 
 // info describes the cache.

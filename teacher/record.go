@@ -10,6 +10,7 @@ import (
 
 	"facepipe/internal/embed"
 	"facepipe/internal/ort"
+	"facepipe/internal/selftest"
 	"facepipe/store/cache"
 )
 
@@ -85,7 +86,7 @@ func (r *run) record(err error) cache.Run {
 		Plan: o.plan, Worker: o.worker,
 		Shards: r.shards, Computed: s.Computed, Copied: s.Copied,
 		Seconds: s.Seconds, CPUSeconds: s.CPUSeconds, DeviceSeconds: s.DeviceSeconds, Stages: s.Stages,
-		SelfTest: s.SelfTest.verdict(), Drift: s.Drift,
+		SelfTest: verdictOf(s.SelfTest), Drift: s.Drift,
 	}
 	if r.donors != nil {
 		record.CopiedFrom = r.donors.Report()
@@ -99,8 +100,8 @@ func (r *run) record(err error) cache.Run {
 	return record
 }
 
-// verdict is what a record keeps of the test, nil without one.
-func (t *SelfTest) verdict() *cache.SelfTestVerdict {
+// verdictOf is what a record keeps of the test, nil without one.
+func verdictOf(t *selftest.Result) *cache.SelfTestVerdict {
 	if t == nil {
 		return nil
 	}

@@ -95,6 +95,7 @@ func (o *precomputeOptions) addContractFlags(f *pflag.FlagSet) {
 	addRuntimeFlags(f, &o.Runtime, &o.Batch)
 	f.StringArrayVar(&o.Reuse, "reuse", nil, "another `dataset` whose cached embeddings are copied, not computed; may be repeated")
 	f.BoolVar(&o.NoSelfTest, "no-self-test", false, "do not compare the preprocessing of a new cache with the usual ones")
+	f.BoolVar(&o.AllowWeakTeacher, "allow-weak-teacher", false, "take a teacher that the self-test finds no better than chance")
 	f.StringVar(&o.verifyPairs, "verify-pairs", "", "score the teacher on this `file` of pairs first")
 	f.StringVar(&o.verifyDataset, "verify-dataset", "", "`dataset` that holds the images of --verify-pairs (default: the one to embed)")
 	f.Float64Var(&o.minAccuracy, "min-accuracy", defaultMinAccuracy, "accuracy on --verify-pairs below which the teacher is refused")
@@ -199,10 +200,8 @@ func printPrecomputed(w io.Writer, s teacher.Summary) {
 	if d := s.Drift; d != nil {
 		fmt.Fprintf(w, "  fp16           cosine to what the teacher said at least %s, on average %s\n", nearOne(d.MinCosine), nearOne(d.MeanCosine))
 	}
-	if s.SelfTest != nil && s.SelfTest.Best > 0 {
-		best := s.SelfTest.Contracts[s.SelfTest.Best]
-		fmt.Fprintf(w, "  WARNING        %s tells people apart better than this preprocessing: separation %.2f against %.2f\n",
-			best.Name, best.Separation, s.SelfTest.Contracts[0].Separation)
+	for _, warning := range s.Warnings {
+		fmt.Fprintf(w, "  WARNING        %s\n", warning)
 	}
 	if s.Invalid > 0 {
 		fmt.Fprintf(w, "  unusable       %d embeddings were not finite or zero\n", s.Invalid)

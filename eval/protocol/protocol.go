@@ -17,6 +17,8 @@ type Protocol interface {
 	// Crops are what a model has to embed, each once, in the order of the dataset. The
 	// caller must not change them.
 	Crops() []store.Location
+	// Persons are up to n pairs of places in Crops. Each shows one person, who is in no other.
+	Persons(n int) [][2]int
 	// Pool makes templates of embeddings, one for each of Crops. It leaves them as they are.
 	Pool(embeddings [][]float32) Templates
 	// Comparisons are what is compared, in an order that does not change.

@@ -9,6 +9,7 @@ import (
 	"facepipe/eval/protocol"
 	"facepipe/eval/verification"
 	"facepipe/internal/embed"
+	"facepipe/internal/selftest"
 	"facepipe/store"
 )
 
@@ -63,7 +64,10 @@ type Model struct {
 	PreprocessReason string           `json:"preprocess_reason"`
 	// Output is the name of the output that was chosen among several embeddings.
 	Output string `json:"output,omitempty"`
-	// Notes say what a user should know about how the model was opened.
+	// SelfTest compares preprocessings on some of the crops; nil if it was left out, or if
+	// there are not two to compare.
+	SelfTest *selftest.Result `json:"self_test,omitempty"`
+	// Notes say what a user should know about how the model was opened, and what is in doubt.
 	Notes []string `json:"notes,omitempty"`
 	verification.Result
 	// Seconds is the time that embedding all crops took, reading them included, and

@@ -82,8 +82,14 @@ func foldRuleText(rule verification.FoldRule) string {
 func (r Report) models() []Fact {
 	var facts []Fact
 	for _, m := range r.Models {
-		facts = append(facts, Fact{Text{literal(m.Model)},
-			Text{words("%d-d; %s (%s); SHA-256 ", m.Dim, m.Preprocess, m.PreprocessReason), literal(m.Digest)}})
+		text := Text{words("%d-d; %s (%s); SHA-256 ", m.Dim, m.Preprocess, m.PreprocessReason), literal(m.Digest)}
+		if m.SelfTest != nil {
+			text = append(text, words("; %s", m.SelfTest))
+		}
+		for _, note := range m.Notes {
+			text = append(text, words("; "), Span{Text: "note", Strong: true}, words(": "), literal(note))
+		}
+		facts = append(facts, Fact{Text{literal(m.Model)}, text})
 	}
 	for _, f := range r.Failed {
 		facts = append(facts, Fact{Text{literal(f.Model), words(" "), {Text: "failed", Strong: true}}, Text{literal(f.Error)}})

@@ -23,7 +23,7 @@ type batch struct {
 // Close it before the models.
 func newBatch(devices ...*Model) (*batch, error) {
 	m := devices[0]
-	in, err := ort.NewTensor(m.preprocess.shape(m.batch)...)
+	in, err := ort.NewTensor(m.resolved.Preprocess.shape(m.batch)...)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func (b *batch) row(k, dim int) []float32 { return b.out.Data()[k*dim : (k+1)*di
 // try runs the model once at a batch size. If that gives a row for each crop, the model has
 // this size and the row's length from then on, whatever it declares.
 func (m *Model) try(size int) error {
-	in, err := ort.NewTensor(m.preprocess.shape(size)...)
+	in, err := ort.NewTensor(m.resolved.Preprocess.shape(size)...)
 	if err != nil {
 		return err
 	}

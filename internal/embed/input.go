@@ -13,16 +13,14 @@ type freedom int
 const (
 	nothing freedom = iota // what a file, a cache or the model's metadata say is all of it
 	layout                 // arcface and raw say nothing of it
-	scaling                // of automatic rules: layout and scaling
+	scaling                // of what is found or assumed: layout and scaling
 )
 
-func freedomOf(o Options, m *onnx.Model) freedom {
-	switch auto := o.Preprocess == "" || o.Preprocess == "auto"; {
-	case o.Contract != nil, auto && m.Property(PreprocessKey) != "":
-		return nothing
-	case auto:
+func freedomOf(o Options, origin Origin) freedom {
+	switch {
+	case origin < Stated:
 		return scaling
-	case o.Preprocess == "arcface", o.Preprocess == "raw":
+	case o.Contract == nil && (o.Preprocess == "arcface" || o.Preprocess == "raw"):
 		return layout
 	}
 	return nothing
@@ -37,29 +35,29 @@ func onlyImage(g *onnx.Graph) (onnx.ValueInfo, bool) {
 	return images[0], true
 }
 
-// fitInput makes a contract one of the model's input, by its type and shape, as far as it may,
+// fitInput makes the contract one of the model's input, by its type and shape, as far as it may,
 // and adds to the reason. [ErrPreprocess] if the input cannot hold what the contract makes.
-func fitInput(p Preprocess, reason string, may freedom, in onnx.ValueInfo) (Preprocess, string, error) {
+func (r *Resolved) fitInput(may freedom, in onnx.ValueInfo) error {
 	if _, _, integers := in.Type.Integers(); integers && may >= scaling {
 		mean := float32(0)
 		if in.Type == onnx.Int8 {
 			mean = 128 // which makes of 0 to 255 what int8 can hold
 		}
-		p.Mean, p.Std = [3]float32{mean, mean, mean}, [3]float32{1, 1, 1}
-		reason = fmt.Sprintf("auto: input %s is %v, so it takes pixels as they are", in.Name, in.Type)
+		r.Mean, r.Std = [3]float32{mean, mean, mean}, [3]float32{1, 1, 1}
+		r.Origin, r.Reason = Found, fmt.Sprintf("auto: input %s is %v, so it takes pixels as they are", in.Name, in.Type)
 		if mean > 0 {
-			reason += fmt.Sprintf(", less %g", mean)
+			r.Reason += fmt.Sprintf(", less %g", mean)
 		}
 	}
 	if may >= layout && interleaved(in.Dims) {
-		p.Layout = "NHWC"
-		reason += "; NHWC, as the input's shape tells"
+		r.Layout = "NHWC"
+		r.Reason += "; NHWC, as the input's shape tells"
 	}
-	if height, width := sides(p.Layout, in.Dims); may >= layout && height > 0 && width > 0 && (height != p.Height || width != p.Width) {
-		p.Height, p.Width = height, width
-		reason += fmt.Sprintf("; %dx%d, as the input's shape tells", width, height)
+	if height, width := sides(r.Layout, in.Dims); may >= layout && height > 0 && width > 0 && (height != r.Height || width != r.Width) {
+		r.Height, r.Width = height, width
+		r.Reason += fmt.Sprintf("; %dx%d, as the input's shape tells", width, height)
 	}
-	return p, reason, holds(in, p)
+	return holds(in, r.Preprocess)
 }
 
 // sides are the height and the width of an input; -1 where any fits, 0 if it is no image.

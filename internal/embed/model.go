@@ -68,8 +68,7 @@ type Model struct {
 	path       string
 	external   []string // files of weights beside it
 	digest     string
-	preprocess Preprocess
-	reason     string
+	resolved   Resolved
 	coarse     bool // it computes in less than float32
 	dim, batch int
 	// batchReason says why the batch is 1, if crops of a larger one depend on each other.
@@ -176,12 +175,12 @@ func (m *Model) unchanged() error {
 // identify finds what the file alone says: its digest and its preprocessing.
 func (m *Model) identify(parsed *onnx.Model, o Options) (err error) {
 	if o.Contract != nil {
-		m.preprocess, m.reason, err = *o.Contract, "given", o.Contract.Validate()
+		m.resolved, err = Resolved{*o.Contract, Chosen, "given"}, o.Contract.Validate()
 	} else {
-		m.preprocess, m.reason, err = ResolvePreprocess(o.Preprocess, parsed)
+		m.resolved, err = ResolvePreprocess(o.Preprocess, parsed)
 	}
 	if image, single := onlyImage(&parsed.Graph); err == nil && single {
-		m.preprocess, m.reason, err = fitInput(m.preprocess, m.reason, freedomOf(o, parsed), image)
+		err = m.resolved.fitInput(freedomOf(o, m.resolved.Origin), image)
 	}
 	if err == nil {
 		err = m.adaptTo(o)
@@ -189,7 +188,7 @@ func (m *Model) identify(parsed *onnx.Model, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	m.fill, m.coarse = newFiller(m.preprocess, m.crop), isCoarse(&parsed.Graph)
+	m.fill, m.coarse = newFiller(m.resolved.Preprocess, m.crop), isCoarse(&parsed.Graph)
 	m.external = parsed.ExternalFiles()
 	m.digest, err = modelDigest(m.path, m.external)
 	return err
@@ -197,11 +196,11 @@ func (m *Model) identify(parsed *onnx.Model, o Options) (err error) {
 
 // adaptTo makes the contract one for the crops of the options.
 func (m *Model) adaptTo(o Options) (err error) {
-	if err := m.preprocess.Validate(); err != nil {
+	if err := m.resolved.Preprocess.Validate(); err != nil {
 		return err
 	}
 	var note string
-	if m.preprocess, note, err = m.preprocess.resampled(o.Crop, o.Contract != nil); note != "" {
+	if m.resolved.Preprocess, note, err = m.resolved.Preprocess.resampled(o.Crop, o.Contract != nil); note != "" {
 		m.notes = append(m.notes, note)
 	}
 	m.crop = o.Crop
@@ -214,10 +213,10 @@ func (m *Model) measure(batch int, o ort.Options) error {
 	if len(ins) != 1 || len(outs) == 0 {
 		return fmt.Errorf("%w: it has %d inputs and %d outputs of float32, want 1 and 1", ErrShape, len(ins), len(outs))
 	}
-	declared, want := ins[0].Dims, m.preprocess.shape(-1)
+	declared, want := ins[0].Dims, m.resolved.Preprocess.shape(-1)
 	if len(declared) != 4 || !slices.EqualFunc(declared[1:], want[1:], func(d, w int64) bool { return d == w || d == -1 }) {
 		return fmt.Errorf("%w: input %s has shape %v and the preprocessing (%v) makes %v, where -1 is any size; a preprocessing file may name another size or layout",
-			ErrShape, ins[0].Name, declared, m.preprocess, want)
+			ErrShape, ins[0].Name, declared, m.resolved.Preprocess, want)
 	}
 	fixed := declared[0] > 0
 	if fixed {
@@ -250,9 +249,15 @@ func (m *Model) findBatch(batch int, fixed bool, o ort.Options) error {
 // and use it neither at the same time as m nor after m is closed.
 func (m *Model) Under(p Preprocess) *Model {
 	other := *m
-	p.Resample = m.preprocess.Resample
-	other.preprocess, other.reason, other.fill, other.own = p, "given", newFiller(p, m.crop), nil
+	other.own = nil
+	other.Adopt(p, "given")
 	return &other
+}
+
+// Adopt makes p, of the same size and layout, the model's own contract, for a reason in words.
+func (m *Model) Adopt(p Preprocess, reason string) {
+	p.Resample = m.resolved.Resample
+	m.resolved, m.fill = Resolved{p, Chosen, reason}, newFiller(p, m.crop)
 }
 
 // Path is the model's file.
@@ -280,10 +285,13 @@ func (m *Model) Busy() time.Duration { return time.Duration(m.busy.Load()) }
 func (m *Model) CropBytes() int { return m.fill.cropBytes() }
 
 // Preprocess is the contract.
-func (m *Model) Preprocess() Preprocess { return m.preprocess }
+func (m *Model) Preprocess() Preprocess { return m.resolved.Preprocess }
 
 // Reason says how the contract was found.
-func (m *Model) Reason() string { return m.reason }
+func (m *Model) Reason() string { return m.resolved.Reason }
+
+// Origin says how far the contract can be relied on.
+func (m *Model) Origin() Origin { return m.resolved.Origin }
 
 // Notes say what a user should know about how the model was opened.
 func (m *Model) Notes() []string { return slices.Concat(m.session.Notes(), m.notes) }
@@ -306,7 +314,7 @@ func (m *Model) Close() {
 // precision, and whether the model computes in half precision, here or elsewhere. It has 64
 // hexadecimal digits.
 func (m *Model) Fingerprint(flip bool, dtype string, half bool) string {
-	return Fingerprint(m.digest, m.preprocess, m.Outputs(), flip, dtype, half)
+	return Fingerprint(m.digest, m.resolved.Preprocess, m.Outputs(), flip, dtype, half)
 }
 
 // Fingerprint is [Model.Fingerprint] of the model of a digest.

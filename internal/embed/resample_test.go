@@ -127,7 +127,7 @@ func TestModelOfAnotherSize(t *testing.T) {
 		if again := open(t, path, Options{Crop: 112, Contract: &given}); again.Fingerprint(true, "fp16", false) != m.Fingerprint(true, "fp16", false) {
 			t.Error("the contract of a cache gives another fingerprint")
 		}
-		expectError(t, path, Options{Crop: max(c.width, c.height) + 1, Contract: &own.preprocess}, ErrPreprocess, `need "triangle"`)
+		expectError(t, path, Options{Crop: max(c.width, c.height) + 1, Contract: &own.resolved.Preprocess}, ErrPreprocess, `need "triangle"`)
 		given.Resample = "cubic"
 		expectError(t, path, Options{Crop: 112, Contract: &given}, ErrPreprocess, "is not the rule of this program")
 	}

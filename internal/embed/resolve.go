@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strings"
 
 	"facepipe/internal/onnx"
 )
@@ -17,80 +16,79 @@ import (
 // [Preprocess] as JSON.
 const PreprocessKey = "pipe.preprocess"
 
+// Origin says how far a contract can be relied on.
+type Origin int
+
+// The origins there are, by rising authority.
+const (
+	// Assumed is the custom, where nothing tells.
+	Assumed Origin = iota
+	// Found in the graph is the scaling; that channels are RGB is assumed.
+	Found
+	// Stated is what the model's metadata says.
+	Stated
+	// Chosen is what the user says, or the record of a cache or a plan.
+	Chosen
+)
+
+// Resolved is a contract with its origin. Reason says the same in words.
+type Resolved struct {
+	Preprocess
+	Origin Origin
+	Reason string
+}
+
 // ResolvePreprocess finds the contract of a model. spec is one of
 //
-//   - auto or "": what the model's metadata says under [PreprocessKey]; else a model
-//     that normalises its input by itself gets raw, any other arcface
+//   - auto or "": what the model's metadata says under [PreprocessKey]; else what fits
+//     the arithmetic that the graph begins with; else arcface
 //   - arcface, raw: see [ArcFace] and [Raw]
 //   - the path of a JSON file with a [Preprocess]
 //
-// reason says in words which rule applied. Errors wrap [ErrPreprocess].
-func ResolvePreprocess(spec string, m *onnx.Model) (p Preprocess, reason string, err error) {
+// Errors wrap [ErrPreprocess].
+func ResolvePreprocess(spec string, m *onnx.Model) (r Resolved, err error) {
+	r.Origin = Chosen
 	switch spec {
 	case "", "auto":
-		p, reason, err = automatic(m)
+		r, err = automatic(m)
 	case "arcface":
-		p, reason = ArcFace(), "chosen: arcface"
+		r.Preprocess, r.Reason = ArcFace(), "chosen: arcface"
 	case "raw":
-		p, reason = Raw(), "chosen: raw"
+		r.Preprocess, r.Reason = Raw(), "chosen: raw"
 	default:
-		p, err = readPreprocess(spec)
-		reason = "chosen: file"
+		r.Preprocess, err = readPreprocess(spec)
+		r.Reason = "chosen: file"
 	}
 	if err == nil {
-		err = p.Validate()
+		err = r.Validate()
 	}
-	return p, reason, err
+	return r, err
 }
 
-func automatic(m *onnx.Model) (Preprocess, string, error) {
+func automatic(m *onnx.Model) (Resolved, error) {
 	if text := m.Property(PreprocessKey); text != "" {
 		p, err := parsePreprocess([]byte(text))
 		if err != nil {
 			err = fmt.Errorf("metadata %s: %w", PreprocessKey, err)
 		}
-		return p, "auto: stated in the model's metadata", err
+		return Resolved{p, Stated, "auto: stated in the model's metadata"}, err
 	}
-	if beginsByName(&m.Graph) || beginsByValue(&m.Graph) {
-		return Raw(), "auto: the graph begins with a shift and a scaling, so it normalises inside", nil
+	b := beginningOf(&m.Graph)
+	p, clear := b.input()
+	switch {
+	case clear && b.changes():
+		return Resolved{p, Found, fmt.Sprintf("auto: the graph begins with %v, so it normalises inside and takes %s", &b, p.values())}, nil
+	case clear:
+		return Resolved{p, Found, fmt.Sprintf("auto: the graph quantizes its input from %.3g to %.3g, so it takes %s", b.least, b.greatest, p.values())}, nil
+	case b.arithmetic && (b.unknown || b.changes()):
+		return Resolved{Raw(), Assumed, "auto: the graph begins with arithmetic that fits no usual input; raw is assumed"}, nil
 	}
-	return ArcFace(), "auto: the graph does not normalise its input, so it gets arcface's", nil
+	return Resolved{ArcFace(), Assumed, "auto: the graph does not normalise its input, so it gets arcface's"}, nil
 }
 
-// beginsByName is the rule of insightface's model loader. It knows exports of its MXNet models
-// by the names of the first eight nodes: a subtraction and a multiplication (or division) are
-// among them.
-func beginsByName(g *onnx.Graph) bool {
-	shift, scale := false, false
-	for _, n := range g.Nodes[:min(8, len(g.Nodes))] {
-		shift = shift || hasPrefix(n.Name, "Sub", "_minus")
-		scale = scale || hasPrefix(n.Name, "Mul", "_mul", "Div", "_div")
-	}
-	return shift && scale
-}
-
-// beginsByValue follows the image from the graph's input through arithmetic to the first
-// layer. It needs no names, which every exporter gives in another way. To look for the
-// operators alone would take an activation that is built of them for a normalisation.
-func beginsByValue(g *onnx.Graph) bool {
-	shift, scale := false, false
-	value := imageInput(g)
-	for _, n := range g.Nodes { // the standard demands that they are in order
-		if len(n.Outputs) == 0 || !slices.Contains(n.Inputs, value) {
-			continue
-		}
-		switch n.OpType {
-		case "Sub", "Add":
-			shift = true
-		case "Mul", "Div":
-			scale = true
-		case "Cast", "Identity", "Transpose":
-		default:
-			return shift && scale
-		}
-		value = n.Outputs[0]
-	}
-	return shift && scale
+// values says in which range a contract puts pixels.
+func (p Preprocess) values() string {
+	return fmt.Sprintf("%.4g to %.4g", (0-p.Mean[0])/p.Std[0], (255-p.Mean[0])/p.Std[0])
 }
 
 // imageInput is the name of the graph's first input that is no weight: old exporters list
@@ -102,10 +100,6 @@ func imageInput(g *onnx.Graph) string {
 		}
 	}
 	return ""
-}
-
-func hasPrefix(name string, prefixes ...string) bool {
-	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
 }
 
 func readPreprocess(path string) (Preprocess, error) {

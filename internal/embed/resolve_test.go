@@ -9,45 +9,102 @@ import (
 	"facepipe/internal/onnx"
 )
 
+// with puts nodes between the image and the first layer, each with its output's name and
+// constants by their names.
+func with(nodes []onnx.Node, constants ...onnx.Tensor) func(*onnx.Model) {
+	return func(m *onnx.Model) {
+		g := &m.Graph
+		g.Initializers = append(g.Initializers, constants...)
+		g.Nodes = append(nodes, g.Nodes...)
+		g.Nodes[len(nodes)].Inputs[0] = nodes[len(nodes)-1].Outputs[0]
+	}
+}
+
+func node(op, out string, in ...string) onnx.Node {
+	return onnx.Node{OpType: op, Inputs: in, Outputs: []string{out}}
+}
+
+func number32(name string, v ...float32) onnx.Tensor {
+	return onnx.FloatTensor(name, v, int64(len(v)), 1, 1)
+}
+
+// shifted is Sub and Div by constants.
+func shifted(mean, std float32) func(*onnx.Model) {
+	return with([]onnx.Node{node("Sub", "s", "input", "m"), node("Div", "d", "s", "v")}, number32("m", mean), number32("v", std))
+}
+
+func byteTensor(name string, t onnx.ElemType, v byte) onnx.Tensor {
+	return onnx.Tensor{Name: name, Type: t, Data: []byte{v}}
+}
+
 func TestAutomaticRules(t *testing.T) {
-	inside := func(m *onnx.Model) { m.Graph.Nodes[0].Name, m.Graph.Nodes[1].Name = "_minusscalar0", "_mulscalar0" }
 	stated := func(m *onnx.Model) {
 		p := Raw()
 		p.ChannelOrder = "BGR"
 		text, _ := json.Marshal(p)
+		shifted(127.5, 127.5)(m)
 		m.Metadata = []onnx.Property{{Key: PreprocessKey, Value: string(text)}}
-		inside(m)
 	}
+	quantized := func(scale float32, zero onnx.Tensor, between ...onnx.Node) func(*onnx.Model) {
+		nodes := append([]onnx.Node{node("QuantizeLinear", "q", "input", "scale", zero.Name), node("DequantizeLinear", "dq", "q", "scale", zero.Name)}, between...)
+		return with(nodes, onnx.FloatTensor("scale", []float32{scale}), zero, number32("m", 127.5), number32("k", 1./128))
+	}
+	unsigned, signed := byteTensor("zero", onnx.Uint8, 0), byteTensor("zero", onnx.Int8, 0x80)
+	bgr := Raw()
+	bgr.ChannelOrder = "BGR"
+	computed := onnx.FloatTensor("variance", []float32{127.5 * 127.5}, 1)
 	for name, c := range map[string]struct {
 		edit   func(*onnx.Model)
-		std    float32
-		order  string
+		want   Preprocess
+		origin Origin
 		reason string
 	}{
-		"plain":      {nil, 127.5, "RGB", "does not normalise"},
-		"normalises": {inside, 1, "RGB", "normalises inside"},
-		"metadata":   {stated, 1, "BGR", "metadata"},
-		"scoped names": {func(m *onnx.Model) {
-			g := &m.Graph
-			g.Initializers = append(g.Initializers, onnx.FloatTensor("c", []float32{2}, 1))
-			g.Nodes = append([]onnx.Node{
-				{Name: "/Sub", OpType: "Sub", Inputs: []string{"input", "c"}, Outputs: []string{"s"}},
-				{Name: "/Div", OpType: "Div", Inputs: []string{"s", "c"}, Outputs: []string{"d"}},
-			}, g.Nodes...)
-			g.Nodes[2].Inputs[0] = "d"
-		}, 1, "RGB", "normalises inside"},
-		"numbers through a cast": {func(m *onnx.Model) {
-			g := &m.Graph
-			g.Initializers = append(g.Initializers, onnx.FloatTensor("c", []float32{2}, 1))
-			// Old exporters list weights among the inputs, even before the image.
-			g.Inputs = append([]onnx.ValueInfo{{Name: "c", Type: onnx.Float32, Dims: onnx.Fixed(1)}}, g.Inputs...)
-			g.Nodes = append([]onnx.Node{
-				{Name: "a", OpType: "Identity", Inputs: []string{"input"}, Outputs: []string{"same"}},
-				{Name: "b", OpType: "Mul", Inputs: []string{"c", "same"}, Outputs: []string{"scaled"}},
-				{Name: "c", OpType: "Add", Inputs: []string{"scaled", "c"}, Outputs: []string{"shifted"}},
-			}, g.Nodes...)
-			g.Nodes[3].Inputs[0] = "shifted"
-		}, 1, "RGB", "normalises inside"},
+		"plain":                 {nil, ArcFace(), Assumed, "does not normalise"},
+		"metadata":              {stated, bgr, Stated, "metadata"},
+		"sub, div":              {shifted(127.5, 127.5), Raw(), Found, "begins with (x - 127.5) / 127.5, so it normalises inside and takes 0 to 255"},
+		"scaling folded":        {with([]onnx.Node{node("Sub", "s", "input", "m")}, number32("m", 127.5)), Raw(), Found, "(x - 127.5) / 1"},
+		"added":                 {with([]onnx.Node{node("Add", "s", "m", "input")}, number32("m", -127.5)), Raw(), Found, "(x - 127.5) / 1"},
+		"divides by 255":        {with([]onnx.Node{node("Div", "d", "input", "v")}, number32("v", 255)), Raw(), Found, "(x - 0) / 255"},
+		"multiplies":            {with([]onnx.Node{node("Mul", "d", "v", "input")}, number32("v", 1./128)), Raw(), Found, "(x - 0) / 128"},
+		"mul, sub":              {with([]onnx.Node{node("Mul", "s", "input", "k"), node("Sub", "d", "s", "one")}, number32("k", 2./255), number32("one", 1)), Raw(), Found, "(x - 127.5) / 127.5"},
+		"0 to 1":                {shifted(0.5, 0.5), Unit(), Found, "takes 0 to 1"},
+		"photographs' means":    {with([]onnx.Node{node("Sub", "s", "input", "m"), node("Div", "d", "s", "v")}, number32("m", 0.485, 0.456, 0.406), number32("v", 0.229, 0.224, 0.225)), Unit(), Found, "takes 0 to 1"},
+		"the same of 0 to 255":  {with([]onnx.Node{node("Sub", "s", "input", "m"), node("Div", "d", "s", "v")}, number32("m", 123.675, 116.28, 103.53), number32("v", 58.4, 57.1, 57.4)), Raw(), Found, "takes 0 to 255"},
+		"multiplies by 255":     {with([]onnx.Node{node("Mul", "s", "input", "k")}, number32("k", 255)), Unit(), Found, "takes 0 to 1"},
+		"undoes arcface":        {with([]onnx.Node{node("Mul", "s", "input", "k"), node("Add", "d", "s", "k")}, number32("k", 127.5)), ArcFace(), Found, "takes -1 to 1"},
+		"from a constant minus": {with([]onnx.Node{node("Sub", "s", "m", "input"), node("Neg", "n", "s")}, number32("m", 127.5)), Raw(), Found, "takes 0 to 255"},
+		"by one":                {with([]onnx.Node{node("Mul", "s", "input", "k")}, number32("k", 1)), ArcFace(), Assumed, "does not normalise"},
+		"fits nothing":          {shifted(2, 2), Raw(), Assumed, "fits no usual input"},
+		"unknown numbers": {with([]onnx.Node{node("ReduceMean", "mean", "w"), node("Sub", "s", "input", "mean"), node("Div", "d", "s", "mean")}),
+			Raw(), Assumed, "fits no usual input"},
+		"batch normalisation of 0 to 255": {with([]onnx.Node{node("BatchNormalization", "bn", "input", "gamma", "beta", "mean", "variance")},
+			onnx.FloatTensor("gamma", []float32{1, 1, 1}, 3), onnx.FloatTensor("beta", []float32{0, 0, 0}, 3),
+			onnx.FloatTensor("mean", []float32{140, 112, 98}, 3), onnx.FloatTensor("variance", []float32{4000, 3500, 3400}, 3)), Raw(), Found, "takes 0 to 255"},
+		"batch normalisation of -1 to 1": {with([]onnx.Node{node("BatchNormalization", "bn", "input", "gamma", "beta", "mean", "variance")},
+			onnx.FloatTensor("gamma", []float32{1, 1, 1}, 3), onnx.FloatTensor("beta", []float32{0, 0, 0}, 3),
+			onnx.FloatTensor("mean", []float32{0.1, -0.12, -0.23}, 3), onnx.FloatTensor("variance", []float32{0.25, 0.2, 0.2}, 3)), ArcFace(), Found, "takes -1 to 1"},
+		"computed constants": {with([]onnx.Node{{OpType: "Constant", Outputs: []string{"mean"}, Attributes: []onnx.Attribute{{Name: "value", Kind: onnx.KindTensor, Tensor: &onnx.Tensor{Type: onnx.Float64, Data: []byte{0, 0, 0, 0, 0, 0xe0, 0x5f, 0x40}}}}},
+			node("Cast", "mean32", "mean"), node("Unsqueeze", "mean3", "mean32"), node("Sqrt", "deviation", "variance"), node("Sub", "s", "input", "mean3"), node("Div", "d", "s", "deviation")}, computed),
+			Raw(), Found, "(x - 127.5) / 127.5"},
+		"constants of float16": {func(m *onnx.Model) {
+			half, err := onnx.HalfTensor("m", []float32{127.5}, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			with([]onnx.Node{node("Cast", "c", "input"), node("Sub", "s", "c", "m")}, half)(m)
+		}, Raw(), Found, "(x - 127.5) / 1"},
+		// Old exporters list weights among the inputs, even before the image.
+		"weights are inputs": {func(m *onnx.Model) {
+			with([]onnx.Node{node("Identity", "same", "input"), node("Sub", "s", "same", "m")}, number32("m", 128))(m)
+			m.Graph.Inputs = append([]onnx.ValueInfo{{Name: "m", Type: onnx.Float32, Dims: onnx.Fixed(1, 1, 1)}}, m.Graph.Inputs...)
+		}, Raw(), Found, "(x - 128) / 1"},
+		"behind a quantizer": {quantized(1, unsigned, node("Sub", "s", "dq", "m"), node("QuantizeLinear", "q2", "s", "k", "zero"), node("DequantizeLinear", "dq2", "q2", "k", "zero"), node("Mul", "d", "dq2", "k")),
+			Raw(), Found, "(x - 127.5) / 128"},
+		"quantizer of 0 to 255": {quantized(1, unsigned), Raw(), Found, "quantizes its input from 0 to 255"},
+		"signed quantizer":      {quantized(1, signed), Raw(), Found, "quantizes its input from 0 to 255"},
+		"quantizer of 0 to 1":   {quantized(1./255, unsigned), Unit(), Found, "quantizes its input from 0 to 1"},
+		"quantizer of -1 to 1":  {quantized(2./255, byteTensor("zero", onnx.Uint8, 128)), ArcFace(), Found, "from -1 to 0.996"},
+		"centred quantizer":     {quantized(1, byteTensor("zero", onnx.Int8, 0)), Centred(), Found, "from -128 to 127"},
 		// x - |x| is part of how some exporters spell PReLU.
 		"activation of Sub and Mul": {func(m *onnx.Model) {
 			g := &m.Graph
@@ -58,17 +115,24 @@ func TestAutomaticRules(t *testing.T) {
 				{Name: "act/mul", OpType: "Mul", Inputs: []string{"sub", "c"}, Outputs: []string{"mul"}},
 				g.Nodes[1], g.Nodes[2]}
 			g.Nodes[4].Inputs[0] = "mul"
-		}, 127.5, "RGB", "does not normalise"},
-		"only one of them": {func(m *onnx.Model) { m.Graph.Nodes[0].Name = "Sub_1" }, 127.5, "RGB", "does not normalise"},
+		}, ArcFace(), Assumed, "does not normalise"},
+		// Names lie.
+		"only names": {func(m *onnx.Model) { m.Graph.Nodes[0].Name, m.Graph.Nodes[1].Name = "_minusscalar0", "_mulscalar0" }, ArcFace(), Assumed, "does not normalise"},
 	} {
-		m, err := Open(tiny(t, c.edit), Options{})
+		m := &onnx.Model{}
+		tiny(t, func(built *onnx.Model) {
+			if c.edit != nil {
+				c.edit(built)
+			}
+			m = built
+		})
+		read, err := onnx.Unmarshal(m.Marshal())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p := m.Preprocess(); p.Std[0] != c.std || p.ChannelOrder != c.order || !strings.Contains(m.Reason(), c.reason) {
-			t.Errorf("%s: %v because %q", name, p, m.Reason())
+		if r, err := ResolvePreprocess("auto", read); err != nil || r.Preprocess != c.want || r.Origin != c.origin || !strings.Contains(r.Reason, c.reason) {
+			t.Errorf("%s: %v, %v because %q, %v; want %v", name, r.Preprocess, r.Origin, r.Reason, err, c.want)
 		}
-		m.Close()
 	}
 }
 
@@ -111,9 +175,9 @@ func FuzzResolveModel(f *testing.F) {
 		if err != nil {
 			return
 		}
-		p, reason, err := ResolvePreprocess("auto", m)
-		if err == nil && (p.Validate() != nil || reason == "") {
-			t.Errorf("auto gave %v because %q", p, reason)
+		r, err := ResolvePreprocess("auto", m)
+		if err == nil && (r.Validate() != nil || r.Reason == "") {
+			t.Errorf("auto gave %v because %q", r.Preprocess, r.Reason)
 		}
 		m.ExternalFiles()
 	})
@@ -122,8 +186,8 @@ func FuzzResolveModel(f *testing.F) {
 // One number stands for all channels.
 func TestOneNumberForAllChannels(t *testing.T) {
 	want := ArcFace()
-	got, _, err := ResolvePreprocess(preprocessFile(t, `{"mean": 127.5, "std": 127.5}`), nil)
-	if err != nil || got != want {
+	got, err := ResolvePreprocess(preprocessFile(t, `{"mean": 127.5, "std": 127.5}`), nil)
+	if err != nil || got.Preprocess != want {
 		t.Errorf("got %v, %v, want %v", got, err, want)
 	}
 }

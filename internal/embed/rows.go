@@ -49,7 +49,7 @@ func isCoarse(g *onnx.Graph) bool {
 // checkRows makes the batch 1 if the embedding of a crop depends on the others of its batch.
 // [ErrRows] if the batch is fixed, a batch of 1 fails, or the embedding depends on chance.
 func (m *Model) checkRows(o ort.Options, fixed bool) error {
-	probes, noise := probeCrops(m.preprocess), m.noise(o)
+	probes, noise := probeCrops(m.resolved.Preprocess), m.noise(o)
 	if m.batch == 1 {
 		return m.repeats(probes, noise)
 	}
@@ -111,7 +111,7 @@ func (m *Model) mixes(probes [][]byte, noise float64, free bool) (how string, er
 
 // at is the model at another batch; nil if it does not run at that.
 func (m *Model) at(batch int) *Model {
-	other := m.Under(m.preprocess)
+	other := m.Under(m.resolved.Preprocess)
 	if other.try(batch) != nil {
 		return nil
 	}

@@ -28,10 +28,24 @@ const (
 	Int16    ElemType = 5
 	Int32    ElemType = 6
 	Int64    ElemType = 7
+	Bool     ElemType = 9
 	Float16  ElemType = 10
 	Float64  ElemType = 11
 	BFloat16 ElemType = 16
 )
+
+// width is the number of bytes of an element; 8 of a type that pipe does not know.
+func (e ElemType) width() int {
+	switch e {
+	case Uint8, Int8, Bool:
+		return 1
+	case Uint16, Int16, Float16, BFloat16:
+		return 2
+	case Float32, Int32:
+		return 4
+	}
+	return 8
+}
 
 // Model is a model file.
 type Model struct {
@@ -88,14 +102,16 @@ type Node struct {
 	Attributes      []Attribute
 }
 
-// Attribute is a setting of a node: an integer, a float or a list of integers. Of other kinds
-// only the name is kept.
+// Attribute is a setting of a node: an integer, a float, a list of either or a tensor. Of other
+// kinds only the name is kept. A list of floats is read, but not written.
 type Attribute struct {
-	Name  string
-	Kind  AttributeKind
-	Int   int64
-	Float float32
-	Ints  []int64
+	Name   string
+	Kind   AttributeKind
+	Int    int64
+	Float  float32
+	Ints   []int64
+	Floats []float32
+	Tensor *Tensor
 }
 
 // AttributeKind says which field of an attribute holds the value, numbered as in the standard.
@@ -103,9 +119,10 @@ type AttributeKind int32
 
 // The kinds of attributes that pipe uses.
 const (
-	KindFloat AttributeKind = 1
-	KindInt   AttributeKind = 2
-	KindInts  AttributeKind = 7
+	KindFloat  AttributeKind = 1
+	KindInt    AttributeKind = 2
+	KindTensor AttributeKind = 4
+	KindInts   AttributeKind = 7
 )
 
 // Int is an integer attribute.
@@ -191,15 +208,17 @@ func (t Tensor) Floats() ([]float32, error) {
 	}
 	switch {
 	case t.Type == Float32 && len(t.Data)%4 == 0:
-		return decode(t.Data, 4, func(b []byte) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(b)) }), nil
+		return decode(t.Data, 4, littleFloat), nil
 	case t.Type == Float16 && len(t.Data)%2 == 0:
 		return decode(t.Data, 2, func(b []byte) float32 { return half.ToFloat(binary.LittleEndian.Uint16(b)) }), nil
 	}
 	return nil, fmt.Errorf("tensor %s: %d bytes of element type %d are no float32 or float16 values", t.Name, len(t.Data), t.Type)
 }
 
-func decode(data []byte, width int, one func([]byte) float32) []float32 {
-	out := make([]float32, len(data)/width)
+func littleFloat(b []byte) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(b)) }
+
+func decode[T any](data []byte, width int, one func([]byte) T) []T {
+	out := make([]T, len(data)/width)
 	for i := range out {
 		out[i] = one(data[i*width:])
 	}

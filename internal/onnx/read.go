@@ -153,6 +153,11 @@ func (a *Attribute) read(data []byte) error {
 			a.Float = math.Float32frombits(uint32(f.Bits))
 		case 3:
 			a.Int = int64(f.Bits)
+		case 5:
+			a.Tensor = new(Tensor)
+			err = a.Tensor.read(f.Bytes)
+		case 7:
+			a.Floats = append(a.Floats, decode(fixed32(f), 4, littleFloat)...)
 		case 8:
 			a.Ints, err = f.Ints(a.Ints)
 		case 20:
@@ -160,6 +165,14 @@ func (a *Attribute) read(data []byte) error {
 		}
 		return err
 	})
+}
+
+// fixed32 are the bytes of a repeated float, packed or not.
+func fixed32(f protobuf.Field) []byte {
+	if f.Kind == protowire.BytesType {
+		return f.Bytes
+	}
+	return binary.LittleEndian.AppendUint32(nil, uint32(f.Bits))
 }
 
 // read takes the elements from raw_data, or from the typed lists that older
@@ -172,16 +185,18 @@ func (t *Tensor) read(data []byte) error {
 		case 2:
 			t.Type = ElemType(f.Bits)
 		case 4: // float_data, which if packed is like raw_data
+			t.Data = append(t.Data, fixed32(f)...)
+		case 10: // double_data
 			if f.Kind == protowire.BytesType {
 				t.Data = append(t.Data, f.Bytes...)
 			} else {
-				t.Data = binary.LittleEndian.AppendUint32(t.Data, uint32(f.Bits))
+				t.Data = binary.LittleEndian.AppendUint64(t.Data, f.Bits)
 			}
-		case 7:
+		case 5, 7: // int32_data, of which the smaller types take the lower bytes, and int64_data
 			var values []int64
 			values, err = f.Ints(nil)
 			for _, v := range values {
-				t.Data = binary.LittleEndian.AppendUint64(t.Data, uint64(v))
+				t.Data = append(t.Data, binary.LittleEndian.AppendUint64(nil, uint64(v))[:t.Type.width()]...)
 			}
 		case 8:
 			t.Name = string(f.Bytes)

@@ -90,6 +90,8 @@ func (a *Attribute) write(w *message) {
 		*w = protowire.AppendFixed32(*w, math.Float32bits(a.Float))
 	case KindInt:
 		w.int(3, a.Int)
+	case KindTensor:
+		w.nested(5, a.Tensor.write)
 	case KindInts:
 		for _, v := range a.Ints {
 			w.int(8, v)

@@ -1,0 +1,54 @@
+package eval
+
+import (
+	"context"
+	"fmt"
+
+	"facepipe/eval/protocol"
+	"facepipe/internal/embed"
+	"facepipe/internal/selftest"
+)
+
+// settle compares preprocessings on some of the crops and settles the model's. notes say what
+// is in doubt.
+func settle(ctx context.Context, o Options, m *embed.Model, crops cropsOf, p protocol.Protocol) (result *selftest.Result, notes []string, err error) {
+	if o.NoSelfTest {
+		return nil, nil, nil
+	}
+	faces := facesOf(crops, p)
+	if result, err = selftest.Run(ctx, m, faces, o.Progress); err != nil {
+		return nil, nil, err
+	}
+	if err := result.Weak(); err != nil {
+		return result, []string{err.Error()}, nil
+	}
+	before := m.Preprocess()
+	warning, err := result.Settle(m)
+	if warning != "" {
+		notes = append(notes, warning)
+	}
+	if now := m.Preprocess(); now != before {
+		notes = append(notes, fmt.Sprintf("the preprocessing is %v: %s", now, m.Reason()))
+	}
+	return result, notes, err
+}
+
+// facesOf are pairs of crops that show one person each or, where there are too few, crops to
+// compare with their mirror images.
+func facesOf(crops cropsOf, p protocol.Protocol) selftest.Faces {
+	var places []int
+	for _, pair := range p.Persons(selftest.People) {
+		places = append(places, pair[0], pair[1])
+	}
+	mirrored := len(places) < 2*selftest.MinPeople
+	if mirrored {
+		n := min(selftest.People, len(crops.locations))
+		places = make([]int, n)
+		for i := range places {
+			places[i] = i * len(crops.locations) / n
+		}
+	}
+	return selftest.Faces{Count: len(places), Mirrored: mirrored, Load: func(i int, rgb []byte) error {
+		return crops.decode(places[i], rgb)
+	}}
+}
