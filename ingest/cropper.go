@@ -38,7 +38,7 @@ type cropper struct {
 func newCropper(p parsed, gate Gate) *cropper {
 	return &cropper{
 		contract: store.Contract{
-			CropSize: align.CropSize,
+			CropSize: p.side,
 			Template: align.TemplateName,
 			Warp:     align.WarpName,
 			Decoder:  imgcodec.DecoderName(),
@@ -226,7 +226,7 @@ func (c *cropper) judge(crop store.Crop, pixels *imgcodec.Image, landmarks *alig
 // if every decoder makes the same of them.
 func (c *cropper) passThrough(header imgcodec.Header, data []byte) (store.Crop, error) {
 	if size := c.contract.CropSize; header.W != size || header.H != size {
-		return store.Crop{}, refuse(stageAlign, fmt.Errorf("%w: is %dx%d, want %dx%d: give --detector or --landmarks",
+		return store.Crop{}, refuse(stageAlign, fmt.Errorf("%w: is %dx%d, want %dx%d: give --detector or --landmarks, or the size with --crop-size",
 			errSize, header.W, header.H, size, size))
 	}
 	photo, format, err := imgcodec.Decode(data, imgcodec.Limits{})

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"facepipe/ingest/align"
 	"facepipe/ingest/detect"
 	"facepipe/ingest/source"
 )
@@ -33,6 +35,13 @@ const (
 // MinJPEGQuality is the least quality at which crops are encoded. Below it the loss shows in
 // the embeddings of models.
 const MinJPEGQuality = 95
+
+// The side of crops in pixels: the usual one, the least and the greatest.
+const (
+	DefaultCropSize = align.CropSize
+	MinCropSize     = 32
+	MaxCropSize     = 1024
+)
 
 // DefaultMaxRejectRate is the fraction of refused inputs that is taken as normal.
 const DefaultMaxRejectRate = 0.05
@@ -67,6 +76,9 @@ type Options struct {
 	// splits. A split that the source tells counts instead. "" splits nothing.
 	Split     string
 	SplitSeed uint64
+	// CropSize is the side of crops in pixels, [MinCropSize] to [MaxCropSize]; 0 is
+	// [DefaultCropSize]. The template that faces are aligned to grows with it.
+	CropSize int `json:",omitempty"`
 	// Store is [StoreEncoded] ("") or [StoreRaw].
 	Store string
 	// CropFormat is how crops that were cut out of photographs are encoded: [CropPNG] ("") or
@@ -107,6 +119,7 @@ type parsed struct {
 	raw      bool
 	quality  int // of JPEG crops, 0 for PNG
 	workers  int
+	side     int // of crops
 }
 
 // Validate says what is wrong with the options, without opening a file.
@@ -125,6 +138,8 @@ func (o Options) parse() (p parsed, err error) {
 		return p, fmt.Errorf("a reject rate of %v is not in 0..1", o.MaxRejectRate)
 	case !(o.MinScore >= 0 && o.MinScore <= 1):
 		return p, fmt.Errorf("a score of %v is not in 0..1", o.MinScore)
+	case o.CropSize != 0 && (o.CropSize < MinCropSize || o.CropSize > MaxCropSize):
+		return p, fmt.Errorf("a crop size of %d is not in %d..%d", o.CropSize, MinCropSize, MaxCropSize)
 	case o.DetSize < 0 || o.Workers < 0 || o.ShardRows < 0 || o.MinImages < 0:
 		return p, errors.New("sizes and numbers must not be negative")
 	}
@@ -146,6 +161,7 @@ func (o Options) parse() (p parsed, err error) {
 	if err := o.parseFormat(&p); err != nil {
 		return p, err
 	}
+	p.side = cmp.Or(o.CropSize, DefaultCropSize)
 	p.workers = o.Workers
 	if p.workers == 0 {
 		p.workers = runtime.GOMAXPROCS(0)

@@ -52,7 +52,7 @@ func TestPipelineBoundsWhatItemsHold(t *testing.T) {
 // A disk that fails is no property of a photograph: it stops the run, which can be done
 // again, where a reject would stay one.
 func TestMachineFaultsStopTheRun(t *testing.T) {
-	c := newCropper(parsed{}, Gate{})
+	c := newCropper(parsed{side: DefaultCropSize}, Gate{})
 	for _, tt := range []struct {
 		err   error
 		stops bool

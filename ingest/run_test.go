@@ -516,6 +516,7 @@ func TestRunRefusals(t *testing.T) {
 		{"unknown decoder", ingest.Options{Sources: []string{"folder=" + root}, Decoder: "fast"}, "fast"},
 		{"reject rate", ingest.Options{Sources: []string{"folder=" + root}, MaxRejectRate: 5}, "0..1"},
 		{"score", ingest.Options{Sources: []string{"folder=" + root}, MinScore: -1}, "0..1"},
+		{"crop size", ingest.Options{Sources: []string{"folder=" + root}, CropSize: 8}, "32..1024"},
 		{"workers", ingest.Options{Sources: []string{"folder=" + root}, Workers: -1}, "negative"},
 		{"prefix", ingest.Options{Sources: []string{"folder=" + root}, KeyPrefixes: []string{"\xff"}}, "UTF-8"},
 	}

@@ -12,12 +12,26 @@ import (
 	"facepipe/student/checkpoint"
 	"facepipe/student/data"
 	"facepipe/student/loss"
+	"facepipe/student/net"
 	"facepipe/student/torch"
 )
 
 func (r *run) openDataset(context.Context) (err error) {
-	r.ds, err = store.Open(r.o.Dataset)
-	return err
+	if r.ds, err = store.Open(r.o.Dataset); err != nil {
+		return err
+	}
+	if err := takesCrops(r.ds); err != nil || r.o.Validation == nil {
+		return err
+	}
+	return takesCrops(r.o.Validation.Dataset)
+}
+
+// takesCrops is [store.ErrContract] if a dataset's crops are not of the networks' size.
+func takesCrops(ds *store.Dataset) error {
+	if size := ds.Contract().CropSize; size != net.InputSide {
+		return fmt.Errorf("%w: the crops of %s are %dx%[3]d, students take %dx%[4]d: ingest the photographs again, without --crop-size", store.ErrContract, ds.Dir(), size, net.InputSide)
+	}
+	return nil
 }
 
 // openData opens what the run reads, and settles what depends on it.

@@ -14,6 +14,7 @@ import (
 	"facepipe/internal/safetensors"
 	"facepipe/internal/worker"
 	"facepipe/store"
+	"facepipe/store/storetest"
 	"facepipe/student/checkpoint"
 	"facepipe/student/torch/torchtest"
 )
@@ -163,6 +164,23 @@ func TestRefusedStartClaimsNothing(t *testing.T) {
 		}
 		if _, err := Distill(t.Context(), o); err != nil {
 			t.Errorf("%s: the start after it: %v", name, err)
+		}
+	}
+}
+
+// Networks take crops of one size: those of another are refused, to train on and to score.
+func TestCropsOfAnotherSize(t *testing.T) {
+	large := filepath.Join(t.TempDir(), "large.ds")
+	contract := store.Contract{CropSize: 160, Template: "arcface-112", Warp: "none", Decoder: "none"}
+	storetest.Write(t, large, contract, 16, store.SourceInfo{Kind: "folder", Path: "p", Detector: "none"},
+		[]store.Crop{storetest.Raw(contract, make([]byte, 3*160*160), "a", "A")})
+	train := options(t, large)
+	score := options(t, fixture(t))
+	score.Validation = &Validation{Dataset: storetest.Open(t, large)}
+	for name, o := range map[string]Options{"train": train, "score": score} {
+		_, err := Distill(t.Context(), o)
+		if !errors.Is(err, store.ErrContract) || !strings.Contains(err.Error(), "are 160x160, students take 112x112") || !strings.Contains(err.Error(), large) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -37,6 +37,10 @@ middle; see --faces), aligns it by five landmarks to 112x112 pixels and appends 
 crop to a dataset. Without a detector and landmarks, photographs must be aligned crops of
 112x112 already; their bytes are kept as they are.
 
+--crop-size makes a dataset for a teacher that takes another size, to keep the detail that
+enlarging crops of 112 would not bring back; the places of the landmarks grow with it.
+Students train on crops of 112 alone.
+
 What cannot be used is recorded in DATASET/rejects.jsonl with its reason and stops
 nothing. What an earlier run has dealt with is skipped, so the same command finishes
 an interrupted run, and another source is appended.
@@ -86,6 +90,7 @@ func (o *ingestOptions) addContractFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.MinImages, "min-images", 0, "leave out identities with fewer `photographs` in these sources")
 	f.StringVar(&o.Split, "split", "", "put identities into splits by a hash of their names: `NAME=SHARE,...`, such as train=0.9,val=0.1")
 	f.Uint64Var(&o.SplitSeed, "split-seed", 0, "seed of that hash")
+	f.IntVar(&o.CropSize, "crop-size", 0, fmt.Sprintf("side of crops in `pixels`, %d to %d (default %d, which students take)", ingest.MinCropSize, ingest.MaxCropSize, ingest.DefaultCropSize))
 	f.StringVar(&o.Store, "store", ingest.StoreEncoded, "how crops are kept: encoded (as they came, else see --crop-format) or raw pixels")
 	f.StringVar(&o.CropFormat, "crop-format", ingest.CropPNG, "how crops are encoded that are cut out of photographs: png or jpeg")
 	f.IntVar(&o.JPEGQuality, "jpeg-quality", 0, fmt.Sprintf("quality of --crop-format jpeg, %d to 100 (default %[1]d)", ingest.MinJPEGQuality))

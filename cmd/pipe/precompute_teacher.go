@@ -59,13 +59,22 @@ nothing by it. What tensorrt does not take, cuda does. TensorRT keeps the engine
 builds in MODEL.tensorrt beside the model or, where that cannot be written, in the user's
 cache folder; it builds one for each batch that --batch auto measures.
 
+Of a model with several outputs the only one with an embedding's shape is taken, or what
+--output names. A model that takes another size than the crops' gets them resampled:
+shrinking costs next to nothing; enlarging adds no detail, for which ingest --crop-size
+makes larger crops; of a model that is not square (SphereFace's 96x112) the crop's middle
+is taken. Models of other sizes may be trained on faces that were cut out otherwise
+(FaceNet's 160x160 from a detector's box), which costs them more: see what pipe eval says.
+
 PREPROCESSING is what turns a crop's pixels into the model's input:
   auto       what the model's own metadata says, else by the graph's first nodes: a
-             graph that normalises by itself gets raw pixels, any other arcface
+             graph that normalises by itself gets raw pixels, any other arcface; an input
+             of integers gets pixels as they are (int8: less 128)
   arcface    RGB, (x - 127.5) / 127.5
   raw        RGB, 0 to 255
   FILE.json  {"channel_order": "BGR", "mean": [...], "std": [...], "height": 112,
-             "width": 112, "layout": "NCHW"}; mean and std in that channel order`,
+             "width": 112, "layout": "NCHW"}; mean and std in that channel order
+Size and layout (NCHW, NHWC) are those that the input's shape tells, unless a file does.`,
 		Example: `  pipe precompute-teacher faces.ds --teacher w600k_r50.onnx --flip
   pipe precompute-teacher faces.ds --teacher adaface.onnx --preprocess bgr.json --dtype fp32
   pipe precompute-teacher --plan job --worker auto
