@@ -151,7 +151,8 @@ func measureModel(ctx context.Context, o Options, path string, crops cropsOf, p 
 		return report.Model{}, &modelError{path, err}
 	}
 	return report.Model{
-		Model: path, Digest: m.Digest(), Dim: m.Dim(), Preprocess: m.Preprocess(), PreprocessReason: m.Reason(), Output: m.Outputs().Embedding, Notes: notes, SelfTest: test,
+		Model: path, Digest: m.Digest(), Dim: m.Dim(), Preprocess: m.Preprocess(), PreprocessReason: m.Reason(), Output: m.Outputs().Embedding,
+		NormOutput: m.Outputs().Norm, Notes: notes, SelfTest: test,
 		Result: result, Seconds: seconds, ImagesPerSecond: float64(len(embeddings)) / seconds,
 	}, nil
 }

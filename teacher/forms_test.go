@@ -3,6 +3,7 @@ package teacher_test
 import (
 	"bytes"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 	"facepipe/internal/worker"
 	"facepipe/store"
 	"facepipe/store/cache"
+	"facepipe/store/check"
 	"facepipe/teacher"
 	"facepipe/teacher/teachertest"
 )
@@ -100,5 +102,52 @@ func TestModelOfAnotherSize(t *testing.T) {
 	}
 	if merged, err := teacher.MergePlan(t.Context(), dir, teacher.MergeOptions{}); err != nil || merged.Digest != s.Digest || planned.Fingerprint != s.Fingerprint {
 		t.Errorf("the workers made %+v, %v", merged, err)
+	}
+}
+
+// plusNorm makes the model give its embedding with length 1, and the length beside it.
+func plusNorm(g *onnx.Graph) {
+	g.Nodes[1].Outputs[0] = "raw"
+	g.Nodes = append(g.Nodes,
+		onnx.Node{Name: "norm", OpType: "ReduceL2", Inputs: []string{"raw"}, Outputs: []string{"norm"}, Attributes: []onnx.Attribute{onnx.Ints("axes", 1)}},
+		onnx.Node{Name: "unit", OpType: "Div", Inputs: []string{"raw", "norm"}, Outputs: []string{"embedding"}})
+	g.Outputs = append(g.Outputs, onnx.ValueInfo{Name: "norm", Type: onnx.Float32})
+}
+
+// A norm that the model gives is the cached one, with the raw embedding: the cache is that of the
+// model without its last two nodes, and whole to whoever checks it or embeds later.
+func TestNormOutput(t *testing.T) {
+	o := teacher.Options{Dataset: dataset(t, upTo(8)...), Model: tiny(t, nil), Name: "raw", Flip: true, Preprocess: "raw", NoSelfTest: true}
+	precompute(t, o)
+	ds, want := teachertest.OpenCache(t, o.Dataset, "raw")
+	o.Name, o.Model = "unit", tiny(t, plusNorm)
+	dir, planned := plannedCacheOf(t, o)
+	if _, err := teacher.Work(t.Context(), dir, worker.Worker{Count: 1}, teacher.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := teacher.MergePlan(t.Context(), dir, teacher.MergeOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if s := precompute(t, o); s.Reused != 8 || s.Fingerprint != planned.Fingerprint {
+		t.Errorf("the same again: %+v", s)
+	}
+	_, got := teachertest.OpenCache(t, o.Dataset, "unit")
+	if got.Info().NormOutput != "norm" || want.Info().NormOutput != "" {
+		t.Errorf("recorded %+v", got.Info())
+	}
+	for row := range 8 {
+		for _, flip := range []bool{false, true} {
+			a, normA := rowOf(t, ds, want, row, flip)
+			b, normB := rowOf(t, ds, got, row, flip)
+			if !near(b, a, cache.FP16) || math.Abs(float64(normB/normA)-1) > 1e-5 {
+				t.Errorf("row %d, mirrored %v: norm %g, want %g", row, flip, normB, normA)
+			}
+		}
+	}
+	if report, err := check.Run(t.Context(), o.Dataset, check.Options{ReadData: true}); err != nil || !report.OK {
+		t.Errorf("check: %+v, %v", report, err)
+	}
+	if r, err := teacher.Replay(t.Context(), teacher.ReplayOptions{Dataset: o.Dataset, Teacher: "unit", Model: o.Model, N: 8}); err != nil || !r.OK || r.Compared != 16 {
+		t.Errorf("%+v, %v", r, err)
 	}
 }

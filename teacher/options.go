@@ -59,6 +59,7 @@ type Options struct {
 	Progress io.Writer
 
 	contract *embed.Preprocess // instead of Preprocess, if a plan has it
+	norm     string            // the output of the norm, where contract is set
 	plan     string            // the id of the plan that the run works on, or makes
 	worker   string            // which of its workers this is
 	decoder  string            // of JPEG crops, as the plan has it

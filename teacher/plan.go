@@ -263,7 +263,7 @@ func readPlan(dir string, o Options) (plan.Plan, Options, error) {
 	o.Dataset, o.Model = cmp.Or(o.Dataset, p.Dataset), cmp.Or(o.Model, p.Model)
 	o.Name, o.DType, o.Flip = p.Teacher.Name, p.Teacher.DType, p.Teacher.Flip
 	o.contract, o.Runtime.Half, o.plan = &contract, more.Half, id
-	o.Output, o.decoder = p.Teacher.Output, more.Decoder
+	o.Output, o.norm, o.decoder = p.Teacher.Output, p.Teacher.NormOutput, more.Decoder
 	return p, o, nil
 }
 

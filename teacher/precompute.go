@@ -49,7 +49,7 @@ func Precompute(ctx context.Context, o Options) (Summary, error) {
 func openModels(o Options, ds *store.Dataset) ([]*embed.Model, error) {
 	var models []*embed.Model
 	for _, runtime := range o.runtimes() {
-		m, err := embed.Open(o.Model, embed.Options{Preprocess: o.Preprocess, Contract: o.contract, Output: o.Output, Crop: ds.Contract().CropSize, Batch: o.Batch, Runtime: runtime})
+		m, err := embed.Open(o.Model, embed.Options{Preprocess: o.Preprocess, Contract: o.contract, Output: o.Output, Norm: o.norm, Crop: ds.Contract().CropSize, Batch: o.Batch, Runtime: runtime})
 		if err != nil {
 			return models, err
 		}
@@ -204,7 +204,7 @@ func (r *run) info() (cache.Info, error) {
 	return cache.Info{
 		Name: r.o.Name, ModelFile: filepath.Base(r.o.Model), ModelDigest: r.model.Digest(),
 		Fingerprint: r.summary.Fingerprint, Preprocess: contract, PreprocessReason: r.model.Reason(),
-		Dim: r.model.Dim(), DType: r.o.DType, Flip: r.o.Flip, Output: r.model.Outputs().Embedding, Half: r.o.Runtime.Half,
+		Dim: r.model.Dim(), DType: r.o.DType, Flip: r.o.Flip, Output: r.model.Outputs().Embedding, NormOutput: r.model.Outputs().Norm, Half: r.o.Runtime.Half,
 	}, err
 }
 

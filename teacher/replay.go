@@ -142,7 +142,7 @@ func openAs(info cache.Info, crop int, o ReplayOptions) (*embed.Model, error) {
 	if err := json.Unmarshal(info.Preprocess, &contract); err != nil {
 		return nil, fmt.Errorf("%w: teacher %s: preprocessing: %w", store.ErrDamaged, info.Name, err)
 	}
-	outputs := embed.Outputs{Embedding: info.Output}
+	outputs := embed.Outputs{Embedding: info.Output, Norm: info.NormOutput}
 	// Old caches do not record whether they were made in half precision. Their fingerprints
 	// tell.
 	fingerprint := func(half bool) string {
@@ -153,7 +153,7 @@ func openAs(info cache.Info, crop int, o ReplayOptions) (*embed.Model, error) {
 	if fingerprint(o.Runtime.Half) != info.Fingerprint {
 		return nil, foreign
 	}
-	model, err := embed.Open(o.Model, embed.Options{Contract: &contract, Output: outputs.Embedding, Crop: crop, Batch: o.Batch, Runtime: o.Runtime})
+	model, err := embed.Open(o.Model, embed.Options{Contract: &contract, Output: outputs.Embedding, Norm: outputs.Norm, Crop: crop, Batch: o.Batch, Runtime: o.Runtime})
 	switch {
 	case err != nil && o.Runtime.Half:
 		return nil, fmt.Errorf("teacher %s was computed in half precision, by the --provider that can: %w", info.Name, err)

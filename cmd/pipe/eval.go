@@ -52,6 +52,7 @@ func (o *evalOptions) addFlags(f *pflag.FlagSet) {
 	f.Lookup("far").DefValue = strings.ReplaceAll(strings.Trim(fmt.Sprint(o.FAR), "[]"), " ", ",") // pflag's has six digits
 	f.BoolVar(&o.AllowMissing, "allow-missing", false, "leave out pairs whose images the dataset lacks")
 	f.StringVar(&o.Preprocess, "preprocess", "auto", "`preprocessing` of all models: auto, arcface, raw or a JSON file")
+	f.BoolVar(&o.NoSelfTest, "no-self-test", false, "do not compare preprocessings on some of the crops first")
 	f.StringVar(&o.Output, "output", "", "`name` of the embedding among several outputs, for all models (default: the only one with an embedding's shape)")
 	f.StringVar(&o.Runtime.Provider, "provider", "cpu", "execution `provider` of ONNX Runtime")
 	f.IntVar(&o.Batch, "batch", 0, "crops in one run of a model (default: fits the machine)")

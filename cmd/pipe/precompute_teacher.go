@@ -60,7 +60,8 @@ builds in MODEL.tensorrt beside the model or, where that cannot be written, in t
 cache folder; it builds one for each batch that --batch auto measures.
 
 Of a model with several outputs the only one with an embedding's shape is taken, or what
---output names. A model that takes another size than the crops' gets them resampled:
+--output names. If that has unit length and another output is the norm that it had before, as
+AdaFace's do, the raw embedding and the norm are cached. A model that takes another size than the crops' gets them resampled:
 shrinking costs next to nothing; enlarging adds no detail, for which ingest --crop-size
 makes larger crops; of a model that is not square (SphereFace's 96x112) the crop's middle
 is taken. Models of other sizes may be trained on faces that were cut out otherwise
@@ -120,7 +121,7 @@ func (o *precomputeOptions) validateInputs(args []string) error {
 		return errors.Join(oneDataset(args, &o.Dataset), required("--teacher", o.Model), misplaced(o.flags, "needs --plan", "worker"))
 	}
 	err := errors.Join(
-		misplaced(o.flags, "is the plan's matter", "name", "flip", "dtype", "preprocess", "output", "half", "no-self-test", "verify-pairs", "verify-dataset", "min-accuracy"),
+		misplaced(o.flags, "is the plan's matter", "name", "flip", "dtype", "preprocess", "output", "half", "no-self-test", "allow-weak-teacher", "verify-pairs", "verify-dataset", "min-accuracy"),
 		misplaced(o.flags, "is of a whole cache, not of a share of a plan", "max-reject-rate"))
 	if err != nil || len(args) == 0 {
 		return err

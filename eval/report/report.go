@@ -64,6 +64,8 @@ type Model struct {
 	PreprocessReason string           `json:"preprocess_reason"`
 	// Output is the name of the output that was chosen among several embeddings.
 	Output string `json:"output,omitempty"`
+	// NormOutput is the name of the output that embeddings of unit length were multiplied by.
+	NormOutput string `json:"norm_output,omitempty"`
 	// SelfTest compares preprocessings on some of the crops; nil if it was left out, or if
 	// there are not two to compare.
 	SelfTest *selftest.Result `json:"self_test,omitempty"`

@@ -15,6 +15,7 @@ const MaxBatch = 4096
 // again and again, on any of some devices.
 type batch struct {
 	in, out *ort.Tensor
+	norm    *ort.Tensor // that multiplies the rows of out; nil without
 	devices []*Model
 	bound   []*ort.Binding // one for each device
 }
@@ -27,15 +28,24 @@ func newBatch(devices ...*Model) (*batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := ort.NewTensor(m.outShape...)
+	out, err := ort.NewTensor(m.shapes[m.outputs.embedding]...)
 	if err != nil {
 		in.Close()
 		return nil, err
 	}
 	b := &batch{in: in, out: out, devices: devices}
+	if m.outputs.norm != noNorm {
+		if b.norm, err = ort.NewTensor(m.shapes[m.outputs.norm]...); err != nil {
+			b.close()
+			return nil, err
+		}
+	}
 	for _, device := range devices {
 		outs := make([]*ort.Tensor, len(device.session.Outputs()))
 		outs[device.outputs.embedding] = out
+		if b.norm != nil {
+			outs[m.outputs.norm] = b.norm
+		}
 		bound, err := device.session.Bind([]*ort.Tensor{in}, outs)
 		if err != nil {
 			b.close()
@@ -52,6 +62,9 @@ func (b *batch) close() {
 	}
 	b.in.Close()
 	b.out.Close()
+	if b.norm != nil {
+		b.norm.Close()
+	}
 }
 
 // put normalises a crop into row k.
@@ -63,7 +76,16 @@ func (b *batch) put(f *filler, k int, rgb []byte, flip bool) {
 // The other rows are padding, all zeros.
 func (b *batch) run(device, n, size int) error {
 	clear(b.in.Data()[n*size:])
-	return b.devices[device].busily(b.bound[device].Run)
+	if err := b.devices[device].busily(b.bound[device].Run); err != nil || b.norm == nil {
+		return err
+	}
+	dim := b.devices[device].dim
+	for k, norm := range b.norm.Data()[:n] {
+		for i := range b.row(k, dim) {
+			b.out.Data()[k*dim+i] *= norm
+		}
+	}
+	return nil
 }
 
 // busily runs the model and adds to the time that it was busy.
@@ -97,7 +119,7 @@ func (m *Model) try(size int) error {
 	if err := m.outputs.choose(shapes, size); err != nil {
 		return err
 	}
-	m.outShape, m.batch = shapes[m.outputs.embedding], size
-	m.dim, _ = rowLength(m.outShape, size)
+	m.shapes, m.batch = shapes, size
+	m.dim, _ = rowLength(shapes[m.outputs.embedding], size)
 	return nil
 }

@@ -52,6 +52,9 @@ type Options struct {
 	// Output is the name of the output that is the embedding; "" takes the only one with an
 	// embedding's shape.
 	Output string
+	// Norm is, with Contract, the name of the output that is the norm, "" for none. Without
+	// Contract it is found; see [Outputs].
+	Norm string
 	// Crop is the side in pixels of the square crops to embed; 0 stands for crops of the
 	// model's size. Those of another size are resampled.
 	Crop int
@@ -75,7 +78,7 @@ type Model struct {
 	batchReason string
 	notes       []string
 	outputs     outputs
-	outShape    []int64 // of the embedding
+	shapes      [][]int64 // of the outputs
 	fill        *filler
 	session     *ort.Session
 	crop        int           // that of the options
@@ -116,10 +119,14 @@ func (m *Model) start(parsed *onnx.Model, o Options) (err error) {
 	if m.session, err = ort.Open(m.path, o.Runtime); err != nil {
 		return err
 	}
-	if err := m.measure(cmp.Or(o.Batch, defaultBatch(o.Runtime.Provider)), o.Runtime); err != nil {
+	err = m.measure(cmp.Or(o.Batch, defaultBatch(o.Runtime.Provider)), o.Runtime)
+	if err == nil {
+		err = m.takeNorm(o)
+	}
+	if err != nil {
 		return fmt.Errorf("open model %s: %w", m.path, err)
 	}
-	if note := m.outputs.leftOut(); note != "" {
+	if note := m.outputs.note(); note != "" {
 		m.notes = append(m.notes, note)
 	}
 	return nil

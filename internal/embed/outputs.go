@@ -14,6 +14,9 @@ type Outputs struct {
 	// Embedding is the name of the output that was chosen to be the embedding; "" if no other
 	// could be.
 	Embedding string `json:"output,omitempty"`
+	// Norm is the name of the output by which an embedding of unit length is multiplied; ""
+	// if the embedding is taken as it comes.
+	Norm string `json:"norm_output,omitempty"`
 }
 
 // outputs are those of a model that can be had as float32, and what they are used for.
@@ -22,10 +25,14 @@ type outputs struct {
 	names     []string // in the file, in the session's order
 	asked     string   // the one to take, "" for any
 	embedding int      // the place of the embedding
+	norm      int      // that of the norm, or noNorm
 }
 
+// noNorm is the place of a norm that there is not.
+const noNorm = -1
+
 func outputsOf(g *onnx.Graph, asked string) outputs {
-	o := outputs{asked: asked}
+	o := outputs{asked: asked, norm: noNorm}
 	for _, out := range g.AsFloats() {
 		o.names = append(o.names, out.Name)
 	}
@@ -85,13 +92,25 @@ func (o *outputs) list(shapes [][]int64) string {
 	return strings.Join(have, ", ")
 }
 
-// leftOut says which of several outputs is the embedding; "" of a single one.
-func (o *outputs) leftOut() string {
+// note says what several outputs are taken for; "" of a single one.
+func (o *outputs) note() string {
 	if len(o.names) < 2 {
 		return ""
 	}
-	others := slices.Delete(slices.Clone(o.names), o.embedding, o.embedding+1)
-	return fmt.Sprintf("output %s is the embedding, %s is left out", o.names[o.embedding], strings.Join(others, ", "))
+	var others []string
+	for i, name := range o.names {
+		if i != o.embedding && i != o.norm {
+			others = append(others, name)
+		}
+	}
+	note := fmt.Sprintf("output %s is the embedding", o.names[o.embedding])
+	if o.norm != noNorm {
+		note += fmt.Sprintf(", of unit length, and %s the length that it had: it is multiplied by that, which makes it the raw one", o.Norm)
+	}
+	if len(others) > 0 {
+		note += fmt.Sprintf(", %s is left out", strings.Join(others, ", "))
+	}
+	return note
 }
 
 // rowLength is the length of an embedding in an output for so many crops: a row for each, with

@@ -46,6 +46,10 @@ type Info struct {
 	// Output is the name of the model's output that was chosen among several embeddings, ""
 	// if the model has one.
 	Output string `json:"output,omitempty"`
+	// NormOutput is the name of the model's output that the norms are from, by which its
+	// embeddings of unit length were multiplied; "" if the embeddings are as the model gives
+	// them.
+	NormOutput string `json:"norm_output,omitempty"`
 	// Half says that the model was computed in half precision. The fingerprint covers it;
 	// caches of older programs do not say so.
 	Half bool `json:"half,omitempty"`
