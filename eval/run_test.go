@@ -209,6 +209,21 @@ func TestModelOfAnotherSize(t *testing.T) {
 	}
 }
 
+// Of several outputs the one that is named is measured and reported; unnamed they are refused.
+func TestChosenOutput(t *testing.T) {
+	o := setUp(t)
+	o.Models = []string{linearModel(t, "two.onnx", 1, func(m *onnx.Model) {
+		m.Graph.Outputs = append(m.Graph.Outputs, onnx.ValueInfo{Name: "flat", Type: onnx.Float32, Dims: []onnx.Dim{onnx.Variable("N"), {Size: 3 * side * side}}})
+	})}
+	if _, err := Run(context.Background(), o); err == nil || !strings.Contains(err.Error(), "name it with --output") {
+		t.Errorf("unnamed: %v", err)
+	}
+	o.Output = "flat"
+	if m := run(t, o).Models[0]; m.Dim != 3*side*side || m.Output != "flat" {
+		t.Errorf("measured %d-d of output %q", m.Dim, m.Output)
+	}
+}
+
 // A model that is at fault is reported, and the others are measured all the same.
 func TestFaultyModels(t *testing.T) {
 	nan := func(m *onnx.Model) {

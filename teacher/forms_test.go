@@ -151,3 +151,30 @@ func TestNormOutput(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
+
+// A model that takes pixels as bytes, interleaved, is one like any other.
+func TestBytesInterleaved(t *testing.T) {
+	model := tiny(t, func(g *onnx.Graph) {
+		g.Inputs[0].Type, g.Inputs[0].Dims = onnx.Uint8, append([]onnx.Dim{onnx.Variable("N")}, onnx.Fixed(teachertest.Side, teachertest.Side, 3)...)
+		g.Nodes[0].Inputs[0] = "image"
+		g.Nodes = append([]onnx.Node{
+			{Name: "planes", OpType: "Transpose", Inputs: []string{"input"}, Outputs: []string{"planes"}, Attributes: []onnx.Attribute{onnx.Ints("perm", 0, 3, 1, 2)}},
+			{Name: "cast", OpType: "Cast", Inputs: []string{"planes"}, Outputs: []string{"image"}, Attributes: []onnx.Attribute{onnx.Int("to", int64(onnx.Float32))}},
+		}, g.Nodes...)
+	})
+	o := teacher.Options{Dataset: teachertest.People(t, 14, 2), Model: model, DType: cache.FP32}
+	s := precompute(t, o)
+	want := embed.Raw()
+	want.Layout = "NHWC"
+	if s.Preprocess != want || s.SelfTest == nil || s.SelfTest.Best != 0 {
+		t.Errorf("%v because %q, self-test %+v", s.Preprocess, s.PreprocessReason, s.SelfTest)
+	}
+	ds, kept := teachertest.OpenCache(t, o.Dataset, "tiny")
+	if got, _ := rowOf(t, ds, kept, 3, false); got[0] != float32(teachertest.Crop(3)[0]) {
+		t.Errorf("the first block's red is %g, want %d", got[0], teachertest.Crop(3)[0])
+	}
+	o.Preprocess, o.Name = "arcface", "other"
+	if _, err := teacher.Precompute(t.Context(), o); !errors.Is(err, embed.ErrPreprocess) {
+		t.Errorf("arcface for bytes: %v", err)
+	}
+}

@@ -206,7 +206,7 @@ func TestLayoutByShape(t *testing.T) {
 		}
 	}
 	any, three, side := onnx.Variable(""), onnx.Dim{Size: 3}, onnx.Dim{Size: 112}
-	for _, path := range []string{tiny(t, nhwc(any, side, side, three)), tiny(t, nhwc(any, any, any, three)), tiny(t, nhwc(onnx.Dim{Size: 2}, side, side, three))} {
+	for _, path := range []string{tiny(t, nhwc(any, side, side, three)), tiny(t, nhwc(any, any, any, three)), tiny(t, nhwc(any, side, side, any)), tiny(t, nhwc(onnx.Dim{Size: 2}, side, side, three))} {
 		for _, spec := range []string{"auto", "arcface", "raw"} {
 			m := open(t, path, Options{Preprocess: spec})
 			if m.Preprocess().Layout != "NHWC" || !strings.Contains(m.Reason(), "NHWC, as the input's shape tells") {

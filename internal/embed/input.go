@@ -73,7 +73,8 @@ func sides(layout string, dims []onnx.Dim) (height, width int) {
 
 // interleaved says that a shape can only be NHWC. Where it may be either, NCHW is the custom.
 func interleaved(dims []onnx.Dim) bool {
-	return len(dims) == 4 && dims[3].Size == 3 && dims[1].Size != 3
+	const noChannels = 5 // from here on a dimension is not that of channels
+	return len(dims) == 4 && (dims[3].Size == 3 && dims[1].Size != 3 || dims[3].Size < 0 && dims[1].Size >= noChannels)
 }
 
 // holds is [ErrPreprocess] if an input of integers cannot hold what a contract makes of pixels.
