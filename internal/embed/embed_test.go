@@ -346,6 +346,16 @@ func TestFingerprintCoversEverything(t *testing.T) {
 	}
 }
 
+// What a model with one output and crops of its size needs nothing of leaves fingerprints as they
+// always were.
+func TestFingerprintNeverChanges(t *testing.T) {
+	const text = `{"Format":"facepipe teacher v1","Model":"d","Preprocess":{"channel_order":"RGB","mean":[127.5,127.5,127.5],"std":[127.5,127.5,127.5],` +
+		`"height":112,"width":112,"layout":"NCHW"},"Flip":true,"DType":"fp16"}`
+	if got, want := Fingerprint("d", ArcFace(), Outputs{}, true, "fp16", false), fmt.Sprintf("%x", sha256.Sum256([]byte(text))); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 func TestDigestIsTheFiles(t *testing.T) {
 	path := tiny(t, nil)
 	data, err := os.ReadFile(path)

@@ -343,8 +343,8 @@ func Fingerprint(model string, preprocess Preprocess, outputs Outputs, flip bool
 }
 
 // Embed computes the raw embeddings of n crops, [Model.CropBytes] each of interleaved 8-bit RGB,
-// mirrored left to right first if flip, into dst, n×Dim. Values that are not finite are passed on. It
-// panics if a slice is too short.
+// mirrored left to right first if flip, into dst, n×Dim. Values that are not finite are passed
+// on. It panics if a slice is too short.
 func (m *Model) Embed(n int, pixels []byte, flip bool, dst []float32) error {
 	if m.own == nil {
 		var err error
