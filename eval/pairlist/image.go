@@ -27,6 +27,9 @@ func (i Image) Keys() []string {
 // String is the image's key, or the part of it that the list gives.
 func (i Image) String() string { return i.name }
 
+// Stem says that the list leaves the file's extension open.
+func (i Image) Stem() bool { return i.stem }
+
 // lfwImage is the image that LFW calls number n of a person.
 func lfwImage(person string, n int) Image {
 	return Image{name: fmt.Sprintf("%s/%s_%04d", person, person, n), stem: true}

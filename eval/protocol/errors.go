@@ -14,12 +14,24 @@ type MissingError struct {
 	Named  int
 	// Pairs is the number of pairs that name one of them, out of Listed.
 	Pairs, Listed int
+	// Nearest is the key most like the first of Images, "" if the dataset is empty.
+	Nearest string
+	// Rivals are two keys that it may mean, if that is why it is missing.
+	Rivals []string
 }
 
 // Error names the first few.
 func (e *MissingError) Error() string {
-	return fmt.Sprintf("pair list %s: dataset %s lacks %d of %d images, which takes away %d of %d pairs (--allow-missing leaves those out): %s",
-		e.List, e.Dataset, len(e.Images), e.Named, e.Pairs, e.Listed, firstFew(e.Images))
+	return fmt.Sprintf("pair list %s: dataset %s lacks %d of %d images, which takes away %d of %d pairs (--allow-missing leaves those out): %s; %s",
+		e.List, e.Dataset, len(e.Images), e.Named, e.Pairs, e.Listed, firstFew(e.Images), e.compare())
+}
+
+// compare shows the first missing name beside the dataset's.
+func (e *MissingError) compare() string {
+	if len(e.Rivals) > 0 {
+		return fmt.Sprintf("the list's %q may be any of the dataset's %s", e.Images[0], strings.Join(e.Rivals, ", "))
+	}
+	return fmt.Sprintf("the list's %q is unlike the dataset's nearest key %q", e.Images[0], e.Nearest)
 }
 
 // Describe says what is known of pairs that could not be compared.

@@ -30,6 +30,7 @@ type pairs struct {
 	identities  []int32         // of crops
 	compared    []pairlist.Pair // of crops
 	folds       verification.Folds
+	rivals      []string // keys that the first missing image may mean
 }
 
 func loadPairs(ds *store.Dataset, path string, o Options) (Protocol, error) {
@@ -40,14 +41,16 @@ func loadPairs(ds *store.Dataset, path string, o Options) (Protocol, error) {
 	p := &pairs{description: Description{
 		Path: path, Digest: list.Digest, Format: string(list.Format), Listed: len(list.Pairs), Missing: []string{},
 	}}
+	for _, guess := range list.Notes {
+		p.description.Notes = append(p.description.Notes, Note{"Guess", guess})
+	}
 	rows, err := p.lookUp(ds, list.Images)
 	if err != nil {
 		return nil, err
 	}
 	declared := p.locate(ds, list, rows)
 	if d := p.Describe(); len(d.Missing) > 0 && !o.AllowMissing {
-		return nil, &MissingError{List: path, Dataset: ds.Dir(), Images: d.Missing, Named: len(list.Images),
-			Pairs: d.MissingPairs, Listed: d.Listed}
+		return nil, p.missing(ds, len(list.Images))
 	}
 	if err := p.chooseFolds(declared); err != nil {
 		return nil, fmt.Errorf("pair list %s: %w", path, err)
@@ -56,22 +59,68 @@ func loadPairs(ds *store.Dataset, path string, o Options) (Protocol, error) {
 	return p, err
 }
 
+// missing is the error for images that the dataset lacks.
+func (p *pairs) missing(ds *store.Dataset, named int) error {
+	d := p.Describe()
+	near, err := nearest(ds, d.Missing[0])
+	if err != nil {
+		return err
+	}
+	return &MissingError{List: d.Path, Dataset: ds.Dir(), Images: d.Missing, Named: named, Pairs: d.MissingPairs, Listed: d.Listed,
+		Nearest: near, Rivals: p.rivals}
+}
+
 // absent stands for the row of an image that is not in the dataset.
 const absent = -1
 
 // lookUp is the global row of every image, or absent.
 func (p *pairs) lookUp(ds *store.Dataset, images []pairlist.Image) ([]int, error) {
 	rows := make([]int, len(images))
+	lacking := 0
 	for i, image := range images {
 		var err error
 		if rows[i], err = rowOf(ds, image); err != nil {
 			return nil, err
 		}
 		if rows[i] == absent {
-			p.description.Missing = append(p.description.Missing, image.String())
+			lacking++
 		}
 	}
+	if lacking > 0 {
+		return rows, p.guessRows(ds, images, rows, lacking < len(images))
+	}
 	return rows, nil
+}
+
+// guessRows fills in the rows of images whose names are no keys as they stand; found says
+// whether some are.
+func (p *pairs) guessRows(ds *store.Dataset, images []pairlist.Image, rows []int, found bool) error {
+	m := &matcher{ds: ds, images: images, found: found}
+	matched, err := m.match()
+	if err != nil {
+		return err
+	}
+	for i, image := range images {
+		g := matched[i]
+		if rows[i] != absent {
+			delete(matched, i)
+			continue
+		}
+		if g == nil {
+			p.description.Missing = append(p.description.Missing, image.String())
+			if len(p.description.Missing) == 1 {
+				p.rivals = m.rivals(image)
+			}
+			continue
+		}
+		at, err := ds.Lookup(g.key)
+		if err != nil {
+			return err
+		}
+		rows[i] = ds.RowOf(at)
+	}
+	p.description.Notes = append(p.description.Notes, m.describe(matched)...)
+	return nil
 }
 
 func rowOf(ds *store.Dataset, image pairlist.Image) (int, error) {
