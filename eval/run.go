@@ -81,6 +81,7 @@ func (o Options) prepare(d protocol.Description) error {
 	if n := len(d.Missing); n > 0 && o.Progress != nil {
 		fmt.Fprintf(o.Progress, "%d of %d pairs are left out: %d images are not in the dataset\n", d.MissingPairs, d.Listed, n)
 	}
+	d.PrintNotes(o.Progress)
 	if o.Out == "" {
 		return nil
 	}

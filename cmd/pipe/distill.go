@@ -216,7 +216,7 @@ func (o *distillOptions) keysOfFlags() map[string]string {
 func (o *distillOptions) run(ctx context.Context, s *session) (*result, error) {
 	o.Progress = s.progress()
 	if o.valPairs != "" {
-		validation, err := openValidation(o.valPairs, cmp.Or(o.valDataset, o.Dataset))
+		validation, err := openValidation(o.valPairs, cmp.Or(o.valDataset, o.Dataset), o.Progress)
 		if err != nil {
 			return nil, err
 		}
@@ -234,8 +234,9 @@ func (o *distillOptions) run(ctx context.Context, s *session) (*result, error) {
 }
 
 // openValidation lets the trainer score a student on pairs. It is composed here since
-// the rooms student and eval do not know each other. The caller closes its Dataset.
-func openValidation(pairs, dataset string) (*student.Validation, error) {
+// the rooms student and eval do not know each other. What is guessed about pairs is noted.
+// The caller closes its Dataset.
+func openValidation(pairs, dataset string, notes io.Writer) (*student.Validation, error) {
 	ds, err := store.Open(dataset)
 	if err != nil {
 		return nil, err
@@ -244,6 +245,7 @@ func openValidation(pairs, dataset string) (*student.Validation, error) {
 	if err != nil {
 		return nil, errors.Join(err, ds.Close())
 	}
+	p.Describe().PrintNotes(notes)
 	figures := verification.Figures(nil)
 	better := map[string]int{}
 	for _, f := range figures {

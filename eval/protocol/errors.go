@@ -18,6 +18,8 @@ type MissingError struct {
 	Nearest string
 	// Rivals are two keys that it may mean, if that is why it is missing.
 	Rivals []string
+	// Notes say what was guessed before.
+	Notes []Note
 }
 
 // Error names the first few.
@@ -36,7 +38,7 @@ func (e *MissingError) compare() string {
 
 // Describe says what is known of pairs that could not be compared.
 func (e *MissingError) Describe() Description {
-	return Description{Path: e.List, Listed: e.Listed, MissingPairs: e.Pairs, Missing: e.Images}
+	return Description{Path: e.List, Listed: e.Listed, MissingPairs: e.Pairs, Missing: e.Images, Notes: e.Notes}
 }
 
 // UnusableError says that a model gave embeddings without a direction: not finite, or

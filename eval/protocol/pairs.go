@@ -18,7 +18,12 @@ import (
 var Pairs = Kind{
 	Name: "pairs", About: "pairs",
 	Help: `LFW's pairs.txt: "NAME 1 2" and "NAME 1 OTHER 3", resolved as NAME/NAME_0001.jpg
-a plain list:    "a.jpg b.jpg 1" for the same person, 0 for two, by dataset keys`,
+a plain list:    "a.jpg b.jpg 1" for the same person, 0 for two, by dataset keys
+a table:         names of columns first, as "file_x,file_y,Decision"; by commas or tabs
+others:          LFW's without header, Kaggle's CSV, CALFW's and CPLFW's two lines a pair,
+                 a folder Split/FF or Split/FP of CFP's protocol
+Names that are no keys are matched where only one key is like them: folders in front,
+another extension, \ or ./, accents. Guesses are noted in the report.`,
 	Load: loadPairs,
 }
 
@@ -55,8 +60,42 @@ func loadPairs(ds *store.Dataset, path string, o Options) (Protocol, error) {
 	if err := p.chooseFolds(declared); err != nil {
 		return nil, fmt.Errorf("pair list %s: %w", path, err)
 	}
-	p.identities, err = identities(ds, p.crops)
-	return p, err
+	if p.identities, err = identities(ds, p.crops); err != nil {
+		return nil, err
+	}
+	if err := p.checkLabels(int32(ds.Identities())); err != nil {
+		return nil, fmt.Errorf("pair list %s: %w", path, err)
+	}
+	return p, nil
+}
+
+// checkLabels holds the list's labels against the dataset's identities, those below known.
+// Labels that say the opposite are an error, others that differ are noted.
+func (p *pairs) checkLabels(known int32) error {
+	var all, wrong [2]int // different, same
+	for _, pair := range p.compared {
+		a, b := p.identities[pair.A], p.identities[pair.B]
+		if a >= known || b >= known {
+			continue
+		}
+		kind := 0
+		if pair.Same {
+			kind = 1
+		}
+		all[kind]++
+		if pair.Same != (a == b) {
+			wrong[kind]++
+		}
+	}
+	if 2*wrong[0] > all[0] && 2*wrong[1] > all[1] {
+		return fmt.Errorf("%w: the labels mean the opposite, or its lines are no pairs: of %d same pairs %d have two identities in the dataset, of %d different ones %d have one",
+			pairlist.ErrFormat, all[1], wrong[1], all[0], wrong[0])
+	}
+	if wrong[0]+wrong[1] > 0 {
+		p.description.Notes = append(p.description.Notes, Note{"Identities", fmt.Sprintf(
+			"the dataset gives two identities to %d of %d same pairs and one to %d of %d different pairs", wrong[1], all[1], wrong[0], all[0])})
+	}
+	return nil
 }
 
 // missing is the error for images that the dataset lacks.
@@ -67,7 +106,7 @@ func (p *pairs) missing(ds *store.Dataset, named int) error {
 		return err
 	}
 	return &MissingError{List: d.Path, Dataset: ds.Dir(), Images: d.Missing, Named: named, Pairs: d.MissingPairs, Listed: d.Listed,
-		Nearest: near, Rivals: p.rivals}
+		Nearest: near, Rivals: p.rivals, Notes: d.Notes}
 }
 
 // absent stands for the row of an image that is not in the dataset.

@@ -6,7 +6,10 @@
 package protocol
 
 import (
+	"fmt"
+	"io"
 	"iter"
+	"strings"
 
 	"facepipe/eval/verification"
 	"facepipe/store"
@@ -71,6 +74,15 @@ type Description struct {
 type Note struct {
 	About string `json:"about"`
 	Text  string `json:"text"`
+}
+
+// PrintNotes writes the notes to w, if any and if w is not nil.
+func (d Description) PrintNotes(w io.Writer) {
+	for _, n := range d.Notes {
+		if w != nil {
+			fmt.Fprintf(w, "note: pair list %s: %s: %s\n", d.Path, strings.ToLower(n.About), n.Text)
+		}
+	}
 }
 
 // Options are the settings of all protocols.
