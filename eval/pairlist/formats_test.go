@@ -234,7 +234,7 @@ func TestTwins(t *testing.T) {
 	want := []written{{"Ann/Ann_0001", "Ann/Ann_0004", true}, {"Bob/Bob_0001", "Bob/Bob_0002", true}, {"Ann/Ann_0001", "Bob/Bob_0002", false}}
 	for _, path := range []string{same, different} {
 		l, err := Read(path)
-		if err != nil || !slices.Equal(spellOut(l), want) || len(l.Notes) != 1 || !strings.Contains(l.Notes[0], "are one list") {
+		if err != nil || !slices.Equal(spellOut(l), want) || len(l.Notes) != 1 || !strings.Contains(l.Notes[0], "are read as one list") {
 			t.Errorf("%s: %+v, %v", path, l, err)
 		}
 	}

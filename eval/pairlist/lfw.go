@@ -103,7 +103,7 @@ func isLFWHeader(fields []string) bool {
 
 func (r *bareLFWReader) end() error {
 	if !r.header {
-		r.guess("the list is read as LFW's without its first line, by a guess: NAME 1 2 is a same pair, NAME 1 OTHER 2 a different one")
+		r.guess("the list is read as LFW's without its first line: NAME 1 2 is a same pair, NAME 1 OTHER 2 a different one")
 	}
 	return nil
 }

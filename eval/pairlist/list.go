@@ -152,6 +152,6 @@ func readTwins(path, twin string, digest hash.Hash) (*List, error) {
 		}
 		b.list.Format, b.list.Notes = l.Format, l.Notes
 	}
-	b.list.Notes = append(b.list.Notes, fmt.Sprintf("by a guess, %s and %s are one list", filepath.Base(same), filepath.Base(different)))
+	b.list.Notes = append(b.list.Notes, fmt.Sprintf("%s and %s are read as one list", filepath.Base(same), filepath.Base(different)))
 	return b.list, nil
 }

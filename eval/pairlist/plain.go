@@ -47,7 +47,7 @@ func (r labelFirstReader) take(fields []string) error {
 }
 
 func (r labelFirstReader) end() error {
-	r.guess("the first column is read as the label, by a guess")
+	r.guess("the first column is read as the label")
 	return nil
 }
 
@@ -86,7 +86,7 @@ func (r *twoLinesReader) end() error {
 	if r.first != "" {
 		return fmt.Errorf("it has an odd number of lines, and two are a pair: %s is alone", r.first)
 	}
-	r.guess("two lines are read as a pair, by a guess: label 0 for two persons")
+	r.guess("two lines are read as a pair: label 0 for two persons")
 	return r.numberedSets()
 }
 
@@ -119,6 +119,6 @@ func (r *twoLinesReader) numberedSets() error {
 		r.list.sets = append(r.list.sets, int32(set))
 	}
 	r.list.Sets = sets
-	r.guess("labels 1 to %d are read as the numbers of sets, by a guess", sets)
+	r.guess("labels 1 to %d are read as the numbers of sets", sets)
 	return nil
 }

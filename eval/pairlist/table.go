@@ -107,7 +107,7 @@ func (r *tableReader) noteUse(fields []string) {
 	if r.set >= 0 {
 		used += ", " + fields[r.set] + " as the set of the cross-validation"
 	}
-	r.guess("%s, by a guess", used)
+	r.guess("%s", used)
 }
 
 func (r *tableReader) end() error { return nil }

@@ -16,13 +16,15 @@ import (
 //
 // Names are compared in one writing (slashes, no ./, composed accents) and without their
 // extension. If not one name is a key as it stands, folders in front count no more: those
-// that only keys have, and as many as need be of those that only the list has. A name is
-// matched if a single key is the nearest to it and no other name's.
+// that only keys have, and as many as need be of those that only the list has. Both at once
+// must be the same for all names or for all keys, lest one person's folder be taken for
+// another's. A name is matched if a single key is the nearest to it and no other name's.
 type matcher struct {
 	ds     *store.Dataset
 	images []pairlist.Image
 	found  bool // some names are keys as they stand
 	drop   int  // folders that are dropped in front of names
+	varied bool // not the same ones of all names
 	groups map[string]*group
 }
 
@@ -58,9 +60,15 @@ func (m *matcher) match() (map[int]*group, error) {
 // begin groups the images' names without so many folders. It returns how many folders the
 // deepest name has.
 func (m *matcher) begin(drop int) (deepest int) {
-	m.drop, m.groups = drop, make(map[string]*group, len(m.images))
-	for _, image := range m.images {
+	m.drop, m.varied, m.groups = drop, false, make(map[string]*group, len(m.images))
+	first := ""
+	for i, image := range m.images {
 		whole, stem, ext := m.parts(image)
+		dropped := strings.TrimSuffix(strings.TrimSuffix(whole, ext), stem)
+		if i == 0 {
+			first = dropped
+		}
+		m.varied = m.varied || dropped != first
 		deepest = max(deepest, strings.Count(whole, "/"))
 		g := m.groups[stem]
 		if g == nil {
@@ -130,12 +138,17 @@ func (m *matcher) matched() map[int]*group {
 			other.mixed = other.mixed || g.how == other.how
 		}
 	}
-	matched := map[int]*group{}
+	matched, fronts := map[int]*group{}, map[string]bool{}
 	for i, image := range m.images {
 		_, stem, _ := m.parts(image)
 		if g := m.groups[stem]; g.key != "" && g.rival == "" && !g.mixed {
 			matched[i] = g
+			whole, _ := cutExtension(oneWriting(g.key))
+			fronts[strings.TrimSuffix(whole, stem)] = true
 		}
+	}
+	if m.varied && len(fronts) > 1 {
+		return nil
 	}
 	return matched
 }

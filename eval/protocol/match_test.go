@@ -58,6 +58,7 @@ func TestNamesAreMatched(t *testing.T) {
 		{"as a URL", "file:///faces/PERSON/N.png", "PERSON/N.png", "without the list's folders in front"},
 		{"folders of the dataset", "PERSON/N.png", "lfw/deep/PERSON/N.png", "below the dataset's folders in front"},
 		{"folders of both", "/data/PERSON/N.png", "lfw/PERSON/N.png", "without the list's folders in front and below the dataset's folders in front"},
+		{"names like extensions", "/jpg/PERSON/jpgN.jpg", "x/PERSON/jpgN.png", "with another extension"},
 		{"names alone", "PERSON_N.png", "PERSON/PERSON_N.png", "below the dataset's folders"},
 		{"flat dataset", "PERSON/PERSON_N.png", "PERSON_N.png", "without the list's folders"},
 		{"extension", "PERSON/N.jpg", "PERSON/N.png", "40 of 40 images are matched with another extension: P00/1.jpg is read as the key P00/1.png"},
@@ -100,6 +101,7 @@ func TestNamesThatAreNotMatched(t *testing.T) {
 	}{
 		{"another folder", "PERSON/N.png", "PERSON/frontal_N.png", `the list's "P00/1.png" is unlike the dataset's nearest key "P00/frontal_1.png"`},
 		{"another number", "PERSON/PERSON_000N.png", "PERSON/PERSON_N.png", `unlike the dataset's nearest key "P00/P00_`},
+		{"another folder of each person", "xPERSON/PERSON_N.png", "PERSON/PERSON_N.png", "40 of 40 images"},
 		{"one name for all people", "PERSON/N.png", "N/PERSON.png", "40 of 40 images"},
 		{"several names for a key", "PERSON/x/N.png", "N.png", ""},
 	}
