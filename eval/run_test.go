@@ -299,6 +299,25 @@ func TestMissingImagesInTheReport(t *testing.T) {
 	}
 }
 
+// What is guessed about a list is printed and reported, and moves no figure.
+func TestGuessesAreReported(t *testing.T) {
+	o := setUp(t)
+	want := run(t, o)
+	_, pairs, _ := strings.Cut(facestest.LFWList(), "\n")
+	o.List = facestest.WriteFile(t, "pairs.csv", strings.ReplaceAll(strings.ReplaceAll(pairs, "\t", ","), "P0", "./P0"))
+	var notices strings.Builder
+	o.Progress = &notices
+	got := run(t, o)
+	if got.Models[0].Accuracy != want.Models[0].Accuracy || got.Models[0].AUC != want.Models[0].AUC || len(got.Pairs.Notes) != 2 {
+		t.Errorf("%+v, want the figures of %+v and two notes", got, want)
+	}
+	for _, n := range got.Pairs.Notes {
+		if !strings.Contains(notices.String(), "note: pair list "+o.List+": guess: "+n.Text) {
+			t.Errorf("notices %q lack %q", notices.String(), n.Text)
+		}
+	}
+}
+
 func TestRunErrors(t *testing.T) {
 	for name, c := range map[string]struct {
 		edit func(*Options)

@@ -72,9 +72,11 @@ func (b *builder) label(word string) (same bool, err error) {
 	if !ok {
 		return false, shapeError(fmt.Sprintf("label %.40q is neither 0 nor 1, no nor yes, false nor true", word))
 	}
-	if before, ok := b.words[same]; ok && before != small {
+	before, ok := b.words[same]
+	if !ok {
+		b.words[same] = strings.Clone(small)
+	} else if before != small {
 		return false, fmt.Errorf("label %q, but %q before it", word, before)
 	}
-	b.words[same] = strings.Clone(small)
 	return same, nil
 }
