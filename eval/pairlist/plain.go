@@ -1,7 +1,6 @@
 package pairlist
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 )
@@ -90,9 +89,10 @@ func (r *twoLinesReader) end() error {
 	return r.numberedSets()
 }
 
-// numberedSets takes labels above 1 for sets of same pairs, the different pairs' sets
-// following one another. A list of photographs and their persons, which looks alike,
-// hardly ever has as many of the first person as of all others.
+// numberedSets takes labels above 1 for same pairs, too, and if they are 1, 2 ... of one size
+// for their sets, the different pairs' following one another. There must be as many different
+// pairs: a list of photographs and their persons, which looks alike, hardly ever has as many
+// lines of its person 0 as of all others.
 func (r *twoLinesReader) numberedSets() error {
 	count := map[int]int{}
 	for _, label := range r.labels {
@@ -104,21 +104,31 @@ func (r *twoLinesReader) numberedSets() error {
 	if sets < 2 && count[1] == len(r.labels)-different {
 		return nil
 	}
+	if 2*different != len(r.labels) {
+		return fmt.Errorf("labels above 1 would be of same pairs, but those are %d, the different ones %d; if labels are persons, the file lists no pairs",
+			len(r.labels)-different, different)
+	}
+	r.guess("labels above 0 are read as those of same pairs")
 	for set := range sets {
-		if n := count[set+1]; n == 0 || n*sets != different {
-			return errors.New("labels above 1 would number the sets of same pairs, but those are not 1, 2 ... of one size with as many different pairs; if labels are persons, the file lists no pairs")
+		if count[set+1]*sets != different {
+			return nil
 		}
 	}
+	r.number(sets)
+	return nil
+}
+
+// number gives same pairs the set that their label says, and different ones the sets in turn.
+func (r *twoLinesReader) number(sets int) {
 	next := 0
 	for _, label := range r.labels {
 		set := label - 1
 		if label == 0 {
-			set = next * sets / different
+			set = next * 2 * sets / len(r.labels)
 			next++
 		}
 		r.list.sets = append(r.list.sets, int32(set))
 	}
 	r.list.Sets = sets
 	r.guess("labels 1 to %d are read as the numbers of sets", sets)
-	return nil
 }
