@@ -2,30 +2,25 @@ package ingest
 
 import (
 	"context"
-	"fmt"
 
 	"facepipe/ingest/source"
+	"facepipe/internal/progress"
 )
 
 // countPhotographs walks all sources once, without reading an image. It counts the photographs
 // of each identity under the name that the identity has in the dataset.
 func (r *run) countPhotographs(ctx context.Context) error {
-	r.photographs = map[string]int{}
-	for i, s := range r.sources {
-		err := s.Walk(ctx, func(item source.Item) error {
-			if item.Identity != "" {
-				r.photographs[r.options.prefix(i)+item.Identity]++
-			}
-			return nil
-		})
-		if ctx.Err() != nil {
-			return ctx.Err()
+	r.photographs, r.total = map[string]int{}, 0
+	bar := progress.New(r.options.Progress, "count", -1).Of("photographs")
+	defer bar.Finish()
+	return r.walk(ctx, bar, true, func(i int, item source.Item) error {
+		r.total++
+		if item.Identity != "" {
+			r.photographs[r.options.prefix(i)+item.Identity]++
 		}
-		if err != nil {
-			return fmt.Errorf("count photographs in source %s: %w", r.parsed.sources[i], err)
-		}
-	}
-	return nil
+		bar.Add(1)
+		return nil
+	})
 }
 
 // tooFew says whether an identity has fewer photographs than are wanted. A photograph without

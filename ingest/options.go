@@ -14,6 +14,7 @@ import (
 	"facepipe/ingest/align"
 	"facepipe/ingest/detect"
 	"facepipe/ingest/source"
+	"facepipe/internal/progress"
 )
 
 // How crops are stored, the values of [Options.Store].
@@ -106,8 +107,20 @@ type Options struct {
 	// Logger gets notices; nil for [slog.Default].
 	Logger *slog.Logger `json:"-"`
 
-	from, items int        // the stretch of items that is ingested; all if items is 0
-	made        *planCrops // crops that workers have made; nil to make them here
+	from, items int           // the stretch of items that is ingested; all if items is 0
+	made        *planCrops    // crops that workers have made; nil to make them here
+	bar         *progress.Bar // of a plan's worker, over all its tasks
+}
+
+// known is the number of items that a plan says there are, -1 without one.
+func (o Options) known() int {
+	switch {
+	case o.made != nil:
+		return itemsOf(o.made.tasks)
+	case o.items > 0:
+		return o.items
+	}
+	return -1
 }
 
 // parsed are the options in the form the run needs.

@@ -16,6 +16,7 @@ import (
 	"facepipe/ingest/source"
 	"facepipe/internal/durable"
 	"facepipe/internal/imgcodec"
+	"facepipe/internal/progress"
 	"facepipe/internal/worker"
 	"facepipe/store"
 	"facepipe/store/plan"
@@ -157,21 +158,29 @@ func survey(ctx context.Context, o Options) (s surveyed, err error) {
 		return s, err
 	}
 	sources := sha256.New()
-	for i, src := range r.sources {
-		fmt.Fprintf(sources, "%d %q\n", i, src.Digest())
-		err := src.Walk(ctx, func(item source.Item) error {
-			s.items++
-			if item.Landmarks == nil && !r.cropper.named.Load() {
-				if _, err := r.cropper.lookup(r.key(i, item.Key)); err != nil {
-					return err
-				}
-			}
-			return describe(sources, item)
-		})
-		if err != nil {
-			return s, fmt.Errorf("walk source %s: %w", r.parsed.sources[i], err)
+	bar := progress.New(o.Progress, "survey", -1).Of("photographs")
+	defer bar.Finish()
+	begun := 0
+	begin := func(before int) {
+		for ; begun < before; begun++ {
+			fmt.Fprintf(sources, "%d %q\n", begun, r.sources[begun].Digest())
 		}
 	}
+	err = r.walk(ctx, bar, true, func(i int, item source.Item) error {
+		begin(i + 1)
+		s.items++
+		bar.Add(1)
+		if item.Landmarks == nil && !r.cropper.named.Load() {
+			if _, err := r.cropper.lookup(r.key(i, item.Key)); err != nil {
+				return err
+			}
+		}
+		return describe(sources, item)
+	})
+	if err != nil {
+		return s, err
+	}
+	begin(len(r.sources))
 	if err := r.cropper.requireNamed(o.Landmarks); err != nil {
 		return s, err
 	}
@@ -221,7 +230,14 @@ func Work(ctx context.Context, dir string, w worker.Worker, o Options) (s WorkSu
 		return s, err
 	}
 	s = WorkSummary{Plan: dir}
-	for _, i := range w.Tasks(len(p.Tasks)) {
+	share := w.Tasks(len(p.Tasks))
+	tasks := make([]plan.Task, 0, len(share))
+	for _, i := range share {
+		tasks = append(tasks, p.Tasks[i])
+	}
+	planned.bar = progress.New(planned.Progress, "ingest", int64(itemsOf(tasks))).Of("photographs")
+	defer planned.bar.Finish()
+	for _, i := range share {
 		s.Tasks++
 		if err := s.task(ctx, i, p.Tasks[i], planned); err != nil {
 			return s, err
@@ -230,6 +246,14 @@ func Work(ctx context.Context, dir string, w worker.Worker, o Options) (s WorkSu
 	s.Seconds = time.Since(begun).Seconds()
 	s.ImagesPerSecond = float64(s.Seen) / s.Seconds
 	return s, nil
+}
+
+// itemsOf is how many items tasks have.
+func itemsOf(tasks []plan.Task) (n int) {
+	for _, t := range tasks {
+		n += t.Rows
+	}
+	return n
 }
 
 // partDataset is the dataset of a task.
@@ -244,6 +268,7 @@ func (s *WorkSummary) task(ctx context.Context, i int, t plan.Task, o Options) e
 	}
 	if done {
 		s.Reused++
+		o.bar.Skip(int64(t.Rows))
 		return nil
 	}
 	part := partDataset(s.Plan, i)
@@ -254,6 +279,7 @@ func (s *WorkSummary) task(ctx context.Context, i int, t plan.Task, o Options) e
 	run, err := Run(ctx, o)
 	if errors.Is(err, store.ErrLocked) {
 		s.Busy++
+		o.bar.Skip(int64(t.Rows))
 		return nil
 	}
 	if err != nil {

@@ -30,6 +30,7 @@ type run struct {
 	photographs map[string]int
 	filtered    int // photographs left out; only produce writes it
 	bar         *progress.Bar
+	total       int // items that the bar counts to; -1 if the walk is to find out
 	summary     Summary
 }
 
@@ -42,7 +43,7 @@ type run struct {
 // valid. When ctx is done the error wraps ctx's; committed shards stay. Faults of the dataset
 // wrap the errors of package store.
 func Run(ctx context.Context, o Options) (Summary, error) {
-	r := &run{options: o, summary: Summary{Dataset: o.Out, RejectReasons: map[string]int{}}}
+	r := &run{options: o, total: o.known(), summary: Summary{Dataset: o.Out, RejectReasons: map[string]int{}}}
 	begun := time.Now()
 	err := r.run(ctx)
 	r.summary.time(begun)
@@ -78,9 +79,9 @@ func (r *run) run(ctx context.Context) (err error) {
 	if err := r.openWriter(); err != nil {
 		return err
 	}
-	r.bar = progress.New(r.options.Progress, "ingest", -1).Of("photographs")
+	finish := r.openBar()
 	err = pipeline(ctx, r.parsed.workers, r.produce, r.consume)
-	r.bar.Finish()
+	finish()
 	r.summary.Filtered = r.filtered
 	if err != nil {
 		return err
@@ -91,7 +92,7 @@ func (r *run) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if err := r.writer.Close(); err != nil {
+	if err := r.closeWriter(); err != nil {
 		return err
 	}
 	if err := r.writePairs(ctx); err != nil {
@@ -118,7 +119,9 @@ func (r *run) close() error {
 
 func (r *run) openSources(ctx context.Context) error {
 	for _, spec := range r.parsed.sources {
+		opened := r.phase("open " + spec.String())
 		s, err := spec.Open(ctx)
+		opened()
 		if err != nil {
 			return err
 		}
@@ -128,6 +131,7 @@ func (r *run) openSources(ctx context.Context) error {
 }
 
 func (r *run) openCropper() (err error) {
+	defer r.phase("open landmarks and detector")()
 	o := r.options
 	r.cropper = newCropper(r.parsed, o.Gate)
 	r.summary.Decoder = r.cropper.contract.Decoder
@@ -151,7 +155,14 @@ func (r *run) openCropper() (err error) {
 	return nil
 }
 
+// closeWriter makes the dataset whole: its index, too.
+func (r *run) closeWriter() error {
+	defer r.phase("index " + r.options.Out)()
+	return r.writer.Close()
+}
+
 func (r *run) openWriter() (err error) {
+	defer r.phase("open " + r.options.Out)()
 	r.writer, err = store.OpenWriter(r.options.Out, r.cropper.contract, store.WriterOptions{
 		ShardRows: r.options.ShardRows, Logger: r.options.Logger,
 	})
@@ -175,28 +186,23 @@ func (r *run) openWriter() (err error) {
 // produce walks the sources and submits their items.
 func (r *run) produce(ctx context.Context, submit func(*task) error) error {
 	met := 0 // items, over all sources
-	for i, s := range r.sources {
-		err := s.Walk(ctx, func(item source.Item) error {
-			n := met
-			met++
-			if o := r.options; o.items > 0 && (n < o.from || n >= o.from+o.items) {
-				return nil
-			}
-			t := r.task(n, i, item)
-			if t == nil {
-				return nil
-			}
-			return submit(t)
-		})
-		if ctx.Err() != nil {
-			return ctx.Err()
+	err := r.walk(ctx, r.bar, r.total < 0, func(i int, item source.Item) error {
+		n := met
+		met++
+		if o := r.options; o.items > 0 && (n < o.from || n >= o.from+o.items) {
+			return nil
 		}
-		if err != nil {
-			return fmt.Errorf("walk source %s: %w", r.parsed.sources[i], err)
+		t := r.task(n, i, item)
+		if t == nil {
+			r.bar.Skip(1)
+			return nil
 		}
+		return submit(t)
+	})
+	for i := range r.sources {
 		r.logNotices(i)
 	}
-	return nil
+	return err
 }
 
 // logNotices logs what source i has noticed while it was walked.
@@ -303,8 +309,8 @@ func substitute(key string) string {
 // consume records what became of one item. It runs in one goroutine, in the order of the
 // sources.
 func (r *run) consume(t *task) error {
-	defer r.bar.Add(1)
 	if t.skip {
+		r.bar.Skip(1)
 		r.skip(t.source, t.key)
 		// Its further faces were appended before it.
 		for n := 1; r.parsed.faces == FacesAll && r.writer.Seen(t.source, furtherKey(t.key, n)); n++ {
@@ -312,6 +318,7 @@ func (r *run) consume(t *task) error {
 		}
 		return nil
 	}
+	defer r.bar.Add(1)
 	var refused *refusal
 	switch {
 	case errors.As(t.err, &refused):

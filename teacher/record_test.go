@@ -180,14 +180,15 @@ type watch struct {
 	rejects map[string]int64
 }
 
-func (w *watch) Unwrap() io.Writer                              { return w.Writer }
-func (w *watch) Observe(label string, _ int64) progress.Watcher { return watched{w, label} }
+func (w *watch) Unwrap() io.Writer                     { return w.Writer }
+func (w *watch) Observe(label string) progress.Watcher { return watched{w, label} }
 
 type watched struct {
 	*watch
 	label string
 }
 
+func (w watched) Total(int64)                        {}
 func (w watched) Count(int64, int64)                 {}
 func (w watched) Reject(n int64, reason string)      { w.rejects[w.label+" "+reason] += n }
 func (w watched) Spend(part string, seconds float64) { w.spent[w.label+" "+part] += seconds }

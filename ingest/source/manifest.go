@@ -41,6 +41,7 @@ type manifest struct {
 	file      *os.File
 	format    tableFormat
 	digest    string
+	count     int // of rows
 	repeats   repeats
 	order     align.Order // of the numbers of five landmarks
 }
@@ -115,7 +116,7 @@ func (m *manifest) index(ctx context.Context) (err error) {
 	case !found:
 		return fmt.Errorf("none of its %d rows leads to an image below %s: the first leads to %s", rows, m.folder, firstPath)
 	}
-	m.digest, m.repeats = digest, keys.repeats()
+	m.digest, m.count, m.repeats = digest, rows, keys.repeats()
 	if m.order, err = align.Recognise(points); err != nil {
 		return fmt.Errorf("its landmarks: %w", err)
 	}

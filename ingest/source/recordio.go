@@ -48,6 +48,7 @@ type recordIO struct {
 	crop   *recordio.Property
 
 	opened, walked []string // notices
+	passed         int64    // bytes, by the walk
 }
 
 var recordIOKind = kind{
@@ -338,6 +339,7 @@ func (w *recordWalk) walk(ctx context.Context) error {
 		var damage *recordio.DamageError
 		switch {
 		case err == nil:
+			w.source.pass(record)
 			err = w.record(record, scan.Prefix())
 		case errors.As(err, &damage):
 			err = w.damaged(damage)

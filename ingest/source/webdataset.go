@@ -27,6 +27,7 @@ type webDataset struct {
 	namespace string
 	shards    []tarShard
 	digest    string
+	progress  tarProgress // of the walk
 }
 
 // tarShard is where a shard is, and its part of the keys.
@@ -174,8 +175,9 @@ func (s *webDataset) requireImage(ctx context.Context) error {
 }
 
 func (s *webDataset) Walk(ctx context.Context, visit func(Item) error) error {
-	for _, shard := range s.shards {
+	for i, shard := range s.shards {
 		w := shardWalk{name: shard.name, namespace: s.namespace, visit: visit, images: map[uint64]struct{}{}}
+		s.enter(i, func() *webdataset.Shard { return w.shard })
 		if err := w.run(ctx, shard.path); err != nil {
 			return err
 		}

@@ -23,7 +23,8 @@ import (
 //
 //	pipe_items_done           what is done of the stage's items
 //	pipe_items_rejected       how many of these were refused, or have no usable embedding
-//	pipe_items_total          how many there will be; -1 if that is not known
+//	pipe_items_total          how many there will be, perhaps as an estimate; -1 if that is not
+//	                          known
 //	pipe_rejects_total        the same refusals counted by "reason"
 //	pipe_stage_seconds_total  the time that a "part" of the stage has taken, such as
 //	                          decode or infer, summed over those who do it
@@ -107,16 +108,16 @@ var _ progress.Observer = watched{}
 func (w watched) Unwrap() io.Writer { return w.Writer }
 
 // Observe serves a bar's counts.
-func (w watched) Observe(label string, total int64) progress.Watcher {
-	w.server.total.WithLabelValues(label).Set(float64(total))
-	return watcher{w.server, label}
-}
+func (w watched) Observe(label string) progress.Watcher { return watcher{w.server, label} }
 
 // watcher serves the counts of one bar.
 type watcher struct {
 	server *Server
 	label  string
 }
+
+// Total serves how many items there are.
+func (w watcher) Total(n int64) { w.server.total.WithLabelValues(w.label).Set(float64(n)) }
 
 // Count serves how many items are done and rejected.
 func (w watcher) Count(done, rejected int64) {

@@ -11,12 +11,13 @@ import (
 )
 
 // Shard is one archive. Its file does not stay open. Its methods may be called from several
-// goroutines.
+// goroutines, but Walk by one at a time.
 type Shard struct {
 	path       string
 	size       int64
 	changed    time.Time
 	compressed bool
+	walked     *os.File // by Walk
 }
 
 // Visitor has the functions that [Shard.Walk] calls.
@@ -115,6 +116,7 @@ func (s *Shard) Walk(ctx context.Context, v Visitor) error {
 		return err
 	}
 	defer file.Close()
+	s.walked = file
 	w := walk{ctx: ctx, v: v}
 	in, err := newInput(ctx, file, s.size, s.compressed)
 	if err != nil {
