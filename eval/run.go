@@ -120,7 +120,9 @@ func (c cropsOf) decode(i int, rgb []byte) error { return c.DecodeRGB(c.location
 // measureModel embeds all crops and computes the figures. What is the model's own
 // fault is a *modelError.
 func measureModel(ctx context.Context, o Options, path string, crops cropsOf, p protocol.Protocol) (report.Model, error) {
+	opened := progress.Phase(o.Progress, "open "+path)
 	m, err := embed.Open(path, embed.Options{Preprocess: o.Preprocess, Output: o.Output, Crop: crops.CropSize(), Batch: o.Batch, Runtime: o.Runtime})
+	opened()
 	if errors.Is(err, ort.ErrRuntime) {
 		return report.Model{}, err
 	}
@@ -165,7 +167,7 @@ func embedCrops(ctx context.Context, o Options, m *embed.Model, crops cropsOf) (
 	if o.Flip {
 		flips = []bool{false, true}
 	}
-	bar := progress.New(o.Progress, "eval "+m.Path(), int64(len(crops.locations)))
+	bar := progress.New(o.Progress, "eval "+m.Path(), int64(len(crops.locations))).Of("crops")
 	defer bar.Finish()
 	_, err := m.Stream(ctx, len(crops.locations), crops.decode, func(i int, rows [][]float32) error {
 		embeddings[i] = sum(rows)

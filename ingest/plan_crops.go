@@ -3,6 +3,7 @@ package ingest
 import (
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 
@@ -13,9 +14,10 @@ import (
 // planCrops gives the crops that the workers of a plan have made of each item. All workers of
 // a run use it at once.
 type planCrops struct {
-	tasks  []plan.Task
-	folder string            // of the plan
-	output *store.PlanOutput // what the dataset was when the plan was made; nil for anything
+	tasks    []plan.Task
+	folder   string            // of the plan
+	progress io.Writer         // gets the bar
+	output   *store.PlanOutput // what the dataset was when the plan was made; nil for anything
 
 	mu   sync.Mutex
 	open []*part // the last used is the last

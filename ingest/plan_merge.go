@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"facepipe/internal/progress"
 	"facepipe/store"
 	"facepipe/store/cache"
 	"facepipe/store/check"
@@ -45,7 +46,7 @@ func MergePlan(ctx context.Context, dir string, o MergeOptions) (PlanMerge, erro
 		return PlanMerge{}, err
 	}
 	planned.Out = cmp.Or(o.Out, planned.Out)
-	planned.made = &planCrops{tasks: p.Tasks, folder: dir, output: p.Output}
+	planned.made = &planCrops{tasks: p.Tasks, folder: dir, output: p.Output, progress: planned.Progress}
 	if err := planned.made.ready(ctx, planned.Out); err != nil {
 		return PlanMerge{}, fmt.Errorf("merge plan %s: %w", dir, err)
 	}
@@ -139,7 +140,10 @@ func (p *planCrops) checkOutput(w *store.Writer, sources []int) error {
 func (p *planCrops) complete(ctx context.Context) error {
 	var faults []error
 	known := map[string]bool{}
-	for i := range p.tasks {
+	bar := progress.New(p.progress, "verify", int64(itemsOf(p.tasks))).Of("photographs")
+	defer bar.Finish()
+	for i, t := range p.tasks {
+		bar.Add(int64(t.Rows))
 		part := partDataset(p.folder, i)
 		known[filepath.Base(part)] = true
 		if len(faults) >= maxNamedParts {

@@ -55,7 +55,7 @@ func (d *Dataset) auditShards(a *table.Audit) (sound bool, err error) {
 		d.shards = append(d.shards, info)
 		if err == nil && a.Reads(i) && info.file != nil {
 			var skipped int
-			skipped, err = checkCropData(a.Context, d, i)
+			skipped, err = checkCropData(a, d, i)
 			idsSkipped += skipped
 		}
 		sound = sound && err == nil
@@ -146,7 +146,7 @@ func (d *Dataset) AuditRemains(a *table.Audit) error {
 
 // checkCropData reads all of crop shard i. It returns the number of crops whose ids
 // this machine cannot verify.
-func checkCropData(ctx context.Context, d *Dataset, i int) (idsSkipped int, err error) {
+func checkCropData(a *table.Audit, d *Dataset, i int) (idsSkipped int, err error) {
 	f, err := d.openCrops(i)
 	if err != nil {
 		return 0, err
@@ -160,7 +160,8 @@ func checkCropData(ctx context.Context, d *Dataset, i int) (idsSkipped int, err 
 		if err != nil {
 			return idsSkipped, err
 		}
-		skipped, err := checkIDs(ctx, d.Contract(), c)
+		skipped, err := checkIDs(a.Context, d.Contract(), c)
+		a.Bar.Add(int64(c.rows()))
 		idsSkipped += skipped
 		if err != nil {
 			return idsSkipped, table.AsDamage(f.Path, err)

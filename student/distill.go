@@ -84,7 +84,7 @@ type run struct {
 
 // all takes the stages of a run in their order.
 func (r *run) all(ctx context.Context) (_ Summary, err error) {
-	defer func() { err = r.close(err) }()
+	defer func() { r.bar.Finish(); err = r.close(err) }()
 	for _, stage := range []func(context.Context) error{
 		r.openDataset,
 		r.lockFolder,

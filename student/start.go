@@ -203,6 +203,8 @@ func (r *run) openJournal(context.Context) (err error) {
 		fmt.Fprintf(r.progress, "sampler %s: %d identities with %d crops a batch each; %d crops without an identity are not among them\n",
 			o.Sampler, identities, o.PerIdentity, r.loader.Crops()-crops)
 	}
-	r.bar = progress.New(o.Progress, "distill", int64((r.schedule.Total-r.last.Step)*o.Batch*o.Accumulate))
+	perStep := o.Batch * o.Accumulate
+	r.bar = progress.New(o.Progress, "distill", int64(r.schedule.Total*perStep)).Of("crops")
+	r.bar.Skip(int64(r.last.Step * perStep))
 	return nil
 }

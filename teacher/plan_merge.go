@@ -109,20 +109,22 @@ func (m *PlanMerge) adopt(ctx context.Context, s *planParts, tasks []plan.Task, 
 		return fmt.Errorf("merge plan %s: %w", m.Plan, err)
 	}
 	bar := progress.New(out, "merge", int64(m.Rows)).Of("crops")
+	defer bar.Finish()
 	for _, t := range tasks {
 		if err := ctx.Err(); err != nil {
 			return stopping(err, keepsNothing)
 		}
 		if !missing[t.Shard] {
 			m.Reused += t.Rows
-		} else if err := s.parts.Adopt(w, t.Shard); err != nil {
-			return err
-		} else {
-			m.Adopted += t.Rows
+			bar.Skip(int64(t.Rows))
+			continue
 		}
+		if err := s.parts.Adopt(w, t.Shard); err != nil {
+			return err
+		}
+		m.Adopted += t.Rows
 		bar.Add(int64(t.Rows))
 	}
-	bar.Finish()
 	// What workers have left does no harm, so this is no error.
 	if m.Removed, err = s.parts.Tidy(); err != nil {
 		m.Notes = append(m.Notes, fmt.Sprintf("what killed workers have left stays: %v", err))
@@ -171,6 +173,7 @@ func (s *planParts) complete(ctx context.Context, tasks []plan.Task, out io.Writ
 		}
 	}
 	bar := progress.New(out, "verify", int64(rows)).Of("crops")
+	defer bar.Finish()
 	for _, shard := range missing {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -180,7 +183,6 @@ func (s *planParts) complete(ctx context.Context, tasks []plan.Task, out io.Writ
 		}
 		bar.Add(int64(s.ds.ShardRows(shard)))
 	}
-	bar.Finish()
 	extra, err := s.parts.Extra(shards)
 	if err != nil {
 		return err

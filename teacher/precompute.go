@@ -33,7 +33,9 @@ func Precompute(ctx context.Context, o Options) (Summary, error) {
 		return Summary{}, err
 	}
 	defer ds.Close()
+	opened := progress.Phase(o.Progress, "open "+o.Model)
 	models, err := openModels(o, ds)
+	opened()
 	defer closeModels(models)
 	if err != nil {
 		return Summary{}, err
@@ -221,7 +223,8 @@ func (r *run) claim(info cache.Info) (*cache.Writer, error) {
 // with the next shard while one is being committed.
 func (r *run) embed(ctx context.Context, open func(shard int) (shardWriter, error), shards []int, todo int) error {
 	begun := time.Now()
-	r.bar = progress.New(r.o.Progress, "precompute", int64(todo)).Of("crops")
+	r.bar = progress.New(r.o.Progress, "precompute", int64(r.summary.Reused+todo)).Of("crops")
+	r.bar.Skip(int64(r.summary.Reused))
 	defer r.bar.Finish()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)

@@ -94,6 +94,7 @@ func (o *checkOptions) validateSubset() error {
 }
 
 func (o *checkOptions) run(ctx context.Context, s *session) (*result, error) {
+	o.Progress = s.progress()
 	report, err := check.Run(ctx, o.dataset, o.Options)
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"facepipe/internal/progress"
 	"facepipe/store"
 )
 
@@ -47,7 +48,8 @@ func (o *indexRebuildOptions) addFlags(*pflag.FlagSet) {}
 
 func (o *indexRebuildOptions) validate(args []string) error { return oneDataset(args, &o.dataset) }
 
-func (o *indexRebuildOptions) run(ctx context.Context, _ *session) (*result, error) {
+func (o *indexRebuildOptions) run(ctx context.Context, s *session) (*result, error) {
+	defer progress.Phase(s.progress(), "index "+o.dataset)()
 	built, err := store.RebuildIndex(ctx, o.dataset)
 	if err != nil {
 		return nil, err

@@ -68,6 +68,7 @@ func Audit(a *table.Audit, d *store.Dataset, name string) (*Cache, error) {
 		}
 		if err == nil && info != nil && a.Reads(i) {
 			err = checkShard(t, i)
+			a.Bar.Add(int64(d.ShardRows(i)))
 		}
 		if err := a.Fault(err); err != nil {
 			return nil, err

@@ -128,7 +128,9 @@ func (j *Joint) Into(ctx context.Context, merged *store.Dataset, out io.Writer) 
 	for _, shard := range missing {
 		report.Reused -= merged.ShardRows(shard)
 	}
-	c.bar = progress.New(out, "merge teacher "+j.info.Name, int64(merged.Rows()-report.Reused))
+	c.bar = progress.New(out, "merge teacher "+j.info.Name, int64(merged.Rows()))
+	defer c.bar.Finish()
+	c.bar.Skip(int64(report.Reused))
 	for _, shard := range missing {
 		copied, err := c.shard(shard)
 		if err != nil {
@@ -137,7 +139,6 @@ func (j *Joint) Into(ctx context.Context, merged *store.Dataset, out io.Writer) 
 		report.Copied += copied
 		report.Missing += merged.ShardRows(shard) - copied
 	}
-	c.bar.Finish()
 	if report.Missing < merged.Rows() {
 		err = c.adoptRuns()
 	}

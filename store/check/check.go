@@ -9,9 +9,11 @@ package check
 import (
 	"context"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 
+	"facepipe/internal/progress"
 	"facepipe/store"
 	"facepipe/store/cache"
 	"facepipe/store/derived"
@@ -28,6 +30,8 @@ type Options struct {
 	// compares shards with each other (keys stored twice, totals, the index's entries)
 	// is then left out.
 	Subset Subset
+	// Progress receives a bar; nil is silent.
+	Progress io.Writer
 }
 
 // Problem is damage: something on disk is not what was written.
@@ -75,6 +79,7 @@ func (c *checker) run(ctx context.Context, o Options) error {
 		return c.fault(err)
 	}
 	c.choose(a, d.Shards(), o)
+	defer c.show(a, d, o)()
 	sound, err := d.AuditCrops(a)
 	if err != nil {
 		return err
@@ -105,6 +110,26 @@ func (c *checker) choose(a *table.Audit, shards int, o Options) {
 	if !o.Subset.all() {
 		c.note("subset %v: the data of %d of %d shards are read", o.Subset, c.report.ShardsRead, shards)
 	}
+}
+
+// show shows how many of the chosen crops and embeddings are read or, without these, that the
+// audit goes on.
+func (c *checker) show(a *table.Audit, d *store.Dataset, o Options) (end func()) {
+	if !o.ReadData {
+		return progress.Phase(o.Progress, "check")
+	}
+	rows := 0
+	for shard, chosen := range a.Chosen {
+		if chosen {
+			rows += d.ShardRows(shard)
+		}
+	}
+	caches, err := cache.Names(d)
+	if err != nil {
+		caches = nil // the audit says why
+	}
+	a.Bar = progress.New(o.Progress, "check", int64(rows*(1+len(caches)))).Of("rows")
+	return a.Bar.Finish
 }
 
 // caches looks at the teachers' caches, and at what is derived from each.

@@ -210,7 +210,8 @@ func (r *run) write(ctx context.Context) error {
 		return err
 	}
 	defer t.abort()
-	bar := progress.New(r.options.Progress, "export", int64(r.stage.marker.Rows))
+	bar := progress.New(r.options.Progress, "export", int64(r.stage.marker.Rows)).Of("crops")
+	defer bar.Finish()
 	if r.groups != nil {
 		err = r.writeGroups(ctx, t, bar)
 	} else {
@@ -219,7 +220,6 @@ func (r *run) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	bar.Finish()
 	return t.close()
 }
 

@@ -215,6 +215,7 @@ func (m *merge) crops() (err error) {
 		total += d.Rows() + d.Duplicates()
 	}
 	bar := m.bar("merge", total)
+	defer bar.Finish()
 	for i, d := range m.inputs {
 		n, err := w.TakeOver(m.ctx, d, numbers[i], bar.Add)
 		if err != nil {
@@ -222,7 +223,6 @@ func (m *merge) crops() (err error) {
 		}
 		m.summary.add(n)
 	}
-	bar.Finish()
 	return w.Close()
 }
 
@@ -275,5 +275,5 @@ func (m *merge) caches(merged *store.Dataset) error {
 
 // bar shows how far one part of the merge is.
 func (m *merge) bar(label string, total int) *progress.Bar {
-	return progress.New(m.options.Progress, label, int64(total))
+	return progress.New(m.options.Progress, label, int64(total)).Of("crops")
 }

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"facepipe/internal/progress"
 )
 
 // Audit is one look for damage, which each layer takes at what it owns. It goes on after it
@@ -18,6 +20,8 @@ type Audit struct {
 	Fault func(error) error
 	// Note takes down what is worth knowing and no damage.
 	Note func(format string, args ...any)
+	// Bar counts the rows that are read; nil is silent.
+	Bar *progress.Bar
 }
 
 // Reads is whether the data of a shard are read.
