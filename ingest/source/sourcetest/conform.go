@@ -132,12 +132,30 @@ func labelsOf(t *testing.T, d *store.Dataset) map[store.ID]int32 {
 func items(t *testing.T, s source.Source) []source.Item {
 	t.Helper()
 	var all []source.Item
+	var before int64
+	measured, _ := s.(source.Measured)
 	err := s.Walk(t.Context(), func(item source.Item) error {
 		all = append(all, item)
+		if measured != nil {
+			passed, size := measured.Position()
+			if passed < before || passed <= 0 || passed > size {
+				t.Errorf("at item %d byte %d of %d is passed, after %d", len(all), passed, size, before)
+			}
+			before = passed
+		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	counter, counts := s.(source.Counter)
+	if !counts && measured == nil {
+		t.Error("the source does not tell how much there is")
+	}
+	if counts {
+		if n, err := counter.Count(t.Context()); err != nil || n != len(all) && n != -1 {
+			t.Errorf("it counts %d items (%v), the walk met %d", n, err, len(all))
+		}
 	}
 	if len(all) != len(Faces()) {
 		t.Fatalf("the walk met %d items, want %d", len(all), len(Faces()))
