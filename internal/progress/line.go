@@ -35,10 +35,11 @@ func (s *screen) wipe() {
 
 // How a line is laid out.
 const (
-	barCells  = 20
-	minCells  = 20 // of a line, however narrow the terminal says it is
-	minLabel  = 8  // cells, before figures are cut
-	usualWide = 80 // of a terminal that does not say
+	barCells    = 20 // of the drawn bar, where there is room
+	minBarCells = 5
+	minCells    = 20 // of a line, however narrow the terminal says it is
+	minLabel    = 8  // cells, before figures are cut
+	usualWide   = 80 // of a terminal that does not say
 )
 
 // layOut is a line of at most width cells: a drawn bar if share, 0 to 1, is known and there is
@@ -49,10 +50,10 @@ func layOut(label, figures string, share float64, width int) string {
 	head := ""
 	if share >= 0 {
 		head = percent(share) + " "
-		filled := int(share * barCells)
-		bar := fmt.Sprintf("|%s%s| ", strings.Repeat("█", filled), strings.Repeat(" ", barCells-filled))
-		if uniseg.StringWidth(head+bar+label+figures) <= width {
-			head += bar
+		const edges = "|| "
+		if cells := min(barCells, width-uniseg.StringWidth(head+edges+label+figures)); cells >= minBarCells {
+			filled := int(share * float64(cells))
+			head += "|" + strings.Repeat("█", filled) + strings.Repeat(" ", cells-filled) + "| "
 		}
 	}
 	room := width - uniseg.StringWidth(head+figures)

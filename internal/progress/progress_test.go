@@ -193,7 +193,8 @@ func TestLayOut(t *testing.T) {
 		want  string
 	}{
 		{80, "50% |██████████          | eval models/net.onnx: 1/2, 0.1/s"},
-		{50, "50% eval models/net.onnx: 1/2, 0.1/s"},
+		{50, "50% |█████     | eval models/net.onnx: 1/2, 0.1/s"},
+		{40, "50% eval models/net.onnx: 1/2, 0.1/s"},
 		{33, "50% …models/net.onnx: 1/2, 0.1/s"},
 		{24, "50% …et.onnx: 1/2, 0.1…"},
 	} {
