@@ -78,12 +78,12 @@ func perCrop(shape []int64, batch int) bool {
 
 // lengths are those of some crops' embeddings, and what another output says of the crops.
 func (m *Model) lengths(place int) (rows, others []float64, err error) {
-	in, err := ort.NewTensor(m.preprocess.shape(m.batch)...)
+	in, err := ort.NewTensor(m.resolved.Preprocess.shape(m.batch)...)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer in.Close()
-	size, probes := m.fill.size, probeCrops(m.preprocess)
+	size, probes := m.fill.size, probeCrops(m.resolved.Preprocess)
 	for len(probes) > 0 {
 		n := min(m.batch, len(probes))
 		for k, crop := range probes[:n] {
