@@ -28,7 +28,7 @@ type Options struct {
 	// with an embedding's shape.
 	Output string
 	// NoSelfTest leaves out the comparison with other preprocessings that every model begins
-	// with; see [selftest.Run].
+	// with; see [selfcheck.Run].
 	NoSelfTest bool
 	// Batch is that of [embed.Options].
 	Batch int

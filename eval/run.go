@@ -15,7 +15,7 @@ import (
 	"facepipe/internal/imgcodec"
 	"facepipe/internal/ort"
 	"facepipe/internal/progress"
-	"facepipe/internal/selftest"
+	"facepipe/internal/selfcheck"
 	"facepipe/store"
 )
 
@@ -131,7 +131,7 @@ func measureModel(ctx context.Context, o Options, path string, crops cropsOf, p 
 	}
 	defer m.Close()
 	test, doubts, err := settle(ctx, o, m, crops, p)
-	if errors.Is(err, selftest.ErrContradiction) {
+	if errors.Is(err, selfcheck.ErrContradiction) {
 		return report.Model{}, &modelError{path, err}
 	}
 	if err != nil {

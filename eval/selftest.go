@@ -6,17 +6,17 @@ import (
 
 	"facepipe/eval/protocol"
 	"facepipe/internal/embed"
-	"facepipe/internal/selftest"
+	"facepipe/internal/selfcheck"
 )
 
 // settle compares preprocessings on some of the crops and settles the model's. notes say what
 // is in doubt.
-func settle(ctx context.Context, o Options, m *embed.Model, crops cropsOf, p protocol.Protocol) (result *selftest.Result, notes []string, err error) {
+func settle(ctx context.Context, o Options, m *embed.Model, crops cropsOf, p protocol.Protocol) (result *selfcheck.Result, notes []string, err error) {
 	if o.NoSelfTest {
 		return nil, nil, nil
 	}
 	faces := facesOf(crops, p)
-	if result, err = selftest.Run(ctx, m, faces, o.Progress); err != nil {
+	if result, err = selfcheck.Run(ctx, m, faces, o.Progress); err != nil {
 		return nil, nil, err
 	}
 	if err := result.Weak(); err != nil {
@@ -35,20 +35,20 @@ func settle(ctx context.Context, o Options, m *embed.Model, crops cropsOf, p pro
 
 // facesOf are pairs of crops that show one person each or, where there are too few, crops to
 // compare with their mirror images.
-func facesOf(crops cropsOf, p protocol.Protocol) selftest.Faces {
+func facesOf(crops cropsOf, p protocol.Protocol) selfcheck.Faces {
 	var places []int
-	for _, pair := range p.Persons(selftest.People) {
+	for _, pair := range p.Persons(selfcheck.People) {
 		places = append(places, pair[0], pair[1])
 	}
-	mirrored := len(places) < 2*selftest.MinPeople
+	mirrored := len(places) < 2*selfcheck.MinPeople
 	if mirrored {
-		n := min(selftest.People, len(crops.locations))
+		n := min(selfcheck.People, len(crops.locations))
 		places = make([]int, n)
 		for i := range places {
 			places[i] = i * len(crops.locations) / n
 		}
 	}
-	return selftest.Faces{Count: len(places), Mirrored: mirrored, Load: func(i int, rgb []byte) error {
+	return selfcheck.Faces{Count: len(places), Mirrored: mirrored, Load: func(i int, rgb []byte) error {
 		return crops.decode(places[i], rgb)
 	}}
 }

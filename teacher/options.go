@@ -8,7 +8,7 @@ import (
 
 	"facepipe/internal/embed"
 	"facepipe/internal/ort"
-	"facepipe/internal/selftest"
+	"facepipe/internal/selfcheck"
 	"facepipe/store/cache"
 )
 
@@ -41,7 +41,7 @@ type Options struct {
 	// device 0.
 	Devices []int
 	// NoSelfTest leaves out the comparison with other preprocessings that a new cache
-	// begins with; see [selftest.Run]. AllowWeakTeacher takes a model that does not tell people
+	// begins with; see [selfcheck.Run]. AllowWeakTeacher takes a model that does not tell people
 	// apart there.
 	NoSelfTest       bool
 	AllowWeakTeacher bool
@@ -170,7 +170,7 @@ type Summary struct {
 	// was computed, and overlap.
 	Stages cache.Stages `json:"stages"`
 	// SelfTest is nil unless the cache is new and the dataset has faces to compare.
-	SelfTest *selftest.Result `json:"self_test,omitempty"`
+	SelfTest *selfcheck.Result `json:"self_test,omitempty"`
 	// Drift is what half precision costs, over some embeddings of this run; nil for fp32.
 	Drift *cache.Drift `json:"fp16_drift,omitempty"`
 }

@@ -11,7 +11,7 @@ import (
 
 	"facepipe/internal/embed"
 	"facepipe/internal/imgcodec"
-	"facepipe/internal/selftest"
+	"facepipe/internal/selfcheck"
 	"facepipe/internal/worker"
 	"facepipe/store"
 	"facepipe/store/cache"
@@ -32,7 +32,7 @@ type PlanSummary struct {
 	Tasks   int    `json:"tasks"`
 	Rows    int    `json:"rows"`
 	// SelfTest is that of the cache, if it is new.
-	SelfTest *selftest.Result `json:"self_test,omitempty"`
+	SelfTest *selfcheck.Result `json:"self_test,omitempty"`
 }
 
 // planOptions are what workers need besides the cache's own description.

@@ -21,7 +21,7 @@ import (
 // Precompute caches the embeddings of every crop that has none yet. With an error the summary
 // says how far the run got.
 //
-// Errors: those of embed.Open; [selftest.ErrContradiction], [selftest.ErrWeak]; store.ErrNotFound, store.ErrDamaged, store.ErrLocked;
+// Errors: those of embed.Open; [selfcheck.ErrContradiction], [selfcheck.ErrWeak]; store.ErrNotFound, store.ErrDamaged, store.ErrLocked;
 // store.ErrFingerprint when the name is taken by another model, preprocessing, flip or dtype;
 // [ErrEmbeddings], [*RejectRateError]; the context's. Finished shards are always kept, and the
 // same call goes on.

@@ -10,7 +10,7 @@ import (
 
 	"facepipe/internal/embed"
 	"facepipe/internal/ort"
-	"facepipe/internal/selftest"
+	"facepipe/internal/selfcheck"
 	"facepipe/store/cache"
 )
 
@@ -101,7 +101,7 @@ func (r *run) record(err error) cache.Run {
 }
 
 // verdictOf is what a record keeps of the test, nil without one.
-func verdictOf(t *selftest.Result) *cache.SelfTestVerdict {
+func verdictOf(t *selfcheck.Result) *cache.SelfTestVerdict {
 	if t == nil {
 		return nil
 	}

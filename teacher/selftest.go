@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"facepipe/internal/embed"
-	"facepipe/internal/selftest"
+	"facepipe/internal/selfcheck"
 	"facepipe/store"
 	"facepipe/store/cache"
 )
@@ -95,14 +95,14 @@ func (r *run) warn(text string) {
 }
 
 // selfTest compares preprocessings on faces of a dataset.
-func selfTest(ctx context.Context, ds *store.Dataset, model *embed.Model, out io.Writer) (*selftest.Result, error) {
+func selfTest(ctx context.Context, ds *store.Dataset, model *embed.Model, out io.Writer) (*selfcheck.Result, error) {
 	faces, err := testFaces(ds)
 	if err != nil {
 		return nil, err
 	}
 	crops := ds.CropReader()
 	defer crops.Close()
-	return selftest.Run(ctx, model, selftest.Faces{
+	return selfcheck.Run(ctx, model, selfcheck.Faces{
 		Count: len(faces), Mirrored: len(faces) > 0 && faces[0].person < 0,
 		Load: func(i int, rgb []byte) error { return crops.DecodeRGB(faces[i].at, rgb) },
 	}, out)
@@ -131,8 +131,8 @@ func testFaces(ds *store.Dataset) ([]face, error) {
 		faces, anybody = append(faces, pairs...), append(anybody, others...)
 	}
 	rng := rand.New(rand.NewPCG(1, 1))
-	if len(faces) >= 2*selftest.MinPeople {
-		keep := sample(len(faces)/2, selftest.People, 1)
+	if len(faces) >= 2*selfcheck.MinPeople {
+		keep := sample(len(faces)/2, selfcheck.People, 1)
 		var some []face
 		for _, k := range keep {
 			some = append(some, faces[2*k], faces[2*k+1])
@@ -140,7 +140,7 @@ func testFaces(ds *store.Dataset) ([]face, error) {
 		return some, nil
 	}
 	rng.Shuffle(len(anybody), func(i, j int) { anybody[i], anybody[j] = anybody[j], anybody[i] })
-	return anybody[:min(len(anybody), selftest.People)], nil
+	return anybody[:min(len(anybody), selfcheck.People)], nil
 }
 
 // pairsOf are the faces of a shard. pairs are the first two crops of each person whose second

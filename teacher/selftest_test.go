@@ -13,7 +13,7 @@ import (
 	"facepipe/internal/embed"
 	"facepipe/internal/imgcodec"
 	"facepipe/internal/onnx"
-	"facepipe/internal/selftest"
+	"facepipe/internal/selfcheck"
 	"facepipe/internal/synthface"
 	"facepipe/store"
 	"facepipe/store/cache"
@@ -233,7 +233,7 @@ func TestWeakTeacher(t *testing.T) {
 		m.Graph.Nodes[2].Inputs[0] = "grey"
 	})
 	o := Options{Dataset: ds.Dir(), Model: constant, Name: "t", MaxRejectRate: 1}
-	if _, err := Precompute(t.Context(), o); !errors.Is(err, selftest.ErrWeak) || !strings.Contains(err.Error(), "--allow-weak-teacher") {
+	if _, err := Precompute(t.Context(), o); !errors.Is(err, selfcheck.ErrWeak) || !strings.Contains(err.Error(), "--allow-weak-teacher") {
 		t.Errorf("a constant: %v", err)
 	}
 	if _, err := cache.Open(ds, "t"); !errors.Is(err, store.ErrNotFound) {

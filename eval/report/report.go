@@ -9,7 +9,7 @@ import (
 	"facepipe/eval/protocol"
 	"facepipe/eval/verification"
 	"facepipe/internal/embed"
-	"facepipe/internal/selftest"
+	"facepipe/internal/selfcheck"
 	"facepipe/store"
 )
 
@@ -68,7 +68,7 @@ type Model struct {
 	NormOutput string `json:"norm_output,omitempty"`
 	// SelfTest compares preprocessings on some of the crops; nil if it was left out, or if
 	// there are not two to compare.
-	SelfTest *selftest.Result `json:"self_test,omitempty"`
+	SelfTest *selfcheck.Result `json:"self_test,omitempty"`
 	// Notes say what a user should know about how the model was opened, and what is in doubt.
 	Notes []string `json:"notes,omitempty"`
 	verification.Result

@@ -20,7 +20,7 @@ func with(nodes []onnx.Node, constants ...onnx.Tensor) func(*onnx.Model) {
 	}
 }
 
-func node(op, out string, in ...string) onnx.Node {
+func graphNode(op, out string, in ...string) onnx.Node {
 	return onnx.Node{OpType: op, Inputs: in, Outputs: []string{out}}
 }
 
@@ -30,7 +30,7 @@ func number32(name string, v ...float32) onnx.Tensor {
 
 // shifted is Sub and Div by constants.
 func shifted(mean, std float32) func(*onnx.Model) {
-	return with([]onnx.Node{node("Sub", "s", "input", "m"), node("Div", "d", "s", "v")}, number32("m", mean), number32("v", std))
+	return with([]onnx.Node{graphNode("Sub", "s", "input", "m"), graphNode("Div", "d", "s", "v")}, number32("m", mean), number32("v", std))
 }
 
 func byteTensor(name string, t onnx.ElemType, v byte) onnx.Tensor {
@@ -46,7 +46,7 @@ func TestAutomaticRules(t *testing.T) {
 		m.Metadata = []onnx.Property{{Key: PreprocessKey, Value: string(text)}}
 	}
 	quantized := func(scale float32, zero onnx.Tensor, between ...onnx.Node) func(*onnx.Model) {
-		nodes := append([]onnx.Node{node("QuantizeLinear", "q", "input", "scale", zero.Name), node("DequantizeLinear", "dq", "q", "scale", zero.Name)}, between...)
+		nodes := append([]onnx.Node{graphNode("QuantizeLinear", "q", "input", "scale", zero.Name), graphNode("DequantizeLinear", "dq", "q", "scale", zero.Name)}, between...)
 		return with(nodes, onnx.FloatTensor("scale", []float32{scale}), zero, number32("m", 127.5), number32("k", 1./128))
 	}
 	unsigned, signed := byteTensor("zero", onnx.Uint8, 0), byteTensor("zero", onnx.Int8, 0x80)
@@ -62,43 +62,43 @@ func TestAutomaticRules(t *testing.T) {
 		"plain":                 {nil, ArcFace(), Assumed, "does not normalise"},
 		"metadata":              {stated, bgr, Stated, "metadata"},
 		"sub, div":              {shifted(127.5, 127.5), Raw(), Found, "begins with (x - 127.5) / 127.5, so it normalises inside and takes 0 to 255"},
-		"scaling folded":        {with([]onnx.Node{node("Sub", "s", "input", "m")}, number32("m", 127.5)), Raw(), Found, "(x - 127.5) / 1"},
-		"added":                 {with([]onnx.Node{node("Add", "s", "m", "input")}, number32("m", -127.5)), Raw(), Found, "(x - 127.5) / 1"},
-		"divides by 255":        {with([]onnx.Node{node("Div", "d", "input", "v")}, number32("v", 255)), Raw(), Found, "(x - 0) / 255"},
-		"multiplies":            {with([]onnx.Node{node("Mul", "d", "v", "input")}, number32("v", 1./128)), Raw(), Found, "(x - 0) / 128"},
-		"mul, sub":              {with([]onnx.Node{node("Mul", "s", "input", "k"), node("Sub", "d", "s", "one")}, number32("k", 2./255), number32("one", 1)), Raw(), Found, "(x - 127.5) / 127.5"},
+		"scaling folded":        {with([]onnx.Node{graphNode("Sub", "s", "input", "m")}, number32("m", 127.5)), Raw(), Found, "(x - 127.5) / 1"},
+		"added":                 {with([]onnx.Node{graphNode("Add", "s", "m", "input")}, number32("m", -127.5)), Raw(), Found, "(x - 127.5) / 1"},
+		"divides by 255":        {with([]onnx.Node{graphNode("Div", "d", "input", "v")}, number32("v", 255)), Raw(), Found, "(x - 0) / 255"},
+		"multiplies":            {with([]onnx.Node{graphNode("Mul", "d", "v", "input")}, number32("v", 1./128)), Raw(), Found, "(x - 0) / 128"},
+		"mul, sub":              {with([]onnx.Node{graphNode("Mul", "s", "input", "k"), graphNode("Sub", "d", "s", "one")}, number32("k", 2./255), number32("one", 1)), Raw(), Found, "(x - 127.5) / 127.5"},
 		"0 to 1":                {shifted(0.5, 0.5), Unit(), Found, "takes 0 to 1"},
-		"photographs' means":    {with([]onnx.Node{node("Sub", "s", "input", "m"), node("Div", "d", "s", "v")}, number32("m", 0.485, 0.456, 0.406), number32("v", 0.229, 0.224, 0.225)), Unit(), Found, "takes 0 to 1"},
-		"the same of 0 to 255":  {with([]onnx.Node{node("Sub", "s", "input", "m"), node("Div", "d", "s", "v")}, number32("m", 123.675, 116.28, 103.53), number32("v", 58.4, 57.1, 57.4)), Raw(), Found, "takes 0 to 255"},
-		"multiplies by 255":     {with([]onnx.Node{node("Mul", "s", "input", "k")}, number32("k", 255)), Unit(), Found, "takes 0 to 1"},
-		"undoes arcface":        {with([]onnx.Node{node("Mul", "s", "input", "k"), node("Add", "d", "s", "k")}, number32("k", 127.5)), ArcFace(), Found, "takes -1 to 1"},
-		"from a constant minus": {with([]onnx.Node{node("Sub", "s", "m", "input"), node("Neg", "n", "s")}, number32("m", 127.5)), Raw(), Found, "takes 0 to 255"},
-		"by one":                {with([]onnx.Node{node("Mul", "s", "input", "k")}, number32("k", 1)), ArcFace(), Assumed, "does not normalise"},
+		"photographs' means":    {with([]onnx.Node{graphNode("Sub", "s", "input", "m"), graphNode("Div", "d", "s", "v")}, number32("m", 0.485, 0.456, 0.406), number32("v", 0.229, 0.224, 0.225)), Unit(), Found, "takes 0 to 1"},
+		"the same of 0 to 255":  {with([]onnx.Node{graphNode("Sub", "s", "input", "m"), graphNode("Div", "d", "s", "v")}, number32("m", 123.675, 116.28, 103.53), number32("v", 58.4, 57.1, 57.4)), Raw(), Found, "takes 0 to 255"},
+		"multiplies by 255":     {with([]onnx.Node{graphNode("Mul", "s", "input", "k")}, number32("k", 255)), Unit(), Found, "takes 0 to 1"},
+		"undoes arcface":        {with([]onnx.Node{graphNode("Mul", "s", "input", "k"), graphNode("Add", "d", "s", "k")}, number32("k", 127.5)), ArcFace(), Found, "takes -1 to 1"},
+		"from a constant minus": {with([]onnx.Node{graphNode("Sub", "s", "m", "input"), graphNode("Neg", "n", "s")}, number32("m", 127.5)), Raw(), Found, "takes 0 to 255"},
+		"by one":                {with([]onnx.Node{graphNode("Mul", "s", "input", "k")}, number32("k", 1)), ArcFace(), Assumed, "does not normalise"},
 		"fits nothing":          {shifted(2, 2), Raw(), Assumed, "fits no usual input"},
-		"unknown numbers": {with([]onnx.Node{node("ReduceMean", "mean", "w"), node("Sub", "s", "input", "mean"), node("Div", "d", "s", "mean")}),
+		"unknown numbers": {with([]onnx.Node{graphNode("ReduceMean", "mean", "w"), graphNode("Sub", "s", "input", "mean"), graphNode("Div", "d", "s", "mean")}),
 			Raw(), Assumed, "fits no usual input"},
-		"batch normalisation of 0 to 255": {with([]onnx.Node{node("BatchNormalization", "bn", "input", "gamma", "beta", "mean", "variance")},
+		"batch normalisation of 0 to 255": {with([]onnx.Node{graphNode("BatchNormalization", "bn", "input", "gamma", "beta", "mean", "variance")},
 			onnx.FloatTensor("gamma", []float32{1, 1, 1}, 3), onnx.FloatTensor("beta", []float32{0, 0, 0}, 3),
 			onnx.FloatTensor("mean", []float32{140, 112, 98}, 3), onnx.FloatTensor("variance", []float32{4000, 3500, 3400}, 3)), Raw(), Found, "takes 0 to 255"},
-		"batch normalisation of -1 to 1": {with([]onnx.Node{node("BatchNormalization", "bn", "input", "gamma", "beta", "mean", "variance")},
+		"batch normalisation of -1 to 1": {with([]onnx.Node{graphNode("BatchNormalization", "bn", "input", "gamma", "beta", "mean", "variance")},
 			onnx.FloatTensor("gamma", []float32{1, 1, 1}, 3), onnx.FloatTensor("beta", []float32{0, 0, 0}, 3),
 			onnx.FloatTensor("mean", []float32{0.1, -0.12, -0.23}, 3), onnx.FloatTensor("variance", []float32{0.25, 0.2, 0.2}, 3)), ArcFace(), Found, "takes -1 to 1"},
 		"computed constants": {with([]onnx.Node{{OpType: "Constant", Outputs: []string{"mean"}, Attributes: []onnx.Attribute{{Name: "value", Kind: onnx.KindTensor, Tensor: &onnx.Tensor{Type: onnx.Float64, Data: []byte{0, 0, 0, 0, 0, 0xe0, 0x5f, 0x40}}}}},
-			node("Cast", "mean32", "mean"), node("Unsqueeze", "mean3", "mean32"), node("Sqrt", "deviation", "variance"), node("Sub", "s", "input", "mean3"), node("Div", "d", "s", "deviation")}, computed),
+			graphNode("Cast", "mean32", "mean"), graphNode("Unsqueeze", "mean3", "mean32"), graphNode("Sqrt", "deviation", "variance"), graphNode("Sub", "s", "input", "mean3"), graphNode("Div", "d", "s", "deviation")}, computed),
 			Raw(), Found, "(x - 127.5) / 127.5"},
 		"constants of float16": {func(m *onnx.Model) {
 			half, err := onnx.HalfTensor("m", []float32{127.5}, 1)
 			if err != nil {
 				t.Fatal(err)
 			}
-			with([]onnx.Node{node("Cast", "c", "input"), node("Sub", "s", "c", "m")}, half)(m)
+			with([]onnx.Node{graphNode("Cast", "c", "input"), graphNode("Sub", "s", "c", "m")}, half)(m)
 		}, Raw(), Found, "(x - 127.5) / 1"},
 		// Old exporters list weights among the inputs, even before the image.
 		"weights are inputs": {func(m *onnx.Model) {
-			with([]onnx.Node{node("Identity", "same", "input"), node("Sub", "s", "same", "m")}, number32("m", 128))(m)
+			with([]onnx.Node{graphNode("Identity", "same", "input"), graphNode("Sub", "s", "same", "m")}, number32("m", 128))(m)
 			m.Graph.Inputs = append([]onnx.ValueInfo{{Name: "m", Type: onnx.Float32, Dims: onnx.Fixed(1, 1, 1)}}, m.Graph.Inputs...)
 		}, Raw(), Found, "(x - 128) / 1"},
-		"behind a quantizer": {quantized(1, unsigned, node("Sub", "s", "dq", "m"), node("QuantizeLinear", "q2", "s", "k", "zero"), node("DequantizeLinear", "dq2", "q2", "k", "zero"), node("Mul", "d", "dq2", "k")),
+		"behind a quantizer": {quantized(1, unsigned, graphNode("Sub", "s", "dq", "m"), graphNode("QuantizeLinear", "q2", "s", "k", "zero"), graphNode("DequantizeLinear", "dq2", "q2", "k", "zero"), graphNode("Mul", "d", "dq2", "k")),
 			Raw(), Found, "(x - 127.5) / 128"},
 		"quantizer of 0 to 255": {quantized(1, unsigned), Raw(), Found, "quantizes its input from 0 to 255"},
 		"signed quantizer":      {quantized(1, signed), Raw(), Found, "quantizes its input from 0 to 255"},
