@@ -125,14 +125,15 @@ func TestSamples(t *testing.T) {
 		entry{"./dir//1.jpg", "D"}, entry{"dir/1.json", "{}"},
 		entry{"other/1.jpg", "E"},
 		entry{".hidden.jpg", "F"}, entry{"._0.jpg", "G"},
-		entry{"0.png", "H"},
+		entry{"2.png", "H"},
 	)
 	want := []string{
+		`README: ="no extension"`,
 		`0: jpg="A" cls="7"`,
 		`1: cls="8" left.jpg="B" right.jpg="C"`,
 		`dir/1: jpg="D" json="{}"`,
 		`other/1: jpg="E"`,
-		`0: png="H"`,
+		`2: png="H"`,
 	}
 	wantLines(t, walk(t, archive, nil), want...)
 	wantLines(t, walk(t, archive, func(*webdataset.Member) bool { return false }), want...)

@@ -3,7 +3,6 @@ package webdataset
 import (
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"io"
 	"os"
@@ -21,30 +20,26 @@ type input struct {
 	pos  int64    // in the archive
 	size int64    // of the archive; -1 if that is not known
 	ctx  context.Context
+	// close frees what decompression holds.
+	close func()
 }
 
 // newInput reads the archive in file from its beginning, until ctx is done, as a member of a
 // compressed archive may be endless.
-func newInput(ctx context.Context, file *os.File, size int64, compressed bool) (*input, error) {
-	in := &input{ctx: ctx, size: -1}
-	if !compressed {
+func newInput(ctx context.Context, file *os.File, size int64, packed compression) (*input, error) {
+	in := &input{ctx: ctx, size: -1, close: func() {}}
+	if packed == uncompressed {
 		in.file, in.size = file, size
 		in.r = bufio.NewReaderSize(ctxio.NewReader(ctx, file), windowBytes)
 		return in, nil
 	}
-	z, err := gzip.NewReader(bufio.NewReaderSize(ctxio.NewReader(ctx, file), windowBytes))
+	r, release, err := packed.reader(bufio.NewReaderSize(ctxio.NewReader(ctx, file), windowBytes))
 	if err != nil {
 		return nil, truncation(err)
 	}
-	in.r = bufio.NewReaderSize(ctxio.NewReader(ctx, z), windowBytes)
+	in.close = release
+	in.r = bufio.NewReaderSize(ctxio.NewReader(ctx, r), windowBytes)
 	return in, nil
-}
-
-// isGzip says whether a file begins like a compressed one.
-func isGzip(file io.ReaderAt) bool {
-	head := make([]byte, 2)
-	n, _ := file.ReadAt(head, 0)
-	return n == len(head) && bytes.Equal(head, []byte{0x1f, 0x8b})
 }
 
 // peek shows the next n bytes, fewer only at the end or before an error.

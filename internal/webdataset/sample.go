@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Sample is the consecutive members that have one name, apart from their extensions.
+// Sample is the members that have one name, apart from their extensions.
 type Sample struct {
 	// Key is the name that they share, with its folders.
 	Key     string
@@ -24,7 +24,7 @@ type Member struct {
 	// Name is its path in the archive. It is not absolute and has no . and .. unless Fault
 	// says so. It need not be UTF-8.
 	Name string
-	// Extension is the part behind the first dot of the file name, in lower case.
+	// Extension is the part behind the first dot of the file name, in lower case; "" without one.
 	Extension string
 	// Size is in bytes.
 	Size int64
@@ -32,8 +32,23 @@ type Member struct {
 	Fault error
 
 	offset int64 // of the data, in the archive
+	head   [HeadLen]byte
+	headed int // bytes of head that are there
 	data   []byte
 	held   bool
+}
+
+// HeadLen is how much of a member's beginning is at hand without reading it.
+const HeadLen = 12
+
+// Head is the beginning of the member's data, up to [HeadLen] bytes.
+func (m *Member) Head() []byte { return m.head[:m.headed] }
+
+// look takes the head from the data that lie ahead. What cannot be read is noticed on the way
+// past them.
+func (m *Member) look(in *input) {
+	ahead, _ := in.peek(int(min(m.Size, HeadLen)))
+	m.headed = copy(m.head[:], ahead)
 }
 
 // Offset is where the member's data begin in the archive, after decompression.
@@ -50,7 +65,7 @@ const (
 )
 
 // member describes a member of an archive. ok is false for what is no file of a sample:
-// folders, and names without an extension or with nothing before it.
+// folders, and names that begin with a dot.
 func (h *header) member() (key string, m Member, ok bool) {
 	if h.kind == kindDirectory || strings.HasSuffix(h.name, "/") && (h.kind == kindOld || h.kind == kindRegular) {
 		return "", Member{}, false
@@ -61,8 +76,8 @@ func (h *header) member() (key string, m Member, ok bool) {
 		m.Fault = h.fault()
 	}
 	dir, file := path.Split(m.Name)
-	stem, extension, dotted := strings.Cut(file, ".")
-	if !dotted || stem == "" {
+	stem, extension, _ := strings.Cut(file, ".")
+	if stem == "" {
 		return "", Member{}, false
 	}
 	m.Extension = strings.ToLower(extension)

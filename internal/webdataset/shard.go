@@ -7,17 +7,21 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync"
 	"time"
 )
 
 // Shard is one archive. Its file does not stay open. Its methods may be called from several
 // goroutines, but Walk by one at a time.
 type Shard struct {
-	path       string
-	size       int64
-	changed    time.Time
-	compressed bool
-	walked     *os.File // by Walk
+	path    string
+	size    int64
+	changed time.Time
+	packed  compression
+	walked  *os.File // by Walk
+
+	mu       sync.Mutex
+	surveyed *survey // nil before the first walk
 }
 
 // Visitor has the functions that [Shard.Walk] calls.
@@ -54,11 +58,15 @@ func Open(path string) (*Shard, error) {
 		return nil, err
 	}
 	defer file.Close()
-	return &Shard{path: path, size: info.Size(), changed: info.ModTime(), compressed: isGzip(file)}, nil
+	packed, err := compressionOf(file)
+	if err != nil {
+		return nil, err
+	}
+	return &Shard{path: path, size: info.Size(), changed: info.ModTime(), packed: packed}, nil
 }
 
 // Compressed says whether members are expensive to read again.
-func (s *Shard) Compressed() bool { return s.compressed }
+func (s *Shard) Compressed() bool { return s.packed != uncompressed }
 
 // open opens the file, if it is still the one that was looked at.
 func (s *Shard) open() (*os.File, error) {
@@ -86,7 +94,7 @@ func (s *Shard) Read(m *Member) ([]byte, error) {
 		return nil, err
 	}
 	defer file.Close()
-	if s.compressed {
+	if s.Compressed() {
 		return s.inflate(file, m)
 	}
 	data := make([]byte, m.Size) // within the file, or there would be a fault
@@ -98,33 +106,50 @@ func (s *Shard) Read(m *Member) ([]byte, error) {
 
 // inflate reads a member of a compressed archive.
 func (s *Shard) inflate(file *os.File, m *Member) ([]byte, error) {
-	in, err := newInput(context.Background(), file, s.size, true)
+	in, err := newInput(context.Background(), file, s.size, s.packed)
 	if err != nil {
 		return nil, err
 	}
+	defer in.close()
 	if err := in.skip(m.offset); err != nil {
 		return nil, err
 	}
 	return in.read(m.Size)
 }
 
-// Walk calls v for all that is in the shard, in its order. Its errors are those of v, ctx's,
-// and those of opening the file. Damage within the file goes to v.
+// Walk calls v for all that is in the shard, in its order: a sample comes where its first member
+// is. Its errors are those of v, ctx's, and those of opening the file. Damage within the file
+// goes to v.
+//
+// Before the first walk the shard is looked through for samples whose members lie apart, as in
+// an archive that tar made without --sort=name. Such a shard is gathered, see [gathering].
 func (s *Shard) Walk(ctx context.Context, v Visitor) error {
+	found, err := s.survey(ctx)
+	if err != nil {
+		return err
+	}
+	if found.scattered {
+		return s.gather(ctx, v)
+	}
+	return s.pass(ctx, walk{ctx: ctx, v: v})
+}
+
+// pass goes through the file once.
+func (s *Shard) pass(ctx context.Context, w walk) error {
 	file, err := s.open()
 	if err != nil {
 		return err
 	}
 	defer file.Close()
 	s.walked = file
-	w := walk{ctx: ctx, v: v}
-	in, err := newInput(ctx, file, s.size, s.compressed)
+	in, err := newInput(ctx, file, s.size, s.packed)
 	if err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return v.Damage(Damage{Err: describe(err), Length: s.size})
+		return w.v.Damage(Damage{Err: describe(err), Length: s.size})
 	}
+	defer in.close()
 	w.archive = archive{in}
 	return w.run()
 }
@@ -138,6 +163,8 @@ type walk struct {
 	held    int64  // bytes of it in memory
 	usual   string // extensions of samples far from damage
 	damaged error  // right before the sample
+	// parts says that samples need not be whole, so that members beside damage miss nothing.
+	parts bool
 }
 
 func (w *walk) run() error {
@@ -177,6 +204,7 @@ func (w *walk) member(h header) error {
 		return w.archive.skipData(h.size)
 	}
 	m.offset = in.pos
+	m.look(in)
 	if key != w.sample.Key || len(w.sample.Members) == maxMembers {
 		var again error
 		if key == w.sample.Key {
@@ -219,7 +247,7 @@ func (w *walk) flush() error {
 		return nil
 	}
 	extensions := s.extensions()
-	if w.damaged != nil && s.Fault == nil && extensions != w.usual {
+	if w.damaged != nil && !w.parts && s.Fault == nil && extensions != w.usual {
 		s.Fault = w.damaged
 	}
 	if w.damaged == nil && s.Fault == nil {
