@@ -12,26 +12,34 @@ import (
 	"slices"
 	"strings"
 
+	"facepipe/ingest/align"
 	"facepipe/internal/webdataset"
 )
 
-// webDataset is one WebDataset shard, those in a folder, or those that a pattern with braces
-// names. Every image of a sample is an item. Its key is the shard's name without .tar or
-// .tar.gz, a slash, and the image's name within the shard. The sample's other members describe
-// its images, see [readLabels]. Where they cannot be read the image is not read either: it
-// would lose its identity silently.
+// webDataset is one WebDataset shard, those in a folder, or those that a pattern with braces or
+// wildcards names. The photographs of a sample are items, see [photographs]. An item's key is the
+// shard's name without .tar, .tar.gz or .tar.zst, a slash, and the image's name within the shard.
+// The sample's other members describe its images, see [readLabels]. Where they cannot be read the
+// image is not read either: it would lose its identity silently.
 //
 // A shard that is missing or damaged is an item that cannot be read. So is every damage within
-// a shard; reading goes on at the next sound header.
+// a shard; reading goes on at the next sound header. So is a sample without a photograph.
 type webDataset struct {
 	namespace string
 	shards    []tarShard
 	digest    string
-	progress  tarProgress // of the walk
+	order     align.Order // of the numbers of landmarks
+	folders   folderNames
+
+	opened, walked []string    // notices
+	progress       tarProgress // of the walk
 }
 
-// tarShard is where a shard is, and its part of the keys.
-type tarShard struct{ path, name string }
+// tarShard is where a shard is, and its part of the keys. It is opened when it is first walked.
+type tarShard struct {
+	path, name string
+	shard      *webdataset.Shard
+}
 
 // maxShardImages bounds the names that are remembered, so that one that comes twice is noticed.
 const maxShardImages = 1 << 25
@@ -39,11 +47,12 @@ const maxShardImages = 1 << 25
 var webDatasetKind = kind{
 	name:     "webdataset",
 	argument: "TARS",
-	about: `a .tar or .tar.gz, a folder of them, or a pattern such as
-'train-{00..99}.tar'; beside the images of a sample .cls (an
-integer; identities are FOLDER/LABEL), .json (identity or label,
-landmarks, box, split; other fields are attributes) and .txt (an
-attribute)`,
+	about: `a .tar, .tar.gz or .tar.zst, a folder of them, or a pattern such
+as 'train-{00..99}.tar' or 'train-*.tar'; beside the photograph of
+a sample .cls (an integer; identities are FOLDER/LABEL), .json
+(identity or label, landmarks, box, split; other fields are
+attributes) and .txt (an attribute); without labels identities are
+the folders in the archive. Masks (.seg.png) are left out`,
 	open:           openWebDataset,
 	numberedPeople: true,
 }
@@ -57,7 +66,7 @@ func openWebDataset(ctx context.Context, path string) (Source, error) {
 	if s.shards, err = nameShards(root, paths); err != nil {
 		return nil, err
 	}
-	if err := s.requireImage(ctx); err != nil {
+	if err := s.probe(ctx); err != nil {
 		return nil, err
 	}
 	if len(paths) == 1 && paths[0] == path {
@@ -82,15 +91,53 @@ func shardPaths(path string) (root string, paths []string, err error) {
 		return path, paths, err
 	case err == nil:
 		return filepath.Dir(path), []string{path}, nil
-	case !errors.Is(err, fs.ErrNotExist) || !webdataset.HasBraces(path):
+	case !errors.Is(err, fs.ErrNotExist) || !webdataset.HasBraces(path) && !hasWildcard(path):
 		return "", nil, reason(err)
 	}
-	if paths, err = webdataset.Expand(path); err != nil {
-		return "", nil, err
+	expanded := []string{path}
+	if webdataset.HasBraces(path) {
+		if expanded, err = webdataset.Expand(path); err != nil {
+			return "", nil, err
+		}
 	}
-	before, _, _ := strings.Cut(path, "{")
-	return filepath.Dir(before + "."), paths, nil
+	for _, p := range expanded {
+		if !hasWildcard(p) {
+			paths = append(paths, p)
+			continue
+		}
+		found, err := matchShards(p)
+		if err != nil {
+			return "", nil, err
+		}
+		paths = append(paths, found...)
+	}
+	return filepath.Dir(path[:strings.IndexAny(path, "{*?[")] + "."), paths, nil
 }
+
+// hasWildcard says whether a path may be a pattern for [filepath.Match].
+func hasWildcard(path string) bool { return strings.ContainsAny(path, "*?[") }
+
+// matchShards lists the shards that a pattern with wildcards matches, in the byte order of names.
+func matchShards(pattern string) ([]string, error) {
+	found, err := filepath.Glob(pattern)
+	if err != nil {
+		return nil, fmt.Errorf("pattern %s: %w", pattern, err)
+	}
+	looked := len(found)
+	found = slices.DeleteFunc(found, func(path string) bool { return !isShardName(filepath.Base(path)) || isFolder(path) })
+	if len(found) == 0 {
+		return nil, fmt.Errorf("%s matches no .tar, .tar.gz or .tar.zst (%d other files)", pattern, looked)
+	}
+	return found, nil
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// isShardName says whether a file is a shard, by its name.
+func isShardName(name string) bool { return !housekeeping(name) && trimShardSuffix(name) != name }
 
 // shardsIn lists the shards in a folder itself, in the byte order of names.
 func shardsIn(dir string) ([]string, error) {
@@ -100,18 +147,18 @@ func shardsIn(dir string) ([]string, error) {
 	}
 	var paths []string
 	for _, e := range entries {
-		if name := e.Name(); !strings.HasPrefix(name, ".") && trimShardSuffix(name) != name && !e.IsDir() {
-			paths = append(paths, filepath.Join(dir, name))
+		if isShardName(e.Name()) && !e.IsDir() {
+			paths = append(paths, filepath.Join(dir, e.Name()))
 		}
 	}
 	if len(paths) == 0 {
-		return nil, fmt.Errorf("no .tar, .tar.gz or .tgz in it (%d files looked at)", len(entries))
+		return nil, fmt.Errorf("no .tar, .tar.gz or .tar.zst in it (%d files looked at)", len(entries))
 	}
 	return paths, nil
 }
 
 func trimShardSuffix(name string) string {
-	for _, suffix := range []string{".tar", ".tar.gz", ".tgz"} {
+	for _, suffix := range webdataset.Suffixes() {
 		if len(name) > len(suffix) && strings.EqualFold(name[len(name)-len(suffix):], suffix) {
 			return name[:len(name)-len(suffix)]
 		}
@@ -149,58 +196,41 @@ func nameShards(root string, paths []string) ([]tarShard, error) {
 func (s *webDataset) Digest() string { return s.digest }
 func (*webDataset) Close() error     { return nil }
 
-// requireImage looks for one image that can be read.
-func (s *webDataset) requireImage(ctx context.Context) error {
-	found := errors.New("found")
-	var fault error
-	err := s.Walk(ctx, func(item Item) error {
-		_, err := item.Read()
-		if err == nil {
-			return found
-		}
-		if fault == nil {
-			fault = fmt.Errorf("%s: %w", item.Key, err)
-		}
-		return nil
-	})
-	switch {
-	case errors.Is(err, found):
-		return nil
-	case err != nil:
-		return err
-	case fault != nil:
-		return fmt.Errorf("no image that can be read in %d shards; first %w", len(s.shards), fault)
-	}
-	return fmt.Errorf("no image in it (%d shards looked at)", len(s.shards))
-}
+func (s *webDataset) Notices() []string { return slices.Concat(s.opened, s.walked) }
 
 func (s *webDataset) Walk(ctx context.Context, visit func(Item) error) error {
-	for i, shard := range s.shards {
-		w := shardWalk{name: shard.name, namespace: s.namespace, visit: visit, images: map[uint64]struct{}{}}
-		s.enter(i, func() *webdataset.Shard { return w.shard })
-		if err := w.run(ctx, shard.path); err != nil {
+	var left leftOut
+	for i := range s.shards {
+		w := shardWalk{source: s, shard: &s.shards[i], visit: visit, left: &left, images: map[uint64]struct{}{}}
+		s.enter(i, func() *webdataset.Shard { return s.shards[i].shard })
+		if err := w.run(ctx); err != nil {
 			return err
 		}
 	}
+	s.walked = left.notices()
 	return nil
 }
 
 // shardWalk is the walk over one shard.
 type shardWalk struct {
-	name, namespace string
-	visit           func(Item) error
-	shard           *webdataset.Shard
-	images          map[uint64]struct{} // hashes of the names met
-	stopped         error               // by visit
+	source *webDataset
+	shard  *tarShard
+	visit  func(Item) error
+	// labels is called for the labels of an image before their landmarks and folder are judged;
+	// nil without need.
+	labels  func(m *webdataset.Member, l labels)
+	left    *leftOut
+	images  map[uint64]struct{} // hashes of the names met
+	stopped error               // by visit
 }
 
-func (w *shardWalk) run(ctx context.Context, path string) error {
+func (w *shardWalk) run(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	var err error
-	if w.shard, err = webdataset.Open(path); err == nil {
-		err = w.shard.Walk(ctx, webdataset.Visitor{Hold: w.hold, Sample: w.sample, Damage: w.damage})
+	err := w.shard.open()
+	if err == nil {
+		err = w.shard.shard.Walk(ctx, webdataset.Visitor{Hold: w.hold, Sample: w.sample, Damage: w.damage})
 	}
 	switch {
 	case w.stopped != nil:
@@ -213,16 +243,26 @@ func (w *shardWalk) run(ctx context.Context, path string) error {
 	return nil
 }
 
+// open looks at the shard's file, once, so that it is looked through only once.
+func (s *tarShard) open() error {
+	if s.shard != nil {
+		return nil
+	}
+	file, _, err := openRegular(s.path)
+	if err != nil {
+		return err
+	}
+	if err := file.Close(); err != nil {
+		return err
+	}
+	s.shard, err = webdataset.Open(s.path)
+	return err
+}
+
 // hold keeps labels in memory, which are needed at once, and images that are expensive to go
 // back to.
 func (w *shardWalk) hold(m *webdataset.Member) bool {
-	return isLabel(m) && m.Size <= maxLabelBytes || isImage(m) && w.shard.Compressed()
-}
-
-// isImage says whether a member is an image by its last extension.
-func isImage(m *webdataset.Member) bool {
-	_, kind := splitExtension(m)
-	return slices.Contains([]string{"jpg", "jpeg", "png", "webp", "bmp"}, kind)
+	return isLabel(m) && m.Size <= maxLabelBytes || isImage(m) && w.shard.shard.Compressed()
 }
 
 func (w *shardWalk) damage(d webdataset.Damage) error {
@@ -231,7 +271,7 @@ func (w *shardWalk) damage(d webdataset.Damage) error {
 
 // fault visits what cannot be read.
 func (w *shardWalk) fault(place string, err error) error {
-	return w.item(Item{Key: w.name + "/" + place, Read: func() ([]byte, error) { return nil, err }})
+	return w.item(Item{Key: w.shard.name + "/" + place, Read: func() ([]byte, error) { return nil, err }})
 }
 
 func (w *shardWalk) item(item Item) error {
@@ -239,32 +279,42 @@ func (w *shardWalk) item(item Item) error {
 	return w.stopped
 }
 
-// sample visits the images of a sample.
+// sample visits the photographs of a sample.
 func (w *shardWalk) sample(s webdataset.Sample) error {
-	images := 0
-	for i := range s.Members {
-		if !isImage(&s.Members[i]) {
-			continue
-		}
-		images++
-		l, fault := readLabels(w.shard, &s, &s.Members[i], w.namespace)
+	s.Members = slices.DeleteFunc(s.Members, func(m webdataset.Member) bool { return isHousekeeping(m.Name) })
+	photos := photographs(&s, w.left)
+	for _, m := range photos {
+		l, fault := readLabels(w.shard.shard, &s, m, w.source.namespace)
 		if s.Fault != nil {
 			fault = s.Fault
 		}
-		if err := w.image(&s.Members[i], l, fault); err != nil {
+		if err := w.image(m, l, fault); err != nil {
 			return err
 		}
 	}
-	if first := &s.Members[0]; images == 0 && labelled(&s) {
-		return w.fault(escapeName(first.Name), errors.New("sample has a label and no image"))
+	if len(photos) > 0 {
+		return nil
+	}
+	if err := lacksImage(&s); err != nil {
+		return w.fault(escapeName(s.Members[0].Name), err)
 	}
 	return nil
 }
 
 // image visits one image; fault is why its sample cannot be used, nil if it can.
 func (w *shardWalk) image(m *webdataset.Member, l labels, fault error) error {
+	if w.labels != nil && fault == nil {
+		w.labels(m, l)
+	}
+	if l.item.Landmarks != nil {
+		face := w.source.order.Face(l.item.Landmarks.Numbers())
+		l.item.Landmarks = &face
+	}
+	if fault == nil {
+		fault = w.source.folders.name(&l, m, w.source.namespace)
+	}
 	item := l.item
-	item.Key = w.name + "/" + escapeName(m.Name)
+	item.Key = w.shard.name + "/" + escapeName(m.Name)
 	sum := sha256.Sum256([]byte(m.Name))
 	name := binary.BigEndian.Uint64(sum[:])
 	_, again := w.images[name]
@@ -278,8 +328,15 @@ func (w *shardWalk) image(m *webdataset.Member, l labels, fault error) error {
 	default:
 		w.images[name] = struct{}{}
 	}
-	shard := w.shard
-	item.Read = func() ([]byte, error) {
+	item.Read = w.shard.reader(m, fault)
+	item.Held = m.Held()
+	return w.item(item)
+}
+
+// reader reads a member; fault is why it is not to be used.
+func (s *tarShard) reader(m *webdataset.Member, fault error) func() ([]byte, error) {
+	shard := s.shard
+	return func() ([]byte, error) {
 		if m.Fault != nil {
 			return nil, m.Fault
 		}
@@ -292,6 +349,4 @@ func (w *shardWalk) image(m *webdataset.Member, l labels, fault error) error {
 		data, err := shard.Read(m)
 		return data, reason(err)
 	}
-	item.Held = m.Held()
-	return w.item(item)
 }

@@ -25,6 +25,9 @@ type labels struct {
 	class string
 }
 
+// named says whether the labels say who it is, or that nobody knows.
+func (l *labels) named() bool { return l.item.Identity != "" || l.class != "" }
+
 // isLabel says whether a member describes images.
 func isLabel(m *webdataset.Member) bool {
 	_, kind := splitExtension(m)
@@ -92,7 +95,7 @@ func labelled(s *webdataset.Sample) bool {
 //	       box        [x, y, width, height] in the same pixels
 //	       split      a name
 //	       Further strings, numbers and booleans are attributes; null, lists and objects
-//	       are passed over.
+//	       are passed over. NaN and Infinity, which Python writes, are numbers.
 //	.txt   the attribute "txt"
 //
 // The integers of .cls and .json must agree.
@@ -167,7 +170,7 @@ func (l *labels) object(data []byte, namespace string) error {
 	if !utf8.Valid(data) {
 		return errors.New("is not valid UTF-8")
 	}
-	d := json.NewDecoder(bytes.NewReader(data))
+	d := json.NewDecoder(bytes.NewReader(standardJSON(data)))
 	d.UseNumber()
 	if start, err := d.Token(); err != nil || start != json.Delim('{') {
 		return errors.New("is not a JSON object")
@@ -193,6 +196,51 @@ func (l *labels) object(data []byte, namespace string) error {
 		return errors.New("has text behind its JSON object")
 	}
 	return l.known(known, namespace)
+}
+
+// nonNumbers are what Python's json writes that is no JSON, and numbers that stand for it: out of
+// all programs' range, so that they are in no file and where numbers mean something an error.
+var nonNumbers = []struct{ name, number string }{
+	{"NaN", "9e99990"}, {"-Infinity", "-9e99991"}, {"Infinity", "9e99991"},
+}
+
+// standardJSON makes JSON of what Python and Windows write: a byte order mark before it, and
+// numbers that are none.
+func standardJSON(data []byte) []byte {
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	var out []byte
+	copied, quoted := 0, false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case c == '\\' && quoted:
+			i++
+		case c == '"':
+			quoted = !quoted
+		case !quoted && (c == 'N' || c == 'I' || c == '-'):
+			for _, n := range nonNumbers {
+				if bytes.HasPrefix(data[i:], []byte(n.name)) {
+					out = append(append(out, data[copied:i]...), n.number...)
+					copied = i + len(n.name)
+					i = copied - 1
+					break
+				}
+			}
+		}
+	}
+	if copied == 0 {
+		return data
+	}
+	return append(out, data[copied:]...)
+}
+
+// spelled is a number as it stood in the file.
+func spelled(v json.Number) string {
+	for _, n := range nonNumbers {
+		if v.String() == n.number {
+			return n.name
+		}
+	}
+	return v.String()
 }
 
 func brokenObject(err error) error {
@@ -221,7 +269,7 @@ func (l *labels) scalar(name string, value any) error {
 	case string:
 		return l.attribute(name, v)
 	case json.Number:
-		return l.attribute(name, v.String())
+		return l.attribute(name, spelled(v))
 	case bool:
 		return l.attribute(name, strconv.FormatBool(v))
 	}
@@ -262,9 +310,12 @@ func (l *labels) identify(name string, value any, namespace string) error {
 	switch v := value.(type) {
 	case string:
 		l.item.Identity = personOf(v, namespace)
+		if l.item.Identity == "" && v != "" {
+			l.class = v // which says that nobody knows
+		}
 		return nil
 	case json.Number:
-		return l.number(v.String(), namespace)
+		return l.number(spelled(v), namespace)
 	}
 	return fmt.Errorf("%s is neither a string nor an integer", name)
 }
@@ -307,7 +358,7 @@ func flatNumbers(to []float64, v any) ([]float64, error) {
 	case json.Number:
 		f, err := v.Float64()
 		if err != nil || math.IsInf(f, 0) {
-			return nil, fmt.Errorf("number %.40s", v)
+			return nil, fmt.Errorf("number %.40s", spelled(v))
 		}
 		return append(to, f), nil
 	case []any:
