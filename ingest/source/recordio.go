@@ -27,7 +27,8 @@ import (
 // identities) are no items.
 //
 // An image's identity is its own label, the first of a vector, behind the folder's name and a
-// slash. A negative label is no identity. insightface's ranges of keys are not used: they are
+// slash. A negative label is no identity. Of vectors longer than insightface's that is a guess,
+// and a notice. The vectors that im2rec packs for object detection name no people and are refused. insightface's ranges of keys are not used: they are
 // float32 and may be off above 2^24. They are compared with the labels, and a difference is a
 // notice.
 //
@@ -137,6 +138,8 @@ func (s *recordIO) beside(ext string) string {
 func (s *recordIO) look(ctx context.Context) error {
 	scan := recordio.NewScanner(s.file, s.size, 0)
 	var ids []uint64
+	var objects error
+	detections := 0
 	for number := uint64(0); len(ids) < 2; number++ {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -154,15 +157,31 @@ func (s *recordIO) look(ctx context.Context) error {
 		h, err := recordio.ParseHeader(scan.Prefix(), record.Length)
 		if err == nil && h.ImageSize > 0 {
 			ids = append(ids, h.ID-number)
+			if err := detectionFault(h); err != nil {
+				objects = err
+				detections++
+			}
 		}
 	}
-	if len(ids) == 0 {
+	switch {
+	case len(ids) == 0:
 		return errors.New("no record with an image in it")
+	case detections == len(ids):
+		return objects
 	}
 	if ids[0] == 1 && ids[len(ids)-1] == 1 {
 		s.first = 1
 	}
 	return nil
+}
+
+// detectionFault refuses the labels of object detection.
+func detectionFault(h recordio.Header) error {
+	head, object, ok := h.Detection()
+	if !ok {
+		return nil
+	}
+	return fmt.Errorf("its labels are those of im2rec for object detection (a head of %d numbers, objects of %d): they name no people; pack the images again with one label each, or list them in a manifest", head, object)
 }
 
 // openIndex reads the .idx file, or says in a notice why it is not used.
@@ -326,6 +345,7 @@ type recordWalk struct {
 	ranges rangeCheck
 
 	unsure  int // labels that float32 may have rounded
+	guessed int // labels that are the first of more than insightface's two
 	unnamed int // records that the index does not know
 }
 
@@ -404,6 +424,8 @@ func (w *recordWalk) record(record recordio.Record, prefix []byte) error {
 		return w.fault(name.text, errors.New("the record holds no image"))
 	case math.IsNaN(float64(label)) || math.IsInf(float64(label), 0):
 		return w.fault(name.text, fmt.Errorf("the label is %v", label))
+	case detectionFault(h) != nil:
+		return w.fault(name.text, detectionFault(h))
 	}
 	return w.visit(w.item(record, h, name))
 }
@@ -417,6 +439,9 @@ func (w *recordWalk) item(record recordio.Record, h recordio.Header, name record
 	label := h.Label()
 	if label >= recordio.MaxExact {
 		w.unsure++
+	}
+	if h.Flag > 2 {
+		w.guessed++
 	}
 	if name.known {
 		w.ranges.image(name.key, label)
@@ -496,6 +521,9 @@ func (w *recordWalk) notices() []string {
 	var out []string
 	if w.unsure > 0 {
 		out = append(out, fmt.Sprintf("%d labels are %d or above, where float32 does not hold every number: people may have one label", w.unsure, recordio.MaxExact))
+	}
+	if w.guessed > 0 {
+		out = append(out, fmt.Sprintf("%d images have more than two labels: the first is taken for the identity", w.guessed))
 	}
 	if w.unnamed > 0 {
 		out = append(out, fmt.Sprintf("%d records are not in the index: they have the key @ and their offset", w.unnamed))

@@ -48,7 +48,7 @@ func TestWebDatasetPhotographs(t *testing.T) {
 		"a/3.jpg |  | E", "a/3.right.jpg | faces/2 | F", "a/4.jpg |  | G", "a/4.5.jpg |  | H",
 		"a/5.mask.png |  ! sample has no photograph, only .mask.png",
 	},
-		"6 images beside a photograph of the same name are left out: 1 .depth.tiff, 1 .face_mask.png, 1 .left.jpg, 1 .png, 1 .mask.png, 1 .seg.png",
+		"6 images beside a photograph of the same name are left out: 1 .depth.tiff, 1 .face_mask.png, 1 .left.jpg, 1 .mask.png, 1 .png, 1 .seg.png",
 		"1 members are neither images nor labels and are passed over: 1 .npy")
 }
 

@@ -62,6 +62,30 @@ func (h Header) Label() float32 {
 	return h.Scalar
 }
 
+// Detection tells the labels that im2rec packs for object detection: the width of their own head,
+// at least 2, the width of an object, at least 5, perhaps more of the head, and objects, each a
+// class and two corners. ok is false for others.
+func (h Header) Detection() (head, object int, ok bool) {
+	const headWidth, objectWidth, most = 2, 5, 1 << 16
+	if len(h.Labels) < headWidth {
+		return 0, 0, false
+	}
+	a, b := h.Labels[0], h.Labels[1]
+	if !(a >= headWidth && b >= objectWidth && a < most && b < most) || a != float32(int(a)) || b != float32(int(b)) {
+		return 0, 0, false
+	}
+	head, object = int(a), int(b)
+	if n := int64(h.Flag); n < int64(head+object) || (n-int64(head))%int64(object) != 0 {
+		return 0, 0, false
+	}
+	for at := head; at+objectWidth <= len(h.Labels); at += object {
+		if o := h.Labels[at:]; o[0] != float32(int(o[0])) || !(o[1] <= o[3] && o[2] <= o[4]) {
+			return 0, 0, false
+		}
+	}
+	return head, object, true
+}
+
 // Range is the two labels of a record of insightface's that holds no image. Record 0 has the
 // first key behind the images and the first behind the identities. An identity has the key of
 // its first image and the first behind its last. ok is false for any other record.
