@@ -11,7 +11,8 @@ import (
 
 // verificationBin is a .bin file like insightface's verification sets. It is the pickle of 2n
 // encoded images and of n flags: whether images 2k and 2k+1 are of one person. Images are byte
-// strings or numpy arrays of bytes. Flags are booleans, 0 or 1, or a numpy array of booleans.
+// strings, byte arrays or numpy arrays of bytes. Flags are booleans, 0 or 1, Python's or numpy's,
+// or a numpy array of them.
 //
 // An image's key is its number in six digits. There are no identities. The images stay in the
 // file until they are read.
@@ -45,6 +46,9 @@ func openBin(ctx context.Context, path string) (Source, error) {
 
 func (b *verificationBin) load(ctx context.Context, size int64) error {
 	content, err := pickle.Load(b.file, size)
+	if errors.Is(err, pickle.ErrRefused) {
+		return fmt.Errorf("%w; %s", err, saveAgain)
+	}
 	if err != nil {
 		return reason(err)
 	}
@@ -67,6 +71,11 @@ func (b *verificationBin) load(ctx context.Context, size int64) error {
 	b.digest, err = digestFile(ctx, b.file)
 	return err
 }
+
+// saveAgain is the remedy for a pickle with values that are not understood.
+const saveAgain = `if you trust the file, write it again with plain values: python3 -c "import pickle; ` +
+	`b, s = pickle.load(open('OLD.bin', 'rb'), encoding='bytes'); ` +
+	`pickle.dump(([bytes(x) for x in b], [bool(x) for x in s]), open('NEW.bin', 'wb'))"`
 
 // sequence is what a list or a tuple holds.
 func sequence(v pickle.Value) ([]pickle.Value, bool) {
@@ -105,13 +114,13 @@ func (b *verificationBin) flagArray(a *pickle.Array) ([]bool, error) {
 	if limit := int64(pickle.MaxCells); a.Data.Length > limit {
 		return nil, fmt.Errorf("flags take %d bytes, more than the limit of %d", a.Data.Length, limit)
 	}
-	elements, err := a.Read(b.file)
+	elements, err := a.Integers(b.file)
 	if err != nil {
 		return nil, reason(err)
 	}
 	same := make([]bool, len(elements))
 	for i, e := range elements {
-		if e > 1 {
+		if e != 0 && e != 1 {
 			return nil, fmt.Errorf("flag %d is %d, want 0 or 1", i, e)
 		}
 		same[i] = e == 1

@@ -93,6 +93,47 @@ func TestBinFlags(t *testing.T) {
 	}
 }
 
+// What Python writes is read, whatever the types of images and flags and the protocol.
+func TestBinAsPythonWritesIt(t *testing.T) {
+	var want []string
+	for i, image := range pythonImages {
+		want = append(want, fmt.Sprintf("%06d |  | %s", i, image))
+	}
+	for _, b := range pythonBins {
+		src, err := openedBin(t, b.pickle)
+		if err != nil {
+			t.Errorf("%s: %v", b.by, err)
+			continue
+		}
+		walk(t, src).want(t, want)
+		if got := pairsOf(t, src); !slices.Equal(got, []string{"000000 000001 true", "000002 000003 false"}) {
+			t.Errorf("%s: pairs %q", b.by, got)
+		}
+	}
+}
+
+// Flags that are no booleans are refused, whatever type their numbers have.
+func TestBinFlagsBeyondOne(t *testing.T) {
+	array := func(code, order, data string) string {
+		return fmt.Sprintf("cnumpy.core.numeric\n_frombuffer\n(U%c%scnumpy\ndtype\n(U\x02%sK\x00K\x01tR(K\x03U\x01%sNNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tbK\x01\x85U\x01CtR", len(data), data, code, order)
+	}
+	tests := []struct{ flags, want string }{
+		{array("i2", "<", "\x01\x00"), ""},
+		{array("i2", ">", "\x01\x00"), "flag 0 is 256, want 0 or 1"},
+		{array("i1", "|", "\xff"), "flag 0 is -1, want 0 or 1"},
+		{array("u8", "<", "\xff\xff\xff\xff\xff\xff\xff\xff"), "flag 0 is -1, want 0 or 1"},
+		{array("i8", "<", "\x00\x00\x00\x00\x01\x00\x00\x00"), "flag 0 is 4294967296, want 0 or 1"},
+		{array("i4", "<", "\x00\x00"), "int32 array of shape [1], made of 2 bytes"},
+		{array("f8", "<", "\x00\x00\x00\x00\x00\x00\x00\x00"), `numpy dtype "f8"; if you trust the file, write it again`},
+	}
+	for _, tt := range tests {
+		_, err := openedBin(t, "(U\x01AU\x01Bl"+tt.flags+"\x86.")
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%q: %v, want %q", tt.flags, err, tt.want)
+		}
+	}
+}
+
 // TestBinImagesThatAreNone keeps the numbers of the others.
 func TestBinImagesThatAreNone(t *testing.T) {
 	u1 := "cnumpy\ndtype\n(U\x02u1K\x00K\x01tR"
@@ -118,7 +159,7 @@ func TestBinImagesThatAreNone(t *testing.T) {
 
 func TestBinRefusals(t *testing.T) {
 	tests := []struct{ name, content, want string }{
-		{"os.system", "cos\nsystem\n(S'false'\ntR.", `refused: global "os.system"`},
+		{"os.system", "cos\nsystem\n(S'false'\ntR.", `refused: global "os.system"; if you trust the file, write it again`},
 		{"a function among the images", "(U\x01Ac__builtin__\neval\nl(\x88l\x86.", `global "__builtin__.eval"`},
 		{"not a pickle", "hello", "malformed pickle"},
 		{"empty", "", "malformed pickle"},

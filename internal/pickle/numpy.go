@@ -1,6 +1,9 @@
 package pickle
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // global is a function or a type that a pickle may name. It is never called: reduce knows the
 // result of the call.
@@ -9,6 +12,7 @@ type global uint8
 const (
 	encodeText  global = iota // _codecs.encode(text, "latin1"): bytes in protocols 0 to 2
 	emptyBytes                // bytes(): an empty string in protocols 0 to 2
+	byteArray                 // bytearray, of bytes or, in protocols 0 to 2, of a text
 	reconstruct               // an array that is filled by BUILD
 	fromBuffer                // an array in protocol 5
 	scalar                    // one element
@@ -22,6 +26,8 @@ func globals() map[string]global {
 		"_codecs.encode":                      encodeText,
 		"__builtin__.bytes":                   emptyBytes,
 		"builtins.bytes":                      emptyBytes,
+		"__builtin__.bytearray":               byteArray,
+		"builtins.bytearray":                  byteArray,
 		"numpy.core.multiarray._reconstruct":  reconstruct,
 		"numpy._core.multiarray._reconstruct": reconstruct,
 		"numpy.core.numeric._frombuffer":      fromBuffer,
@@ -45,9 +51,11 @@ func (m *machine) reduce(g global, args Tuple) (Value, error) {
 		if len(args) == 0 {
 			return Bytes{}, nil
 		}
+	case byteArray:
+		return m.bytesOf(args)
 	case reconstruct:
 		if len(args) == 3 && args[0] == Value(ndarray) {
-			return &Array{Type: Uint8, Shape: []int64{0}}, nil
+			return &Array{Type: Uint8, Shape: []int64{0}, width: 1}, nil
 		}
 	case fromBuffer:
 		if len(args) == 4 {
@@ -63,6 +71,25 @@ func (m *machine) reduce(g global, args Tuple) (Value, error) {
 		}
 	}
 	return nil, fmt.Errorf("%w: call with unusual arguments", ErrRefused)
+}
+
+// bytesOf is what a bytearray holds.
+func (m *machine) bytesOf(args Tuple) (Value, error) {
+	switch len(args) {
+	case 0:
+		return Bytes{}, nil
+	case 1:
+		if b, ok := args[0].(Bytes); ok {
+			return b, nil
+		}
+	}
+	return m.encodedText(args)
+}
+
+// element is an element type on its way: BUILD says the order of its bytes.
+type element struct {
+	code string // numpy's
+	big  bool
 }
 
 // encodedText is a byte string that Python 3 wrote as a text.
@@ -90,13 +117,11 @@ func (m *machine) elementType(name Value) (Value, error) {
 	if err != nil {
 		return nil, fmt.Errorf("numpy dtype: %w", err)
 	}
-	switch text {
-	case "u1", "|u1":
-		return Uint8, nil
-	case "b1", "|b1":
-		return Bool, nil
+	code := strings.TrimLeft(text, "<>=|")
+	if _, ok := elementTypes[code]; !ok {
+		return nil, fmt.Errorf("%w: numpy dtype %q", ErrRefused, text)
 	}
-	return nil, fmt.Errorf("%w: numpy dtype %q", ErrRefused, text)
+	return &element{code: code, big: strings.HasPrefix(text, ">")}, nil
 }
 
 // scalar is an array element that stands alone.
@@ -112,18 +137,18 @@ func (m *machine) scalar(kind, data Value) (Value, error) {
 	if b.Length > maxShort {
 		return nil, fmt.Errorf("%w: numpy scalar of %d bytes", ErrMalformed, b.Length)
 	}
-	element, err := a.Read(m.in.r)
+	numbers, err := a.Integers(m.in.r)
 	if err != nil {
 		return nil, err
 	}
 	if a.Type == Bool {
-		return element[0] != 0, nil
+		return numbers[0] != 0, nil
 	}
-	return int64(element[0]), nil
+	return numbers[0], nil
 }
 
 // build fills target, an array or an element type, from the state of its __reduce__.
-func build(target, state Value) error {
+func (m *machine) build(target, state Value) error {
 	t, ok := state.(Tuple)
 	if !ok {
 		return fmt.Errorf("%w: BUILD from %s", ErrRefused, Describe(state))
@@ -140,12 +165,14 @@ func build(target, state Value) error {
 		}
 		*target = *a
 		return nil
-	case ElementType:
+	case *element:
 		// version, byte order, then what only compound types have, sizes and flags
 		if len(t) < 5 || t[2] != nil || t[3] != nil || t[4] != nil {
 			return fmt.Errorf("%w: numpy dtype with parts", ErrRefused)
 		}
-		return nil
+		order, err := m.short(t[1])
+		target.big = order == ">"
+		return err
 	}
 	return fmt.Errorf("%w: BUILD of %s", ErrRefused, Describe(target))
 }
@@ -156,7 +183,7 @@ func newArray(shape, kind, data Value) (*Array, error) {
 	if !ok || len(axes) > maxAxes {
 		return nil, fmt.Errorf("%w: shape of an array is %s", ErrMalformed, Describe(shape))
 	}
-	elementType, ok := kind.(ElementType)
+	of, ok := kind.(*element)
 	if !ok {
 		return nil, fmt.Errorf("%w: element type of an array is %s", ErrRefused, Describe(kind))
 	}
@@ -164,7 +191,8 @@ func newArray(shape, kind, data Value) (*Array, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: elements of an array are %s", ErrRefused, Describe(data))
 	}
-	a := &Array{Type: elementType, Shape: make([]int64, len(axes)), Data: b}
+	t := elementTypes[of.code]
+	a := &Array{Type: t.name, Shape: make([]int64, len(axes)), Data: b, width: t.width, signed: t.signed, big: of.big}
 	for i, v := range axes {
 		n, ok := v.(int64)
 		if !ok || n < 0 {
@@ -173,7 +201,7 @@ func newArray(shape, kind, data Value) (*Array, error) {
 		a.Shape[i] = n
 	}
 	n, ok := elements(a.Shape)
-	if !ok || n > b.Length || b.Contiguous() && n != b.Length {
+	if !ok || n > b.Length/a.width || b.Contiguous() && !a.takes(n, b.Length) {
 		return nil, fmt.Errorf("%w: %s, made of %d bytes", ErrMalformed, Describe(a), b.Length)
 	}
 	return a, nil

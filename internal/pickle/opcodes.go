@@ -391,5 +391,5 @@ func (m *machine) opBuild(int) error {
 	if err != nil {
 		return err
 	}
-	return build(target, state[0])
+	return m.build(target, state[0])
 }

@@ -1,9 +1,11 @@
 package pickle
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // Value is what a pickle holds: nil for None, bool, int64, [Text], [Bytes], [Tuple], *[List]
@@ -82,11 +84,24 @@ func (b Bytes) Read(file io.ReaderAt) ([]byte, error) {
 // ElementType is what an [Array] is made of.
 type ElementType string
 
-// The element types that are understood, one byte each.
+// The element types of images and of most flags, one byte each.
 const (
 	Uint8 ElementType = "uint8"
 	Bool  ElementType = "bool"
 )
+
+// elementTypes are the element types that are understood, by numpy's names for them.
+var elementTypes = map[string]struct {
+	name   ElementType
+	width  int64
+	signed bool
+}{
+	"b1": {name: Bool, width: 1},
+	"u1": {name: Uint8, width: 1}, "i1": {name: "int8", width: 1, signed: true},
+	"u2": {name: "uint16", width: 2}, "i2": {name: "int16", width: 2, signed: true},
+	"u4": {name: "uint32", width: 4}, "i4": {name: "int32", width: 4, signed: true},
+	"u8": {name: "uint64", width: 8}, "i8": {name: "int64", width: 8, signed: true},
+}
 
 // Array is a numpy array.
 type Array struct {
@@ -96,6 +111,9 @@ type Array struct {
 	// Data are the elements in the order of C or of Fortran. If [Array.Flat], the two are the
 	// same.
 	Data Bytes
+
+	width       int64 // of an element in bytes
+	signed, big bool  // the most significant byte comes first
 }
 
 // Flat says whether at most one axis is longer than 1, so that the elements have only one
@@ -110,16 +128,42 @@ func (a *Array) Flat() bool {
 	return long <= 1
 }
 
-// Read gives the elements, one byte each.
+// Read gives the elements' bytes.
 func (a *Array) Read(file io.ReaderAt) ([]byte, error) {
 	data, err := a.Data.Read(file)
 	if err != nil {
 		return nil, err
 	}
-	if n, ok := elements(a.Shape); !ok || n != int64(len(data)) {
+	if n, ok := elements(a.Shape); !ok || !a.takes(n, int64(len(data))) {
 		return nil, fmt.Errorf("%w: %s has %d bytes", ErrMalformed, Describe(a), len(data))
 	}
 	return data, nil
+}
+
+// takes says whether n elements take so many bytes.
+func (a *Array) takes(n, bytes int64) bool { return bytes%a.width == 0 && n == bytes/a.width }
+
+// Integers gives the elements as numbers; booleans are 0 and 1. What an int64 cannot hold is
+// negative.
+func (a *Array) Integers(file io.ReaderAt) ([]int64, error) {
+	data, err := a.Read(file)
+	if err != nil {
+		return nil, err
+	}
+	numbers := make([]int64, int64(len(data))/a.width)
+	for i := range numbers {
+		element := data[int64(i)*a.width:][:a.width]
+		if a.big {
+			slices.Reverse(element)
+		}
+		var wide [8]byte
+		if a.signed && element[a.width-1] >= 0x80 { // negative
+			wide = [8]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+		}
+		copy(wide[:], element)
+		numbers[i] = int64(binary.LittleEndian.Uint64(wide[:]))
+	}
+	return numbers, nil
 }
 
 // elements is how many elements an array of a shape has; ok is false if they cannot be
