@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"facepipe/internal/pickle"
@@ -38,10 +39,29 @@ func openBin(ctx context.Context, path string) (Source, error) {
 		return nil, err
 	}
 	b := &verificationBin{file: file}
+	if other := notPickle(file); other != "" {
+		return nil, errors.Join(errors.New("is "+other), file.Close())
+	}
 	if err := b.load(ctx, info.Size()); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	return b, nil
+}
+
+// notPickle says what a file is that other programs call .bin or keep a set in, and what to do;
+// "" if it is none of those.
+func notPickle(file io.ReaderAt) string {
+	head := make([]byte, 4)
+	n, _ := file.ReadAt(head, 0)
+	switch string(head[:n]) {
+	case "PK\x03\x04":
+		return "a zip archive, such as PyTorch's models or .npz: want a pickle of images and flags"
+	case "\x1f\x8b\x08\x00", "\x1f\x8b\x08\x08":
+		return "compressed with gzip: decompress it first, with gunzip"
+	case "\x0a\x23\xd7\xce":
+		return "a RecordIO file: give it as recordio=FILE"
+	}
+	return ""
 }
 
 func (b *verificationBin) load(ctx context.Context, size int64) error {

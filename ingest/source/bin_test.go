@@ -161,6 +161,9 @@ func TestBinRefusals(t *testing.T) {
 	tests := []struct{ name, content, want string }{
 		{"os.system", "cos\nsystem\n(S'false'\ntR.", `refused: global "os.system"; if you trust the file, write it again`},
 		{"a function among the images", "(U\x01Ac__builtin__\neval\nl(\x88l\x86.", `global "__builtin__.eval"`},
+		{"a zip archive", "PK\x03\x04...", "is a zip archive"},
+		{"compressed", "\x1f\x8b\x08\x00...", "decompress it first, with gunzip"},
+		{"records", "\x0a\x23\xd7\xce...", "give it as recordio=FILE"},
 		{"not a pickle", "hello", "malformed pickle"},
 		{"empty", "", "malformed pickle"},
 		{"cut short", "\x80\x02(U\x01AU\x01Bl(\x88l", "ends in the middle"},

@@ -138,7 +138,7 @@ func TestWebDatasetFolders(t *testing.T) {
 			"no .cls or .json names people: identities are the folders in the archives, such as 0"},
 		{"one folder", []string{"train/0.jpg", "A", "train/1.jpg", "B"},
 			[]string{"a/train/0.jpg |  | A", "a/train/1.jpg |  | B"},
-			"no .cls or .json names people, and all images lie in the folder train of the archives: there are no identities"},
+			"no .cls or .json names people, and the images of an archive lie in one folder, such as train: there are no identities"},
 		{"labels that name others", []string{"train/0.jpg", "A", "train/0.cls", "1", "val/0.jpg", "B", "val/0.cls", "2", "val/1.jpg", "C"},
 			[]string{"a/train/0.jpg | faces/1 | A", "a/val/0.jpg | faces/2 | B", "a/val/1.jpg |  | C"},
 			"labels name other people than the folders in the archives do: images without a label have no identity"},
@@ -155,6 +155,12 @@ func TestWebDatasetFolders(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) { walk(t, oneShard(t, tt.members...)).want(t, tt.want, tt.notice) })
 	}
+}
+
+// A folder with the shard's name is nobody.
+func TestWebDatasetFoldersOfShards(t *testing.T) {
+	dir := shardFolder(t, map[string][]byte{"t-0.tar": tarOf(t, "t-0/0.jpg", "A"), "t-1.tar": tarOf(t, "t-1/0.jpg", "B")})
+	walk(t, openedShards(t, dir)).want(t, []string{"t-0/t-0/0.jpg |  | A", "t-1/t-1/0.jpg |  | B"}, "in one folder, such as t-0: there are no identities")
 }
 
 // The second person may come after a thousand images of the first.

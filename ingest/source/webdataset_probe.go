@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ const probeImages = 1000
 func (s *webDataset) probe(ctx context.Context) error {
 	p := prober{source: s, done: errors.New("done")}
 	for i := range s.shards {
+		p.folders.first = ""
 		w := shardWalk{source: s, shard: &s.shards[i], visit: p.visit, labels: p.labels, left: &leftOut{}, images: map[uint64]struct{}{}}
 		if err := w.run(ctx); err != nil && !errors.Is(err, p.done) {
 			return err
@@ -79,8 +81,9 @@ func (p *prober) labels(m *webdataset.Member, l labels) {
 type folderVote struct {
 	images, labelled, whole, base int
 	unnamed                       int    // of those in a folder
-	first                         string // folder
-	others                        bool   // there are
+	first                         string // folder of the shard
+	others                        bool   // a shard has
+	example                       string
 }
 
 func (v *folderVote) add(m *webdataset.Member, l labels, namespace string) {
@@ -89,9 +92,7 @@ func (v *folderVote) add(m *webdataset.Member, l labels, namespace string) {
 	}
 	v.images++
 	folder := folderIn(m)
-	if v.first == "" {
-		v.first = folder
-	}
+	v.first, v.example = cmp.Or(v.first, folder), cmp.Or(v.example, folder)
 	v.others = v.others || folder != v.first
 	if !l.named() {
 		if folder != "" {
@@ -108,11 +109,11 @@ func (v *folderVote) add(m *webdataset.Member, l labels, namespace string) {
 	}
 }
 
-// judge takes folders for people if there are several, and labels name the same people or are
-// rare.
+// judge takes folders for people if a shard has several, and labels name the same people or are
+// rare. One folder a shard may be the shard's own name.
 func (v *folderVote) judge() folderNames {
 	same := max(v.whole, v.base)
-	f := folderNames{example: v.first, alone: v.labelled == 0, whole: v.whole >= v.base}
+	f := folderNames{example: v.example, alone: v.labelled == 0, whole: v.whole >= v.base}
 	f.people = v.others && (2*v.labelled < v.images || 2*same >= v.labelled)
 	f.one = !f.people && v.labelled == 0 && v.unnamed > 0
 	f.nameless = !f.people && v.labelled > 0 && v.unnamed > 0
@@ -138,7 +139,7 @@ func (f folderNames) notices() []string {
 	case f.people:
 		return []string{fmt.Sprintf("identities of images without a label are the folders in the archives, such as %s", escapeName(f.example))}
 	case f.one:
-		return []string{fmt.Sprintf("no .cls or .json names people, and all images lie in the folder %s of the archives: there are no identities", escapeName(f.example))}
+		return []string{fmt.Sprintf("no .cls or .json names people, and the images of an archive lie in one folder, such as %s: there are no identities", escapeName(f.example))}
 	case f.nameless:
 		return []string{"labels name other people than the folders in the archives do: images without a label have no identity"}
 	}
