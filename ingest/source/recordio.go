@@ -133,16 +133,33 @@ func (s *recordIO) beside(ext string) string {
 	return strings.TrimSuffix(s.path, filepath.Ext(s.path)) + ext
 }
 
-// look goes on to the first two images; at least one must exist. It finds out where the
-// numbering would begin: at 1 if the images say so themselves.
+// look goes on to the first two images; at least one must exist and have labels that can name
+// people. It finds out where the numbering would begin: at 1 if the images say so themselves.
 func (s *recordIO) look(ctx context.Context) error {
+	heads, shifts, err := s.firstImages(ctx, 2)
+	if err != nil {
+		return err
+	}
+	if len(heads) == 0 {
+		return errors.New("no record with an image in it")
+	}
+	first, last := detectionFault(heads[0]), detectionFault(heads[len(heads)-1])
+	if first != nil && last != nil {
+		return first
+	}
+	if shifts[0] == 1 && shifts[len(shifts)-1] == 1 {
+		s.first = 1
+	}
+	return nil
+}
+
+// firstImages are the headers of the first n images, and by how much their ids are above the
+// numbers of their records.
+func (s *recordIO) firstImages(ctx context.Context, n int) (heads []recordio.Header, shifts []uint64, err error) {
 	scan := recordio.NewScanner(s.file, s.size, 0)
-	var ids []uint64
-	var objects error
-	detections := 0
-	for number := uint64(0); len(ids) < 2; number++ {
+	for number := uint64(0); len(heads) < n; number++ {
 		if err := ctx.Err(); err != nil {
-			return err
+			return nil, nil, err
 		}
 		record, err := scan.Next()
 		if errors.As(err, new(*recordio.DamageError)) {
@@ -152,27 +169,14 @@ func (s *recordIO) look(ctx context.Context) error {
 			break
 		}
 		if err != nil {
-			return reason(err)
+			return nil, nil, reason(err)
 		}
 		h, err := recordio.ParseHeader(scan.Prefix(), record.Length)
 		if err == nil && h.ImageSize > 0 {
-			ids = append(ids, h.ID-number)
-			if err := detectionFault(h); err != nil {
-				objects = err
-				detections++
-			}
+			heads, shifts = append(heads, h), append(shifts, h.ID-number)
 		}
 	}
-	switch {
-	case len(ids) == 0:
-		return errors.New("no record with an image in it")
-	case detections == len(ids):
-		return objects
-	}
-	if ids[0] == 1 && ids[len(ids)-1] == 1 {
-		s.first = 1
-	}
-	return nil
+	return heads, shifts, nil
 }
 
 // detectionFault refuses the labels of object detection.
