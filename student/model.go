@@ -34,7 +34,7 @@ type model struct {
 }
 
 // newModel lays out and initialises a model. teacherDim is 0 without a teacher.
-func newModel(e *torch.Engine, o Options, teacherDim, classes int) (*model, error) {
+func newModel(e *torch.Engine, o Options, teacherDim, classes, steps int) (*model, error) {
 	m := &model{engine: e, device: o.Device, dtype: o.dtype(), scope: e.NewScope(), figures: e.NewScope()}
 	if m.dtype == torch.Float16 || o.scaleLoss {
 		m.scaler = &scaler{Scale: firstScale}
@@ -53,7 +53,7 @@ func newModel(e *torch.Engine, o Options, teacherDim, classes int) (*model, erro
 		m.bridge = layer.NewParam("bridge.weight", []int{teacherDim, dim}, layer.Spread(dim))
 		dim = teacherDim
 	}
-	if m.loss, err = loss.New(o.Loss, loss.Env{Device: o.Device, Dim: dim, OwnDim: m.network.Dim, Classes: classes, Split: o.Split}); err != nil {
+	if m.loss, err = loss.New(o.Loss, loss.Env{Device: o.Device, Dim: dim, OwnDim: m.network.Dim, Classes: classes, Split: o.Split, Steps: steps}); err != nil {
 		return nil, usage(err)
 	}
 	if err := m.network.Materialise(e, o.Device, o.Seed); err != nil {

@@ -44,7 +44,7 @@ func TestOverflowIsSkipped(t *testing.T) {
 	dataset := fixture(t)
 	o := options(t, dataset)
 	o.scaleLoss, o.EMA = true, 0.9
-	m, err := newModel(e, o, fixtureDim, 8)
+	m, err := newModel(e, o, fixtureDim, 8, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestOverflowInForward(t *testing.T) {
 			o := options(t, dataset)
 			o.scaleLoss, o.Accumulate, o.Batch, o.Loss.Name = true, 2, 4, name
 			tune(&o.Loss, "rpsd: {relation: student}")
-			m, err := newModel(e, o, fixtureDim, 8)
+			m, err := newModel(e, o, fixtureDim, 8, 100)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -120,7 +120,7 @@ func (r *run) buildModel(context.Context) (err error) {
 	if r.teacher != nil {
 		teacherDim = r.teacher.Info().Dim
 	}
-	if r.model, err = newModel(r.engine, r.o, teacherDim, r.loader.Labels()); err != nil {
+	if r.model, err = newModel(r.engine, r.o, teacherDim, r.loader.Labels(), r.schedule.Total); err != nil {
 		return err
 	}
 	return r.serves(r.o.Loss)

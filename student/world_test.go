@@ -47,7 +47,7 @@ func trainInDouble(t *testing.T, e *torch.Engine, dataset string, c loss.Config,
 		t.Fatal(err)
 	}
 	defer loader.Close()
-	m, err := newModel(e, o, fixtureDim, ds.Identities())
+	m, err := newModel(e, o, fixtureDim, ds.Identities(), 100)
 	if err != nil {
 		t.Fatal(err)
 	}

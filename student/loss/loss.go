@@ -56,6 +56,21 @@ type Env struct {
 	// name, of the split.
 	Classes int
 	Split   string
+	// Steps of the whole run.
+	Steps int
+	// Proxies gives the vectors of identities from a source: "classifier", "centres" or, for
+	// the first of these that there is, "auto". nil without a teacher.
+	Proxies func(source string) (Proxies, error)
+}
+
+// Proxies are vectors that stand for identities in the teacher's space.
+type Proxies struct {
+	// Source is where they are from: "classifier" or "centres".
+	Source string
+	// Vectors are as the source has them, Classes×Dim, by label; zeros for an identity that it
+	// does not know, of which there are Missing.
+	Vectors []float32
+	Missing int
 }
 
 // Objective is what a student is trained with: the sum of its terms.

@@ -11,6 +11,9 @@ type Loss struct {
 	Name string
 	// About says in one line what it does, Source where it is from.
 	About, Source string
+	// Formula is what it computes, in lines of plain text with the symbols explained. Letters
+	// that the package's documentation explains need no words.
+	Formula string
 	// Needs is what the data must have.
 	Needs Needs
 	// Own is whether it looks at the embedding as the student gives it, and not bridged to
@@ -63,8 +66,7 @@ const (
 	TeacherEmbedding  Needs = 1 << iota // a teacher's embedding of each crop
 	MirroredEmbedding                   // and of its mirror image
 	Labels                              // identities
-	Centres                             // class centres of the teacher's embeddings
-	Classifier                          // the teacher's classifier matrix
+	IdentityVectors                     // a vector of each identity in the teacher's space: see [Proxies]
 	Neighbours                          // each crop's nearest others, by the teacher
 )
 
@@ -72,7 +74,7 @@ const (
 func (n Needs) String() string {
 	var list []string
 	for i, text := range []string{"a teacher's embeddings", "its embeddings of mirrored crops", "labels",
-		"class centres", "a teacher's classifier", "neighbours"} {
+		"a teacher's classifier or class centres", "neighbours"} {
 		if n&(1<<i) != 0 {
 			list = append(list, text)
 		}
