@@ -247,7 +247,7 @@ func (c *cropper) passThrough(header imgcodec.Header, data []byte) (store.Crop, 
 func (c *cropper) encode(aligned *imgcodec.Image) store.Crop {
 	crop := store.Crop{ID: store.CropID(c.contract, aligned.Pix), Encoding: imgcodec.Raw, Image: aligned.Pix}
 	if !c.raw {
-		crop.Encoding, crop.Image = imgcodec.PNG, imgcodec.EncodePNG(aligned)
+		crop.Encoding, crop.Image = imgcodec.PNG, imgcodec.EncodeCrop(aligned)
 	}
 	return crop
 }

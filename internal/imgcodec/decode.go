@@ -68,6 +68,9 @@ func decodeInto(dst []byte, h Header, data []byte, reduction int) error {
 	case JPEG:
 		return decodeJPEG(dst, h, data, reduction)
 	case PNG:
+		if decodePlainPNG(dst, h, data) {
+			return nil
+		}
 		img, err = png.Decode(bytes.NewReader(data))
 	case WebP:
 		img, err = webp.Decode(bytes.NewReader(data))

@@ -9,24 +9,27 @@ import (
 	"sync"
 )
 
-const pngMagic = "\x89PNG\r\n\x1a\n"
+const (
+	pngMagic     = "\x89PNG\r\n\x1a\n"
+	pngHeaderLen = 13
+	// chunkFrame is the length, the kind and the checksum of a chunk.
+	chunkFrame = 12
+)
 
 // inspectPNG reads the size from the first chunk and walks the others for an
 // orientation and for the animation control of APNG (PNG 3rd edition, 11.3.6).
 func inspectPNG(data []byte) (Header, error) {
 	h := Header{Orientation: 1}
 	rest := data[len(pngMagic):]
-	for first := true; len(rest) >= 8; first = false {
-		size := uint64(binary.BigEndian.Uint32(rest))
-		kind := string(rest[4:8])
-		if first != (kind == "IHDR") || first && size != 13 {
+	for first := true; ; first = false {
+		kind, body, tail, ok := nextChunk(rest)
+		if !ok {
+			return Header{}, refusal(ErrTruncated, PNG, "ends before its end chunk")
+		}
+		if first != (string(kind) == "IHDR") || first && len(body) != pngHeaderLen {
 			return Header{}, refusal(ErrCorrupt, PNG, "does not begin with its one header chunk")
 		}
-		if uint64(len(rest)) < 12+size {
-			break
-		}
-		body := rest[8 : 8+size]
-		switch kind {
+		switch string(kind) {
 		case "IHDR":
 			h.W, h.H = pngSide(body), pngSide(body[4:])
 		case "acTL":
@@ -36,9 +39,20 @@ func inspectPNG(data []byte) (Header, error) {
 		case "IEND":
 			return h, nil
 		}
-		rest = rest[12+size:]
+		rest = tail
 	}
-	return Header{}, refusal(ErrTruncated, PNG, "ends before its end chunk")
+}
+
+// nextChunk splits the first chunk off (PNG 3rd edition, 5.3); false if it is not whole.
+func nextChunk(chunks []byte) (kind, body, rest []byte, ok bool) {
+	if len(chunks) < chunkFrame {
+		return nil, nil, nil, false
+	}
+	size := uint64(binary.BigEndian.Uint32(chunks))
+	if size > uint64(len(chunks)-chunkFrame) {
+		return nil, nil, nil, false
+	}
+	return chunks[4:8], chunks[8:][:size], chunks[chunkFrame+size:], true
 }
 
 // pngSide reads a width or height, which the format limits to 31 bits.
@@ -49,8 +63,8 @@ func pngSide(b []byte) int {
 // pngWriter encodes one picture after another.
 //
 // The standard library's encoder tries five filters a row and then searches the result for
-// repetitions, but photographs have none. The Paeth filter and Huffman codes alone are three
-// to four times as fast, and files of faces are some percent smaller.
+// repetitions, but photographs have none. One filter and Huffman codes alone are three to four
+// times as fast, and with Paeth's files of faces are some percent smaller.
 type pngWriter struct {
 	filtered   []byte
 	compressed bytes.Buffer
@@ -67,10 +81,17 @@ var pngWriters = sync.Pool{New: func() any {
 
 // EncodePNG encodes img, of at least one pixel, as a lossless 24-bit PNG. The
 // same pixels give the same bytes.
-func EncodePNG(img *Image) []byte {
+func EncodePNG(img *Image) []byte { return encodeWith(img, filterPaeth) }
+
+// EncodeCrop is EncodePNG for what is decoded again and again. Files of faces are 8 % larger and
+// take two thirds of the time to decode: rows are filtered by the one above alone, so that eight
+// bytes are decoded at a time.
+func EncodeCrop(img *Image) []byte { return encodeWith(img, filterUp) }
+
+func encodeWith(img *Image, filter byte) []byte {
 	w := pngWriters.Get().(*pngWriter)
 	defer pngWriters.Put(w)
-	w.filter(img)
+	w.filter(img, filter)
 	w.compressed.Reset()
 	w.zlib.Reset(&w.compressed)
 	// A buffer accepts every byte.
@@ -95,52 +116,40 @@ func appendChunk(out []byte, kind string, body []byte) []byte {
 	return binary.BigEndian.AppendUint32(out, crc32.ChecksumIEEE(out[from:]))
 }
 
-// filter is the picture as differences from the Paeth predictor (PNG 3rd edition, 9.4), each
+// filter is the picture as differences from what a filter predicts (PNG 3rd edition, 9.2), each
 // row behind its filter's number.
-func (w *pngWriter) filter(img *Image) {
-	const paeth = 4
-	stride := 3 * img.W
-	if n := (1 + stride) * img.H; cap(w.filtered) < n {
-		w.filtered = make([]byte, n)
-	} else {
-		w.filtered = w.filtered[:n]
+func (w *pngWriter) filter(img *Image, filter byte) {
+	subtract := subtractPaeth
+	if filter == filterUp {
+		subtract = subtractAbove
 	}
+	stride := 3 * img.W
+	w.filtered = resized(w.filtered, (1+stride)*img.H)
 	above := make([]byte, stride)
 	for y := range img.H {
 		row := img.Pix[y*stride:][:stride:stride]
 		out := w.filtered[y*(1+stride):][:1+stride]
-		out[0] = paeth
-		subtractPaeth(out[1:], row, above)
+		out[0] = filter
+		subtract(out[1:], row, above)
 		above = row
+	}
+}
+
+func subtractAbove(out, row, above []byte) {
+	above, out = above[:len(row)], out[:len(row)]
+	for i, v := range row {
+		out[i] = v - above[i]
 	}
 }
 
 // subtractPaeth writes the differences of a row from what the left, the upper and the upper
 // left pixels predict.
 func subtractPaeth(out, row, above []byte) {
-	for i := range min(3, len(row)) {
-		out[i] = row[i] - above[i]
-	}
+	subtractAbove(out[:3], row[:3], above) // which is what is predicted there
 	n := len(row)
-	lefts, uppers := row[:n-3], above[:n-3] // of the pixels from 3 on
+	lefts, corners := row[:n-3], above[:n-3] // of the pixels from 3 on
 	row, above, out = row[3:n:n], above[3:n:n], out[3:n:n]
 	for i, v := range row {
-		left, up, corner := int32(lefts[i]), int32(above[i]), int32(uppers[i])
-		toLeft, toUp := up-corner, left-corner
-		toCorner := abs(toLeft + toUp)
-		toLeft, toUp = abs(toLeft), abs(toUp)
-		predicted := corner
-		if toUp <= toCorner {
-			predicted = up
-		}
-		if toLeft <= min(toUp, toCorner) {
-			predicted = left
-		}
-		out[i] = v - byte(predicted)
+		out[i] = v - byte(paeth(int32(lefts[i]), int32(above[i]), int32(corners[i])))
 	}
-}
-
-func abs(v int32) int32 {
-	sign := v >> 31
-	return v ^ sign - sign
 }

@@ -3,7 +3,6 @@ package imgcodec
 import (
 	"bytes"
 	"errors"
-	"image/png"
 	"math/rand/v2"
 	"testing"
 )
@@ -17,24 +16,25 @@ func TestEncodePNG(t *testing.T) {
 			for i := range img.Pix {
 				img.Pix[i] = byte(rng.IntN(depth))
 			}
-			file := EncodePNG(img)
-			got, err := png.Decode(bytes.NewReader(file))
-			if err != nil {
-				t.Fatalf("%v: %v", size, err)
-			}
-			if b := got.Bounds(); b.Dx() != img.W || b.Dy() != img.H {
-				t.Fatalf("%v: got %v", size, b)
-			}
-			for i := 0; i < len(img.Pix); i += 3 {
-				r, g, b, a := got.At(i/3%img.W, i/3/img.W).RGBA()
-				if want := img.Pix[i:]; byte(r>>8) != want[0] || byte(g>>8) != want[1] || byte(b>>8) != want[2] || a != 0xffff {
-					t.Fatalf("%v: pixel %d is %d %d %d, want %v", size, i/3, r>>8, g>>8, b>>8, want[:3])
-				}
-			}
-			if !bytes.Equal(file, EncodePNG(img)) {
-				t.Errorf("%v: the same pixels give other bytes", size)
+			for name, encode := range map[string]func(*Image) []byte{"EncodePNG": EncodePNG, "EncodeCrop": EncodeCrop} {
+				testEncoded(t, name, encode, img)
 			}
 		}
+	}
+}
+
+// testEncoded wants the pixels of a picture back, and the same bytes again.
+func testEncoded(t *testing.T, name string, encode func(*Image) []byte, img *Image) {
+	t.Helper()
+	file := encode(img)
+	if pix := stdPNG(file); !bytes.Equal(pix, img.Pix) {
+		t.Errorf("%s, %dx%d: other pixels", name, img.W, img.H)
+	}
+	if got, _, err := Decode(file, Limits{}); err != nil || got.W != img.W || got.H != img.H || !bytes.Equal(got.Pix, img.Pix) {
+		t.Errorf("%s, %dx%d: other pixels of this package's own (%v)", name, img.W, img.H, err)
+	}
+	if !bytes.Equal(file, encode(img)) {
+		t.Errorf("%s, %dx%d: the same pixels give other bytes", name, img.W, img.H)
 	}
 }
 
