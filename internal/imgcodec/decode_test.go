@@ -284,8 +284,9 @@ func TestOrientationOfWebP(t *testing.T) {
 
 func TestDamagedEXIFMeansUpright(t *testing.T) {
 	good := exifBlock(binary.LittleEndian, 6)
-	wrongType := append([]byte{}, good...)
-	wrongType[12] = 4
+	wrongType, several := bytes.Clone(good), bytes.Clone(good)
+	wrongType[12] = 5 // a RATIONAL
+	several[14] = 2
 	for name, tiff := range map[string][]byte{
 		"empty":              nil,
 		"cut in the header":  good[:5],
@@ -293,7 +294,8 @@ func TestDamagedEXIFMeansUpright(t *testing.T) {
 		"directory far away": append([]byte("II*\x00\xf0\xff\xff\xff"), good[8:]...),
 		"value 0":            exifBlock(binary.LittleEndian, 0),
 		"value 9":            exifBlock(binary.LittleEndian, 9),
-		"not a short":        wrongType,
+		"not a whole number": wrongType,
+		"two numbers":        several,
 		"no byte order":      append([]byte("XX*\x00"), good[4:]...),
 	} {
 		if got := exifOrientation(tiff); got != 1 {
@@ -302,6 +304,28 @@ func TestDamagedEXIFMeansUpright(t *testing.T) {
 	}
 	if got := exifOrientation(append([]byte(exifPrefix), good...)); got != 6 {
 		t.Errorf("with the Exif prefix: orientation %d, want 6", got)
+	}
+}
+
+// Writers give the orientation as any whole number, and all the same say which side is up.
+func TestOrientationOfAnyType(t *testing.T) {
+	for _, order := range []binary.AppendByteOrder{binary.LittleEndian, binary.BigEndian} {
+		for kind, value := range map[uint16][]byte{
+			typeByte: {6, 0, 0, 0}, typeSByte: {6, 0, 0, 0},
+			typeShort: append(order.AppendUint16(nil, 6), 0xff, 0xff), typeSShort: append(order.AppendUint16(nil, 6), 0, 0),
+			typeLong: order.AppendUint32(nil, 6), typeSLong: order.AppendUint32(nil, 6),
+		} {
+			tiff := exifBlock(order, 1)
+			copy(tiff[12:], order.AppendUint16(nil, kind))
+			copy(tiff[18:], value)
+			if got := exifOrientation(tiff); got != 6 {
+				t.Errorf("%v, type %d: orientation %d, want 6", order, kind, got)
+			}
+			copy(tiff[18:], bytes.Repeat([]byte{0xff}, 4))
+			if got := exifOrientation(tiff); got != 1 {
+				t.Errorf("%v, type %d: a value of -1 gives orientation %d, want 1", order, kind, got)
+			}
+		}
 	}
 }
 

@@ -9,11 +9,16 @@ import (
 // chunk of WebP files of some writers.
 const exifPrefix = "Exif\x00\x00"
 
-// TIFF 6.0 and Exif 2.3: the tag that matters, its field type, and the sizes of
-// the structures around it.
+// TIFF 6.0 and Exif 2.3: the tag that matters, the field types of whole numbers, and the sizes
+// of the structures around them.
 const (
 	tagOrientation = 0x0112
+	typeByte       = 1
 	typeShort      = 3
+	typeLong       = 4
+	typeSByte      = 6
+	typeSShort     = 8
+	typeSLong      = 9
 	tiffHeaderLen  = 8
 	ifdEntryLen    = 12
 )
@@ -38,13 +43,31 @@ func exifOrientation(tiff []byte) int {
 		if order.Uint16(entry) != tagOrientation {
 			continue
 		}
-		value := int(order.Uint16(entry[8:]))
-		if order.Uint16(entry[2:]) != typeShort || value < 1 || value > 8 {
-			return 1
+		if value := wholeNumber(entry, order); value >= 1 && value <= 8 {
+			return int(value)
 		}
-		return value
+		return 1
 	}
 	return 1
+}
+
+// wholeNumber is the value of a directory entry that is one number, of whatever type its writer
+// chose: the standard wants a SHORT, and other readers take what they find. It is 0 for others,
+// and large for negative numbers.
+func wholeNumber(entry []byte, order binary.ByteOrder) uint32 {
+	value := entry[8:]
+	if order.Uint32(entry[4:]) != 1 {
+		return 0
+	}
+	switch order.Uint16(entry[2:]) {
+	case typeByte, typeSByte:
+		return uint32(value[0])
+	case typeShort, typeSShort:
+		return uint32(order.Uint16(value))
+	case typeLong, typeSLong:
+		return order.Uint32(value)
+	}
+	return 0
 }
 
 // tiffByteOrder reads a TIFF header; nil if it is none.

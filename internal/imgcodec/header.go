@@ -20,6 +20,8 @@ type Header struct {
 
 	// pixels is the offset of a JPEG's first scan.
 	pixels int
+	// adobe marks a JPEG with Adobe's marker, which says how CMYK is stored.
+	adobe bool
 	// progressive marks a JPEG whose components come in several scans. Decoders collect these
 	// at full size, whatever reduction is asked for.
 	progressive bool

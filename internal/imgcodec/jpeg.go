@@ -146,9 +146,23 @@ func (stdJPEG) name() string {
 }
 
 func (stdJPEG) decode(dst []byte, h Header, data []byte, _ int) error {
+	if h.Components == 4 && !h.adobe {
+		data = withAdobe(data)
+	}
 	img, err := jpeg.Decode(bytes.NewReader(data))
 	if err != nil {
 		return classify(JPEG, err)
 	}
 	return copyChecked(dst, h, img, color.YCbCrToRGB)
+}
+
+// withAdobe puts Adobe's marker into a CMYK file that lacks it, without which the standard library
+// does not decode it. Pillow and OpenCV take such a file's ink as stored inverted, as with the
+// marker.
+func withAdobe(data []byte) []byte {
+	const start, lengthBytes = 2, 2
+	out := append(make([]byte, 0, len(data)+start+lengthBytes+len(adobeCMYK)), data[:start]...)
+	out = append(out, 0xff, markerAPPE, 0, byte(lengthBytes+len(adobeCMYK)))
+	out = append(out, adobeCMYK...)
+	return append(out, data[start:]...)
 }

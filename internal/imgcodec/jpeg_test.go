@@ -171,6 +171,30 @@ func TestLoadTurboRefusesOtherFiles(t *testing.T) {
 	}
 }
 
+// Pillow and OpenCV make the same of a CMYK file with and without Adobe's marker.
+func TestCMYKWithoutAdobe(t *testing.T) {
+	file := fixture(t, "cmyk.jpg")
+	at := bytes.Index(file, []byte("\xff\xee\x00\x0eAdobe"))
+	if at < 0 {
+		t.Fatal("the file has no Adobe marker")
+	}
+	bare := append(bytes.Clone(file[:at]), file[at+16:]...)
+	for _, choice := range []string{Std, Turbo} {
+		use(t, choice)
+		want, _, err := Decode(file, Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _, err := Decode(bare, Limits{})
+		if err != nil {
+			t.Fatalf("%s: %v", choice, err)
+		}
+		if !bytes.Equal(got.Pix, want.Pix) {
+			t.Errorf("%s: other pixels without the marker", choice)
+		}
+	}
+}
+
 // A teacher sees millions of crops: none may cost an allocation.
 func TestDecodingCropsAllocatesNothing(t *testing.T) {
 	use(t, Turbo)

@@ -19,7 +19,12 @@ const (
 	markerEOI  = 0xd9
 	markerSOS  = 0xda
 	markerAPP1 = 0xe1
+	markerAPPE = 0xee
 )
+
+// adobeCMYK is what Adobe's marker segment holds in a file of ink values that are stored inverted
+// and as they are: name, version, two flags and the colour transform.
+const adobeCMYK = "Adobe\x00\x64\x00\x00\x00\x00\x00"
 
 // inspectJPEG goes through the segments up to the first scan. It refuses what only one of the
 // two decoders reads, so that both accept the same files.
@@ -42,6 +47,8 @@ func inspectJPEG(data []byte) (Header, error) {
 			return h, nil
 		case marker == markerAPP1 && bytes.HasPrefix(segment, []byte(exifPrefix)):
 			h.Orientation = exifOrientation(segment)
+		case marker == markerAPPE && len(segment) >= len(adobeCMYK) && string(segment[:5]) == adobeCMYK[:5]:
+			h.adobe = true
 		case isFrameHeader(marker):
 			if h.Components != 0 {
 				return Header{}, refusal(ErrCorrupt, JPEG, "has two frame headers")
