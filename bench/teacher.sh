@@ -76,16 +76,19 @@ for round in $(seq "$rounds"); do
 	measure session free "$crops" --batch 32
 	measure precompute free "$crops" --batch 32 --data jpeg
 	peer free "$crops"
+	measure precompute free "$crops" --batch 32 --data png
 	measure precompute free "$crops" --batch 32 --data raw
 	pin="taskset -c $core"
 	measure session free "$crops" --batch 32 --on "one core"
 	measure precompute free "$crops" --batch 32 --data jpeg --on "one core"
+	measure precompute free "$crops" --batch 32 --data png --on "one core"
 	measure precompute free "$crops" --batch 32 --data raw --on "one core"
 	pin=
 	for m in r50 $model; do
 		measure session "$m" "$few" --seconds 10
 		measure precompute "$m" "$few" --data jpeg
 		peer "$m" "$few"
+		measure precompute "$m" "$few" --data png
 	done
 done
 

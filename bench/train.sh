@@ -100,6 +100,7 @@ for round in $(seq "$rounds"); do
 		fi
 		echo "round $round of $rounds: $student" >&2
 		distill "$student" --precision bf16
+		distill "$student" --precision bf16 --data png
 		distill "$student" --precision fp32
 		if [ -n "$bank" ] && [ -n "$first" ]; then
 			"$dir/train" distill --dir "$dir/many" --batch "$batch" --warm "$full" --student "$student" --precision bf16 --loss unified >>"$results"

@@ -18,6 +18,32 @@ const (
 	manyWriters = 8
 )
 
+// DrawLossless draws the crops of [DrawCrops] as PNG files of the kind that ingest writes. The
+// JPEG files must be there.
+func DrawLossless(dir, jpegs string, n int) error {
+	var group errgroup.Group
+	group.SetLimit(manyWriters)
+	for i := range n {
+		group.Go(func() error {
+			name := filepath.Join(fmt.Sprintf("%06d", i/perPerson), fmt.Sprintf("%02d", i%perPerson))
+			data, err := os.ReadFile(filepath.Join(jpegs, name+".jpg"))
+			if err != nil {
+				return err
+			}
+			img, _, err := imgcodec.Decode(data, imgcodec.Limits{})
+			if err != nil {
+				return err
+			}
+			path := filepath.Join(dir, name+".png")
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				return err
+			}
+			return os.WriteFile(path, imgcodec.EncodeCrop(img), 0o644)
+		})
+	}
+	return group.Wait()
+}
+
 // DrawCrops draws aligned crops as JPEG files, of 20 a person in a folder, unless they are
 // there.
 func DrawCrops(dir string, n int) error {

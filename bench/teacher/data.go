@@ -9,8 +9,9 @@ import (
 	"facepipe/ingest"
 )
 
-// makeData draws aligned crops as JPEG files, makes a dataset of them as they are and one
-// of raw pixels, and writes the models, unless they are there. Python reads the files.
+// makeData draws aligned crops as JPEG files, makes a dataset of them as they are, one without
+// loss and one of raw pixels, and writes the models, unless they are there. Python reads the
+// JPEG files.
 func makeData(s settings) error {
 	for name, model := range map[string]func() []byte{free: freeModel, r50: resNet50, device: deviceModel} {
 		if err := os.WriteFile(filepath.Join(s.dir, name+".onnx"), model(), 0o644); err != nil {
@@ -21,9 +22,15 @@ func makeData(s settings) error {
 	if err := measure.DrawCrops(crops, s.crops); err != nil {
 		return err
 	}
-	for name, kept := range map[string]string{"jpeg": ingest.StoreEncoded, "raw": ingest.StoreRaw} {
+	lossless := filepath.Join(s.dir, "crops-png")
+	if err := measure.DrawLossless(lossless, crops, s.crops); err != nil {
+		return err
+	}
+	for _, data := range []struct{ name, crops, kept string }{
+		{"jpeg", crops, ingest.StoreEncoded}, {"png", lossless, ingest.StoreEncoded}, {"raw", crops, ingest.StoreRaw},
+	} {
 		_, err := ingest.Run(context.Background(), ingest.Options{
-			Sources: []string{"folder=" + crops}, Out: filepath.Join(s.dir, name+".ds"), Store: kept,
+			Sources: []string{"folder=" + data.crops}, Out: filepath.Join(s.dir, data.name+".ds"), Store: data.kept,
 		})
 		if err != nil {
 			return err

@@ -67,7 +67,7 @@ func run(args []string) error {
 	f.Float64Var(&s.seconds, "seconds", 5, "how long a bare session runs")
 	f.IntVar(&s.batch, "batch", 0, "crops in one run of the model (default: the program's)")
 	f.StringVar(&s.model, "model", free, "model: free, r50, device, or an ONNX `file`")
-	f.StringVar(&s.data, "data", "jpeg", "crops as `jpeg` or raw")
+	f.StringVar(&s.data, "data", "jpeg", "crops as `jpeg`, png or raw")
 	f.StringVar(&s.on, "on", "", "what this runs on, where that is `less` than the machine")
 	f.StringVar(&s.Provider, "provider", "", "execution `provider`")
 	f.IntVar(&s.Threads, "threads", 0, "threads of one operator")

@@ -20,23 +20,33 @@ import (
 const (
 	teacherName = "drawn"
 	dim         = 512
+	// How crops are kept, the names of the datasets.
+	dataJPEG = "jpeg"
+	dataPNG  = "png"
 )
 
-// makeData draws crops as JPEG files, ingests them, and gives each and its mirror image an
-// embedding at random: in a cache, and in targets.npy (crops × 2 × dim, float32) for Python.
+// makeData draws crops as JPEG files, ingests them as they are and without loss, and gives each
+// and its mirror image an embedding at random: in caches, and in targets.npy (crops × 2 × dim,
+// float32) for Python.
 func makeData(s settings) error {
 	crops := filepath.Join(s.dir, "crops")
 	if err := measure.DrawCrops(crops, s.crops); err != nil {
 		return err
 	}
-	dataset := filepath.Join(s.dir, "faces.ds")
-	if _, err := ingest.Run(context.Background(), ingest.Options{Sources: []string{"folder=" + crops}, Out: dataset}); err != nil {
+	lossless := filepath.Join(s.dir, "crops-png")
+	if err := measure.DrawLossless(lossless, crops, s.crops); err != nil {
 		return err
 	}
-	if err := writePixels(dataset, filepath.Join(s.dir, "pixels.npy")); err != nil {
-		return err
+	for data, source := range map[string]string{dataPNG: lossless, dataJPEG: crops} {
+		dataset := filepath.Join(s.dir, data+".ds")
+		if _, err := ingest.Run(context.Background(), ingest.Options{Sources: []string{"folder=" + source}, Out: dataset}); err != nil {
+			return err
+		}
+		if err := drawCache(dataset, filepath.Join(s.dir, "targets.npy")); err != nil {
+			return err
+		}
 	}
-	return drawCache(dataset, filepath.Join(s.dir, "targets.npy"))
+	return writePixels(filepath.Join(s.dir, dataJPEG+".ds"), filepath.Join(s.dir, "pixels.npy"))
 }
 
 // writePixels writes all crops, decoded, as one array (crops × size × size × 3).

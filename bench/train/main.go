@@ -24,6 +24,7 @@ import (
 type settings struct {
 	dir    string
 	crops  int
+	data   string
 	warm   int
 	within float64
 	student.Options
@@ -48,6 +49,7 @@ func run(args []string) error {
 	f := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	f.StringVar(&s.dir, "dir", "", "`folder` for crops and datasets (required)")
 	f.IntVar(&s.crops, "crops", 1472, "number of crops")
+	f.StringVar(&s.data, "data", dataJPEG, "crops as `jpeg` or png")
 	f.IntVar(&s.warm, "warm", 3, "steps before the first that counts")
 	f.Float64Var(&s.within, "within", 0.01, "relative difference up to which two losses agree")
 	f.IntVar(&s.Epochs, "epochs", s.Epochs, "how often all crops are seen")
@@ -82,8 +84,12 @@ func distill(s settings) error {
 		return fmt.Errorf("%d steps, of which the first %d do not count", len(steps), s.warm)
 	}
 	first, last := steps[s.warm-1], steps[len(steps)-1]
+	system := fmt.Sprintf("pipe %s %s", s.Precision, s.Loss.Name)
+	if s.data == dataPNG {
+		system += ", PNG crops"
+	}
 	return measure.Result{
-		System:  fmt.Sprintf("pipe %s %s", s.Precision, s.Loss.Name),
+		System:  system,
 		Version: fmt.Sprintf("%s, libtorch %s", runtime.Version(), summary.Torch),
 		Phase:   fmt.Sprintf("%s, batch %d", s.Network, s.Batch), Rows: s.Batch, Operations: (len(steps) - s.warm) * s.Batch,
 		Threads: runtime.GOMAXPROCS(0), Seconds: last.Seconds - first.Seconds, PeakMiB: memory.Peak(),
@@ -148,7 +154,7 @@ func train(s settings) (steps []step, summary student.Summary, err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(out)) }()
 	o := s.Options
-	o.Dataset, o.Teacher, o.Out = filepath.Join(s.dir, "faces.ds"), teacherName, out
+	o.Dataset, o.Teacher, o.Out = filepath.Join(s.dir, s.data+".ds"), teacherName, out
 	o.LR, o.WarmupEpochs, o.Schedule = 1e-3, 0, "constant"
 	o.LogEvery, o.CheckpointEvery = 1, 1<<30
 	if summary, err = student.Distill(context.Background(), o); err != nil {
