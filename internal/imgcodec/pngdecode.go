@@ -189,8 +189,8 @@ func addPaethRGB(row, above []byte) {
 }
 
 // paeth is the one of left, up and corner that is nearest to left+up-corner; of equals the first.
-// Instead of distances it compares thrice the corner less the others with these: if neither lies
-// between them, the corner is no nearer than the one at the far side.
+// It compares no distances: the corner is nearest only while 3·corner-left-up lies between the
+// other two, and beyond either of them the other one is.
 func paeth(left, up, corner int32) int32 {
 	low, high := min(left, up), max(left, up)
 	turn := 3*corner - left - up
