@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -93,6 +94,23 @@ func explainMissing(dir string) error {
 		return fmt.Errorf("open dataset %s: %w: run the same ingest again to finish it", dir, ErrUnfinished)
 	}
 	return fmt.Errorf("open dataset %s: %w: the folder has no %s", dir, ErrNotFound, datasetFile)
+}
+
+// Lies says whether the folder dir, which has these entries, is a dataset whatever its state:
+// its dataset.json says so, or it holds nothing but what a first ingest has begun. Unlike
+// [IsDataset] it is for folders that may as well hold photographs.
+func Lies(dir string, entries []os.DirEntry) bool {
+	names := map[string]bool{}
+	begun := true
+	for _, e := range entries {
+		names[e.Name()] = true
+		begun = begun && oursByName(e.Name())
+	}
+	if !names[datasetFile] {
+		return begun && names[cropsFolder] && names[table.LockFile]
+	}
+	data, err := os.ReadFile(filepath.Join(dir, datasetFile))
+	return err == nil && bytes.Contains(data[:min(len(data), 256)], []byte(`"`+table.FormatDataset+`"`))
 }
 
 // Probe says what keeps dir from being a dataset, by its dataset.json alone: [ErrNotFound],

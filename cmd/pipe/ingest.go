@@ -60,7 +60,9 @@ QUALITY
   off unless given. An aligned crop only tells its sharpness.
 LANDMARKS
   a text file, one photograph a line: its key (the path within the source), x and y
-  of the eyes, the nose and the mouth's corners, each from the image's left`,
+  of the eyes, the nose and the mouth's corners, each from the image's left. Keys with
+  ./ before them, absolute paths, \ for / and keys without .jpg or another ending are
+  matched where that is unambiguous`,
 		Example: `  pipe ingest --source folder=photos --detector scrfd=scrfd_2.5g.onnx --out faces.ds
   pipe ingest --source folder=aligned --out faces.ds
   pipe ingest --source folder=photos --landmarks points.txt --out faces.ds --json`,

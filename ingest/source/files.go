@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 
 	"facepipe/internal/ctxio"
 	"facepipe/internal/filedigest"
@@ -125,4 +126,17 @@ func reason(err error) error {
 		return fmt.Errorf("%s: %w", pathErr.Op, pathErr.Err)
 	}
 	return err
+}
+
+// photoEndings are what the names of photographs end in, as far as lists leave it out.
+var photoEndings = []string{".jpg", ".jpeg", ".png", ".webp", ".bmp", ".pgm", ".ppm", ".JPG", ".JPEG", ".PNG"}
+
+// withoutEnding is the name of a photograph as lists write it that leave the ending out.
+func withoutEnding(name string) (stem string, ok bool) {
+	for _, ending := range photoEndings {
+		if stem, ok := strings.CutSuffix(name, ending); ok && stem != "" && !strings.HasSuffix(stem, "/") {
+			return stem, true
+		}
+	}
+	return "", false
 }

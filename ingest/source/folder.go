@@ -8,14 +8,18 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"facepipe/store"
 )
 
 // folder is a directory tree of image files. A file's identity is the directory that it lies
 // in, relative to the root: root/identity/image, or deeper. Files right below the root have no
 // identity. Names that begin with a dot are passed over, and so are Thumbs.db and desktop.ini.
-// Symbolic links are followed, but not into a directory that contains them.
+// Symbolic links are followed, but not into a directory that contains them. A dataset that lies
+// in the tree is passed over.
 type folder struct {
-	root string
+	root     string
+	datasets datasetsMet
 }
 
 var folderKind = kind{
@@ -34,19 +38,44 @@ func openFolder(ctx context.Context, path string) (Source, error) {
 	if !info.IsDir() {
 		return nil, errors.New("not a directory")
 	}
-	f := folder{root: path}
+	if entries, err := os.ReadDir(path); err == nil && store.Lies(path, entries) {
+		return nil, errors.New("is a dataset and no photographs: pipe merge puts datasets together")
+	}
+	f := &folder{root: path}
 	if err := f.requireImage(ctx); err != nil {
 		return nil, err
 	}
 	return f, nil
 }
 
-func (folder) Digest() string { return "" }
-func (folder) Close() error   { return nil }
+func (*folder) Digest() string { return "" }
+func (*folder) Close() error   { return nil }
+
+// Notices name the datasets that the last walk passed over.
+func (f *folder) Notices() []string {
+	if f.datasets.count == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("passed over %d datasets that lie in it: %s", f.datasets.count, strings.Join(f.datasets.first, ", "))}
+}
+
+// datasetsMet are the datasets that a walk passed over: how many, and the keys of the first.
+type datasetsMet struct {
+	count int
+	first []string
+}
+
+func (d *datasetsMet) add(key string) {
+	const named = 3
+	d.count++
+	if len(d.first) < named {
+		d.first = append(d.first, key)
+	}
+}
 
 // requireImage looks for one file that begins like an image, so that a mistyped path is noticed
 // before a dataset is made of it.
-func (f folder) requireImage(ctx context.Context) error {
+func (f *folder) requireImage(ctx context.Context) error {
 	found := errors.New("found")
 	files := 0
 	w := walker{ctx: ctx, root: f.root, file: func(path, _, _ string) error {
@@ -65,10 +94,12 @@ func (f folder) requireImage(ctx context.Context) error {
 	return fmt.Errorf("no image in it (%d files looked at)", files)
 }
 
-func (f folder) Walk(ctx context.Context, visit func(Item) error) error {
+func (f *folder) Walk(ctx context.Context, visit func(Item) error) error {
+	f.datasets = datasetsMet{}
 	w := walker{
-		ctx:  ctx,
-		root: f.root,
+		ctx:     ctx,
+		root:    f.root,
+		dataset: f.datasets.add,
 		file: func(path, key, identity string) error {
 			return visit(Item{Key: key, Identity: identity, Read: func() ([]byte, error) { return readFile(path) }})
 		},
@@ -89,6 +120,8 @@ type walker struct {
 	file func(path, key, identity string) error
 	// fault is called for what cannot be looked at; nil to pass over it.
 	fault func(key string, err error) error
+	// dataset is told the key of every dataset that is passed over; nil to tell nobody.
+	dataset func(key string)
 }
 
 func (w *walker) walk() error {
@@ -116,6 +149,12 @@ func (w *walker) directory(path, dir string, above []fs.FileInfo, info fs.FileIn
 		if err := w.report(dir+"/", fmt.Errorf("list directory: %w", reason(err))); err != nil {
 			return err
 		}
+	}
+	if store.Lies(path, entries) {
+		if w.dataset != nil {
+			w.dataset(dir)
+		}
+		return nil
 	}
 	return w.entries(path, dir, append(above[:len(above):len(above)], info), entries)
 }

@@ -101,6 +101,33 @@ func TestFolderOrderKeysAndIdentities(t *testing.T) {
 	)
 }
 
+// A dataset that lies in the folder holds no photographs, whatever its state; what only looks like
+// one does.
+func TestFolderPassesOverDatasets(t *testing.T) {
+	doc := []byte("{\n  \"format\": \"facepipe dataset\",\n  \"version\": 99\n}\n")
+	root := tree(t, map[string][]byte{
+		"Ann/1.png":            picture,
+		"faces.ds/crops/0.png": picture, "faces.ds/dataset.json": doc, "faces.ds/rejects.jsonl": []byte("x"),
+		"sets/begun/crops/0.png": picture, "sets/begun/.lock": {},
+		"Bob/crops/1.png": picture, "Cid/dataset.json": []byte("{}"), "Cid/1.png": picture,
+	})
+	wantList(t, list(t, root), "Ann/1.png | Ann", "Bob/crops/1.png | Bob/crops", "Cid/1.png | Cid", "Cid/dataset.json | Cid")
+	src, err := Spec{Kind: "folder", Path: root}.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // each walk tells of itself
+		if err := src.Walk(t.Context(), func(Item) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantList(t, src.(Noticer).Notices(), "passed over 2 datasets that lie in it: faces.ds, sets/begun")
+	_, err = Spec{Kind: "folder", Path: filepath.Join(root, "faces.ds")}.Open(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "is a dataset") {
+		t.Errorf("a dataset as a source: %v", err)
+	}
+}
+
 func TestFolderReadsTheFile(t *testing.T) {
 	root := tree(t, map[string][]byte{"a.png": picture})
 	src, err := Spec{Kind: "folder", Path: root}.Open(t.Context())

@@ -28,7 +28,8 @@ import (
 //
 // Numbers are separated by spaces, tabs or commas. The key ends at the line's first tab,
 // without tabs at its first comma, without either at its first space. Empty lines and lines
-// that begin with # are passed over.
+// that begin with # are passed over, and so are a number of lines and a header before the first
+// key.
 //
 // Another order of the ten numbers, or a label before them, is recognised by the first lines,
 // see [align.Recognise], and told by [Landmarks.Notices].
@@ -98,14 +99,26 @@ func (l *Landmarks) First() string { return l.first }
 // read.
 //
 // The file's key may have a ./ before it or backslashes for slashes. It may be an absolute path,
-// if one folder above all absolute ones makes it the key.
+// if one folder above all absolute ones makes it the key. It may lack the ending .jpg, or another
+// of a photograph, unless the file has the key with it, too.
 func (l *Landmarks) Lookup(key string) (face align.Landmarks, score float64, ok bool, err error) {
-	var found landmarkLine
+	found, ok, err := l.lookup(key)
+	if stem, shorter := withoutEnding(key); !ok && shorter && err == nil {
+		found, ok, err = l.lookup(stem)
+	}
+	if err != nil {
+		return face, 0, false, fmt.Errorf("read landmarks %s: %w", l.path, err)
+	}
+	return found.face, found.score, ok, nil
+}
+
+// lookup is the one line of a key in any of its forms.
+func (l *Landmarks) lookup(key string) (found landmarkLine, ok bool, err error) {
 	hits := 0
 	for _, name := range append([]string{key}, l.below(key)...) {
 		line, err := l.find(name)
 		if err != nil {
-			return face, 0, false, fmt.Errorf("read landmarks %s: %w", l.path, err)
+			return found, false, err
 		}
 		if line.key == "" {
 			continue
@@ -115,7 +128,7 @@ func (l *Landmarks) Lookup(key string) (face align.Landmarks, score float64, ok 
 			break
 		}
 	}
-	return found.face, found.score, hits == 1, nil
+	return found, hits == 1, nil
 }
 
 // below are the absolute paths that a key can have.
@@ -175,6 +188,9 @@ func (l *Landmarks) recognise() (err error) {
 	lines := bufio.NewScanner(io.NewSectionReader(l.file, 0, wholeFile))
 	var rows [][]float64
 	for len(rows) < orderRows && lines.Scan() {
+		if len(rows) == 0 && beforeKeys(lines.Text()) {
+			continue
+		}
 		line, err := parseLine(lines.Text())
 		if err != nil {
 			break
@@ -207,6 +223,9 @@ func (l *Landmarks) index() error {
 			return err
 		}
 		line, parseErr := l.parse(string(text))
+		if parseErr != nil && l.first == "" && beforeKeys(string(text)) {
+			parseErr = nil
+		}
 		if parseErr != nil {
 			return fmt.Errorf("line %d: %w", number, parseErr)
 		}
@@ -287,6 +306,24 @@ type landmarkLine struct {
 	numbers []float64 // as they are written
 }
 
+// beforeKeys says whether a line is one of those that some files have before the first key: how
+// many lines there are, or a header, in which nothing is a number.
+func beforeKeys(text string) bool {
+	key, rest := cutKey(strings.TrimSpace(strings.TrimPrefix(text, "\ufeff")))
+	if rest == "" {
+		return number.MatchString(key)
+	}
+	return !slices.ContainsFunc(landmarkFields(rest), func(f string) bool {
+		_, err := strconv.ParseFloat(f, 64)
+		return err == nil
+	})
+}
+
+// landmarkFields are the numbers behind a key.
+func landmarkFields(rest string) []string {
+	return strings.FieldsFunc(rest, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' })
+}
+
 func parseLine(text string) (landmarkLine, error) {
 	text = strings.TrimPrefix(strings.TrimRight(text, "\r\n"), "\ufeff")
 	if strings.TrimSpace(text) == "" || strings.HasPrefix(text, "#") {
@@ -296,7 +333,7 @@ func parseLine(text string) (landmarkLine, error) {
 	if key == "" {
 		return landmarkLine{}, errors.New("no key")
 	}
-	fields := strings.FieldsFunc(rest, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' })
+	fields := landmarkFields(rest)
 	const coordinates = 2 * len(landmarkLine{}.face)
 	if len(fields) != coordinates && len(fields) != coordinates+1 {
 		return landmarkLine{}, fmt.Errorf("%d numbers behind the key, want %d, or %d with a score",
@@ -315,11 +352,15 @@ func parseLine(text string) (landmarkLine, error) {
 	}, nil
 }
 
-// cutKey splits the key off a line.
+// cutKey splits the key off a line. Quotation marks around it are a table's.
 func cutKey(text string) (key, rest string) {
 	for _, separator := range []string{"\t", ","} {
 		if key, rest, ok := strings.Cut(text, separator); ok {
-			return strings.TrimSpace(key), rest
+			key = strings.TrimSpace(key)
+			if plain, err := strconv.Unquote(key); err == nil && strings.HasPrefix(key, `"`) && !strings.Contains(key, `\`) {
+				key = plain
+			}
+			return key, rest
 		}
 	}
 	key, rest, _ = strings.Cut(strings.TrimLeft(text, " "), " ")

@@ -205,6 +205,38 @@ func TestLandmarksFindsOtherForms(t *testing.T) {
 	}
 }
 
+// Lists such as VGGFace2's have a header, keys in quotation marks and no ending.
+func TestLandmarksWithoutEnding(t *testing.T) {
+	row := strings.ReplaceAll(inOrder(), " ", ",")
+	l, err := OpenLandmarks(landmarkFile(t, "NAME_ID,P1X,P1Y,P2X,P2Y,P3X,P3Y,P4X,P4Y,P5X,P5Y\n"+
+		`"n000001/0001_01",`+row+"\n"+`"n000001/0002_01",`+row+",0.5\n"+`"n000001/0002_01.png",`+row+",0.25\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for key, want := range map[string]float64{"n000001/0001_01.jpg": 0, "n000001/0002_01.jpg": 0.5, "n000001/0002_01.png": 0.25, "n000001/0001_01": 0} {
+		if face, score, ok, err := l.Lookup(key); err != nil || !ok || score != want || face != align.Template(align.CropSize) {
+			t.Errorf("Lookup(%q) = %v, %v, %v, %v", key, face, score, ok, err)
+		}
+	}
+	for _, key := range []string{"n000001/0001_01.txt", "n000001/0003_01.jpg", ".jpg"} {
+		if _, _, ok, err := l.Lookup(key); ok || err != nil {
+			t.Errorf("Lookup(%q): %v, %v", key, ok, err)
+		}
+	}
+	celeba, err := OpenLandmarks(landmarkFile(t, "1\nlefteye_x lefteye_y righteye_x\n000001.jpg "+inOrder()+"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer celeba.Close()
+	if celeba.Len() != 1 || celeba.First() != "000001.jpg" {
+		t.Errorf("%d lines, the first of %q", celeba.Len(), celeba.First())
+	}
+	if _, err := OpenLandmarks(landmarkFile(t, "a.jpg "+inOrder()+"\nname x y\n")); err == nil || !strings.Contains(err.Error(), "line 2") {
+		t.Errorf("a header behind the first key: %v", err)
+	}
+}
+
 func FuzzLandmarkLine(f *testing.F) {
 	f.Add("a.jpg 1 2 3 4 5 6 7 8 9 10 0.5\r\n")
 	f.Add("a b.jpg\t1,2,3,4,5,6,7,8,9,1e3")

@@ -208,8 +208,8 @@ func (m *manifest) reach(name string) string {
 // windowsDrive is what an absolute path of Windows begins with.
 var windowsDrive = regexp.MustCompile(`^[A-Za-z]:[/\\]`)
 
-// localPath is the path that a cell means. A file URL is the path in it. Backslashes are slashes
-// if the file is found so, and not as it is written.
+// localPath is the path that a cell means. A file URL is the path in it. Backslashes are slashes,
+// and an ending of photographs is left out, if the file is found so, and not as it is written.
 func (m *manifest) localPath(name string) string {
 	if rest, ok := strings.CutPrefix(name, "file://"); ok {
 		if plain, err := url.PathUnescape(rest); err == nil {
@@ -218,10 +218,32 @@ func (m *manifest) localPath(name string) string {
 		return strings.TrimPrefix(rest, "localhost")
 	}
 	slashed := strings.ReplaceAll(name, `\`, "/")
-	if slashed != name && !isRegular(m.reach(path.Clean(name))) && isRegular(m.reach(path.Clean(slashed))) {
+	if slashed != name && !m.has(name) && m.has(slashed) {
 		return slashed
 	}
-	return name
+	return m.complete(name)
+}
+
+// has says whether a path leads to a file.
+func (m *manifest) has(name string) bool { return isRegular(m.reach(path.Clean(name))) }
+
+// complete gives a path that leads to no file the ending with which it leads to one. If there are
+// several it stays as it is.
+func (m *manifest) complete(name string) string {
+	if _, complete := withoutEnding(name); complete || name == "" || m.has(name) {
+		return name
+	}
+	found := name
+	for _, ending := range photoEndings {
+		if !m.has(name + ending) {
+			continue
+		}
+		if found != name {
+			return name
+		}
+		found = name + ending
+	}
+	return found
 }
 
 // item is the item that a row describes.

@@ -296,6 +296,15 @@ func TestManifestForeignPaths(t *testing.T) {
 	}
 }
 
+// A path without an ending leads to the one photograph that it can mean.
+func TestManifestPathsWithoutEnding(t *testing.T) {
+	root := pictures(t, "n1/0001_01.png", "n1/0002_01.png", "n1/0002_01.jpg", "plain")
+	text := "NAME_ID\n" + strings.Join([]string{`"n1/0001_01"`, "n1/0002_01", "n1/0003_01", "plain"}, "\n")
+	wantList(t, describe(items(t, table(t, root, "loose.csv", text))),
+		"n1/0001_01.png | ", "n1/0002_01 |  | stat: no such file or directory",
+		"n1/0003_01 |  | stat: no such file or directory", "plain | ")
+}
+
 func TestManifestRefusals(t *testing.T) {
 	root := pictures(t, "a.png", "b.png")
 	tests := []struct{ name, file, text, want string }{
