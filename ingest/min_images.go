@@ -16,7 +16,7 @@ func (r *run) countPhotographs(ctx context.Context) error {
 	return r.walk(ctx, bar, true, func(i int, item source.Item) error {
 		r.total++
 		if item.Identity != "" {
-			r.photographs[r.options.prefix(i)+item.Identity]++
+			r.photographs[r.person(i, item.Identity)]++
 		}
 		bar.Add(1)
 		return nil

@@ -98,6 +98,9 @@ type Options struct {
 	// KeyPrefixes stand before every key and identity, so that those of two sources cannot
 	// collide: none, one for all sources, or one for each in their order.
 	KeyPrefixes []string
+	// SamePeople says that a number which is an identity means the same person in all sources and
+	// in the dataset. Without it two that have the same numbers are refused.
+	SamePeople bool `json:",omitempty"`
 	// Decoder is the JPEG decoder: auto (""), std or turbo.
 	Decoder string
 	// ONNXRuntime is the path of the ONNX Runtime library, "" to look it up.
@@ -210,13 +213,27 @@ func (o Options) parseSources() ([]source.Spec, error) {
 			return nil, err
 		}
 		for k, other := range specs {
-			if why := source.Collision(other, spec); why != "" && o.prefix(i) == o.prefix(k) {
-				return nil, fmt.Errorf("sources %s and %s: %s: give each a key prefix of its own, in the order of the sources", other, spec, why)
+			if why := o.collision(other, spec); why != "" && o.prefix(i) == o.prefix(k) {
+				return nil, fmt.Errorf("sources %s and %s: %s give each a key prefix of its own, in the order of the sources", other, spec, why)
 			}
 		}
 		specs = append(specs, spec)
 	}
 	return specs, nil
+}
+
+// collision says how the names of two sources would meet, as far as their descriptions tell.
+func (o Options) collision(a, b source.Spec) string {
+	why := source.KeyCollision(a, b)
+	if why != "" {
+		return why + ":"
+	}
+	if !o.SamePeople {
+		if why = source.PeopleCollision(a, b); why != "" {
+			why += ": say that a number means the same person in both (--same-people), or"
+		}
+	}
+	return why
 }
 
 // prefix stands before the keys and identities of source i.

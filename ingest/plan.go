@@ -60,7 +60,7 @@ func MakePlan(ctx context.Context, o Options, dir string, perTask int) (PlanSumm
 	if err != nil {
 		return PlanSummary{}, fmt.Errorf("plan ingest: %w", err)
 	}
-	found, err := survey(ctx, o)
+	found, err := survey(ctx, o, (*run).keepApart)
 	if err != nil {
 		return PlanSummary{}, fmt.Errorf("plan ingest: %w", err)
 	}
@@ -141,8 +141,9 @@ type surveyed struct {
 	items int
 }
 
-// survey looks at the inputs of an ingest without reading a picture.
-func survey(ctx context.Context, o Options) (s surveyed, err error) {
+// survey looks at the inputs of an ingest without reading a picture. What further must hold of
+// them is for also to say.
+func survey(ctx context.Context, o Options, also ...func(*run, context.Context) error) (s surveyed, err error) {
 	r := &run{options: o, summary: Summary{RejectReasons: map[string]int{}}}
 	defer func() { err = errors.Join(err, r.close()) }()
 	if r.parsed, err = o.parse(); err != nil {
@@ -156,6 +157,11 @@ func survey(ctx context.Context, o Options) (s surveyed, err error) {
 	}
 	if err := errors.Join(r.requirePairs(), r.openCropper()); err != nil {
 		return s, err
+	}
+	for _, holds := range also {
+		if err := holds(r, ctx); err != nil {
+			return s, err
+		}
 	}
 	sources := sha256.New()
 	bar := progress.New(o.Progress, "survey", -1).Of("photographs")

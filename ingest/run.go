@@ -71,6 +71,12 @@ func (r *run) run(ctx context.Context) (err error) {
 	if err := r.openCropper(); err != nil {
 		return err
 	}
+	// A part's names are those of its plan, which was looked at as a whole.
+	if r.options.items == 0 {
+		if err := r.keepApart(ctx); err != nil {
+			return err
+		}
+	}
 	if r.options.MinImages > 0 {
 		if err := r.countPhotographs(ctx); err != nil {
 			return err
@@ -234,9 +240,8 @@ func (r *run) key(i int, name string) string {
 
 // task is what to do with item n, of source i; nil if it is left out.
 func (r *run) task(n, i int, item source.Item) *task {
-	crop := store.Crop{Source: r.numbers[i], Key: r.key(i, item.Key), Attributes: attributesJSON(item.Attributes)}
-	if item.Identity != "" {
-		crop.Identity = r.options.prefix(i) + item.Identity
+	crop := store.Crop{
+		Source: r.numbers[i], Key: r.key(i, item.Key), Identity: r.person(i, item.Identity), Attributes: attributesJSON(item.Attributes),
 	}
 	if r.tooFew(crop.Identity) {
 		r.filtered++

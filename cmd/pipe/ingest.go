@@ -97,6 +97,7 @@ func (o *ingestOptions) addContractFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.CropFormat, "crop-format", ingest.CropPNG, "how crops are encoded that are cut out of photographs: png or jpeg")
 	f.IntVar(&o.JPEGQuality, "jpeg-quality", 0, fmt.Sprintf("quality of --crop-format jpeg, %d to 100 (default %[1]d)", ingest.MinJPEGQuality))
 	f.StringArrayVar(&o.KeyPrefixes, "key-prefix", nil, "`text` put before every key and identity, to keep sources apart; once for all, or once for each --source")
+	f.BoolVar(&o.SamePeople, "same-people", false, "identities that are numbers mean the same people in all sources and in the dataset; without it they are refused where two have the same ones")
 	f.StringVar(&o.PairsOut, "pairs-out", "", "`file` to write the verification pairs to that a source holds")
 	f.StringVar(&o.Decoder, "decoder", "auto", "JPEG decoder: auto, std (Go's) or turbo (libjpeg-turbo); a dataset has exactly one")
 	f.IntVar(&o.ShardRows, "shard-rows", store.DefaultShardRows, "`crops` in a shard; a killed run loses at most one shard")
