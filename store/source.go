@@ -22,6 +22,8 @@ type SourceInfo struct {
 	// over, "" for what was ingested directly. It keeps sources of two datasets apart
 	// that are described in the same words.
 	MergedFrom string `json:"merged_from,omitempty"`
+	// KeyPrefix is what merges have put before the keys and identities of the source.
+	KeyPrefix string `json:"key_prefix,omitempty"`
 }
 
 // Reject is an input that was refused.

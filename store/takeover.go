@@ -35,10 +35,11 @@ func (w *Writer) BeginWith(sources []SourceInfo) error {
 }
 
 // TakeOver appends the crops of another dataset of the same contract, and all else that its
-// shards record, as an ingest would. Its source i is number sources[i] here. Images are only
-// looked at where they are stored. done is told how many inputs are dealt with.
-func (w *Writer) TakeOver(ctx context.Context, d *Dataset, sources []int, done func(n int64)) (TakenOver, error) {
-	t := takeOver{ctx: ctx, writer: w, input: d, sources: sources, done: done}
+// shards record, as an ingest would. Its source i is number sources[i] here, and prefix stands
+// before its keys and identities. Images are only looked at where they are stored. done is told
+// how many inputs are dealt with.
+func (w *Writer) TakeOver(ctx context.Context, d *Dataset, sources []int, prefix string, done func(n int64)) (TakenOver, error) {
+	t := takeOver{ctx: ctx, writer: w, input: d, sources: sources, prefix: prefix, done: done}
 	for shard := range d.Shards() {
 		if err := t.shard(shard); err != nil {
 			return t.counts, err
@@ -53,6 +54,7 @@ type takeOver struct {
 	writer  *Writer
 	input   *Dataset
 	sources []int
+	prefix  string
 	done    func(n int64)
 	counts  TakenOver
 	// lost are the input's crops that are not stored, since their keys were taken;
@@ -72,6 +74,7 @@ func (c *takeOver) shard(i int) error {
 	}
 	path := filepath.Join(c.input.dir, cropsFolder, table.ManifestName(i))
 	for _, dup := range m.Duplicates {
+		dup.Key, dup.Identity = c.name(dup.Key), c.name(dup.Identity)
 		if err := c.duplicate(path, dup); err != nil {
 			return err
 		}
@@ -80,6 +83,7 @@ func (c *takeOver) shard(i int) error {
 		if r.Source, err = c.source(path, r.Source); err != nil {
 			return err
 		}
+		r.Key = c.name(r.Key)
 		if err := c.writer.Reject(r); err != nil {
 			return err
 		}
@@ -120,7 +124,7 @@ func (c *takeOver) row(f *cropFile, columns *cropColumns, k int, at Location) er
 	if err != nil {
 		return err
 	}
-	id, key := columns.idAt(k), columns.key.Value(k)
+	id, key := columns.idAt(k), c.name(columns.key.Value(k))
 	if c.writer.Seen(source, key) {
 		c.skip(id, key)
 	} else {
@@ -129,7 +133,7 @@ func (c *takeOver) row(f *cropFile, columns *cropColumns, k int, at Location) er
 		if err != nil {
 			return err
 		}
-		crop.Source = source
+		crop.Source, crop.Key, crop.Identity = source, c.name(crop.Key), c.name(crop.Identity)
 		if err := validCrop(&crop); err != nil {
 			return table.Damaged(f.Path, "crop %q: %w", key, err)
 		}
@@ -194,6 +198,14 @@ func (c *takeOver) source(path string, number int) (int, error) {
 		return 0, table.Damaged(path, "names source %d of %d", number, len(c.sources))
 	}
 	return c.sources[number], nil
+}
+
+// name is a key or an identity as it is here.
+func (c *takeOver) name(was string) string {
+	if was == "" {
+		return ""
+	}
+	return c.prefix + was
 }
 
 // skip counts a crop that was met before.

@@ -59,7 +59,7 @@ func printInfo(w io.Writer, i info.Info) {
 	for n, s := range i.Sources {
 		fmt.Fprintf(w, "source %d: %s=%s: %d crops, %d duplicates, %d rejects\n", n, s.Kind, s.Path, s.Rows, s.Duplicates, s.Rejects)
 		for _, part := range []struct{ name, value string }{
-			{"digest", s.Digest}, {"detector", s.Detector}, {"model", s.DetectorDigest}, {"landmarks", s.Landmarks}, {"merged from", s.MergedFrom},
+			{"digest", s.Digest}, {"detector", s.Detector}, {"model", s.DetectorDigest}, {"landmarks", s.Landmarks}, {"merged from", s.MergedFrom}, {"key prefix", s.KeyPrefix},
 		} {
 			if part.value != "" {
 				fmt.Fprintf(w, "  %-11s %s\n", part.name, part.value)

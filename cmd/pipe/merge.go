@@ -22,6 +22,7 @@ type mergeOptions struct {
 	out    string
 	plan   string
 	clean  bool
+	flags  *pflag.FlagSet
 	merge.Options
 }
 
@@ -35,8 +36,10 @@ are only read.
 
 A crop that several have is stored once; the others are recorded as duplicates. A key
 that leads to another crop already is refused and recorded in DATASET/rejects.jsonl.
-Identities of one name are one person; labels are numbered anew. Rejects and sources
-are taken over, sources with the digest of the dataset they came from.
+Identities of one name are one person; labels are numbered anew. Numbers are no names:
+datasets that have some in common are refused, unless --key-prefix keeps their people
+apart or --same-people says that they are the same. Rejects and sources are taken over,
+sources with the digest of the dataset they came from.
 
 Teacher caches that every input has are merged too, bit for bit. Caches of one name
 must be of one fingerprint.
@@ -48,6 +51,7 @@ A dataset that a plan of ingest makes must be as it was when the plan was made, 
 an interrupted merge of this plan has left. --clean deletes the shares after the merge.`,
 		Example: `  pipe merge casia.ds celeb.ds --out both.ds
   pipe merge a.ds b.ds c.ds --out all.ds --without-teachers --json
+  pipe merge a.ds b.ds --key-prefix a/ --key-prefix b/ --out both.ds
   pipe merge --plan job
   pipe merge --plan job --clean`,
 	}
@@ -57,6 +61,9 @@ func (o *mergeOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.out, "out", "", "`dataset` to make (required without --plan)")
 	f.StringVar(&o.plan, "plan", "", "`folder` of a plan whose workers are done")
 	f.BoolVar(&o.clean, "clean", false, "delete what the workers of --plan did, once it is merged and verified")
+	o.flags = f
+	f.StringArrayVar(&o.KeyPrefixes, "key-prefix", nil, "`text` put before every key and identity of a dataset, to keep them apart; once for each DATASET, in their order")
+	f.BoolVar(&o.SamePeople, "same-people", false, "identities that are numbers mean the same people in all datasets; without it they are refused where two have the same ones")
 	f.BoolVar(&o.WithoutTeachers, "without-teachers", false, "leave teacher caches behind")
 	f.IntVar(&o.ShardRows, "shard-rows", store.DefaultShardRows, "`crops` in a shard; a killed run loses at most one shard")
 	f.Float64Var(&o.MaxRejectRate, "max-reject-rate", ingest.DefaultMaxRejectRate, "share of crops with taken keys, of --plan of refused inputs or of embeddings without use, above which the exit status is 3")
@@ -65,13 +72,16 @@ func (o *mergeOptions) addFlags(f *pflag.FlagSet) {
 func (o *mergeOptions) validate(args []string) error {
 	o.inputs = args
 	if o.plan != "" {
-		return errors.Join(noArguments(args), share("--max-reject-rate", o.MaxRejectRate))
+		return errors.Join(noArguments(args), misplaced(o.flags, "is the plan's matter", "key-prefix", "same-people"), share("--max-reject-rate", o.MaxRejectRate))
 	}
 	if o.clean {
 		return errors.New("--clean needs --plan")
 	}
 	if len(args) < 2 {
 		return errors.New("name two datasets or more")
+	}
+	if n := len(o.KeyPrefixes); n > 0 && n != len(args) {
+		return fmt.Errorf("%d key prefixes for %d datasets: give one for each, in their order", n, len(args))
 	}
 	for _, dataset := range args {
 		if err := required("DATASET", dataset); err != nil {

@@ -91,6 +91,8 @@ func TestWrongUsage(t *testing.T) {
 		{"check of too much", "check d --read-data-subset 101%", "up to 100"},
 		{"check of all and of a part", "check d --read-data --read-data-subset 1/3", "--read-data reads everything"},
 		{"merge of one", "merge a --out c", "two datasets or more"},
+		{"merge with a prefix for some", "merge a b --out c --key-prefix p/", "1 key prefixes for 2 datasets"},
+		{"merge of a plan with prefixes", "merge --plan job --key-prefix p/", "--key-prefix is the plan's matter"},
 		{"merge without out", "merge a b", "--out is missing"},
 		{"merge with a rate above one", "merge a b --out c --max-reject-rate 2", "0 to 1"},
 		{"export without a kind", "export d --out o", "--to is missing"},

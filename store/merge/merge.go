@@ -25,6 +25,12 @@ import (
 type Options struct {
 	// ShardRows is the number of crops in a full shard; 0 is [store.DefaultShardRows].
 	ShardRows int
+	// KeyPrefixes stand before the keys and identities of the inputs, so that those of two cannot
+	// collide: none, or one for each in their order.
+	KeyPrefixes []string
+	// SamePeople says that a number which is an identity means the same person in all inputs.
+	// Without it inputs that have the same numbers are refused.
+	SamePeople bool
 	// WithoutTeachers leaves the teacher caches behind.
 	WithoutTeachers bool
 	// MaxRejectRate is the share, 0 to 1, of crops that may be refused because their
@@ -86,8 +92,9 @@ func (e *ConflictRateError) Error() string {
 }
 
 // Datasets makes one dataset of several in the folder out: all crops in the order of the
-// inputs, identities of one name being one person, sources and rejects taken over. A
-// crop that several inputs have is stored once and the others are recorded as
+// inputs, identities of one name being one person, sources and rejects taken over. Inputs that
+// have a class number in common ([store.ClassNumber]) are refused, unless the options keep them
+// apart or say that it is the same person. A crop that several inputs have is stored once and the others are recorded as
 // duplicates. A crop whose key leads to other pixels already is recorded as a reject.
 //
 // All inputs must have one contract ([store.ErrContract]). A teacher cache that every input
@@ -143,6 +150,9 @@ func (m *merge) run(inputs []string) (err error) {
 			return err
 		}
 	}
+	if err := m.keepApart(); err != nil {
+		return err
+	}
 	if err := m.crops(); err != nil {
 		return err
 	}
@@ -175,6 +185,14 @@ func (m *merge) openOptions() []store.Option {
 func (m *merge) open(inputs []string) error {
 	if len(inputs) == 0 {
 		return errors.New("no dataset is named")
+	}
+	if n := len(m.options.KeyPrefixes); n > 0 && n != len(inputs) {
+		return fmt.Errorf("%d key prefixes for %d datasets: give one for each, in their order", n, len(inputs))
+	}
+	for i := range inputs {
+		if err := store.ValidIdentity(m.prefix(i)); err != nil {
+			return fmt.Errorf("key prefix: %w", err)
+		}
 	}
 	for i, dir := range inputs {
 		if slices.ContainsFunc(inputs[:i], func(earlier string) bool { return durable.SameFile(earlier, dir) }) {
@@ -217,7 +235,7 @@ func (m *merge) crops() (err error) {
 	bar := m.bar("merge", total)
 	defer bar.Finish()
 	for i, d := range m.inputs {
-		n, err := w.TakeOver(m.ctx, d, numbers[i], bar.Add)
+		n, err := w.TakeOver(m.ctx, d, numbers[i], m.prefix(i), bar.Add)
 		if err != nil {
 			return err
 		}
@@ -246,6 +264,7 @@ func (m *merge) sources() (all []store.SourceInfo, numbers [][]int) {
 			if s.MergedFrom == "" {
 				s.MergedFrom = d.Digest()
 			}
+			s.KeyPrefix = m.prefix(i) + s.KeyPrefix
 			n := slices.Index(all, s)
 			if n < 0 {
 				n = len(all)
@@ -255,6 +274,52 @@ func (m *merge) sources() (all []store.SourceInfo, numbers [][]int) {
 		}
 	}
 	return all, numbers
+}
+
+// prefix stands before the names of input i.
+func (m *merge) prefix(i int) string {
+	if len(m.options.KeyPrefixes) == 0 {
+		return ""
+	}
+	return m.options.KeyPrefixes[i]
+}
+
+// keepApart is an error if two inputs mean different people by one class number. They do not if
+// one source reaches the merge by way of both, or if sources are one file.
+func (m *merge) keepApart() error {
+	if m.options.SamePeople {
+		return nil
+	}
+	all, numbers := m.sources()
+	var people store.People
+	from := make([]int, len(all)) // the input that a source is of
+	for i, d := range m.inputs {
+		var own store.People
+		sets := make([]int, len(numbers[i]))
+		for s, n := range numbers[i] {
+			sets[s] = slices.IndexFunc(all, func(first store.SourceInfo) bool { return sameSource(first, all[n]) })
+			from[n] = i
+		}
+		err := d.EachPerson(m.ctx, func(s int, identity string) {
+			if store.ClassNumber(identity) && s >= 0 && s < len(sets) {
+				own.Add(sets[s], m.prefix(i)+identity)
+			}
+		})
+		if err != nil {
+			return err
+		}
+		if mixed := people.Join(&own); mixed != nil {
+			other := m.inputs[from[mixed.Other]].Dir()
+			return fmt.Errorf("%s and %s have different people of one number: %s: put a --key-prefix before the names of each, in the order of the datasets, or give --same-people if a number means the same person in both",
+				other, d.Dir(), mixed)
+		}
+	}
+	return nil
+}
+
+// sameSource says whether two sources are one, or one file.
+func sameSource(a, b store.SourceInfo) bool {
+	return a == b || a.Kind == b.Kind && a.Digest != "" && a.Digest == b.Digest
 }
 
 // caches merges the teacher caches that every input has.

@@ -226,6 +226,64 @@ func TestMergeRefuses(t *testing.T) {
 	}
 }
 
+// Numbers of two datasets are different people, unless prefixes keep them apart or the caller says
+// that they are the same.
+func TestMergeKeepsPeopleApart(t *testing.T) {
+	a := buildInputs(t, "a", 3, input{0, "0/0", "0"}, input{1, "1/1", "1"}, input{2, "Ann/2", "Ann"}, input{2, "copy", "1"})
+	b := buildInputs(t, "b", 3, input{10, "1/10", "1"}, input{11, "2/11", "2"}, input{12, "Ann/12", "Ann"}, input{10, "copy", "2"})
+	c := buildInputs(t, "c", 3, input{20, "3/20", "3"}, input{21, "Ann/21", "Ann"})
+	out := func() string { return filepath.Join(storetest.MemoryDir(t), "out") }
+	mixed := out()
+	_, err := merge.Datasets(t.Context(), mixed, []string{c, a, b}, quietly)
+	if err == nil || !strings.Contains(err.Error(), a+" and "+b+" have different people of one number: 1:") ||
+		!strings.Contains(err.Error(), "--key-prefix") || !strings.Contains(err.Error(), "--same-people") {
+		t.Errorf("error %v", err)
+	}
+	if _, err := os.Stat(mixed); !errors.Is(err, os.ErrNotExist) {
+		t.Error("the dataset was begun")
+	}
+	if s := mustMerge(t, out(), quietly, a, c); s.Identities != 4 {
+		t.Errorf("numbers apart: %+v", s)
+	}
+	same := quietly
+	same.SamePeople = true
+	together := out()
+	if s := mustMerge(t, together, same, a, b); s.Identities != 4 || s.Rejected != 1 {
+		t.Errorf("the same people: %+v", s)
+	}
+	// A source that reaches the merge twice is itself.
+	if s := mustMerge(t, out(), quietly, together, a); s.Identities != 4 || s.Skipped != 4 {
+		t.Errorf("a dataset and one that it is in: %+v", s)
+	}
+	apart := quietly
+	apart.KeyPrefixes = []string{"a/", "b/"}
+	prefixed := out()
+	s := mustMerge(t, prefixed, apart, a, b)
+	d := storetest.Open(t, prefixed)
+	want := []string{"a/0/0 a/0 0 0", "a/1/1 a/1 1 0", "a/Ann/2 a/Ann 2 0", "b/1/10 b/1 3 1", "b/2/11 b/2 4 1", "b/Ann/12 b/Ann 5 1"}
+	if got := rowsOf(t, d); strings.Join(got, ", ") != strings.Join(want, ", ") || s.Rejected != 0 || s.Duplicates != 2 {
+		t.Errorf("rows are %q, want %q; %+v", got, want, s)
+	}
+	if at, err := d.Lookup("b/copy"); err != nil || at != (store.Location{Shard: 0, Row: 3}) {
+		t.Errorf("a duplicate: %v, %v", at, err)
+	}
+	rejects, _ := os.ReadFile(filepath.Join(prefixed, "rejects.jsonl"))
+	if !strings.Contains(string(rejects), `"key":"b/broken of b"`) || d.Sources()[1].KeyPrefix != "b/" {
+		t.Errorf("rejects %s, sources %+v", rejects, d.Sources())
+	}
+	if again := mustMerge(t, prefixed, apart, a, b); again.Digest != s.Digest || again.Skipped != 8 {
+		t.Errorf("again: %+v", again)
+	}
+	apart.KeyPrefixes[1] = "c/"
+	if _, err := merge.Datasets(t.Context(), prefixed, []string{a, b}, apart); err == nil || !strings.Contains(err.Error(), "something else") {
+		t.Errorf("with other prefixes: %v", err)
+	}
+	apart.KeyPrefixes = apart.KeyPrefixes[:1]
+	if _, err := merge.Datasets(t.Context(), out(), []string{a, b}, apart); err == nil || !strings.Contains(err.Error(), "1 key prefixes for 2") {
+		t.Errorf("with too few prefixes: %v", err)
+	}
+}
+
 // countdown is a context that is done after a number of looks at it.
 type countdown struct {
 	context.Context
