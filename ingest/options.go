@@ -101,6 +101,9 @@ type Options struct {
 	// SamePeople says that a number which is an identity means the same person in all sources and
 	// in the dataset. Without it two that have the same numbers are refused.
 	SamePeople bool `json:",omitempty"`
+	// RetryRejects looks at everything again that an earlier run refused. Without it only what has
+	// another file now is looked at again.
+	RetryRejects bool `json:",omitempty"`
 	// Decoder is the JPEG decoder: auto (""), std or turbo.
 	Decoder string
 	// ONNXRuntime is the path of the ONNX Runtime library, "" to look it up.

@@ -24,8 +24,13 @@ type task struct {
 	source int    // its number in the dataset
 	key    string // of the item, in the dataset
 	make   func(context.Context) ([]candidate, error)
-	// skip marks an item that an earlier run dealt with.
-	skip bool
+	// known marks an item that an earlier run dealt with. It is skipped unless look, whose result
+	// is found, wants it anew.
+	known bool
+	look  func() looked
+	found looked
+	// stamp is of the item's file.
+	stamp store.Stamp
 	// held is how many bytes of memory the item takes until make has returned.
 	held int
 
@@ -33,6 +38,22 @@ type task struct {
 	done   chan struct{}
 	faces  []candidate // in the order in which they are appended
 	err    error       // of the item as a whole
+}
+
+// skip says whether the item is left as an earlier run has dealt with it.
+func (t *task) skip() bool { return t.known && t.found != anew }
+
+// work makes the item, if it is to be made.
+func (t *task) work(ctx context.Context) {
+	if ctx.Err() != nil {
+		return
+	}
+	if t.known {
+		t.found = t.look()
+	}
+	if !t.skip() {
+		t.faces, t.err = t.make(ctx)
+	}
 }
 
 // size is how many bytes of memory the crops take, about.
@@ -93,10 +114,8 @@ func pipeline(ctx context.Context, workers int,
 		group.Go(func() error {
 			for t := range work {
 				waiting.enter(t.number)
-				if !t.skip && ctx.Err() == nil {
-					t.faces, t.err = t.make(ctx)
-				}
-				t.make = nil // releases what the item holds
+				t.work(ctx)
+				t.look, t.make = nil, nil // releases what the item holds
 				room.Release(t.holds())
 				waiting.add(t.size())
 				close(t.done)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 
 	"facepipe/store"
@@ -33,23 +34,25 @@ type part struct {
 	dataset *store.Dataset
 	crops   *store.CropReader
 	rejects map[rejected]store.Reject
+	stamps  map[rejected]store.Stamp
 	users   int
 }
 
-// rejected is an input that was refused: two sources may have one key.
+// rejected is an input, refused or not: two sources may have one key.
 type rejected struct {
 	source int
 	key    string
 }
 
-// faces are those of item n, which has a source and a key. The main face is the last, as
-// [cropper.crops] returns them.
-func (p *planCrops) faces(n, source int, key string, all bool) ([]candidate, error) {
+// faces are those of item n, which has a source and a key, and the stamp of the file that they
+// were made of. The main face is the last, as [cropper.crops] returns them.
+func (p *planCrops) faces(n, source int, key string, all bool, stamp *store.Stamp) ([]candidate, error) {
 	part, err := p.use(n)
 	if err != nil {
 		return nil, err
 	}
 	defer p.release(part)
+	*stamp = part.stamps[rejected{source, key}]
 	var faces []candidate
 	for further := 1; all; further++ {
 		c, found, err := part.face(source, furtherKey(key, further))
@@ -156,11 +159,14 @@ func openPart(dir string, number int) (*part, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &part{number: number, dataset: d, crops: d.CropReader(), rejects: map[rejected]store.Reject{}}
+	p := &part{number: number, dataset: d, crops: d.CropReader(), rejects: map[rejected]store.Reject{}, stamps: map[rejected]store.Stamp{}}
 	err = d.EachReject(func(r store.Reject) error {
 		p.rejects[rejected{r.Source, r.Key}] = r
 		return nil
 	})
+	if err == nil {
+		err = d.EachInput(func(source int, key string, s store.Stamp) { p.stamps[rejected{source, strings.Clone(key)}] = s })
+	}
 	if err != nil {
 		return nil, errors.Join(err, p.close())
 	}

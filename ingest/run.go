@@ -29,6 +29,7 @@ type run struct {
 	// photographs of each identity; nil unless identities with few are left out.
 	photographs map[string]int
 	filtered    int // photographs left out; only produce writes it
+	changed     changes
 	bar         *progress.Bar
 	total       int // items that the bar counts to; -1 if the walk is to find out
 	summary     Summary
@@ -88,7 +89,8 @@ func (r *run) run(ctx context.Context) (err error) {
 	finish := r.openBar()
 	err = pipeline(ctx, r.parsed.workers, r.produce, r.consume)
 	finish()
-	r.summary.Filtered = r.filtered
+	r.summary.Filtered, r.summary.Changed = r.filtered, r.changed.count
+	r.changed.warn(ctx, r.logger(), r.options.Out)
 	if err != nil {
 		return err
 	}
@@ -220,13 +222,16 @@ func (r *run) logNotices(i int) {
 
 // log logs what was noticed in a file or source.
 func (r *run) log(noticer source.Noticer, kind, name string) {
-	logger := r.options.Logger
-	if logger == nil {
-		logger = slog.Default()
-	}
 	for _, notice := range noticer.Notices() {
-		logger.Warn(notice, kind, name)
+		r.logger().Warn(notice, kind, name)
 	}
+}
+
+func (r *run) logger() *slog.Logger {
+	if r.options.Logger == nil {
+		return slog.Default()
+	}
+	return r.options.Logger
 }
 
 // key is what the dataset calls the item that source i calls name.
@@ -253,12 +258,13 @@ func (r *run) task(n, i int, item source.Item) *task {
 		refused = refuse(stageRead, fmt.Errorf("%w: %w", errStore, err))
 		crop.Key = substitute(crop.Key)
 	}
-	t := &task{source: crop.Source, key: crop.Key, skip: r.writer.Seen(crop.Source, crop.Key), held: item.Held}
+	t := &task{source: crop.Source, key: crop.Key, known: r.writer.Seen(crop.Source, crop.Key), held: item.Held}
+	t.look = func() looked { return r.look(i, crop.Key, item) }
 	t.make = func(ctx context.Context) ([]candidate, error) {
 		if refused != nil {
 			return nil, refused
 		}
-		faces, err := r.faces(ctx, n, i, item, crop.Key)
+		faces, err := r.faces(ctx, n, i, r.stamped(i, item, &t.stamp), crop.Key, &t.stamp)
 		if err == nil {
 			name(faces, crop)
 		}
@@ -268,11 +274,11 @@ func (r *run) task(n, i int, item source.Item) *task {
 }
 
 // faces makes the crops of an item, or takes the ones that a plan's worker has made.
-func (r *run) faces(ctx context.Context, n, i int, item source.Item, key string) ([]candidate, error) {
+func (r *run) faces(ctx context.Context, n, i int, item source.Item, key string, stamp *store.Stamp) ([]candidate, error) {
 	if r.options.made != nil {
 		// In a part the sources have the plan's numbers, and a source that is named twice has
 		// the first.
-		return r.options.made.faces(n, slices.Index(r.parsed.sources, r.parsed.sources[i]), key, r.parsed.faces == FacesAll)
+		return r.options.made.faces(n, slices.Index(r.parsed.sources, r.parsed.sources[i]), key, r.parsed.faces == FacesAll, stamp)
 	}
 	return r.cropper.crops(ctx, item, key)
 }
@@ -314,7 +320,10 @@ func substitute(key string) string {
 // consume records what became of one item. It runs in one goroutine, in the order of the
 // sources.
 func (r *run) consume(t *task) error {
-	if t.skip {
+	if t.skip() {
+		if t.found == changed {
+			r.changed.add(t.key)
+		}
 		r.bar.Skip(1)
 		r.skip(t.source, t.key)
 		// Its further faces were appended before it.
@@ -332,6 +341,11 @@ func (r *run) consume(t *task) error {
 		return fmt.Errorf("%s: %w", t.key, t.err)
 	}
 	for i := range t.faces {
+		c := &t.faces[i].crop
+		c.Stamp = t.stamp
+		if t.found == anew && r.writer.Again(c.Source, c.Key) {
+			r.summary.Retried++
+		}
 		if err := r.take(&t.faces[i]); err != nil {
 			return err
 		}
@@ -382,7 +396,7 @@ func (r *run) take(c *candidate) error {
 
 func (r *run) reject(c store.Crop, why *refusal) error {
 	r.countReject(why)
-	return r.writer.Reject(store.Reject{Source: c.Source, Key: c.Key, Stage: why.stage, Reason: why.err.Error()})
+	return r.writer.Reject(store.Reject{Source: c.Source, Key: c.Key, Stage: why.stage, Reason: why.err.Error(), Stamp: c.Stamp})
 }
 
 func (r *run) countReject(why *refusal) {

@@ -15,6 +15,11 @@ type Summary struct {
 	Skipped int `json:"skipped"`
 	// RejectedBefore of the skipped inputs were refused by that run.
 	RejectedBefore int `json:"rejected_before"`
+	// Retried inputs were refused by an earlier run, and looked at again: what became of them is
+	// among Written, Duplicates and Rejected.
+	Retried int `json:"retried"`
+	// Changed counts those of Skipped that were taken in, and whose files hold something else now.
+	Changed int `json:"changed"`
 	// Filtered counts the photographs of identities that have too few. They are not in Seen,
 	// and nothing is recorded of them.
 	Filtered int `json:"filtered"`

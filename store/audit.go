@@ -84,7 +84,7 @@ func (d *Dataset) auditCounts(a *table.Audit) (sound bool, err error) {
 			return false, a.Fault(err)
 		}
 		duplicates += len(m.Duplicates)
-		rejects += len(m.Rejects)
+		rejects += len(m.Rejects) - len(m.Superseded)
 	}
 	if doc := d.doc; n.crops.Len() != doc.Rows || n.identities.Len() != doc.Identities || duplicates != doc.Duplicates || rejects != doc.Rejects {
 		return true, a.Fault(table.Damaged(filepath.Join(d.dir, datasetFile),
@@ -109,7 +109,7 @@ func (d *Dataset) auditRejects(a *table.Audit) error {
 		if err != nil {
 			return a.Fault(err)
 		}
-		for _, want := range m.Rejects {
+		for _, want := range d.superseded.left(m) {
 			line, err := r.ReadBytes('\n')
 			if err != nil && !errors.Is(err, io.EOF) {
 				return err

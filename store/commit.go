@@ -28,6 +28,7 @@ func (w *Writer) commit() error {
 		}
 	}
 	m.Identities = w.known.identities.Len()
+	m.Stamps = f.stamps.encode()
 	sum, err := m.contentDigest()
 	if err != nil {
 		return err
@@ -44,7 +45,8 @@ func (w *Writer) commit() error {
 	w.shards = append(w.shards, shardRef{Rows: m.Rows, Digest: m.Digest})
 	w.version = max(w.version, m.Version)
 	w.duplicates += len(m.Duplicates)
-	w.rejects += len(m.Rejects)
+	w.rejects += len(m.Rejects) - len(m.Superseded)
+	w.superseded.add(m)
 	w.flight = nil
 	return nil
 }
@@ -128,15 +130,15 @@ func (w *Writer) writeDataset() error {
 	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
 		return nil
 	}
-	if err := writeRejects(w.disk, w.dir, len(w.shards)); err != nil {
+	if err := writeRejects(w.disk, w.dir, len(w.shards), w.superseded); err != nil {
 		return err
 	}
 	return w.disk.WriteFile(path, data, table.FileMode)
 }
 
-// writeRejects gathers the rejects of the manifests of a dataset's shards in one file
+// writeRejects gathers the rejects of the manifests of a dataset's shards that count in one file
 // for people and scripts. Nothing reads it back.
-func writeRejects(disk durable.Disk, dir string, shards int) error {
+func writeRejects(disk durable.Disk, dir string, shards int, gone superseded) error {
 	out, err := disk.Create(filepath.Join(dir, rejectsFile))
 	if err != nil {
 		return err
@@ -147,7 +149,7 @@ func writeRejects(disk durable.Disk, dir string, shards int) error {
 		if err != nil {
 			return errors.Join(err, out.Abort())
 		}
-		for _, r := range m.Rejects {
+		for _, r := range gone.left(m) {
 			// An error of the file sticks and comes out of Flush.
 			_, _ = buffered.Write(encodeReject(r))
 		}

@@ -50,6 +50,9 @@ type Crop struct {
 	HasQuality bool
 	// Quality is what was measured of the face.
 	Quality Quality
+	// Stamp is of the file that the crop was made of. It is written and not read back, see
+	// [Writer.Stamp].
+	Stamp Stamp
 }
 
 // DecodeRGB decodes the crop into dst as size*size*3 bytes of interleaved 8-bit

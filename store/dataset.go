@@ -27,7 +27,9 @@ type Dataset struct {
 	doc    *datasetDoc
 	shards []shardInfo
 	starts []int // global row of the first crop of each shard
-	crops  table.OpenShards[*cropFile]
+	// superseded are rejects that count no more.
+	superseded superseded
+	crops      table.OpenShards[*cropFile]
 
 	indexMu sync.Mutex // held by who opens or closes the index
 	index   atomic.Pointer[index.Index]
@@ -106,6 +108,7 @@ func (d *Dataset) loadShard(i int) (shardInfo, error) {
 	if info.digest, err = table.ParseDigest(m.Digest); err != nil {
 		return shardInfo{}, err
 	}
+	d.superseded.add(m)
 	if m.File == nil {
 		return info, nil
 	}

@@ -59,7 +59,7 @@ func (d *Dataset) rebuildDerived(ctx context.Context) error {
 	if err := d.disk.RemoveTemps(d.dir); err != nil {
 		return err
 	}
-	if err := writeRejects(d.disk, d.dir, d.Shards()); err != nil {
+	if err := writeRejects(d.disk, d.dir, d.Shards(), d.superseded); err != nil {
 		return err
 	}
 	return d.indexSource().Replace(ctx)

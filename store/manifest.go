@@ -26,6 +26,12 @@ type cropManifest struct {
 	Sources    []SourceInfo `json:"sources,omitempty"`
 	Duplicates []duplicate  `json:"duplicates,omitempty"`
 	Rejects    []Reject     `json:"rejects,omitempty"`
+	// Superseded are the rejects of earlier shards that count no more: the inputs were looked at
+	// again, and this shard says what has become of them.
+	Superseded []inputRef `json:"superseded,omitempty"`
+	// Stamps are those of all inputs that the shard records: of its rows, then its duplicates, then
+	// its rejects, see [Stamp]. They are absent if none is known.
+	Stamps []byte `json:"stamps,omitempty"`
 	// Digest is contentDigest in hexadecimal.
 	Digest string `json:"digest"`
 }
@@ -36,6 +42,12 @@ type duplicate struct {
 	Key      string `json:"key"`
 	Of       ID     `json:"of"`
 	Identity string `json:"identity,omitempty"`
+}
+
+// inputRef names an input.
+type inputRef struct {
+	Source int    `json:"source"`
+	Key    string `json:"key"`
 }
 
 // contentDigest identifies what the shard holds. It does not cover the paths of
@@ -85,6 +97,9 @@ func (m *cropManifest) validate(shard int) error {
 		if err := m.File.Validate(m.Rows); err != nil {
 			return err
 		}
+	}
+	if n := len(m.Stamps); n != 0 && n != stampBytes*(m.Rows+len(m.Duplicates)+len(m.Rejects)) {
+		return fmt.Errorf("has %d bytes of stamps", n)
 	}
 	return table.MatchDigest(m.contentDigest, m.Digest)
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // known is what a writer remembers of every input that a dataset has met, in about
-// 60 bytes a crop: which crops are stored, whose the keys are, and what was seen.
+// 70 bytes a crop: which crops are stored, whose the keys are, and what was seen.
 type known struct {
 	// crops numbers the stored crops as their global rows.
 	crops table.KeyTable
@@ -15,8 +15,11 @@ type known struct {
 	keys   table.KeyTable
 	owners table.Chunks[keyOwner]
 	// events are inputs (source, key) that were rejected, or that found their key
-	// taken by another source.
-	events table.KeyTable
+	// taken by another source; refusals i belongs to event i.
+	events   table.KeyTable
+	refusals table.Chunks[refusal]
+	// rowKeys are the keys of rows, by their places among keys.
+	rowKeys table.Chunks[uint32]
 	// identities numbers the names as their labels.
 	identities table.KeyTable
 }
@@ -25,20 +28,78 @@ type known struct {
 type keyOwner struct {
 	row    uint32
 	source uint32
+	stamp  Stamp
 }
+
+// refusal is what became of an input that led to no crop at first.
+type refusal struct {
+	stamp Stamp
+	why   uint32 // stands for stage and reason
+	state refusalState
+}
+
+// refusalState is how far an input has come that led to no crop at first.
+type refusalState uint8
+
+const (
+	// keyTaken: it is a duplicate without a key of its own.
+	keyTaken refusalState = iota
+	// rejected: by an earlier run, which is the only state that it can be looked at again from.
+	rejected
+	// rejectedNow: by this run.
+	rejectedNow
+	// again: it was rejected and is looked at again.
+	again
+	// mended: it was rejected and has led to a crop since.
+	mended
+)
 
 // seen says whether a source's key was met.
 func (n *known) seen(source int, key string) bool {
 	if k, ok := n.keys.Find(table.HashName(key)); ok && n.owners.At(int(k)).source == uint32(source) {
 		return true
 	}
-	return n.refused(source, key)
+	r := n.refusal(source, key)
+	return r != nil && r.state != again
 }
 
 // refused says whether a source's key was met and led to no crop.
 func (n *known) refused(source int, key string) bool {
-	_, ok := n.events.Find(hashEvent(source, key))
-	return ok
+	r := n.refusal(source, key)
+	return r != nil && r.state != mended
+}
+
+// refusal is that of an input; nil without one.
+func (n *known) refusal(source int, key string) *refusal {
+	i, ok := n.events.Find(hashEvent(source, key))
+	if !ok {
+		return nil
+	}
+	return n.refusals.At(int(i))
+}
+
+// stamp is the stamp of an input that was met.
+func (n *known) stamp(source int, key string) Stamp {
+	if owner, ok := n.owner(key); ok && owner.source == uint32(source) {
+		return owner.stamp
+	}
+	if r := n.refusal(source, key); r != nil {
+		return r.stamp
+	}
+	return Stamp{}
+}
+
+// setStamp gives an input that was met its stamp.
+func (n *known) setStamp(source int, key string, s Stamp) {
+	if k, ok := n.keys.Find(table.HashName(key)); ok {
+		if owner := n.owners.At(int(k)); owner.source == uint32(source) {
+			owner.stamp = s
+			return
+		}
+	}
+	if r := n.refusal(source, key); r != nil {
+		r.stamp = s
+	}
 }
 
 // owner is the source that brought a key, and the row it leads to.
@@ -77,7 +138,21 @@ func (n *known) claim(source int, key string, row uint32) bool {
 // event records that an input was met; false if it was already.
 func (n *known) event(source int, key string) bool {
 	_, added := n.events.Insert(hashEvent(source, key))
+	if added {
+		n.refusals.Append(refusal{})
+	}
 	return added
+}
+
+// mend notes that an input has led to a crop that was rejected before. It reports whether that
+// was so.
+func (n *known) mend(source int, key string, from refusalState) bool {
+	r := n.refusal(source, key)
+	if r == nil || r.state != from {
+		return false
+	}
+	r.state = mended
+	return true
 }
 
 // label is the label of an identity, a new one if the name is new.
@@ -101,6 +176,7 @@ func (n *known) loadRows(c *cropColumns) error {
 		if !n.claim(int(c.source.Value(k)), key, row) {
 			return fmt.Errorf("key %q is stored twice", key)
 		}
+		n.rowKeys.Append(uint32(n.keys.Len() - 1))
 		if label := n.label(c.identity.Value(k)); label != c.label.Value(k) {
 			return fmt.Errorf("crop %q has label %d, its identity has %d", key, c.label.Value(k), label)
 		}
@@ -110,6 +186,11 @@ func (n *known) loadRows(c *cropColumns) error {
 
 // loadEvents takes up a committed shard's duplicates and rejects, after its rows.
 func (n *known) loadEvents(m *cropManifest) error {
+	for _, input := range m.Superseded {
+		if !n.mend(input.Source, input.Key, rejected) {
+			return fmt.Errorf("supersedes a reject of %q, and there is none", input.Key)
+		}
+	}
 	for _, d := range m.Duplicates {
 		row, ok := n.crops.Find(table.Key128(d.Of))
 		if !ok {
@@ -119,6 +200,26 @@ func (n *known) loadEvents(m *cropManifest) error {
 	}
 	for _, r := range m.Rejects {
 		n.event(r.Source, r.Key)
+		*n.refusal(r.Source, r.Key) = refusal{why: r.why(), state: rejected}
 	}
 	return nil
+}
+
+// loadStamps takes up the stamps of a committed shard, after all else.
+func (n *known) loadStamps(m *cropManifest) {
+	stamps := m.stamps()
+	if stamps == nil {
+		return
+	}
+	for i := range m.Rows {
+		n.owners.At(int(*n.rowKeys.At(m.FirstRow + i))).stamp = stamps[i]
+	}
+	stamps = stamps[m.Rows:]
+	for i, d := range m.Duplicates {
+		n.setStamp(d.Source, d.Key, stamps[i])
+	}
+	stamps = stamps[len(m.Duplicates):]
+	for i, r := range m.Rejects {
+		n.setStamp(r.Source, r.Key, stamps[i])
+	}
 }

@@ -111,7 +111,8 @@ func (w *Writer) loadCommitted(crops string, sealed []shardRef) error {
 		w.version = max(w.version, m.Version)
 		w.sources = append(w.sources, m.Sources...)
 		w.duplicates += len(m.Duplicates)
-		w.rejects += len(m.Rejects)
+		w.rejects += len(m.Rejects) - len(m.Superseded)
+		w.superseded.add(m)
 	}
 	return nil
 }
@@ -134,6 +135,7 @@ func (n *known) loadShard(crops string, m *cropManifest) error {
 	if err := n.loadEvents(m); err != nil {
 		return table.AsDamage(path, err)
 	}
+	n.loadStamps(m)
 	if m.Identities != n.identities.Len() {
 		return table.Damaged(path, "counts %d identities, there are %d", m.Identities, n.identities.Len())
 	}

@@ -36,4 +36,6 @@ type Reject struct {
 	Stage string `json:"stage"`
 	// Reason is one sentence for a person.
 	Reason string `json:"reason"`
+	// Stamp is of the file that was refused.
+	Stamp Stamp `json:"-"`
 }

@@ -79,7 +79,7 @@ func (c *takeOver) shard(i int) error {
 			return err
 		}
 	}
-	for _, r := range m.Rejects {
+	for _, r := range c.input.superseded.left(m) {
 		if r.Source, err = c.source(path, r.Source); err != nil {
 			return err
 		}

@@ -76,7 +76,7 @@ func (t *tally) shard(i int) error {
 		}
 		s.Duplicates++
 	}
-	for _, r := range m.Rejects {
+	for _, r := range t.dataset.superseded.left(m) {
 		s, err := t.source(path, r.Source)
 		if err != nil {
 			return err

@@ -74,7 +74,8 @@ type Writer struct {
 	shards     []shardRef // committed
 	version    int        // newest of them
 	duplicates int        // in all of them
-	rejects    int
+	rejects    int        // that count
+	superseded superseded
 	flight     *flight // nil until there is something to commit
 	err        error   // first failure to write; nothing is written after it
 }
@@ -83,6 +84,7 @@ type Writer struct {
 type flight struct {
 	manifest cropManifest
 	packer   *cropPacker // nil without rows
+	stamps   stamps
 }
 
 // OpenWriter creates the dataset in dir, or opens it to append to it, and takes its
@@ -148,6 +150,28 @@ func (w *Writer) Refused(source int, key string) bool {
 	return w.known.refused(source, key)
 }
 
+// Stamp is the stamp of an input that was met before.
+func (w *Writer) Stamp(source int, key string) Stamp {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.known.stamp(source, key)
+}
+
+// Again has an input that an earlier run rejected looked at again: the writer has not seen it
+// until it is appended or rejected. It reports whether there is such an input. The earlier reject
+// counts no more then, unless the input is rejected for the same reason and its file is the same:
+// then nothing is recorded.
+func (w *Writer) Again(source int, key string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := w.known.refusal(source, key)
+	if r == nil || r.state != rejected {
+		return false
+	}
+	r.state = again
+	return true
+}
+
 // Rows is the number of crops in the dataset, those of earlier runs and those not
 // committed yet included.
 func (w *Writer) Rows() int {
@@ -172,15 +196,21 @@ func (w *Writer) Append(c Crop) (Outcome, error) {
 // take stores a valid crop, or records what else becomes of it. One whose pixels are
 // stored already needs no image.
 func (w *Writer) take(c *Crop) (Outcome, error) {
-	switch outcome, owner := w.place(c); outcome {
+	outcome, owner := w.place(c)
+	if outcome == Stored || outcome == Duplicate {
+		w.settle(c.Source, c.Key, c.Stamp)
+	}
+	switch outcome {
 	case Stored:
 		return outcome, w.fail(w.store(c))
 	case Duplicate:
-		m := &w.inFlight().manifest
+		f := w.inFlight()
+		m := &f.manifest
+		f.stamps.duplicates = append(f.stamps.duplicates, c.Stamp)
 		m.Duplicates = append(m.Duplicates, duplicate{Source: c.Source, Key: c.Key, Of: c.ID, Identity: c.Identity})
 		return outcome, w.fail(w.commitIfFull())
 	case Conflict:
-		return outcome, w.reject(Reject{Source: c.Source, Key: c.Key, Stage: "store", Reason: w.conflict(owner)})
+		return outcome, w.reject(Reject{Source: c.Source, Key: c.Key, Stage: "store", Reason: w.conflict(owner), Stamp: c.Stamp})
 	default:
 		return outcome, nil
 	}
@@ -210,6 +240,17 @@ func (w *Writer) place(c *Crop) (Outcome, keyOwner) {
 	return Stored, owner
 }
 
+// settle notes that an input has led to a crop, and that an earlier reject of it counts no more.
+func (w *Writer) settle(source int, key string, s Stamp) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.known.setStamp(source, key, s)
+	if w.known.mend(source, key, again) {
+		m := &w.inFlight().manifest
+		m.Superseded = append(m.Superseded, inputRef{source, key})
+	}
+}
+
 func (w *Writer) conflict(owner keyOwner) string {
 	s := w.sources[owner.source]
 	return fmt.Sprintf("key already taken by source %d (%s=%s), with other pixels", owner.source, s.Kind, s.Path)
@@ -228,6 +269,7 @@ func (w *Writer) store(c *Crop) error {
 		return err
 	}
 	f.manifest.Rows++
+	f.stamps.rows = append(f.stamps.rows, c.Stamp)
 	return w.commitIfFull()
 }
 
@@ -240,10 +282,7 @@ func (w *Writer) Reject(r Reject) error {
 	if err := ValidKey(r.Key); err != nil {
 		return fmt.Errorf("reject %q: %w", r.Key, err)
 	}
-	w.mu.Lock()
-	met := w.known.seen(r.Source, r.Key) || !w.known.event(r.Source, r.Key)
-	w.mu.Unlock()
-	if met {
+	if w.Seen(r.Source, r.Key) {
 		return nil
 	}
 	return w.reject(r)
@@ -255,9 +294,37 @@ func (w *Writer) reject(r Reject) error {
 		r.Reason = r.Reason[:maxReasonBytes]
 	}
 	r.Reason = strings.ToValidUTF8(r.Reason, "\uFFFD")
-	m := &w.inFlight().manifest
+	record, supersedes := w.refuse(r)
+	if !record {
+		return nil
+	}
+	f := w.inFlight()
+	m := &f.manifest
+	if supersedes {
+		m.Superseded = append(m.Superseded, inputRef{r.Source, r.Key})
+	}
 	m.Rejects = append(m.Rejects, r)
+	f.stamps.rejects = append(f.stamps.rejects, r.Stamp)
 	return w.fail(w.commitIfFull())
+}
+
+// refuse remembers a reject. It says whether there is something to record, and whether an earlier
+// reject counts no more by it.
+func (w *Writer) refuse(r Reject) (record, supersedes bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.known.event(r.Source, r.Key)
+	was := w.known.refusal(r.Source, r.Key)
+	now := refusal{stamp: r.Stamp, why: r.why(), state: rejectedNow}
+	if was.state == again {
+		supersedes = true
+		if was.why == now.why && (!was.stamp.Known() || was.stamp == now.stamp) {
+			was.state = rejectedNow
+			return false, false
+		}
+	}
+	*was = now
+	return true, supersedes
 }
 
 // usable says why nothing of that source can be written.

@@ -43,7 +43,9 @@ Students train on crops of 112 alone.
 
 What cannot be used is recorded in DATASET/rejects.jsonl with its reason and stops
 nothing. What an earlier run has dealt with is skipped, so the same command finishes
-an interrupted run, and another source is appended.
+an interrupted run, and another source is appended. What was refused is looked at again
+if its file is another now, or with --retry-rejects. A photograph whose file changed
+after it was taken in is named; the dataset keeps the old crop.
 
 SOURCES
 ` + source.Help() + `
@@ -98,6 +100,7 @@ func (o *ingestOptions) addContractFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.JPEGQuality, "jpeg-quality", 0, fmt.Sprintf("quality of --crop-format jpeg, %d to 100 (default %[1]d)", ingest.MinJPEGQuality))
 	f.StringArrayVar(&o.KeyPrefixes, "key-prefix", nil, "`text` put before every key and identity, to keep sources apart; once for all, or once for each --source")
 	f.BoolVar(&o.SamePeople, "same-people", false, "identities that are numbers mean the same people in all sources and in the dataset; without it they are refused where two have the same ones")
+	f.BoolVar(&o.RetryRejects, "retry-rejects", false, "look again at everything that was refused before, not only at what has another file now")
 	f.StringVar(&o.PairsOut, "pairs-out", "", "`file` to write the verification pairs to that a source holds")
 	f.StringVar(&o.Decoder, "decoder", "auto", "JPEG decoder: auto, std (Go's) or turbo (libjpeg-turbo); a dataset has exactly one")
 	f.IntVar(&o.ShardRows, "shard-rows", store.DefaultShardRows, "`crops` in a shard; a killed run loses at most one shard")
@@ -157,6 +160,12 @@ func printIngested(w io.Writer, s ingest.Summary) {
 	fmt.Fprintf(w, "  rejected    %d\n", s.Rejected)
 	for _, reason := range slices.Sorted(maps.Keys(s.RejectReasons)) {
 		fmt.Fprintf(w, "    %6d  %s\n", s.RejectReasons[reason], reason)
+	}
+	if s.Retried > 0 {
+		fmt.Fprintf(w, "  retried     %d, rejected before and looked at again\n", s.Retried)
+	}
+	if s.Changed > 0 {
+		fmt.Fprintf(w, "  changed     %d of the skipped have other files now; the dataset keeps their old crops\n", s.Changed)
 	}
 	if s.Filtered > 0 {
 		fmt.Fprintf(w, "  filtered    %d, of identities with too few photographs\n", s.Filtered)

@@ -27,3 +27,29 @@ func escapeName(name string) string {
 	}
 	return b.String()
 }
+
+// unescapeName is the file name of which escapeName made a text.
+func unescapeName(text string) string {
+	if !strings.Contains(text, `\`) {
+		return text
+	}
+	var b strings.Builder
+	for i := 0; i < len(text); i++ {
+		var n byte
+		switch rest := text[i:]; {
+		case strings.HasPrefix(rest, `\\`):
+			b.WriteByte('\\')
+			i++
+		case len(rest) >= 4 && rest[0] == '\\':
+			if _, err := fmt.Sscanf(rest[:4], `\x%02x`, &n); err == nil {
+				b.WriteByte(n)
+				i += 3
+				continue
+			}
+			b.WriteByte('\\')
+		default:
+			b.WriteByte(text[i])
+		}
+	}
+	return b.String()
+}

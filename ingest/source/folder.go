@@ -51,6 +51,11 @@ func openFolder(ctx context.Context, path string) (Source, error) {
 func (*folder) Digest() string { return "" }
 func (*folder) Close() error   { return nil }
 
+// Stat looks at the file of a key.
+func (f *folder) Stat(key string) (fs.FileInfo, error) {
+	return os.Stat(filepath.Join(f.root, unescapeName(key)))
+}
+
 // Notices name the datasets that the last walk passed over.
 func (f *folder) Notices() []string {
 	if f.datasets.count == 0 {

@@ -278,6 +278,13 @@ func TestFolderOddNames(t *testing.T) {
 			t.Skip(err)
 		}
 	}
+	src, err := Spec{Kind: "folder", Path: root}.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := src.Walk(t.Context(), func(item Item) error { _, err := src.(Filer).Stat(item.Key); return err }); err != nil {
+		t.Error(err)
+	}
 	wantList(t, list(t, root),
 		`J\xfcrgen/\\xff.png | J\xfcrgen`,
 		"J\\xfcrgen/tab\tnew\nline.png | J\\xfcrgen",
@@ -368,6 +375,9 @@ func FuzzEscapeName(f *testing.F) {
 		ea, eb := escapeName(a), escapeName(b)
 		if strings.ToValidUTF8(ea, "") != ea {
 			t.Fatalf("%q became %q, which is not UTF-8", a, ea)
+		}
+		if unescapeName(ea) != a {
+			t.Fatalf("%q became %q, and that %q", a, ea, unescapeName(ea))
 		}
 		if (ea == eb) != (a == b) {
 			t.Fatalf("%q and %q became %q and %q", a, b, ea, eb)

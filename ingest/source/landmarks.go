@@ -214,6 +214,7 @@ func (l *Landmarks) index() error {
 	sum := sha256.New()
 	r := bufio.NewReaderSize(io.TeeReader(l.file, sum), maxLine)
 	var offset int64
+	var before error // why the first line before all keys is none
 	for number := 1; ; number++ {
 		text, err := r.ReadSlice('\n')
 		if err == bufio.ErrBufferFull {
@@ -223,11 +224,12 @@ func (l *Landmarks) index() error {
 			return err
 		}
 		line, parseErr := l.parse(string(text))
-		if parseErr != nil && l.first == "" && beforeKeys(string(text)) {
-			parseErr = nil
-		}
 		if parseErr != nil {
-			return fmt.Errorf("line %d: %w", number, parseErr)
+			parseErr = fmt.Errorf("line %d: %w", number, parseErr)
+			if l.first != "" || !beforeKeys(string(text)) {
+				return parseErr
+			}
+			before = cmp.Or(before, parseErr)
 		}
 		if line.key != "" {
 			l.first = cmp.Or(l.first, line.key)
@@ -238,6 +240,9 @@ func (l *Landmarks) index() error {
 		if err == io.EOF {
 			break
 		}
+	}
+	if len(l.lines) == 0 && before != nil {
+		return before
 	}
 	if len(l.lines) == 0 {
 		return errors.New("no landmarks in it")

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"math"
 	"net/url"
 	"os"
@@ -72,6 +73,9 @@ func openManifest(ctx context.Context, path string) (Source, error) {
 
 // Notices say in what order the landmarks are, if it is not the usual one.
 func (m *manifest) Notices() []string { return orderNotice(m.order) }
+
+// Stat looks at the file of a key.
+func (m *manifest) Stat(key string) (fs.FileInfo, error) { return os.Stat(m.reach(unescapeName(key))) }
 
 func (m *manifest) Digest() string { return m.digest }
 func (m *manifest) Close() error   { return m.file.Close() }

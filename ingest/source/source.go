@@ -12,6 +12,7 @@ package source
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -63,6 +64,12 @@ type PairLister interface {
 type Noticer interface {
 	// Notices are what was noticed when the source was opened and in the last walk.
 	Notices() []string
+}
+
+// Filer is a source in which every item is a file of its own.
+type Filer interface {
+	// Stat looks at the file of a key. It may be called from any goroutine.
+	Stat(key string) (fs.FileInfo, error)
 }
 
 // Source is a place that photographs come from.
