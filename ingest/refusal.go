@@ -71,7 +71,7 @@ func (r *refusal) kind() string {
 }
 
 // machineFault says whether reading failed because of a disk, a network or a limit of this
-// machine, and not because of the file. What is refused stays refused in later runs, so a
+// machine, and not because of the file. What is refused stays refused until its file changes, so a
 // network drive that is away for a minute must not cost the faces on it.
 func machineFault(err error) bool {
 	for _, fault := range []syscall.Errno{

@@ -18,6 +18,7 @@ type (
 	DatasetDoc     = datasetDoc
 	CropManifest   = cropManifest
 	DuplicateInput = duplicate
+	InputRef       = inputRef
 	CropColumns    = cropColumns
 )
 

@@ -37,6 +37,8 @@ func TestManifestsThatDoNotFit(t *testing.T) {
 		{"other contract", "contract", crops(func(m *store.CropManifest) { m.Contract.Warp = "other" })},
 		{"first row", "begins at row 9", crops(func(m *store.CropManifest) { m.FirstRow = 9 })},
 		{"size", "bytes", crops(func(m *store.CropManifest) { m.File.Bytes++ })},
+		{"superseded of nothing", "there is none", crops(func(m *store.CropManifest) { m.Superseded = []store.InputRef{{Key: "x"}} })},
+		{"stamps", "bytes of stamps", crops(func(m *store.CropManifest) { m.Stamps = make([]byte, 8) })},
 		{"checksum", "checksum is", crops(func(m *store.CropManifest) { m.File.Batch[0].Columns++ })},
 		{"payload", "checksum is", crops(func(m *store.CropManifest) { m.File.Batch[0].PayloadBytes = 0 })},
 

@@ -139,7 +139,7 @@ func (n *known) claim(source int, key string, row uint32) bool {
 func (n *known) event(source int, key string) bool {
 	_, added := n.events.Insert(hashEvent(source, key))
 	if added {
-		n.refusals.Append(refusal{})
+		n.refusals.Append(refusal{state: keyTaken})
 	}
 	return added
 }

@@ -134,6 +134,9 @@ func (c *takeOver) row(f *cropFile, columns *cropColumns, k int, at Location) er
 			return err
 		}
 		crop.Source, crop.Key, crop.Identity = source, c.name(crop.Key), c.name(crop.Identity)
+		if err := c.fits(crop.Key, crop.Identity); err != nil {
+			return err
+		}
 		if err := validCrop(&crop); err != nil {
 			return table.Damaged(f.Path, "crop %q: %w", key, err)
 		}
@@ -168,6 +171,9 @@ func (c *takeOver) duplicate(path string, dup duplicate) (err error) {
 	}
 	crop.Key, crop.Identity, crop.Attributes = dup.Key, dup.Identity, ""
 	if crop.Source, err = c.source(path, dup.Source); err != nil {
+		return err
+	}
+	if err := c.fits(dup.Key, dup.Identity); err != nil {
 		return err
 	}
 	if err := errors.Join(ValidKey(dup.Key), ValidIdentity(dup.Identity)); err != nil {
@@ -206,6 +212,16 @@ func (c *takeOver) name(was string) string {
 		return ""
 	}
 	return c.prefix + was
+}
+
+// fits is an error if the prefix has made a name too long.
+func (c *takeOver) fits(names ...string) error {
+	for _, name := range names {
+		if c.prefix != "" && len(name) > MaxKeyBytes {
+			return fmt.Errorf("with the prefix %q a name of %s has %d bytes, more than %d: give a shorter one", c.prefix, c.input.dir, len(name), MaxKeyBytes)
+		}
+	}
+	return nil
 }
 
 // skip counts a crop that was met before.

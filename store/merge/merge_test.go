@@ -278,6 +278,10 @@ func TestMergeKeepsPeopleApart(t *testing.T) {
 	if _, err := merge.Datasets(t.Context(), prefixed, []string{a, b}, apart); err == nil || !strings.Contains(err.Error(), "something else") {
 		t.Errorf("with other prefixes: %v", err)
 	}
+	apart.KeyPrefixes[1] = strings.Repeat("b", store.MaxKeyBytes)
+	if _, err := merge.Datasets(t.Context(), out(), []string{a, b}, apart); err == nil || !strings.Contains(err.Error(), "shorter") || errors.Is(err, store.ErrDamaged) {
+		t.Errorf("with a long prefix: %v", err)
+	}
 	apart.KeyPrefixes = apart.KeyPrefixes[:1]
 	if _, err := merge.Datasets(t.Context(), out(), []string{a, b}, apart); err == nil || !strings.Contains(err.Error(), "1 key prefixes for 2") {
 		t.Errorf("with too few prefixes: %v", err)
