@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -37,7 +38,6 @@ func TestManifestsThatDoNotFit(t *testing.T) {
 		{"other contract", "contract", crops(func(m *store.CropManifest) { m.Contract.Warp = "other" })},
 		{"first row", "begins at row 9", crops(func(m *store.CropManifest) { m.FirstRow = 9 })},
 		{"size", "bytes", crops(func(m *store.CropManifest) { m.File.Bytes++ })},
-		{"superseded of nothing", "there is none", crops(func(m *store.CropManifest) { m.Superseded = []store.InputRef{{Key: "x"}} })},
 		{"stamps", "bytes of stamps", crops(func(m *store.CropManifest) { m.Stamps = make([]byte, 8) })},
 		{"checksum", "checksum is", crops(func(m *store.CropManifest) { m.File.Batch[0].Columns++ })},
 		{"payload", "checksum is", crops(func(m *store.CropManifest) { m.File.Batch[0].PayloadBytes = 0 })},
@@ -57,6 +57,21 @@ func TestManifestsThatDoNotFit(t *testing.T) {
 			tc.change(t, dir)
 			storetest.WantDamage(t, dir, tc.want)
 		})
+	}
+}
+
+// A shard that supersedes a reject which does not exist is damage to whoever appends.
+func TestSupersededOfNothing(t *testing.T) {
+	dir := filepath.Join(storetest.MemoryDir(t), "d")
+	w := storetest.Writer(t, dir, 8)
+	storetest.Ingest(t, w, storetest.Source, 0, 12)
+	storetest.Close(t, w)
+	storetest.EditSealed(t, filepath.Join(dir, "crops/000001.json"), table.FormatCrops, func(m *store.CropManifest) {
+		m.Superseded = []store.InputRef{{Key: "x"}}
+	})
+	_, err := store.OpenWriter(dir, storetest.Contract, store.WriterOptions{Logger: storetest.Quiet})
+	if !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), `supersedes a reject of "x"`) {
+		t.Errorf("error %v", err)
 	}
 }
 
