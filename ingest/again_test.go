@@ -235,3 +235,19 @@ func TestMendingSurvivesInterruptions(t *testing.T) {
 	}
 	sameTree(t, "after a kill", tree(t, o.Out), want)
 }
+
+// A dataset within its own source is no part of it, neither when it is begun nor later.
+func TestRunIntoItsOwnSource(t *testing.T) {
+	root := folder(t, map[string][]byte{"Ann/1.png": aligned(1), "Bob/1.png": aligned(2)})
+	var log bytes.Buffer
+	o := ingest.Options{Sources: []string{"folder=" + root}, Out: filepath.Join(root, "faces.ds"), Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	for i, want := range []ingest.Summary{{Seen: 2, Written: 2}, {Seen: 2, Skipped: 2}} {
+		s := mustRun(t, o)
+		if s.Seen != want.Seen || s.Written != want.Written || s.Skipped != want.Skipped || s.Rejected != 0 {
+			t.Errorf("run %d: %+v", i, s)
+		}
+	}
+	if n := strings.Count(log.String(), "passed over 1 folders in it that are datasets: faces.ds"); n != 2 {
+		t.Errorf("said %d times: %s", n, log.String())
+	}
+}

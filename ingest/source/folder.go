@@ -61,7 +61,7 @@ func (f *folder) Notices() []string {
 	if f.datasets.count == 0 {
 		return nil
 	}
-	return []string{fmt.Sprintf("passed over %d datasets that lie in it: %s", f.datasets.count, strings.Join(f.datasets.first, ", "))}
+	return []string{fmt.Sprintf("passed over %d folders in it that are datasets: %s", f.datasets.count, strings.Join(f.datasets.first, ", "))}
 }
 
 // datasetsMet are the datasets that a walk passed over: how many, and the keys of the first.

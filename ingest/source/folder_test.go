@@ -121,7 +121,7 @@ func TestFolderPassesOverDatasets(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	wantList(t, src.(Noticer).Notices(), "passed over 2 datasets that lie in it: faces.ds, sets/begun")
+	wantList(t, src.(Noticer).Notices(), "passed over 2 folders in it that are datasets: faces.ds, sets/begun")
 	_, err = Spec{Kind: "folder", Path: filepath.Join(root, "faces.ds")}.Open(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "is a dataset") {
 		t.Errorf("a dataset as a source: %v", err)
