@@ -61,7 +61,7 @@ func TestDistillLearnsWithEveryLoss(t *testing.T) {
 	for _, name := range loss.Names() {
 		o := options(t, dataset)
 		o.Loss.Name, o.Epochs = name, 12 // after 6 some seeds are still far from there
-		if o.Loss.Needs()&loss.TeacherEmbedding == 0 {
+		if o.Loss.Needs("")&loss.TeacherEmbedding == 0 {
 			o.Teacher = ""
 			tune(&o.Loss, "margin: {scale: 8}")
 		}

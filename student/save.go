@@ -34,7 +34,7 @@ func (r *run) save() error {
 // position is where the run is.
 func (r *run) position() checkpoint.Position {
 	at := r.last
-	at.Network, at.Size, at.Objective = r.o.Network, r.model.network.Config, r.o.Loss.Name
+	at.Network, at.Size, at.Objective = r.o.Network, r.model.network.Config, r.o.Loss.Canonical()
 	at.Dataset, at.CropsDigest, at.Crops = r.manifest.Dataset, r.manifest.CropsDigest, r.manifest.Crops
 	at.Ranks, at.Scaler = r.world.ranks(), (*checkpoint.Scaler)(r.model.scaler)
 	at.Teacher, at.Fingerprint, at.Epochs = r.o.Teacher, r.manifest.TeacherFingerprint, r.o.Epochs
@@ -113,8 +113,8 @@ func (r *run) belongs(at checkpoint.Position) error {
 	if n := r.model.network; at.Network != n.Name || at.Size != n.Config {
 		return fmt.Errorf("it is of another network, %s with %+v; this run trains %s with %+v", at.Network, at.Size, n.Name, n.Config)
 	}
-	if at.Objective != r.o.Loss.Name {
-		return fmt.Errorf("it was trained with loss %s, this run has %s", at.Objective, r.o.Loss.Name)
+	if own := r.o.Loss.Canonical(); at.Objective != own {
+		return fmt.Errorf("it was trained with loss %s, this run has %s", at.Objective, own)
 	}
 	if !sameCrops(at.Dataset, at.CropsDigest, &r.manifest) {
 		return grown(at.Dataset, at.CropsDigest, at.Crops, &r.manifest)

@@ -126,7 +126,7 @@ func (r *run) buildModel(context.Context) (err error) {
 	return r.serves(r.o.Loss)
 }
 
-// serves reports what a loss needs that the data does not have.
+// serves reports what the loss needs that the data does not have.
 func (r *run) serves(c loss.Config) error {
 	var has loss.Needs
 	if r.teacher != nil {
@@ -138,7 +138,7 @@ func (r *run) serves(c loss.Config) error {
 	if r.loader.Labels() > 0 {
 		has |= loss.Labels
 	}
-	missing := c.Needs() &^ has
+	missing := c.Needs("") &^ has
 	switch {
 	case missing == 0:
 		return nil
@@ -194,7 +194,7 @@ func (r *run) openJournal(context.Context) (err error) {
 	}
 	r.world.describe(r.progress, o)
 	fmt.Fprintf(r.progress, "train %s (%d parameters, %d-d) with %s on %d crops: %d epochs of %d steps of %s, %s, mirroring %s\n",
-		o.Network, r.model.network.Parameters(), r.model.network.Dim, o.Loss.Name, r.loader.Crops(), o.Epochs,
+		o.Network, r.model.network.Parameters(), r.model.network.Dim, o.Loss.Canonical(), r.loader.Crops(), o.Epochs,
 		r.loader.StepsPerEpoch(), o.stepSize(), o.Precision, map[bool]string{true: "on", false: "off"}[r.flip])
 	for _, note := range r.notes {
 		fmt.Fprintln(r.progress, note)

@@ -108,7 +108,11 @@ func (c *checker) check(n *yaml.Node, t reflect.Type, path string) {
 	fields := fieldsOf(t)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
-		if field, ok := fields[key.Value]; ok {
+		field, ok := fields[key.Value]
+		if base, _, qualified := strings.Cut(key.Value, "@"); !ok && qualified {
+			field, ok = fields[base+"@"]
+		}
+		if ok {
 			c.check(value, field, path+key.Value+".")
 			continue
 		}
@@ -145,7 +149,8 @@ func target(t reflect.Type) reflect.Type {
 	return t
 }
 
-// fieldsOf are the types of a struct's fields by their keys.
+// fieldsOf are the types of a struct's fields by their keys. A field that is tagged
+// qualified:"@" has all keys that begin with its own and an @, too: it is there with that sign.
 func fieldsOf(t reflect.Type) map[string]reflect.Type {
 	fields := map[string]reflect.Type{}
 	for i := range t.NumField() {
@@ -154,6 +159,9 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 			maps.Copy(fields, fieldsOf(f.Type))
 		} else if key := keyOf(f); key != "" {
 			fields[key] = f.Type
+			if f.Tag.Get("qualified") == "@" {
+				fields[key+"@"] = f.Type
+			}
 		}
 	}
 	return fields
@@ -192,6 +200,9 @@ func keysOf(t reflect.Type, path string) []string {
 	}
 	var keys []string
 	for name, field := range fieldsOf(t) {
+		if strings.HasSuffix(name, "@") {
+			continue
+		}
 		keys = append(keys, path+name)
 		keys = append(keys, keysOf(field, path+name+".")...)
 	}
@@ -228,7 +239,7 @@ const (
 // (in the same mapping, in one inside it, known by another name, elsewhere) and by how many
 // letters the two differ; for a misspelt key the letters come before the place.
 func (n name) unlike(path, key string) []int {
-	how, letters := stranger, distance(key, n.text)
+	how, letters := stranger, Distance(key, n.text)
 	switch {
 	case key == n.text:
 		how = same
@@ -260,9 +271,9 @@ func partOf(part, name string) bool {
 // longest is the length from which a key resembles no other.
 const longest = 64
 
-// distance is the least number of letters to insert, delete or replace in a to get b
+// Distance is the least number of letters to insert, delete or replace in a to get b
 // (Levenshtein 1965).
-func distance(a, b string) int {
+func Distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j

@@ -17,6 +17,9 @@ type Batch struct {
 	Teacher torch.Tensor
 	// Usable tells of each row of Teacher whether it has a direction; see [Usable].
 	Usable []bool
+	// Targets are, by the names of teachers that a term asks for by @, what stands in place of
+	// Student, Teacher and Usable for it.
+	Targets map[string]Target
 	// Samples are the dataset's row numbers: the original and the mirrored crop of
 	// one face share theirs.
 	Samples []int64
@@ -26,6 +29,12 @@ type Batch struct {
 	Labels []int32
 	// Step counts the optimizer steps from zero.
 	Step int
+}
+
+// Target is what terms of one of several teachers see.
+type Target struct {
+	Student, Teacher torch.Tensor
+	Usable           []bool
 }
 
 // Usable tells of each of n teacher embeddings, one after the other, whether it is finite
@@ -49,6 +58,38 @@ type view struct {
 	distances         *torch.Tensor
 	gramsOf           *grams
 	labelledSamples   *labelled
+}
+
+// views are those of a step: terms that see the same share one.
+type views struct {
+	bridged, own *view
+	targets      map[string]*view
+}
+
+func viewsOf(s *torch.Scope, b Batch) views {
+	all := views{bridged: &view{Batch: b, s: s}, targets: map[string]*view{}}
+	all.own = all.bridged
+	if !b.Own.IsNone() {
+		all.own = &view{Batch: b, s: s}
+		all.own.Student = b.Own
+	}
+	for name, t := range b.Targets {
+		v := &view{Batch: b, s: s}
+		v.Student, v.Teacher, v.Usable = t.Student, t.Teacher, t.Usable
+		all.targets[name] = v
+	}
+	return all
+}
+
+// of is what a term sees.
+func (all views) of(m member) *view {
+	switch {
+	case m.own:
+		return all.own
+	case m.teacher != "":
+		return all.targets[m.teacher]
+	}
+	return all.bridged
 }
 
 // once is what memo points to. The first call makes it.

@@ -156,7 +156,7 @@ func TestZeroIsZero(t *testing.T) {
 		}
 		for _, context := range contexts {
 			c := config(t, l.Name, context)
-			_, settled, err := c.settled()
+			settled, err := settledOf(c)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -167,7 +167,7 @@ func TestZeroIsZero(t *testing.T) {
 				if err := yaml.Unmarshal([]byte(nested(key, "0")), &zero); err != nil {
 					t.Fatal(err)
 				}
-				_, read, err := zero.settled()
+				read, err := settledOf(zero)
 				if slices.Contains(refused, key) {
 					if last := key[strings.LastIndex(key, ".")+1:]; err == nil || !strings.Contains(err.Error(), last) {
 						t.Errorf("%s, %s, %s: %v", l.Name, context, key, err)
@@ -276,8 +276,8 @@ func TestConfigIsWrittenAndRead(t *testing.T) {
 		if err := yaml.Unmarshal(text, &keys); err != nil {
 			t.Fatal(err)
 		}
-		_, a, _ := c.settled()
-		_, b, err := again.settled()
+		a, _ := settledOf(c)
+		b, err := settledOf(again)
 		if l, _ := find(c.Name); err != nil || fmt.Sprintf("%#v", a) != fmt.Sprintf("%#v", b) || len(keys) != 1+len(fieldsOf(reflect.ValueOf(l.defaults))) {
 			t.Errorf("%s: %v: written as\n%s", name, err, text)
 		}
@@ -317,7 +317,16 @@ func TestSectionsAddUp(t *testing.T) {
 			t.Errorf("%s is %s, want %s", key, got, want)
 		}
 	}
-	if math.IsNaN(o.Loss.Rate()) || o.Loss.Needs() != TeacherEmbedding {
-		t.Errorf("the loss needs %v", o.Loss.Needs())
+	if math.IsNaN(o.Loss.Rate()) || o.Loss.Needs("") != TeacherEmbedding {
+		t.Errorf("the loss needs %v", o.Loss.Needs(""))
 	}
+}
+
+// settledOf are the settings of a config's only term.
+func settledOf(c Config) (settings, error) {
+	terms, err := c.settled()
+	if err != nil {
+		return nil, err
+	}
+	return terms[0].settings, nil
 }

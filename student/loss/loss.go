@@ -17,8 +17,11 @@
 package loss
 
 import (
+	"cmp"
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"facepipe/student/net/layer"
 	"facepipe/student/torch"
@@ -58,8 +61,17 @@ type Env struct {
 	Split   string
 	// Steps of the whole run.
 	Steps int
+	// Teachers has, by their names, those that a term may ask for by @. What is said of them
+	// stands in place of Dim and Proxies.
+	Teachers map[string]Teacher
 	// Proxies gives the vectors of identities from a source: "classifier", "centres" or, for
 	// the first of these that there is, "auto". nil without a teacher.
+	Proxies func(source string) (Proxies, error)
+}
+
+// Teacher is what a loss must know of one of several teachers.
+type Teacher struct {
+	Dim     int
 	Proxies func(source string) (Proxies, error)
 }
 
@@ -81,35 +93,55 @@ type member struct {
 	term
 	prefix string
 	own    bool
+	// teacher is the one that it learns from, "" for the run's.
+	teacher string
+	// weight is the factor at a step.
+	weight func(step int) float64
 }
 
 // New makes the objective that c asks for. Unknown names and impossible settings are
 // errors.
 func New(c Config, env Env) (*Objective, error) {
-	l, chosen, err := c.settled()
+	terms, err := c.settled()
 	if err != nil {
 		return nil, err
 	}
-	o, prefix := &Objective{}, l.Name+"."
-	if l.bare {
-		prefix = ""
+	o := &Objective{}
+	for _, t := range terms {
+		prefix := t.Key() + "."
+		if t.loss.bare && len(terms) == 1 {
+			prefix = ""
+		}
+		if err := o.add(t, env, prefix); err != nil {
+			return nil, fmt.Errorf("loss %s: %w", t.Key(), err)
+		}
 	}
-	return o, o.add(l, chosen, env, prefix)
+	return o, nil
 }
 
 // add makes a loss with its settings a term, whose names begin with prefix.
-func (o *Objective) add(l Loss, chosen settings, env Env, prefix string) error {
-	if l.Own {
+func (o *Objective) add(one settledTerm, env Env, prefix string) error {
+	if one.Teacher != "" {
+		teacher, known := env.Teachers[one.Teacher]
+		if !known {
+			return fmt.Errorf("the run has no teacher %s: name it by --teacher, too (it has %s)", one.Teacher,
+				cmp.Or(strings.Join(slices.Sorted(maps.Keys(env.Teachers)), ", "), "none to choose from"))
+		}
+		env.Dim, env.Proxies = teacher.Dim, teacher.Proxies
+	}
+	if one.loss.Own {
 		env.Dim = env.OwnDim
 	}
-	t, err := chosen.build(env)
+	t, err := one.settings.build(env)
 	if err != nil {
 		return err
 	}
 	for _, p := range t.Params() {
 		p.Name = prefix + p.Name
 	}
-	o.terms = append(o.terms, member{t, prefix, l.Own})
+	o.terms = append(o.terms, member{t, prefix, one.loss.Own, one.Teacher, func(step int) float64 {
+		return one.Weight * one.schedule.at(step, env.Steps)
+	}})
 	return nil
 }
 
@@ -121,20 +153,20 @@ func (o *Objective) LooksAtOwn() bool {
 // Step adds the loss of a batch to the graph, updates the state, and returns the scalar
 // with its parts. Errors are left in the scope.
 func (o *Objective) Step(s *torch.Scope, b Batch) (torch.Tensor, Parts) {
-	bridged := &view{Batch: b, s: s}
-	own := bridged
-	if !b.Own.IsNone() {
-		own = &view{Batch: b, s: s}
-		own.Student = b.Own
-	}
+	views := viewsOf(s, b)
 	var total torch.Tensor
 	parts := Parts{}
 	for _, m := range o.terms {
-		v := bridged
-		if m.own {
-			v = own
+		value, figures := m.Step(s, views.of(m))
+		if s.Err() != nil {
+			return value, parts
 		}
-		value, figures := m.Step(s, v)
+		if len(o.terms) > 1 {
+			parts.keep(s, strings.TrimSuffix(m.prefix, "."), value)
+		}
+		if w := m.weight(b.Step); w != 1 {
+			value = s.Scale(value, w)
+		}
 		if total.IsNone() {
 			total = value
 		} else {

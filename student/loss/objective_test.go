@@ -57,7 +57,8 @@ func sum(t *testing.T, losses ...Loss) *Objective {
 	t.Helper()
 	o := &Objective{}
 	for _, l := range losses {
-		if err := o.add(l, l.defaults, Env{Device: "cpu", Dim: 8, OwnDim: 4, Classes: 3}, l.Name+"."); err != nil {
+		one := settledTerm{Term{1, l.Name, ""}, l, l.defaults, noSchedule}
+		if err := o.add(one, Env{Device: "cpu", Dim: 8, OwnDim: 4, Classes: 3}, l.Name+"."); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -81,20 +81,25 @@ func sectionOf(v any) *yaml.Node {
 func (c Config) For(r Run) (Config, []string, error) {
 	b := r.defaults()
 	if r.Recorded != nil {
-		_, recorded, err := r.Recorded.settled()
-		if err == nil {
-			err = sectionOf(recorded).Decode(&b)
-		}
+		recorded, err := r.Recorded.settled()
 		if err != nil {
 			return c, nil, err
 		}
+		for _, t := range recorded {
+			if t.Loss == unifiedLoss.Name {
+				if err := sectionOf(t.settings).Decode(&b); err != nil {
+					return c, nil, err
+				}
+			}
+		}
 	}
 	c = c.laidOver(b)
-	_, chosen, err := c.settled()
-	u, ok := chosen.(unifiedSettings)
-	if err != nil || !ok {
+	terms, err := c.settled()
+	i := slices.IndexFunc(terms, func(t settledTerm) bool { return t.Loss == unifiedLoss.Name })
+	if err != nil || i < 0 {
 		return c, nil, err
 	}
+	u := terms[i].settings.(unifiedSettings)
 	var notes []string
 	if most := r.images(); u.RPSD.Repeats == "replace" && u.RPSD.Bank > most {
 		notes = append(notes, fmt.Sprintf("note: a bank of %d entries is more than can differ of %s: it has %d", u.RPSD.Bank, r.what(), most))
