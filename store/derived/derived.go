@@ -27,6 +27,7 @@ import (
 var audits = []func(a *table.Audit, t *cache.Cache) error{
 	auditOf("class centres", readCentres),
 	auditOf("classifier", OpenClassifier),
+	auditOf("alignment", readAlignment),
 }
 
 // Audit looks at all that is derived from a cache. It is for store/check.

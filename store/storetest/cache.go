@@ -89,7 +89,8 @@ func TryShard(d *store.Dataset, w Shards, info cache.Info, shard int, spoil Spoi
 	return e.Commit()
 }
 
-// AppendShard embeds all crops of a shard, and does not commit it.
+// AppendShard embeds all crops of a shard, and does not commit it. A teacher with shorter
+// embeddings than [Embedding]'s has the beginning of them.
 func AppendShard(d *store.Dataset, e *cache.ShardWriter, info cache.Info, shard int, spoil Spoil) (err error) {
 	crops, err := d.CropShard(shard)
 	if err != nil {
@@ -101,13 +102,13 @@ func AppendShard(d *store.Dataset, e *cache.ShardWriter, info cache.Info, shard 
 		if err != nil {
 			return err
 		}
-		plain := Embedding(c.ID, false)
+		plain := Embedding(c.ID, false)[:info.Dim]
 		if spoil != nil {
 			spoil(d.RowOf(store.Location{Shard: uint32(shard), Row: uint32(k)}), plain)
 		}
 		var mirror []float32
 		if info.Flip {
-			mirror = Embedding(c.ID, true)
+			mirror = Embedding(c.ID, true)[:info.Dim]
 		}
 		if err := e.Append(plain, mirror); err != nil {
 			return err

@@ -51,6 +51,7 @@ const (
 	FormatIndex      = "facepipe index"
 	FormatCentres    = "facepipe class centres"
 	FormatClassifier = "facepipe classifier"
+	FormatAlignment  = "facepipe alignment"
 	FormatPlan       = "facepipe plan"
 	FormatRun        = "facepipe run"
 	FormatPlanMerge  = "facepipe plan merge"
