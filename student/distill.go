@@ -11,7 +11,6 @@ import (
 	"facepipe/internal/progress"
 	"facepipe/internal/stop"
 	"facepipe/store"
-	"facepipe/store/cache"
 	"facepipe/student/checkpoint"
 	"facepipe/student/data"
 	"facepipe/student/optim"
@@ -54,7 +53,7 @@ func Distill(ctx context.Context, o Options) (Summary, error) {
 type run struct {
 	o        Options
 	ds       *store.Dataset
-	teacher  *cache.Cache
+	teachers teachers
 	loader   *data.Loader
 	schedule optim.Schedule
 	flip     bool
@@ -142,7 +141,7 @@ func interrupted(err error, where string) error {
 // newLoader gives a slice of the run's batches.
 func (r *run) newLoader(slice data.Slice) (*data.Loader, error) {
 	o := &r.o
-	l, err := data.New(r.ds, r.teacher, data.Options{
+	l, err := data.New(r.ds, r.teachers.caches, data.Options{
 		Batch: o.Batch, Parts: o.Accumulate, Split: o.Split, Seed: o.Seed, Flip: r.flip, Workers: o.Workers, Window: o.ShuffleWindow,
 		Slice: slice, Sampler: o.Sampler, PerIdentity: o.PerIdentity, DatasetLabels: r.found != nil && r.found.Version < 3,
 	})

@@ -28,7 +28,7 @@ func fixture(t testing.TB) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "faces.ds")
 	addWaves(t, dir, 0, fixtureCrops)
-	cacheTeacher(t, dir)
+	cacheTeacher(t, dir, "t", target)
 	return dir
 }
 
@@ -75,15 +75,16 @@ func wave(i int) []byte {
 	return pixels
 }
 
-func cacheTeacher(t testing.TB, dir string) {
+// cacheTeacher caches what a teacher says of an image, or of its mirror image if flip is 1.
+func cacheTeacher(t testing.TB, dir, name string, says func(i, flip int) []float32) {
 	t.Helper()
 	ds, err := store.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ds.Close()
-	w, err := cache.Create(ds, cache.Info{Name: "t", ModelFile: "t.onnx", ModelDigest: "d", Fingerprint: "f",
-		Dim: fixtureDim, DType: cache.FP32, Flip: true})
+	w, err := cache.Create(ds, cache.Info{Name: name, ModelFile: "t.onnx", ModelDigest: "d", Fingerprint: "f" + name[1:],
+		Dim: len(says(0, 0)), DType: cache.FP32, Flip: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +96,7 @@ func cacheTeacher(t testing.TB, dir string) {
 		}
 		for row := range ds.ShardRows(shard) {
 			i := ds.RowOf(store.Location{Shard: uint32(shard), Row: uint32(row)})
-			if err := out.Append(target(i, 0), target(i, 1)); err != nil {
+			if err := out.Append(says(i, 0), says(i, 1)); err != nil {
 				t.Fatal(err)
 			}
 		}

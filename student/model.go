@@ -19,10 +19,11 @@ type model struct {
 	network *net.Network
 	// bridge maps the student's embedding to the teacher's size where they differ;
 	// it is trained and then left out of the export. Nil where they agree.
-	bridge *layer.Param
-	loss   *loss.Objective
-	sgd    *optim.SGD
-	scope  *torch.Scope // of the bridge's and the loss's parameters
+	bridge  *layer.Param
+	targets *targets
+	loss    *loss.Objective
+	sgd     *optim.SGD
+	scope   *torch.Scope // of the bridge's and the loss's parameters
 	// figures of the step in flight, or of the last one, that nobody has read so far.
 	figures *torch.Scope
 	world   *world
@@ -33,8 +34,8 @@ type model struct {
 	statistics *statistics
 }
 
-// newModel lays out and initialises a model. teacherDim is 0 without a teacher.
-func newModel(e *torch.Engine, o Options, teacherDim, classes, steps int) (*model, error) {
+// newModel lays out and initialises a model.
+func newModel(e *torch.Engine, o Options, t *teachers, classes, steps int) (*model, error) {
 	m := &model{engine: e, device: o.Device, dtype: o.dtype(), scope: e.NewScope(), figures: e.NewScope()}
 	if m.dtype == torch.Float16 || o.scaleLoss {
 		m.scaler = &scaler{Scale: firstScale}
@@ -49,11 +50,14 @@ func newModel(e *torch.Engine, o Options, teacherDim, classes, steps int) (*mode
 		return nil, err
 	}
 	dim := m.network.Dim
-	if teacherDim != 0 && teacherDim != dim {
-		m.bridge = layer.NewParam("bridge.weight", []int{teacherDim, dim}, layer.Spread(dim))
-		dim = teacherDim
+	if own := t.dim(); own != 0 && own != dim {
+		m.bridge = layer.NewParam("bridge.weight", []int{own, dim}, layer.Spread(dim))
+		dim = own
 	}
-	if m.loss, err = loss.New(o.Loss, loss.Env{Device: o.Device, Dim: dim, OwnDim: m.network.Dim, Classes: classes, Split: o.Split, Steps: steps}); err != nil {
+	m.targets = newTargets(t, m.network.Dim)
+	m.targets.rotate(m.scope, o.Device, t)
+	env := loss.Env{Device: o.Device, Dim: dim, OwnDim: m.network.Dim, Classes: classes, Split: o.Split, Steps: steps, Teachers: m.targets.env()}
+	if m.loss, err = loss.New(o.Loss, env); err != nil {
 		return nil, usage(err)
 	}
 	if err := m.network.Materialise(e, o.Device, o.Seed); err != nil {
@@ -125,7 +129,7 @@ func (m *model) withResult(f func() error) error {
 
 // extras are the parameters outside the network.
 func (m *model) extras() []*layer.Param {
-	extras := m.loss.Params()
+	extras := append(m.targets.params(), m.loss.Params()...)
 	if m.bridge != nil {
 		extras = append([]*layer.Param{m.bridge}, extras...)
 	}

@@ -39,9 +39,10 @@ type Options struct {
 type DataOptions struct {
 	// Dataset is the folder of the dataset.
 	Dataset string `json:"-" yaml:"-"`
-	// Teacher is the name of a teacher cache in the dataset; "" trains on labels
-	// alone.
-	Teacher string `json:"teacher" yaml:"teacher"`
+	// Teacher names the teacher caches in the dataset; "" trains on labels alone. Of several,
+	// losses learn from the mean of the unit embeddings, turned to the first of those with the
+	// longest (see [derived.Alignment]), or from the one that they name by @.
+	Teacher TeacherNames `json:"teacher" yaml:"teacher"`
 	// Split is the part of the dataset to train on, "" for all of it. Validation and its
 	// dataset are not concerned.
 	Split string `json:"split,omitempty" yaml:"split"`

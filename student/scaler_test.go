@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"facepipe/store"
-	"facepipe/store/cache"
 	"facepipe/student/data"
 	"facepipe/student/optim"
 	"facepipe/student/torch/torchtest"
@@ -44,7 +43,7 @@ func TestOverflowIsSkipped(t *testing.T) {
 	dataset := fixture(t)
 	o := options(t, dataset)
 	o.scaleLoss, o.EMA = true, 0.9
-	m, err := newModel(e, o, fixtureDim, 8, 100)
+	m, err := newModel(e, o, &teachers{names: []string{"t"}, dims: []int{fixtureDim}}, 8, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +97,7 @@ func TestOverflowInForward(t *testing.T) {
 			o := options(t, dataset)
 			o.scaleLoss, o.Accumulate, o.Batch, o.Loss.Name = true, 2, 4, name
 			tune(&o.Loss, "rpsd: {relation: student}")
-			m, err := newModel(e, o, fixtureDim, 8, 100)
+			m, err := newModel(e, o, &teachers{names: []string{"t"}, dims: []int{fixtureDim}}, 8, 100)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -170,7 +169,7 @@ func (r *run) open(t *testing.T) {
 	if r.ds, err = store.Open(r.o.Dataset); err != nil {
 		t.Fatal(err)
 	}
-	if r.teacher, err = cache.Open(r.ds, r.o.Teacher); err != nil {
+	if r.teachers, err = openTeachers(r.ds, &r.o); err != nil {
 		t.Fatal(err)
 	}
 	r.o.Workers = 1

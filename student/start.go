@@ -8,7 +8,6 @@ import (
 
 	"facepipe/internal/progress"
 	"facepipe/store"
-	"facepipe/store/cache"
 	"facepipe/student/checkpoint"
 	"facepipe/student/data"
 	"facepipe/student/loss"
@@ -47,12 +46,10 @@ func (r *run) openData(context.Context) (err error) {
 		// Left alone, oneDNN takes one thread when OpenMP's BLAS is loaded beside it.
 		o.Threads = runtime.GOMAXPROCS(0)
 	}
-	if o.Teacher != "" {
-		if r.teacher, err = cache.Open(r.ds, o.Teacher); err != nil {
-			return err
-		}
-		r.manifest.TeacherFingerprint = r.teacher.Info().Fingerprint
+	if r.teachers, err = openTeachers(r.ds, o); err != nil {
+		return err
 	}
+	r.manifest.TeacherFingerprint = r.teachers.fingerprint()
 	if o.Init != "" {
 		if r.weights, err = readWeights(o.Init); err != nil {
 			return err
@@ -60,7 +57,7 @@ func (r *run) openData(context.Context) (err error) {
 		r.origin = r.weights.origin()
 		o.Init, r.manifest.Init = r.weights.path, r.weights.digest // of a run's folder, a file
 	}
-	r.flip = o.Flip == "on" || (o.Flip == "auto" && (r.teacher == nil || r.teacher.Info().Flip))
+	r.flip = o.Flip == "on" || (o.Flip == "auto" && r.teachers.flip())
 	if r.loader, err = r.newLoader(r.world.slice()); err != nil {
 		return err
 	}
@@ -115,12 +112,13 @@ func noDevice(e *torch.Engine, device string) error {
 func (r *run) meetRanks(ctx context.Context) error { return r.world.join(ctx, r.engine, r.o) }
 
 // buildModel makes the model with weights at random.
-func (r *run) buildModel(context.Context) (err error) {
-	teacherDim := 0
-	if r.teacher != nil {
-		teacherDim = r.teacher.Info().Dim
+func (r *run) buildModel(ctx context.Context) (err error) {
+	notes, err := r.teachers.align(ctx, &r.o)
+	if err != nil {
+		return err
 	}
-	if r.model, err = newModel(r.engine, r.o, teacherDim, r.loader.Labels(), r.schedule.Total); err != nil {
+	r.notes = append(r.notes, notes...)
+	if r.model, err = newModel(r.engine, r.o, &r.teachers, r.loader.Labels(), r.schedule.Total); err != nil {
 		return err
 	}
 	return r.serves(r.o.Loss)
@@ -128,24 +126,17 @@ func (r *run) buildModel(context.Context) (err error) {
 
 // serves reports what the loss needs that the data does not have.
 func (r *run) serves(c loss.Config) error {
-	var has loss.Needs
-	if r.teacher != nil {
-		has |= loss.TeacherEmbedding
-		if r.teacher.Info().Flip {
-			has |= loss.MirroredEmbedding
+	for _, teacher := range append([]string{""}, c.Teachers()...) {
+		missing := c.Needs(teacher) &^ r.teachers.has(r.loader.Labels() > 0)
+		switch {
+		case missing == 0:
+		case len(r.teachers.caches) == 0 && missing&loss.TeacherEmbedding != 0:
+			return fmt.Errorf("%w: loss %s needs --teacher", ErrUsage, c.Canonical())
+		default:
+			return fmt.Errorf("%w: loss %s needs %v, which %s does not have", ErrUsage, c.Canonical(), missing, r.o.Dataset)
 		}
 	}
-	if r.loader.Labels() > 0 {
-		has |= loss.Labels
-	}
-	missing := c.Needs("") &^ has
-	switch {
-	case missing == 0:
-		return nil
-	case r.teacher == nil && missing&loss.TeacherEmbedding != 0:
-		return fmt.Errorf("%w: loss %s needs --teacher", ErrUsage, c.Name)
-	}
-	return fmt.Errorf("%w: loss %s needs %v, which %s does not have", ErrUsage, c.Name, missing, r.o.Dataset)
+	return nil
 }
 
 // restoreNewest takes the run to its newest checkpoint or, if there is none, to its beginning.

@@ -287,7 +287,7 @@ func TestGrownDataset(t *testing.T) {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", step, err, want)
 		}
-		cacheTeacher(t, o.Dataset)
+		cacheTeacher(t, o.Dataset, "t", target)
 	}
 }
 

@@ -78,10 +78,7 @@ func (m *model) input(s *torch.Scope, b *data.Batch, size int) loss.Batch {
 			in.Own = y
 		}
 	}
-	if n := len(b.Rows); len(b.Teacher) > 0 {
-		in.Teacher = torch.FromData(s, m.device, b.Teacher, n, len(b.Teacher)/n)
-		in.Usable = loss.Usable(b.Teacher, n)
-	}
+	m.targets.of(s, m.device, b.Teacher, len(b.Rows), y, &in)
 	return in
 }
 

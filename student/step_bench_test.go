@@ -26,7 +26,7 @@ func benchmarkStep(b *testing.B, precision string, batch int) {
 	e.SetThreads(runtime.GOMAXPROCS(0))
 	o := DefaultOptions()
 	o.Loss.Name, o.Precision = "cosine", precision
-	m, err := newModel(e, o, 512, 0, 100)
+	m, err := newModel(e, o, &teachers{names: []string{"t"}, dims: []int{512}}, 0, 100)
 	if err != nil {
 		b.Fatal(err)
 	}

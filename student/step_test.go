@@ -25,7 +25,7 @@ func batches(t *testing.T, dataset string, n, size int) []*data.Batch {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := data.New(ds, teacher, data.Options{Batch: size, Parts: n, Seed: 1, Flip: true, Workers: 1})
+	l, err := data.New(ds, []*cache.Cache{teacher}, data.Options{Batch: size, Parts: n, Seed: 1, Flip: true, Workers: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func batches(t *testing.T, dataset string, n, size int) []*data.Batch {
 // gradientsOf are those that micro-batches leave in a new model.
 func gradientsOf(t *testing.T, e *torch.Engine, o Options, list ...*data.Batch) map[string][]float32 {
 	t.Helper()
-	m, err := newModel(e, o, fixtureDim, 8, 100)
+	m, err := newModel(e, o, &teachers{names: []string{"t"}, dims: []int{fixtureDim}}, 8, 100)
 	if err != nil {
 		t.Fatal(err)
 	}

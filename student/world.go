@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 
 	"facepipe/internal/worker"
@@ -234,6 +235,12 @@ func (w *world) gather(s *torch.Scope, own loss.Batch) loss.Batch {
 	if !own.Teacher.IsNone() {
 		all.Teacher = s.AllGather(w.group, own.Teacher)
 	}
+	for _, name := range slices.Sorted(maps.Keys(own.Targets)) {
+		t := all.Targets[name]
+		t.Student = parallel.GatherRows(s, w.group, w.rank.Index, own.Targets[name].Student)
+		t.Teacher = s.AllGather(w.group, own.Targets[name].Teacher)
+		all.Targets[name] = t
+	}
 	return all
 }
 
@@ -250,10 +257,17 @@ func (w *world) gatherNumbers(s *torch.Scope, own loss.Batch, all *loss.Batch) {
 	for _, m := range own.Mirrored {
 		numbers = append(numbers, flag[m])
 	}
-	for _, u := range own.Usable {
-		numbers = append(numbers, flag[u])
+	usable := [][]bool{own.Usable}
+	names := slices.Sorted(maps.Keys(own.Targets))
+	for _, name := range names {
+		usable = append(usable, own.Targets[name].Usable)
 	}
-	all.Samples, all.Labels, all.Mirrored, all.Usable = nil, nil, nil, nil
+	for _, list := range usable {
+		for _, u := range list {
+			numbers = append(numbers, flag[u])
+		}
+	}
+	all.Samples, all.Labels, all.Mirrored, all.Usable, all.Targets = nil, nil, nil, nil, map[string]loss.Target{}
 	w.stop = false
 	for one := range slices.Chunk(parallel.GatherInts(s, w.group, numbers), len(numbers)) {
 		w.stop = w.stop || one[0] != 0
@@ -265,8 +279,17 @@ func (w *world) gatherNumbers(s *torch.Scope, own loss.Batch, all *loss.Batch) {
 		for _, m := range one[n:mirrored] {
 			all.Mirrored = append(all.Mirrored, m != 0)
 		}
-		for _, u := range one[mirrored:] {
+		one = one[mirrored:]
+		for _, u := range one[:len(own.Usable)] {
 			all.Usable = append(all.Usable, u != 0)
+		}
+		one = one[len(own.Usable):]
+		for k, name := range names {
+			t := all.Targets[name]
+			for _, u := range one[:len(usable[k+1])] {
+				t.Usable = append(t.Usable, u != 0)
+			}
+			all.Targets[name], one = t, one[len(usable[k+1]):]
 		}
 	}
 }

@@ -42,12 +42,12 @@ func trainInDouble(t *testing.T, e *torch.Engine, dataset string, c loss.Config,
 	if err != nil {
 		t.Fatal(err)
 	}
-	loader, err := data.New(ds, teacher, data.Options{Batch: 8, Parts: accumulate, Seed: 1, Flip: true, Workers: 2, Slice: w.slice()})
+	loader, err := data.New(ds, []*cache.Cache{teacher}, data.Options{Batch: 8, Parts: accumulate, Seed: 1, Flip: true, Workers: 2, Slice: w.slice()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer loader.Close()
-	m, err := newModel(e, o, fixtureDim, ds.Identities(), 100)
+	m, err := newModel(e, o, &teachers{names: []string{"t"}, dims: []int{fixtureDim}}, ds.Identities(), 100)
 	if err != nil {
 		t.Fatal(err)
 	}

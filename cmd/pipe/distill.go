@@ -107,13 +107,13 @@ func (o *distillOptions) headings() map[string]string {
 
 // addLearningFlags binds what the student is, and what it learns from.
 func (o *distillOptions) addLearningFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.Teacher, "teacher", o.Teacher, "`name` of the teacher cache to learn from")
+	f.Var(&o.Teacher, "teacher", "`name` of the teacher cache to learn from; may be given several times: losses learn from the mean of the teachers, or from the one that they name by @")
 	f.StringVar(&o.Split, "split", o.Split, "`name` of the split to train on (default: all crops)")
 	f.StringVar(&o.Network, "student", o.Network, "`network` to train: "+strings.Join(net.Architectures(), ", "))
 	f.IntVar(&o.Size.Dim, "dim", o.Size.Dim, "length of the student's embedding")
 	f.Float64Var(&o.Size.Width, "width", o.Size.Width, "`factor` on the channels of every layer")
 	f.StringVar(&o.Init, "init", o.Init, "ONNX or safetensors `file`, also a checkpoint or a run's folder, whose weights to begin with")
-	f.StringVar(&o.Loss.Name, "loss", o.Loss.Name, "`loss`: "+strings.Join(loss.Names(), ", "))
+	f.StringVar(&o.Loss.Name, "loss", o.Loss.Name, "`expression` of losses, such as \"unified + 0.5*l2\" (pipe losses lists them): "+strings.Join(loss.Names(), ", "))
 }
 
 // addTrainingFlags binds how it learns.
@@ -190,7 +190,11 @@ func (o *distillOptions) readConfig() error {
 		return err
 	}
 	for f, value := range given {
-		if err := f.Value.Set(value); err != nil {
+		set := f.Value.Set
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			set = func(value string) error { return list.Replace(strings.Split(value, ",")) }
+		}
+		if err := set(value); err != nil {
 			return fmt.Errorf("--%s: %w", f.Name, err)
 		}
 	}

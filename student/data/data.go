@@ -36,7 +36,8 @@ type Batch struct {
 	// Mirrored is 1 for the crops that are to be mirrored, 0 for the others.
 	Mirrored []uint8
 	// Teacher is N×dim of raw cached embeddings, of the mirror image where Mirrored
-	// says so; zero rows where the teacher gave none. Nil without a teacher.
+	// says so; zeros where the teacher gave none. Those of several teachers lie one behind
+	// the other in a row. Nil without a teacher.
 	Teacher []float32
 }
 
@@ -80,19 +81,19 @@ func (p Slice) of(batch []pick) []pick {
 
 // Loader makes batches of a dataset.
 type Loader struct {
-	o       Options
-	ds      *store.Dataset
-	split   []int        // global rows of the split, nil without
-	numbers []int32      // of the dataset's labels, nil where they are the same
-	labels  int          // how many there are
-	classes *classes     // nil for batches that are drawn uniformly
-	teacher *cache.Cache // nil without
-	crops   []*store.CropShard
-	targets []*cache.Shard
-	size    int
-	dim     int
-	pool    sync.Pool
-	waited  time.Duration // for batches; Run's alone
+	o        Options
+	ds       *store.Dataset
+	split    []int    // global rows of the split, nil without
+	numbers  []int32  // of the dataset's labels, nil where they are the same
+	labels   int      // how many there are
+	classes  *classes // nil for batches that are drawn uniformly
+	teachers []*cache.Cache
+	crops    []*store.CropShard
+	targets  [][]*cache.Shard // by crop shard, one of each teacher
+	size     int
+	dim      int // of all teachers together
+	pool     sync.Pool
+	waited   time.Duration // for batches; Run's alone
 
 	mu      sync.Mutex
 	orders  map[int]*order      // of the epochs in flight
@@ -114,14 +115,14 @@ func (optionError) Is(target error) bool { return target == ErrOptions }
 
 func misfit(format string, args ...any) error { return optionError{fmt.Errorf(format, args...)} }
 
-// New opens all shards of a dataset, and of a teacher unless it is nil. A dataset, or a
+// New opens all shards of a dataset, and of teachers. A dataset, or a
 // split, smaller than the batches of one step or with fewer identities than a class-balanced
 // batch takes, and mirroring that the teacher has not seen, are [ErrOptions]; a cache that
 // lacks shards is an error; a split without crops is [store.ErrNotFound].
-func New(ds *store.Dataset, teacher *cache.Cache, o Options) (*Loader, error) {
+func New(ds *store.Dataset, teachers []*cache.Cache, o Options) (*Loader, error) {
 	o.Parts = max(1, o.Parts)
 	l := &Loader{
-		o: o, ds: ds, teacher: teacher, size: ds.Contract().CropSize,
+		o: o, ds: ds, teachers: teachers, size: ds.Contract().CropSize,
 		orders: map[int]*order{}, windows: map[windowKey][]int{},
 	}
 	if o.Split != "" {
@@ -143,8 +144,8 @@ func New(ds *store.Dataset, teacher *cache.Cache, o Options) (*Loader, error) {
 		}
 	}
 	l.pool.New = func() any { return &Batch{Pixels: make([]uint8, o.Batch/max(o.Slice.Count, 1)*l.size*l.size*3)} }
-	if teacher != nil {
-		l.dim = teacher.Info().Dim
+	for _, teacher := range teachers {
+		l.dim += teacher.Info().Dim
 		if missing := teacher.MissingShards(); len(missing) > 0 {
 			return nil, fmt.Errorf("teacher %s lacks %d of %d shards: run precompute-teacher again", teacher.Info().Name, len(missing), ds.Shards())
 		}
@@ -222,14 +223,14 @@ func (l *Loader) open() error {
 			return err
 		}
 		l.crops = append(l.crops, crops)
-		if l.teacher == nil {
-			continue
+		l.targets = append(l.targets, nil)
+		for _, teacher := range l.teachers {
+			shard, err := teacher.Shard(i)
+			if err != nil {
+				return err
+			}
+			l.targets[i] = append(l.targets[i], shard)
 		}
-		targets, err := l.teacher.Shard(i)
-		if err != nil {
-			return err
-		}
-		l.targets = append(l.targets, targets)
 	}
 	return nil
 }
@@ -240,7 +241,7 @@ func (l *Loader) Close() {
 	for _, s := range l.crops {
 		s.Close()
 	}
-	for _, s := range l.targets {
+	for _, s := range slices.Concat(l.targets...) {
 		s.Close()
 	}
 	l.crops, l.targets = nil, nil
@@ -392,12 +393,14 @@ func (l *Loader) add(b *Batch, i, row int, flip bool) error {
 	b.Mirrored = append(b.Mirrored, mirror)
 	b.Rows = append(b.Rows, int64(row))
 	b.Labels = append(b.Labels, l.label(crop.Label))
-	if l.teacher == nil {
-		return nil
+	for k, target := range l.targets[at.Shard] {
+		dim := l.teachers[k].Info().Dim
+		b.Teacher = append(b.Teacher, make([]float32, dim)...)
+		if _, _, err := target.Row(int(at.Row), flip, b.Teacher[len(b.Teacher)-dim:]); err != nil {
+			return err
+		}
 	}
-	b.Teacher = append(b.Teacher, make([]float32, l.dim)...)
-	_, _, err = l.targets[at.Shard].Row(int(at.Row), flip, b.Teacher[len(b.Teacher)-l.dim:])
-	return err
+	return nil
 }
 
 // rows are n of an epoch, from a place on.
@@ -487,8 +490,8 @@ func (l *Loader) prefetch(from, end int) int {
 		n++
 	}
 	l.crops[at.Shard].Prefetch(int(at.Row), n)
-	if l.teacher != nil {
-		l.targets[at.Shard].Prefetch(int(at.Row), n)
+	for _, target := range l.targets[at.Shard] {
+		target.Prefetch(int(at.Row), n)
 	}
 	return n
 }

@@ -74,7 +74,7 @@ func fixture(t *testing.T, flip bool) (*store.Dataset, *cache.Cache) {
 // collect runs a loader and keeps a copy of every batch.
 func collect(t *testing.T, ds *store.Dataset, teacher *cache.Cache, o Options, from, to int) []Batch {
 	t.Helper()
-	l, err := New(ds, teacher, o)
+	l, err := New(ds, only(teacher), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func TestEpochs(t *testing.T) {
 // A split's batches hold its crops and no others, every one of them once an epoch.
 func TestSplit(t *testing.T) {
 	ds, teacher := fixture(t, true)
-	l, err := New(ds, teacher, Options{Batch: 6, Split: "train", Workers: 1})
+	l, err := New(ds, only(teacher), Options{Batch: 6, Split: "train", Workers: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,10 +176,10 @@ func TestSplit(t *testing.T) {
 			}
 		}
 	}
-	if _, err := New(ds, teacher, Options{Batch: 6, Split: "test", Workers: 1}); !errors.Is(err, store.ErrNotFound) {
+	if _, err := New(ds, only(teacher), Options{Batch: 6, Split: "test", Workers: 1}); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("a split that is not there: %v", err)
 	}
-	if _, err := New(ds, teacher, Options{Batch: 6, Split: "val", Workers: 1}); err == nil {
+	if _, err := New(ds, only(teacher), Options{Batch: 6, Split: "val", Workers: 1}); err == nil {
 		t.Error("a split smaller than a batch: no error")
 	}
 }
@@ -236,7 +236,7 @@ func TestWindows(t *testing.T) {
 // Windows that are done with are forgotten.
 func TestMemoryOfWindows(t *testing.T) {
 	ds, teacher := fixture(t, true)
-	l, err := New(ds, teacher, Options{Batch: 5, Workers: 2, Window: 4})
+	l, err := New(ds, only(teacher), Options{Batch: 5, Workers: 2, Window: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,7 +261,7 @@ func TestRefusals(t *testing.T) {
 		"window of -1 rows":      {Batch: 2, Window: -1, Workers: 1},
 		"teacher t has no embeddings of mirrored crops: run precompute-teacher with --flip, or train with --flip=off": {Batch: 2, Flip: true, Workers: 1},
 	} {
-		if _, err := New(ds, teacher, o); !errors.Is(err, ErrOptions) || err.Error() != want {
+		if _, err := New(ds, only(teacher), o); !errors.Is(err, ErrOptions) || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
@@ -271,7 +271,7 @@ func TestRefusals(t *testing.T) {
 func TestWaited(t *testing.T) {
 	ds, teacher := fixture(t, true)
 	synctest.Test(t, func(t *testing.T) {
-		l, err := New(ds, teacher, Options{Batch: 5, Workers: 2})
+		l, err := New(ds, only(teacher), Options{Batch: 5, Workers: 2})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -293,7 +293,7 @@ func TestWaited(t *testing.T) {
 
 func TestRunEndsWithTheFirstError(t *testing.T) {
 	ds, teacher := fixture(t, true)
-	l, err := New(ds, teacher, Options{Batch: 5, Workers: 2})
+	l, err := New(ds, only(teacher), Options{Batch: 5, Workers: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -321,7 +321,7 @@ func TestSplitNumbersItsIdentities(t *testing.T) {
 		{Options{}, 4, -1},
 	} {
 		tt.o.Batch, tt.o.Workers = 4, 1
-		l, err := New(ds, teacher, tt.o)
+		l, err := New(ds, only(teacher), tt.o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -337,4 +337,12 @@ func TestSplitNumbersItsIdentities(t *testing.T) {
 			}
 		}
 	}
+}
+
+// only is one teacher, or none.
+func only(teacher *cache.Cache) []*cache.Cache {
+	if teacher == nil {
+		return nil
+	}
+	return []*cache.Cache{teacher}
 }
