@@ -1,6 +1,7 @@
 package loss
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,6 +20,10 @@ type bank struct {
 	mirrored      []bool
 	// place is where each image stands, nil where one may stand there several times.
 	place map[image]int
+	// own are the entries of each identity, of which there may be most; nil where there may be
+	// any number.
+	own  owned
+	most int
 
 	scope            *torch.Scope
 	teacher, student torch.Tensor // capacity×d unit vectors; student only if kept
@@ -50,6 +55,12 @@ func newBank(capacity, dim int, keepStudent bool) *bank {
 func (b *bank) replacing() *bank {
 	b.place = make(map[image]int, b.capacity)
 	return b
+}
+
+// limiting has an identity with most entries give up its oldest one for a new one.
+func (b *bank) limiting(most int) *bank {
+	b.own, b.most = owned{}, most
+	return b.replacing()
 }
 
 // allocate makes the vectors on the device of like.
@@ -84,7 +95,7 @@ func (b *bank) push(s *torch.Scope, p pair, step int) {
 	for row := first; row < len(p.samples); row++ {
 		sample := p.samples[row]
 		of := image{sample, p.isMirrored(row)}
-		entry := b.entry(of)
+		entry := b.entry(of, p.labels[row])
 		writes[entry] = row
 		b.sample[entry], b.label[entry], b.step[entry], b.mirrored[entry] = sample, p.labels[row], int64(step), of.mirrored
 	}
@@ -102,22 +113,59 @@ func (b *bank) push(s *torch.Scope, p pair, step int) {
 	b.refresh(s, entries)
 }
 
-// entry is where an image is to be written: over its own entry, if there is one and the bank
-// replaces them, or over the oldest.
-func (b *bank) entry(of image) int {
+// entry is where an image of an identity is to be written: over its own entry, if there is one
+// and the bank replaces them, over the identity's oldest, if it has as many as it may, or over
+// the oldest.
+func (b *bank) entry(of image, label int32) int {
 	if entry, ok := b.place[of]; ok {
 		return entry
 	}
-	entry := b.next
+	entry, taken := b.oldest(label), true
+	if entry < 0 {
+		entry, taken = b.next, b.filled == b.capacity
+		b.next = (entry + 1) % b.capacity
+		b.filled = min(b.capacity, b.filled+1)
+	}
+	if taken {
+		delete(b.place, image{b.sample[entry], b.mirrored[entry]})
+		b.own.remove(b.label[entry], entry)
+	}
 	if b.place != nil {
-		if b.filled == b.capacity {
-			delete(b.place, image{b.sample[entry], b.mirrored[entry]})
-		}
 		b.place[of] = entry
 	}
-	b.next = (entry + 1) % b.capacity
-	b.filled = min(b.capacity, b.filled+1)
+	b.own.add(label, entry)
 	return entry
+}
+
+// oldest is the oldest entry of an identity that has as many as it may, -1 of another. Of
+// several of one step it is that with the smallest number.
+func (b *bank) oldest(label int32) int {
+	own := b.own[label]
+	if b.own == nil || len(own) < b.most {
+		return -1
+	}
+	return slices.MinFunc(own, func(x, y int) int { return cmp.Compare(b.step[x], b.step[y]) })
+}
+
+// owned are the entries of each identity, smaller numbers first. A nil one holds none.
+type owned map[int32][]int
+
+func (o owned) add(label int32, entry int) {
+	if o == nil {
+		return
+	}
+	at, _ := slices.BinarySearch(o[label], entry)
+	o[label] = slices.Insert(o[label], at, entry)
+}
+
+func (o owned) remove(label int32, entry int) {
+	at, found := slices.BinarySearch(o[label], entry)
+	if !found {
+		return
+	}
+	if o[label] = slices.Delete(o[label], at, at+1); len(o[label]) == 0 {
+		delete(o, label)
+	}
 }
 
 func (b *bank) state(s *torch.Scope, st State) {
@@ -198,7 +246,7 @@ func (b *bank) restore(s *torch.Scope, device string, st State) error {
 	return s.Err()
 }
 
-// restorePlaces takes back where each image stands.
+// restorePlaces takes back where each image stands, and the entries of each identity.
 func (b *bank) restorePlaces(st State) error {
 	if b.place == nil {
 		return nil
@@ -214,6 +262,7 @@ func (b *bank) restorePlaces(st State) error {
 	}
 	for i := range b.filled {
 		b.place[image{b.sample[i], b.mirrored[i]}] = i
+		b.own.add(b.label[i], i)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package loss
 
 import (
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -134,5 +135,53 @@ func TestSmallBankIsUsed(t *testing.T) {
 		if pairs := parts["pairs"].Value; s.Err() != nil || (pairs > 0) != want {
 			t.Errorf("%s: %v: %g pairs of a small bank", repeats, s.Err(), pairs)
 		}
+	}
+}
+
+// However little room there is, no image is there twice and no identity more often than it may
+// be, and the bank knows where they are.
+func TestBankLimitsIdentities(t *testing.T) {
+	e := torchtest.Open(t)
+	const most, people = 3, 4
+	for name, capacity := range map[string]int{"room for all": most * people, "less": 7, "more": 20} {
+		t.Run(name, func(t *testing.T) {
+			s := torchtest.Scope(t, e)
+			rng := rand.New(rand.NewPCG(9, 8))
+			b := newBank(capacity, 2, true).limiting(most)
+			for step := range 30 {
+				p := crops(s, rng, 9, 40, step)
+				for i, sample := range p.samples {
+					p.labels[i] = int32(sample % people)
+				}
+				b.push(s, p, step)
+				if step == 15 {
+					st := State{}
+					b.state(s, st)
+					b = newBank(capacity, 2, true).limiting(most)
+					if err := b.restore(s, "cpu", st); err != nil {
+						t.Fatal(err)
+					}
+				}
+				own, images := owned{}, map[image]int{}
+				for j := range b.filled {
+					own.add(b.label[j], j)
+					images[image{b.sample[j], b.mirrored[j]}] = j
+					if b.label[j] != int32(b.sample[j]%people) {
+						t.Fatalf("step %d: entry %d of sample %d has label %d", step, j, b.sample[j], b.label[j])
+					}
+				}
+				for label, entries := range own {
+					if len(entries) > most {
+						t.Fatalf("step %d: identity %d has entries %v", step, label, entries)
+					}
+				}
+				if !maps.EqualFunc(own, b.own, slices.Equal) || !maps.Equal(images, b.place) || len(images) != b.filled {
+					t.Fatalf("step %d: entries %v at %v, known as %v at %v", step, own, images, b.own, b.place)
+				}
+			}
+			if b.filled != min(capacity, most*people) {
+				t.Errorf("%d entries", b.filled)
+			}
+		})
 	}
 }

@@ -113,6 +113,33 @@ type pair struct {
 
 func (p pair) isMirrored(row int) bool { return p.mirrored != nil && p.mirrored[row] }
 
+// rows has some of the samples. Of none it has no tensors.
+func (p pair) rows(s *torch.Scope, keep []int64) pair {
+	q := pair{samples: pick(p.samples, keep), labels: pick(p.labels, keep), dropped: p.dropped}
+	if p.mirrored != nil {
+		q.mirrored = pick(p.mirrored, keep)
+	}
+	if len(keep) > 0 {
+		index := intsLike(s, p.student, keep)
+		q.student, q.teacher = s.Rows(p.student, index), s.Rows(p.teacher, index)
+	}
+	return q
+}
+
+// known has the samples of known identity.
+func (p pair) known(s *torch.Scope) pair {
+	var keep []int64
+	for i, y := range p.labels {
+		if y >= 0 {
+			keep = append(keep, int64(i))
+		}
+	}
+	if len(keep) == len(p.labels) {
+		return p
+	}
+	return p.rows(s, keep)
+}
+
 // raw has the raw embeddings.
 func (v *view) raw() pair { return once(&v.rawPair, v.pickUsable) }
 
@@ -130,12 +157,7 @@ func (v *view) pickUsable() pair {
 	p.student, p.teacher = v.Student, s.ToLike(v.Teacher, v.Student)
 	p.samples, p.labels, p.mirrored = v.Samples, v.Labels, v.Mirrored
 	if p.dropped > 0 {
-		index := intsLike(s, v.Student, keep)
-		p.student, p.teacher = s.Rows(p.student, index), s.Rows(p.teacher, index)
-		p.samples, p.labels = pick(v.Samples, keep), pick(v.Labels, keep)
-		if v.Mirrored != nil {
-			p.mirrored = pick(v.Mirrored, keep)
-		}
+		return p.rows(s, keep)
 	}
 	return p
 }

@@ -161,19 +161,9 @@ func (l *RPSD) bankTerm(s *torch.Scope, p pair, step int) (torch.Tensor, int) {
 // similarities are R^s and R^t of each sample and the entries that found (N×C) names for
 // it, N×C. Only the sample's own embedding has a gradient.
 func (l *RPSD) similarities(s *torch.Scope, p pair, found torch.Tensor) (student, teacher torch.Tensor) {
-	n := len(p.samples)
-	compare := func(vectors torch.Tensor, queries ...torch.Tensor) torch.Tensor {
-		entries := s.ToLike(s.Rows(vectors, s.Reshape(found, -1)), queries[0])
-		for i, q := range queries {
-			queries[i] = s.Reshape(q, n, -1, 1)
-		}
-		d := l.bank.dim
-		return s.BatchMatMul(s.Reshape(entries, n, -1, d), s.Concat(queries, 2)) // N×C×queries
-	}
-	column := func(t torch.Tensor, k int) torch.Tensor { return s.Reshape(s.Slice(t, 2, k, k+1), n, -1) }
 	if l.bank.keepStudent {
-		return column(compare(l.bank.student, p.student), 0), column(compare(l.bank.teacher, p.teacher), 0)
+		return l.bank.compare(s, l.bank.student, found, p.student)[0], l.bank.compare(s, l.bank.teacher, found, p.teacher)[0]
 	}
-	both := compare(l.bank.teacher, p.student, s.ToLike(p.teacher, p.student))
-	return column(both, 0), column(both, 1)
+	both := l.bank.compare(s, l.bank.teacher, found, p.student, s.ToLike(p.teacher, p.student))
+	return both[0], both[1]
 }

@@ -60,6 +60,34 @@ func (b *bank) refresh(s *torch.Scope, entries []int64) {
 	})
 }
 
+// roughly are the inner products of the rows of query (N×d) and all entries, in the precision
+// that is searched in: N×M.
+func (b *bank) roughly(s *torch.Scope, query, vectors torch.Tensor) torch.Tensor {
+	if searched, ok := b.searched[vectors]; ok {
+		vectors = searched
+	}
+	vectors = s.Slice(vectors, 0, 0, b.filled)
+	return s.Linear(s.ToLike(query, vectors), vectors)
+}
+
+// compare are the inner products of each row of the queries (N×d each) and the entries that
+// found (N×C) names for it: of each query N×C.
+func (b *bank) compare(s *torch.Scope, vectors, found torch.Tensor, queries ...torch.Tensor) []torch.Tensor {
+	entries, columns := s.ToLike(s.Rows(vectors, s.Reshape(found, -1)), queries[0]), make([]torch.Tensor, len(queries))
+	if s.Err() != nil {
+		return columns
+	}
+	n := s.Shape(found)[0]
+	for i, q := range queries {
+		columns[i] = s.Reshape(q, n, -1, 1)
+	}
+	all := s.BatchMatMul(s.Reshape(entries, n, -1, b.dim), s.Concat(columns, 2)) // N×C×queries
+	for i := range columns {
+		columns[i] = s.Reshape(s.Slice(all, 2, i, i+1), n, -1)
+	}
+	return columns
+}
+
 // search finds the candidates of every sample: N×C numbers of entries.
 func (l *RPSD) search(s *torch.Scope, p pair, step int) torch.Tensor {
 	rs, rt := l.roughly(s, p)
@@ -86,19 +114,12 @@ func (l *RPSD) search(s *torch.Scope, p pair, step int) torch.Tensor {
 // roughly are the similarities R^s and R^t of all samples and all entries, N×M each.
 func (l *RPSD) roughly(s *torch.Scope, p pair) (rs, rt torch.Tensor) {
 	b := l.bank
-	compare := func(query, vectors torch.Tensor) torch.Tensor {
-		if searched, ok := b.searched[vectors]; ok {
-			vectors = searched
-		}
-		vectors = s.Slice(vectors, 0, 0, b.filled)
-		return s.Linear(s.ToLike(query, vectors), vectors)
-	}
 	student := s.Detach(p.student)
 	if b.keepStudent {
-		return compare(student, b.student), compare(p.teacher, b.teacher)
+		return b.roughly(s, student, b.student), b.roughly(s, p.teacher, b.teacher)
 	}
 	n := len(p.samples)
-	both := compare(s.Concat([]torch.Tensor{student, s.ToLike(p.teacher, student)}, 0), b.teacher)
+	both := b.roughly(s, s.Concat([]torch.Tensor{student, s.ToLike(p.teacher, student)}, 0), b.teacher)
 	return s.Slice(both, 0, 0, n), s.Slice(both, 0, n, 2*n)
 }
 

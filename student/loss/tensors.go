@@ -18,3 +18,11 @@ func intsLike(s *torch.Scope, like torch.Tensor, v []int64) torch.Tensor {
 func floatsLike(s *torch.Scope, like torch.Tensor, v []float64) torch.Tensor {
 	return s.ToLike(torch.FromData(s, "cpu", v, len(v)), like)
 }
+
+// wide is a tensor in single precision at least.
+func wide(s *torch.Scope, t torch.Tensor) torch.Tensor {
+	if d := s.DType(t); d == torch.BFloat16 || d == torch.Float16 {
+		return s.To(t, torch.Float32)
+	}
+	return t
+}

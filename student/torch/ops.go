@@ -23,6 +23,9 @@ func (s *Scope) Scale(a Tensor, c float64) Tensor { return s.one("mul", "Scalar"
 // Sqrt is the square root, element by element.
 func (s *Scope) Sqrt(a Tensor) Tensor { return s.one("sqrt", "", a) }
 
+// Exp is eˣ, element by element.
+func (s *Scope) Exp(a Tensor) Tensor { return s.one("exp", "", a) }
+
 // Cos is the cosine, element by element.
 func (s *Scope) Cos(a Tensor) Tensor { return s.one("cos", "", a) }
 
@@ -80,6 +83,11 @@ func (s *Scope) Sum(a Tensor) Tensor { return s.one("sum", "", a) }
 // SumDim adds over one dimension.
 func (s *Scope) SumDim(a Tensor, dim int, keep bool) Tensor {
 	return s.one("sum", "dim_IntList", a, []int{dim}, keep)
+}
+
+// LogSumExp is the logarithm of the sum of eˣ over one dimension. It does not overflow.
+func (s *Scope) LogSumExp(a Tensor, dim int, keep bool) Tensor {
+	return s.one("logsumexp", "", a, []int{dim}, keep)
 }
 
 // Mean is the mean of all elements.
