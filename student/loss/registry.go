@@ -36,6 +36,8 @@ func All() []Loss {
 		l2Loss,
 		arcfaceLoss,
 		cosfaceLoss,
+		couplefaceLoss,
+		icdLoss,
 	}
 }
 
