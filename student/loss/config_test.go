@@ -146,8 +146,12 @@ func trace(t *testing.T, e *torch.Engine, o *Objective, err error) []float64 {
 func TestZeroIsZero(t *testing.T) {
 	e := torchtest.Open(t)
 	env := Env{Device: "cpu", Dim: 8, OwnDim: 8, Classes: 3, Steps: 2000}
-	refused := []string{"iled.rho", "iled.temperature", "iled.min_ratio", "rpsd.beta", "margin.scale",
-		"relations", "identities", "crops_per_identity", "valid_steps", "bank_crops", "bin_width", "histogram_gamma"}
+	refused := []string{
+		"iled.rho", "iled.temperature", "iled.min_ratio", "rpsd.beta", "margin.scale",
+		"relations", "identities", "crops_per_identity", "valid_steps", "bank_crops",
+		"bin_width", "histogram_gamma", "alpha", "max_margin", "thresholds",
+		"temperature", "momentum",
+	}
 	// What these tune is asked for by another setting.
 	idle := map[string]string{"unified {}": "margin.margin"}
 	for _, l := range All() {

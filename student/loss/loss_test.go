@@ -4,6 +4,7 @@ import (
 	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -106,11 +107,16 @@ func allLosses(t testing.TB) map[string]Config {
 	tuned := map[string]string{
 		"arcface": "margin: {scale: 4, gradient: differentiated}",
 		"cosface": "margin: {scale: 4}",
+		"triplet": "triplet: {alpha: 2}",
+		"ekd":     "ekd: {temperature: 0.2, hardest: 4}",
 	}
 	all := map[string]Config{}
 	for _, name := range Names() {
 		all[name] = config(t, name, tuned[name])
 	}
+	all["triplet of angles"] = config(t, "triplet", "triplet: {alpha: 2, distance: arccos}")
+	all["ekd from the first"] = config(t, "ekd", "ekd: {temperature: 0.2, hardest: 4, start: first}")
+	all["ekd unbiased"] = config(t, "ekd", "ekd: {temperature: 0.2, hardest: 4, start: unbiased}")
 	for name, section := range map[string]string{
 		"unified":               "{}",
 		"unified topk":          "iled: {mode: topk}",
@@ -134,15 +140,16 @@ func allLosses(t testing.TB) map[string]Config {
 func directional(t testing.TB) map[string]Config {
 	all := allLosses(t)
 	maps.DeleteFunc(all, func(name string, _ Config) bool {
-		return name != "cosine" && name != "arcface" && name != "cosface" && name != "coupleface" && name != "icd" && !strings.HasPrefix(name, "unified")
+		return !slices.Contains([]string{"cosine", "arcface", "cosface", "coupleface", "icd", "triplet", "ekd", "unified"}, strings.Fields(name)[0])
 	})
 	return all
 }
 
 // The analytic gradient of every loss agrees with central differences. What is
 // chosen without a gradient (weights, mined pairs) has no kink at this point, but
-// its weights do move with the student; so ILED's weights are held by comparing at
-// the first batch's statistics through a step small enough not to reach them.
+// its weights and EKD's anchors do move with the student; so ILED's weights are held by
+// comparing at the first batch's statistics through a step small enough not to reach them,
+// and the anchors by a momentum of 0.
 func TestGradientsByFiniteDifferences(t *testing.T) {
 	e := torchtest.Open(t)
 	const eps = 1e-6
@@ -174,10 +181,18 @@ func TestGradientsByFiniteDifferences(t *testing.T) {
 	}
 }
 
-// frozenWeights wraps build so that ILED's weights stay what they are at p.
+// frozenWeights wraps build so that ILED's weights stay what they are at p, and EKD's anchors
+// what they are.
 func frozenWeights(t *testing.T, e *torch.Engine, p problem, build func(*torch.Scope) *Objective) func(*torch.Scope) *Objective {
 	t.Helper()
 	s := torchtest.Scope(t, e)
+	if _, ok := build(s).terms[0].term.(*ekd); ok {
+		return func(s *torch.Scope) *Objective {
+			o := build(s)
+			o.terms[0].term.(*ekd).c.Momentum = 0
+			return o
+		}
+	}
 	u, ok := build(s).terms[0].term.(*unified)
 	if !ok {
 		return build
@@ -254,6 +269,9 @@ func TestPerfectStudentHasZeroLoss(t *testing.T) {
 		}
 		if name == "unified student bank" || name == "icd" {
 			continue // it holds imperfect students
+		}
+		if c.Name == "triplet" || c.Name == "ekd" {
+			continue // margins are left to a perfect student; anchors are of imperfect ones
 		}
 		p := newProblem(7, 6, 8)
 		copy(p.student, p.teacher)

@@ -38,6 +38,8 @@ func All() []Loss {
 		cosfaceLoss,
 		couplefaceLoss,
 		icdLoss,
+		tripletLoss,
+		ekdLoss,
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // what a loss adds to a training step.
 func BenchmarkStep(b *testing.B) {
 	const rows, dim, people = 64, 512, 2000
-	for _, name := range []string{"cosine", "unified", "coupleface", "icd"} {
+	for _, name := range []string{"cosine", "unified", "coupleface", "icd", "triplet", "ekd"} {
 		b.Run(fmt.Sprintf("%s/batch=%d", name, rows), func(b *testing.B) {
 			e := torchtest.Open(b)
 			l, err := New(Config{Name: name}, Env{Device: "cpu", Dim: dim, Classes: people})

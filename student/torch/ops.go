@@ -32,6 +32,9 @@ func (s *Scope) Cos(a Tensor) Tensor { return s.one("cos", "", a) }
 // Acos is the arc cosine, element by element.
 func (s *Scope) Acos(a Tensor) Tensor { return s.one("acos", "", a) }
 
+// Sigmoid is 1/(1 + e^-a), element by element.
+func (s *Scope) Sigmoid(a Tensor) Tensor { return s.one("sigmoid", "", a) }
+
 // Clamp limits every element to [lo, hi]; its gradient is zero outside.
 func (s *Scope) Clamp(a Tensor, lo, hi float64) Tensor { return s.one("clamp", "", a, lo, hi) }
 
@@ -75,7 +78,21 @@ func (s *Scope) Largest(a Tensor, k int) Tensor {
 	return r[1]
 }
 
+// Top gives the k largest elements of a vector, the largest first, and where they are
+// (int64).
+func (s *Scope) Top(a Tensor, k int) (values, places Tensor) {
+	const dim, largest, sorted = 0, true, true
+	r := s.call(2, "topk", "", a, k, dim, largest, sorted)
+	if s.err != nil {
+		return Tensor{}, Tensor{}
+	}
+	return r[0], r[1]
+}
+
 // Reductions.
+
+// Max is the largest of all elements.
+func (s *Scope) Max(a Tensor) Tensor { return s.one("max", "", a) }
 
 // Sum adds all elements.
 func (s *Scope) Sum(a Tensor) Tensor { return s.one("sum", "", a) }
