@@ -182,6 +182,14 @@ func TestResumeIsExact(t *testing.T) {
 		"accumulated":     func(o *Options) { o.Batch, o.Accumulate = 4, 2 },
 		"scaled":          func(o *Options) { o.scaleLoss = true },
 		"class-balanced":  func(o *Options) { o.Sampler = data.ClassBalanced },
+		"running thresholds": func(o *Options) {
+			o.Sampler, o.PerIdentity, o.Loss.Name = data.ClassBalanced, 2, "ekd"
+			tune(&o.Loss, "ekd: {start: unbiased, temperature: 0.1}")
+		},
+		"drawn triplets": func(o *Options) {
+			o.Sampler, o.PerIdentity, o.Loss.Name = data.ClassBalanced, 2, "triplet"
+			tune(&o.Loss, "triplet: {alpha: 2}")
+		},
 		"all at once": func(o *Options) {
 			o.Sampler, o.PerIdentity = data.Mixed, 2
 			o.EMA, o.Batch, o.Accumulate, o.scaleLoss, o.Precision = 0.5, 4, 2, true, "bf16"

@@ -18,7 +18,9 @@ S_ij = <ŝ_i, ŝ_j>, T_ij = <t̂_i, t̂_j>; pairs i < j of the batch: P of one i
 H: of Q the "hardest" pairs with the largest S_ij
 A^s_k, A^t_k: running means of the thresholds at a false positive rate of 10^-k, each batch's
    the element ⌊|Q|/10^k⌋ of S (of T) over Q in falling order: its largest where |Q| < 10^k
-The paper trains it beside ArcFace: --loss "arcface + ekd". Positives want --sampler class-balanced.`,
+With start: zero both thresholds are too small for some hundred steps, and ranks without a
+   gradient where S_ij is far above them; start: first or unbiased mends that
+The paper trains it beside ArcFace: --loss "arcface + ekd", with --sampler mixed for positives.`,
 	Needs: TeacherEmbedding | Labels,
 	defaults: ekdSettings{
 		Positive: 0.02, Negative: 0.01, Thresholds: 6, Temperature: 0.01, Hardest: 2000, Momentum: 0.01, Start: "zero",
@@ -42,8 +44,9 @@ type ekdSettings struct {
 	// Momentum is the weight of a batch in the running thresholds, in (0, 1].
 	Momentum float64 `yaml:"momentum" about:"weight of a batch in the running thresholds"`
 	// Start says how the running thresholds begin. "zero": at 0, as published, so that they
-	// are too small for some hundred steps. "first": at those of the first batch. "unbiased":
-	// at 0, divided by 1 - (1 - momentum)^batches.
+	// are too small for some hundred steps, in which a new student, whose faces are all
+	// alike, has hardly a gradient. "first": at those of the first batch. "unbiased": at 0,
+	// divided by 1 - (1 - momentum)^batches.
 	Start string `yaml:"start" about:"how the running thresholds begin: zero (as published), first (batch), unbiased"`
 }
 
@@ -80,8 +83,9 @@ func (c ekdSettings) validate() error {
 // Samples without a label or a usable teacher embedding are in no pair. Without Q the
 // anchors stay and only P counts, without P only H; before the first Q there is no loss,
 // unless the anchors start at zero. A rate below 1/|Q| has the largest similarity for its
-// threshold, as in the code. An image that is drawn twice makes a positive pair with itself,
-// also as there: of similarity 1 to both, so that it has no gradient.
+// threshold, as in the code. So has an image that is drawn twice a positive pair with itself;
+// its similarity is 1 to both, without a gradient. The code adds ArcFace's cross-entropy of
+// the uniform half of a mixed batch: here that is a loss of its own, of the whole batch.
 //
 // From the cache it needs the teacher's embeddings. The memory is some 20 floats for each
 // threshold and pair of P and H, and 40 bytes for a pair of Q. One small tensor is read
