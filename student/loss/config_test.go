@@ -150,7 +150,8 @@ func TestZeroIsZero(t *testing.T) {
 		"iled.rho", "iled.temperature", "iled.min_ratio", "rpsd.beta", "margin.scale",
 		"relations", "identities", "crops_per_identity", "valid_steps", "bank_crops",
 		"bin_width", "histogram_gamma", "alpha", "max_margin", "thresholds",
-		"temperature", "momentum",
+		"temperature", "momentum", "hardness_temperature", "kernel_gamma", "kernel_order",
+		"log_epsilon", "score_alpha", "score_beta", "ranked",
 	}
 	// What these tune is asked for by another setting.
 	idle := map[string]string{"unified {}": "margin.margin"}

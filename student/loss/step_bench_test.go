@@ -12,8 +12,16 @@ import (
 // A step of a loss on embeddings of 512 numbers, with its gradient, once the bank is full:
 // what a loss adds to a training step.
 func BenchmarkStep(b *testing.B) {
-	const rows, dim, people = 64, 512, 2000
-	for _, name := range []string{"cosine", "unified", "coupleface", "icd", "triplet", "ekd"} {
+	const dim, people = 512, 2000
+	for _, tt := range []struct {
+		name string
+		rows int
+	}{
+		{"cosine", 128}, {"unified", 128}, {"coupleface", 128}, {"icd", 128}, {"triplet", 128}, {"ekd", 128},
+		{"hfc", 128}, {"angular", 128}, {"unit-l2", 128}, {"sp", 128}, {"cckd", 128}, {"pkt", 128}, {"darkrank", 128},
+		{"rkd", 128}, {"rkd", 512},
+	} {
+		name, rows := tt.name, tt.rows
 		b.Run(fmt.Sprintf("%s/batch=%d", name, rows), func(b *testing.B) {
 			e := torchtest.Open(b)
 			l, err := New(Config{Name: name}, Env{Device: "cpu", Dim: dim, Classes: people})
@@ -47,7 +55,11 @@ func BenchmarkStep(b *testing.B) {
 				s.Close()
 			}
 			n := 0
-			for ; n < 16384/rows+1; n++ {
+			fill := 1
+			if name == "unified" {
+				fill = mostEntries/rows + 1
+			}
+			for ; n < fill; n++ {
 				step(n)
 			}
 			for b.Loop() {

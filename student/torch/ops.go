@@ -35,6 +35,12 @@ func (s *Scope) Acos(a Tensor) Tensor { return s.one("acos", "", a) }
 // Sigmoid is 1/(1 + e^-a), element by element.
 func (s *Scope) Sigmoid(a Tensor) Tensor { return s.one("sigmoid", "", a) }
 
+// Log is the natural logarithm, element by element.
+func (s *Scope) Log(a Tensor) Tensor { return s.one("log", "", a) }
+
+// Pow is a to the power of c, element by element.
+func (s *Scope) Pow(a Tensor, c float64) Tensor { return s.one("pow", "Tensor_Scalar", a, c) }
+
 // Clamp limits every element to [lo, hi]; its gradient is zero outside.
 func (s *Scope) Clamp(a Tensor, lo, hi float64) Tensor { return s.one("clamp", "", a, lo, hi) }
 
@@ -69,8 +75,13 @@ func (s *Scope) Mask(a, mask Tensor, v float64) Tensor {
 
 // Largest gives for each row of a matrix where its k largest elements are, in no
 // particular order (int64, rows×k).
-func (s *Scope) Largest(a Tensor, k int) Tensor {
-	const dim, largest, sorted = 1, true, false
+func (s *Scope) Largest(a Tensor, k int) Tensor { return s.topK(a, k, false) }
+
+// Ranked is [Scope.Largest] from the largest down.
+func (s *Scope) Ranked(a Tensor, k int) Tensor { return s.topK(a, k, true) }
+
+func (s *Scope) topK(a Tensor, k int, sorted bool) Tensor {
+	const dim, largest = 1, true
 	r := s.call(2, "topk", "", a, k, dim, largest, sorted)
 	if s.err != nil {
 		return Tensor{}
@@ -109,6 +120,9 @@ func (s *Scope) LogSumExp(a Tensor, dim int, keep bool) Tensor {
 
 // Mean is the mean of all elements.
 func (s *Scope) Mean(a Tensor) Tensor { return s.one("mean", "", a) }
+
+// Softmax is exp(a) divided by its sum over one dimension.
+func (s *Scope) Softmax(a Tensor, dim int) Tensor { return s.one("softmax", "int", a, dim, nil) }
 
 // PlaneMeans is the mean of every channel of N×C×H×W over its plane: N×C.
 func (s *Scope) PlaneMeans(a Tensor) Tensor { return s.one("mean", "dim", a, []int{2, 3}) }
@@ -210,6 +224,22 @@ func (s *Scope) MatMul(a, b Tensor) Tensor { return s.one("matmul", "", a, b) }
 
 // BatchMatMul multiplies matrices in pairs: b×n×k and b×k×m give b×n×m.
 func (s *Scope) BatchMatMul(a, b Tensor) Tensor { return s.one("bmm", "", a, b) }
+
+// Dot is the inner product of two vectors.
+func (s *Scope) Dot(a, b Tensor) Tensor { return s.one("dot", "", a, b) }
+
+// Distances are the Euclidean distances of the rows of a and those of b, in float32 or wider.
+// They come of differences and not of inner products; two equal rows pass no gradient.
+func (s *Scope) Distances(a, b Tensor) Tensor {
+	const euclidean, withoutProducts = 2.0, 2
+	return s.one("cdist", "", a, b, euclidean, withoutProducts)
+}
+
+// AddTo is a ← a + b, in place.
+func (s *Scope) AddTo(a, b Tensor) { s.one("add_", "Tensor", a, b) }
+
+// AddProduct is a ← a + c·b·d, element by element, in place.
+func (s *Scope) AddProduct(a, b, d Tensor, c float64) { s.one("addcmul_", "", a, b, d, c) }
 
 // HasBFloat16Unit tells whether the processor or device that holds t has instructions
 // that multiply matrices in bfloat16: that takes no longer there than in float32, and half

@@ -67,6 +67,16 @@ func (s *Scope) Move(t Tensor, to *Scope) Tensor {
 	return Tensor{}
 }
 
+// Inside runs f with a scope of its own, whose tensors are released afterwards, those that f
+// moved aside. Its error becomes one of s.
+func (s *Scope) Inside(f func(in *Scope)) {
+	in := s.engine.NewScope()
+	defer in.Close()
+	in.err = s.err
+	f(in)
+	s.err = in.err
+}
+
 // FromData copies a dense row-major array into a new tensor on device ("cpu",
 // "cuda:0"). len(data) must be the product of shape.
 func FromData[T element](s *Scope, device string, data []T, shape ...int) Tensor {
