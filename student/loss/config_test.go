@@ -49,13 +49,19 @@ func TestConfigRefusesNonsense(t *testing.T) {
 	}
 }
 
-// Every entry of the registry says what it is, and no two have a name or, of different
+// Every entry of the registry says what it is and what its settings are, and no two have a name or, of different
 // settings, a key in common.
 func TestRegistry(t *testing.T) {
 	keys := map[string]reflect.Type{"name": reflect.TypeFor[string]()}
 	for i, l := range All() {
 		if l.Name == "" || l.About == "" || l.Source == "" || strings.Contains(l.About, "\n") || slices.Index(Names(), l.Name) != i {
 			t.Errorf("entry %d is %+v", i, l)
+		}
+		if lines := strings.Count(l.Formula, "\n") + 1; lines < 2 || lines > 8 {
+			t.Errorf("%s: its formula has %d lines", l.Name, lines)
+		}
+		for _, key := range undescribed(reflect.TypeOf(l.defaults)) {
+			t.Errorf("%s: nothing is said about %s", l.Name, key)
 		}
 		if err := (Config{Name: l.Name}).Validate(); err != nil {
 			t.Error(err)
@@ -70,6 +76,22 @@ func TestRegistry(t *testing.T) {
 	if got := (TeacherEmbedding | Neighbours).String(); got != "a teacher's embeddings, neighbours" {
 		t.Errorf("needs are %q", got)
 	}
+}
+
+// undescribed are the keys of a struct, and of the structs in it, that no tag tells about.
+func undescribed(t reflect.Type) []string {
+	var keys []string
+	for i := range t.NumField() {
+		f := t.Field(i)
+		key := f.Tag.Get("yaml")
+		if about := f.Tag.Get("about"); key != "" && (about == "" || strings.Contains(about, "\n")) {
+			keys = append(keys, key)
+		}
+		if key != "" && f.Type.Kind() == reflect.Struct {
+			keys = append(keys, undescribed(f.Type)...)
+		}
+	}
+	return keys
 }
 
 // fieldsOf are the fields of a struct with keys, by these.

@@ -3,9 +3,12 @@ package loss
 import "facepipe/student/torch"
 
 var cosineLoss = Loss{
-	Name:     "cosine",
-	About:    "feature consistency: the direction of the student's embedding is the teacher's",
-	Source:   "TFace, cosine_distance.py",
+	Name:   "cosine",
+	About:  "feature consistency: the direction of the student's embedding is the teacher's",
+	Source: "TFace, cosine_distance.py",
+	Formula: `L = mean over i of 1 - c_i
+c_i = <ŝ_i, t̂_i> is the cosine of the student's and the teacher's embedding of sample i.
+Samples without a usable teacher embedding are left out.`,
 	Needs:    TeacherEmbedding,
 	defaults: plain{cosine},
 	bare:     true,

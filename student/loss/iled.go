@@ -14,28 +14,28 @@ import (
 // formulas are ours).
 type iledSettings struct {
 	// Mode is threshold, topk or softmax; see [ILED].
-	Mode string `yaml:"mode"`
+	Mode string `yaml:"mode" about:"how samples are weighed: threshold, topk or softmax"`
 	// Weight is λ_I. With 0 the term is only measured.
-	Weight float64 `yaml:"weight"`
+	Weight float64 `yaml:"weight" about:"λ_I, the weight of the term; 64 beside a classifier"`
 	// Rho is the weight of a batch in the running statistics, in (0, 1].
-	Rho float64 `yaml:"rho"`
+	Rho float64 `yaml:"rho" about:"ρ, the weight of a batch in the running statistics"`
 	// Kappa shifts the threshold by so many standard deviations.
-	Kappa float64 `yaml:"kappa"`
+	Kappa float64 `yaml:"kappa" about:"κ, shifts the threshold by so many standard deviations"`
 	// Lambda is λ_h, the gain of hard samples.
-	Lambda float64 `yaml:"lambda"`
+	Lambda float64 `yaml:"lambda" about:"λ_h, the gain of hard samples (threshold)"`
 	// Cap limits the excess, in standard deviations.
-	Cap float64 `yaml:"cap"`
+	Cap float64 `yaml:"cap" about:"the most a sample's excess counts, in standard deviations"`
 	// Temperature of mode softmax, positive.
-	Temperature float64 `yaml:"temperature"`
+	Temperature float64 `yaml:"temperature" about:"T, below 1 weighs hard samples more (softmax)"`
 	// MinRatio is r_min of mode topk, in (0, 1].
-	MinRatio float64 `yaml:"min_ratio"`
+	MinRatio float64 `yaml:"min_ratio" about:"r_min, the share of samples that stays (topk)"`
 	// Warmup is the number of steps with all weights 1 (threshold, softmax) or
 	// over which the ratio anneals from 1 to MinRatio (topk).
-	Warmup int `yaml:"warmup"`
+	Warmup int `yaml:"warmup" about:"steps before samples are weighed or, in topk, until r_min is reached"`
 	// Trim, when positive, is the quantile of recent distances above which a
 	// sample is ignored after the warm-up: it is taken for label or teacher noise
 	// (try 0.995).
-	Trim float64 `yaml:"trim"`
+	Trim float64 `yaml:"trim" about:"quantile of distances above which a sample is ignored, 0 for none"`
 }
 
 var iledDefaults = iledSettings{

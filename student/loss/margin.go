@@ -11,18 +11,27 @@ import (
 
 var (
 	arcfaceLoss = Loss{
-		Name:     "arcface",
-		About:    "margin softmax on labels, the margin an angle",
-		Source:   "Deng et al. 2019, arXiv 1801.07698, eq. 3",
+		Name:   "arcface",
+		About:  "margin softmax on labels, the margin an angle",
+		Source: "Deng et al. 2019, arXiv 1801.07698, eq. 3",
+		Formula: `L = mean over i of -log( exp(s·ψ(θ_y)) / (exp(s·ψ(θ_y)) + Σ_{k≠y} exp(s·cos θ_k)) ),  ψ(θ) = cos(θ + m)
+θ_k is the angle between the student's embedding of sample i and the trained centre w_k of
+identity k, y the label of i. Samples without a label are left out. The gradient takes the
+shift ψ(θ) - cos θ for a constant (straight-through, as arcface_torch) or not.
+Defaults: s = 64, m = 0.5 (paper). No teacher is needed.`,
 		Needs:    Labels,
 		Rate:     0.1,
 		defaults: marginLoss{kind: "arcface", Margin: arcfaceMargin},
 		bare:     true,
 	}
 	cosfaceLoss = Loss{
-		Name:     "cosface",
-		About:    "margin softmax on labels, the margin a cosine",
-		Source:   "Wang et al. 2018, arXiv 1801.09414, eq. 4",
+		Name:   "cosface",
+		About:  "margin softmax on labels, the margin a cosine",
+		Source: "Wang et al. 2018, arXiv 1801.09414, eq. 4",
+		Formula: `L = mean over i of -log( exp(s·ψ(θ_y)) / (exp(s·ψ(θ_y)) + Σ_{k≠y} exp(s·cos θ_k)) ),  ψ(θ) = cos θ - m
+θ_k is the angle between the student's embedding of sample i and the trained centre w_k of
+identity k, y the label of i. Samples without a label are left out.
+Defaults: s = 64, m = 0.35 (paper). No teacher is needed.`,
 		Needs:    Labels,
 		Rate:     0.1,
 		defaults: marginLoss{kind: "cosface", Margin: cosfaceMargin},
@@ -36,7 +45,7 @@ var (
 // marginLoss are the settings of a margin softmax alone.
 type marginLoss struct {
 	kind   string
-	Margin marginSettings `yaml:"margin"`
+	Margin marginSettings `yaml:"margin" about:"margin softmax on labels"`
 }
 
 func (c marginLoss) settled() (settings, error)  { return c, c.Margin.validate() }
@@ -45,14 +54,14 @@ func (c marginLoss) build(env Env) (term, error) { return newMargin(c.kind, c.Ma
 // marginSettings tune a margin softmax.
 type marginSettings struct {
 	// Scale is s, the length that cosines are stretched to, positive.
-	Scale float64 `yaml:"scale"`
+	Scale float64 `yaml:"scale" about:"s, the length that cosines are stretched to"`
 	// Margin is m: radians for arcface, cosine for cosface.
-	Margin float64 `yaml:"margin"`
+	Margin float64 `yaml:"margin" about:"m, radians for arcface, a cosine for cosface"`
 	// Gradient says how the margin is differentiated. "straight-through"
 	// treats the shift of the target's cosine as a constant, as arcface_torch
 	// does; "differentiated" goes through acos and cos, with the factor
 	// sin(θ+m)/sin θ, large near θ = 0. For cosface both are the same.
-	Gradient string `yaml:"gradient"`
+	Gradient string `yaml:"gradient" about:"of the margin: straight-through or differentiated"`
 }
 
 func (c marginSettings) validate() error {

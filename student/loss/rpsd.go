@@ -11,34 +11,34 @@ import (
 // the formulas are ours).
 type rpsdSettings struct {
 	// Weight is λ_R, reached linearly over Ramp steps. With 0 the term is only measured.
-	Weight float64 `yaml:"weight"`
-	Ramp   int     `yaml:"ramp"`
+	Weight float64 `yaml:"weight" about:"λ_R, the weight of the term"`
+	Ramp   int     `yaml:"ramp" about:"steps until the weight is reached"`
 	// Relation is what a student embedding is compared with in the bank: the
 	// teacher's embeddings ("cross"), which never age, or the student's own of
 	// earlier steps ("student").
-	Relation string `yaml:"relation"`
+	Relation string `yaml:"relation" about:"compared with the bank's embeddings of the teacher (cross) or the student"`
 	// Bank is M, the number of entries, 0 for no bank.
-	Bank int `yaml:"bank"`
+	Bank int `yaml:"bank" about:"entries of the memory bank, 0 for none"`
 	// Repeats says what becomes of an entry whose sample comes again, mirrored the same
 	// way: it is replaced ("replace"), so that no face fills the bank, or stays beside the
 	// new one ("keep"), as runs of older versions had it. Those did not use a bank smaller
 	// than Negatives, and searched it in bfloat16 whatever the settings.
-	Repeats string `yaml:"repeats"`
+	Repeats string `yaml:"repeats" about:"a face that comes again has its entry replaced (replace) or two (keep)"`
 	// Positives is P, the most entries of the same identity for each sample.
-	Positives int `yaml:"positives"`
+	Positives int `yaml:"positives" about:"most entries of the same identity for each sample"`
 	// Negatives is K_n, the number of mined other entries. Where this and Positives are
 	// 0, there is no bank.
-	Negatives int `yaml:"negatives"`
+	Negatives int `yaml:"negatives" about:"mined other entries for each sample"`
 	// Beta is where the penalty turns from square to linear, positive.
-	Beta float64 `yaml:"beta"`
+	Beta float64 `yaml:"beta" about:"β, the error at which the penalty turns from square to linear"`
 	// Delta is the error below which a pair is not worth keeping; 0 keeps all.
-	Delta float64 `yaml:"delta"`
+	Delta float64 `yaml:"delta" about:"δ, the error below which a pair is left out, 0 for none"`
 	// MaxAge is A, the age in steps at which an entry lapses, 0 for never.
-	MaxAge int `yaml:"max_age"`
+	MaxAge int `yaml:"max_age" about:"steps after which an entry lapses, 0 for never"`
 	// IgnoreAbove, when positive, leaves out pairs of different identities that
 	// the teacher finds more similar than this: they are one person with two
 	// labels (try 0.95).
-	IgnoreAbove float64 `yaml:"ignore_above"`
+	IgnoreAbove float64 `yaml:"ignore_above" about:"teacher's similarity above which two identities are one, 0 for none"`
 }
 
 // mostEntries are those of a bank of which nothing is said; see [Config.For].

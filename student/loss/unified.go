@@ -9,9 +9,17 @@ import (
 )
 
 var unifiedLoss = Loss{
-	Name:     "unified",
-	About:    "hard-example-weighted instances (ILED) and relations to a memory bank (RPSD)",
-	Source:   "after Mishra & Uikey, arXiv 2508.11376; only its abstract is public, so the formulas are ours",
+	Name:   "unified",
+	About:  "hard-example-weighted instances (ILED) and relations to a memory bank (RPSD)",
+	Source: "after Mishra & Uikey, arXiv 2508.11376; only its abstract is public, so the formulas are ours",
+	Formula: `L = L_classifier (optional) + λ_I L_ILED + λ_R · ramp · L_RPSD,  ramp from 0 to 1 over its steps
+L_ILED = Σ w_i d_i / Σ w_i,  d_i = 1 - c_i, c_i the cosine to the teacher's embedding, and
+  threshold: w_i = 1 + λ_h · clip((d_i - μ - κσ)/σ, 0, cap), μ and σ running statistics of d
+  topk: w_i = 1 for the share r of farthest samples, else 0; softmax: w_i ~ exp(d_i/T)
+L_RPSD = half the mean of h_β(R^s_ij - R^t_ij) over pairs of the batch, and half that over
+  mined pairs with a memory bank; h_β is Huber's penalty, R are cosines of the student and
+  the teacher. Mined are positives (labels), the teacher's hardest negatives and the largest errors.
+L_classifier: see arcface and cosface.`,
 	Needs:    TeacherEmbedding,
 	defaults: unifiedSettings{ILED: iledDefaults, RPSD: rpsdDefaults, Margin: arcfaceMargin, Classifier: "none"},
 	bare:     true,
@@ -19,11 +27,11 @@ var unifiedLoss = Loss{
 
 // unifiedSettings tune the unified loss.
 type unifiedSettings struct {
-	ILED   iledSettings   `yaml:"iled"`
-	RPSD   rpsdSettings   `yaml:"rpsd"`
-	Margin marginSettings `yaml:"margin"`
+	ILED   iledSettings   `yaml:"iled" about:"instance-level embedding distillation"`
+	RPSD   rpsdSettings   `yaml:"rpsd" about:"relation-based pairwise similarity distillation"`
+	Margin marginSettings `yaml:"margin" about:"the classifier, if there is one"`
 	// Classifier adds a margin softmax, which Margin tunes: none, arcface, cosface.
-	Classifier string `yaml:"classifier"`
+	Classifier string `yaml:"classifier" about:"margin softmax beside: none, arcface or cosface"`
 }
 
 // defaults are those with the same classifier. A margin softmax is so much larger that λ_I
