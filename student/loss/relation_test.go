@@ -229,9 +229,9 @@ func distanceToDifferences(p problem, gradient []float64, plain func(s, t []floa
 // Of so many samples the angles are looked at in several blocks, the last of which is smaller.
 func TestAnglesOfSeveralBlocks(t *testing.T) {
 	e := torchtest.Open(t)
-	const n = 80
-	if blocks := float64(n*n*n) / blockElements; blocks <= 1 || blocks == math.Trunc(blocks) {
-		t.Fatalf("%g blocks", blocks)
+	const n = 77
+	if size := blockOn("cpu") / (n * n); size >= n || n%size == 0 {
+		t.Fatalf("blocks of %d", size)
 	}
 	p := newProblem(31, n, 4)
 	copy(row(p.student, 7, p.d), row(p.student, 70, p.d)) // equal embeddings have no angle

@@ -30,8 +30,11 @@ Defaults (code): w_d = 25, w_a = 50. Equal embeddings have no angle and no gradi
 // where h is the Huber penalty with β = 1, and the student's mean is differentiated, as in the
 // authors' code. Their code divides the difference of equal embeddings by 1e-12, which makes
 // the gradient as large; here a pair nearer than 1e-4 of the mean has no direction: e_ij = 0
-// without gradient. It needs the teacher's embedding alone. Memory: some 20·max(N², 2^18)
-// numbers, forwards and backwards, where the formula read literally takes N³ of them.
+// without gradient. It needs the teacher's embedding alone.
+//
+// Memory: some 15·max(N², 2^18) numbers forwards and backwards, 2^23 on a GPU, where the
+// formula read literally keeps several N³ of them. Time: some 15 passes over N³ numbers,
+// whatever the length of embeddings.
 type rkdSettings struct {
 	// Distance and Angle are w_d and w_a, of which one is positive. With 0 a term is left out,
 	// with its cost.
@@ -49,9 +52,13 @@ func (c rkdSettings) settled() (settings, error) {
 	return c, nil
 }
 
-func (c rkdSettings) build(Env) (term, error) { return paired(c.step), nil }
+func (c rkdSettings) build(env Env) (term, error) {
+	return paired(func(s *torch.Scope, v *view, parts Parts) torch.Tensor {
+		return c.step(s, v, parts, blockOn(env.Device))
+	}), nil
+}
 
-func (c rkdSettings) step(s *torch.Scope, v *view, parts Parts) torch.Tensor {
+func (c rkdSettings) step(s *torch.Scope, v *view, parts Parts, block int) torch.Tensor {
 	p := v.raw()
 	student, teacher := shapeOf(s, p.student), shapeOf(s, s.Detach(p.teacher))
 	var distances, angular torch.Tensor
@@ -61,7 +68,7 @@ func (c rkdSettings) step(s *torch.Scope, v *view, parts Parts) torch.Tensor {
 		distances = s.Scale(l, c.Distance)
 	}
 	if c.Angle > 0 {
-		l := angles(s, student, teacher, len(p.samples))
+		l := angles(s, student, teacher, len(p.samples), block)
 		parts.keep(s, "angles", l)
 		angular = s.Scale(l, c.Angle)
 	}
@@ -88,91 +95,95 @@ func shapeOf(s *torch.Scope, embeddings torch.Tensor) shape {
 
 func (g shape) relative(s *torch.Scope) torch.Tensor { return s.Div(g.distance, g.mean) }
 
-// sides are what angles follow from: D_ij, D_ij² and q_ij = 1/D_ij, or 0 where f_i and f_j are
-// too near for a direction, all N×N and without history.
-type sides struct{ d, square, q torch.Tensor }
+// sides are what angles follow from: D_ij² and q_ij = 1/D_ij, or 0 where f_i and f_j are too
+// near for a direction, both N×N and without history.
+type sides struct{ square, q torch.Tensor }
 
 func (g shape) sides(s *torch.Scope) sides {
 	d := s.Detach(g.distance)
 	far := s.Greater(s.Sub(d, s.Scale(s.Detach(g.mean), 1e-4)), 0)
-	nothing := s.ZerosLike(d)
-	d = s.Where(far, d, nothing)
-	return sides{d, s.Mul(d, d), s.Where(far, s.Div(s.OnesLike(d), s.Where(far, d, s.OnesLike(d))), nothing)}
+	ones := s.OnesLike(d)
+	return sides{s.Mul(d, d), s.Where(far, s.Div(ones, s.Where(far, d, ones)), s.ZerosLike(d))}
 }
 
-// blockElements bounds the angles that are looked at at a time: that many stay in a cache.
-const blockElements = 1 << 18
+// blockOn is how many angles are looked at at a time: so many that what is made of them stays
+// in a processor's cache, or keeps a GPU busy.
+func blockOn(device string) int {
+	if device == "cpu" {
+		return 1 << 18
+	}
+	return 1 << 23
+}
 
-// angles is L_a. By the law of cosines all angles follow from the distances:
+// angles is L_a of n samples. By the law of cosines all angles follow from the distances:
 //
 //	A_ijk = q_ij q_ik (D_ij² + D_ik² - D_jk²)/2
 //
 // So no vector of the N² differences is made, and the gradient is one with respect to the
 // D_ij², N×N. It is taken along with the value, block by block of vertices i, and joins the
 // graph as a constant: nothing of size N³ waits for the way back.
-func angles(s *torch.Scope, student, teacher shape, n int) torch.Tensor {
+func angles(s *torch.Scope, student, teacher shape, n, block int) torch.Tensor {
 	var value, gradient torch.Tensor
 	s.Engine().NoGrad(func() {
 		a := angleSum{n: n, student: student.sides(s), teacher: teacher.sides(s)}
-		value, gradient = a.run(s)
+		value, gradient = a.run(s, max(1, block/(n*n)))
 	})
 	linear := s.Sum(s.Mul(gradient, s.Mul(student.distance, student.distance)))
 	return s.Add(value, s.Sub(linear, s.Detach(linear)))
 }
 
-// angleSum adds up L_a over blocks of vertices.
+// angleSum adds up Σ h(e), e = A^s - A^t, over blocks of vertices. With W_ijk = h'(e_ijk)
+// q_ij q_ik/2, of the student, its gradient with respect to the student's D_ij² is
+//
+//	2 Σ_k W_ijk - q_ij² Σ_k h'(e_ijk) A^s_ijk - Σ_v W_vij
+//
+// for the sides at a vertex, their lengths, and the sides opposite of vertices v.
 type angleSum struct {
 	n                int
 	student, teacher sides
-	// value is Σ h, opposite Σ_i W_i (N×N), where W_i = h'(A^s_i - A^t_i) q_i q_iᵀ is the
-	// gradient with respect to D_i² + D_iᵀ² - D², halved.
-	value, opposite torch.Tensor
-	// adjacent are the rows of the gradient with respect to the D_ij² of their vertices i.
-	adjacent []torch.Tensor
+	value, opposite  torch.Tensor
+	atVertex         []torch.Tensor // rows of the first two terms
 }
 
-// run is L_a and its gradient with respect to the student's D_ij².
-func (a *angleSum) run(s *torch.Scope) (value, gradient torch.Tensor) {
+// run is L_a and its gradient, of blocks of size vertices.
+func (a *angleSum) run(s *torch.Scope, size int) (value, gradient torch.Tensor) {
 	n := a.n
-	a.opposite = s.ZerosLike(a.student.d)
+	a.opposite = s.ZerosLike(a.student.q)
 	a.value = s.To(s.Sum(s.Slice(a.opposite, 0, 0, 0)), torch.Float64)
-	size := max(1, blockElements/(n*n))
 	for from := 0; from < n; from += size {
 		a.block(s, from, min(from+size, n))
 	}
 	share := 1 / (float64(n) * float64(n) * float64(n))
-	gradient = s.Sub(s.Concat(a.adjacent, 0), s.Scale(a.opposite, 0.5))
+	gradient = s.Sub(s.Concat(a.atVertex, 0), a.opposite)
 	return s.Scale(s.ToLike(a.value, gradient), share), s.Scale(gradient, share)
 }
 
 // block adds the vertices [from, to).
 func (a *angleSum) block(s *torch.Scope, from, to int) {
-	n := a.n
+	n, size := a.n, to-from
 	s.Inside(func(in *torch.Scope) {
-		rows := func(t torch.Tensor) torch.Tensor { return in.Slice(t, 0, from, to) }
-		column := func(t torch.Tensor) torch.Tensor { return in.Reshape(rows(t), to-from, n, 1) }
-		row := func(t torch.Tensor) torch.Tensor { return in.Reshape(rows(t), to-from, 1, n) }
-		st, te := a.student, a.teacher
-		// e = A^s - A^t, A = (D_j q_k + q_j D_k - q_j q_k D_jk²)/2
-		e := in.BatchMatMul(
-			in.Concat([]torch.Tensor{column(st.d), column(st.q), column(te.d), column(te.q)}, 2),
-			in.Concat([]torch.Tensor{in.Scale(row(st.q), 0.5), in.Scale(row(st.d), 0.5), in.Scale(row(te.q), -0.5), in.Scale(row(te.d), -0.5)}, 1))
-		w := in.Mul(column(st.q), row(st.q))
-		in.AddProduct(e, w, st.square, -0.5)
-		in.AddProduct(e, in.Mul(column(te.q), row(te.q)), te.square, 0.5)
-		h := in.Clamp(e, -1, 1) // h' of e; h = h'·(e - h'/2)
-		flat := in.Reshape(h, -1)
+		column := func(t torch.Tensor) torch.Tensor { return in.Reshape(in.Slice(t, 0, from, to), size, n, 1) }
+		row := func(t torch.Tensor) torch.Tensor { return in.Reshape(in.Slice(t, 0, from, to), size, 1, n) }
+		factors := func(g sides) torch.Tensor { return in.Mul(column(g.q), in.Scale(row(g.q), 0.5)) }
+		squares := func(g sides) torch.Tensor {
+			sum := in.Add(column(g.square), row(g.square))
+			in.AddScaled(sum, g.square, -1)
+			return sum
+		}
+		halves := factors(a.student)
+		angle := in.Mul(squares(a.student), halves)
+		e := in.AddProduct(angle, squares(a.teacher), factors(a.teacher), -1)
+		slope := in.Clamp(e, -1, 1) // h'; h = h'·(e - h'/2)
+		flat := in.Reshape(slope, -1)
 		sum := in.Sub(in.Dot(flat, in.Reshape(e, -1)), in.Scale(in.Dot(flat, flat), 0.5))
-		in.AddTo(a.value, in.To(sum, torch.Float64))
+		in.AddScaled(a.value, in.To(sum, torch.Float64), 1)
 
-		w = in.Mul(w, h)
-		in.AddTo(a.opposite, in.SumDim(w, 0, false))
-		square := column(st.square)
-		both := in.BatchMatMul(w, in.Concat([]torch.Tensor{in.OnesLike(square), square}, 2))
-		lengths := in.Slice(both, 2, 0, 1) // Σ_k W_jk
-		across := in.Sub(in.Slice(both, 2, 1, 2), in.SumDim(in.Mul(w, st.square), 2, true))
-		q := column(st.q)
-		adjacent := in.Scale(in.Sub(lengths, in.Mul(in.Mul(q, q), across)), 0.5)
-		a.adjacent = append(a.adjacent, in.Move(in.Reshape(adjacent, to-from, n), s))
+		w := in.Mul(halves, slope)
+		each := in.Reshape(in.OnesLike(in.Slice(a.student.q, 1, 0, 1)), 1, n)
+		in.AddMatMul(in.Reshape(a.opposite, 1, n*n), in.Slice(each, 1, 0, size), in.Reshape(w, size, n*n))
+		q := column(a.student.q)
+		turned := in.Mul(in.Mul(q, q), in.SumDim(in.Mul(slope, angle), 2, true))
+		atVertex := in.Sub(in.Scale(in.SumDim(w, 2, true), 2), turned)
+		a.atVertex = append(a.atVertex, in.Move(in.Reshape(atVertex, size, n), s))
 	})
 }

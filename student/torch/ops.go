@@ -235,11 +235,16 @@ func (s *Scope) Distances(a, b Tensor) Tensor {
 	return s.one("cdist", "", a, b, euclidean, withoutProducts)
 }
 
-// AddTo is a ← a + b, in place.
-func (s *Scope) AddTo(a, b Tensor) { s.one("add_", "Tensor", a, b) }
+// AddScaled is a ← a + c·b, in place.
+func (s *Scope) AddScaled(a, b Tensor, c float64) { s.one("add_", "Tensor", a, b, c) }
 
-// AddProduct is a ← a + c·b·d, element by element, in place.
-func (s *Scope) AddProduct(a, b, d Tensor, c float64) { s.one("addcmul_", "", a, b, d, c) }
+// AddProduct is a + c·b·d, element by element.
+func (s *Scope) AddProduct(a, b, d Tensor, c float64) Tensor {
+	return s.one("addcmul", "", a, b, d, c)
+}
+
+// AddMatMul is a ← a + b·d for matrices, in place.
+func (s *Scope) AddMatMul(a, b, d Tensor) { s.one("addmm_", "", a, b, d) }
 
 // HasBFloat16Unit tells whether the processor or device that holds t has instructions
 // that multiply matrices in bfloat16: that takes no longer there than in float32, and half
