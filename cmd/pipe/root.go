@@ -83,6 +83,7 @@ once; students, losses and settings are then tried at the price of the student.
 		s.indexCommand(),
 		s.command(new(exportOptions)),
 		s.command(new(netsOptions)),
+		s.command(new(lossesOptions)),
 		s.command(new(demoOptions)),
 		s.command(new(doctorOptions)),
 		s.command(new(versionOptions)),
