@@ -129,6 +129,8 @@ func (o *lossesOptions) run(ctx context.Context, s *session) (*result, error) {
 
 // time measures a step of each.
 func (o *lossesOptions) time(ctx context.Context, s *session, rows []lossRow) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	e, err := torch.Open(o.engine)
 	if err != nil {
 		return err
