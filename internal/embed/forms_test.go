@@ -237,3 +237,68 @@ func TestOutputDeclaredWithAnotherBatchAndExternalWeights(t *testing.T) {
 	}
 	expectMeans(t, open(t, path, Options{Batch: 3}), crops(4))
 }
+
+// What a preprocessing file or the metadata leave out of the size and the layout, the input
+// decides; what they say counts.
+func TestFilesWithoutSizeOrLayout(t *testing.T) {
+	interleaved := func(m *onnx.Model) {
+		g := &m.Graph
+		g.Inputs[0].Dims, g.Nodes[0].Inputs[0] = append([]onnx.Dim{onnx.Variable("")}, onnx.Fixed(160, 96, 3)...), "planes"
+		g.Nodes = append([]onnx.Node{{Name: "planes", OpType: "Transpose", Inputs: []string{"input"}, Outputs: []string{"planes"},
+			Attributes: []onnx.Attribute{onnx.Ints("perm", 0, 3, 1, 2)}}}, g.Nodes...)
+	}
+	for text, refused := range map[string]error{
+		`{"std":1,"channel_order":"BGR"}`:                          nil,
+		`{"std":1,"channel_order":"BGR","height":null}`:            nil,
+		`{"std":1,"channel_order":"BGR","height":160}`:             nil,
+		`{"std":1,"channel_order":"BGR","width":96}`:               nil,
+		`{"std":1,"channel_order":"BGR","layout":"NHWC"}`:          nil,
+		`{"std":1,"channel_order":"BGR","height":112}`:             ErrShape,
+		`{"std":1,"channel_order":"BGR","width":112}`:              ErrShape,
+		`{"std":1,"channel_order":"BGR","layout":"NCHW"}`:          ErrShape,
+		`{"std":1,"channel_order":"BGR","height":0}`:               ErrPreprocess,
+		`{"std":1,"channel_order":"BGR","width":-1}`:               ErrPreprocess,
+		`{"std":1,"channel_order":"BGR","layout":""}`:              ErrPreprocess,
+		`{"channel_order":"BGR"}`:                                  ErrPreprocess,
+		`{"std":1,"channel_order":"BGR","height":160,"width":160}`: ErrShape,
+	} {
+		stated := tiny(t, func(m *onnx.Model) {
+			interleaved(m)
+			m.Metadata = []onnx.Property{{Key: PreprocessKey, Value: text}}
+		})
+		for path, o := range map[string]Options{stated: {Crop: 112}, tiny(t, interleaved): {Crop: 112, Preprocess: preprocessFile(t, text)}} {
+			if refused != nil {
+				expectError(t, path, o, refused, "")
+				continue
+			}
+			m := open(t, path, o)
+			if p := m.Preprocess(); p.ChannelOrder != "BGR" || p.Height != 160 || p.Width != 96 || p.Layout != "NHWC" || p.Resample == "" || !strings.Contains(m.Reason(), "as the input's shape tells") {
+				t.Errorf("%s: %v because %q", text, p, m.Reason())
+			}
+		}
+	}
+	any := tiny(t, func(m *onnx.Model) {
+		m.Graph.Inputs[0].Dims = []onnx.Dim{onnx.Variable(""), {Size: 3}, onnx.Variable(""), onnx.Variable("")}
+	})
+	if p := open(t, any, Options{Preprocess: preprocessFile(t, `{"std":1}`)}).Preprocess(); p != Raw() {
+		t.Errorf("of any size: %v", p)
+	}
+	if p := open(t, any, Options{Preprocess: preprocessFile(t, `{"std":1,"height":64,"width":48}`)}).Preprocess(); p.Height != 64 || p.Width != 48 {
+		t.Errorf("of any size, told one: %v", p)
+	}
+}
+
+// A contract is taken if the input's type can hold what it makes.
+func TestTakes(t *testing.T) {
+	for input, want := range map[onnx.ElemType][]bool{onnx.Float32: {true, true, true}, onnx.Uint8: {false, true, false}, onnx.Int8: {false, false, false}, onnx.Int32: {false, true, false}} {
+		m := open(t, tiny(t, taking(input)), Options{})
+		for i, p := range []Preprocess{ArcFace(), Raw(), Centred()} {
+			if err := m.Takes(p); (err == nil) != want[i] {
+				t.Errorf("%v: %v: %v", input, p, err)
+			}
+		}
+		if err := m.Takes(m.Preprocess()); err != nil {
+			t.Errorf("%v: its own: %v", input, err)
+		}
+	}
+}

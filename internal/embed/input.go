@@ -8,23 +8,14 @@ import (
 )
 
 // freedom is what a model's input may decide of a contract.
-type freedom int
+type freedom struct{ scaling, layout, height, width bool }
 
-const (
-	nothing freedom = iota // what a file, a cache or the model's metadata say is all of it
-	layout                 // arcface and raw say nothing of it
-	scaling                // of what is found or assumed: layout and scaling
+var (
+	// shape is what arcface and raw say nothing of.
+	shape = freedom{layout: true, height: true, width: true}
+	// all is of what is found or assumed.
+	all = freedom{scaling: true, layout: true, height: true, width: true}
 )
-
-func freedomOf(o Options, origin Origin) freedom {
-	switch {
-	case origin < Stated:
-		return scaling
-	case o.Contract == nil && (o.Preprocess == "arcface" || o.Preprocess == "raw"):
-		return layout
-	}
-	return nothing
-}
 
 // onlyImage is the graph's input that is no weight, if there is exactly one.
 func onlyImage(g *onnx.Graph) (onnx.ValueInfo, bool) {
@@ -37,8 +28,8 @@ func onlyImage(g *onnx.Graph) (onnx.ValueInfo, bool) {
 
 // fitInput makes the contract one of the model's input, by its type and shape, as far as it may,
 // and adds to the reason. [ErrPreprocess] if the input cannot hold what the contract makes.
-func (r *Resolved) fitInput(may freedom, in onnx.ValueInfo) error {
-	if _, _, integers := in.Type.Integers(); integers && may >= scaling {
+func (r *Resolved) fitInput(in onnx.ValueInfo) error {
+	if _, _, integers := in.Type.Integers(); integers && r.open.scaling {
 		mean := float32(0)
 		if in.Type == onnx.Int8 {
 			mean = 128 // which makes of 0 to 255 what int8 can hold
@@ -49,15 +40,29 @@ func (r *Resolved) fitInput(may freedom, in onnx.ValueInfo) error {
 			r.Reason += fmt.Sprintf(", less %g", mean)
 		}
 	}
-	if may >= layout && interleaved(in.Dims) {
+	if r.open.layout && interleaved(in.Dims) {
 		r.Layout = "NHWC"
 		r.Reason += "; NHWC, as the input's shape tells"
 	}
-	if height, width := sides(r.Layout, in.Dims); may >= layout && height > 0 && width > 0 && (height != r.Height || width != r.Width) {
-		r.Height, r.Width = height, width
-		r.Reason += fmt.Sprintf("; %dx%d, as the input's shape tells", width, height)
+	if r.fitSize(sides(r.Layout, in.Dims)) {
+		r.Reason += fmt.Sprintf("; %dx%d, as the input's shape tells", r.Width, r.Height)
 	}
 	return holds(in, r.Preprocess)
+}
+
+// fitSize takes what is open of a size, which is not positive if it is not known, and says
+// whether that changes anything.
+func (r *Resolved) fitSize(height, width int) bool {
+	before := r.Preprocess
+	if height > 0 && width > 0 {
+		if r.open.height {
+			r.Height = height
+		}
+		if r.open.width {
+			r.Width = width
+		}
+	}
+	return r.Preprocess != before
 }
 
 // sides are the height and the width of an input; -1 where any fits, 0 if it is no image.
@@ -92,3 +97,6 @@ func holds(in onnx.ValueInfo, p Preprocess) error {
 	}
 	return nil
 }
+
+// Takes is [ErrPreprocess] if the model's input cannot hold what a contract makes of pixels.
+func (m *Model) Takes(p Preprocess) error { return holds(m.input, p) }

@@ -72,7 +72,8 @@ type Model struct {
 	external   []string // files of weights beside it
 	digest     string
 	resolved   Resolved
-	coarse     bool // it computes in less than float32
+	input      onnx.ValueInfo // in the file, if it is the only one
+	coarse     bool           // it computes in less than float32
 	dim, batch int
 	// batchReason says why the batch is 1, if crops of a larger one depend on each other.
 	batchReason string
@@ -182,12 +183,13 @@ func (m *Model) unchanged() error {
 // identify finds what the file alone says: its digest and its preprocessing.
 func (m *Model) identify(parsed *onnx.Model, o Options) (err error) {
 	if o.Contract != nil {
-		m.resolved, err = Resolved{*o.Contract, Chosen, "given"}, o.Contract.Validate()
+		m.resolved, err = Resolved{Preprocess: *o.Contract, Origin: Chosen, Reason: "given"}, o.Contract.Validate()
 	} else {
 		m.resolved, err = ResolvePreprocess(o.Preprocess, parsed)
 	}
 	if image, single := onlyImage(&parsed.Graph); err == nil && single {
-		err = m.resolved.fitInput(freedomOf(o, m.resolved.Origin), image)
+		m.input = image
+		err = m.resolved.fitInput(image)
 	}
 	if err == nil {
 		err = m.adaptTo(o)
@@ -264,7 +266,7 @@ func (m *Model) Under(p Preprocess) *Model {
 // Adopt makes p, of the same size and layout, the model's own contract, for a reason in words.
 func (m *Model) Adopt(p Preprocess, reason string) {
 	p.Resample = m.resolved.Resample
-	m.resolved, m.fill = Resolved{p, Chosen, reason}, newFiller(p, m.crop)
+	m.resolved, m.fill = Resolved{Preprocess: p, Origin: Chosen, Reason: reason}, newFiller(p, m.crop)
 }
 
 // Path is the model's file.

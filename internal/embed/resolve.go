@@ -2,6 +2,7 @@ package embed
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,11 +32,18 @@ const (
 	Chosen
 )
 
+// String is the origin in a word.
+func (o Origin) String() string {
+	return [...]string{Assumed: "assumed", Found: "found", Stated: "stated", Chosen: "chosen"}[o]
+}
+
 // Resolved is a contract with its origin. Reason says the same in words.
 type Resolved struct {
 	Preprocess
 	Origin Origin
 	Reason string
+
+	open freedom
 }
 
 // ResolvePreprocess finds the contract of a model. spec is one of
@@ -45,9 +53,11 @@ type Resolved struct {
 //   - arcface, raw: see [ArcFace] and [Raw]
 //   - the path of a JSON file with a [Preprocess]
 //
+// The model's input decides the size and the layout where these say nothing of them.
+//
 // Errors wrap [ErrPreprocess].
 func ResolvePreprocess(spec string, m *onnx.Model) (r Resolved, err error) {
-	r.Origin = Chosen
+	r.Origin, r.open = Chosen, shape
 	switch spec {
 	case "", "auto":
 		r, err = automatic(m)
@@ -56,7 +66,7 @@ func ResolvePreprocess(spec string, m *onnx.Model) (r Resolved, err error) {
 	case "raw":
 		r.Preprocess, r.Reason = Raw(), "chosen: raw"
 	default:
-		r.Preprocess, err = readPreprocess(spec)
+		r.Preprocess, r.open, err = readPreprocess(spec)
 		r.Reason = "chosen: file"
 	}
 	if err == nil {
@@ -67,23 +77,23 @@ func ResolvePreprocess(spec string, m *onnx.Model) (r Resolved, err error) {
 
 func automatic(m *onnx.Model) (Resolved, error) {
 	if text := m.Property(PreprocessKey); text != "" {
-		p, err := parsePreprocess([]byte(text))
+		p, open, err := parsePreprocess([]byte(text))
 		if err != nil {
 			err = fmt.Errorf("metadata %s: %w", PreprocessKey, err)
 		}
-		return Resolved{p, Stated, "auto: stated in the model's metadata"}, err
+		return Resolved{p, Stated, "auto: stated in the model's metadata", open}, err
 	}
 	b := beginningOf(&m.Graph)
 	p, clear := b.input()
 	switch {
 	case clear && b.changes():
-		return Resolved{p, Found, fmt.Sprintf("auto: the graph begins with %v, so it normalises inside and takes %s", &b, p.values())}, nil
+		return Resolved{p, Found, fmt.Sprintf("auto: the graph begins with %v, so it normalises inside and takes %s", &b, p.values()), all}, nil
 	case clear:
-		return Resolved{p, Found, fmt.Sprintf("auto: the graph quantizes its input from %.3g to %.3g, so it takes %s", b.least, b.greatest, p.values())}, nil
+		return Resolved{p, Found, fmt.Sprintf("auto: the graph quantizes its input from %.3g to %.3g, so it takes %s", b.least, b.greatest, p.values()), all}, nil
 	case b.arithmetic && (b.unknown || b.changes()):
-		return Resolved{Raw(), Assumed, "auto: the graph begins with arithmetic that fits no usual input; raw is assumed"}, nil
+		return Resolved{Raw(), Assumed, "auto: the graph begins with arithmetic that fits no usual input; raw is assumed", all}, nil
 	}
-	return Resolved{ArcFace(), Assumed, "auto: the graph does not normalise its input, so it gets arcface's"}, nil
+	return Resolved{ArcFace(), Assumed, "auto: the graph does not normalise its input, so it gets arcface's", all}, nil
 }
 
 // values says in which range a contract puts pixels.
@@ -102,35 +112,39 @@ func imageInput(g *onnx.Graph) string {
 	return ""
 }
 
-func readPreprocess(path string) (Preprocess, error) {
+func readPreprocess(path string) (Preprocess, freedom, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return Preprocess{}, fmt.Errorf("%w %q is none of auto, arcface, raw, nor a file: %w", ErrPreprocess, path, err)
+		return Preprocess{}, freedom{}, fmt.Errorf("%w %q is none of auto, arcface, raw, nor a file: %w", ErrPreprocess, path, err)
 	}
-	p, err := parsePreprocess(text)
+	p, open, err := parsePreprocess(text)
 	if err != nil {
-		return p, fmt.Errorf("%s: %w", path, err)
+		err = fmt.Errorf("%s: %w", path, err)
 	}
-	return p, nil
+	return p, open, err
 }
 
 // parsePreprocess decodes JSON. What the text leaves out is as in [Raw], except std: a
-// forgotten scaling must not pass unnoticed.
-func parsePreprocess(text []byte) (Preprocess, error) {
-	p := Raw()
+// forgotten scaling must not pass unnoticed. Of that the size and the layout are open.
+func parsePreprocess(text []byte) (p Preprocess, open freedom, err error) {
+	p = Raw()
 	p.Std = [3]float32{}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	read := struct {
 		*Preprocess
-		Mean *channels `json:"mean"`
-		Std  *channels `json:"std"`
-	}{&p, (*channels)(&p.Mean), (*channels)(&p.Std)}
+		Mean   *channels `json:"mean"`
+		Std    *channels `json:"std"`
+		Height *int      `json:"height"`
+		Width  *int      `json:"width"`
+		Layout *string   `json:"layout"`
+	}{Preprocess: &p, Mean: (*channels)(&p.Mean), Std: (*channels)(&p.Std)}
 	if err := d.Decode(&read); err != nil {
-		return p, fmt.Errorf("%w: %w", ErrPreprocess, err)
+		return p, open, fmt.Errorf("%w: %w", ErrPreprocess, err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return p, fmt.Errorf("%w: more than one JSON value", ErrPreprocess)
+		return p, open, fmt.Errorf("%w: more than one JSON value", ErrPreprocess)
 	}
-	return p, nil
+	p.Height, p.Width, p.Layout = *cmp.Or(read.Height, &p.Height), *cmp.Or(read.Width, &p.Width), *cmp.Or(read.Layout, &p.Layout)
+	return p, freedom{height: read.Height == nil, width: read.Width == nil, layout: read.Layout == nil}, nil
 }

@@ -153,7 +153,7 @@ func FuzzParsePreprocess(f *testing.F) {
 	text, _ := json.Marshal(ArcFace())
 	f.Add(text)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if p, err := parsePreprocess(data); err == nil && p.Validate() == nil {
+		if p, _, err := parsePreprocess(data); err == nil && p.Validate() == nil {
 			newFiller(Preprocess{ChannelOrder: p.ChannelOrder, Layout: p.Layout, Std: p.Std, Height: 2, Width: 2}, 0)
 		}
 	})
