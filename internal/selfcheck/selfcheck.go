@@ -80,8 +80,10 @@ func scalings() []Score {
 	}
 }
 
-// contracts are the model's own and the other usual ones with its order of channels.
-func contracts(own embed.Preprocess) []Score {
+// contracts are the model's own and, of the other usual ones with its order of channels, those
+// that its input can hold.
+func contracts(model *embed.Model) []Score {
+	own := model.Preprocess()
 	list := []Score{{Name: own.ChannelOrder + " chosen", Preprocess: own}}
 	for _, s := range scalings() {
 		p := own
@@ -89,7 +91,7 @@ func contracts(own embed.Preprocess) []Score {
 		name := own.ChannelOrder + " " + s.Name
 		if p == own {
 			list[0].Name = name
-		} else {
+		} else if model.Takes(p) == nil {
 			list = append(list, Score{Name: name, Preprocess: p})
 		}
 	}
@@ -116,13 +118,13 @@ func Run(ctx context.Context, model *embed.Model, faces Faces, out io.Writer) (*
 	if faces.Count < 2 {
 		return nil, nil
 	}
-	r := &Result{Crops: faces.Count, Mirrored: faces.Mirrored, Contracts: contracts(model.Preprocess())}
+	r := &Result{Crops: faces.Count, Mirrored: faces.Mirrored, Contracts: contracts(model)}
 	all := len(r.Contracts)
 	if !faces.Mirrored {
 		all++
 	}
 	if out != nil {
-		fmt.Fprintf(out, "self-test: comparing %d preprocessings on %v\n", all, faces)
+		fmt.Fprintf(out, "self-test: comparing %s on %v\n", preprocessings(all), faces)
 	}
 	bar := progress.New(out, "self-test", int64(all*faces.Count)).Of("crops")
 	defer bar.Finish()
@@ -142,6 +144,14 @@ func Run(ctx context.Context, model *embed.Model, faces Faces, out io.Writer) (*
 		r.Contracts[i].scores = nil
 	}
 	return r, nil
+}
+
+// preprocessings is a number of them in words.
+func preprocessings(n int) string {
+	if n == 1 {
+		return "1 preprocessing"
+	}
+	return fmt.Sprintf("%d preprocessings", n)
 }
 
 // score fills in how well the model does under its contract.

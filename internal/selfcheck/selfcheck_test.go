@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -291,4 +292,31 @@ func beginsWithHalf(m *onnx.Model) {
 	m.Graph.Initializers = append(m.Graph.Initializers, onnx.FloatTensor("half", []float32{0.5}, 1))
 	m.Graph.Nodes[0].Inputs[0] = "shifted"
 	m.Graph.Nodes = append([]onnx.Node{{OpType: "Sub", Inputs: []string{"input", "half"}, Outputs: []string{"shifted"}}}, m.Graph.Nodes...)
+}
+
+// Contracts that the input cannot hold are not tried.
+func TestContractsOfIntegers(t *testing.T) {
+	for input, want := range map[onnx.ElemType]string{
+		onnx.Float32: "RGB /127.5, RGB raw, RGB /255, RGB -127.5, BGR",
+		onnx.Uint8:   "RGB raw, BGR raw",
+		onnx.Int8:    "RGB chosen, BGR chosen",
+	} {
+		m := open(t, func(m *onnx.Model) {
+			g := &m.Graph
+			g.Inputs[0].Type, g.Nodes[0].Inputs[0] = input, "image"
+			g.Nodes = append([]onnx.Node{{OpType: "Cast", Inputs: []string{"input"}, Outputs: []string{"image"}, Attributes: []onnx.Attribute{onnx.Int("to", int64(onnx.Float32))}}}, g.Nodes...)
+		}, "")
+		var out bytes.Buffer
+		r, err := Run(t.Context(), m, faces(12, false), &out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, c := range r.Contracts {
+			names = append(names, c.Name)
+		}
+		if got := strings.Join(names, ", "); !strings.HasPrefix(got, want) || !strings.Contains(out.String(), fmt.Sprintf("comparing %d preprocessings", len(names))) {
+			t.Errorf("%v: tried %s, want %s; said %q", input, got, want, out.String())
+		}
+	}
 }

@@ -81,8 +81,8 @@ func (r *Result) Weak() error {
 // String says what the test came to.
 func (r *Result) String() string {
 	best := r.Contracts[r.Best]
-	return fmt.Sprintf("self-test of %d preprocessings on %s: best is %s, AUC %.4f (95 %% interval %.4f to %.4f)",
-		len(r.Contracts), r.faces(), best.Name, best.AUC, best.AUCLow, best.AUCHigh)
+	return fmt.Sprintf("self-test of %s on %s: best is %s, AUC %.4f (95 %% interval %.4f to %.4f)",
+		preprocessings(len(r.Contracts)), r.faces(), best.Name, best.AUC, best.AUCLow, best.AUCHigh)
 }
 
 func (r *Result) faces() Faces { return Faces{Count: r.Crops, Mirrored: r.Mirrored} }
