@@ -23,6 +23,7 @@ type doctorOptions struct {
 	// models are files to examine instead of the machine.
 	models     []string
 	preprocess string
+	output     string
 	batch      int
 	runtime    ort.Options
 }
@@ -60,15 +61,16 @@ ONNX Runtime: only that tells whether a provider's own libraries and its device 
 there. It changes nothing.
 
 With --model it says what a file is, by reading and running it: face embedder, student of
-pipe, detector or none of these; its inputs and outputs, the preprocessing that is taken
-and why, the length of an embedding, whether an embedding depends on the other crops of its
+pipe, detector or none of these; its inputs and outputs, the preprocessing that is taken,
+why, and how far that can be relied on; what is done to crops if the model takes another
+size; the length of an embedding, whether an embedding depends on the other crops of its
 batch, the milliseconds a crop takes here, and the commands that use it. The exit status is
 1 if a file cannot be used; the reason says what to do. docs/models.md says where models
 come from.`,
 		Example: `  pipe doctor
   pipe doctor --onnxruntime /opt/onnxruntime-gpu/lib/libonnxruntime.so --json
   pipe doctor --model w600k_r50.onnx --model det_10g.onnx
-  pipe doctor --model adaface.onnx --preprocess bgr.json --provider cuda`,
+  pipe doctor --model adaface.onnx --preprocess bgr.json --output feature --provider cuda`,
 	}
 }
 
@@ -77,6 +79,7 @@ func (o *doctorOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.engine, "engine", "", "training engine to open (default: $PIPE_ENGINE, the one of make engine, the system's)")
 	f.StringArrayVar(&o.models, "model", nil, "`file` to examine instead of the machine; may be repeated")
 	f.StringVar(&o.preprocess, "preprocess", "auto", "`preprocessing` of embedders: auto, arcface, raw or a JSON file")
+	f.StringVar(&o.output, "output", "", "`name` of the embedding among several outputs (default: the only one with an embedding's shape)")
 	addRuntimeFlags(f, &o.runtime, &o.batch)
 }
 
@@ -88,7 +91,7 @@ func (o *doctorOptions) validate(args []string) error {
 	if len(o.models) > 0 {
 		return errors.Join(err, misplaced(o.flags, "is not for --model", "engine"))
 	}
-	return errors.Join(err, misplaced(o.flags, "needs --model", "preprocess", "provider", "allow-fallback", "batch", "threads"))
+	return errors.Join(err, misplaced(o.flags, "needs --model", "preprocess", "output", "provider", "allow-fallback", "batch", "threads"))
 }
 
 func (o *doctorOptions) run(ctx context.Context, s *session) (*result, error) {

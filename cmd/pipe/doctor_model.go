@@ -57,10 +57,16 @@ type modelState struct {
 type embedderState struct {
 	Preprocess       embed.Preprocess `json:"preprocess"`
 	PreprocessReason string           `json:"preprocess_reason"`
-	// Guessed is whether the file alone decided the preprocessing.
+	// PreprocessOrigin says how far that can be relied on: assumed, found, stated or chosen.
+	PreprocessOrigin string `json:"preprocess_origin"`
+	// Guessed is whether nothing tells the preprocessing, so that the usual one is assumed.
 	Guessed bool `json:"preprocess_guessed"`
-	Dim     int  `json:"dim"`
-	Batch   int  `json:"batch"`
+	// Output is the name of the output that was chosen among several embeddings, and NormOutput
+	// that of the one that embeddings of unit length are multiplied by.
+	Output     string `json:"output,omitempty"`
+	NormOutput string `json:"norm_output,omitempty"`
+	Dim        int    `json:"dim"`
+	Batch      int    `json:"batch"`
 	// DependsOnBatch says how a crop's embedding depends on the other crops of a batch, which
 	// is why they run one by one.
 	DependsOnBatch string         `json:"depends_on_batch,omitempty"`
@@ -68,6 +74,8 @@ type embedderState struct {
 	Timings        []embed.Timing `json:"timings"`
 	Notes          []string       `json:"notes,omitempty"`
 	Training       *export.Note   `json:"training,omitempty"`
+
+	origin embed.Origin
 }
 
 // detectorState is what was found out about a detector by running it.
@@ -106,7 +114,7 @@ func (o *doctorOptions) examine(path string) modelState {
 	err := s.read()
 	if err == nil {
 		s.Kind = kindOther
-		if len(s.Model.Outputs) >= detectorOutputs {
+		if len(s.Model.Outputs) >= detectorOutputs && o.output == "" {
 			err = s.tryDetector(o)
 		} else {
 			err = s.tryEmbedder(o)
@@ -144,16 +152,13 @@ func (s *modelState) tryEmbedder(o *doctorOptions) error {
 	if is := s.neighbour(); is != "" {
 		return fmt.Errorf("a model for %s of insightface's packs, which pipe has no use for", is)
 	}
-	m, err := embed.Open(s.File, embed.Options{Preprocess: o.preprocess, Batch: o.batch, Runtime: o.runtime})
+	m, err := embed.Open(s.File, embed.Options{Preprocess: o.preprocess, Output: o.output, Crop: align.CropSize, Batch: o.batch, Runtime: o.runtime})
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	if p := m.Preprocess(); p.Width != align.CropSize || p.Height != align.CropSize {
-		return fmt.Errorf("it takes crops of %dx%d, those of a dataset are %dx%d", p.Width, p.Height, align.CropSize, align.CropSize)
-	}
-	e := &embedderState{Preprocess: m.Preprocess(), PreprocessReason: m.Reason(), Dim: m.Dim(), Batch: m.Batch(),
-		Guessed:        o.preprocess == "auto" && s.Model.Model.Property(embed.PreprocessKey) == "",
+	e := &embedderState{Preprocess: m.Preprocess(), PreprocessReason: m.Reason(), PreprocessOrigin: m.Origin().String(), origin: m.Origin(),
+		Guessed: m.Origin() == embed.Assumed, Output: m.Outputs().Embedding, NormOutput: m.Outputs().Norm, Dim: m.Dim(), Batch: m.Batch(),
 		DependsOnBatch: m.BatchReason(), Provider: cmp.Or(o.runtime.Provider, ort.CPU),
 		Notes: slices.DeleteFunc(m.Notes(), func(note string) bool { return note == m.BatchReason() })}
 	if e.Timings, err = m.Time(); err != nil {
@@ -214,6 +219,9 @@ func (o *doctorOptions) embedderCommands(s *modelState) []string {
 	var flags []string
 	if o.preprocess != "auto" {
 		flags = append(flags, "--preprocess", o.preprocess)
+	}
+	if o.output != "" {
+		flags = append(flags, "--output", o.output)
 	}
 	if p := s.Embedder.Provider; p != ort.CPU {
 		flags = append(flags, "--provider", p)
@@ -381,9 +389,7 @@ func printEmbedder(w io.Writer, e *embedderState) {
 		printPart(w, "  trained", fmt.Sprintf("%s, %d steps with %s, teacher %s, by %s", t.Student, t.Steps, t.Loss, cmp.Or(t.Teacher, "none"), cmp.Or(t.Program, "pipe")))
 	}
 	printPart(w, "  contract", fmt.Sprintf("%v; %s", e.Preprocess, e.PreprocessReason))
-	if e.Guessed {
-		printPart(w, "", "(a guess by the file alone: precompute-teacher compares it with others on your faces)")
-	}
+	printPart(w, "", "("+reliance[e.origin]+")")
 	printPart(w, "  embedding", fmt.Sprintf("%d numbers", e.Dim))
 	printPart(w, "  rows", e.rows())
 	var times []string
@@ -398,6 +404,14 @@ func printEmbedder(w io.Writer, e *embedderState) {
 	for _, note := range e.Notes {
 		printPart(w, "  note", note)
 	}
+}
+
+// reliance says how far a contract can be relied on, and what is done about that.
+var reliance = map[embed.Origin]string{
+	embed.Assumed: "a guess: precompute-teacher and eval try the usual ones on your faces and take what is measured",
+	embed.Found:   "by the graph, with RGB as a guess: precompute-teacher and eval try the others on your faces; they take BGR if it is better, and stop if another scaling is",
+	embed.Stated:  "by the publisher: precompute-teacher and eval try the others on your faces, and stop if another is better",
+	embed.Chosen:  "by you: precompute-teacher and eval keep it, and warn if another does better on your faces",
 }
 
 // rows says whether an embedding depends on the batch.

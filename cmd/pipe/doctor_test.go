@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -86,7 +87,7 @@ func TestDoctorKnowsModels(t *testing.T) {
 
 		"106 landmarks":     {declared(t, []int64{1, 3, 192, 192}, []int64{1, 212}), kindOther, "106 landmarks"},
 		"gender and age":    {declared(t, []int64{1, 3, 96, 96}, []int64{1, 3}), kindOther, "gender and age"},
-		"another size":      {declared(t, []int64{1, 3, 160, 160}, []int64{1, 3, 1, 1}), kindOther, "160"},
+		"another size":      {declared(t, []int64{1, 3, 160, 160}, []int64{1, 3, 1, 1}), kindEmbedder, "pipe precompute-teacher faces.ds --teacher "},
 		"RetinaFace":        {declared(t, []int64{1, 3, 112, 112}, []int64{1, 896, 4}, []int64{1, 896, 2}, []int64{1, 896, 10}), kindOther, "it looks like a detector"},
 		"without landmarks": {withoutLandmarks(t), kindOther, "a level has no landmarks, without which a face cannot be aligned; it looks like a detector: pipe takes SCRFD with landmarks"},
 		"dropout":           {dropout, kindOther, "evaluation mode"},
@@ -137,12 +138,9 @@ func TestDoctorExaminesAnEmbedder(t *testing.T) {
 // Flags that say how a model runs count, and go into the commands.
 func TestDoctorUnderFlags(t *testing.T) {
 	model := tinyTeacher(t)
-	if e := examined(t, exitDone, model)["embedder"].(map[string]any); e["preprocess_guessed"] != true {
-		t.Errorf("a guess is not said to be one: %v", e)
-	}
 	m := examined(t, exitDone, model, "--preprocess", "raw", "--batch", "3")
 	e := m["embedder"].(map[string]any)
-	if number(t, e, "batch") != 3 || e["preprocess_reason"] != "chosen: raw" || e["preprocess_guessed"] != false {
+	if number(t, e, "batch") != 3 || e["preprocess_reason"] != "chosen: raw" {
 		t.Errorf("the embedder is %v", e)
 	}
 	for _, command := range m["commands"].([]any) {
@@ -150,7 +148,7 @@ func TestDoctorUnderFlags(t *testing.T) {
 			t.Errorf("the command is %s", command)
 		}
 	}
-	for _, args := range [][]string{{model}, {"--preprocess", "raw"}, {"--batch", "2"}, {"--model", model, "--engine", "x.so"}, {"--model", ""}, {"--model", model, "--preprocess", "grey"}} {
+	for _, args := range [][]string{{model}, {"--preprocess", "raw"}, {"--batch", "2"}, {"--output", "x"}, {"--model", model, "--engine", "x.so"}, {"--model", ""}, {"--model", model, "--preprocess", "grey"}} {
 		expect(t, exitUsage, append([]string{"doctor"}, args...)...)
 	}
 	o := expect(t, exitFailed, "doctor", "--model", model, "--onnxruntime", "/does/not/exist.so")
@@ -222,13 +220,70 @@ func TestRealDoctor(t *testing.T) {
 	}
 }
 
-// A model that runs is of no use where the crops of a dataset have another size.
-func TestDoctorRefusesAnotherCropSize(t *testing.T) {
-	model := declared(t, []int64{1, 3, 160, 160}, []int64{1, 3, 1, 1})
-	contract := fileOf(t, "large.json", []byte(`{"std": 128, "mean": 127.5, "height": 160, "width": 160}`))
-	m := examined(t, exitFailed, model, "--preprocess", contract)
-	if reason := m["reason"]; reason != "it takes crops of 160x160, those of a dataset are 112x112" {
-		t.Errorf("the reason is %v", reason)
+// Of a model that takes another size it is said what is done to crops, and what that costs.
+func TestDoctorSaysThatCropsAreResampled(t *testing.T) {
+	contract := fileOf(t, "facenet.json", []byte(`{"std": 128, "mean": 127.5}`))
+	for side, cost := range map[int64]string{160: "ingest --crop-size 160", 96: "costs next to nothing"} {
+		model := declared(t, []int64{1, 3, side, side}, []int64{1, 3, 1, 1})
+		for _, spec := range []string{"auto", "raw", contract} {
+			e := examined(t, exitDone, model, "--preprocess", spec)["embedder"].(map[string]any)
+			p, notes := e["preprocess"].(map[string]any), fmt.Sprint(e["notes"])
+			if number(t, p, "width") != float64(side) || p["resample"] != "triangle" || !strings.Contains(notes, cost) {
+				t.Errorf("%d under %s: %v, notes %s", side, spec, p, notes)
+			}
+		}
+		if page := expect(t, exitDone, "doctor", "--model", model).stdout; !strings.Contains(page, fmt.Sprintf("the model takes %dx%[1]d, the crops are 112x112", side)) {
+			t.Errorf("the page is\n%s", page)
+		}
+	}
+}
+
+// Of several embeddings the one that is named is examined, however many outputs there are.
+func TestDoctorTakesTheNamedOutput(t *testing.T) {
+	row := []int64{1, 3, 1, 1}
+	for _, model := range []string{declared(t, []int64{1, 3, 112, 112}, row, row), declared(t, []int64{1, 3, 112, 112}, row, row, row, row, row, row)} {
+		examined(t, exitFailed, model)
+		m := examined(t, exitDone, model, "--output", "b")
+		if e := m["embedder"].(map[string]any); e["output"] != "b" || !strings.Contains(fmt.Sprint(e["notes"]), "output b is the embedding") {
+			t.Errorf("the embedder is %v", e)
+		}
+		for _, command := range m["commands"].([]any) {
+			if !strings.HasSuffix(command.(string), " --output b") {
+				t.Errorf("the command is %s", command)
+			}
+		}
+		if reason := fmt.Sprint(examined(t, exitFailed, model, "--output", "z")["reason"]); !strings.Contains(reason, `it has no output "z"`) {
+			t.Errorf("the reason is %s", reason)
+		}
+	}
+	if reason := fmt.Sprint(examined(t, exitFailed, declared(t, []int64{1, 3, 112, 112}, row, row))["reason"]); !strings.Contains(reason, "name it with --output") {
+		t.Errorf("the reason is %s", reason)
+	}
+}
+
+// How far a contract can be relied on is said, and what others do about it.
+func TestDoctorSaysHowFarAContractHolds(t *testing.T) {
+	centred := tinyModel(t, func(g *onnx.Graph) {
+		g.Initializers = append(g.Initializers, onnx.FloatTensor("grey", []float32{127.5}, 1))
+		g.Nodes[0].Inputs[0] = "centred"
+		g.Nodes = append([]onnx.Node{{Name: "centre", OpType: "Sub", Inputs: []string{"input", "grey"}, Outputs: []string{"centred"}}}, g.Nodes...)
+	})
+	for _, c := range []struct {
+		origin, say string
+		args        []string
+	}{
+		{"assumed", "(a guess: precompute-teacher and eval try the usual ones on your faces and take what is measured)", []string{tinyTeacher(t)}},
+		{"found", "(by the graph, with RGB as a guess:", []string{centred}},
+		{"stated", "(by the publisher:", []string{fileOf(t, "teacher.onnx", testdata.Teacher)}},
+		{"chosen", "(by you:", []string{centred, "--preprocess", "raw"}},
+	} {
+		e := examined(t, exitDone, c.args...)["embedder"].(map[string]any)
+		if e["preprocess_origin"] != c.origin || e["preprocess_guessed"] != (c.origin == "assumed") {
+			t.Errorf("%s: %v", c.origin, e)
+		}
+		if page := expect(t, exitDone, append([]string{"doctor", "--model"}, c.args...)...).stdout; !strings.Contains(page, c.say) {
+			t.Errorf("%s: the page is\n%s", c.origin, page)
+		}
 	}
 }
 
@@ -249,7 +304,7 @@ func TestDoctorsPageOfModels(t *testing.T) {
   kind           face embedder: a teacher, or a model to evaluate
   contract       RGB NCHW 112x112, (x - [127.5 127.5 127.5]) / [127.5 127.5 127.5];
                  auto: so
-                 (a guess by the file alone: precompute-teacher compares it with others on your faces)
+                 (a guess: precompute-teacher and eval try the usual ones on your faces and take what is measured)
   embedding      512 numbers
   rows           independent of each other, tried in batches of 8
   time a crop    2.5 ms alone, 1.25 ms in batches of 8, on cpu
