@@ -150,6 +150,9 @@ func measureModel(ctx context.Context, o Options, path string, crops cropsOf, p 
 	}
 	seconds := time.Since(begun).Seconds()
 	result, err := protocol.Evaluate(p, embeddings, o.targets())
+	if remedy := m.BatchRemedy(); err != nil && remedy != "" {
+		err = fmt.Errorf("%w; %s", err, remedy)
+	}
 	if err != nil {
 		return report.Model{}, &modelError{path, err}
 	}

@@ -172,7 +172,7 @@ func (r *run) yields(n int) error {
 	pixels, embeddings := make([]byte, batch*area), make([]float32, batch*dim)
 	crops := r.ds.CropReader()
 	defer crops.Close()
-	j := judge{model: r.o.Model}
+	j := r.judge()
 	for j.embeddings < n {
 		k := min(batch, n-j.embeddings)
 		for i := range k {
@@ -192,6 +192,11 @@ func (r *run) yields(n int) error {
 		}
 	}
 	return j.condemn()
+}
+
+// judge is one of the model's embeddings.
+func (r *run) judge() judge {
+	return judge{model: r.o.Model, batchRemedy: r.model.BatchRemedy()}
 }
 
 // isNew says that there is no cache of that name yet.
@@ -235,7 +240,7 @@ func (r *run) embed(ctx context.Context, open func(shard int) (shardWriter, erro
 		return err
 	}
 	drift := newDrift(r.o.DType, driftEvery)
-	out := newCommitter(work, judge{model: r.o.Model}, hooks{stop: stop, open: func(shard int) (shardWriter, error) {
+	out := newCommitter(work, r.judge(), hooks{stop: stop, open: func(shard int) (shardWriter, error) {
 		if r.o.begin != nil {
 			r.o.begin(shard)
 		}

@@ -245,6 +245,26 @@ func TestModelWithoutUse(t *testing.T) {
 	}
 }
 
+// A model that takes statistics over its batch makes nothing of single crops: it needs another
+// export, not another preprocessing.
+func TestModelOfBatchStatistics(t *testing.T) {
+	for name, last := range map[string]onnx.Node{
+		"zeros": {OpType: "Identity", Inputs: []string{"centred"}},
+		"NaN":   {OpType: "Div", Inputs: []string{"centred", "centred"}},
+	} {
+		model := tiny(t, func(g *onnx.Graph) {
+			g.Nodes[1].Outputs[0], last.Outputs = "flat", []string{"embedding"}
+			g.Nodes = append(g.Nodes,
+				onnx.Node{OpType: "ReduceMean", Inputs: []string{"flat"}, Outputs: []string{"mean"}, Attributes: []onnx.Attribute{onnx.Ints("axes", 0)}},
+				onnx.Node{OpType: "Sub", Inputs: []string{"flat", "mean"}, Outputs: []string{"centred"}}, last)
+		})
+		_, err := teacher.Precompute(t.Context(), teacher.Options{Dataset: dataset(t, upTo(8)...), Model: model})
+		if !errors.Is(err, teacher.ErrEmbeddings) || !strings.Contains(err.Error(), "statistics over the batch") || !strings.Contains(err.Error(), "export it in evaluation mode") || strings.Contains(err.Error(), "--preprocess") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // So is one that fails later: that shard is not stored, those before it are.
 func TestModelThatFailsLater(t *testing.T) {
 	dir := dataset(t, spoilt...)

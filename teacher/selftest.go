@@ -1,6 +1,7 @@
 package teacher
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -40,7 +41,8 @@ func (r *run) measure(ctx context.Context) error {
 	if err := result.Weak(); err != nil {
 		err = fmt.Errorf("teacher %s: %w", r.o.Model, err)
 		if !r.o.AllowWeakTeacher {
-			return fmt.Errorf("%w; is it the right file? Look at --preprocess and --output; --allow-weak-teacher takes it as it is", err)
+			remedy := cmp.Or(r.model.BatchRemedy(), "is it the right file? Look at --preprocess and --output")
+			return fmt.Errorf("%w; %s; --allow-weak-teacher takes it as it is", err, remedy)
 		}
 		r.warn(err.Error())
 		return nil

@@ -15,9 +15,12 @@ import (
 	"facepipe/internal/onnx"
 	"facepipe/internal/selfcheck"
 	"facepipe/internal/synthface"
+	"facepipe/internal/worker"
 	"facepipe/store"
 	"facepipe/store/cache"
+	"facepipe/store/plan"
 	"facepipe/store/storetest"
+	"facepipe/testdata"
 )
 
 // The published models are given their own preprocessing, and a wrong one is caught. Where the
@@ -243,6 +246,94 @@ func TestWeakTeacher(t *testing.T) {
 	if s, err := Precompute(t.Context(), o); err != nil || len(s.Warnings) != 1 {
 		t.Errorf("allowed: %+v, %v", s.Warnings, err)
 	}
+}
+
+// Where every crop looks like the others as its batch's statistics are taken away, another
+// preprocessing is no remedy.
+func TestWeakForBatchStatistics(t *testing.T) {
+	model := tinyModel(t, func(m *onnx.Model) {
+		g := &m.Graph
+		g.Nodes[1].Outputs[0] = "flat"
+		g.Initializers = append(g.Initializers, onnx.FloatTensor("shift", []float32{1, 2, 3}, 3))
+		g.Nodes = append(g.Nodes,
+			onnx.Node{OpType: "ReduceMean", Inputs: []string{"flat"}, Outputs: []string{"mean"}, Attributes: []onnx.Attribute{onnx.Ints("axes", 0)}},
+			onnx.Node{OpType: "Sub", Inputs: []string{"flat", "mean"}, Outputs: []string{"centred"}},
+			onnx.Node{OpType: "Add", Inputs: []string{"centred", "shift"}, Outputs: []string{"embedding"}})
+	})
+	_, err := Precompute(t.Context(), Options{Dataset: generatedFaces(t, 14, 2, false).Dir(), Model: model, Name: "t"})
+	if !errors.Is(err, selfcheck.ErrWeak) || !strings.Contains(err.Error(), "export it in evaluation mode") || strings.Contains(err.Error(), "--preprocess") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A plan has the contract that was measured where nothing tells it, and workers take that.
+func TestPlanOfAMeasuredContract(t *testing.T) {
+	ds, model, dir := generatedFaces(t, 14, 2, false), foldedTeacher(t), filepath.Join(t.TempDir(), "job")
+	o := Options{Dataset: ds.Dir(), Model: model, Name: "t", DType: cache.FP32}
+	guessed, err := embed.Open(model, embed.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer guessed.Close()
+	if _, err := MakePlan(t.Context(), o, dir); err != nil {
+		t.Fatal(err)
+	}
+	p, _, err := plan.Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var planned embed.Preprocess
+	if err := json.Unmarshal(p.Teacher.Preprocess, &planned); err != nil {
+		t.Fatal(err)
+	}
+	if guessed.Origin() != embed.Assumed || guessed.Preprocess() != embed.ArcFace() || planned != embed.Raw() || !strings.Contains(p.Teacher.PreprocessReason, "auto: measured") {
+		t.Errorf("planned %v because %q, assumed %v", planned, p.Teacher.PreprocessReason, guessed.Preprocess())
+	}
+	s, err := Work(t.Context(), dir, worker.Worker{Count: 1}, Options{})
+	if err != nil || s.Preprocess != embed.Raw() || s.Fingerprint != p.Teacher.Fingerprint || s.SelfTest != nil {
+		t.Errorf("the worker took %v, %v", s.Preprocess, err)
+	}
+	if _, err := MergePlan(t.Context(), dir, MergeOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	// The embeddings are those under the measured contract, which one process finds, too.
+	if r, err := Replay(t.Context(), ReplayOptions{Dataset: ds.Dir(), Teacher: "t", Model: model, N: 28}); err != nil || !r.OK || r.Compared != 28 {
+		t.Errorf("replay: %+v, %v", r, err)
+	}
+	o.Name = "alone"
+	if alone, err := Precompute(t.Context(), o); err != nil || alone.Preprocess != embed.Raw() || alone.Fingerprint != p.Teacher.Fingerprint {
+		t.Errorf("one process takes %v, %v", alone.Preprocess, err)
+	}
+}
+
+// foldedTeacher is the repository's teacher with its contract inside the first convolution, where
+// nothing tells of it.
+func foldedTeacher(t *testing.T) string {
+	t.Helper()
+	m, err := onnx.Unmarshal(testdata.Teacher)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Metadata = nil
+	tensors := m.Graph.Initializers
+	weights, err := tensors[0].Floats()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bias, err := tensors[1].Floats()
+	if err != nil || len(weights)%len(bias) != 0 {
+		t.Fatalf("%d weights, %d biases, %v", len(weights), len(bias), err)
+	}
+	for i := range weights {
+		bias[i*len(bias)/len(weights)] -= weights[i] // at 127.5
+		weights[i] /= 127.5
+	}
+	tensors[0].Data, tensors[1].Data = onnx.FloatTensor("", weights).Data, onnx.FloatTensor("", bias).Data
+	path := filepath.Join(t.TempDir(), "folded.onnx")
+	if err := os.WriteFile(path, m.Marshal(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // tinyModel averages channels.

@@ -47,20 +47,21 @@ const (
 	minVerdict = 64
 )
 
-// remedy is what a user may do about a fault.
-func remedy(f verdict.Fault) string {
-	if f == verdict.TooLarge || f == verdict.TooSmall {
+// remedy is what a user may do about a model's fault.
+func (j *judge) remedy() string {
+	if j.first == verdict.TooLarge || j.first == verdict.TooSmall {
 		return "give --dtype fp32"
 	}
-	return "give the --preprocess that it was trained with"
+	return cmp.Or(j.batchRemedy, "give the --preprocess that it was trained with")
 }
 
 // judge counts embeddings and stops a run that cannot come to any good.
 type judge struct {
-	model      string
-	embeddings int // that there will be
-	invalid    int
-	first      verdict.Fault
+	model       string
+	batchRemedy string // of the model, if it has one
+	embeddings  int    // that there will be
+	invalid     int
+	first       verdict.Fault
 }
 
 // begin prepares for a shard of so many embeddings. A shard that is too small for a verdict
@@ -93,5 +94,5 @@ func (j *judge) count(f verdict.Fault) {
 
 // condemn says what is wrong with the model.
 func (j *judge) condemn() error {
-	return fmt.Errorf("%w: the model %s yields %s for %d of %d; %s", ErrEmbeddings, j.model, j.first, j.invalid, j.embeddings, remedy(j.first))
+	return fmt.Errorf("%w: the model %s yields %s for %d of %d; %s", ErrEmbeddings, j.model, j.first, j.invalid, j.embeddings, j.remedy())
 }

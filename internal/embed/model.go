@@ -286,6 +286,17 @@ func (m *Model) Batch() int { return m.batch }
 // other; "" otherwise.
 func (m *Model) BatchReason() string { return m.batchReason }
 
+// BatchRemedy says what to do about a model that makes nothing of use of single crops, if its
+// batch was made 1 for [Model.BatchReason]; "" otherwise.
+func (m *Model) BatchRemedy() string {
+	if m.batchReason == "" {
+		return ""
+	}
+	return m.batchReason + "; a model that takes statistics over the batch, as BatchNormalization in training mode does, makes nothing of a single crop: " + inEvaluationMode
+}
+
+const inEvaluationMode = "export it in evaluation mode (net.eval() in PyTorch)"
+
 // Busy is how long the model has run since it was opened, with trying out batches and with
 // runs by way of [Model.Under].
 func (m *Model) Busy() time.Duration { return time.Duration(m.busy.Load()) }
