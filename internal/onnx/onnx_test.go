@@ -209,3 +209,50 @@ func TestOtherKinds(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What is no model says what it is, and what to do.
+func TestKinds(t *testing.T) {
+	tar := strings.Repeat("\x00", 257) + "ustar"
+	for data, want := range map[string]string{
+		"": "an empty file",
+		"version https://git-lfs.github.com/spec/v1\noid sha256:0":                   "Git LFS",
+		"\n <!DOCTYPE html><html>":                                                   "a web page",
+		"\xef\xbb\xbf<HTML lang=en>":                                                 "a web page",
+		"<?xml version=\"1.0\"?>\n<!DOCTYPE html>":                                   "a web page",
+		"<?xml version=\"1.0\"?>\n<net name=\"w600k\" version=\"11\"><layers>":       "OpenVINO",
+		"<net name=\"mbf\" version=\"5\">":                                           "OpenVINO",
+		"<?xml version=\"1.0\"?><opencv_storage>":                                    "OpenCV",
+		"<?xml version=\"1.0\"?>\n<Error><Code>AccessDenied</Code>":                  "a server's message",
+		"<?xml version=\"1.0\"?><annotation>":                                        "an XML text",
+		"PK\x03\x04 archive/data.pkl":                                                "a PyTorch file",
+		"PK\x03\x04 metadata.json config.json model.weights.h5":                      "a Keras model",
+		"PK\x03\x04 det_10g.onnx":                                                    "a zip archive",
+		"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.":                                   "a pickle",
+		"\x18\x00\x00\x00ORTM0123":                                                   ".ort",
+		"\x1c\x00\x00\x00TFL3\x14":                                                   "TensorFlow Lite",
+		"\x89HDF\r\n\x1a\n":                                                          "HDF5",
+		"\x0a\x1f\x0a\x05input\x12\x0bPlaceholder*":                                  "a frozen graph of TensorFlow",
+		"\x0a\x1f\x0a\x05w/kern\x12\x05Const*":                                       "a frozen graph of TensorFlow",
+		"\x08\x01\x12\x90\x40\x0a\x80\x10\x12\x60\x0a\x05Const":                      "a saved model of TensorFlow",
+		"\x58\x00\x00\x00\x00\x00\x00\x00{\"w\":{\"dtype\":\"F32\",\"data_offsets\"": "safetensors",
+		"\x12\x01\x00\x00\x00\x00\x00\x00\x00\x00":                                   "MXNet's weights",
+		"{\n  \"nodes\": [\n    {\n      \"op\": \"null\", \"name\": \"data\"":       "MXNet's description",
+		"{\"message\": \"Not Found\"}":                                               "a JSON text",
+		"ftrt\x00\x00":                                                               "TensorRT",
+		"RKNN\x00\x00":                                                               "Rockchip",
+		"7767517\n102 102\nInput data":                                               "ncnn",
+		"\x1f\x8b\x08":                                                               "a compressed file",
+		"7z\xbc\xaf\x27\x1c":                                                         "an archive",
+		tar:                                                                          "an archive",
+	} {
+		_, err := Unmarshal([]byte(data))
+		if !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "not an ONNX model but ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", data[:min(len(data), 40)], err, want)
+		}
+	}
+	for _, data := range []string{"this is no model", "\x08\x07\x12\x07pytorch", "\x0a\x0b"} {
+		if _, err := Unmarshal([]byte(data)); !errors.Is(err, ErrFormat) || strings.Contains(err.Error(), " but ") {
+			t.Errorf("%q: %v", data, err)
+		}
+	}
+}
