@@ -31,10 +31,9 @@ func headOf(t *testing.T, g *onnx.Graph) head {
 	return head{&g.Nodes[1], &g.Nodes[3], &g.Nodes[4]}
 }
 
-// fold makes of the convolution one of (x - shift)·scale.
-func fold(t *testing.T, g *onnx.Graph, scale, shift float64) {
+// fold makes of a convolution one of (x - shift)·scale.
+func fold(t *testing.T, g *onnx.Graph, conv *onnx.Node, scale, shift float64) {
 	t.Helper()
-	conv := headOf(t, g).conv
 	weights, bias := floats(t, g, conv.Inputs[1]), floats(t, g, conv.Inputs[2])
 	for i := range weights {
 		weights[i] *= float32(scale)
@@ -75,18 +74,19 @@ var foldings = []struct {
 	{"whole", "begins with (x - 127.5) / 128", 0, func(*testing.T, *onnx.Graph) {}},
 	{"scale folded", "begins with (x - 127.5) / 1,", 0.0005, func(t *testing.T, g *onnx.Graph) {
 		h := headOf(t, g)
-		fold(t, g, 1./128, 0)
+		fold(t, g, h.conv, 1./128, 0)
 		h.conv.Inputs[0] = h.sub.Outputs[0]
 		g.Nodes = append(g.Nodes[:2], g.Nodes[4:]...)
 	}},
 	{"all folded", "auto: measured", 0.003, func(t *testing.T, g *onnx.Graph) {
-		fold(t, g, 1./128, 127.5)
-		headOf(t, g).conv.Inputs[0] = g.Inputs[0].Name
+		h := headOf(t, g)
+		fold(t, g, h.conv, 1./128, 127.5)
+		h.conv.Inputs[0] = g.Inputs[0].Name
 		g.Nodes = g.Nodes[4:]
 	}},
 	{"divides by 255", "begins with (x - 0) / 255", 0.003, func(t *testing.T, g *onnx.Graph) {
 		h := headOf(t, g)
-		fold(t, g, 255./128, 0.5)
+		fold(t, g, h.conv, 255./128, 0.5)
 		*h.mul = onnx.Node{Name: "unit", OpType: "Div", Inputs: []string{g.Inputs[0].Name, "range"}, Outputs: h.mul.Outputs}
 		g.Initializers = append(g.Initializers, onnx.FloatTensor("range", []float32{255}))
 		g.Nodes = g.Nodes[3:]
@@ -139,9 +139,7 @@ func realPairs(t *testing.T, root string, people, shots int) (dataset, list stri
 	if err != nil || len(folders) < people {
 		t.Fatalf("%d people, %v", len(folders), err)
 	}
-	contract := store.Contract{CropSize: 112, Template: "arcface-112", Warp: "none", Decoder: "std"}
-	var crops []store.Crop
-	var pairs strings.Builder
+	var photos []photo
 	for _, folder := range folders[:people] {
 		files, err := filepath.Glob(filepath.Join(folder, "*.png"))
 		if err != nil || len(files) < shots {
@@ -152,17 +150,34 @@ func realPairs(t *testing.T, root string, people, shots int) (dataset, list stri
 			if err != nil {
 				t.Fatal(err)
 			}
-			img, format, err := imgcodec.Decode(data, imgcodec.Limits{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			c := store.Crop{ID: store.CropID(contract, img.Pix), Key: filepath.Base(folder) + "/" + filepath.Base(file), Identity: filepath.Base(folder), Encoding: format, Image: data}
-			for _, other := range crops {
-				same := map[bool]int{true: 1}[c.Identity == other.Identity]
-				fmt.Fprintf(&pairs, "%s %s %d\n", other.Key, c.Key, same)
-			}
-			crops = append(crops, c)
+			photos = append(photos, photo{filepath.Base(folder), filepath.Base(file), data})
 		}
+	}
+	return allPairs(t, photos)
+}
+
+// photo is an encoded crop of a person.
+type photo struct {
+	person, name string
+	data         []byte
+}
+
+// allPairs writes crops of 112×112 into a dataset, and a list of all their pairs.
+func allPairs(t *testing.T, photos []photo) (dataset, list string) {
+	t.Helper()
+	contract := store.Contract{CropSize: 112, Template: "arcface-112", Warp: "none", Decoder: "std"}
+	var crops []store.Crop
+	var pairs strings.Builder
+	for _, p := range photos {
+		img, format, err := imgcodec.Decode(p.data, imgcodec.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := store.Crop{ID: store.CropID(contract, img.Pix), Key: p.person + "/" + p.name, Identity: p.person, Encoding: format, Image: p.data}
+		for _, other := range crops {
+			fmt.Fprintf(&pairs, "%s %s %d\n", other.Key, c.Key, map[bool]int{true: 1}[c.Identity == other.Identity])
+		}
+		crops = append(crops, c)
 	}
 	dataset = filepath.Join(t.TempDir(), "faces.ds")
 	storetest.Write(t, dataset, contract, 0, store.SourceInfo{Kind: "folder", Path: "faces", Detector: "none"}, crops)

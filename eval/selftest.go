@@ -22,13 +22,13 @@ func settle(ctx context.Context, o Options, m *embed.Model, crops cropsOf, p pro
 	if err := result.Weak(); err != nil {
 		return result, []string{err.Error()}, nil
 	}
-	before := m.Preprocess()
+	assumed := m.Preprocess()
 	warning, err := result.Settle(m)
 	if warning != "" {
 		notes = append(notes, warning)
 	}
-	if now := m.Preprocess(); now != before {
-		notes = append(notes, fmt.Sprintf("the preprocessing is %v: %s", now, m.Reason()))
+	if now := m.Preprocess(); now != assumed {
+		notes = append(notes, fmt.Sprintf("the file does not tell the preprocessing: the measured one is taken, %v", now))
 	}
 	return result, notes, err
 }

@@ -14,11 +14,16 @@ func markdown(r Report) ([]byte, error) {
 	fmt.Fprintf(&b, "\n![ROC](%s)\n", rocFile)
 	for _, s := range r.Sections() {
 		fmt.Fprintf(&b, "\n## %s\n\n", s.Title)
-		for _, f := range s.Facts {
-			fmt.Fprintf(&b, "* %s: %s\n", marked(f.About), marked(f.Is))
-		}
+		writeFacts(&b, s.Facts, "")
 	}
 	return b.Bytes(), nil
+}
+
+func writeFacts(b *bytes.Buffer, facts []Fact, indent string) {
+	for _, f := range facts {
+		fmt.Fprintf(b, "%s* %s: %s\n", indent, marked(f.About), marked(f.Is))
+		writeFacts(b, f.More, indent+"  ")
+	}
 }
 
 func writeTable(b *bytes.Buffer, t Table) {

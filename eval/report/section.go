@@ -13,8 +13,11 @@ type Section struct {
 	Facts []Fact
 }
 
-// Fact is a line of a section: what it is about, and what is so.
-type Fact struct{ About, Is Text }
+// Fact is a line of a section: what it is about, what is so, and more about that.
+type Fact struct {
+	About, Is Text
+	More      []Fact
+}
 
 // Text is a sequence of spans.
 type Text []Span
@@ -40,7 +43,7 @@ func (r Report) Sections() []Section {
 
 func (r Report) protocol() []Fact {
 	var facts []Fact
-	add := func(about string, is ...Span) { facts = append(facts, Fact{Text{words("%s", about)}, is}) }
+	add := func(about string, is ...Span) { facts = append(facts, Fact{About: Text{words("%s", about)}, Is: is}) }
 	add("Pairs", literal(r.Pairs.Path), words(" (format %s), %d of %d used; %d images are missing; %d pairs compare a crop with itself",
 		r.Pairs.Format, r.Pairs.Used, r.Pairs.Listed, len(r.Pairs.Missing), r.Pairs.IdenticalPairs))
 	for _, n := range r.Pairs.Notes {
@@ -82,17 +85,22 @@ func foldRuleText(rule verification.FoldRule) string {
 func (r Report) models() []Fact {
 	var facts []Fact
 	for _, m := range r.Models {
-		text := Text{words("%d-d; %s (%s); SHA-256 ", m.Dim, m.Preprocess, m.PreprocessReason), literal(m.Digest)}
-		if m.SelfTest != nil {
-			text = append(text, words("; %s", m.SelfTest))
-		}
-		for _, note := range m.Notes {
-			text = append(text, words("; "), Span{Text: "note", Strong: true}, words(": "), literal(note))
-		}
-		facts = append(facts, Fact{Text{literal(m.Model)}, text})
+		facts = append(facts, Fact{Text{literal(m.Model)}, Text{words("%d-d; SHA-256 ", m.Dim), literal(m.Digest)}, m.facts()})
 	}
 	for _, f := range r.Failed {
-		facts = append(facts, Fact{Text{literal(f.Model), words(" "), {Text: "failed", Strong: true}}, Text{literal(f.Error)}})
+		facts = append(facts, Fact{About: Text{literal(f.Model), words(" "), {Text: "failed", Strong: true}}, Is: Text{literal(f.Error)}})
+	}
+	return facts
+}
+
+// facts are what is to know about how a model was run.
+func (m Model) facts() []Fact {
+	facts := []Fact{{About: Text{words("preprocessing")}, Is: Text{words("%s (%s)", m.Preprocess, m.PreprocessReason)}}}
+	if m.SelfTest != nil {
+		facts = append(facts, Fact{About: Text{words("self-test")}, Is: Text{words("%s", m.SelfTest)}})
+	}
+	for _, note := range m.Notes {
+		facts = append(facts, Fact{About: Text{{Text: "note", Strong: true}}, Is: Text{literal(note)}})
 	}
 	return facts
 }

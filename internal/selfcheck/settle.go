@@ -3,6 +3,7 @@ package selfcheck
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"facepipe/internal/embed"
 )
@@ -26,7 +27,7 @@ func (r *Result) Settle(models ...*embed.Model) (warning string, err error) {
 	chosen, best := r.Contracts[0], r.Contracts[r.Best]
 	measured := fmt.Sprintf("of %s the model tells people apart better under %s than under %s (separation %.2f against %.2f, AUC %.4f against %.4f)",
 		r.faces(), best.Name, chosen.Name, best.Separation, chosen.Separation, best.AUC, chosen.AUC)
-	origin, reason := models[0].Origin(), models[0].Reason()
+	origin := models[0].Origin()
 	open := origin == embed.Assumed || origin == embed.Found && best.Preprocess == chosen.reordered().Preprocess
 	switch {
 	case origin == embed.Chosen:
@@ -41,7 +42,12 @@ func (r *Result) Settle(models ...*embed.Model) (warning string, err error) {
 	case chosen.AUC >= best.AUCLow:
 		return measured + ": consider --preprocess", nil
 	}
-	return "", fmt.Errorf("%w: %s, but %s; give --preprocess arcface, raw or a file with the right one", ErrContradiction, reason, measured)
+	return "", fmt.Errorf("%w: it is %s, but %s; give --preprocess arcface, raw or a file with the right one", ErrContradiction, told(models[0]), measured)
+}
+
+// told is the contract that a file tells, and how.
+func told(m *embed.Model) string {
+	return fmt.Sprintf("%v by the file (%s)", m.Preprocess(), strings.TrimPrefix(m.Reason(), "auto: "))
 }
 
 // Limits of what is measured.
@@ -81,7 +87,7 @@ func (r *Result) Weak() error {
 // String says what the test came to.
 func (r *Result) String() string {
 	best := r.Contracts[r.Best]
-	return fmt.Sprintf("self-test of %s on %s: best is %s, AUC %.4f (95 %% interval %.4f to %.4f)",
+	return fmt.Sprintf("of %s on %s the best is %s, AUC %.4f (95 %% interval %.4f to %.4f)",
 		preprocessings(len(r.Contracts)), r.faces(), best.Name, best.AUC, best.AUCLow, best.AUCHigh)
 }
 
