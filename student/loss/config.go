@@ -35,9 +35,9 @@ func finite(settings ...float64) bool {
 }
 
 // Config chooses and tunes what is minimised. It is a section of a config with the expression
-// under name and the settings of losses: under the loss's name, under the term's key where it has
-// a teacher of its own, or right in the section for every loss that has the key. They are kept
-// as they were read. Who asks for the loss gets them laid over its defaults. So 0 means 0, and a
+// under name and the settings of losses, under each one's name or, for one of several terms of a
+// loss, the term's key. The first losses may have theirs right in the section. They are kept as
+// they were read. Who asks for the loss gets them laid over its defaults. So 0 means 0, and a
 // name that a flag sets later brings its own defaults.
 type Config struct {
 	// Name is the expression; see [Parse].
@@ -88,13 +88,16 @@ func (c Schedule) at(step, steps int) float64 {
 	return c.From + (c.To-c.From)*done
 }
 
-// Shape is a struct with the keys of a section: those of all losses, and a section of its own
-// for each.
+// Shape is a struct with the keys of a section: a section for each loss, and the settings of
+// the first ones.
 func (Config) Shape() reflect.Type {
 	name, _ := reflect.TypeFor[Config]().FieldByName("Name")
 	schedule := reflect.StructField{Name: "Schedule", Type: reflect.TypeFor[Schedule](), Tag: `yaml:"schedule"`}
 	fields, taken := []reflect.StructField{name, schedule}, map[string]bool{}
 	for _, l := range All() {
+		if !l.bare {
+			continue
+		}
 		t := reflect.TypeOf(l.defaults)
 		for i := range t.NumField() {
 			f := t.Field(i)
@@ -133,7 +136,7 @@ func (c *Config) UnmarshalYAML(section *yaml.Node) error {
 func (c *Config) UnmarshalJSON(text []byte) error { return strictyaml.Decode(text, c, nil) }
 
 // MarshalYAML is the section with the expression in its canonical form and all settings: those
-// of a single term right in it, of several each under its key.
+// of one of the first losses alone right in it, others under the term's key.
 func (c Config) MarshalYAML() (any, error) {
 	terms, err := c.settled()
 	if err != nil {
@@ -145,7 +148,7 @@ func (c Config) MarshalYAML() (any, error) {
 		if t.schedule != noSchedule {
 			own.Content = append(own.Content, sectionOf(map[string]Schedule{"schedule": t.schedule}).Content...)
 		}
-		if len(terms) > 1 {
+		if len(terms) > 1 || !t.loss.bare {
 			own = sectionOf(map[string]*yaml.Node{t.Key(): own})
 		}
 		section.Content = append(section.Content, own.Content...)

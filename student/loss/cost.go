@@ -71,7 +71,7 @@ func (t Trial) Run(e *torch.Engine, steps int) (median time.Duration, err error)
 func (t Trial) env() Env {
 	return Env{Device: "cpu", Dim: t.Dim, OwnDim: t.Dim, Classes: t.Classes, Steps: warmSteps,
 		Proxies: func(string) (Proxies, error) {
-			return Proxies{Source: "classifier", Vectors: noise(rand.New(rand.NewPCG(7, 7)), t.Classes*t.Dim)}, nil
+			return Proxies{Source: "classifier", Dim: t.Dim, Vectors: noise(rand.New(rand.NewPCG(7, 7)), t.Classes*t.Dim)}, nil
 		}}
 }
 

@@ -21,6 +21,8 @@ func settingsOf(v reflect.Value, path string) (list []Setting) {
 		f := v.Type().Field(i)
 		switch key := f.Tag.Get("yaml"); {
 		case key == "":
+		case key == ",inline":
+			list = append(list, settingsOf(v.Field(i), path)...)
 		case f.Type.Kind() == reflect.Struct:
 			list = append(list, settingsOf(v.Field(i), path+key+".")...)
 		default:

@@ -22,13 +22,6 @@ func unitRows(v []float64, n int) [][]float64 {
 	return slices.Collect(slices.Chunk(v, len(v)/n))
 }
 
-func inner(a, b []float64) (sum float64) {
-	for k := range a {
-		sum += a[k] * b[k]
-	}
-	return sum
-}
-
 // see takes a batch with positives and negatives, and gives both terms.
 func (l *plainEKD) see(p problem) (positive, negative float64) {
 	type couple struct{ s, t float64 }

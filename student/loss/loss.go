@@ -79,8 +79,10 @@ type Teacher struct {
 type Proxies struct {
 	// Source is where they are from: "classifier" or "centres".
 	Source string
+	// Dim is the length of a vector.
+	Dim int
 	// Vectors are as the source has them, Classes×Dim, by label; zeros for an identity that it
-	// does not know, of which there are Missing.
+	// does not know, of which there are Missing. The loss may change them.
 	Vectors []float32
 	Missing int
 }

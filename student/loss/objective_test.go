@@ -42,7 +42,7 @@ func TestNamesStay(t *testing.T) {
 		"{name: unified, rpsd: {bank: 0}}": "[bank dead distance dropped hard iled rpsd] [] [iled.recent iled.statistics]",
 	} {
 		s := torchtest.Scope(t, e)
-		o, err := New(config(t, "", text), Env{Device: "cpu", Dim: 8, OwnDim: 8, Classes: 3})
+		o, err := New(config(t, "", text), testEnv(8))
 		if err != nil {
 			t.Fatal(err)
 		}

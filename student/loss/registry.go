@@ -48,6 +48,12 @@ func All() []Loss {
 		icdLoss,
 		tripletLoss,
 		ekdLoss,
+		proxylessLoss,
+		margindistillLoss,
+		adadistillLoss,
+		kdLoss,
+		gkdLoss,
+		snnLoss,
 	}
 }
 

@@ -100,6 +100,20 @@ func (s *Scope) Top(a Tensor, k int) (values, places Tensor) {
 	return r[0], r[1]
 }
 
+// Descending sorts a vector, the largest element first.
+func (s *Scope) Descending(a Tensor) Tensor {
+	r := s.call(2, "sort", "", a, 0, true)
+	if s.err != nil {
+		return Tensor{}
+	}
+	return r[0]
+}
+
+// Every takes each step-th element of a vector, from the first on.
+func (s *Scope) Every(a Tensor, step int) Tensor {
+	return s.one("slice", "Tensor", a, 0, nil, nil, step)
+}
+
 // Reductions.
 
 // Max is the largest of all elements.
@@ -123,6 +137,14 @@ func (s *Scope) Mean(a Tensor) Tensor { return s.one("mean", "", a) }
 
 // Softmax is exp(a) divided by its sum over one dimension.
 func (s *Scope) Softmax(a Tensor, dim int) Tensor { return s.one("softmax", "int", a, dim, nil) }
+
+// RowNorms are the Euclidean lengths of the rows of a matrix.
+func (s *Scope) RowNorms(a Tensor) Tensor {
+	return s.one("linalg_vector_norm", "", a, 2.0, []int{1}, false, nil)
+}
+
+// CumulativeSum adds up the elements of a vector, from the first to each.
+func (s *Scope) CumulativeSum(a Tensor) Tensor { return s.one("cumsum", "", a, 0, nil) }
 
 // PlaneMeans is the mean of every channel of N×C×H×W over its plane: N×C.
 func (s *Scope) PlaneMeans(a Tensor) Tensor { return s.one("mean", "dim", a, []int{2, 3}) }
@@ -304,6 +326,16 @@ func (s *Scope) ReLU(x Tensor) Tensor { return s.one("relu", "", x) }
 // logits N×C and target N (int64).
 func (s *Scope) CrossEntropy(logits, target Tensor) Tensor {
 	return s.one("cross_entropy_loss", "", logits, target)
+}
+
+// LogSoftmax is its logarithm.
+func (s *Scope) LogSoftmax(a Tensor) Tensor { return s.one("log_softmax", "int", a, 1, nil) }
+
+// Divergence is Σ exp(t)·(t - a) over all elements, of logarithms of probabilities: that of
+// Kullback and Leibler of target from a.
+func (s *Scope) Divergence(a, target Tensor) Tensor {
+	const sum, logarithms = 2, true // at::Reduction::Sum
+	return s.one("kl_div", "", a, target, sum, logarithms)
 }
 
 // Huber is the mean of ½e² where |e| ≤ beta and beta·(|e| - ½beta) elsewhere, for

@@ -42,6 +42,9 @@ func (s *Scope) Close() {
 // Err is the first error of an operator in this scope, or nil.
 func (s *Scope) Err() error { return s.err }
 
+// Fail has the scope remember an error of who computes in it, as one of an operator.
+func (s *Scope) Fail(what string, err error) { s.fail(what, err) }
+
 // fail records the first error.
 func (s *Scope) fail(what string, err error) {
 	if s.err == nil && err != nil {
