@@ -61,13 +61,16 @@ func TestDistillLearnsWithEveryLoss(t *testing.T) {
 	for _, name := range loss.Names() {
 		o := options(t, dataset)
 		o.Loss.Name, o.Epochs = name, 12 // after 6 some seeds are still far from there
-		if o.Loss.Needs("")&loss.TeacherEmbedding == 0 {
+		if o.Loss.Needs("")&(loss.TeacherEmbedding|loss.IdentityVectors) == 0 {
 			o.Teacher = ""
 			tune(&o.Loss, "margin: {scale: 8}")
 		}
 		if name == "ekd" { // as published a new student's similarities are too far from the thresholds for a gradient
 			o.Sampler, o.PerIdentity, o.LR = data.ClassBalanced, 2, 0.5
 			tune(&o.Loss, "ekd: {start: first, temperature: 0.1}")
+		}
+		if section, ok := classSections()[name]; ok {
+			tune(&o.Loss, section)
 		}
 		if name == "l2" { // its gradient is spread over the elements of a raw embedding
 			o.LR = 1

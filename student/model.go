@@ -56,7 +56,10 @@ func newModel(e *torch.Engine, o Options, t *teachers, classes, steps int) (*mod
 	}
 	m.targets = newTargets(t, m.network.Dim)
 	m.targets.rotate(m.scope, o.Device, t)
-	env := loss.Env{Device: o.Device, Dim: dim, OwnDim: m.network.Dim, Classes: classes, Split: o.Split, Steps: steps, Teachers: m.targets.env()}
+	env := loss.Env{Device: o.Device, Dim: dim, OwnDim: m.network.Dim, Classes: classes, Split: o.Split, Steps: steps, Teachers: t.env()}
+	if len(t.names) == 1 {
+		env.Proxies = t.proxies(0)
+	}
 	if m.loss, err = loss.New(o.Loss, env); err != nil {
 		return nil, usage(err)
 	}

@@ -33,9 +33,13 @@ type manifest struct {
 	CropsDigest        string `json:"crops_digest,omitempty"`
 	TeacherFingerprint string `json:"teacher_fingerprint,omitempty"`
 	// Init is the digest of the file whose weights the run began with.
-	Init  string `json:"init,omitempty"`
-	Flip  bool   `json:"flip"`
-	Crops int    `json:"crops"`
+	Init string `json:"init,omitempty"`
+	// IdentityVectors are the sources of the vectors that losses compare with, and what
+	// identifies each.
+	IdentityVectors map[string]string `json:"identity_vectors,omitempty"`
+
+	Flip  bool `json:"flip"`
+	Crops int  `json:"crops"`
 }
 
 func manifestPath(run string) string { return filepath.Join(run, "run.json") }
@@ -161,6 +165,7 @@ func (r *run) refuseOtherSettings(context.Context) error {
 	// What was rejected may differ, and the others follow from what is compared.
 	was.Version, was.Dataset, was.CropsDigest = r.manifest.Version, r.manifest.Dataset, r.manifest.CropsDigest
 	was.Flip, was.Crops = r.manifest.Flip, r.manifest.Crops
+	was.IdentityVectors = r.manifest.IdentityVectors // compared when they are read
 	before, err := json.Marshal(was)
 	if err != nil {
 		return err

@@ -118,20 +118,31 @@ func (r *run) buildModel(ctx context.Context) (err error) {
 		return err
 	}
 	r.notes = append(r.notes, notes...)
-	if r.model, err = newModel(r.engine, r.o, &r.teachers, r.loader.Labels(), r.schedule.Total); err != nil {
+	vectors := identityVectors{ctx: ctx, run: r}
+	r.teachers.vectors = vectors.of
+	r.model, err = newModel(r.engine, r.o, &r.teachers, r.loader.Labels(), r.schedule.Total)
+	if vectors.failed != nil {
+		return vectors.failed
+	}
+	if err != nil {
 		return err
 	}
-	return r.serves(r.o.Loss)
+	if err := r.serves(r.o.Loss); err != nil {
+		return err
+	}
+	return r.sameVectors()
 }
 
 // serves reports what the loss needs that the data does not have.
 func (r *run) serves(c loss.Config) error {
 	for _, teacher := range append([]string{""}, c.Teachers()...) {
-		missing := c.Needs(teacher) &^ r.teachers.has(r.loader.Labels() > 0)
+		missing := c.Needs(teacher) &^ r.teachers.has(teacher, r.loader.Labels() > 0)
 		switch {
 		case missing == 0:
 		case len(r.teachers.caches) == 0 && missing&loss.TeacherEmbedding != 0:
 			return fmt.Errorf("%w: loss %s needs --teacher", ErrUsage, c.Canonical())
+		case missing == loss.IdentityVectors && teacher == "" && len(r.teachers.caches) > 1:
+			return fmt.Errorf("%w: loss %s needs %v, which the mean of several teachers does not have: name one by @", ErrUsage, c.Canonical(), missing)
 		default:
 			return fmt.Errorf("%w: loss %s needs %v, which %s does not have", ErrUsage, c.Canonical(), missing, r.o.Dataset)
 		}

@@ -71,6 +71,8 @@ type teachers struct {
 	mean bool
 	// asked are the names that losses learn from by @.
 	asked []string
+	// vectors gives those of identities of the teacher at a place; nil where none are to be had.
+	vectors func(i int) func(source string) (loss.Proxies, error)
 }
 
 // openTeachers opens the caches.
@@ -142,9 +144,25 @@ func (t *teachers) align(ctx context.Context, o *Options) (notes []string, err e
 	return notes, nil
 }
 
-// has is what the data have for losses. labels says
+// env are the teachers that terms may ask for.
+func (t *teachers) env() map[string]loss.Teacher {
+	env := map[string]loss.Teacher{}
+	for i, name := range t.names {
+		env[name] = loss.Teacher{Dim: t.dims[i], Proxies: t.proxies(i)}
+	}
+	return env
+}
+
+func (t *teachers) proxies(i int) func(source string) (loss.Proxies, error) {
+	if t.vectors == nil {
+		return nil
+	}
+	return t.vectors(i)
+}
+
+// has is what the data have for the terms of a teacher, "" for those without @. labels says
 // that there are identities.
-func (t *teachers) has(labels bool) (has loss.Needs) {
+func (t *teachers) has(teacher string, labels bool) (has loss.Needs) {
 	if len(t.caches) > 0 {
 		has |= loss.TeacherEmbedding
 		if t.flip() {
@@ -153,6 +171,9 @@ func (t *teachers) has(labels bool) (has loss.Needs) {
 	}
 	if labels {
 		has |= loss.Labels
+		if len(t.caches) == 1 || teacher != "" {
+			has |= loss.IdentityVectors // its class centres at least
+		}
 	}
 	return has
 }
@@ -201,15 +222,6 @@ func (m *targets) params() []*layer.Param {
 		}
 	}
 	return list
-}
-
-// env are the teachers that terms may ask for.
-func (m *targets) env() map[string]loss.Teacher {
-	env := map[string]loss.Teacher{}
-	for i, name := range m.names {
-		env[name] = loss.Teacher{Dim: m.dims[i]}
-	}
-	return env
 }
 
 // of fills in what the losses learn from: rows are the embeddings of n crops by all teachers,

@@ -85,14 +85,16 @@ func trainInDouble(t *testing.T, e *torch.Engine, dataset string, c loss.Config,
 }
 
 // worldLosses are losses of all kinds: sample by sample, against trained centres, and
-// with relations within the batch and to a bank, with pairs of identities, and with draws.
+// with relations within the batch and to a bank, with pairs of identities and draws, against centres that
+// follow the teacher.
 func worldLosses() map[string]loss.Config {
 	unified := loss.Config{Name: "unified"}
 	tune(&unified, "{classifier: arcface, iled: {warmup: 0}, rpsd: {bank: 20, negatives: 8, ramp: 0}}")
 	ekd, triplet := loss.Config{Name: "ekd"}, loss.Config{Name: "triplet"}
 	tune(&ekd, "ekd: {start: first, temperature: 0.1}")
 	tune(&triplet, "triplet: {alpha: 2}")
-	return map[string]loss.Config{"cosine": {Name: "cosine"}, "arcface": {Name: "arcface"}, "unified": unified, "ekd": ekd, "triplet": triplet}
+	return map[string]loss.Config{"cosine": {Name: "cosine"}, "arcface": {Name: "arcface"}, "unified": unified, "ekd": ekd, "triplet": triplet,
+		"adadistill": {Name: "adadistill"}}
 }
 
 // Two ranks' gradients, in every parameter, and losses are one rank's, and the same bits

@@ -60,8 +60,8 @@ func (m *classifierManifest) validate(t *cache.Cache) error {
 	return m.File.Validate(m.Rows)
 }
 
-// source identifies what the table is made of.
-func (i *ClassifierInfo) source() string {
+// Digest identifies the matrix, its names included.
+func (i *ClassifierInfo) Digest() string {
 	h := sha256.New()
 	table.WriteFields(h, "facepipe classifier 1", i.OriginDigest, i.Tensor, i.NamesDigest, i.Prefix)
 	return hex.EncodeToString(h.Sum(nil))
@@ -110,7 +110,7 @@ func lookAtClassifier(t *cache.Cache) (m classifierManifest, err error) {
 	if err := table.AsDamage(f.manifest(), m.validate(t)); err != nil {
 		return m, err
 	}
-	return m, table.CheckSize(f.table(tableClassifier, m.source()), m.File.Bytes)
+	return m, table.CheckSize(f.table(tableClassifier, m.Digest()), m.File.Bytes)
 }
 
 // FindClassifier says where a teacher's classifier matrix came from, without reading it; nil
@@ -140,8 +140,8 @@ func mapClassifier(t *cache.Cache) (*Classifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	path := folderIn(t, classifierFolder).table(tableClassifier, m.source())
-	file, err := table.Open(path, m.File, classifierSchema(t.Info(), m.source()), parseClassifierColumns)
+	path := folderIn(t, classifierFolder).table(tableClassifier, m.Digest())
+	file, err := table.Open(path, m.File, classifierSchema(t.Info(), m.Digest()), parseClassifierColumns)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +154,7 @@ func TidyClassifier(t *cache.Cache) error {
 	f := folderIn(t, classifierFolder)
 	err := f.tidy(func() ([]string, error) {
 		m, err := readClassifierManifest(t)
-		return []string{f.table(tableClassifier, m.source())}, err
+		return []string{f.table(tableClassifier, m.Digest())}, err
 	})
 	if err != nil {
 		return fmt.Errorf("tidy classifier of teacher %s: %w", t.Info().Name, err)
@@ -267,13 +267,13 @@ func CreateClassifier(t *cache.Cache, info ClassifierInfo, replace bool) (w *Cla
 	case errors.Is(err, os.ErrNotExist) || replace:
 	case err != nil:
 		return fail(errors.Join(err, lock.Unlock()))
-	case have.source() != info.source():
+	case have.Digest() != info.Digest():
 		return fail(errors.Join(fmt.Errorf("it has one of %s (%.12s…) %w", have.Origin, have.OriginDigest, os.ErrExist), lock.Unlock()))
 	}
 	w = &ClassifierWriter{teacher: t, folder: f, lock: lock,
 		manifest: classifierManifest{Header: table.HeaderOf(table.FormatClassifier), Fingerprint: t.Info().Fingerprint, ClassifierInfo: info}}
 	w.manifest.Rows = 0
-	source := info.source()
+	source := info.Digest()
 	w.table, err = newTableWriter(f, f.table(tableClassifier, source), classifierSchema(t.Info(), source), vectorRows(t.Info().Dim), parseClassifierColumns)
 	if err != nil {
 		return fail(errors.Join(err, lock.Unlock()))

@@ -193,6 +193,23 @@ func (l *Loader) label(of int32) int32 {
 	return l.numbers[of]
 }
 
+// DatasetLabels are the dataset's labels of the identities, by the numbers that batches have.
+func (l *Loader) DatasetLabels() []int32 {
+	of := make([]int32, l.labels)
+	if l.numbers == nil {
+		for n := range of {
+			of[n] = int32(n)
+		}
+		return of
+	}
+	for label, n := range l.numbers {
+		if int(n) < l.labels {
+			of[n] = int32(label) // of several the last: those before it are not among the crops
+		}
+	}
+	return of
+}
+
 // Labels is how many identities labels tell apart: those of the crops with a split, else
 // the dataset's.
 func (l *Loader) Labels() int { return l.labels }

@@ -329,8 +329,15 @@ func TestSplitNumbersItsIdentities(t *testing.T) {
 		if l.Labels() != tt.labels {
 			t.Errorf("%+v: %d identities, want %d", tt.o, l.Labels(), tt.labels)
 		}
+		of := l.DatasetLabels()
+		if len(of) != tt.labels {
+			t.Errorf("%+v: %d labels of the dataset, want %d", tt.o, len(of), tt.labels)
+		}
 		for _, b := range collect(t, ds, teacher, tt.o, 0, 1) {
 			for i, label := range b.Labels {
+				if all, err := ds.Labels(t.Context()); err != nil || of[label] != all[b.Rows[i]] {
+					t.Errorf("%+v: label %d is said to be %d of the dataset, row %d has %v (%v)", tt.o, label, of[label], b.Rows[i], all, err)
+				}
 				if want := tt.number; want >= 0 && label != int32(want) || want < 0 && label != int32(b.Rows[i]%4) {
 					t.Errorf("%+v: row %d has label %d", tt.o, b.Rows[i], label)
 				}
