@@ -74,9 +74,9 @@ func (m *model) input(s *torch.Scope, b *data.Batch, size int) loss.Batch {
 	}
 	if m.bridge != nil {
 		in.Student = s.Linear(y, m.bridge.Tensor())
-		if m.loss.LooksAtOwn() {
-			in.Own = y
-		}
+	}
+	if m.loss.LooksAtOwn() && (m.bridge != nil || len(m.targets.params()) > 0) {
+		in.Own = y
 	}
 	m.targets.of(s, m.device, b.Teacher, len(b.Rows), y, &in)
 	return in

@@ -10,7 +10,7 @@ type Batch struct {
 	// Student holds the raw embeddings N×d, with their history, bridged to the teacher's
 	// size where the student's own is another.
 	Student torch.Tensor
-	// Own holds them as the student gives them. None without a bridge, where they are
+	// Own holds them as the student gives them. None without any bridge, where they are
 	// Student, and where no term looks at them.
 	Own torch.Tensor
 	// Teacher holds the raw cached embeddings N×d; none when the loss needs none.
@@ -62,34 +62,37 @@ type view struct {
 
 // views are those of a step: terms that see the same share one.
 type views struct {
-	bridged, own *view
-	targets      map[string]*view
+	s     *torch.Scope
+	batch Batch
+	made  map[sight]*view
 }
 
-func viewsOf(s *torch.Scope, b Batch) views {
-	all := views{bridged: &view{Batch: b, s: s}, targets: map[string]*view{}}
-	all.own = all.bridged
-	if !b.Own.IsNone() {
-		all.own = &view{Batch: b, s: s}
-		all.own.Student = b.Own
-	}
-	for name, t := range b.Targets {
-		v := &view{Batch: b, s: s}
-		v.Student, v.Teacher, v.Usable = t.Student, t.Teacher, t.Usable
-		all.targets[name] = v
-	}
-	return all
+// sight is what a term looks at: a teacher's embeddings, "" for what the run learns from, and
+// the student's own or those that are bridged to the teacher's size.
+type sight struct {
+	teacher string
+	own     bool
 }
+
+func viewsOf(s *torch.Scope, b Batch) views { return views{s, b, map[sight]*view{}} }
 
 // of is what a term sees.
 func (all views) of(m member) *view {
-	switch {
-	case m.own:
-		return all.own
-	case m.teacher != "":
-		return all.targets[m.teacher]
+	own := m.own && !all.batch.Own.IsNone()
+	at := sight{m.teacher, own}
+	if v := all.made[at]; v != nil {
+		return v
 	}
-	return all.bridged
+	v := &view{Batch: all.batch, s: all.s}
+	if m.teacher != "" {
+		t := all.batch.Targets[m.teacher]
+		v.Student, v.Teacher, v.Usable = t.Student, t.Teacher, t.Usable
+	}
+	if own {
+		v.Student = all.batch.Own
+	}
+	all.made[at] = v
+	return v
 }
 
 // once is what memo points to. The first call makes it.

@@ -22,6 +22,7 @@ With start: zero both thresholds are too small for some hundred steps, and ranks
    gradient where S_ij is far above them; start: first or unbiased mends that
 The paper trains it beside ArcFace: --loss "arcface + ekd", with --sampler mixed for positives.`,
 	Needs: TeacherEmbedding | Labels,
+	Own:   true,
 	defaults: ekdSettings{
 		Positive: 0.02, Negative: 0.01, Thresholds: 6, Temperature: 0.01, Hardest: 2000, Momentum: 0.01, Start: "zero",
 	},
@@ -74,7 +75,8 @@ func (c ekdSettings) validate() error {
 //	L = 0.02 · mean over P of (r(S_ij; A^s) - r(T_ij; A^t))² + 0.01 · the same over H
 //	r(x; A) = Σ_k σ((x - A_k)/τ), the exponent within ±50
 //
-// S_ij and T_ij are the student's and the teacher's similarities of the pairs i < j of the
+// S_ij and T_ij are the similarities of the student's own embeddings, which may be of another
+// length, and of the teacher's, of the pairs i < j of the
 // batch, P those of one identity, Q those of two, H the 2,000 of Q with the largest S_ij. The
 // anchors A^s and A^t are exponential means, with weight 0.01 for a batch, of the thresholds
 // at false positive rates 1e-1 … 1e-6: the elements ⌊|Q|/10^k⌋ of S, and of T on its own, over

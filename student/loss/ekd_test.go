@@ -98,7 +98,7 @@ func apprentice(seed uint64, n, d, identities int) problem {
 	return p
 }
 
-// step runs a loss on a problem, and gives the value, the gradient and the figures.
+// run takes a step of a loss on a problem, and gives the value, the gradient and the figures.
 func (p problem) run(t *testing.T, s *torch.Scope, o *Objective) (float64, []float64, map[string]float64) {
 	t.Helper()
 	student := torch.FromData(s, "cpu", p.student, p.n, p.d)
@@ -270,6 +270,24 @@ func TestRankLossesRefuse(t *testing.T) {
 	} {
 		if err := config(t, name, section).Validate(); err == nil {
 			t.Errorf("%s is taken", section)
+		}
+	}
+}
+
+// Students are compared with students: as they are exported, whatever the teacher's size.
+func TestRankLossesLookAtTheStudentsOwn(t *testing.T) {
+	e := torchtest.Open(t)
+	for _, name := range []string{"ekd", "triplet"} {
+		s := torchtest.Scope(t, e)
+		p, own := apprentice(1, 20, 8, 6), apprentice(2, 20, 8, 6)
+		b := p.batch(s, torch.FromData(s, "cpu", p.student, p.n, p.d))
+		b.Own = torch.FromData(s, "cpu", own.student, p.n, p.d)
+		o := objective(t, name, "{}")
+		bridged, _ := o.Step(s, b)
+		b.Student, b.Own = b.Own, torch.Tensor{}
+		alone, _ := objective(t, name, "{}").Step(s, b)
+		if got, want := s.Scalar(bridged), s.Scalar(alone); !o.LooksAtOwn() || got != want || want == 0 {
+			t.Errorf("%s is %g beside a bridge, %g without", name, got, want)
 		}
 	}
 }

@@ -20,6 +20,7 @@ Triplets, as FaceNet's: each pair (a, p) of one identity in the batch with one n
    from those with 0 < |ŝ_a - ŝ_n|² - |ŝ_a - ŝ_p|² < alpha; a pair without any makes no triplet
 Made to refine a trained student (code: lr 0.001). Positives want --sampler class-balanced.`,
 	Needs: TeacherEmbedding | Labels,
+	Own:   true,
 	defaults: tripletSettings{
 		Distance: "l2", Alpha: 0.35, MinMargin: 0.2, MaxMargin: 0.5,
 	},
