@@ -76,11 +76,11 @@ func (c ekdSettings) validate() error {
 //	r(x; A) = Σ_k σ((x - A_k)/τ), the exponent within ±50
 //
 // S_ij and T_ij are the similarities of the student's own embeddings, which may be of another
-// length, and of the teacher's, of the pairs i < j of the
-// batch, P those of one identity, Q those of two, H the 2,000 of Q with the largest S_ij. The
-// anchors A^s and A^t are exponential means, with weight 0.01 for a batch, of the thresholds
-// at false positive rates 1e-1 … 1e-6: the elements ⌊|Q|/10^k⌋ of S, and of T on its own, over
-// Q in falling order. They move before they are used, and have no gradient.
+// length, and of the teacher's, of the pairs i < j of the batch. P are those of one identity, Q
+// those of two, H the 2,000 of Q with the largest S_ij. The anchors A^s and A^t are exponential
+// means, with weight 0.01 for a batch, of the thresholds at false positive rates 1e-1 … 1e-6:
+// the elements ⌊|Q|/10^k⌋ of S, and of T on its own, over Q in falling order. They move before
+// they are used, and have no gradient.
 //
 // Samples without a label or a usable teacher embedding are in no pair. Without Q the
 // anchors stay and only P counts, without P only H; before the first Q there is no loss,
@@ -89,9 +89,9 @@ func (c ekdSettings) validate() error {
 // its similarity is 1 to both, without a gradient. The code adds ArcFace's cross-entropy of
 // the uniform half of a mixed batch: here that is a loss of its own, of the whole batch.
 //
-// From the cache it needs the teacher's embeddings. The memory is some 20 floats for each
-// threshold and pair of P and H, and 40 bytes for a pair of Q. One small tensor is read
-// back: the batch's thresholds.
+// From the cache it needs the teacher's embeddings. The memory is a few floats for each pair
+// of Q and, for each threshold, for each of P and H; of N samples there are N(N-1)/2 pairs. One
+// small tensor is read back: the batch's thresholds.
 type ekd struct {
 	c ekdSettings
 	// student and teacher are sums of thresholds, each with its weight, that add up to weight:
