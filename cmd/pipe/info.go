@@ -108,6 +108,14 @@ func printTeacher(w io.Writer, t info.Cache, rows int) {
 	if t.MissingShards > 0 {
 		fmt.Fprintf(w, "  missing     %d shards\n", t.MissingShards)
 	}
+	for _, table := range []struct {
+		name, state string
+		bytes       int64
+	}{{"centres", t.Centres, t.CentresBytes}, {"neighbours", t.Neighbours, t.NeighboursBytes}} {
+		if table.state != "missing" {
+			fmt.Fprintf(w, "  %-11s %s, %s\n", table.name, table.state, byteSize(table.bytes))
+		}
+	}
 	if t.Invalid > 0 {
 		fmt.Fprintf(w, "  unusable    %d embeddings were not finite or zero\n", t.Invalid)
 	}

@@ -106,6 +106,40 @@ func TestKilledCentres(t *testing.T) {
 	}, sameDataset)
 }
 
+func TestTeacherNeighbours(t *testing.T) {
+	dataset := ingestAligned(t, 3, 4)
+	precompute(t, dataset)
+	args := []string{"teachers", "neighbours", dataset, "tiny"}
+	o := expect(t, exitDone, append(args, "--k", "5", "--json")...).object(t)
+	if number(t, o, "k") != 5 || number(t, o, "rows") != 12 || o["exact"] != true || number(t, o, "recall") != 1 || o["reused"] != false || number(t, o, "bytes") == 0 {
+		t.Errorf("summary is %v", o)
+	}
+	if text := expect(t, exitDone, append(args, "--k", "4")...).stdout; !strings.Contains(text, "there already") || !strings.Contains(text, "each crop with all") {
+		t.Errorf("again: %s", text)
+	}
+	for _, list := range [][]string{{"info", dataset}, {"teachers", dataset}} {
+		if text := expect(t, exitDone, list...).stdout; !strings.Contains(text, "current") {
+			t.Errorf("%s: %s", list, text)
+		}
+	}
+	expect(t, exitDone, append(args, "--rebuild")...)
+	expect(t, exitDone, "check", dataset, "--read-data")
+	expect(t, exitFailed, "teachers", "neighbours", dataset, "none")
+	expect(t, exitDone, "teachers", "drop", dataset, "tiny")
+}
+
+func TestKilledNeighbours(t *testing.T) {
+	whole := ingestAligned(t, 6, 8)
+	precompute(t, whole)
+	killAtRandom(t, func() job {
+		dataset := filepath.Join(t.TempDir(), "faces.ds")
+		if err := os.CopyFS(dataset, os.DirFS(whole)); err != nil {
+			t.Fatal(err)
+		}
+		return job{dataset, []string{"teachers", "neighbours", dataset, "tiny", "--k", "6"}}
+	}, sameDataset)
+}
+
 // classifierFiles writes a matrix of the people person_00, person_01 ... as .npy.
 func classifierFiles(t *testing.T, people, dim int) (matrix, names string) {
 	t.Helper()

@@ -142,10 +142,9 @@ func OpenAlignment(ctx context.Context, t, reference *cache.Cache, progress io.W
 		m.From, m.To, m.Pairs, m.Cosine = made.From, made.To, made.Pairs, made.Cosine
 		return made.write(f, m)
 	}
-	m, reused, err := alignments.ensure(ctx, t, false, derive)
-	if err == nil && reused && (m.Reference != reference.Info().Fingerprint || m.ReferenceCache != digest) {
-		_, _, err = alignments.ensure(ctx, t, true, derive)
-	}
+	_, _, err = alignments.ensure(ctx, t, func(m *alignmentManifest) bool {
+		return m.Reference == reference.Info().Fingerprint && m.ReferenceCache == digest
+	}, derive)
 	if err != nil || made != nil {
 		return made, err
 	}

@@ -91,7 +91,8 @@ func OpenCentres(ctx context.Context, t *cache.Cache, progress io.Writer) (*Cent
 
 // ensureCentres derives the centres unless they are there.
 func ensureCentres(ctx context.Context, t *cache.Cache, o CentresOptions) (m *centresManifest, reused bool, err error) {
-	return classCentres.ensure(ctx, t, o.Rebuild, func(f folder, m *centresManifest) error {
+	willDo := func(*centresManifest) bool { return !o.Rebuild }
+	return classCentres.ensure(ctx, t, willDo, func(f folder, m *centresManifest) error {
 		d := t.Dataset()
 		m.Identities, m.Rows = d.Identities(), d.Rows()
 		b := &centreBuilder{

@@ -1,6 +1,6 @@
 // Package derived keeps what is made of a whole teacher cache, or belongs to its teacher: class
-// centres with the quality of every crop, and the classifier that the teacher was trained
-// with.
+// centres with the quality of every crop, the crops nearest to every crop, and the classifier
+// that the teacher was trained with.
 //
 // Each kind is a folder in the cache's with a lock, a manifest and tables of its own. A kind is
 // one file of this package and one line in the register of derived.go; package check, and
@@ -28,6 +28,7 @@ var audits = []func(a *table.Audit, t *cache.Cache) error{
 	auditOf("class centres", readCentres),
 	auditOf("classifier", OpenClassifier),
 	auditOf("alignment", readAlignment),
+	auditOf("neighbours", func(t *cache.Cache) (*Neighbours, error) { return readNeighbours(t, 0) }),
 }
 
 // Audit looks at all that is derived from a cache. It is for store/check.

@@ -90,12 +90,19 @@ func (f folder) removeOthers(tables []string) error {
 	return err
 }
 
-// others are the tables that are not at the paths.
+// partSuffix ends the name of a file that says which table of several is complete, while the
+// others are made.
+const partSuffix = ".part"
+
+// part is the path of such a file for the table at a path.
+func part(path string) string { return strings.TrimSuffix(path, table.ArrowSuffix) + partSuffix }
+
+// others are the tables that are not at the paths, and what says which are complete.
 func (f folder) others(tables []string) (paths []string, err error) {
 	entries, err := os.ReadDir(f.dir)
 	for _, e := range entries {
 		path := f.path(e.Name())
-		if strings.HasSuffix(path, table.ArrowSuffix) && !slices.Contains(tables, path) {
+		if (strings.HasSuffix(path, table.ArrowSuffix) || strings.HasSuffix(path, partSuffix)) && !slices.Contains(tables, path) {
 			paths = append(paths, path)
 		}
 	}

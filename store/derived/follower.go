@@ -122,12 +122,12 @@ func (k *follower[M]) state(t *cache.Cache) (state string, bytes int64) {
 	return "damaged", 0
 }
 
-// ensure makes the tables unless they are there, or anew if they are to be rebuilt. derive
-// writes them and commits the manifest, which says already what it is made of. One process
-// does; others wait and then find it done.
-func (k *follower[M]) ensure(ctx context.Context, t *cache.Cache, rebuild bool, derive func(f folder, m M) error) (m M, reused bool, err error) {
+// ensure makes the tables unless they are there and will do. derive writes them and commits the
+// manifest, which says already what it is made of. One process does; others wait and then find
+// it done.
+func (k *follower[M]) ensure(ctx context.Context, t *cache.Cache, willDo func(m M) bool, derive func(f folder, m M) error) (m M, reused bool, err error) {
 	f, log := folderIn(t, k.folder), t.Dataset().Logger()
-	if m, err = k.read(t); err == nil && !rebuild {
+	if m, err = k.read(t); err == nil && willDo(m) {
 		if err := f.tidy(func() ([]string, error) { return k.tables(f) }); err != nil {
 			log.Warn("old "+k.what+" cannot be removed", "teacher", t.Folder(), "cause", err)
 		}
@@ -146,7 +146,7 @@ func (k *follower[M]) ensure(ctx context.Context, t *cache.Cache, rebuild bool, 
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
 	switch m, err = k.read(t); {
-	case err == nil && !rebuild:
+	case err == nil && willDo(m):
 		return m, true, nil
 	case errors.Is(err, store.ErrDamaged):
 		log.Warn("damaged "+k.what+" are derived again", "teacher", t.Folder(), "cause", err)

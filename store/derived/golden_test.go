@@ -21,6 +21,7 @@ var update = flag.Bool("update", false, "write golden files anew")
 func TestGoldenSides(t *testing.T) {
 	dir := storetest.Copy(t, "../testdata/golden-v2/faces.ds")
 	derive(t, dir, derived.CentresOptions{})
+	deriveNeighbours(t, dir, derived.NeighboursOptions{K: 4})
 	teacher := storetest.Cache(t, storetest.Open(t, dir), "r50")
 	w, err := derived.CreateClassifier(teacher, derived.ClassifierInfo{Origin: "weight.npy", OriginDigest: "d1", DType: "float64", Prefix: "person_"}, false)
 	if err != nil {
@@ -41,7 +42,7 @@ func TestGoldenSides(t *testing.T) {
 	storetest.CleanCheck(t, dir)
 
 	var got bytes.Buffer
-	for _, side := range []string{"centres", "classifier"} {
+	for _, side := range []string{"centres", "classifier", "neighbours"} {
 		err := fs.WalkDir(os.DirFS(teacher.Folder()), side, func(name string, e fs.DirEntry, err error) error {
 			if err != nil || e.IsDir() {
 				return err

@@ -79,3 +79,17 @@ func (w *tableWriter[C]) vector(column int, v []float32) {
 
 // vectorRows is how many rows with a vector make a batch.
 func vectorRows(dim int) int { return min(table.MaxBatchRows, max(1, table.MaxBatchBytes/(4*dim+64))) }
+
+// numbers sets a column of lists.
+func (w *tableWriter[C]) numbers(column int, v []float32) {
+	list := w.build.Field(column).(*array.ListBuilder)
+	list.Append(true)
+	list.ValueBuilder().(*array.Float32Builder).AppendValues(v, nil)
+}
+
+// integers sets a column of lists.
+func (w *tableWriter[C]) integers(column int, v []int32) {
+	list := w.build.Field(column).(*array.ListBuilder)
+	list.Append(true)
+	list.ValueBuilder().(*array.Int32Builder).AppendValues(v, nil)
+}

@@ -25,6 +25,9 @@ type Cache struct {
 	// missing or damaged. Their tables are not read.
 	Centres      string `json:"centres"`
 	CentresBytes int64  `json:"centres_bytes"`
+	// Neighbours, the derived nearest crops of every crop, are in the same states.
+	Neighbours      string `json:"neighbours"`
+	NeighboursBytes int64  `json:"neighbours_bytes"`
 	// Runs sums up the records of the runs that filled the cache.
 	Runs cache.RunTotals `json:"runs"`
 	// Classifier says where an imported classifier matrix is from, nil without one.
@@ -66,6 +69,7 @@ func stateOf(t *cache.Cache) (s Cache, err error) {
 	s = Cache{Info: t.Info(), Rows: t.Rows(), Invalid: t.Invalid(), MissingShards: len(t.MissingShards()), Bytes: t.Bytes()}
 	s.Missing = t.Dataset().Rows() - s.Rows
 	s.Centres, s.CentresBytes = derived.CentresState(t)
+	s.Neighbours, s.NeighboursBytes = derived.NeighboursState(t)
 	if s.Classifier, err = derived.FindClassifier(t); err != nil {
 		return s, err
 	}

@@ -52,6 +52,7 @@ const (
 	FormatCentres    = "facepipe class centres"
 	FormatClassifier = "facepipe classifier"
 	FormatAlignment  = "facepipe alignment"
+	FormatNeighbours = "facepipe neighbours"
 	FormatPlan       = "facepipe plan"
 	FormatRun        = "facepipe run"
 	FormatPlanMerge  = "facepipe plan merge"
