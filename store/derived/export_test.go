@@ -55,6 +55,11 @@ func StopNeighbours(ctx context.Context, dir, teacher string, o NeighboursOption
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
+	return EnsureNeighbours(ctx, d, teacher, o)
+}
+
+// EnsureNeighbours derives the neighbours of an open dataset unless they are there.
+func EnsureNeighbours(ctx context.Context, d *store.Dataset, teacher string, o NeighboursOptions) error {
 	t, err := cache.Open(d, teacher)
 	if err != nil {
 		return err

@@ -50,6 +50,9 @@ func TestPowerLossOfSides(t *testing.T) {
 			}
 			return c.Close()
 		},
+		"neighbours": func(d *store.Dataset) error {
+			return derived.EnsureNeighbours(t.Context(), d, "r50", few(3))
+		},
 		"classifier": func(d *store.Dataset) error { return importClass(d, "another") },
 		// An import that finds its matrix there only tidies.
 		"classifier, found": func(d *store.Dataset) error {
@@ -69,6 +72,7 @@ func TestPowerLossOfSides(t *testing.T) {
 		if err := importClass(storetest.Open(t, whole), "one"); err != nil {
 			t.Fatal(err)
 		}
+		deriveNeighbours(t, whole, few(3))
 		w := storetest.Writer(t, whole, 8)
 		storetest.Ingest(t, w, storetest.Source, 12, 24)
 		storetest.Close(t, w)
@@ -116,7 +120,7 @@ func finishSide(t *testing.T, dir, want string, run func(*store.Dataset) error) 
 		return false, fmt.Errorf("check: %+v, %w", r.Problems, err)
 	}
 	manifests := func(dir string) (text string) {
-		for _, side := range []string{"centres", "classifier"} {
+		for _, side := range []string{"centres", "classifier", "neighbours"} {
 			data, err := os.ReadFile(filepath.Join(dir, "teachers", "r50", side, side+".json"))
 			if err != nil {
 				t.Fatal(err)
