@@ -14,6 +14,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"runtime"
 	"slices"
 
@@ -81,6 +82,9 @@ type Search struct {
 func New(ctx context.Context, v Vectors, labels []int32, o Options) (*Search, error) {
 	if len(labels) != v.Len() {
 		panic(fmt.Sprintf("nearest: %d labels of %d vectors", len(labels), v.Len()))
+	}
+	if v.Len() > math.MaxInt32 {
+		return nil, fmt.Errorf("find neighbours: %d vectors, want at most %d", v.Len(), math.MaxInt32)
 	}
 	if o.Workers == 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
