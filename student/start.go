@@ -139,7 +139,7 @@ func (r *run) serves(c loss.Config) error {
 		missing := c.Needs(teacher) &^ r.teachers.has(teacher, r.loader.Labels() > 0)
 		switch {
 		case missing == 0:
-		case len(r.teachers.caches) == 0 && missing&loss.TeacherEmbedding != 0:
+		case len(r.teachers.caches) == 0 && missing&(loss.TeacherEmbedding|loss.IdentityVectors) != 0:
 			return fmt.Errorf("%w: loss %s needs --teacher", ErrUsage, c.Canonical())
 		case missing == loss.IdentityVectors && teacher == "" && len(r.teachers.caches) > 1:
 			return fmt.Errorf("%w: loss %s needs %v, which the mean of several teachers does not have: name one by @", ErrUsage, c.Canonical(), missing)

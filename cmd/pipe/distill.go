@@ -69,7 +69,7 @@ began. Weights are kept in float32 in every precision.`,
 func lossesWithoutTeacher() []string {
 	var names []string
 	for _, l := range loss.All() {
-		if l.Needs&loss.TeacherEmbedding == 0 {
+		if l.Needs&(loss.TeacherEmbedding|loss.IdentityVectors) == 0 {
 			names = append(names, l.Name)
 		}
 	}
