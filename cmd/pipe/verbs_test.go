@@ -135,7 +135,7 @@ func TestRunRecords(t *testing.T) {
 			t.Errorf("the summary lacks %q:\n%s", want, o.stdout)
 		}
 	}
-	for _, want := range []string{"metrics on http://127.0.0.1:", "self-test: comparing 6 preprocessings on 3 faces and their mirror images", "crops/s"} {
+	for _, want := range []string{"metrics on http://127.0.0.1:", "self-test: comparing 4 preprocessings on 3 faces and their mirror images", "crops/s"} {
 		if !strings.Contains(o.stderr, want) {
 			t.Errorf("stderr lacks %q:\n%s", want, o.stderr)
 		}
@@ -190,7 +190,7 @@ func TestPrecomputeVerifies(t *testing.T) {
 	if low := number(t, drift, "min_cosine"); low < 0.99999 || low > 1 {
 		t.Errorf("fp16 drift is %v", drift)
 	}
-	if test := s["self_test"].(map[string]any); len(test["contracts"].([]any)) != 6 {
+	if test := s["self_test"].(map[string]any); len(test["contracts"].([]any)) != 4 {
 		t.Errorf("self-test is %v", test)
 	}
 }
