@@ -114,6 +114,9 @@ func (n *Network) AdoptGraph(v layer.Values, m *onnx.Model) (Adoption, error) {
 	used := map[string]bool{}
 	folded := map[*layer.Norm]bool{}
 	for i, w := range want {
+		if w.name == "" {
+			continue // a bias that the network does not have
+		}
 		found, ok := named[w.name]
 		if byOrder {
 			found, ok = have[i], true

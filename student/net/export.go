@@ -66,7 +66,7 @@ func (n *Network) Export(v layer.Values, o ExportOptions) (*onnx.Model, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	g := &layer.Graph{Graph: onnx.Graph{Name: n.Name}, Values: v, Opset: o.Opset}
+	g := &layer.Graph{Graph: onnx.Graph{Name: n.Name}, Values: v, Opset: o.Opset, Half: o.Half}
 	x := inputName
 	if o.NormaliseInside {
 		// The names tell insightface's loaders, too, that pixels go in as they are.
@@ -77,7 +77,7 @@ func (n *Network) Export(v layer.Values, o ExportOptions) (*onnx.Model, error) {
 	x = g.Node("Flatten", "flatten", []string{n.root.Export(g, "", x)}, onnx.Int("axis", 1))
 	if o.Half {
 		var err error
-		if x, err = halve(&g.Graph, first, in, x); err != nil {
+		if x, err = halve(g, first, in, x); err != nil {
 			return nil, err
 		}
 	}

@@ -5,13 +5,14 @@ import (
 	"slices"
 
 	"facepipe/internal/onnx"
+	"facepipe/student/net/layer"
 )
 
 // halve has the nodes of a graph from the given one on compute in float16. They take the
 // value in and make the value out. Their weights become float16, in is converted before them
 // and out behind them; the name of the float32 result is returned. A weight beyond 65504 is
 // an error that names it.
-func halve(g *onnx.Graph, from int, in, out string) (single string, err error) {
+func halve(g *layer.Graph, from int, in, out string) (single string, err error) {
 	const intoHalf, intoSingle = "to_half", "to_single"
 	weights := map[string]bool{}
 	for _, n := range g.Nodes[from:] {
@@ -22,7 +23,7 @@ func halve(g *onnx.Graph, from int, in, out string) (single string, err error) {
 		}
 	}
 	for i, t := range g.Initializers {
-		if t.Type != onnx.Float32 || !weights[t.Name] {
+		if t.Type != onnx.Float32 || !weights[t.Name] || slices.Contains(g.Single, t.Name) {
 			continue
 		}
 		values, wrong := t.Floats()

@@ -22,7 +22,7 @@ type layerWeight struct {
 // are folded into that.
 func layerWeights(g *onnx.Graph, value string) ([]layerWeight, error) {
 	r := layerReader{producers: map[string]*onnx.Node{}, consumers: map[string]int{}, tensors: map[string]onnx.Tensor{},
-		done: map[*onnx.Node]bool{}, linear: map[string]int{}}
+		done: map[*onnx.Node]bool{}, linear: map[string]int{}, scaled: map[string]bool{}}
 	for _, t := range g.Initializers {
 		r.tensors[t.Name] = t
 	}
@@ -46,6 +46,8 @@ type layerReader struct {
 	// linear is where in list the weight is, with its bias behind it, of the layer that
 	// makes a value.
 	linear map[string]int
+	// scaled are the values of layers' normalisations that lack the offset.
+	scaled map[string]bool
 	list   []layerWeight
 }
 
@@ -80,6 +82,14 @@ func (r *layerReader) layer(node *onnx.Node, value string) error {
 		return r.sum(node, value)
 	case "PRelu":
 		return r.add(node, 1, "slope")
+	case "LayerNormalization":
+		return r.layerNorm(node)
+	case "Mul":
+		return r.scale(node, value)
+	case "Gather":
+		return r.addFloats(node, 0, "weight") // a table
+	case "Expand":
+		return r.addFloats(node, 0, "token") // one for all images
 	case "BatchNormalization":
 		return r.norm(node, value)
 	}
@@ -116,6 +126,37 @@ func (r *layerReader) floats(node *onnx.Node, i int) (shape []int, data []float3
 	return shape, data, nil
 }
 
+// layerNorm appends scale and offset. What is left out is one and nothing.
+func (r *layerReader) layerNorm(node *onnx.Node) error {
+	for i, what := range []string{"scale", "offset"} {
+		if input(node, i+1) == "" {
+			continue
+		}
+		if err := r.add(node, i+1, what); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scale appends the scale of a layer's normalisation that is written out: the numbers by
+// which a quotient is multiplied.
+func (r *layerReader) scale(node *onnx.Node, value string) error {
+	if by := r.producers[input(node, 0)]; by == nil || by.OpType != "Div" {
+		return nil
+	}
+	r.scaled[value] = true
+	return r.addFloats(node, 1, "scale")
+}
+
+// addFloats appends input i of a node if it is an initializer of floats.
+func (r *layerReader) addFloats(node *onnx.Node, i int, what string) error {
+	if t, ok := r.tensors[input(node, i)]; ok && (t.Type == onnx.Float32 || t.Type == onnx.Float16) {
+		return r.add(node, i, what)
+	}
+	return nil
+}
+
 // add appends the initializer that is input i of a node: of a layer's kind, which is what
 // the node's operator is called. All but matrices and kernels are of one dimension,
 // whatever they are broadcast along.
@@ -125,8 +166,8 @@ func (r *layerReader) add(node *onnx.Node, i int, what string) error {
 		return err
 	}
 	kind := node.OpType
-	if kind == "MatMul" {
-		kind = "Gemm" // another name for the same
+	if other := map[string]string{"MatMul": "Gemm", "Mul": "LayerNormalization", "Add": "LayerNormalization"}[kind]; other != "" {
+		kind = other // another name for the same
 	}
 	if what != "weight" {
 		shape = []int{len(data)}
@@ -195,6 +236,9 @@ func (r *layerReader) before(node *onnx.Node, i int) (at int, ok bool) {
 // sum folds numbers that are added to a linear layer's output, one a channel, into it.
 // Other sums have no weights.
 func (r *layerReader) sum(node *onnx.Node, value string) error {
+	if r.scaled[input(node, 0)] {
+		return r.addFloats(node, 1, "offset")
+	}
 	for i := range 2 {
 		at, ok := r.before(node, i)
 		if _, constant := r.tensors[input(node, 1-i)]; !ok || !constant {

@@ -45,6 +45,22 @@ type Config struct {
 	// Width scales the number of channels of every inner layer (default 1),
 	// rounded to multiples of 8 and at least 8.
 	Width float64 `json:"width" yaml:"width"`
+	// OnlyLastClassToken has a MetaFormer embed the class token of its last stage alone.
+	OnlyLastClassToken bool `json:"only_last_class_token,omitempty" yaml:"only_last_class_token,omitempty"`
+	// DropPath is how often a MetaFormer's last block is left out in training, from 0 to
+	// below 1 (0 by default; its authors take 0.1); those before it less, in proportion.
+	DropPath float64 `json:"drop_path,omitempty" yaml:"drop_path,omitempty"`
+}
+
+// validate reports settings of transformers that are out of range, or of no transformer.
+func (c Config) validate(transformer bool) error {
+	switch {
+	case !(c.DropPath >= 0 && c.DropPath < 1):
+		return fmt.Errorf("drop_path %g is not in [0, 1)", c.DropPath)
+	case !transformer && (c.OnlyLastClassToken || c.DropPath != 0):
+		return fmt.Errorf("only_last_class_token and drop_path are settings of metaformer-0, -1 and -2: leave them out")
+	}
+	return nil
 }
 
 // channels is a number of channels at this width: n times it, in eights, and at least 8.
@@ -68,6 +84,9 @@ func New(name string, c Config) (*Network, error) {
 	a, ok := architectures()[name]
 	if !ok {
 		return nil, fmt.Errorf("unknown network %q (known: %v)", name, Architectures())
+	}
+	if err := c.validate(a.transformer); err != nil {
+		return nil, fmt.Errorf("network %s: %w", name, err)
 	}
 	n := &Network{Name: name, Dim: c.Dim, Config: c, root: a.layout(c)}
 	n.root.Register("", func(p *layer.Param) { n.params = append(n.params, p) })
@@ -140,6 +159,11 @@ func (n *Network) SetValues(s *torch.Scope, v layer.Values) error {
 // running ones.
 func (n *Network) Forward(s *torch.Scope, x torch.Tensor, dtype torch.DType, training bool) torch.Tensor {
 	return n.forward(&layer.Pass{Scope: s, Training: training, DType: dtype}, x)
+}
+
+// Train is [Network.Forward] in training, with what is dropped at random by c.
+func (n *Network) Train(s *torch.Scope, x torch.Tensor, dtype torch.DType, c layer.Chance) torch.Tensor {
+	return n.forward(&layer.Pass{Scope: s, Training: true, DType: dtype, Chance: &c}, x)
 }
 
 func (n *Network) forward(p *layer.Pass, x torch.Tensor) torch.Tensor {

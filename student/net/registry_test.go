@@ -15,9 +15,51 @@ import (
 	"facepipe/student/torch/torchtest"
 )
 
+// With the last class token alone a MetaFormer has neither what widens the first one nor the
+// norms around that.
+func TestOnlyLastClassToken(t *testing.T) {
+	e := torchtest.Open(t)
+	for name, want := range map[string]int{"metaformer-0": 27874240, "metaformer-1": 44985760, "metaformer-2": 79941632} {
+		n, err := New(name, Config{OnlyLastClassToken: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n.Parameters() != want {
+			t.Errorf("%s: %d parameters, want %d", name, n.Parameters(), want)
+		}
+	}
+	size := small
+	size.OnlyLastClassToken = true
+	n := drawnOf(t, e, "metaformer-0", size, 1)
+	s := torchtest.Scope(t, e)
+	agree(t, embedded(t, exported(t, s, n)), forward(t, s, n, false), 0.999999)
+}
+
+// Settings of transformers are those of no other network.
+func TestTransformerSettings(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		size Config
+		fine bool
+	}{
+		{"metaformer-0", Config{DropPath: 0.1, OnlyLastClassToken: true}, true},
+		{"metaformer-0", Config{DropPath: 1}, false},
+		{"metaformer-0", Config{DropPath: -0.1}, false},
+		{"metaformer-0", Config{DropPath: math.NaN()}, false},
+		{"ir18", Config{DropPath: 0.1}, false},
+		{"ir18", Config{OnlyLastClassToken: true}, false},
+	} {
+		if _, err := New(c.name, c.size); (err == nil) != c.fine {
+			t.Errorf("%s with %+v: %v", c.name, c.size, err)
+		}
+	}
+}
+
 // Trained parameters and multiplications at full size. Those of the residual networks are
 // what torch counts of insightface's, less the 512 weights of the last norm, which it
-// does not train. Those of GhostFaceNet are sums over the layers that its authors' code
+// does not train. Those of MetaFormer are what torch counts of its authors' code with a last
+// map of 4×4; products of tokens with each other are not among its multiplications. Those of
+// GhostFaceNet are sums over the layers that its authors' code
 // has; with 28,552 running statistics they make the 4.09 million that are published.
 func TestSizes(t *testing.T) {
 	for _, c := range []struct {
@@ -33,6 +75,9 @@ func TestSizes(t *testing.T) {
 		{"ir34", 34139328 - 512, 4459642880},
 		{"ir50", 43590848 - 512, 6309330944},
 		{"ir100", 65156160 - 512, 12089606144},
+		{"metaformer-0", 28321603, 1222176768},
+		{"metaformer-1", 45433123, 2196132864},
+		{"metaformer-2", 80734723, 4396115968},
 	} {
 		n, err := New(c.name, Config{})
 		if err != nil {
@@ -101,13 +146,13 @@ func TestExportsAgree(t *testing.T) {
 }
 
 // At full width, in single precision and in half, networks with statistics that fit agree
-// as well. The three largest are as small as everywhere here, for time and memory.
+// as well. The five largest are as small as everywhere here, for time and memory.
 func TestFullWidthExportsAgree(t *testing.T) {
 	e := torchtest.Open(t)
 	for _, name := range Architectures() {
 		t.Run(name, func(t *testing.T) {
 			size, rounds := Config{}, 10
-			if slices.Contains([]string{"ir34", "ir50", "ir100"}, name) {
+			if slices.Contains([]string{"ir34", "ir50", "ir100", "metaformer-1", "metaformer-2"}, name) {
 				size, rounds = small, 50
 			}
 			n := drawnOf(t, e, name, size, 1)
@@ -129,10 +174,16 @@ func TestFullWidthExportsAgree(t *testing.T) {
 	}
 }
 
-// So is each form of the graph. ghostfacenet has all operators that there are.
+// So is each form of the graph. These two have all operators that there are.
 func TestFormsAgree(t *testing.T) {
 	e := torchtest.Open(t)
-	n := drawn(t, e, "ghostfacenetv1-2", 1)
+	for _, name := range []string{"ghostfacenetv1-2", "metaformer-0"} {
+		t.Run(name, func(t *testing.T) { formsAgree(t, e, name) })
+	}
+}
+
+func formsAgree(t *testing.T, e *torch.Engine, name string) {
+	n := drawn(t, e, name, 1)
 	s := torchtest.Scope(t, e)
 	settle(t, s, n, 50) // or activations grow beyond half precision
 	want := forward(t, s, n, false)

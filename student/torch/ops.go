@@ -166,6 +166,17 @@ func (s *Scope) Reshape(a Tensor, dims ...int) Tensor { return s.one("reshape", 
 // Transpose swaps the two dimensions of a matrix.
 func (s *Scope) Transpose(a Tensor) Tensor { return s.one("t", "", a) }
 
+// Permute reorders the dimensions of a.
+func (s *Scope) Permute(a Tensor, dims ...int) Tensor { return s.one("permute", "", a, dims) }
+
+// Expand repeats a along its dimensions of one, without copying it.
+func (s *Scope) Expand(a Tensor, dims ...int) Tensor { return s.one("expand", "", a, dims) }
+
+// Columns picks what index (int64) names of dimension dim.
+func (s *Scope) Columns(a Tensor, dim int, index Tensor) Tensor {
+	return s.one("index_select", "", a, dim, index)
+}
+
 // Slice takes the elements [from, to) of dimension dim.
 func (s *Scope) Slice(a Tensor, dim, from, to int) Tensor {
 	return s.one("slice", "Tensor", a, dim, from, to)
@@ -276,8 +287,11 @@ func (s *Scope) HasBFloat16Unit(t Tensor) bool {
 	return s.err == nil && has[0] != 0
 }
 
-// Linear is x·Wᵀ for x N×in and W out×in. As in [Scope.Conv2D], w may stay in float32.
-func (s *Scope) Linear(x, w Tensor) Tensor { return s.one("pipe::linear", "", x, w) }
+// Linear is x·Wᵀ for x …×in and W out×in. As in [Scope.Conv2D], w may stay in float32.
+func (s *Scope) Linear(x, w Tensor) Tensor { return s.LinearBias(x, w, Tensor{}) }
+
+// LinearBias is x·Wᵀ + b, where b has one value for each of W's rows or is none.
+func (s *Scope) LinearBias(x, w, b Tensor) Tensor { return s.one("pipe::linear", "", x, w, b) }
 
 // Conv2D convolves x N×C×H×W with w out×(C/groups)×k×k, without bias; see
 // engine/convolution.cc. w may stay in float32: it is rounded to x's element type, and
@@ -318,6 +332,33 @@ func (s *Scope) NormAct(x Tensor, n Norm, residual Tensor) Tensor {
 
 // PReLU is max(0, x) + a·min(0, x) with one slope a for each channel (dimension 1).
 func (s *Scope) PReLU(x, slope Tensor) Tensor { return s.one("prelu", "", x, slope) }
+
+// SiLU is x·σ(x) (Elfwing et al. 2017, arXiv 1702.03118).
+func (s *Scope) SiLU(x Tensor) Tensor { return s.one("pipe::silu", "", x) }
+
+// GELU is x·Φ(x), with the normal distribution itself and no approximation of it
+// (Hendrycks and Gimpel 2016, arXiv 1606.08415).
+func (s *Scope) GELU(x Tensor) Tensor { return s.one("pipe::gelu", "", x) }
+
+// Sigmoid is 1/(1 + e^-x).
+func (s *Scope) Sigmoid(x Tensor) Tensor { return s.one("sigmoid", "", x) }
+
+// LayerNorm normalises the last dimension of x, where weight and bias have a value for
+// each element of it and stay in float32 whatever is normalised.
+func (s *Scope) LayerNorm(x, weight, bias Tensor, eps float64) Tensor {
+	return s.one("pipe::layer_norm", "", x, weight, bias, eps)
+}
+
+// Attention is softmax(q·kᵀ/√d + bias)·v for each image and head, with q, k and v of
+// N×T×heads·d side by side in qkv, and a bias heads×T×T in float32; see engine/tokens.cc.
+func (s *Scope) Attention(qkv, bias Tensor, heads int) Tensor {
+	return s.one("pipe::attention", "", qkv, bias, heads)
+}
+
+// MaxPool is the largest value under a window of images N×C×H×W, at every stride.
+func (s *Scope) MaxPool(x Tensor, kernel, stride, padding int) Tensor {
+	return s.one("pipe::max_pool", "", x, kernel, stride, padding)
+}
 
 // ReLU is max(0, x).
 func (s *Scope) ReLU(x Tensor) Tensor { return s.one("relu", "", x) }

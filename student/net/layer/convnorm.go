@@ -13,6 +13,8 @@ type ConvNorm struct {
 	// Far is how many more rows and columns of zeros there are below and to the right.
 	Far        int
 	Activation Activation
+	// Eps is the norm's; see [Norm].
+	Eps float64
 
 	weight *Param
 	norm   Norm
@@ -49,7 +51,7 @@ func (l *ConvNorm) PadAsKeras(side int) *ConvNorm {
 func (l *ConvNorm) Register(prefix string, add func(*Param)) {
 	l.weight = NewParam(prefix+"conv.weight", []int{l.Out, l.In / l.Groups, l.Kernel, l.Kernel}, heNormal(l.Kernel*l.Kernel*l.Out/l.Groups))
 	add(l.weight)
-	l.norm = Norm{Channels: l.Out}
+	l.norm = Norm{Channels: l.Out, Eps: l.Eps}
 	l.norm.Register(prefix, add)
 	l.act = newActivation(l.Activation, prefix+"prelu.weight", l.Out, add)
 }

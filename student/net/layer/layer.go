@@ -29,6 +29,8 @@ type Pass struct {
 	Training bool
 	// DType is the type of activations and convolutions.
 	DType torch.DType
+	// Chance, unless nil, is what is dropped at random in training; see [DropPath].
+	Chance *Chance
 	// Observe, unless nil, is told what each norm gets, outside training.
 	Observe func(l *Norm, x torch.Tensor)
 }

@@ -18,6 +18,8 @@ var activations = map[Activation]func(float64) float64{
 	Linear: func(x float64) float64 { return x },
 	PReLU:  func(x float64) float64 { return max(0, x) + slopeInit*min(0, x) },
 	ReLU:   func(x float64) float64 { return max(0, x) },
+	SiLU:   func(x float64) float64 { return x / (1 + math.Exp(-x)) },
+	GELU:   func(x float64) float64 { return x * 0.5 * math.Erfc(-x/math.Sqrt2) },
 }
 
 const rows, channels, side = 2, 8, 6

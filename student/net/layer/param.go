@@ -82,7 +82,11 @@ func Materialise(s *torch.Scope, device string, seed uint64, params []*Param) er
 // heNormal draws from a normal distribution of variance 2/fan, which keeps the
 // size of activations through rectified layers (He et al. 2015, section 2.2).
 func heNormal(fan int) Init {
-	std := math.Sqrt(2 / float64(fan))
+	return normal(math.Sqrt(2 / float64(fan)))
+}
+
+// normal draws from a normal distribution.
+func normal(std float64) Init {
 	return func(rng *rand.Rand, data []float32) {
 		for i := range data {
 			data[i] = float32(rng.NormFloat64() * std)

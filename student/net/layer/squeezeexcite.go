@@ -6,11 +6,13 @@ import (
 )
 
 // SqueezeExcite weighs channels by what two linear layers make of their means (Hu et al.
-// 2018, arXiv 1709.01507), with an activation between the layers, and a sigmoid of three
-// straight lines behind them: 0.2·x + 0.5 within [0, 1], as Keras and ONNX have it.
+// 2018, arXiv 1709.01507), with an activation between the layers, and a sigmoid behind them:
+// the smooth one, or of three straight lines, 0.2·x + 0.5 within [0, 1], as Keras and ONNX
+// have it.
 type SqueezeExcite struct {
 	Channels, Reduced int
 	Activation        Activation
+	Smooth            bool
 
 	reduce, expand linear
 	act            activation
@@ -33,7 +35,12 @@ func (l *SqueezeExcite) Register(prefix string, add func(*Param)) {
 func (l *SqueezeExcite) Forward(p *Pass, x torch.Tensor) torch.Tensor {
 	s := p.Scope
 	y := l.act.forward(p, l.reduce.forward(p, s.PlaneMeans(x)))
-	y = s.Clamp(s.AddScalar(s.Scale(l.expand.forward(p, y), sigmoidSlope), sigmoidOffset), 0, 1)
+	y = l.expand.forward(p, y)
+	if l.Smooth {
+		y = s.Sigmoid(y)
+	} else {
+		y = s.Clamp(s.AddScalar(s.Scale(y, sigmoidSlope), sigmoidOffset), 0, 1)
+	}
 	return s.Mul(x, s.Reshape(y, -1, l.Channels, 1, 1))
 }
 
@@ -41,7 +48,11 @@ func (l *SqueezeExcite) Forward(p *Pass, x torch.Tensor) torch.Tensor {
 func (l *SqueezeExcite) Export(g *Graph, prefix, input string) string {
 	y := l.reduce.export(g, prefix+"reduce", g.Node("GlobalAveragePool", prefix+"pool", []string{input}))
 	y = l.expand.export(g, prefix+"expand", l.act.export(g, prefix, prefix+"prelu.weight", y))
-	y = g.Node("HardSigmoid", prefix+"sigmoid", []string{y}, onnx.Float("alpha", sigmoidSlope), onnx.Float("beta", sigmoidOffset))
+	if l.Smooth {
+		y = g.Node("Sigmoid", prefix+"gate", []string{y})
+	} else {
+		y = g.Node("HardSigmoid", prefix+"sigmoid", []string{y}, onnx.Float("alpha", sigmoidSlope), onnx.Float("beta", sigmoidOffset))
+	}
 	return g.Node("Mul", prefix+"weigh", []string{input, y})
 }
 

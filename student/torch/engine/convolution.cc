@@ -470,8 +470,10 @@ at::Tensor conv2d(const at::Tensor& x, const at::Tensor& weight, int64_t stride,
   return in_libtorch(x, weight, product);
 }
 
-at::Tensor linear(const at::Tensor& x, const at::Tensor& weight) {
-  return in_libtorch(x, weight, [](const at::Tensor& x, const at::Tensor& w) { return at::linear(x, w); });
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const c10::optional<at::Tensor>& bias) {
+  return in_libtorch(x, weight, [&](const at::Tensor& x, const at::Tensor& w) {
+    return bias.has_value() ? at::linear(x, w, bias->to(x.scalar_type())) : at::linear(x, w);
+  });
 }
 
 }  // namespace
@@ -479,5 +481,5 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight) {
 
 TORCH_LIBRARY_FRAGMENT(pipe, m) {
   m.def("conv2d(Tensor x, Tensor weight, int stride, int padding, int groups) -> Tensor", &engine::conv2d);
-  m.def("linear(Tensor x, Tensor weight) -> Tensor", &engine::linear);
+  m.def("linear(Tensor x, Tensor weight, Tensor? bias) -> Tensor", &engine::linear);
 }
