@@ -44,7 +44,9 @@ func usualNames() map[string]string {
 		"init":                   {"pretrained", "weights"},
 		"accumulate":             {"gradient_accumulation_steps", "accumulation_steps", "grad_accum"},
 		"schedule":               {"lr_scheduler", "lr_schedule"},
+		"optimizer.name":         {"optim"},
 		"optimizer.weight_decay": {"wd"},
+		"size.drop_path":         {"drop_path_rate", "stochastic_depth"},
 		"optimizer.clip":         {"max_grad_norm", "gradient_clip_val"},
 		"precision":              {"amp", "dtype"},
 		"loss.rpsd.bank":         {"queue", "memory_bank"},
@@ -63,7 +65,7 @@ func usualNames() map[string]string {
 // to a later version whose defaults are others. flip is what they come to for the
 // teacher at hand. What is settled stays as it is.
 func (o Options) settled(flip bool) (Options, error) {
-	o.LR, o.WarmupEpochs = o.peakRate(), o.warmupEpochs()
+	o.LR, o.WarmupEpochs, o.Optimizer = o.peakRate(), o.warmupEpochs(), o.optimizer()
 	o.Flip = map[bool]string{true: "on", false: "off"}[flip]
 	n, err := net.New(o.Network, o.Size)
 	if err != nil {

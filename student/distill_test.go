@@ -27,6 +27,7 @@ import (
 	"facepipe/student/data"
 	"facepipe/student/export"
 	"facepipe/student/loss"
+	"facepipe/student/optim"
 )
 
 // curve reads the losses of a run by step, and the validation's figures.
@@ -198,6 +199,8 @@ func TestResumeIsExact(t *testing.T) {
 			o.Sampler, o.PerIdentity, o.Loss.Name = data.ClassBalanced, 2, "triplet"
 			tune(&o.Loss, "triplet: {alpha: 2}")
 		},
+		"adamw":           func(o *Options) { o.Optimizer.Name = optim.AdamWName },
+		"drop path":       dropPath,
 		"all at once": func(o *Options) {
 			o.Sampler, o.PerIdentity = data.Mixed, 2
 			o.EMA, o.Batch, o.Accumulate, o.scaleLoss, o.Precision = 0.5, 4, 2, true, "bf16"
@@ -207,6 +210,9 @@ func TestResumeIsExact(t *testing.T) {
 		t.Run(name, func(t *testing.T) { resumeExactly(t, dataset, change) })
 	}
 }
+
+// dropPath trains a MetaFormer, with AdamW, of which half of the crops skip the last block.
+func dropPath(o *Options) { o.Network, o.Size.DropPath, o.LR = "metaformer-0", 0.5, 1e-3 }
 
 func resumeExactly(t *testing.T, dataset string, change func(*Options)) {
 	whole := options(t, dataset)

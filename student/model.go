@@ -3,6 +3,7 @@ package student
 import (
 	"fmt"
 
+	"facepipe/student/data"
 	"facepipe/student/loss"
 	"facepipe/student/net"
 	"facepipe/student/net/layer"
@@ -22,8 +23,11 @@ type model struct {
 	bridge  *layer.Param
 	targets *targets
 	loss    *loss.Objective
-	sgd     *optim.SGD
-	scope   *torch.Scope // of the bridge's and the loss's parameters
+	// optimizer moves all that is trained.
+	optimizer optim.Optimizer
+	// seed of what is drawn at random in a step.
+	seed  uint64
+	scope *torch.Scope // of the bridge's and the loss's parameters
 	// figures of the step in flight, or of the last one, that nobody has read so far.
 	figures *torch.Scope
 	world   *world
@@ -36,7 +40,7 @@ type model struct {
 
 // newModel lays out and initialises a model.
 func newModel(e *torch.Engine, o Options, t *teachers, classes, steps int) (*model, error) {
-	m := &model{engine: e, device: o.Device, dtype: o.dtype(), scope: e.NewScope(), figures: e.NewScope()}
+	m := &model{seed: o.Seed, engine: e, device: o.Device, dtype: o.dtype(), scope: e.NewScope(), figures: e.NewScope()}
 	if m.dtype == torch.Float16 || o.scaleLoss {
 		m.scaler = &scaler{Scale: firstScale}
 	}
@@ -75,7 +79,7 @@ func newModel(e *torch.Engine, o Options, t *teachers, classes, steps int) (*mod
 	if err := layer.Materialise(m.scope, o.Device, o.Seed+1, m.extras()); err != nil {
 		return nil, err
 	}
-	m.sgd, err = optim.NewSGD(e, o.Optimizer, m.params())
+	m.optimizer, err = optim.New(e, o.optimizer(), m.params())
 	return m, err
 }
 
@@ -145,8 +149,8 @@ func (m *model) params() []*layer.Param {
 }
 
 func (m *model) close() {
-	if m.sgd != nil {
-		m.sgd.Close()
+	if m.optimizer != nil {
+		m.optimizer.Close()
 	}
 	if m.average != nil {
 		m.average.close()
@@ -159,13 +163,13 @@ func (m *model) close() {
 	m.network.Close()
 }
 
-// embed runs the network on N×size×size×3 RGB pixels, mirrored where mirrored, a byte
-// for each image or nil, is not zero.
-func (m *model) embed(s *torch.Scope, pixels, mirrored []uint8, size int, training bool) torch.Tensor {
-	return m.network.Forward(s, m.pixels(s, pixels, mirrored, size, m.dtype), m.dtype, training)
+// embed runs the network, in training, on a batch of crops of a size.
+func (m *model) embed(s *torch.Scope, b *data.Batch, size int) torch.Tensor {
+	return m.network.Train(s, m.pixels(s, b.Pixels, b.Mirrored, size, m.dtype), m.dtype, layer.Chance{Seed: m.seed, Step: b.Step, Crops: b.Rows})
 }
 
-// pixels are those of embed as the network's input.
+// pixels are N×size×size×3 RGB ones as the network's input, mirrored where mirrored, a byte for
+// each image or nil, is not zero.
 func (m *model) pixels(s *torch.Scope, pixels, mirrored []uint8, size int, dtype torch.DType) torch.Tensor {
 	n := len(pixels) / (size * size * 3)
 	var flags torch.Tensor

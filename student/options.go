@@ -76,8 +76,9 @@ type TrainingOptions struct {
 	Power        float64   `json:"power" yaml:"power"`
 	Milestones   []float64 `json:"milestones" yaml:"milestones"`
 	Factor       float64   `json:"factor" yaml:"factor"`
-	// Optimizer is stochastic gradient descent.
-	Optimizer optim.SGDConfig `json:"optimizer" yaml:"optimizer"`
+	// Optimizer is stochastic gradient descent, or AdamW, which transformers are trained with
+	// if nothing is said.
+	Optimizer optim.Config `json:"optimizer" yaml:"optimizer"`
 }
 
 // SamplingOptions say which crops a batch has.
@@ -161,7 +162,7 @@ func DefaultOptions() Options {
 		TrainingOptions: TrainingOptions{
 			Epochs: 20, Batch: 32, Accumulate: 1, Schedule: "cosine", WarmupEpochs: -1, Power: 1,
 			Milestones: []float64{0.4, 0.7, 0.9}, Factor: 0.1,
-			Optimizer: optim.SGDConfig{Momentum: 0.9, Nesterov: true, WeightDecay: 5e-4, Clip: 5},
+			Optimizer: optim.Config{SGDConfig: optim.SGDConfig{Momentum: 0.9, Nesterov: true, WeightDecay: -1, Clip: 5}, AdamWConfig: optim.DefaultAdamW()},
 		},
 		SamplingOptions: SamplingOptions{Seed: 1, ShuffleWindow: 1 << 20, Sampler: data.Uniform, PerIdentity: 4, Flip: "auto"},
 		NumericOptions:  NumericOptions{Precision: "fp32", Guard: 20},
@@ -170,11 +171,28 @@ func DefaultOptions() Options {
 	}
 }
 
-// UsualRate is the peak learning rate of losses that have none of their own.
-const UsualRate Rate = 0.15
+// UsualRate is the peak learning rate of losses that have none of their own. AdamW, whose steps
+// do not depend on the size of the gradient, has UsualAdamWRate with every loss.
+const (
+	UsualRate      Rate = 0.15
+	UsualAdamWRate Rate = 5e-4
+)
+
+// optimizer is the one of the run, with all that it leaves to the network and to itself.
+func (o *Options) optimizer() optim.Config {
+	if net.IsTransformer(o.Network) {
+		return o.Optimizer.Usual(optim.AdamWName)
+	}
+	return o.Optimizer.Usual(optim.SGDName)
+}
 
 // peakRate is the learning rate after the warm-up.
-func (o *Options) peakRate() Rate { return cmp.Or(o.LR, Rate(o.Loss.Rate()), UsualRate) }
+func (o *Options) peakRate() Rate {
+	if o.optimizer().Name == optim.AdamWName {
+		return cmp.Or(o.LR, UsualAdamWRate)
+	}
+	return cmp.Or(o.LR, Rate(o.Loss.Rate()), UsualRate)
+}
 
 // warmupEpochs is the length of the warm-up.
 func (o *Options) warmupEpochs() float64 {

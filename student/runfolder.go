@@ -15,6 +15,7 @@ import (
 	"facepipe/store"
 	"facepipe/student/checkpoint"
 	"facepipe/student/data"
+	"facepipe/student/optim"
 )
 
 // manifestVersion is raised when the content of run.json changes meaning. Before version 2,
@@ -266,6 +267,9 @@ func (o Options) recorded() Options {
 	}
 	if o.Sampler == data.Uniform {
 		o.Sampler, o.PerIdentity = "", 0
+	}
+	if o.Optimizer.Name == optim.SGDName {
+		o.Optimizer.Name, o.Optimizer.AdamWConfig = "", optim.AdamWConfig{}
 	}
 	return o
 }

@@ -10,6 +10,7 @@ import (
 	"facepipe/student/checkpoint"
 	"facepipe/student/loss"
 	"facepipe/student/net/layer"
+	"facepipe/student/optim"
 	"facepipe/student/torch"
 )
 
@@ -53,17 +54,22 @@ type kept struct {
 // kept lists what a checkpoint has of the model, but for the loss's state.
 func (m *model) kept() []kept {
 	var list []kept
-	velocities := m.sgd.Velocities()
 	for _, p := range m.params() {
 		list = append(list, kept{checkpoint.ParamPrefix + p.Name, p.Shape, p.Tensor()})
-		if p.Trained {
-			list = append(list, kept{checkpoint.VelocityPrefix + p.Name, p.Shape, velocities[p.Name]})
-		}
+		list = append(list, ofOptimizer(m.optimizer.State(p))...)
 	}
+	list = append(list, ofOptimizer(m.optimizer.State(nil))...)
 	if m.average != nil {
 		for i, p := range m.average.params {
 			list = append(list, kept{checkpoint.AveragePrefix + p.Name, p.Shape, m.average.values[i]})
 		}
+	}
+	return list
+}
+
+func ofOptimizer(state []optim.Kept) (list []kept) {
+	for _, k := range state {
+		list = append(list, kept{k.Name, k.Shape, k.Tensor})
 	}
 	return list
 }
@@ -129,7 +135,7 @@ func (m *model) restore(tensors map[string]safetensors.Tensor) error {
 	for _, k := range m.kept() {
 		t, ok := tensors[k.name]
 		if !ok {
-			return fmt.Errorf("it has no %s: it is of another network or loss", k.name)
+			return fmt.Errorf("it has no %s: it is of another network, optimizer or loss", k.name)
 		}
 		if !slices.Equal(t.Shape, k.shape) {
 			return fmt.Errorf("%s has shape %v, the model's has %v", k.name, t.Shape, k.shape)

@@ -67,7 +67,7 @@ func (m *model) backward(b *data.Batch, size, of int, t *tally) error {
 
 // input is a micro-batch with its embeddings, as the loss sees it.
 func (m *model) input(s *torch.Scope, b *data.Batch, size int) loss.Batch {
-	y := m.embed(s, b.Pixels, b.Mirrored, size, true)
+	y := m.embed(s, b, size)
 	in := loss.Batch{Student: y, Samples: b.Rows, Mirrored: make([]bool, len(b.Rows)), Labels: b.Labels, Step: b.Step}
 	for i, m := range b.Mirrored {
 		in.Mirrored[i] = m != 0
@@ -110,7 +110,7 @@ func (m *model) move(step int, rate float64) (norm float64, moved bool, err erro
 	if m.scaler != nil {
 		m.scaler.unscale(s, m.params())
 	}
-	norm, err = m.sgd.Step(s, rate)
+	norm, err = m.optimizer.Step(s, rate)
 	if errors.Is(err, optim.ErrNotFinite) && m.skip(s) {
 		return norm, false, s.Err()
 	}
@@ -131,7 +131,7 @@ func (m *model) skip(s *torch.Scope) bool {
 	if m.scaler == nil || !m.scaler.skip() {
 		return false
 	}
-	m.sgd.ClearGradients(s)
+	m.optimizer.ClearGradients(s)
 	m.statistics.giveBack(s)
 	return true
 }

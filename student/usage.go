@@ -38,7 +38,7 @@ func (o *Options) validate() error {
 		atLeast("epochs", o.Epochs, 1), atLeast("batch", o.Batch, 2), atLeast("accumulate", o.Accumulate, 1),
 		notNegative.holds("lr", float64(o.LR)), anyNumber.holds("warmup", o.WarmupEpochs),
 		positive.holds("power", o.Power), aboveZeroToOne.holds("factor", o.Factor), zeroToOne.hold("milestones", o.Milestones),
-		belowOne.holds("momentum", o.Optimizer.Momentum), zeroToOne.holds("weight-decay", o.Optimizer.WeightDecay),
+		usage(o.Optimizer.Validate()), belowOne.holds("momentum", o.Optimizer.Momentum), zeroToOne.holds("weight-decay", o.optimizer().WeightDecay),
 		notNegative.holds("clip", o.Optimizer.Clip), belowOne.holds("ema", o.EMA), o.validateGuard(),
 		atLeast("shuffle-window", o.ShuffleWindow, 0), atLeast("threads", o.Threads, 0), atLeast("workers", o.Workers, 0),
 		atLeast("log-every", o.LogEvery, 1), atLeast("checkpoint-every", o.CheckpointEvery, 1),

@@ -131,7 +131,7 @@ func (m *model) infer(pixels []uint8, size int) ([][]float32, error) {
 	s := m.engine.NewScope()
 	defer s.Close()
 	var y torch.Tensor
-	m.engine.NoGrad(func() { y = m.embed(s, pixels, nil, size, false) })
+	m.engine.NoGrad(func() { y = m.network.Forward(s, m.pixels(s, pixels, nil, size, m.dtype), m.dtype, false) })
 	flat := s.Floats(y)
 	if err := s.Err(); err != nil {
 		return nil, err

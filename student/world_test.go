@@ -73,10 +73,9 @@ func trainInDouble(t *testing.T, e *torch.Engine, dataset string, c loss.Config,
 		t.Fatal(err)
 	}
 	s := torchtest.Scope(t, e)
-	velocities := m.sgd.Velocities()
 	for _, p := range trained(m.params()) {
 		sum, square := 0.0, 0.0
-		for _, v := range s.Floats(velocities[p.Name]) {
+		for _, v := range s.Floats(m.optimizer.State(p)[0].Tensor) {
 			sum, square = sum+float64(v), square+float64(v)*float64(v)
 		}
 		values = append(values, sum, math.Sqrt(square))

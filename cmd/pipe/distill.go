@@ -84,7 +84,7 @@ func usualRates() string {
 			text += fmt.Sprintf(", with %s %g", l.Name, l.Rate)
 		}
 	}
-	return text
+	return text + fmt.Sprintf("; with adamw %g", student.UsualAdamWRate)
 }
 
 func (o *distillOptions) addFlags(f *pflag.FlagSet) {
@@ -124,8 +124,9 @@ func (o *distillOptions) addTrainingFlags(f *pflag.FlagSet) {
 	f.Var(&o.LR, "lr", "peak learning `rate` (default "+usualRates()+")")
 	f.StringVar(&o.Schedule, "schedule", o.Schedule, "learning rate's `shape` after the warm-up: "+strings.Join(optim.Schedules(), ", "))
 	f.Float64Var(&o.WarmupEpochs, "warmup", o.WarmupEpochs, "`epochs` of linear rise to the peak rate; negative for a ninth of the run")
+	f.StringVar(&o.Optimizer.Name, "optimizer", o.Optimizer.Name, "`optimizer`: "+strings.Join(optim.Names(), ", ")+" (default: adamw for metaformer-*, sgd for others)")
 	f.Float64Var(&o.Optimizer.Momentum, "momentum", o.Optimizer.Momentum, "momentum of SGD, from 0 to below 1")
-	f.Float64Var(&o.Optimizer.WeightDecay, "weight-decay", o.Optimizer.WeightDecay, "weight decay, from 0 to 1; norms and slopes have none")
+	f.Float64Var(&o.Optimizer.WeightDecay, "weight-decay", o.Optimizer.WeightDecay, "weight decay, from 0 to 1; norms and slopes have none; negative for the optimizer's own, 0.0005 of sgd and 0.05 of adamw")
 	f.Float64Var(&o.Optimizer.Clip, "clip", o.Optimizer.Clip, "longest gradient; 0 for any")
 	f.Uint64Var(&o.Seed, "seed", o.Seed, "seed of weights, order and mirroring")
 	f.IntVar(&o.ShuffleWindow, "shuffle-window", o.ShuffleWindow, "`rows` that are shuffled among each other; fewer read the dataset more in order, for one larger than memory; 0 for all")

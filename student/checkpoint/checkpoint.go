@@ -91,13 +91,13 @@ type Scaler struct {
 	Skipped int `json:"skipped"`
 }
 
-// Prefixes of the tensors' names in a checkpoint, and the name of the only other one.
+// Prefixes of the tensors' names in a checkpoint, but for the optimizer's, which knows its own
+// (package optim), and the name of the only other one.
 const (
-	ParamPrefix    = "model."
-	VelocityPrefix = "momentum."
-	AveragePrefix  = "ema."
-	LossPrefix     = "loss."
-	GuardName      = "guard.losses"
+	ParamPrefix   = "model."
+	AveragePrefix = "ema."
+	LossPrefix    = "loss."
+	GuardName     = "guard.losses"
 )
 
 // Weights are the weights in a checkpoint that its run is for, by the names of the network's

@@ -36,5 +36,9 @@ func architectures() map[string]architecture {
 // Architectures lists the names that [New] takes.
 func Architectures() []string { return slices.Sorted(maps.Keys(architectures())) }
 
+// IsTransformer is whether an architecture is one of transformers, which are trained with
+// another optimizer than others.
+func IsTransformer(name string) bool { return architectures()[name].transformer }
+
 // About is the source of an architecture, "" of one that is not known.
 func About(name string) string { return architectures()[name].about }

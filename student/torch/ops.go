@@ -340,9 +340,6 @@ func (s *Scope) SiLU(x Tensor) Tensor { return s.one("pipe::silu", "", x) }
 // (Hendrycks and Gimpel 2016, arXiv 1606.08415).
 func (s *Scope) GELU(x Tensor) Tensor { return s.one("pipe::gelu", "", x) }
 
-// Sigmoid is 1/(1 + e^-x).
-func (s *Scope) Sigmoid(x Tensor) Tensor { return s.one("sigmoid", "", x) }
-
 // LayerNorm normalises the last dimension of x, where weight and bias have a value for
 // each element of it and stay in float32 whatever is normalised.
 func (s *Scope) LayerNorm(x, weight, bias Tensor, eps float64) Tensor {
@@ -421,13 +418,31 @@ type SGD struct {
 // gradient before clipping. One that is not finite moves nothing. The gradients are
 // spoilt on devices other than the CPU.
 func (s *Scope) SGDStep(c SGD, params, gradients, velocities []Tensor, decay []bool) float64 {
-	flags := make([]int, len(decay))
-	for i, d := range decay {
-		if d {
-			flags[i] = 1
+	return s.Scalar(s.one("pipe::sgd_step", "", params, gradients, velocities, flags(decay), c.Rate, c.Momentum, c.Decay, c.Clip, c.Nesterov))
+}
+
+// AdamW are the constants of a step of AdamW, the first of which has the Count 1; see
+// [Scope.AdamWStep].
+type AdamW struct {
+	Rate, Beta1, Beta2, Eps, Decay, Clip float64
+	Count                                int
+}
+
+// AdamWStep is as [Scope.SGDStep], with the first and second moments of the gradients, all
+// zero at first.
+func (s *Scope) AdamWStep(c AdamW, params, gradients, firsts, seconds []Tensor, decay []bool) float64 {
+	return s.Scalar(s.one("pipe::adamw_step", "", params, gradients, firsts, seconds, flags(decay), c.Rate, c.Beta1, c.Beta2, c.Eps, c.Decay, c.Clip, c.Count))
+}
+
+// flags are 1 for true.
+func flags(v []bool) []int {
+	list := make([]int, len(v))
+	for i, on := range v {
+		if on {
+			list[i] = 1
 		}
 	}
-	return s.Scalar(s.one("pipe::sgd_step", "", params, gradients, velocities, flags, c.Rate, c.Momentum, c.Decay, c.Clip, c.Nesterov))
+	return list
 }
 
 // Pixels makes images N×3×H×W of dtype, channels last, of bytes N×H×W×3: mirrored where

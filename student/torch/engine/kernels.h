@@ -91,11 +91,19 @@ struct SGDConstants {
   bool nesterov;
 };
 
+// Constants of a step of AdamW: m ← beta1·m + (1 - beta1)·scale·g, v ← beta2·v + (1 -
+// beta2)·(scale·g)², p ← keep·p - rate·m / (√v·root + eps).
+struct AdamWConstants {
+  float scale, keep, beta1, beta2, rate, root, eps;
+};
+
 struct OptimizerKernels {
   // The sum of squares.
   double (*squares)(const float* g, int64_t n);
   // Moves the parameters p and their velocities v.
   void (*sgd)(const SGDConstants& c, const float* g, float* p, float* v, int64_t n);
+  // The same with both moments m and v.
+  void (*adamw)(const AdamWConstants& c, const float* g, float* p, float* m, float* v, int64_t n);
 };
 
 // All loops for elements T.

@@ -164,6 +164,12 @@ void optimizer(const OptimizerKernels& k, int64_t n) {
     print("parameters", Type<float>::dtype, p);
     print("velocities", Type<float>::dtype, v);
   }
+  auto g = drawn<float>(n), p = drawn<float>(n), m = drawn<float>(n), v = drawn<float>(n);
+  for (auto& square : v) square *= square;
+  k.adamw({0.5f, 0.99f, 0.9f, 0.999f, 0.2f, 1.5f, 1e-3f}, g.data(), p.data(), m.data(), v.data(), n);
+  print("parameters of AdamW", Type<float>::dtype, p);
+  print("first moments", Type<float>::dtype, m);
+  print("second moments", Type<float>::dtype, v);
 }
 
 }  // namespace

@@ -39,10 +39,24 @@ void sgd(const SGDConstants& c, const float* g, float* p, float* v, int64_t n) {
   });
 }
 
+// The compiler has a square root for vectors only in loops that it turns into such itself.
+void adamw(const AdamWConstants& constants, const float* __restrict g, float* __restrict p, float* __restrict m,
+           float* __restrict v, int64_t n) {
+  const AdamWConstants c = constants;
+  for (int64_t i = 0; i < n; ++i) {
+    float gradient = c.scale * g[i];
+    float first = c.beta1 * m[i] + (1 - c.beta1) * gradient;
+    float second = c.beta2 * v[i] + (1 - c.beta2) * (gradient * gradient);
+    m[i] = first;
+    v[i] = second;
+    p[i] = c.keep * p[i] - c.rate * first / (__builtin_sqrtf(second) * c.root + c.eps);
+  }
+}
+
 }  // namespace
 
 extern const OptimizerKernels optimizer;
-const OptimizerKernels optimizer = {squares, sgd};
+const OptimizerKernels optimizer = {squares, sgd, adamw};
 
 }  // namespace PIPE_ISA
 }  // namespace engine
