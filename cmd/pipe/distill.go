@@ -54,6 +54,11 @@ With --init the network begins with a file's weights: those whose names and shap
 own, or all of an ONNX graph of the same layers. What was taken and what stays at random
 is printed. Norms that the file has folded away get their statistics from the first crops.
 
+Networks of transformers (metaformer-*) are trained with AdamW, by default with betas 0.9
+and 0.999, eps 1e-8, weight decay 0.05 and a peak rate of 0.0005, others with SGD; --optimizer
+chooses. The file has their settings: optimizer.betas and optimizer.eps, size.drop_path (0; how
+often the last block is left out in training), size.only_last_class_token. --width applies.
+
 A run that diverges (a loss or gradient that is not finite, or a loss of --guard times its
 median) ends before the weights move and leaves RUN/diverged.json, which says where it
 began. Weights are kept in float32 in every precision.`,

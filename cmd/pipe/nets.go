@@ -40,7 +40,8 @@ func (o *netsOptions) describe() *cobra.Command {
 		Use:   "nets",
 		Short: "List the networks that can be trained, with their cost",
 		Long: `Nets lists what 'pipe distill --student' takes: trained parameters, multiplications
-for one 112x112 crop, the length of the embedding, and the time that a crop takes.
+for one 112x112 crop, the length of the embedding, and the time that a crop takes. What is
+multiplied is a weight by a value: products of tokens in attention are not counted.
 
 For the latter each is exported with random weights and run on one thread of this
 machine's processor by ONNX Runtime, a crop at a time, which takes half a minute for all.

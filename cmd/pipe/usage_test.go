@@ -172,6 +172,7 @@ func TestWrongUsage(t *testing.T) {
 		{"distill at a negative rate", "distill d --out o --lr -1", "lr -1"},
 		{"distill at no rate", "distill d --out o --lr nan", "lr NaN"},
 		{"distill with too much momentum", "distill d --out o --momentum 2", "momentum 2"},
+		{"distill with an unknown optimizer", "distill d --out o --optimizer lion", "\"lion\" is none of [sgd adamw]"},
 		{"distill too wide", "distill d --out o --width 9", "width 9"},
 		{"distill on an unknown device", "distill d --out o --device gpu", "none of cpu, cuda"},
 		{"nets measured and not", "nets --measure --no-measure", "exclude each other"},

@@ -36,7 +36,11 @@ func (l *Stage) Forward(p *Pass, x torch.Tensor) torch.Tensor {
 	s, places := p.Scope, l.Side*l.Side
 	y := s.Reshape(s.Permute(s.Conv2D(x, l.patches.tensor, 2, 1, 1), 0, 2, 3, 1), -1, places, l.Out)
 	y = l.norm.Forward(p, s.Add(y, s.To(l.bias.tensor, p.DType)))
-	class := s.Expand(s.Reshape(s.To(l.class.tensor, p.DType), 1, 1, l.Out), append(s.Shape(x)[:1:1], 1, l.Out)...)
+	shape := s.Shape(x)
+	if s.Err() != nil {
+		return torch.Tensor{}
+	}
+	class := s.Expand(s.Reshape(s.To(l.class.tensor, p.DType), 1, 1, l.Out), shape[0], 1, l.Out)
 	return l.Blocks.Forward(p, s.Concat([]torch.Tensor{class, y}, 1))
 }
 

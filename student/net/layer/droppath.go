@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"hash/fnv"
 	"math/rand/v2"
+	"slices"
 
 	"facepipe/student/torch"
 )
@@ -52,19 +53,14 @@ func (l *DropPath) Forward(p *Pass, x torch.Tensor) torch.Tensor {
 	if !l.drops(p) {
 		return y
 	}
-	shape := make([]int, len(p.Scope.Shape(y)))
+	shape := slices.Repeat([]int{1}, max(1, len(p.Scope.Shape(y)))) // none if the engine has failed
 	factors := make([]float32, len(p.Chance.Crops))
 	for i, crop := range p.Chance.Crops {
 		if p.Chance.draw(l.name, crop) >= l.Rate {
 			factors[i] = float32(1 / (1 - l.Rate))
 		}
 	}
-	for i := range shape {
-		shape[i] = 1
-	}
-	if len(shape) > 0 { // or the engine has failed, and says so
-		shape[0] = len(factors)
-	}
+	shape[0] = len(factors)
 	return p.Scope.Mul(y, p.Scope.ToLike(torch.FromData(p.Scope, "cpu", factors, shape...), y))
 }
 
