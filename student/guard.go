@@ -162,7 +162,7 @@ func notFinite(s *torch.Scope, params []*layer.Param) (values, gradients []strin
 		if !p.Trained {
 			continue
 		}
-		if g := s.Grad(p.Tensor()); !g.IsNone() && broken(s, g) {
+		if g := p.Gradient(s); !g.IsNone() && broken(s, g) {
 			gradients = append(gradients, p.Name)
 		}
 	}

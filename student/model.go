@@ -60,7 +60,7 @@ func newModel(e *torch.Engine, o Options, t *teachers, classes, steps int) (*mod
 	}
 	m.targets = newTargets(t, m.network.Dim)
 	m.targets.rotate(m.scope, o.Device, t)
-	env := loss.Env{Device: o.Device, Dim: dim, OwnDim: m.network.Dim, Classes: classes, Split: o.Split, Steps: steps, Teachers: t.env()}
+	env := loss.Env{Device: o.Device, Dim: dim, OwnDim: m.network.Dim, Classes: classes, Split: o.Split, Steps: steps, Seed: o.Seed, Teachers: t.env()}
 	if len(t.names) == 1 {
 		env.Proxies = t.proxies(0)
 	}

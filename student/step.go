@@ -203,7 +203,7 @@ func (r *run) gradient() float64 {
 func gradients(s *torch.Scope, params []*layer.Param) []torch.Tensor {
 	var list []torch.Tensor
 	for _, p := range trained(params) {
-		if g := s.Grad(p.Tensor()); !g.IsNone() {
+		if g := p.Gradient(s); !g.IsNone() {
 			list = append(list, g)
 		}
 	}

@@ -24,8 +24,9 @@ type world struct {
 	engine    *torch.Engine
 	group     *torch.Group // nil alone
 	gradients *parallel.Gradients
-	asked     bool // this rank was asked to stop
-	stop      bool // one of all ranks was, before the step that is under way
+	sparse    []*layer.Param // of the loss, which every rank has in full
+	asked     bool           // this rank was asked to stop
+	stop      bool           // one of all ranks was, before the step that is under way
 }
 
 func (w *world) alone() bool { return w == nil || w.group == nil }
@@ -131,8 +132,16 @@ func (w *world) agree(m *model, c common, syncBatchNorm bool) error {
 	if m.bridge != nil {
 		own = append(own, m.bridge)
 	}
+	var dense []*layer.Param
+	for _, p := range trained(m.loss.Params()) {
+		if p.Sparse {
+			w.sparse = append(w.sparse, p)
+		} else {
+			dense = append(dense, p)
+		}
+	}
 	var err error
-	if w.gradients, err = parallel.NewGradients(s, w.group, tensors(trained(own)), tensors(trained(m.loss.Params()))); err != nil {
+	if w.gradients, err = parallel.NewGradients(s, w.group, tensors(trained(own)), tensors(dense)); err != nil {
 		return err
 	}
 	if syncBatchNorm {
@@ -303,7 +312,13 @@ func (w *world) expect(s *torch.Scope) {
 
 // collect makes the gradients those of the whole batch, the same bits on all ranks.
 func (w *world) collect(s *torch.Scope) {
-	if !w.alone() {
-		w.gradients.Collect(s)
+	if w.alone() {
+		return
+	}
+	w.gradients.Collect(s)
+	for _, p := range w.sparse {
+		if g := p.Gradient(s); !g.IsNone() {
+			s.Broadcast(w.group, g, 0)
+		}
 	}
 }

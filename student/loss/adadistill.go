@@ -2,7 +2,6 @@ package loss
 
 import (
 	"cmp"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 
@@ -67,13 +66,15 @@ func (c adadistillSettings) settled() (settings, error) {
 			return c, err
 		}
 	}
-	return c, c.Margin.validate()
+	var err error
+	c.Margin, err = c.Margin.settled()
+	return c, err
 }
 
 func (c adadistillSettings) build(env Env) (term, error) {
 	l := &adadistill{c: c.Own, margin: &margin{kind: c.Classifier, c: c.Margin}}
-	if env.Classes < 2 {
-		return nil, fmt.Errorf("loss %s needs at least 2 identities, the %s has %d", adadistillLoss.Name, env.where(), env.Classes)
+	if err := env.tellApart(2); err != nil {
+		return nil, err
 	}
 	if c.Own.Start != "random" {
 		p, err := askForProxies(adadistillLoss.Name, c.Own.Start, env)
@@ -130,15 +131,10 @@ func (l *adadistill) Step(s *torch.Scope, v *view) (torch.Tensor, Parts) {
 	}
 	s.Engine().NoGrad(func() { l.follow(s, v, c, parts) })
 	w := l.centres.Tensor()
-	// Dividing N×C products leaves no second table behind.
-	lengths := s.ToLike(s.Clamp(s.RowNorms(w), 1e-12, largest), c.student)
-	cosines := s.Div(s.MatMul(c.student, s.Transpose(s.ToLike(w, c.student))), lengths)
+	cosines := s.Cosines(c.student, s.ToLike(w, c.student))
 	parts.keep(s, "target_cosine", s.Mean(s.Gather(cosines, 1, c.column)))
 	return s.CrossEntropy(l.margin.logits(s, cosines, c), c.target), parts
 }
-
-// largest bounds what has no upper bound.
-const largest = 1e30
 
 // follow moves the centres: each identity's by its first sample, then by its second, and so on.
 func (l *adadistill) follow(s *torch.Scope, v *view, c classed, parts Parts) {

@@ -215,17 +215,17 @@ func (v *view) dead() torch.Tensor {
 
 // labelled are the samples of known identity. Without any it has no tensors.
 type labelled struct {
-	student torch.Tensor // unit vectors
-	target  torch.Tensor // identities, int64
-	n       int
+	raw, student torch.Tensor // raw embeddings and unit vectors, in single precision at least
+	identities   []int64
+	n            int
 }
 
 func (v *view) labelled() labelled {
 	return once(&v.labelledSamples, func() labelled {
-		var keep, labels []int64
+		var keep, identities []int64
 		for i, y := range v.Labels {
 			if y >= 0 {
-				keep, labels = append(keep, int64(i)), append(labels, int64(y))
+				keep, identities = append(keep, int64(i)), append(identities, int64(y))
 			}
 		}
 		if len(keep) == 0 {
@@ -235,6 +235,7 @@ func (v *view) labelled() labelled {
 		if len(keep) < len(v.Labels) {
 			student = s.Rows(student, intsLike(s, student, keep))
 		}
-		return labelled{s.Unit(student), intsLike(s, student, labels), len(keep)}
+		student = wide(s, student)
+		return labelled{student, s.Unit(student), identities, len(keep)}
 	})
 }

@@ -44,8 +44,8 @@ func askForProxies(loss, source string, env Env) (Proxies, error) {
 	fail := func(format string, args ...any) (Proxies, error) {
 		return Proxies{}, fmt.Errorf("loss "+loss+" "+format, args...)
 	}
-	if env.Classes < 2 {
-		return fail("needs at least 2 identities, the %s has %d", env.where(), env.Classes)
+	if err := env.tellApart(2); err != nil {
+		return Proxies{}, err
 	}
 	if env.Proxies == nil {
 		return fail("needs vectors of identities: a teacher's classifier or its class centres; name a --teacher")
@@ -61,14 +61,6 @@ func askForProxies(loss, source string, env Env) (Proxies, error) {
 		return fail("has labels up to %d, the %s has vectors of %d identities", env.Classes-1, p.Source, len(p.Vectors)/p.Dim)
 	}
 	return p, nil
-}
-
-// where names for people what has the identities.
-func (e Env) where() string {
-	if e.Split != "" {
-		return "split " + e.Split
-	}
-	return "dataset"
 }
 
 // newClassTable makes the table of a source. Too many identities without a vector are an error.
@@ -176,8 +168,8 @@ func (v *view) classed(rows []int32, needTeacher bool, parts Parts) classed {
 
 // logits of cosines N×K are s·cos θ, with the margin applied at the targets.
 func (l *margin) logits(s *torch.Scope, cosines torch.Tensor, c classed) torch.Tensor {
-	own := s.Gather(cosines, 1, c.column)
-	return s.Scale(s.Scatter(cosines, 1, c.column, l.lowered(s, own)), l.c.Scale)
+	a := cosinesOf(s, cosines, c.target)
+	return a.logits(s, l.lowered(s, a.own), l.c.Scale)
 }
 
 // rateOfClasses is the peak learning rate that suits losses with a softmax over identities.

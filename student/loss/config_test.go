@@ -32,6 +32,16 @@ func TestConfigRefusesNonsense(t *testing.T) {
 		"no kappa":      config(t, "unified", "iled: {kappa: .nan}"),
 		"no delta":      config(t, "unified", "rpsd: {delta: .nan}"),
 		"no scale":      config(t, "arcface", "margin: {scale: .inf}"),
+		"no sample":     config(t, "softmax", "sample: 0"),
+		"no number":     config(t, "adaface", "sample: .nan"),
+		"sample":        config(t, "arcface", "sample: 1.5"),
+		"their sample":  config(t, "unified", "sample: -0.1"),
+		"t_alpha":       config(t, "adaface", "adaface: {t_alpha: 1.1}"),
+		"h":             config(t, "adaface", "adaface: {h: -1}"),
+		"lengths":       config(t, "magface", "magface: {l_a: 10, u_a: 10}"),
+		"margins":       config(t, "magface", "magface: {l_margin: 0.9}"),
+		"no gradient":   config(t, "magface", `magface: {gradient: ""}`),
+		"no lambda_g":   config(t, "magface", "magface: {lambda_g: .nan}"),
 	} {
 		if err := c.Validate(); err == nil {
 			t.Errorf("%s: no error", name)
@@ -40,7 +50,7 @@ func TestConfigRefusesNonsense(t *testing.T) {
 			t.Errorf("%s: a loss was made of it", name)
 		}
 	}
-	for _, name := range []string{"arcface", "cosface"} {
+	for _, name := range []string{"softmax", "arcface", "cosface", "adaface", "magface"} {
 		for classes := range 2 {
 			if _, err := New(Config{Name: name}, Env{Device: "cpu", Dim: 8, Classes: classes}); err == nil {
 				t.Errorf("%s of %d classes: no error", name, classes)
@@ -163,6 +173,7 @@ func TestZeroIsZero(t *testing.T) {
 		"bin_width", "histogram_gamma", "alpha", "max_margin", "thresholds",
 		"temperature", "momentum", "hardness_temperature", "kernel_gamma", "kernel_order",
 		"log_epsilon", "score_alpha", "score_beta", "ranked",
+		"sample", "l_a", "u_a", "u_margin",
 		"scale", "max", "size", "step", "mass",
 	}
 	// What these tune is asked for by another setting.

@@ -69,7 +69,7 @@ func (t Trial) Run(e *torch.Engine, steps int) (median time.Duration, err error)
 
 // env is a run in the midst of which the trial is.
 func (t Trial) env() Env {
-	return Env{Device: "cpu", Dim: t.Dim, OwnDim: t.Dim, Classes: t.Classes, Steps: warmSteps,
+	return Env{Device: "cpu", Dim: t.Dim, OwnDim: t.Dim, Classes: t.Classes, Steps: warmSteps, Seed: 1,
 		Proxies: func(string) (Proxies, error) {
 			return Proxies{Source: "classifier", Dim: t.Dim, Vectors: noise(rand.New(rand.NewPCG(7, 7)), t.Classes*t.Dim)}, nil
 		}}
@@ -104,7 +104,7 @@ func (t Trial) step(e *torch.Engine, o *Objective, step int) (time.Duration, err
 	value, _ := o.Step(s, b)
 	s.Backward(value)
 	for _, p := range o.Params() {
-		s.ClearGrad(p.Tensor())
+		p.ClearGradient(s)
 	}
 	return time.Since(begun), s.Err()
 }

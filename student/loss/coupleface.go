@@ -52,22 +52,10 @@ func (c couplefaceSettings) settled() (settings, error) {
 }
 
 func (c couplefaceSettings) build(env Env) (term, error) {
-	if err := env.tellApart("coupleface", 2); err != nil {
+	if err := env.tellApart(2); err != nil {
 		return nil, err
 	}
 	return &coupleface{c, newBank(min(c.Identities, env.Classes), env.Dim, false).replacing(), env.Device}, nil
-}
-
-// tellApart is an error where there are fewer identities than a loss needs.
-func (env Env) tellApart(loss string, least int) error {
-	if env.Classes >= least {
-		return nil
-	}
-	where := "dataset"
-	if env.Split != "" {
-		where = "split " + env.Split
-	}
-	return fmt.Errorf("loss %s needs identities, at least %d; the %s has %d", loss, least, where, env.Classes)
 }
 
 // coupleface is feature consistency distillation with mutual relation distillation, CoupleFace:

@@ -59,7 +59,9 @@ func (c gkdSettings) shared() logitSettings { return logitSettings{c.Classifier,
 
 func (c gkdSettings) settled() (settings, error) {
 	g := c.Own
-	err := errors.Join(c.shared().validate(), oneOf("gkd.group", g.Group, []string{"fixed", "adaptive"}),
+	var err error
+	c.Margin, err = c.shared().settled()
+	err = errors.Join(err, oneOf("gkd.group", g.Group, []string{"fixed", "adaptive"}),
 		validTemperature("gkd", g.Temperature), validWeight("gkd.binary", g.Binary), validWeight("gkd.primary", g.Primary),
 		validWeight("gkd.secondary", g.Secondary))
 	switch {

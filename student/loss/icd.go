@@ -65,7 +65,7 @@ func (c icdSettings) settled() (settings, error) {
 }
 
 func (c icdSettings) build(env Env) (term, error) {
-	if err := env.tellApart("icd", 1); err != nil {
+	if err := env.tellApart(1); err != nil {
 		return nil, err
 	}
 	l := &icd{c: c, device: env.Device, start: int(c.DistributionStart * float64(env.Steps))}

@@ -58,7 +58,9 @@ type softSettings struct {
 func (c kdSettings) shared() logitSettings { return logitSettings{c.Classifier, c.Margin, c.Proxies} }
 
 func (c kdSettings) settled() (settings, error) {
-	return c, errors.Join(c.shared().validate(), validTemperature("kd", c.Own.Temperature), validWeight("kd.weight", c.Own.Weight))
+	var err error
+	c.Margin, err = c.shared().settled()
+	return c, errors.Join(err, validTemperature("kd", c.Own.Temperature), validWeight("kd.weight", c.Own.Weight))
 }
 
 func (c kdSettings) build(env Env) (term, error) {
@@ -89,7 +91,9 @@ type weightSettings struct {
 func (c snnSettings) shared() logitSettings { return logitSettings{c.Classifier, c.Margin, c.Proxies} }
 
 func (c snnSettings) settled() (settings, error) {
-	return c, errors.Join(c.shared().validate(), validWeight("snn.weight", c.Own.Weight))
+	var err error
+	c.Margin, err = c.shared().settled()
+	return c, errors.Join(err, validWeight("snn.weight", c.Own.Weight))
 }
 
 func (c snnSettings) build(env Env) (term, error) {

@@ -18,14 +18,15 @@ type logitSettings struct {
 	proxies    string
 }
 
-func (c logitSettings) validate() error {
+// settled is the margin with its gradient by the name that it has now.
+func (c logitSettings) settled() (marginSettings, error) {
 	if err := oneOf("classifier", c.classifier, []string{"none", "arcface", "cosface"}); err != nil {
-		return err
+		return c.margin, err
 	}
 	if err := validateProxies(c.proxies); err != nil {
-		return err
+		return c.margin, err
 	}
-	return c.margin.validate()
+	return c.margin.settled()
 }
 
 // logitTerm compares the student's logits with the teacher's.
@@ -54,7 +55,7 @@ func newLogitTerm(loss string, c logitSettings, env Env) (*logitTerm, error) {
 		return l, nil
 	}
 	env.Classes = t.n
-	l.head, err = newMargin(c.classifier, c.margin, env)
+	l.head, err = newMargin(c.classifier, c.margin, 1, env)
 	return l, err
 }
 
@@ -92,8 +93,7 @@ func (l *logitTerm) cosines(s *torch.Scope, student torch.Tensor) torch.Tensor {
 	if !l.own {
 		return l.table.cosines(s, student)
 	}
-	centres := s.ToLike(l.head.centres.Tensor(), student)
-	return s.MatMul(student, s.Transpose(s.Unit(centres)))
+	return s.Cosines(student, s.ToLike(l.head.weight.Tensor(), student))
 }
 
 // divergence is T² times the mean over rows of KL(softmax(teacher) | softmax(student)), of

@@ -64,9 +64,23 @@ type Env struct {
 	// Teachers has, by their names, those that a term may ask for by @. What is said of them
 	// stands in place of Dim and Proxies.
 	Teachers map[string]Teacher
+	// Seed of the run, of what a loss draws in a step.
+	Seed uint64
 	// Proxies gives the vectors of identities from a source: "classifier", "centres" or, for
 	// the first of these that there is, "auto". nil without a teacher.
 	Proxies func(source string) (Proxies, error)
+}
+
+// tellApart is an error where there are fewer identities than a loss needs.
+func (e Env) tellApart(least int) error {
+	if e.Classes >= least {
+		return nil
+	}
+	where := "dataset"
+	if e.Split != "" {
+		where = "split " + e.Split
+	}
+	return fmt.Errorf("needs at least %d identities, the %s has %d", least, where, e.Classes)
 }
 
 // Teacher is what a loss must know of one of several teachers.

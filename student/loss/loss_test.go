@@ -1,10 +1,12 @@
 package loss
 
 import (
+	"cmp"
 	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
@@ -100,15 +102,17 @@ func config(t testing.TB, name, section string) Config {
 
 // allLosses are the configurations that every property is checked on: each loss of the
 // registry, and those of the unified one. Banks are small enough to fill, margins are
-// differentiated.
+// differentiated exactly.
 func allLosses(t testing.TB) map[string]Config {
 	t.Helper()
 	tuned := map[string]string{
-		"arcface": "margin: {scale: 4, gradient: differentiated}",
+		"arcface": "margin: {scale: 4, gradient: exact}",
 		"cosface": "margin: {scale: 4}",
 		"triplet": "triplet: {alpha: 2}",
 		"ekd":     "ekd: {temperature: 0.2, hardest: 4}",
 		"hfc":     "hardness_weights: differentiated",
+		"adaface": "margin: {scale: 4}",
+		"magface": "magface: {scale: 4, l_a: 1, u_a: 6}",
 	}
 	maps.Copy(tuned, tunedClasses)
 	all := map[string]Config{}
@@ -118,13 +122,16 @@ func allLosses(t testing.TB) map[string]Config {
 	all["triplet of angles"] = config(t, "triplet", "triplet: {alpha: 2, distance: arccos}")
 	all["ekd from the first"] = config(t, "ekd", "ekd: {temperature: 0.2, hardest: 4, start: first}")
 	all["ekd unbiased"] = config(t, "ekd", "ekd: {temperature: 0.2, hardest: 4, start: unbiased}")
+	for _, name := range []string{"softmax", "arcface", "adaface", "magface"} {
+		all["sampled "+name] = config(t, name, "{sample: 0.5, "+cmp.Or(tuned[name], "name: "+name)+"}")
+	}
 	for name, section := range map[string]string{
 		"unified":               "{}",
 		"unified topk":          "iled: {mode: topk}",
 		"unified softmax":       "iled: {mode: softmax}",
 		"unified student bank":  "rpsd: {relation: student}",
 		"unified no bank":       "rpsd: {bank: 0}",
-		"unified with arcface":  "{classifier: arcface, margin: {gradient: differentiated}}",
+		"unified with arcface":  "{classifier: arcface, margin: {gradient: exact}}",
 		"unified small beta":    "rpsd: {beta: 0.01}",
 		"unified keeping all δ": "rpsd: {delta: 0}",
 	} {
@@ -142,7 +149,8 @@ func allLosses(t testing.TB) map[string]Config {
 func directional(t testing.TB) map[string]Config {
 	all := allLosses(t)
 	maps.DeleteFunc(all, func(name string, _ Config) bool {
-		return slices.Contains([]string{"l2", "rkd"}, name)
+		return slices.Contains([]string{"l2", "rkd"}, name) || slices.ContainsFunc([]string{"softmax", "adaface", "magface"},
+			func(byLength string) bool { return strings.HasSuffix(name, byLength) })
 	})
 	return all
 }
@@ -186,19 +194,28 @@ func TestGradientsByFiniteDifferences(t *testing.T) {
 	}
 }
 
-// frozenWeights wraps build so that ILED's weights stay what they are at p, and EKD's anchors
-// what they are.
+// frozenWeights wraps build so that ILED's weights and adaface's q stay what they are at p, and
+// EKD's anchors what they are.
 func frozenWeights(t *testing.T, e *torch.Engine, p problem, build func(*torch.Scope) *Objective) func(*torch.Scope) *Objective {
 	t.Helper()
 	s := torchtest.Scope(t, e)
-	if _, ok := build(s).terms[0].term.(*ekd); ok {
+	first := build(s).terms[0].term
+	if _, ok := first.(*ekd); ok {
 		return func(s *torch.Scope) *Objective {
 			o := build(s)
 			o.terms[0].term.(*ekd).c.Momentum = 0
 			return o
 		}
 	}
-	u, ok := build(s).terms[0].term.(*unified)
+	if a, ok := first.(*adaface); ok {
+		q := a.qualities(lengths(p))
+		return func(s *torch.Scope) *Objective {
+			o := build(s)
+			o.terms[0].term.(*adaface).fixed = q
+			return o
+		}
+	}
+	u, ok := first.(*unified)
 	if !ok {
 		return build
 	}
@@ -355,7 +372,7 @@ func TestMarginGradients(t *testing.T) {
 		return p.value(t, e, builder(t, config(t, "arcface", "margin: {scale: 4, gradient: "+gradient+"}"), p.d))
 	}
 	v1, g1 := run("straight-through")
-	v2, g2 := run("differentiated")
+	v2, g2 := run("exact")
 	if math.Abs(v1-v2) > 1e-12 {
 		t.Errorf("losses %g and %g differ", v1, v2)
 	}

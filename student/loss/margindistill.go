@@ -20,7 +20,7 @@ moves it. Crops of an identity without a vector are left out.`,
 	Needs: TeacherEmbedding | Labels | IdentityVectors,
 	Rate:  rateOfClasses,
 	defaults: margindistillSettings{Proxies: "auto", Own: sampleMargins{
-		Scale: 64, Max: 0.5, Min: 0.2, Gradient: "differentiated"}},
+		Scale: 64, Max: 0.5, Min: 0.2, Gradient: exact}},
 }
 
 // margindistillSettings tune margindistill; all defaults are the paper's.
@@ -38,14 +38,16 @@ type sampleMargins struct {
 	Max float64 `yaml:"max" about:"the margin, in radians, of the sample that the teacher is surest of"`
 	Min float64 `yaml:"min" about:"the margin of a sample that is orthogonal to its identity's vector"`
 	// Gradient is that of a margin softmax; see [marginSettings].
-	Gradient string `yaml:"gradient" about:"of the margin: straight-through or differentiated"`
+	Gradient string `yaml:"gradient" about:"of the margin: straight-through or exact"`
 }
 
 func (c margindistillSettings) settled() (settings, error) {
 	o := c.Own
-	if err := (marginSettings{Scale: o.Scale, Margin: o.Max, Gradient: o.Gradient}).validate(); err != nil {
-		return c, fmt.Errorf("margindistill: %w", err)
+	m, err := marginSettings{Scale: o.Scale, Margin: o.Max, Gradient: o.Gradient}.settled()
+	if err != nil {
+		return c, err
 	}
+	c.Own.Gradient = m.Gradient
 	if !finite(o.Min) || o.Min < 0 || o.Min > o.Max {
 		return c, fmt.Errorf("margindistill: min %g must be in [0, max], max is %g", o.Min, o.Max)
 	}
@@ -81,9 +83,8 @@ func (l *margindistill) Step(s *torch.Scope, v *view) (torch.Tensor, Parts) {
 	own, margins := s.Gather(cosines, 1, c.column), l.margins(s, c)
 	parts.keep(s, "target_cosine", s.Mean(own))
 	parts.keep(s, "margin", s.Mean(margins))
-	lowered := lowerAngles(s, own, margins, l.c.Gradient)
-	logits := s.Scale(s.Scatter(cosines, 1, c.column, lowered), l.c.Scale)
-	return s.CrossEntropy(logits, c.target), parts
+	lowered := lowerAngles(s, l.c.Gradient, own, func(angle torch.Tensor) torch.Tensor { return s.Add(angle, margins) })
+	return cosinesOf(s, cosines, c.target).entropy(s, lowered, l.c.Scale), parts
 }
 
 // margins are the m_i, N×1.
@@ -95,15 +96,4 @@ func (l *margindistill) margins(s *torch.Scope, c classed) torch.Tensor {
 	share := s.Div(sure, s.Where(positive, most, s.OnesLike(most)))
 	share = s.Where(positive, share, s.ZerosLike(share))
 	return s.AddScalar(s.Scale(share, l.c.Max-l.c.Min), l.c.Min)
-}
-
-// lowerAngles are the cosines of the angles θ + m, for cosines of θ and margins of the same
-// shape.
-func lowerAngles(s *torch.Scope, cosines, margins torch.Tensor, gradient string) torch.Tensor {
-	const edge = 1e-7 // as of [margin.lowered]
-	shifted := s.Cos(s.Add(s.Acos(s.Clamp(cosines, -1+edge, 1-edge)), margins))
-	if gradient == "differentiated" {
-		return shifted
-	}
-	return s.Add(cosines, s.Detach(s.Sub(shifted, cosines)))
 }

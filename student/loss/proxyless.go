@@ -20,9 +20,9 @@ one without a vector are left out.`,
 	defaults: proxylessSettings{Classifier: "arcface", Margin: differentiating(arcfaceMargin, arcfaceMargin.Margin), Proxies: "auto"},
 }
 
-// differentiating is a margin softmax's settings with another margin, differentiated as it is written.
+// differentiating is a margin softmax's settings with another margin and its exact gradient.
 func differentiating(c marginSettings, m float64) marginSettings {
-	c.Margin, c.Gradient = m, "differentiated"
+	c.Margin, c.Gradient = m, exact
 	return c
 }
 
@@ -52,7 +52,9 @@ func (c proxylessSettings) settled() (settings, error) {
 	if err := validateProxies(c.Proxies); err != nil {
 		return c, err
 	}
-	return c, c.Margin.validate()
+	var err error
+	c.Margin, err = c.Margin.settled()
+	return c, err
 }
 
 func (c proxylessSettings) build(env Env) (term, error) {

@@ -21,7 +21,7 @@ L_RPSD = half the mean of h_β(R^s_ij - R^t_ij) over pairs of the batch, and hal
   the teacher. Mined are positives (labels), the teacher's hardest negatives and the largest errors.
 L_classifier: see arcface and cosface.`,
 	Needs:    TeacherEmbedding,
-	defaults: unifiedSettings{ILED: iledDefaults, RPSD: rpsdDefaults, Margin: arcfaceMargin, Classifier: "none"},
+	defaults: unifiedSettings{ILED: iledDefaults, RPSD: rpsdDefaults, Margin: arcfaceMargin, Classifier: "none", Sample: 1},
 	bare:     true,
 }
 
@@ -32,6 +32,8 @@ type unifiedSettings struct {
 	Margin marginSettings `yaml:"margin" about:"the classifier, if there is one"`
 	// Classifier adds a margin softmax, which Margin tunes: none, arcface, cosface.
 	Classifier string `yaml:"classifier" about:"margin softmax beside: none, arcface or cosface"`
+	// Sample is the share of the identities that take part in a step of that; see [classes].
+	Sample float64 `yaml:"sample" about:"share of the identities that take part in a step of it (partial FC), in (0, 1]"`
 }
 
 // defaults are those with the same classifier. A margin softmax is so much larger that λ_I
@@ -61,13 +63,17 @@ func (c unifiedSettings) settled() (settings, error) {
 	if err := c.RPSD.validate(); err != nil {
 		return c, err
 	}
-	return c, c.Margin.validate()
+	var err error
+	if c.Margin, err = c.Margin.settled(); err != nil {
+		return c, err
+	}
+	return c, validSample(c.Sample)
 }
 
 func (c unifiedSettings) build(env Env) (term, error) {
 	l := &unified{c: c, device: env.Device, iled: newILED(c.ILED), rpsd: newRPSD(c.RPSD, env.Dim)}
 	if c.Classifier != "none" {
-		m, err := newMargin(c.Classifier, c.Margin, env)
+		m, err := newMargin(c.Classifier, c.Margin, c.Sample, env)
 		if err != nil {
 			return nil, err
 		}

@@ -26,6 +26,8 @@ type SGDConfig struct {
 //
 //	g ← g·min(1, clip/|g|) + decay·p,   v ← momentum·v + g
 //	p ← p - rate·(g + momentum·v) with Nesterov, p - rate·v without
+//
+// Of a sparse parameter it moves the rows of the step, with their momentum and decay.
 type SGD struct {
 	c      SGDConfig
 	scope  *torch.Scope
@@ -65,13 +67,14 @@ func (o *SGD) Velocities() map[string]torch.Tensor {
 func (o *SGD) Step(s *torch.Scope, rate float64) (norm float64, err error) {
 	var params, grads, velocity []torch.Tensor
 	var decay []bool
+	var moved []int
 	for i, p := range o.params {
-		g := s.Grad(p.Tensor())
+		g := p.Gradient(s)
 		if g.IsNone() {
 			continue
 		}
-		params, grads, velocity = append(params, p.Tensor()), append(grads, g), append(velocity, o.velocity[i])
-		decay = append(decay, p.Decay)
+		params, grads, velocity = append(params, p.Leaf()), append(grads, g), append(velocity, p.Drawn(s, o.velocity[i]))
+		decay, moved = append(decay, p.Decay), append(moved, i)
 	}
 	if s.Err() == nil && len(params) == 0 {
 		return 0, fmt.Errorf("optimizer step: no parameter has a gradient")
@@ -81,6 +84,10 @@ func (o *SGD) Step(s *torch.Scope, rate float64) (norm float64, err error) {
 	if s.Err() == nil && (math.IsNaN(norm) || math.IsInf(norm, 0)) {
 		return norm, ErrNotFinite
 	}
+	for k, i := range moved {
+		o.params[i].WriteBack(s, o.params[i].Tensor(), params[k])
+		o.params[i].WriteBack(s, o.velocity[i], velocity[k])
+	}
 	o.ClearGradients(s)
 	return norm, s.Err()
 }
@@ -88,6 +95,6 @@ func (o *SGD) Step(s *torch.Scope, rate float64) (norm float64, err error) {
 // ClearGradients drops the gradients of all parameters.
 func (o *SGD) ClearGradients(s *torch.Scope) {
 	for _, p := range o.params {
-		s.ClearGrad(p.Tensor())
+		p.ClearGradient(s)
 	}
 }

@@ -26,6 +26,9 @@ func (s *Scope) Sqrt(a Tensor) Tensor { return s.one("sqrt", "", a) }
 // Exp is eˣ, element by element.
 func (s *Scope) Exp(a Tensor) Tensor { return s.one("exp", "", a) }
 
+// Reciprocal is 1/a, element by element.
+func (s *Scope) Reciprocal(a Tensor) Tensor { return s.one("reciprocal", "", a) }
+
 // Cos is the cosine, element by element.
 func (s *Scope) Cos(a Tensor) Tensor { return s.one("cos", "", a) }
 
@@ -137,11 +140,6 @@ func (s *Scope) Mean(a Tensor) Tensor { return s.one("mean", "", a) }
 
 // Softmax is exp(a) divided by its sum over one dimension.
 func (s *Scope) Softmax(a Tensor, dim int) Tensor { return s.one("softmax", "int", a, dim, nil) }
-
-// RowNorms are the Euclidean lengths of the rows of a matrix.
-func (s *Scope) RowNorms(a Tensor) Tensor {
-	return s.one("linalg_vector_norm", "", a, 2.0, []int{1}, false, nil)
-}
 
 // CumulativeSum adds up the elements of a vector, from the first to each.
 func (s *Scope) CumulativeSum(a Tensor) Tensor { return s.one("cumsum", "", a, 0, nil) }
@@ -391,6 +389,22 @@ func (s *Scope) Unit(x Tensor) Tensor {
 	// The inner Where keeps 1/√0 and its infinite derivative out of the graph.
 	length := s.Sqrt(s.Where(alive, square, s.OnesLike(square)))
 	return s.Where(alive, s.Div(x, length), s.ZerosLike(x))
+}
+
+// Lengths are the Euclidean lengths of the rows of a matrix, N×1. One shorter than 1e-12 is
+// zero and passes no gradient.
+func (s *Scope) Lengths(x Tensor) Tensor {
+	length := s.one("linalg_vector_norm", "", x, 2.0, []int{1}, true)
+	return s.Mask(length, s.Not(s.Greater(length, 1e-12)), 0)
+}
+
+// Cosines are those of unit vectors, the rows of x, to the rows of w, which need not be: N×K.
+// A row of w shorter than 1e-12 has zeros and passes no gradient.
+func (s *Scope) Cosines(x, w Tensor) Tensor {
+	length := s.Transpose(s.Lengths(w))
+	alive := s.Greater(length, 0)
+	products := s.MatMul(x, s.Transpose(w))
+	return s.Where(alive, s.Div(products, s.Where(alive, length, s.OnesLike(length))), s.ZerosLike(products))
 }
 
 // OnesLike is a tensor of ones like a.

@@ -21,15 +21,22 @@ type Param struct {
 	// Decay is false for the parameters of norms, biases and slopes of activations, which
 	// weight decay would only harm.
 	Decay bool
+	// Sparse is a parameter of many rows, of which each step trains those that it asks
+	// [Param.Rows] for. The others stay as they are, and so does their momentum.
+	Sparse bool
 
 	init   Init
 	tensor torch.Tensor
+	window *window // of a sparse one, in a step
 }
 
 // NewParam declares a trained, decaying parameter.
 func NewParam(name string, shape []int, init Init) *Param {
 	return &Param{Name: name, Shape: shape, Trained: true, Decay: true, init: init}
 }
+
+// NewBias declares a trained parameter of zeros that does not decay.
+func NewBias(name string, n int) *Param { return newVector(name, n, 0) }
 
 // newVector declares a trained parameter of equal values that does not decay.
 func newVector(name string, n int, value float32) *Param {
@@ -72,7 +79,7 @@ func (p *Param) initial(seed uint64, i int) []float32 {
 func Materialise(s *torch.Scope, device string, seed uint64, params []*Param) error {
 	for i, p := range params {
 		p.tensor = torch.FromData(s, device, p.initial(seed, i), p.Shape...)
-		if p.Trained {
+		if p.Trained && !p.Sparse {
 			s.RequireGrad(p.tensor, true)
 		}
 	}
