@@ -187,6 +187,7 @@ func TestResumeIsExact(t *testing.T) {
 		"bf16":            func(o *Options) { o.Precision = "bf16" },
 		"student bank":    func(o *Options) { tune(&o.Loss, "rpsd: {relation: student}") },
 		"with classifier": func(o *Options) { tune(&o.Loss, "{classifier: arcface, margin: {scale: 8}}"); o.Size.Dim = 24 },
+		"sampled":         func(o *Options) { tune(&o.Loss, "{name: adaface, sample: 0.9}") },
 		"average":         func(o *Options) { o.EMA = 0.9 },
 		"accumulated":     func(o *Options) { o.Batch, o.Accumulate = 4, 2 },
 		"scaled":          func(o *Options) { o.scaleLoss = true },
@@ -204,7 +205,7 @@ func TestResumeIsExact(t *testing.T) {
 		"all at once": func(o *Options) {
 			o.Sampler, o.PerIdentity = data.Mixed, 2
 			o.EMA, o.Batch, o.Accumulate, o.scaleLoss, o.Precision = 0.5, 4, 2, true, "bf16"
-			tune(&o.Loss, "rpsd: {relation: student}")
+			tune(&o.Loss, "{classifier: arcface, margin: {scale: 8}, sample: 0.5, rpsd: {relation: student}}")
 		},
 	} {
 		t.Run(name, func(t *testing.T) { resumeExactly(t, dataset, change) })

@@ -91,12 +91,12 @@ func TestOverflowIsSkipped(t *testing.T) {
 func TestOverflowInForward(t *testing.T) {
 	e := torchtest.Open(t)
 	dataset := fixture(t)
-	for _, name := range []string{"unified", "l2", "arcface"} {
+	for _, name := range []string{"unified", "l2", "arcface", "adaface"} {
 		t.Run(name, func(t *testing.T) {
 			s := torchtest.Scope(t, e)
 			o := options(t, dataset)
 			o.scaleLoss, o.Accumulate, o.Batch, o.Loss.Name = true, 2, 4, name
-			tune(&o.Loss, "rpsd: {relation: student}")
+			tune(&o.Loss, "{rpsd: {relation: student}, sample: 0.5}")
 			m, err := newModel(e, o, &teachers{names: []string{"t"}, dims: []int{fixtureDim}}, 8, 100)
 			if err != nil {
 				t.Fatal(err)
@@ -109,8 +109,8 @@ func TestOverflowInForward(t *testing.T) {
 			defer r.ds.Close()
 			state := func() []any {
 				all := []any{m.loss.State(s), r.guard.state(), r.last.Loss}
-				for _, p := range m.network.Params() {
-					if !p.Trained {
+				for _, p := range m.params() {
+					if !p.Trained || p.Sparse {
 						all = append(all, s.Floats(p.Tensor()))
 					}
 				}

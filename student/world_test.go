@@ -92,8 +92,14 @@ func worldLosses() map[string]loss.Config {
 	ekd, triplet := loss.Config{Name: "ekd"}, loss.Config{Name: "triplet"}
 	tune(&ekd, "ekd: {start: first, temperature: 0.1}")
 	tune(&triplet, "triplet: {alpha: 2}")
-	return map[string]loss.Config{"cosine": {Name: "cosine"}, "arcface": {Name: "arcface"}, "unified": unified, "ekd": ekd, "triplet": triplet,
+	all := map[string]loss.Config{"cosine": {Name: "cosine"}, "arcface": {Name: "arcface"}, "unified": unified, "ekd": ekd, "triplet": triplet,
 		"adadistill": {Name: "adadistill"}}
+	for _, name := range []string{"arcface", "softmax", "adaface"} {
+		c := loss.Config{Name: name}
+		tune(&c, "sample: 0.9") // of the batches' identities, some lack one, some two
+		all["sampled "+name] = c
+	}
+	return all
 }
 
 // Two ranks' gradients, in every parameter, and losses are one rank's, and the same bits

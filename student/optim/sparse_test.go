@@ -1,0 +1,136 @@
+package optim
+
+import (
+	"errors"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"facepipe/student/net/layer"
+	"facepipe/student/torch"
+	"facepipe/student/torch/torchtest"
+)
+
+// Of a sparse parameter a step moves the rows that it was asked for, all of them by one
+// gradient, and nothing else: as the formula does on plain numbers.
+func TestSGDOnRows(t *testing.T) {
+	e := torchtest.Open(t)
+	torchtest.OnDevices(t, e, func(t *testing.T, device string) { onRows(t, e, device) })
+}
+
+func onRows(t *testing.T, e *torch.Engine, device string) {
+	s := torchtest.Scope(t, e)
+	const count, width, rate = 7, 3, 0.05
+	fill := func(rng *rand.Rand, data []float32) {
+		for i := range data {
+			data[i] = float32(rng.NormFloat64())
+		}
+	}
+	table, bias := layer.NewParam("table", []int{count, width}, fill), layer.NewBias("bias", count)
+	table.Sparse, bias.Sparse = true, true
+	dense := layer.NewParam("dense", []int{2}, fill)
+	params := []*layer.Param{table, bias, dense}
+	if err := layer.Materialise(s, device, 1, params); err != nil {
+		t.Fatal(err)
+	}
+	c := SGDConfig{Momentum: 0.9, Nesterov: true, WeightDecay: 0.1, Clip: 3}
+	o, err := NewSGD(e, c, params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	values := func(p *layer.Param) []float64 {
+		var v []float64
+		for _, x := range s.Floats(p.Tensor()) {
+			v = append(v, float64(x))
+		}
+		return v
+	}
+	type plain struct {
+		p, v, g []float64
+		decay   float64
+	}
+	want := map[*layer.Param]*plain{}
+	for _, p := range params {
+		want[p] = &plain{p: values(p), v: make([]float64, p.Elements()), decay: c.WeightDecay}
+	}
+	want[bias].decay = 0
+	// backward adds Σ k·x³/3 of rows, which has the gradient k·x², to those of the step.
+	backward := func(k float64, rows []int64) {
+		inner := e.NewScope()
+		defer inner.Close()
+		sum := inner.Sum(dense.Tensor())
+		for _, p := range []*layer.Param{table, bias} {
+			x := p.Rows(inner, rows)
+			sum = inner.Add(sum, inner.Scale(inner.Sum(inner.Mul(x, inner.Mul(x, x))), k/3))
+			w, d := want[p], p.Elements()/count
+			for _, row := range rows {
+				for i := int(row) * d; i < (int(row)+1)*d; i++ {
+					w.g[i] += k * w.p[i] * w.p[i]
+				}
+			}
+		}
+		inner.Backward(sum)
+		for i := range want[dense].g {
+			want[dense].g[i]++
+		}
+		if err := inner.Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for step, batches := range [][][]int64{{{4, 1}}, {{1, 6, 0}, {0, 2}, {6}}, {{3}}, {{5, 4}, {4, 5}, {1, 4, 2}}} {
+		for _, p := range params {
+			want[p].g = make([]float64, p.Elements())
+		}
+		asked := map[int64]bool{}
+		for k, rows := range batches {
+			backward(float64(k+1), rows)
+			for _, row := range rows {
+				asked[row] = true
+			}
+		}
+		length, err := o.Step(s, rate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		square := 0.0
+		for _, w := range want {
+			for _, g := range w.g {
+				square += g * g
+			}
+		}
+		if math.Abs(length/math.Sqrt(square)-1) > 1e-5 {
+			t.Errorf("step %d: gradient of length %g, want %g", step, length, math.Sqrt(square))
+		}
+		for p, w := range want {
+			for i := range w.p {
+				if p.Sparse && !asked[int64(i*count/p.Elements())] {
+					continue
+				}
+				g := w.g[i]*min(1, c.Clip/math.Sqrt(square)) + w.decay*w.p[i]
+				w.v[i] = c.Momentum*w.v[i] + g
+				w.p[i] -= rate * (g + c.Momentum*w.v[i])
+			}
+			got, velocity := s.Floats(p.Tensor()), s.Floats(o.Velocities()[p.Name])
+			for i := range w.p {
+				if math.Abs(float64(got[i])-w.p[i]) > 1e-5 || math.Abs(float64(velocity[i])-w.v[i]) > 1e-5 {
+					t.Fatalf("step %d: value %d of %s is %g with velocity %g, want %g and %g", step, i, p.Name, got[i], velocity[i], w.p[i], w.v[i])
+				}
+			}
+		}
+		if !table.Leaf().IsNone() {
+			t.Error("the rows of the step are still there")
+		}
+	}
+	// A step that is given up leaves everything as it is.
+	before, velocity := s.Floats(table.Tensor()), s.Floats(o.Velocities()["table"])
+	backward(math.Inf(1), []int64{2, 5})
+	if _, err := o.Step(s, rate); !errors.Is(err, ErrNotFinite) || table.Gradient(s).IsNone() {
+		t.Errorf("%v, the gradient is gone", err)
+	}
+	o.ClearGradients(s)
+	if !slices.Equal(before, s.Floats(table.Tensor())) || !slices.Equal(velocity, s.Floats(o.Velocities()["table"])) || !table.Leaf().IsNone() {
+		t.Error("a step that is given up leaves a trace")
+	}
+}
