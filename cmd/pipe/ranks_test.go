@@ -70,6 +70,7 @@ func TestTwoRanksEqualOne(t *testing.T) {
 	for _, loss := range [][]string{
 		{"--loss", "cosine", "--lr", "1e-4"},
 		{"--loss", "arcface", "--dim", "16", "--lr", "5e-6"},
+		{"--loss", "adaface", "--config", sampledConfig(t), "--lr", "5e-6"},
 		{"--loss", "unified", "--config", unifiedConfig(t), "--lr", "1e-5"},
 	} {
 		t.Run(loss[1], func(t *testing.T) {
@@ -101,6 +102,14 @@ func unifiedConfig(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "distill.yaml")
 	writeFile(t, path, "loss:\n  iled: {warmup: 2}\n  rpsd: {bank: 24, negatives: 8, ramp: 2}\n")
+	return path
+}
+
+// sampledConfig has a step take some of the identities, other ones each time.
+func sampledConfig(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "distill.yaml")
+	writeFile(t, path, "loss:\n  sample: 0.9\n")
 	return path
 }
 
@@ -140,8 +149,8 @@ func TestKilledRanksGoOnAsOthers(t *testing.T) {
 // is the same bit by bit.
 func TestStoppedRanks(t *testing.T) {
 	dataset := facesForRanks(t)
-	whole, parted := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "parted")
-	run := func(out string) []string { return smallRun(dataset, out, "--loss", "cosine", "--epochs", "12") }
+	whole, parted, config := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "parted"), sampledConfig(t)
+	run := func(out string) []string { return smallRun(dataset, out, "--loss", "adaface", "--config", config, "--epochs", "12") }
 	expect(t, exitDone, asRanks(2, run(whole))...)
 
 	// Without the launcher, so that only rank 1 is told.
