@@ -150,7 +150,9 @@ func TestKilledRanksGoOnAsOthers(t *testing.T) {
 func TestStoppedRanks(t *testing.T) {
 	dataset := facesForRanks(t)
 	whole, parted, config := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "parted"), sampledConfig(t)
-	run := func(out string) []string { return smallRun(dataset, out, "--loss", "adaface", "--config", config, "--epochs", "12") }
+	run := func(out string) []string {
+		return smallRun(dataset, out, "--loss", "adaface", "--config", config, "--epochs", "12")
+	}
 	expect(t, exitDone, asRanks(2, run(whole))...)
 
 	// Without the launcher, so that only rank 1 is told.
