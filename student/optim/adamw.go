@@ -68,13 +68,15 @@ func (o *AdamW) State(p *layer.Param) []Kept {
 func (o *AdamW) Step(s *torch.Scope, rate float64) (norm float64, err error) {
 	var params, grads, first, second []torch.Tensor
 	var decay []bool
+	var moved []int
 	for i, p := range o.params {
-		g := s.Grad(p.Tensor())
+		g := p.Gradient(s)
 		if g.IsNone() {
 			continue
 		}
-		params, grads, decay = append(params, p.Tensor()), append(grads, g), append(decay, p.Decay)
-		first, second = append(first, o.first[i]), append(second, o.second[i])
+		params, grads, decay = append(params, p.Leaf()), append(grads, g), append(decay, p.Decay)
+		first, second = append(first, p.Drawn(s, o.first[i])), append(second, p.Drawn(s, o.second[i]))
+		moved = append(moved, i)
 	}
 	if s.Err() == nil && len(params) == 0 {
 		return 0, fmt.Errorf("optimizer step: no parameter has a gradient")
@@ -85,6 +87,12 @@ func (o *AdamW) Step(s *torch.Scope, rate float64) (norm float64, err error) {
 	if s.Err() == nil && (math.IsNaN(norm) || math.IsInf(norm, 0)) {
 		return norm, ErrNotFinite
 	}
+	for k, i := range moved {
+		p := o.params[i]
+		p.WriteBack(s, p.Tensor(), params[k])
+		p.WriteBack(s, o.first[i], first[k])
+		p.WriteBack(s, o.second[i], second[k])
+	}
 	s.Copy(o.taken, torch.FromData(s, "cpu", []float32{float32(count)}, 1))
 	o.ClearGradients(s)
 	return norm, s.Err()
@@ -93,6 +101,6 @@ func (o *AdamW) Step(s *torch.Scope, rate float64) (norm float64, err error) {
 // ClearGradients drops the gradients of all parameters.
 func (o *AdamW) ClearGradients(s *torch.Scope) {
 	for _, p := range o.params {
-		s.ClearGrad(p.Tensor())
+		p.ClearGradient(s)
 	}
 }

@@ -134,3 +134,52 @@ func onRows(t *testing.T, e *torch.Engine, device string) {
 		t.Error("a step that is given up leaves a trace")
 	}
 }
+
+// AdamW moves the rows of a step as it moves a whole parameter, and no others.
+func TestAdamWOnRows(t *testing.T) {
+	e := torchtest.Open(t)
+	s := torchtest.Scope(t, e)
+	fill := func(rng *rand.Rand, data []float32) {
+		for i := range data {
+			data[i] = float32(rng.NormFloat64())
+		}
+	}
+	sparse, dense := layer.NewParam("centres", []int{4, 2}, fill), layer.NewParam("centres", []int{4, 2}, fill)
+	sparse.Sparse = true
+	run := func(p *layer.Param, rows []int64) []float32 {
+		if err := layer.Materialise(s, "cpu", 1, []*layer.Param{p}); err != nil {
+			t.Fatal(err)
+		}
+		o, err := NewAdamW(e, Config{SGDConfig: SGDConfig{WeightDecay: 0.05}, AdamWConfig: DefaultAdamW()}, []*layer.Param{p})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer o.Close()
+		for range 3 {
+			inner := e.NewScope()
+			x := p.Tensor()
+			if p.Sparse {
+				x = p.Rows(inner, rows)
+			}
+			inner.Backward(inner.Sum(inner.Mul(x, inner.Mul(x, x))))
+			if inner.Err() != nil {
+				t.Fatal(inner.Err())
+			}
+			inner.Close()
+			if _, err := o.Step(s, 0.1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return s.Floats(p.Tensor())
+	}
+	if all, whole := run(sparse, []int64{2, 0, 3, 1}), run(dense, nil); !slices.Equal(all, whole) {
+		t.Errorf("all rows come to %v, the whole to %v", all, whole)
+	}
+	if err := layer.Materialise(s, "cpu", 1, []*layer.Param{dense}); err != nil {
+		t.Fatal(err)
+	}
+	before, after := s.Floats(dense.Tensor()), run(sparse, []int64{3})
+	if !slices.Equal(before[:6], after[:6]) || slices.Equal(before[6:], after[6:]) {
+		t.Errorf("row 3 alone: from %v to %v", before, after)
+	}
+}
