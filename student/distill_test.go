@@ -200,8 +200,8 @@ func TestResumeIsExact(t *testing.T) {
 			o.Sampler, o.PerIdentity, o.Loss.Name = data.ClassBalanced, 2, "triplet"
 			tune(&o.Loss, "triplet: {alpha: 2}")
 		},
-		"adamw":           func(o *Options) { o.Optimizer.Name = optim.AdamWName },
-		"drop path":       dropPath,
+		"adamw":     func(o *Options) { o.Optimizer.Name = optim.AdamWName },
+		"drop path": dropPath,
 		"all at once": func(o *Options) {
 			o.Sampler, o.PerIdentity = data.Mixed, 2
 			o.EMA, o.Batch, o.Accumulate, o.scaleLoss, o.Precision = 0.5, 4, 2, true, "bf16"
