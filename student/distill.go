@@ -60,6 +60,7 @@ type run struct {
 	manifest manifest
 	found    *manifest    // of the run to resume, nil if there is none
 	notes    []string     // on what the loss's settings come to
+	opened   []io.Closer  // for the losses
 	unlock   func()       // lets go of the folder, nil where it is not locked
 	taken    bool         // whether the folder has become this run's
 	weights  *weightsFile // to begin with, or nil
@@ -118,6 +119,9 @@ func (r *run) close(err error) error {
 		r.model.close()
 	}
 	err = r.world.leave(err)
+	for _, tables := range r.opened {
+		err = errors.Join(err, tables.Close())
+	}
 	if r.loader != nil {
 		r.loader.Close()
 	}

@@ -62,7 +62,7 @@ func newModel(e *torch.Engine, o Options, t *teachers, classes, steps int) (*mod
 	m.targets.rotate(m.scope, o.Device, t)
 	env := loss.Env{Device: o.Device, Dim: dim, OwnDim: m.network.Dim, Classes: classes, Split: o.Split, Steps: steps, Seed: o.Seed, Teachers: t.env()}
 	if len(t.names) == 1 {
-		env.Proxies = t.proxies(0)
+		env.Proxies, env.Neighbours = t.of(0).Proxies, t.of(0).Neighbours
 	}
 	if m.loss, err = loss.New(o.Loss, env); err != nil {
 		return nil, usage(err)

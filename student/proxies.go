@@ -18,16 +18,16 @@ const (
 	fromCentres    = "centres"
 )
 
-// identityVectors gives losses vectors that stand for identities in a teacher's space, and
-// notes which.
-type identityVectors struct {
+// supply gives losses what they ask for of a teacher, vectors that stand for identities in its
+// space and neighbours, and notes which.
+type supply struct {
 	ctx    context.Context
 	run    *run
 	failed error // reading them, which is not the loss's fault
 }
 
-// of is [loss.Env.Proxies] of the teacher at a place.
-func (v *identityVectors) of(i int) func(source string) (loss.Proxies, error) {
+// vectors is [loss.Env.Proxies] of the teacher at a place.
+func (v *supply) vectors(i int) func(source string) (loss.Proxies, error) {
 	return func(source string) (loss.Proxies, error) {
 		p, err := v.run.give(v.ctx, i, source)
 		if err != nil {
@@ -163,8 +163,12 @@ func (r *run) vectors(ctx context.Context, t *cache.Cache, source string, read f
 	return p, nil
 }
 
-// sameVectors refuses to go on with other vectors than the run was begun with.
-func (r *run) sameVectors() error {
+// sameSupply refuses to go on with other vectors or neighbours than the run was begun with.
+func (r *run) sameSupply() error {
+	if r.found != nil && !maps.Equal(r.found.Neighbours, r.manifest.Neighbours) {
+		return fmt.Errorf("%w: the run in %s was begun with other neighbours: they were %v, now they are %v; find them as they were (pipe teachers neighbours --rebuild with its --k and --exact-up-to), or choose another --out",
+			ErrUsage, r.o.Out, r.found.Neighbours, r.manifest.Neighbours)
+	}
 	if r.found == nil || maps.Equal(r.found.IdentityVectors, r.manifest.IdentityVectors) {
 		return nil
 	}

@@ -196,8 +196,8 @@ func TestVectorsOfASplit(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.loader.Close()
-	v := identityVectors{ctx: t.Context(), run: &r}
-	p, err := v.of(0)("auto")
+	v := supply{ctx: t.Context(), run: &r}
+	p, err := v.vectors(0)("auto")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +209,7 @@ func TestVectorsOfASplit(t *testing.T) {
 	if p.Source != "classifier" || p.Missing != 2 || p.Dim != fixtureDim || !slices.Equal(p.Vectors, want) {
 		t.Errorf("got %+v, want %v", p, want)
 	}
-	p, err = v.of(0)("centres")
+	p, err = v.vectors(0)("centres")
 	if err != nil || p.Source != "centres" || p.Missing != 0 {
 		t.Fatalf("%+v, %v", p, err)
 	}

@@ -38,6 +38,8 @@ type manifest struct {
 	// IdentityVectors are the sources of the vectors that losses compare with, and what
 	// identifies each.
 	IdentityVectors map[string]string `json:"identity_vectors,omitempty"`
+	// Neighbours identify, by the teachers' names, the neighbours that losses compare with.
+	Neighbours map[string]string `json:"neighbours,omitempty"`
 
 	Flip  bool `json:"flip"`
 	Crops int  `json:"crops"`
@@ -166,7 +168,7 @@ func (r *run) refuseOtherSettings(context.Context) error {
 	// What was rejected may differ, and the others follow from what is compared.
 	was.Version, was.Dataset, was.CropsDigest = r.manifest.Version, r.manifest.Dataset, r.manifest.CropsDigest
 	was.Flip, was.Crops = r.manifest.Flip, r.manifest.Crops
-	was.IdentityVectors = r.manifest.IdentityVectors // compared when they are read
+	was.IdentityVectors, was.Neighbours = r.manifest.IdentityVectors, r.manifest.Neighbours // compared when they are read
 	before, err := json.Marshal(was)
 	if err != nil {
 		return err

@@ -113,36 +113,40 @@ func (r *run) meetRanks(ctx context.Context) error { return r.world.join(ctx, r.
 
 // buildModel makes the model with weights at random.
 func (r *run) buildModel(ctx context.Context) (err error) {
+	if err := r.serves(r.o.Loss); err != nil {
+		return err
+	}
 	notes, err := r.teachers.align(ctx, &r.o)
 	if err != nil {
 		return err
 	}
 	r.notes = append(r.notes, notes...)
-	vectors := identityVectors{ctx: ctx, run: r}
-	r.teachers.vectors = vectors.of
+	from := supply{ctx: ctx, run: r}
+	r.teachers.supply = &from
 	r.model, err = newModel(r.engine, r.o, &r.teachers, r.loader.Labels(), r.schedule.Total)
-	if vectors.failed != nil {
-		return vectors.failed
+	if from.failed != nil {
+		return from.failed
 	}
 	if err != nil {
 		return err
 	}
-	if err := r.serves(r.o.Loss); err != nil {
-		return err
-	}
-	return r.sameVectors()
+	return r.sameSupply()
 }
 
 // serves reports what the loss needs that the data does not have.
 func (r *run) serves(c loss.Config) error {
 	for _, teacher := range append([]string{""}, c.Teachers()...) {
 		missing := c.Needs(teacher) &^ r.teachers.has(teacher, r.loader.Labels() > 0)
+		ofOne := loss.IdentityVectors | loss.Neighbours | loss.Norms
 		switch {
 		case missing == 0:
 		case len(r.teachers.caches) == 0 && missing&(loss.TeacherEmbedding|loss.IdentityVectors) != 0:
 			return fmt.Errorf("%w: loss %s needs --teacher", ErrUsage, c.Canonical())
-		case missing == loss.IdentityVectors && teacher == "" && len(r.teachers.caches) > 1:
+		case missing&ofOne == missing && teacher == "" && len(r.teachers.caches) > 1:
 			return fmt.Errorf("%w: loss %s needs %v, which the mean of several teachers does not have: name one by @", ErrUsage, c.Canonical(), missing)
+		case missing == loss.Norms:
+			return fmt.Errorf("%w: loss %s needs %v (quality: norm): the teacher's have one length and say nothing of quality; take a teacher whose embeddings are not normalised, or quality: none",
+				ErrUsage, c.Canonical(), missing)
 		default:
 			return fmt.Errorf("%w: loss %s needs %v, which %s does not have", ErrUsage, c.Canonical(), missing, r.o.Dataset)
 		}

@@ -71,8 +71,8 @@ type teachers struct {
 	mean bool
 	// asked are the names that losses learn from by @.
 	asked []string
-	// vectors gives those of identities of the teacher at a place; nil where none are to be had.
-	vectors func(i int) func(source string) (loss.Proxies, error)
+	// supply gives losses what else they ask for; nil where nothing is to be had.
+	supply *supply
 }
 
 // openTeachers opens the caches.
@@ -148,16 +148,18 @@ func (t *teachers) align(ctx context.Context, o *Options) (notes []string, err e
 func (t *teachers) env() map[string]loss.Teacher {
 	env := map[string]loss.Teacher{}
 	for i, name := range t.names {
-		env[name] = loss.Teacher{Dim: t.dims[i], Proxies: t.proxies(i)}
+		env[name] = t.of(i)
 	}
 	return env
 }
 
-func (t *teachers) proxies(i int) func(source string) (loss.Proxies, error) {
-	if t.vectors == nil {
-		return nil
+// of is the one at a place.
+func (t *teachers) of(i int) loss.Teacher {
+	env := loss.Teacher{Dim: t.dims[i]}
+	if t.supply != nil {
+		env.Proxies, env.Neighbours = t.supply.vectors(i), t.supply.neighbours(i)
 	}
-	return t.vectors(i)
+	return env
 }
 
 // has is what the data have for the terms of a teacher, "" for those without @. labels says
@@ -171,9 +173,17 @@ func (t *teachers) has(teacher string, labels bool) (has loss.Needs) {
 	}
 	if labels {
 		has |= loss.Labels
-		if len(t.caches) == 1 || teacher != "" {
-			has |= loss.IdentityVectors // its class centres at least
-		}
+	}
+	if len(t.caches) == 0 || len(t.caches) > 1 && teacher == "" {
+		return has
+	}
+	has |= loss.Neighbours
+	if labels {
+		has |= loss.IdentityVectors // its class centres at least
+	}
+	// Where lengths are all one but for the rounding of a model in half precision, they say nothing.
+	if least, most := t.caches[max(0, slices.Index(t.names, teacher))].Norms(); most > 1.01*least {
+		has |= loss.Norms
 	}
 	return has
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"strconv"
@@ -47,7 +48,10 @@ func trainInDouble(t *testing.T, e *torch.Engine, dataset string, c loss.Config,
 		t.Fatal(err)
 	}
 	defer loader.Close()
-	m, err := newModel(e, o, &teachers{names: []string{"t"}, dims: []int{fixtureDim}}, ds.Identities(), 100)
+	r := run{o: o, ds: ds, loader: loader, progress: io.Discard}
+	r.teachers = teachers{names: []string{"t"}, dims: []int{fixtureDim}, caches: []*cache.Cache{teacher}}
+	r.teachers.supply = &supply{ctx: t.Context(), run: &r}
+	m, err := newModel(e, o, &r.teachers, ds.Identities(), 100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,15 +89,17 @@ func trainInDouble(t *testing.T, e *torch.Engine, dataset string, c loss.Config,
 
 // worldLosses are losses of all kinds: sample by sample, against trained centres, and
 // with relations within the batch and to a bank, with pairs of identities and draws, against centres that
-// follow the teacher.
+// follow the teacher, against neighbours and class centres.
 func worldLosses() map[string]loss.Config {
 	unified := loss.Config{Name: "unified"}
 	tune(&unified, "{classifier: arcface, iled: {warmup: 0}, rpsd: {bank: 20, negatives: 8, ramp: 0}}")
+	gained := loss.Config{Name: "unified"}
+	tune(&gained, gains)
 	ekd, triplet := loss.Config{Name: "ekd"}, loss.Config{Name: "triplet"}
 	tune(&ekd, "ekd: {start: first, temperature: 0.1}")
 	tune(&triplet, "triplet: {alpha: 2}")
 	all := map[string]loss.Config{"cosine": {Name: "cosine"}, "arcface": {Name: "arcface"}, "unified": unified, "ekd": ekd, "triplet": triplet,
-		"adadistill": {Name: "adadistill"}}
+		"adadistill": {Name: "adadistill"}, "gains": gained}
 	for _, name := range []string{"arcface", "softmax", "adaface"} {
 		c := loss.Config{Name: name}
 		tune(&c, "sample: 0.9") // of the batches' identities, some lack one, some two

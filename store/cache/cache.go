@@ -46,6 +46,8 @@ type shardInfo struct {
 	file    *table.FileInfo
 	digest  table.Digest
 	invalid int
+	// normMin and normMax are over the valid embeddings, 0 without any.
+	normMin, normMax float32
 }
 
 func folderOf(d *store.Dataset, name string) string {
@@ -154,7 +156,7 @@ func (t *Cache) loadShard(shard int) (*shardInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	info := &shardInfo{file: m.File, invalid: len(m.Invalid)}
+	info := &shardInfo{file: m.File, invalid: len(m.Invalid), normMin: m.NormMin, normMax: m.NormMax}
 	if info.digest, err = table.ParseDigest(m.Digest); err != nil {
 		return nil, err
 	}
@@ -213,6 +215,21 @@ func (t *Cache) Bytes() (n int64) {
 		}
 	}
 	return n
+}
+
+// Norms are the smallest and the largest length of a valid embedding, mirror images included;
+// both 0 without any.
+func (t *Cache) Norms() (least, most float32) {
+	for _, s := range t.shards {
+		if s == nil || s.normMax == 0 {
+			continue
+		}
+		if most == 0 {
+			least = s.normMin
+		}
+		least, most = min(least, s.normMin), max(most, s.normMax)
+	}
+	return least, most
 }
 
 // Invalid is the number of embeddings that the teacher did not give usably, those of

@@ -292,6 +292,23 @@ func (l *Loader) StepsPerEpoch() int {
 	return l.Crops() / (n * l.o.Parts)
 }
 
+// Embedding copies the plain embedding of a global row, by the teacher at a place, to dst: zeros
+// where the teacher gave none.
+func (l *Loader) Embedding(teacher, row int, dst []float32) error {
+	at := l.ds.Locate(row)
+	_, _, err := l.targets[at.Shard][teacher].Row(int(at.Row), false, dst)
+	return err
+}
+
+// Holds is whether batches are made of a global row among others.
+func (l *Loader) Holds(row int) bool {
+	if l.split == nil {
+		return true
+	}
+	_, found := slices.BinarySearch(l.split, row)
+	return found
+}
+
 // CropSize is the side of the crops in pixels.
 func (l *Loader) CropSize() int { return l.size }
 

@@ -146,13 +146,18 @@ func (p pair) known(s *torch.Scope) pair {
 // raw has the raw embeddings.
 func (v *view) raw() pair { return once(&v.rawPair, v.pickUsable) }
 
-func (v *view) pickUsable() pair {
-	var keep []int64
+// usable are the places of the samples in raw.
+func (v *view) usable() (keep []int64) {
 	for i := range v.Samples {
 		if v.Usable[i] {
 			keep = append(keep, int64(i))
 		}
 	}
+	return keep
+}
+
+func (v *view) pickUsable() pair {
+	keep := v.usable()
 	s, p := v.s, pair{dropped: len(v.Samples) - len(keep)}
 	if len(keep) == 0 {
 		return p
@@ -202,6 +207,14 @@ func (v *view) grams() grams {
 		s, p := v.s, v.unit()
 		return grams{s.MatMul(p.student, s.Transpose(p.student)), s.MatMul(p.teacher, s.Transpose(p.teacher))}
 	})
+}
+
+// lengths are those of the teacher's embeddings of the samples in raw, of which there is one at
+// least, in float64.
+func (v *view) lengths() torch.Tensor {
+	s := v.s
+	x := s.To(s.Detach(s.Rows(v.Teacher, intsLike(s, v.Teacher, v.usable()))), torch.Float64)
+	return s.Sqrt(s.SumDim(s.Mul(x, x), 1, false))
 }
 
 // dead is the number of the samples in raw, of which there is one at least, whose student

@@ -16,7 +16,8 @@ import (
 
 // testEnv is a run on three identities that have vectors.
 func testEnv(dim int) Env {
-	return Env{Device: "cpu", Dim: dim, OwnDim: dim, Classes: 3, Steps: 1000, Seed: 3, Proxies: randomProxies(3, dim)}
+	return Env{Device: "cpu", Dim: dim, OwnDim: dim, Classes: 3, Steps: 1000, Seed: 3, Proxies: randomProxies(3, dim),
+		Neighbours: randomNeighbours(dim)}
 }
 
 // randomProxies gives vectors at random, of no particular length.

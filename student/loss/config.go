@@ -14,7 +14,8 @@ import (
 
 // settings are what tunes a loss: a struct whose fields' yaml tags are the keys that the
 // loss reads in a config's section. Where some defaults depend on other settings, it also
-// has a method defaults() settings, which gives the defaults beside those.
+// has a method defaults() settings, which gives the defaults beside those; where what it needs
+// does, a method needs() Needs, which says what it needs besides.
 type settings interface {
 	// settled are the settings with what older files say by -1 said by 0, or an error that
 	// tells why no loss can be made of them.
@@ -224,8 +225,14 @@ func (c Config) Teachers() []string {
 func (c Config) Needs(teacher string) (needs Needs) {
 	terms, _ := Parse(c.Name)
 	for _, t := range terms {
-		if l, err := find(t.Loss); err == nil && t.Teacher == teacher {
-			needs |= l.Needs
+		l, err := find(t.Loss)
+		if err != nil || t.Teacher != teacher {
+			continue
+		}
+		needs |= l.Needs
+		one, err := c.settle(t)
+		if more, ok := one.settings.(interface{ needs() Needs }); ok && err == nil {
+			needs |= more.needs()
 		}
 	}
 	return needs

@@ -36,17 +36,29 @@ type iledSettings struct {
 	// sample is ignored after the warm-up: it is taken for label or teacher noise
 	// (try 0.995).
 	Trim float64 `yaml:"trim" about:"quantile of distances above which a sample is ignored, 0 for none"`
+	// Quality is none or norm, which multiplies weights by the quality that the length of the
+	// teacher's embedding tells of; see [ILED]. It is not for embeddings of one length.
+	Quality string `yaml:"quality" about:"weights times a quality: none, or norm, that of the teacher's embedding"`
+	// Gain is h, the weight of one standard deviation. Least and Most limit the factor.
+	Gain  float64 `yaml:"quality_gain" about:"h, what one standard deviation of the norms adds to the factor"`
+	Least float64 `yaml:"quality_least" about:"the smallest factor, above 0 and at most 1"`
+	Most  float64 `yaml:"quality_most" about:"the largest factor, at least 1"`
+	// Schedule moves λ_I over the run.
+	Schedule Schedule `yaml:"schedule" about:"moves λ_I over the run"`
 }
 
 var iledDefaults = iledSettings{
 	Mode: "threshold", Weight: 1, Rho: 0.01, Lambda: 1, Cap: 3, Temperature: 0.1, MinRatio: 0.5, Warmup: 1000,
+	Quality: "none", Gain: 0.33, Least: 0.5, Most: 1.5, Schedule: noSchedule,
 }
 
 func (c iledSettings) validate() error {
 	switch {
 	case c.Mode != "threshold" && c.Mode != "topk" && c.Mode != "softmax":
 		return fmt.Errorf("iled mode %q is none of threshold, topk, softmax", c.Mode)
-	case !finite(c.Weight, c.Rho, c.Kappa, c.Lambda, c.Cap, c.Temperature, c.MinRatio, c.Trim):
+	case c.Quality != "none" && c.Quality != "norm":
+		return fmt.Errorf("iled quality %q is none of none, norm", c.Quality)
+	case !finite(c.Weight, c.Rho, c.Kappa, c.Lambda, c.Cap, c.Temperature, c.MinRatio, c.Trim, c.Gain, c.Least, c.Most):
 		return fmt.Errorf("iled settings must be finite numbers: %+v", c)
 	case c.Rho <= 0 || c.Rho > 1:
 		return fmt.Errorf("iled rho %g is not in (0, 1]", c.Rho)
@@ -56,6 +68,16 @@ func (c iledSettings) validate() error {
 		return fmt.Errorf("iled temperature must be positive, lambda, cap and weight not negative")
 	case c.Trim < 0 || c.Trim >= 1:
 		return fmt.Errorf("iled trim %g is not in [0, 1)", c.Trim)
+	}
+	return c.validateQuality()
+}
+
+func (c iledSettings) validateQuality() error {
+	if c.Gain < 0 || c.Least <= 0 || c.Least > 1 || c.Most < 1 {
+		return fmt.Errorf("iled quality_gain %g must not be negative, quality_least %g be in (0, 1] and quality_most %g at least 1", c.Gain, c.Least, c.Most)
+	}
+	if err := c.Schedule.validate(); err != nil {
+		return fmt.Errorf("iled %w", err)
 	}
 	return nil
 }
@@ -73,11 +95,21 @@ const trimWindow = 4096
 //
 // μ and σ are running statistics of d, started with the first batch. It needs no
 // labels.
+//
+// With quality norm w_i is multiplied, from the first step on, by
+//
+//	q_i = clip(1 + h · (n_i - μ_n)/σ_n, least, most)
+//
+// n_i is the length of the teacher's raw embedding as it is cached, which is the smaller the
+// harder the face is to recognise; μ_n and σ_n are running statistics of it, moved by ρ as those
+// of d are. Where σ_n ≤ 10⁻³ μ_n, lengths are all the same but for rounding, and q_i is 1: a run
+// refuses a teacher of unit vectors before it begins. The form is that of AdaFace's indicator
+// (Kim et al. 2022, arXiv 2204.00964), whose h the default is; the limits are ours.
 type ILED struct {
 	c iledSettings
-	// mean and square are the running E[d] and E[d²].
-	mean, square float64
-	started      bool
+	// norms are the running statistics for the quality.
+	norms   moments
+	moments // of d
 	// recent is a ring of distances for Trim; next is where the oldest stands.
 	recent []float64
 	next   int
@@ -103,6 +135,14 @@ func (l *ILED) step(s *torch.Scope, v *view) (torch.Tensor, Parts) {
 	if weights == nil {
 		weights = l.weights(values, samples, v.Step)
 	}
+	hard := l.hard(weights)
+	if l.c.Quality == "norm" {
+		norms := torch.ToData[float64](s, v.lengths())
+		if s.Err() != nil {
+			return torch.Tensor{}, nil
+		}
+		weights = l.qualified(weights, norms)
+	}
 	total := 0.0
 	for _, w := range weights {
 		total += w
@@ -110,7 +150,7 @@ func (l *ILED) step(s *torch.Scope, v *view) (torch.Tensor, Parts) {
 	w := floatsLike(s, d, weights)
 	parts := Parts{}
 	parts.know("distance", vec.Mean(values))
-	parts.know("hard", l.hard(weights))
+	parts.know("hard", hard)
 	return s.Scale(s.Sum(s.Mul(w, d)), 1/total), parts
 }
 
@@ -129,19 +169,50 @@ func (l *ILED) hard(weights []float64) float64 {
 	return float64(n) / float64(len(weights))
 }
 
+// moments are running E[x] and E[x²], from the first batch on.
+type moments struct {
+	mean, square float64
+	started      bool
+}
+
+// observe moves them by a batch, which has the weight rho.
+func (m *moments) observe(values []float64, rho float64) {
+	mean, square := vec.Mean(values), 0.0
+	for _, v := range values {
+		square += v * v
+	}
+	square /= float64(len(values))
+	if !m.started {
+		*m = moments{mean, square, true}
+		return
+	}
+	m.mean += rho * (mean - m.mean)
+	m.square += rho * (square - m.square)
+}
+
+func (m *moments) deviation() float64 { return math.Sqrt(max(m.square-m.mean*m.mean, 0)) }
+
+// sameLength is the deviation of norms, as a share of their mean, up to which rounding explains
+// it.
+const sameLength = 1e-3
+
+// qualified are the weights times the quality of samples with these norms.
+func (l *ILED) qualified(weights, norms []float64) []float64 {
+	l.norms.observe(norms, l.c.Rho)
+	sigma := l.norms.deviation()
+	if sigma <= sameLength*l.norms.mean {
+		return weights
+	}
+	w := make([]float64, len(weights))
+	for i, n := range norms {
+		w[i] = weights[i] * min(max(1+l.c.Gain*(n-l.norms.mean)/sigma, l.c.Least), l.c.Most)
+	}
+	return w
+}
+
 // observe moves the running statistics by one batch.
 func (l *ILED) observe(d []float64) {
-	m, q := vec.Mean(d), 0.0
-	for _, v := range d {
-		q += v * v
-	}
-	q /= float64(len(d))
-	if !l.started {
-		l.mean, l.square, l.started = m, q, true
-	} else {
-		l.mean += l.c.Rho * (m - l.mean)
-		l.square += l.c.Rho * (q - l.square)
-	}
+	l.moments.observe(d, l.c.Rho)
 	if l.c.Trim == 0 {
 		return
 	}
@@ -182,7 +253,7 @@ func (l *ILED) weights(d []float64, samples []int64, step int) []float64 {
 }
 
 func (l *ILED) threshold(w, d []float64) {
-	sigma := math.Sqrt(max(l.square-l.mean*l.mean, 0))
+	sigma := l.deviation()
 	if sigma == 0 {
 		return
 	}
@@ -260,11 +331,10 @@ func quantile(values []float64, q float64) float64 {
 }
 
 func (l *ILED) state(st State) {
-	started := 0.0
-	if l.started {
-		started = 1
+	st["iled.statistics"] = Array{Shape: []int{4}, Float64: append(l.moments.numbers(), float64(l.next))}
+	if l.c.Quality == "norm" {
+		st["iled.norms"] = Array{Shape: []int{3}, Float64: l.norms.numbers()}
 	}
-	st["iled.statistics"] = Array{Shape: []int{4}, Float64: []float64{started, l.mean, l.square, float64(l.next)}}
 	st["iled.recent"] = Array{Shape: []int{len(l.recent)}, Float64: append([]float64{}, l.recent...)}
 }
 
@@ -273,7 +343,23 @@ func (l *ILED) restore(st State) error {
 	if err != nil {
 		return err
 	}
-	l.started, l.mean, l.square, l.next = a.Float64[0] == 1, a.Float64[1], a.Float64[2], int(a.Float64[3])
+	l.moments, l.next = momentsOf(a.Float64), int(a.Float64[3])
 	l.recent = append([]float64(nil), st["iled.recent"].Float64...)
-	return nil
+	if l.c.Quality == "norm" {
+		if a, err = st.take("iled.norms", 3); err == nil {
+			l.norms = momentsOf(a.Float64)
+		}
+	}
+	return err
 }
+
+// numbers are what a checkpoint holds of them.
+func (m *moments) numbers() []float64 {
+	started := 0.0
+	if m.started {
+		started = 1
+	}
+	return []float64{started, m.mean, m.square}
+}
+
+func momentsOf(numbers []float64) moments { return moments{numbers[1], numbers[2], numbers[0] == 1} }

@@ -62,13 +62,27 @@ type Env struct {
 	// Steps of the whole run.
 	Steps int
 	// Teachers has, by their names, those that a term may ask for by @. What is said of them
-	// stands in place of Dim and Proxies.
+	// stands in place of Dim, Proxies and Neighbours.
 	Teachers map[string]Teacher
 	// Seed of the run, of what a loss draws in a step.
 	Seed uint64
 	// Proxies gives the vectors of identities from a source: "classifier", "centres" or, for
 	// the first of these that there is, "auto". nil without a teacher.
 	Proxies func(source string) (Proxies, error)
+	// Neighbours prepares to give the teacher's nearest crops of other identities, at most k of
+	// each sample. nil without a teacher.
+	Neighbours func(k int) (func(samples []int64) (Near, error), error)
+}
+
+// Near are crops near some samples, by the teacher.
+type Near struct {
+	// Vectors are the teacher's raw embeddings of crops that differ, Crops×Dim, not mirrored. The
+	// loss may change them.
+	Vectors []float32
+	// Known tells of each of those whether its identity is known.
+	Known []bool
+	// Of are, for each sample, the places of its nearest among those, the nearest first.
+	Of [][]int
 }
 
 // tellApart is an error where there are fewer identities than a loss needs.
@@ -85,8 +99,9 @@ func (e Env) tellApart(least int) error {
 
 // Teacher is what a loss must know of one of several teachers.
 type Teacher struct {
-	Dim     int
-	Proxies func(source string) (Proxies, error)
+	Dim        int
+	Proxies    func(source string) (Proxies, error)
+	Neighbours func(k int) (func(samples []int64) (Near, error), error)
 }
 
 // Proxies are vectors that stand for identities in the teacher's space.
@@ -143,7 +158,7 @@ func (o *Objective) add(one settledTerm, env Env, prefix string) error {
 			return fmt.Errorf("the run has no teacher %s: name it by --teacher, too (it has %s)", one.Teacher,
 				cmp.Or(strings.Join(slices.Sorted(maps.Keys(env.Teachers)), ", "), "none to choose from"))
 		}
-		env.Dim, env.Proxies = teacher.Dim, teacher.Proxies
+		env.Dim, env.Proxies, env.Neighbours = teacher.Dim, teacher.Proxies, teacher.Neighbours
 	}
 	if one.loss.Own {
 		env.Dim = env.OwnDim

@@ -134,6 +134,10 @@ func allLosses(t testing.TB) map[string]Config {
 		"unified with arcface":  "{classifier: arcface, margin: {gradient: exact}}",
 		"unified small beta":    "rpsd: {beta: 0.01}",
 		"unified keeping all δ": "rpsd: {delta: 0}",
+		"unified neighbours":    "rpsd: {pool: neighbours}",
+		"unified centres":       "rpsd: {positives_from: centres}",
+		"unified without bank":  "rpsd: {pool: neighbours, positives_from: centres, proxies: classifier}",
+		"unified quality":       "{iled: {quality: norm, schedule: {from: 0.5}}, rpsd: {schedule: {to: 0, begin: 1, end: 1, shape: cosine}}}",
 	} {
 		c := config(t, "unified", "{iled: {warmup: 0}, rpsd: {bank: 12, negatives: 6, positives: 2, ramp: 0}}")
 		if err := yaml.Unmarshal([]byte(section), &c); err != nil {

@@ -5,9 +5,11 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+
+	"facepipe/student/torch"
 )
 
-// minedPairs are pairs of a sample of the batch and a bank entry: where they stand among
+// minedPairs are pairs of a sample of the batch and what it was offered: where they stand among
 // all samples' candidates, with the teacher's similarity that the student should reach.
 type minedPairs struct {
 	at     []int64
@@ -21,35 +23,44 @@ type candidates struct {
 	rs, rt []float32
 }
 
-// mine picks the pairs Ω_i of every sample from its candidates, N rows one after the
-// other:
+// offer is what samples may be paired with: their student's and their teacher's similarities to
+// it, N×C each. Without any it has no tensors. mine picks the pairs of sample i from its row of
+// each, as places there.
+type offer struct {
+	student, teacher torch.Tensor
+	mine             func(i int, rs, rt []float32) []int
+}
+
+// mined are the pairs of all of n samples.
+func (o offer) mined(s *torch.Scope, n int) (out minedPairs) {
+	if o.mine == nil {
+		return out
+	}
+	rs, rt := s.Floats(o.student), s.Floats(o.teacher)
+	if s.Err() != nil {
+		return out
+	}
+	rows, width := make([][]int, n), len(rs)/n
+	each(n, func(i int) { rows[i] = o.mine(i, rs[i*width:][:width], rt[i*width:][:width]) })
+	for i, row := range rows {
+		for _, k := range row {
+			out.at = append(out.at, int64(i*width+k))
+			out.target = append(out.target, float64(rt[i*width+k]))
+		}
+	}
+	return out
+}
+
+// mineRow picks the pairs Ω_i of a sample from its candidates, as places among them:
 //
 //   - of the same identity the P that the student finds least similar;
 //   - of the others K_n: half of them those that the teacher finds most similar,
 //     half those where student and teacher disagree most among the rest;
 //   - without pairs whose error is below δ, lapsed entries and the sample itself.
 //
+// Positives or negatives that are not of the bank are not among them.
 // Equal values go to the smaller entry number, so the choice depends on nothing
 // but the values.
-func (l *RPSD) mine(p pair, all candidates, step int) minedPairs {
-	n := len(p.samples)
-	rows := make([][]int, n)
-	width := len(all.entry) / n
-	each(n, func(i int) {
-		from, to := i*width, (i+1)*width
-		rows[i] = l.mineRow(p.samples[i], p.labels[i], candidates{all.entry[from:to], all.rs[from:to], all.rt[from:to]}, step)
-	})
-	var out minedPairs
-	for i, row := range rows {
-		for _, k := range row {
-			out.at = append(out.at, int64(i*width+k))
-			out.target = append(out.target, float64(all.rt[i*width+k]))
-		}
-	}
-	return out
-}
-
-// mineRow picks the pairs of one sample, as places among its candidates.
 func (l *RPSD) mineRow(sample int64, label int32, c candidates, step int) []int {
 	b := l.bank
 	order := make([]int, len(c.entry))
@@ -58,8 +69,9 @@ func (l *RPSD) mineRow(sample int64, label int32, c candidates, step int) []int 
 	}
 	slices.SortStableFunc(order, func(x, y int) int { return cmp.Compare(c.entry[x], c.entry[y]) })
 	order = slices.CompactFunc(order, func(x, y int) bool { return c.entry[x] == c.entry[y] })
-	positives := newSelection(l.c.Positives)
-	hard := newSelection((l.c.Negatives + 1) / 2)
+	mostPositives, mostNegatives := l.c.ofBank()
+	positives := newSelection(mostPositives)
+	hard := newSelection((mostNegatives + 1) / 2)
 	negatives := order[:0]
 	for _, k := range order {
 		j := c.entry[k]
@@ -77,14 +89,14 @@ func (l *RPSD) mineRow(sample int64, label int32, c candidates, step int) []int 
 		negatives = append(negatives, k)
 	}
 	taken := hard.places()
-	disagree := newSelection(l.c.Negatives / 2)
+	disagree := newSelection(mostNegatives / 2)
 	for _, k := range negatives {
 		if !slices.Contains(taken, k) {
 			disagree.offer(abs(c.rs[k]-c.rt[k]), k)
 		}
 	}
 	mined := slices.Concat(positives.places(), taken, disagree.places())
-	return slices.DeleteFunc(mined, func(k int) bool { return float64(abs(c.rs[k]-c.rt[k])) < l.c.Delta })
+	return slices.DeleteFunc(mined, func(k int) bool { return !l.counts(c.rs[k], c.rt[k]) })
 }
 
 func abs(v float32) float32 {

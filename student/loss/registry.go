@@ -88,14 +88,15 @@ const (
 	MirroredEmbedding                   // and of its mirror image
 	Labels                              // identities
 	IdentityVectors                     // a vector of each identity in the teacher's space: see [Proxies]
-	Neighbours                          // each crop's nearest others, by the teacher
+	Neighbours                          // each crop's nearest others, by the teacher: see [Near]
+	Norms                               // embeddings whose lengths differ
 )
 
 // String lists what is needed.
 func (n Needs) String() string {
 	var list []string
 	for i, text := range []string{"a teacher's embeddings", "its embeddings of mirrored crops", "labels",
-		"a teacher's classifier or class centres", "neighbours"} {
+		"a teacher's classifier or class centres", "neighbours", "a teacher's embeddings of different lengths"} {
 		if n&(1<<i) != 0 {
 			list = append(list, text)
 		}

@@ -101,7 +101,7 @@ func (c Config) For(r Run) (Config, []string, error) {
 	}
 	u := terms[i].settings.(unifiedSettings)
 	var notes []string
-	if most := r.images(); u.RPSD.Repeats == "replace" && u.RPSD.Bank > most {
+	if most := r.images(); u.RPSD.banked() && u.RPSD.Repeats == "replace" && u.RPSD.Bank > most {
 		notes = append(notes, fmt.Sprintf("note: a bank of %d entries is more than can differ of %s: it has %d", u.RPSD.Bank, r.what(), most))
 		u.RPSD.Bank = most
 		c.said = append(slices.Clip(c.said), sectionOf(map[string]any{"rpsd": map[string]int{"bank": most}}))
@@ -111,9 +111,13 @@ func (c Config) For(r Run) (Config, []string, error) {
 
 // notes say what the settings come to in a run.
 func (c unifiedSettings) notes(r Run) []string {
-	notes := []string{fmt.Sprintf("bank of %d entries for %s; RPSD's ramp takes %d and ILED's warm-up %d of %d steps",
-		c.RPSD.Bank, r.what(), c.RPSD.Ramp, c.ILED.Warmup, r.Steps)}
-	if c.RPSD.Bank > 0 && c.RPSD.Bank < c.RPSD.Negatives {
+	_, negatives := c.RPSD.ofBank()
+	bank := fmt.Sprintf("bank of %d entries for %s", c.RPSD.Bank, r.what())
+	if !c.RPSD.banked() {
+		bank = "no bank"
+	}
+	notes := []string{fmt.Sprintf("%s; RPSD's ramp takes %d and ILED's warm-up %d of %d steps", bank, c.RPSD.Ramp, c.ILED.Warmup, r.Steps)}
+	if c.RPSD.Bank > 0 && c.RPSD.Bank < negatives {
 		what := "it is used with what it has"
 		if !c.RPSD.small() {
 			what = "with repeats: keep it is not used"

@@ -92,6 +92,7 @@ func (b *bank) compare(s *torch.Scope, vectors, found torch.Tensor, queries ...t
 func (l *RPSD) search(s *torch.Scope, p pair, step int) torch.Tensor {
 	rs, rt := l.roughly(s, p)
 	same, out := l.masks(s, p, rt, step)
+	positives, negatives := l.c.ofBank()
 	var found []torch.Tensor
 	take := func(score torch.Tensor, k int) {
 		if k = withSpare(k, l.bank.filled); k > 0 {
@@ -99,15 +100,15 @@ func (l *RPSD) search(s *torch.Scope, p pair, step int) torch.Tensor {
 		}
 	}
 	never := math.Inf(-1)
-	take(s.Mask(s.Scale(rs, -1), s.Or(s.Not(same), out), never), l.c.Positives)
+	take(s.Mask(s.Scale(rs, -1), s.Or(s.Not(same), out), never), positives)
 	out = s.Or(out, same)
-	take(s.Mask(rt, out, never), (l.c.Negatives+1)/2)
+	take(s.Mask(rt, out, never), (negatives+1)/2)
 	// What was taken needs not be taken again.
 	disagree := s.Mask(s.Abs(s.Sub(rs, rt)), out, never)
 	for _, taken := range found {
 		s.Fill(disagree, 1, taken, never)
 	}
-	take(disagree, l.c.Negatives/2)
+	take(disagree, negatives/2)
 	return s.Concat(found, 1)
 }
 

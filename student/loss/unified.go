@@ -12,13 +12,16 @@ var unifiedLoss = Loss{
 	Name:   "unified",
 	About:  "hard-example-weighted instances (ILED) and relations to a memory bank (RPSD)",
 	Source: "after Mishra & Uikey, arXiv 2508.11376; only its abstract is public, so the formulas are ours",
-	Formula: `L = L_classifier (optional) + λ_I L_ILED + λ_R · ramp · L_RPSD,  ramp from 0 to 1 over its steps
+	Formula: `L = L_classifier (optional) + λ_I L_ILED + λ_R · ramp · L_RPSD,  ramp from 0 to 1 over its steps;
+  λ_I and λ_R also follow schedules of their own
 L_ILED = Σ w_i d_i / Σ w_i,  d_i = 1 - c_i, c_i the cosine to the teacher's embedding, and
   threshold: w_i = 1 + λ_h · clip((d_i - μ - κσ)/σ, 0, cap), μ and σ running statistics of d
   topk: w_i = 1 for the share r of farthest samples, else 0; softmax: w_i ~ exp(d_i/T)
+  quality norm: w_i · clip(1 + h (n_i - μ_n)/σ_n, least, most), n_i the length of t_i, h the gain
 L_RPSD = half the mean of h_β(R^s_ij - R^t_ij) over pairs of the batch, and half that over
   mined pairs with a memory bank; h_β is Huber's penalty, R are cosines of the student and
   the teacher. Mined are positives (labels), the teacher's hardest negatives and the largest errors.
+  Or negatives are the teacher's nearest crops of others (pool), positives class centres (positives_from).
 L_classifier: see arcface and cosface.`,
 	Needs:    TeacherEmbedding,
 	defaults: unifiedSettings{ILED: iledDefaults, RPSD: rpsdDefaults, Margin: arcfaceMargin, Classifier: "none", Sample: 1},
@@ -70,8 +73,24 @@ func (c unifiedSettings) settled() (settings, error) {
 	return c, validSample(c.Sample)
 }
 
+func (c unifiedSettings) needs() (needs Needs) {
+	if c.ILED.Quality == "norm" {
+		needs |= Norms
+	}
+	if c.RPSD.Pool == "neighbours" {
+		needs |= Neighbours
+	}
+	if c.RPSD.PositivesFrom == "centres" {
+		needs |= Labels | IdentityVectors
+	}
+	return needs
+}
+
 func (c unifiedSettings) build(env Env) (term, error) {
-	l := &unified{c: c, device: env.Device, iled: newILED(c.ILED), rpsd: newRPSD(c.RPSD, env.Dim)}
+	l := &unified{c: c, device: env.Device, steps: env.Steps, iled: newILED(c.ILED), rpsd: newRPSD(c.RPSD, env.Dim)}
+	if err := l.rpsd.ask(env); err != nil {
+		return nil, err
+	}
 	if c.Classifier != "none" {
 		m, err := newMargin(c.Classifier, c.Margin, c.Sample, env)
 		if err != nil {
@@ -85,9 +104,12 @@ func (c unifiedSettings) build(env Env) (term, error) {
 // unified is the loss that pipe is made for:
 //
 //	L = L_classifier (optional) + λ_I · L_ILED + λ_R · ramp · L_RPSD
+//
+// λ_I and λ_R are the weights times their schedules.
 type unified struct {
 	c          unifiedSettings
 	device     string
+	steps      int // of the run
 	iled       *ILED
 	rpsd       *RPSD
 	classifier *margin // nil without labels
@@ -122,8 +144,8 @@ func (l *unified) Step(s *torch.Scope, v *view) (torch.Tensor, Parts) {
 	maps.Copy(parts, more)
 	parts.keep(s, "iled", iled)
 	parts.keep(s, "rpsd", rpsd)
-	total = s.Add(total, s.Scale(iled, l.c.ILED.Weight))
-	return s.Add(total, s.Scale(rpsd, l.c.RPSD.Weight*l.rpsd.ramp(v.Step))), parts
+	total = s.Add(total, s.Scale(iled, l.c.ILED.Weight*l.c.ILED.Schedule.at(v.Step, l.steps)))
+	return s.Add(total, s.Scale(rpsd, l.c.RPSD.Weight*l.rpsd.ramp(v.Step)*l.c.RPSD.Schedule.at(v.Step, l.steps))), parts
 }
 
 func (l *unified) State(s *torch.Scope) State {
