@@ -501,7 +501,7 @@ func TestIdentitiesWithoutVectors(t *testing.T) {
 		q.labels[i] = int32(slices.Index(known, int(y)))
 	}
 	for name, c := range allLosses(t) {
-		if c.Needs("")&IdentityVectors == 0 {
+		if c.Needs("")&IdentityVectors == 0 || c.Name == "unified" { // which has other uses for such crops
 			continue
 		}
 		of := func(classes int, proxies func(string) (Proxies, error)) func(*torch.Scope) *Objective {

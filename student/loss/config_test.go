@@ -176,7 +176,7 @@ func TestZeroIsZero(t *testing.T) {
 	env := testEnv(8)
 	env.Steps = 2000
 	refused := []string{
-		"iled.rho", "iled.temperature", "iled.min_ratio", "rpsd.beta", "margin.scale",
+		"iled.rho", "iled.temperature", "iled.min_ratio", "iled.quality_least", "iled.quality_most", "rpsd.beta", "margin.scale",
 		"relations", "identities", "crops_per_identity", "valid_steps", "bank_crops",
 		"bin_width", "histogram_gamma", "alpha", "max_margin", "thresholds",
 		"temperature", "momentum", "hardness_temperature", "kernel_gamma", "kernel_order",
@@ -185,7 +185,9 @@ func TestZeroIsZero(t *testing.T) {
 		"scale", "max", "size", "step", "mass",
 	}
 	// What these tune is asked for by another setting.
-	idle := map[string][]string{"unified {}": {"margin.margin"}, "kd classifier: none": {"margin.margin"},
+	unified := []string{"iled.quality_gain", "iled.schedule.from", "rpsd.schedule.from"}
+	idle := map[string][]string{"unified {}": append(unified, "margin.margin"), "unified classifier: arcface": unified,
+		"unified classifier: cosface": unified, "kd classifier: none": {"margin.margin"},
 		"snn classifier: none": {"margin.margin"}, "gkd {}": {"binary"}} // all identities are in its group
 	for _, l := range All() {
 		contexts := []string{"{}"}
