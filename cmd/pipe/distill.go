@@ -59,6 +59,8 @@ and 0.999, eps 1e-8, weight decay 0.05 and a peak rate of 0.0005, others with SG
 chooses. The file has their settings: optimizer.betas and optimizer.eps, size.drop_path (0; how
 often the last block is left out in training), size.only_last_class_token. --width applies.
 
+Which loss suits which data, sums of losses and several teachers: docs/losses.md.
+
 A run that diverges (a loss or gradient that is not finite, or a loss of --guard times its
 median) ends before the weights move and leaves RUN/diverged.json, which says where it
 began. Weights are kept in float32 in every precision.`,

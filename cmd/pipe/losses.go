@@ -58,6 +58,8 @@ EXPRESSIONS
   several teachers. Each term also takes a schedule of its weight over the run:
     ekd: {schedule: {from: 0, to: 1, begin: 0.1, end: 0.3}}
 
+docs/losses.md tells which loss suits which data.
+
 For the time a step of each is run on made-up embeddings of 512 numbers, with its gradient and
 full banks, which takes a minute for all. A step of the network comes on top.`,
 		Example: `  pipe losses
