@@ -40,7 +40,8 @@ func TestRowsThatDependOnTheirBatch(t *testing.T) {
 	for _, batch := range []int{0, 2, 3, 5, 10, 64, AutoBatch} {
 		m := open(t, tiny(t, addMean), Options{Batch: batch})
 		const said = "a batch of 1 is taken, as a crop's embedding depends on the other crops of a batch of"
-		if m.Batch() != 1 || !strings.HasPrefix(m.BatchReason(), said) || !slices.Contains(m.Notes(), m.BatchReason()) {
+		chosen := batch == AutoBatch && m.BatchReason() == "" // as the fastest, on a busy machine
+		if m.Batch() != 1 || !chosen && (!strings.HasPrefix(m.BatchReason(), said) || !slices.Contains(m.Notes(), m.BatchReason())) {
 			t.Errorf("batch %d: %d, reason %q, notes %q", batch, m.Batch(), m.BatchReason(), m.Notes())
 		}
 		got := make([]float32, len(want))
