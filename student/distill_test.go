@@ -375,7 +375,7 @@ func TestRefusals(t *testing.T) {
 		"rate of no number":       {func(o *Options) { o.LR = Rate(math.NaN()) }, ErrUsage, "lr NaN"},
 		"endless rate":            {func(o *Options) { o.LR = Rate(math.Inf(1)) }, ErrUsage, "lr +Inf"},
 		"momentum":                {func(o *Options) { o.Optimizer.Momentum = 1 }, ErrUsage, "momentum 1 is not in [0, 1)"},
-		"decay":                   {func(o *Options) { o.Optimizer.WeightDecay = -1e-9 }, ErrUsage, "weight-decay -1e-09 is not in [0, 1]"},
+		"decay":                   {func(o *Options) { o.Optimizer.WeightDecay = 1.5 }, ErrUsage, "weight-decay 1.5"},
 		"clip":                    {func(o *Options) { o.Optimizer.Clip = -5 }, ErrUsage, "clip -5"},
 		"warm-up":                 {func(o *Options) { o.WarmupEpochs = math.NaN() }, ErrUsage, "warmup NaN"},
 		"power":                   {func(o *Options) { o.Power = 0 }, ErrUsage, "power 0"},

@@ -246,7 +246,7 @@ func differentKey(path string, x, y any) string {
 		if fmt.Sprint(x) == fmt.Sprint(y) {
 			return ""
 		}
-		return path[min(1, len(path)):]
+		return path[min(1, len(path)):] + values(x, y)
 	}
 	for key := range n {
 		if _, ok := m[key]; !ok {
@@ -259,6 +259,15 @@ func differentKey(path string, x, y any) string {
 		}
 	}
 	return ""
+}
+
+// values are those of a key before and now, in brackets, if both are short.
+func values(before, now any) string {
+	text := fmt.Sprintf(" (%v, now %v)", before, now)
+	if before == nil || now == nil || len(text) > 160 {
+		return ""
+	}
+	return text
 }
 
 // recorded is what run.json has of the options: one that asks for what a run does

@@ -16,7 +16,7 @@ import (
 )
 
 // abi is the version of engine/engine.h that this package speaks.
-const abi = 4
+const abi = 5
 
 // ErrEngine marks an engine that is missing, cannot be loaded or speaks another
 // version of the C ABI.

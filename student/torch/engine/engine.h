@@ -22,7 +22,7 @@ extern "C" {
 
 // Raised whenever a function or a struct below changes; the Go side refuses
 // any other number.
-#define PIPE_ENGINE_ABI 4
+#define PIPE_ENGINE_ABI 5
 
 typedef void* pipe_tensor;
 typedef const void* pipe_op;
