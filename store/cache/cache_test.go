@@ -121,6 +121,26 @@ func TestInvalidEmbeddings(t *testing.T) {
 			}
 			storetest.Close(t, s)
 		}
+		least, most := float32(math.Inf(1)), float32(0)
+		for i := range d.Shards() {
+			s, err := teacher.Shard(i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for k := range s.Rows() {
+				for _, mirror := range []bool{false, true} {
+					if norm, valid, err := s.Row(k, mirror, make([]float32, 24)); err != nil {
+						t.Fatal(err)
+					} else if valid {
+						least, most = min(least, norm), max(most, norm)
+					}
+				}
+			}
+			storetest.Close(t, s)
+		}
+		if a, b := teacher.Norms(); a != least || b != most {
+			t.Errorf("%s: norms from %g to %g, want %g to %g", dtype, a, b, least, most)
+		}
 		if teacher.Invalid() != n {
 			t.Errorf("%s: %d invalid, want %d", dtype, teacher.Invalid(), n)
 		}
