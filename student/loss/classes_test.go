@@ -501,8 +501,8 @@ func TestIdentitiesWithoutVectors(t *testing.T) {
 		q.labels[i] = int32(slices.Index(known, int(y)))
 	}
 	for name, c := range allLosses(t) {
-		if c.Needs("")&IdentityVectors == 0 || c.Name == "unified" { // which has other uses for such crops
-			continue
+		if c.Needs("")&IdentityVectors == 0 || c.Name == "unified" {
+			continue // to the unified loss such crops are without a positive
 		}
 		of := func(classes int, proxies func(string) (Proxies, error)) func(*torch.Scope) *Objective {
 			return func(s *torch.Scope) *Objective {

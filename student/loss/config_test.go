@@ -176,23 +176,26 @@ func TestZeroIsZero(t *testing.T) {
 	env := testEnv(8)
 	env.Steps = 2000
 	refused := []string{
-		"iled.rho", "iled.temperature", "iled.min_ratio", "iled.quality_least", "iled.quality_most", "rpsd.beta", "margin.scale",
+		"iled.rho", "iled.temperature", "iled.min_ratio", "rpsd.beta", "margin.scale",
 		"relations", "identities", "crops_per_identity", "valid_steps", "bank_crops",
 		"bin_width", "histogram_gamma", "alpha", "max_margin", "thresholds",
 		"temperature", "momentum", "hardness_temperature", "kernel_gamma", "kernel_order",
 		"log_epsilon", "score_alpha", "score_beta", "ranked",
 		"sample", "l_a", "u_a", "u_margin",
-		"scale", "max", "size", "step", "mass",
+		"scale", "max", "size", "step", "mass", "iled.quality_least", "iled.quality_most",
 	}
 	// What these tune is asked for by another setting.
-	unified := []string{"iled.quality_gain", "iled.schedule.from", "rpsd.schedule.from"}
-	idle := map[string][]string{"unified {}": append(unified, "margin.margin"), "unified classifier: arcface": unified,
-		"unified classifier: cosface": unified, "kd classifier: none": {"margin.margin"},
+	unified := slices.Clip([]string{"iled.schedule.from", "rpsd.schedule.from"}) // with the default end of 0
+	const quality = "iled: {quality: norm}"
+	idle := map[string][]string{"unified {}": append(unified, "margin.margin", "iled.quality_gain"),
+		"unified " + quality:          append(unified, "margin.margin"),
+		"unified classifier: arcface": append(unified, "iled.quality_gain"),
+		"unified classifier: cosface": append(unified, "iled.quality_gain"), "kd classifier: none": {"margin.margin"},
 		"snn classifier: none": {"margin.margin"}, "gkd {}": {"binary"}} // all identities are in its group
 	for _, l := range All() {
 		contexts := []string{"{}"}
 		if l.Name == "unified" {
-			contexts = append(contexts, "classifier: arcface", "classifier: cosface")
+			contexts = append(contexts, "classifier: arcface", "classifier: cosface", quality)
 		}
 		contexts = append(contexts, classContexts[l.Name]...)
 		for _, context := range contexts {
