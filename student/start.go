@@ -140,7 +140,7 @@ func (r *run) serves(c loss.Config) error {
 		ofOne := loss.IdentityVectors | loss.Neighbours | loss.Norms
 		switch {
 		case missing == 0:
-		case len(r.teachers.caches) == 0 && missing&(loss.TeacherEmbedding|loss.IdentityVectors) != 0:
+		case len(r.teachers.caches) == 0 && missing&^loss.Labels != 0:
 			return fmt.Errorf("%w: loss %s needs --teacher", ErrUsage, c.Canonical())
 		case missing&ofOne == missing && teacher == "" && len(r.teachers.caches) > 1:
 			return fmt.Errorf("%w: loss %s needs %v, which the mean of several teachers does not have: name one by @", ErrUsage, c.Canonical(), missing)
