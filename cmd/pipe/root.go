@@ -87,6 +87,7 @@ once; students, losses and settings are then tried at the price of the student.
 		s.command(new(demoOptions)),
 		s.command(new(doctorOptions)),
 		s.command(new(versionOptions)),
+		s.command(new(peakMemoryOptions)),
 	)
 	return root
 }

@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"facepipe/internal/embed"
@@ -83,16 +84,17 @@ type Options struct {
 	// Sizes are the batches to measure, each at least 1. A model of a fixed batch is measured
 	// at that alone.
 	Sizes []int
-	// Seconds bound the runs of each size. One of which a single run would take longer is left
-	// out, unless it is the first.
+	// Seconds and Runs bound the runs of each size. A size of which a single run would take
+	// longer is left out, unless it is the first.
 	Seconds float64
+	Runs    int
 	// Command, if any, runs [Peaks] in a process of its own and prints what it returns: its
 	// last argument is added. Without it memory is the growth of this process.
 	Command []string
 }
 
-// DefaultOptions are batches of 1, 8, 32 and 64 crops, for up to 3 seconds each.
-func DefaultOptions() Options { return Options{Sizes: []int{1, 8, 32, 64}, Seconds: 3} }
+// DefaultOptions are batches of 1, 8, 32 and 64 crops, for up to 3 seconds or 500 runs each.
+func DefaultOptions() Options { return Options{Sizes: []int{1, 8, 32, 64}, Seconds: 3, Runs: 500} }
 
 // Validate says what is wrong with the options.
 func (o Options) Validate() error {
@@ -101,8 +103,8 @@ func (o Options) Validate() error {
 			return fmt.Errorf("a batch of %d crops is not within 1 and %d", size, embed.MaxBatch)
 		}
 	}
-	if len(o.Sizes) == 0 || !(o.Seconds > 0) {
-		return fmt.Errorf("%d batches of %g seconds measure nothing", len(o.Sizes), o.Seconds)
+	if len(o.Sizes) == 0 || !(o.Seconds > 0) || o.Runs < 1 {
+		return fmt.Errorf("%d batches of %d runs in %g seconds measure nothing", len(o.Sizes), o.Runs, o.Seconds)
 	}
 	return nil
 }
@@ -137,7 +139,7 @@ func Measure(ctx context.Context, path string, model embed.Options, o Options) (
 		sizes = []int{m.Batch()}
 		c.note("it runs in batches of %d only", m.Batch())
 	}
-	if err := c.time(ctx, m, sizes, o.Seconds); err != nil {
+	if err := c.time(ctx, m, sizes, o); err != nil {
 		return nil, err
 	}
 	c.remember(ctx, path, model, o.Command)
@@ -148,19 +150,39 @@ func (c *Cost) note(format string, a ...any) { c.Notes = append(c.Notes, fmt.Spr
 
 // multiply counts the multiplications.
 func (c *Cost) multiply(m *embed.Model) {
-	work, err := m.Multiplications()
+	work, err := Count(m)
 	if err != nil {
 		c.note("multiplications are not measurable: %v", err)
 		return
 	}
-	c.Multiplications = &Multiplications{work.Weights, work.Attention, work.Unknown}
-	if len(work.Unknown) > 0 {
+	if c.Multiplications = work; len(work.Unknown) > 0 {
 		c.note("multiplications within %v are not known, and not counted", work.Unknown)
 	}
 }
 
+// Count counts a model's multiplications. Errors are those of [embed.Model.Multiplications].
+func Count(m *embed.Model) (*Multiplications, error) {
+	work, err := m.Multiplications()
+	if err != nil {
+		return nil, err
+	}
+	return &Multiplications{work.Weights, work.Attention, work.Unknown}, nil
+}
+
+// String is how many there are, such as "0.440 billion, and 0.013 of attention".
+func (w *Multiplications) String() string {
+	text := fmt.Sprintf("%.3f billion", float64(w.MACs)/1e9)
+	if w.Attention > 0 {
+		text += fmt.Sprintf(", and %.3f of attention", float64(w.Attention)/1e9)
+	}
+	if len(w.Unknown) > 0 {
+		text += fmt.Sprintf(", without those within %s, which are not known", strings.Join(w.Unknown, ", "))
+	}
+	return text
+}
+
 // time times runs at the sizes, in ascending order.
-func (c *Cost) time(ctx context.Context, m *embed.Model, sizes []int, seconds float64) error {
+func (c *Cost) time(ctx context.Context, m *embed.Model, sizes []int, o Options) error {
 	if c.Load != nil && *c.Load > busy*float64(c.Processors) {
 		c.note("the machine was busy (load %.1f on %d processors): times may be too long", *c.Load, c.Processors)
 	}
@@ -168,11 +190,11 @@ func (c *Cost) time(ctx context.Context, m *embed.Model, sizes []int, seconds fl
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if expected := c.expected(size); expected > seconds {
+		if expected := c.expected(size); expected > o.Seconds {
 			c.note("batches of %d and more are not measured: a run would take some %.3g s", size, expected)
 			break
 		}
-		runs, err := m.Runs(size, 1, time.Duration(seconds*float64(time.Second)))
+		runs, err := m.Runs(size, embed.Bound{Most: o.Runs, For: time.Duration(o.Seconds * float64(time.Second))})
 		if err != nil {
 			c.note("batches of %d and more are not measurable: %v", size, err)
 			break

@@ -47,7 +47,7 @@ func model(t *testing.T, edit func(*onnx.Model)) string {
 }
 
 // quick is a short measurement.
-func quick(sizes ...int) Options { return Options{Sizes: sizes, Seconds: 0.02} }
+func quick(sizes ...int) Options { return Options{Sizes: sizes, Seconds: 60, Runs: 25} }
 
 func measure(t *testing.T, path string, o Options) *Cost {
 	t.Helper()
@@ -116,7 +116,7 @@ func TestMeasure(t *testing.T) {
 			var sizes []int
 			for _, b := range got.Batches {
 				sizes = append(sizes, b.Size)
-				if !(b.Median > 0 && b.Median < 1e4) || b.Runs < 1 || (b.P95 > 0) != (b.Runs >= 20) || b.P95 > 0 && b.P95 < b.Median ||
+				if !(b.Median > 0 && b.Median < 1e4) || b.Runs < 1 || b.Runs > 25 || (b.P95 > 0) != (b.Runs >= 20) || b.P95 > 0 && b.P95 < b.Median ||
 					math.Abs(b.Throughput*b.Median/1000-float64(b.Size)) > 1e-6*float64(b.Size) {
 					t.Errorf("%+v", b)
 				}
@@ -134,7 +134,7 @@ func TestMeasure(t *testing.T) {
 // What is not known is absent and said.
 func TestMeasureSaysWhatIsMissing(t *testing.T) {
 	slow := &Cost{Batches: []Batch{{Size: 4, Throughput: 2}}}
-	if err := slow.time(t.Context(), nil, []int{8, 16}, 3); err != nil || len(slow.Batches) != 1 || !strings.Contains(slow.Notes[0], "batches of 8 and more are not measured: a run would take some 4 s") {
+	if err := slow.time(t.Context(), nil, []int{8, 16}, DefaultOptions()); err != nil || len(slow.Batches) != 1 || !strings.Contains(slow.Notes[0], "batches of 8 and more are not measured: a run would take some 4 s") {
 		t.Errorf("%+v, %v", slow, err)
 	}
 	einsum := measure(t, model(t, func(m *onnx.Model) {
@@ -152,7 +152,8 @@ func TestMeasureSaysWhatIsMissing(t *testing.T) {
 
 func TestMeasureRefuses(t *testing.T) {
 	path := model(t, nil)
-	for name, o := range map[string]Options{"no sizes": {Seconds: 1}, "no time": {Sizes: []int{1}}, "NaN": {Sizes: []int{1}, Seconds: math.NaN()}, "size 0": {Sizes: []int{0}, Seconds: 1}} {
+	for name, o := range map[string]Options{"no sizes": {Seconds: 1, Runs: 1}, "no time": {Sizes: []int{1}, Runs: 1}, "no runs": {Sizes: []int{1}, Seconds: 1},
+		"NaN": {Sizes: []int{1}, Seconds: math.NaN(), Runs: 1}, "size 0": {Sizes: []int{0}, Seconds: 1, Runs: 1}} {
 		if _, err := Measure(t.Context(), path, embed.Options{}, o); err == nil {
 			t.Errorf("%s: no error", name)
 		}

@@ -48,6 +48,9 @@ func (c *Cost) remember(ctx context.Context, path string, model embed.Options, c
 	for _, b := range c.Batches {
 		r.Sizes = append(r.Sizes, b.Size)
 	}
+	if len(r.Sizes) > 0 {
+		r.Model.Batch = r.Sizes[0] // opening a model runs it, too
+	}
 	measure := r.growth
 	if len(command) > 0 {
 		measure = func() (*Memory, error) { return r.inProcess(ctx, command) }
@@ -128,7 +131,7 @@ func (r request) peaks() (peaks []Peak, err error) {
 	}
 	defer m.Close()
 	for _, size := range r.Sizes {
-		if _, err := m.Runs(size, 1, 0); err != nil {
+		if _, err := m.Runs(size, embed.Bound{}); err != nil {
 			return nil, err
 		}
 		most, err := resident("VmHWM:")

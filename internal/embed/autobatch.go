@@ -74,7 +74,7 @@ func chooseBatch(rate func(size int) (float64, error)) (best int, report string,
 // medianRate is the crops a second at a size, by the median of some runs: a short load from
 // elsewhere does not change it.
 func (m *Model) medianRate(size int) (float64, error) {
-	runs, err := m.Runs(size, tryRuns, tryFor)
+	runs, err := m.Runs(size, Bound{Least: tryRuns, For: tryFor})
 	if err != nil {
 		return 0, err
 	}
@@ -84,7 +84,7 @@ func (m *Model) medianRate(size int) (float64, error) {
 // Rate runs the model on one batch of a size again and again, for a duration, and returns the
 // crops a second. No pipeline around the model can be faster. The model stays at that size.
 func (m *Model) Rate(size int, duration time.Duration) (float64, error) {
-	runs, err := m.Runs(size, 2, duration)
+	runs, err := m.Runs(size, Bound{Least: 2, For: duration})
 	if err != nil {
 		return 0, err
 	}
@@ -108,10 +108,17 @@ func (r Runs) P95() (time.Duration, bool) {
 	return r[(len(r)*95+99)/100-1], len(r) >= fewest
 }
 
-// Runs times runs of the model at a size, at least so many and for so long, after one that warms
-// up. Crops are neither decoded nor normalised. The model stays at that size. Errors are those
-// of a size that the model does not run at.
-func (m *Model) Runs(size, least int, duration time.Duration) (Runs, error) {
+// Bound says how many runs of a model to time: for a duration, but not fewer than Least and, unless
+// that is 0, not more than Most.
+type Bound struct {
+	Least, Most int
+	For         time.Duration
+}
+
+// Runs times runs of the model at a size, one at least, after one that warms up. Crops are
+// neither decoded nor normalised. The model stays at that size. Errors are those of a size that
+// the model does not run at.
+func (m *Model) Runs(size int, bound Bound) (Runs, error) {
 	if err := m.try(size); err != nil { // also plans the runtime's memory
 		return nil, err
 	}
@@ -121,7 +128,7 @@ func (m *Model) Runs(size, least int, duration time.Duration) (Runs, error) {
 	}
 	defer b.close()
 	var runs Runs
-	for begun := time.Now(); len(runs) < least || time.Since(begun) < duration; {
+	for begun := time.Now(); len(runs) < max(bound.Least, 1) || time.Since(begun) < bound.For && len(runs) != bound.Most; {
 		before := time.Now()
 		if err := b.run(0, size, m.fill.size); err != nil {
 			return nil, err

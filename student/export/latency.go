@@ -30,8 +30,7 @@ func Latency(n *net.Network, onnxruntime string) (seconds float64, err error) {
 		return 0, fmt.Errorf("measure %s: %w", n.Name, err)
 	}
 	defer m.Close()
-	const least = 9
-	runs, err := m.Runs(1, least, time.Second)
+	runs, err := m.Runs(1, embed.Bound{Least: 9, For: time.Second})
 	if err != nil {
 		return 0, err
 	}
