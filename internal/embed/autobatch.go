@@ -128,7 +128,7 @@ func (m *Model) Runs(size int, bound Bound) (Runs, error) {
 	}
 	defer b.close()
 	var runs Runs
-	for begun := time.Now(); len(runs) < max(bound.Least, 1) || time.Since(begun) < bound.For && len(runs) != bound.Most; {
+	for begun := time.Now(); len(runs) < max(bound.Least, 1) || time.Since(begun) < bound.For && (bound.Most == 0 || len(runs) < bound.Most); {
 		before := time.Now()
 		if err := b.run(0, size, m.fill.size); err != nil {
 			return nil, err
