@@ -12,8 +12,8 @@ import (
 type Multiplications struct {
 	// Weights is how often a weight is multiplied by a value (MACs).
 	Weights int64
-	// Attention is how often two values that both depend on the image are multiplied by each
-	// other within a product of matrices, which many publications leave out.
+	// Attention is how often, in products of matrices and the like, two values are multiplied by
+	// each other that both depend on the image. Many publications leave these out.
 	Attention int64
 	// Unknown are the operators of which that is not known, each once, with their domain.
 	Unknown []string

@@ -1,6 +1,7 @@
 package onnx_test
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strings"
@@ -102,6 +103,7 @@ func TestMultiplications(t *testing.T) {
 		macs, attention int64
 		parameters      int64
 		unknown         []string
+		opset           int64 // 0 for the usual one
 	}{
 		"convolution in groups": {dims: image, nodes: []onnx.Node{node("Conv", "x w b", append(strided, onnx.Int("group", 2))...)},
 			weights: []onnx.Tensor{weight("w", 6, 2, 3, 3), weight("b", 6)}, macs: 6 * 4 * 4 * 2 * 9, parameters: 108 + 6},
@@ -141,6 +143,8 @@ func TestMultiplications(t *testing.T) {
 		"fused product": {dims: tokens, nodes: []onnx.Node{node("com.microsoft/FusedMatMul", "x x", onnx.Int("transA", 1))}, attention: 8 * 6 * 8},
 		"fused attention": {dims: tokens, nodes: []onnx.Node{node("com.microsoft/MultiHeadAttention", "x x x", onnx.Int("num_heads", 2))},
 			attention: 2 * 6 * 6 * 8},
+		"attention of the standard": {opset: 23, dims: tokens, nodes: []onnx.Node{node("Attention", "x x x", onnx.Int("q_num_heads", 2), onnx.Int("kv_num_heads", 2))},
+			attention: 2 * 6 * 6 * 8},
 		"attention with weights": {dims: tokens, nodes: []onnx.Node{node("com.microsoft/Attention", "x w b", onnx.Int("num_heads", 2))},
 			weights: []onnx.Tensor{weight("w", 8, 24), weight("b", 24)}, macs: 6 * 8 * 24, attention: 2 * 6 * 6 * 8, parameters: 216},
 		"norms and slopes": {dims: image, nodes: []onnx.Node{named("n", node("BatchNormalization", "x g g m v")), node("PRelu", "n a")},
@@ -156,6 +160,7 @@ func TestMultiplications(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := graph(c.dims, c.nodes, c.weights...)
+			m.OpsetVersion = cmp.Or(c.opset, m.OpsetVersion)
 			want := onnx.Multiplications{Weights: c.macs, Attention: c.attention, Unknown: c.unknown}
 			if got := counted(t, m, c.dims); got.Weights != want.Weights || got.Attention != want.Attention || !slices.Equal(got.Unknown, want.Unknown) {
 				t.Errorf("got %+v, want %+v", got, want)
