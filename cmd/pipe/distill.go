@@ -50,6 +50,13 @@ Settings come from, later ones first: flags, the file of --config, the defaults 
 The file is YAML; RUN/distill.yaml of an earlier run has all its settings, and repeats that run
 bit for bit (in fp32, on the same machine).
 
+With --exclude some crops are not trained on: FILE has a key or an identity a line (# begins a
+comment), or is CSV whose header names a column train_identity (or identity) or train_key (or
+key); a row takes out the identity or, where it has none, the key. Names are compared as a
+whole. Those that the dataset lacks are counted; a file of which it has none is an error.
+Identities left without a crop are no classes, class centres are those of the crops that
+remain, and a run goes on with --resume only without the same crops.
+
 With --init the network begins with a file's weights: those whose names and shapes are its
 own, or all of an ONNX graph of the same layers. What was taken and what stays at random
 is printed. Norms that the file has folded away get their statistics from the first crops.
@@ -116,6 +123,7 @@ func (o *distillOptions) headings() map[string]string {
 func (o *distillOptions) addLearningFlags(f *pflag.FlagSet) {
 	f.Var(&o.Teacher, "teacher", "`name` of the teacher cache to learn from; may be given several times: losses learn from the mean of the teachers, or from the one that they name by @")
 	f.StringVar(&o.Split, "split", o.Split, "`name` of the split to train on (default: all crops)")
+	f.Var(&o.Exclude, "exclude", "`file` of keys and identities not to train on, one a line, or CSV such as eval's list of overlaps; may be given several times")
 	f.StringVar(&o.Network, "student", o.Network, "`network` to train: "+strings.Join(net.Architectures(), ", "))
 	f.IntVar(&o.Size.Dim, "dim", o.Size.Dim, "length of the student's embedding")
 	f.Float64Var(&o.Size.Width, "width", o.Size.Width, "`factor` on the channels of every layer")
@@ -192,17 +200,20 @@ func (o *distillOptions) readConfig() error {
 	if o.config == "" {
 		return nil
 	}
-	given := map[*pflag.Flag]string{}
-	o.flags.Visit(func(f *pflag.Flag) { given[f] = f.Value.String() })
+	given := map[*pflag.Flag]func() error{}
+	o.flags.Visit(func(f *pflag.Flag) {
+		value := f.Value.String()
+		given[f] = func() error { return f.Value.Set(value) }
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			values := slices.Clone(list.GetSlice())
+			given[f] = func() error { return list.Replace(values) }
+		}
+	})
 	if err := o.ReadFile(o.config, o.keysOfFlags()); err != nil {
 		return err
 	}
-	for f, value := range given {
-		set := f.Value.Set
-		if list, ok := f.Value.(pflag.SliceValue); ok {
-			set = func(value string) error { return list.Replace(strings.Split(value, ",")) }
-		}
-		if err := set(value); err != nil {
+	for f, set := range given {
+		if err := set(); err != nil {
 			return fmt.Errorf("--%s: %w", f.Name, err)
 		}
 	}
