@@ -1,0 +1,163 @@
+package uncertainty
+
+import (
+	"math/bits"
+	"runtime"
+	"slices"
+	"sync"
+)
+
+// Of up to so many trials every distance is a cell of its own.
+const exactTrials = 1 << 14
+
+// resolution is the part of a rate that the cells of more trials tell apart.
+const resolution = 1024
+
+// cells are the steps in which thresholds are tried. Cell i has the distances from least[i] up
+// to, but without, least[i+1].
+type cells struct {
+	least, most []float64 // the first distance of each cell and its last, ascending
+}
+
+// newCells makes cells of the sorted distances of each kind. A cell holds a single distance, or
+// at most a 1024th part of the different-person trials that are as close as its first, and of
+// the same-person trials that are as far: FMR and FNMR are told apart to that part. A cell
+// begins at each of the thresholds.
+func newCells(differents, sames, thresholds []float64) cells {
+	var least []float64
+	if n := len(differents) + len(sames); n <= exactTrials {
+		least = slices.Concat(differents, sames)
+	} else {
+		for rank := 0; rank < len(differents); rank += max(1, rank/resolution) {
+			least = append(least, differents[rank])
+		}
+		for rank := 0; rank < len(sames); rank += max(1, rank/resolution) {
+			least = append(least, sames[len(sames)-1-rank])
+		}
+		least = append(append(least, differents[0], sames[0]), thresholds...)
+	}
+	slices.Sort(least)
+	c := cells{least: slices.Compact(least)}
+	c.most = make([]float64, len(c.least))
+	for i, first := range c.least {
+		c.most[i] = first
+		for _, sorted := range [][]float64{differents, sames} {
+			end := len(sorted)
+			if i+1 < len(c.least) {
+				end, _ = slices.BinarySearch(sorted, c.least[i+1])
+			}
+			if end > 0 {
+				c.most[i] = max(c.most[i], sorted[end-1])
+			}
+		}
+	}
+	return c
+}
+
+// of is the cell of a distance that is not less than the first cell's.
+func (c cells) of(distance float64) int {
+	at, found := slices.BinarySearch(c.least, distance)
+	if found {
+		return at
+	}
+	return at - 1
+}
+
+// lanes is how many replicates are counted at a time: each is a bit of a word.
+const lanes = 64
+
+// cellCounts has the number of kept trials of every cell, in each of the replicates.
+type cellCounts [][lanes]uint32
+
+// celled are trials by cell.
+type celled struct {
+	pairs []pair
+	begin []int // of each cell, and the end
+}
+
+// newCelled sorts trials into so many cells.
+func newCelled(of []pair, cells int, cell func(i int) int) celled {
+	places := make([]uint32, len(of))
+	c := celled{make([]pair, len(of)), make([]int, cells+1)}
+	inParts(len(of), func(begin, end int) {
+		for i := begin; i < end; i++ {
+			places[i] = uint32(cell(i))
+		}
+	})
+	for _, at := range places {
+		c.begin[at+1]++
+	}
+	for at := range cells {
+		c.begin[at+1] += c.begin[at]
+	}
+	next := slices.Clone(c.begin)
+	for i, at := range places {
+		c.pairs[next[at]] = of[i]
+		next[at]++
+	}
+	return c
+}
+
+// inParts works on a part of n things on each processor.
+func inParts(n int, work func(begin, end int)) {
+	parts := min(runtime.GOMAXPROCS(0), n/exactTrials+1)
+	var group sync.WaitGroup
+	for part := range parts {
+		group.Go(func() { work(part*n/parts, (part+1)*n/parts) })
+	}
+	group.Wait()
+}
+
+// planes are 64 numbers, one a bit: plane k has the bits of worth 2^k.
+type planes [32]uint64
+
+// add adds 2^k to the numbers of a word's bits.
+func (p *planes) add(word uint64, k int) {
+	for ; word != 0; k++ {
+		p[k], word = p[k]^word, p[k]&word
+	}
+}
+
+// addTo adds the numbers to counts, and forgets them.
+func (p *planes) addTo(counts *[lanes]uint32) {
+	for k, plane := range p {
+		for ; plane != 0; plane &= plane - 1 {
+			counts[bits.TrailingZeros64(plane)] += 1 << k
+		}
+		p[k] = 0
+	}
+}
+
+// addBits adds three words, bit by bit: a sum and what is carried.
+func addBits(a, b, c uint64) (sum, carry uint64) {
+	half := a ^ b
+	return half ^ c, a&b | half&c
+}
+
+// count counts the trials whose identities are kept. Bit j of an identity's word says whether
+// replicate j keeps it. Eight trials of a cell are added up in all replicates by one chain of
+// adders (Harley and Seal's way of counting bits).
+func (c celled) count(keep []uint64, counts cellCounts) {
+	var p planes
+	kept := func(t pair) uint64 { return keep[t.a] & keep[t.b] }
+	for cell := range counts {
+		counts[cell] = [lanes]uint32{}
+		trials := c.pairs[c.begin[cell]:c.begin[cell+1]]
+		for ; len(trials) >= 8; trials = trials[8:] {
+			t := trials[:8:8]
+			ones, twosA := addBits(p[0], kept(t[0]), kept(t[1]))
+			ones, twosB := addBits(ones, kept(t[2]), kept(t[3]))
+			ones, twosC := addBits(ones, kept(t[4]), kept(t[5]))
+			ones, twosD := addBits(ones, kept(t[6]), kept(t[7]))
+			twos, foursA := addBits(p[1], twosA, twosB)
+			twos, foursB := addBits(twos, twosC, twosD)
+			fours, eights := addBits(p[2], foursA, foursB)
+			p[0], p[1], p[2] = ones, twos, fours
+			p.add(eights, 3)
+		}
+		for _, t := range trials {
+			p.add(kept(t), 0)
+		}
+		p.addTo(&counts[cell])
+	}
+}
