@@ -1,15 +1,15 @@
 package protocol
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"iter"
 	"maps"
 	"slices"
 
+	"facepipe/eval/faces"
 	"facepipe/eval/pairlist"
 	"facepipe/eval/verification"
-	"facepipe/store"
 )
 
 // Pairs is the verification of pairs of images, as LFW does it. Its folds are those of
@@ -27,18 +27,18 @@ another extension, \ or ./, accents. Guesses are noted in the report.`,
 	Load: loadPairs,
 }
 
-// pairs is a list of pairs whose images were found in a dataset. Every crop is a template.
+// pairs is a list of pairs whose images were found in a set. Every crop is a template.
 type pairs struct {
 	description Description
-	crops       []store.Location
-	names       []string        // of crops, as the list names them first
-	identities  []int32         // of crops
-	compared    []pairlist.Pair // of crops
+	faces       []int           // places in the set
+	names       []string        // of faces, as the list names them first
+	identities  []int32         // of faces
+	compared    []pairlist.Pair // of faces
 	folds       verification.Folds
 	rivals      []string // keys that the first missing image may mean
 }
 
-func loadPairs(ds *store.Dataset, path string, o Options) (Protocol, error) {
+func loadPairs(ctx context.Context, set faces.Set, path string, o Options) (Protocol, error) {
 	list, err := pairlist.Read(path)
 	if err != nil {
 		return nil, err
@@ -49,21 +49,21 @@ func loadPairs(ds *store.Dataset, path string, o Options) (Protocol, error) {
 	for _, guess := range list.Notes {
 		p.description.Notes = append(p.description.Notes, Note{"Guess", guess})
 	}
-	rows, err := p.lookUp(ds, list.Images)
+	rows, err := p.lookUp(ctx, set, list.Images)
 	if err != nil {
 		return nil, err
 	}
-	declared := p.locate(ds, list, rows)
+	declared := p.locate(list, rows)
 	if d := p.Describe(); len(d.Missing) > 0 && !o.AllowMissing {
-		return nil, p.missing(ds, len(list.Images))
+		return nil, p.missing(ctx, set, len(list.Images))
 	}
 	if err := p.chooseFolds(declared); err != nil {
 		return nil, fmt.Errorf("pair list %s: %w", path, err)
 	}
-	if p.identities, err = identities(ds, p.crops); err != nil {
+	if p.identities, err = faces.Numbers(set, p.faces); err != nil {
 		return nil, err
 	}
-	if err := p.checkLabels(int32(ds.Identities())); err != nil {
+	if err := p.checkLabels(int32(set.Identities())); err != nil {
 		return nil, fmt.Errorf("pair list %s: %w", path, err)
 	}
 	return p, nil
@@ -99,26 +99,26 @@ func (p *pairs) checkLabels(known int32) error {
 }
 
 // missing is the error for images that the dataset lacks.
-func (p *pairs) missing(ds *store.Dataset, named int) error {
+func (p *pairs) missing(ctx context.Context, set faces.Set, named int) error {
 	d := p.Describe()
-	near, err := nearest(ds, d.Missing[0])
+	near, err := nearest(ctx, set, d.Missing[0])
 	if err != nil {
 		return err
 	}
-	return &MissingError{List: d.Path, Dataset: ds.Dir(), Images: d.Missing, Named: named, Pairs: d.MissingPairs, Listed: d.Listed,
+	return &MissingError{List: d.Path, Dataset: set.Describe().Path, Images: d.Missing, Named: named, Pairs: d.MissingPairs, Listed: d.Listed,
 		Nearest: near, Rivals: p.rivals, Notes: d.Notes}
 }
 
 // absent stands for the row of an image that is not in the dataset.
 const absent = -1
 
-// lookUp is the global row of every image, or absent.
-func (p *pairs) lookUp(ds *store.Dataset, images []pairlist.Image) ([]int, error) {
+// lookUp is the place of every image, or absent.
+func (p *pairs) lookUp(ctx context.Context, set faces.Set, images []pairlist.Image) ([]int, error) {
 	rows := make([]int, len(images))
 	lacking := 0
 	for i, image := range images {
 		var err error
-		if rows[i], err = rowOf(ds, image); err != nil {
+		if rows[i], err = placeOf(set, image); err != nil {
 			return nil, err
 		}
 		if rows[i] == absent {
@@ -126,16 +126,16 @@ func (p *pairs) lookUp(ds *store.Dataset, images []pairlist.Image) ([]int, error
 		}
 	}
 	if lacking > 0 {
-		return rows, p.guessRows(ds, images, rows, lacking < len(images))
+		return rows, p.guessRows(ctx, set, images, rows, lacking < len(images))
 	}
 	return rows, nil
 }
 
 // guessRows fills in the rows of images whose names are no keys as they stand; found says
 // whether some are.
-func (p *pairs) guessRows(ds *store.Dataset, images []pairlist.Image, rows []int, found bool) error {
-	m := &matcher{ds: ds, images: images, found: found}
-	matched, err := m.match()
+func (p *pairs) guessRows(ctx context.Context, set faces.Set, images []pairlist.Image, rows []int, found bool) error {
+	m := &matcher{set: set, images: images, found: found}
+	matched, err := m.match(ctx)
 	if err != nil {
 		return err
 	}
@@ -152,33 +152,27 @@ func (p *pairs) guessRows(ds *store.Dataset, images []pairlist.Image, rows []int
 			}
 			continue
 		}
-		at, err := ds.Lookup(g.key)
-		if err != nil {
+		if rows[i], _, err = set.Find(g.key); err != nil {
 			return err
 		}
-		rows[i] = ds.RowOf(at)
 	}
 	p.description.Notes = append(p.description.Notes, m.describe(matched)...)
 	return nil
 }
 
-func rowOf(ds *store.Dataset, image pairlist.Image) (int, error) {
+func placeOf(set faces.Set, image pairlist.Image) (int, error) {
 	for _, key := range image.Keys() {
-		at, err := ds.Lookup(key)
-		if err == nil {
-			return ds.RowOf(at), nil
-		}
-		if !errors.Is(err, store.ErrNotFound) {
-			return 0, err
+		if place, ok, err := set.Find(key); ok || err != nil {
+			return place, err
 		}
 	}
 	return absent, nil
 }
 
-// locate keeps the pairs that have both crops, and what crops those need, in the order
-// of the dataset: so they are read from one end to the other. rows are those of the
+// locate keeps the pairs that have both crops, and what faces those need, in the order
+// of the set: so they are read from one end to the other. rows are those of the
 // list's images. It returns the pairs' declared folds, if there are any.
-func (p *pairs) locate(ds *store.Dataset, list *pairlist.List, rows []int) (declared []int) {
+func (p *pairs) locate(list *pairlist.List, rows []int) (declared []int) {
 	nameOf := map[int]string{}
 	note := func(image int32) {
 		if row := rows[image]; nameOf[row] == "" {
@@ -196,13 +190,12 @@ func (p *pairs) locate(ds *store.Dataset, list *pairlist.List, rows []int) (decl
 			declared = append(declared, list.Set(i))
 		}
 	}
-	needed := slices.Sorted(maps.Keys(nameOf))
-	for _, row := range needed {
-		p.crops = append(p.crops, ds.Locate(row))
+	p.faces = slices.Sorted(maps.Keys(nameOf))
+	for _, row := range p.faces {
 		p.names = append(p.names, nameOf[row])
 	}
 	cropOf := func(image int32) int32 {
-		crop, _ := slices.BinarySearch(needed, rows[image])
+		crop, _ := slices.BinarySearch(p.faces, rows[image])
 		return int32(crop)
 	}
 	for i, pair := range p.compared {
@@ -226,8 +219,13 @@ func (p *pairs) chooseFolds(declared []int) error {
 	return nil
 }
 
-// Crops are those that a pair names.
-func (p *pairs) Crops() []store.Location { return p.crops }
+// Faces are those that a pair names.
+func (p *pairs) Faces() []int { return p.faces }
+
+// Evaluate compares the pairs.
+func (p *pairs) Evaluate(_ context.Context, e Embeddings, s Settings) (Result, error) {
+	return Verify(p, e, s)
+}
 
 // Pool takes embeddings as they are.
 func (p *pairs) Pool(embeddings [][]float32) Templates {
@@ -251,7 +249,7 @@ func (p *pairs) Folds() verification.Folds { return p.folds }
 // Describe counts what the list has.
 func (p *pairs) Describe() Description {
 	d := p.description
-	d.Used, d.Crops = len(p.compared), len(p.crops)
+	d.Used, d.Crops = len(p.compared), len(p.faces)
 	d.MissingPairs = d.Listed - d.Used
 	for _, pair := range p.compared {
 		if pair.A == pair.B { // the same key twice, or two photographs with the same pixels
