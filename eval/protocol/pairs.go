@@ -43,17 +43,26 @@ func loadPairs(ctx context.Context, set faces.Set, path string, o Options) (Prot
 	if err != nil {
 		return nil, err
 	}
+	return Listed(ctx, set, path, list, o)
+}
+
+// Listed is [Pairs] of a list that was read from path, or made.
+func Listed(ctx context.Context, set faces.Set, path string, list *pairlist.List, o Options) (Verification, error) {
 	p := &pairs{description: Description{
 		Path: path, Digest: list.Digest, Format: string(list.Format), Listed: len(list.Pairs), Missing: []string{},
 	}}
 	for _, guess := range list.Notes {
-		p.description.Notes = append(p.description.Notes, Note{"Guess", guess})
+		p.note("Guess", "%s", guess)
 	}
-	rows, err := p.lookUp(ctx, set, list.Images)
+	found, err := resolve(ctx, set, list.Images)
 	if err != nil {
 		return nil, err
 	}
-	declared := p.locate(list, rows)
+	p.description.Notes = append(p.description.Notes, found.notes...)
+	if len(found.missing) > 0 {
+		p.description.Missing, p.rivals = found.missing, found.rivals
+	}
+	declared := p.locate(list, found.places)
 	if d := p.Describe(); len(d.Missing) > 0 && !o.AllowMissing {
 		return nil, p.missing(ctx, set, len(list.Images))
 	}
@@ -67,6 +76,11 @@ func loadPairs(ctx context.Context, set faces.Set, path string, o Options) (Prot
 		return nil, fmt.Errorf("pair list %s: %w", path, err)
 	}
 	return p, nil
+}
+
+// note adds to what readers of a figure should know.
+func (p *pairs) note(about, format string, args ...any) {
+	p.description.Notes = append(p.description.Notes, Note{about, fmt.Sprintf(format, args...)})
 }
 
 // checkLabels holds the list's labels against the dataset's identities, those below known.
@@ -92,8 +106,7 @@ func (p *pairs) checkLabels(known int32) error {
 			pairlist.ErrFormat, all[1], wrong[1], all[0], wrong[0])
 	}
 	if wrong[0]+wrong[1] > 0 {
-		p.description.Notes = append(p.description.Notes, Note{"Identities", fmt.Sprintf(
-			"the dataset gives two identities to %d of %d same pairs and one to %d of %d different pairs", wrong[1], all[1], wrong[0], all[0])})
+		p.note("Identities", "the dataset gives two identities to %d of %d same pairs and one to %d of %d different pairs", wrong[1], all[1], wrong[0], all[0])
 	}
 	return nil
 }
@@ -109,66 +122,6 @@ func (p *pairs) missing(ctx context.Context, set faces.Set, named int) error {
 		Nearest: near, Rivals: p.rivals, Notes: d.Notes}
 }
 
-// absent stands for the row of an image that is not in the dataset.
-const absent = -1
-
-// lookUp is the place of every image, or absent.
-func (p *pairs) lookUp(ctx context.Context, set faces.Set, images []pairlist.Image) ([]int, error) {
-	rows := make([]int, len(images))
-	lacking := 0
-	for i, image := range images {
-		var err error
-		if rows[i], err = placeOf(set, image); err != nil {
-			return nil, err
-		}
-		if rows[i] == absent {
-			lacking++
-		}
-	}
-	if lacking > 0 {
-		return rows, p.guessRows(ctx, set, images, rows, lacking < len(images))
-	}
-	return rows, nil
-}
-
-// guessRows fills in the rows of images whose names are no keys as they stand; found says
-// whether some are.
-func (p *pairs) guessRows(ctx context.Context, set faces.Set, images []pairlist.Image, rows []int, found bool) error {
-	m := &matcher{set: set, images: images, found: found}
-	matched, err := m.match(ctx)
-	if err != nil {
-		return err
-	}
-	for i, image := range images {
-		g := matched[i]
-		if rows[i] != absent {
-			delete(matched, i)
-			continue
-		}
-		if g == nil {
-			p.description.Missing = append(p.description.Missing, image.String())
-			if len(p.description.Missing) == 1 {
-				p.rivals = m.rivals(image)
-			}
-			continue
-		}
-		if rows[i], _, err = set.Find(g.key); err != nil {
-			return err
-		}
-	}
-	p.description.Notes = append(p.description.Notes, m.describe(matched)...)
-	return nil
-}
-
-func placeOf(set faces.Set, image pairlist.Image) (int, error) {
-	for _, key := range image.Keys() {
-		if place, ok, err := set.Find(key); ok || err != nil {
-			return place, err
-		}
-	}
-	return absent, nil
-}
-
 // locate keeps the pairs that have both crops, and what faces those need, in the order
 // of the set: so they are read from one end to the other. rows are those of the
 // list's images. It returns the pairs' declared folds, if there are any.
@@ -179,6 +132,7 @@ func (p *pairs) locate(list *pairlist.List, rows []int) (declared []int) {
 			nameOf[row] = list.Images[image].String()
 		}
 	}
+	p.noteAliases(list, rows)
 	for i, pair := range list.Pairs {
 		if rows[pair.A] == absent || rows[pair.B] == absent {
 			continue
@@ -204,6 +158,29 @@ func (p *pairs) locate(list *pairlist.List, rows []int) (declared []int) {
 	return declared
 }
 
+// noteAliases says which images have several names: the same photograph twice, or two with the
+// same pixels. A .bin file has no names.
+func (p *pairs) noteAliases(list *pairlist.List, places []int) {
+	if list.Format == pairlist.Bin {
+		return
+	}
+	first := map[int]int{}
+	count, example := 0, ""
+	for i, place := range places {
+		if place == absent {
+			continue
+		}
+		if other, met := first[place]; !met {
+			first[place] = i
+		} else if count++; count == 1 {
+			example = fmt.Sprintf("%s and %s", list.Images[other], list.Images[i])
+		}
+	}
+	if count > 0 {
+		p.note("Same image", "%d of %d names are second names of one image: %s", count, len(places), example)
+	}
+}
+
 func (p *pairs) chooseFolds(declared []int) error {
 	same := make([]bool, len(p.compared))
 	n := 0
@@ -216,7 +193,28 @@ func (p *pairs) chooseFolds(declared []int) error {
 		return err
 	}
 	p.folds = verification.ChooseFolds(same, declared)
+	if declared != nil && p.folds.Rule != verification.Declared {
+		p.note("Folds", "the list's own folds are not used, as %s: %s ones are taken", oneKind(same, declared), p.folds.Rule)
+	}
 	return nil
+}
+
+// oneKind says which fold has trials of one kind only.
+func oneKind(same []bool, folds []int) string {
+	count := make([][2]int, slices.Max(folds)+1) // different, same
+	for i, fold := range folds {
+		if same[i] {
+			count[fold][1]++
+		} else {
+			count[fold][0]++
+		}
+	}
+	for fold, n := range count {
+		if n[0] == 0 || n[1] == 0 {
+			return fmt.Sprintf("number %d has %d same and %d different pairs", fold+1, n[1], n[0])
+		}
+	}
+	return "there is one only"
 }
 
 // Faces are those that a pair names.
