@@ -205,9 +205,9 @@ func cutExtension(name string) (stem, ext string) {
 	return strings.TrimSuffix(name, ext), ext
 }
 
-// nearest is the key most like a name: that which has most pairs of neighbouring letters
+// nearestKey is the key most like a name: that which has most pairs of neighbouring letters
 // in common with it, for its length.
-func nearest(ctx context.Context, set faces.Set, name string) (best string, err error) {
+func nearestKey(ctx context.Context, set faces.Set, name string) (best string, err error) {
 	want := map[string]int{}
 	name = strings.ToLower(oneWriting(name))
 	for i := range len(name) - 1 {

@@ -114,7 +114,7 @@ func (p *pairs) checkLabels(known int32) error {
 // missing is the error for images that the dataset lacks.
 func (p *pairs) missing(ctx context.Context, set faces.Set, named int) error {
 	d := p.Describe()
-	near, err := nearest(ctx, set, d.Missing[0])
+	near, err := nearestKey(ctx, set, d.Missing[0])
 	if err != nil {
 		return err
 	}
