@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"facepipe/eval/faces"
 	"facepipe/eval/protocol"
 	"facepipe/eval/report"
 	"facepipe/internal/durable"
@@ -16,7 +17,6 @@ import (
 	"facepipe/internal/ort"
 	"facepipe/internal/progress"
 	"facepipe/internal/selfcheck"
-	"facepipe/store"
 )
 
 // Run measures every model of o by the protocol and writes the report.
@@ -30,24 +30,27 @@ func Run(ctx context.Context, o Options) (report.Report, error) {
 	if err := o.Validate(); err != nil {
 		return report.Report{}, fmt.Errorf("evaluate: %w", err)
 	}
-	ds, err := store.Open(o.Dataset)
+	set, err := faces.Open(o.Dataset)
 	if err != nil {
 		return report.Report{}, err
 	}
-	defer ds.Close()
-	r := newReport(o, ds)
-	p, err := o.Protocol.Load(ds, o.List, protocol.Options{AllowMissing: o.AllowMissing})
+	defer set.Close()
+	r := newReport(o, set)
+	p, err := o.Protocol.Load(ctx, set, o.List, protocol.Options{AllowMissing: o.AllowMissing})
 	if missing := (*protocol.MissingError)(nil); errors.As(err, &missing) {
 		r.Pairs = missing.Describe()
 	}
 	if err != nil {
 		return r, err
 	}
-	r.Pairs, r.FoldRule, r.Folds = p.Describe(), p.Folds().Rule, p.Folds().Count
+	r.Pairs = p.Describe()
+	if v, ok := p.(protocol.Verification); ok {
+		r.FoldRule, r.Folds = v.Folds().Rule, v.Folds().Count
+	}
 	if err := o.prepare(r.Pairs); err != nil {
 		return r, err
 	}
-	failures, err := measure(ctx, o, ds, p, &r)
+	failures, err := measure(ctx, o, set, p, &r)
 	if err != nil {
 		return r, err
 	}
@@ -62,11 +65,11 @@ func Run(ctx context.Context, o Options) (report.Report, error) {
 }
 
 // newReport is the report of a run without its models.
-func newReport(o Options, ds *store.Dataset) report.Report {
+func newReport(o Options, set faces.Set) report.Report {
 	r := report.Report{
 		Flip: o.Flip, Norm: "unit", Distance: "squared-euclidean", FARPick: "le",
 		Provider: cmp.Or(o.Runtime.Provider, ort.CPU), Detector: []string{}, Models: []report.Model{},
-		Dataset: report.Dataset{Path: o.Dataset, Digest: ds.Digest(), Rows: ds.Rows(), Contract: ds.Contract(), Sources: ds.Sources()},
+		Dataset: set.Describe(),
 	}
 	for _, s := range r.Dataset.Sources {
 		if !slices.Contains(r.Detector, s.Detector) {
@@ -90,9 +93,8 @@ func (o Options) prepare(d protocol.Description) error {
 
 // measure fills the report's Models and Failed. failures joins what is wrong with single
 // models, err ends the run.
-func measure(ctx context.Context, o Options, ds *store.Dataset, p protocol.Protocol, r *report.Report) (failures, err error) {
-	crops := cropsOf{ds.CropReader(), p.Crops()}
-	defer func() { err = errors.Join(err, crops.Close()) }()
+func measure(ctx context.Context, o Options, set faces.Set, p protocol.Protocol, r *report.Report) (failures, err error) {
+	crops := cropsOf{set, p.Faces()}
 	for _, path := range o.Models {
 		m, err := measureModel(ctx, o, path, crops, p)
 		if fault := (*modelError)(nil); errors.As(err, &fault) {
@@ -110,12 +112,12 @@ func measure(ctx context.Context, o Options, ds *store.Dataset, p protocol.Proto
 
 // cropsOf are the crops of a protocol, shared by the models.
 type cropsOf struct {
-	*store.CropReader
-	locations []store.Location
+	faces.Set
+	places []int
 }
 
 // decode decodes crop i into rgb.
-func (c cropsOf) decode(i int, rgb []byte) error { return c.DecodeRGB(c.locations[i], rgb) }
+func (c cropsOf) decode(i int, rgb []byte) error { return c.Decode(c.places[i], rgb) }
 
 // measureModel embeds all crops and computes the figures. What is the model's own
 // fault is a *modelError.
@@ -149,7 +151,7 @@ func measureModel(ctx context.Context, o Options, path string, crops cropsOf, p 
 		return report.Model{}, fmt.Errorf("evaluate model %s: %w", path, err)
 	}
 	seconds := time.Since(begun).Seconds()
-	result, err := protocol.Evaluate(p, embeddings, o.targets())
+	result, err := p.Evaluate(ctx, protocol.Rows(embeddings), protocol.Settings{FAR: o.targets(), Progress: o.Progress})
 	if remedy := m.BatchRemedy(); err != nil && remedy != "" {
 		err = fmt.Errorf("%w; %s", err, remedy)
 	}
@@ -159,20 +161,20 @@ func measureModel(ctx context.Context, o Options, path string, crops cropsOf, p 
 	return report.Model{
 		Model: path, Digest: m.Digest(), Dim: m.Dim(), Preprocess: m.Preprocess(), PreprocessReason: m.Reason(), Output: m.Outputs().Embedding,
 		NormOutput: m.Outputs().Norm, Notes: notes, SelfTest: test,
-		Result: result, Seconds: seconds, ImagesPerSecond: float64(len(embeddings)) / seconds,
+		Result: *result.Verification, Seconds: seconds, ImagesPerSecond: float64(len(embeddings)) / seconds,
 	}, nil
 }
 
 // embedCrops is the embedding of every crop, the mirrored crop's added if o.Flip.
 func embedCrops(ctx context.Context, o Options, m *embed.Model, crops cropsOf) ([][]float32, error) {
-	embeddings := make([][]float32, len(crops.locations))
+	embeddings := make([][]float32, len(crops.places))
 	flips := []bool{false}
 	if o.Flip {
 		flips = []bool{false, true}
 	}
-	bar := progress.New(o.Progress, "eval "+m.Path(), int64(len(crops.locations))).Of("crops")
+	bar := progress.New(o.Progress, "eval "+m.Path(), int64(len(crops.places))).Of("crops")
 	defer bar.Finish()
-	_, err := m.Stream(ctx, len(crops.locations), crops.decode, func(i int, rows [][]float32) error {
+	_, err := m.Stream(ctx, len(crops.places), crops.decode, func(i int, rows [][]float32) error {
 		embeddings[i] = sum(rows)
 		bar.Add(1)
 		return nil

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"facepipe/eval/faces"
 	"facepipe/eval/internal/facestest"
 	"facepipe/eval/protocol"
 	"facepipe/eval/report"
@@ -46,13 +47,14 @@ func TestFiguresByHand(t *testing.T) {
 	o := setUp(t)
 	w := weights(1)
 	ds := storetest.Open(t, o.Dataset)
-	pairs, err := o.Protocol.Load(ds, o.List, protocol.Options{})
+	loaded, err := o.Protocol.Load(t.Context(), faces.Of(ds), o.List, protocol.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
+	pairs := loaded.(protocol.Verification)
 	for _, flip := range []bool{false, true} {
 		o.Flip = flip
-		embeddings := make([][]float32, len(pairs.Crops()))
+		embeddings := make([][]float32, len(pairs.Faces()))
 		for i, name := range pairs.Pool(embeddings).Names {
 			person, number := int(name[1]-'0')*10+int(name[2]-'0'), int(name[len(name)-1]-'0')
 			rgb := facestest.Crop("", person, number).Image
@@ -66,10 +68,11 @@ func TestFiguresByHand(t *testing.T) {
 				embeddings[i] = append(embeddings[i], float32(v))
 			}
 		}
-		want, err := protocol.Evaluate(pairs, embeddings, o.FAR)
+		result, err := pairs.Evaluate(t.Context(), protocol.Rows(embeddings), protocol.Settings{FAR: o.FAR})
 		if err != nil {
 			t.Fatal(err)
 		}
+		want := result.Verification
 		r := run(t, o)
 		got := r.Models[0]
 		if got.Accuracy != want.Accuracy || math.Abs(got.AUC-want.AUC) > 1e-9 || math.Abs(got.EER-want.EER) > 1e-9 || got.Threshold != want.Threshold {

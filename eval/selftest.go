@@ -42,10 +42,10 @@ func facesOf(crops cropsOf, p protocol.Protocol) selfcheck.Faces {
 	}
 	mirrored := len(places) < 2*selfcheck.MinPeople
 	if mirrored {
-		n := min(selfcheck.People, len(crops.locations))
+		n := min(selfcheck.People, len(crops.places))
 		places = make([]int, n)
 		for i := range places {
-			places[i] = i * len(crops.locations) / n
+			places[i] = i * len(crops.places) / n
 		}
 	}
 	return selfcheck.Faces{Count: len(places), Mirrored: mirrored, Load: func(i int, rgb []byte) error {

@@ -6,11 +6,11 @@
 package report
 
 import (
+	"facepipe/eval/faces"
 	"facepipe/eval/protocol"
 	"facepipe/eval/verification"
 	"facepipe/internal/embed"
 	"facepipe/internal/selfcheck"
-	"facepipe/store"
 )
 
 // Report is what a run found, with every switch that moves a figure.
@@ -45,13 +45,7 @@ type Report struct {
 }
 
 // Dataset says where the crops came from.
-type Dataset struct {
-	Path     string             `json:"path"`
-	Digest   string             `json:"digest"`
-	Rows     int                `json:"rows"`
-	Contract store.Contract     `json:"contract"`
-	Sources  []store.SourceInfo `json:"sources"`
-}
+type Dataset = faces.Description
 
 // Model is one model's part.
 type Model struct {
