@@ -1,6 +1,7 @@
 package overlap
 
 import (
+	"context"
 	"iter"
 
 	"facepipe/eval/protocol"
@@ -8,13 +9,13 @@ import (
 )
 
 // Clean is a protocol without the comparisons that have a dirty template on either side, so that
-// the figures of clean ones stand beside those of all: [protocol.Evaluate] takes both. dirty tells
+// the figures of clean ones stand beside those of all. dirty tells
 // it of each template; where every crop is one, as in lists of pairs, that is [Result].Dirty.
 //
 // The comparisons stay in their folds, unless a fold has lost all of a kind: then they are dealt
 // out anew.
-func Clean(p protocol.Protocol, dirty []bool) protocol.Protocol {
-	c := &clean{Protocol: p, dirty: dirty}
+func Clean(p protocol.Verification, dirty []bool) protocol.Verification {
+	c := &clean{Verification: p, dirty: dirty}
 	before := p.Folds()
 	if before.Count == 0 {
 		return c
@@ -36,7 +37,7 @@ func Clean(p protocol.Protocol, dirty []bool) protocol.Protocol {
 }
 
 type clean struct {
-	protocol.Protocol
+	protocol.Verification
 	dirty []bool
 	folds verification.Folds
 }
@@ -66,7 +67,7 @@ func (c *clean) everyFold(same []bool) bool {
 func (c *clean) Comparisons() iter.Seq[protocol.Comparison] {
 	return func(yield func(protocol.Comparison) bool) {
 		n := 0
-		for pair := range c.Protocol.Comparisons() {
+		for pair := range c.Verification.Comparisons() {
 			if !c.takes(pair) {
 				continue
 			}
@@ -79,6 +80,11 @@ func (c *clean) Comparisons() iter.Seq[protocol.Comparison] {
 			}
 		}
 	}
+}
+
+// Evaluate computes the figures of the comparisons that are left.
+func (c *clean) Evaluate(_ context.Context, e protocol.Embeddings, s protocol.Settings) (protocol.Result, error) {
+	return protocol.Verify(c, e, s)
 }
 
 // Folds are those of the comparisons that are left.

@@ -12,7 +12,7 @@ import (
 
 // listed is a protocol of comparisons and nothing else.
 type listed struct {
-	protocol.Protocol
+	protocol.Verification
 	pairs []protocol.Comparison
 	folds verification.Folds
 }

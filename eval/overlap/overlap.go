@@ -113,13 +113,13 @@ type Hit struct {
 // maxHits are listed.
 const maxHits = 100000
 
-// Find looks for people and photographs of a test in a training set: of the photographs at
-// some places of the dataset test, which a protocol needs, in all of train. Both need a complete
+// Find looks for people and photographs of a test in a training set: of the photographs in some
+// rows of the dataset test, the places that a protocol needs, in all of train. Both need a complete
 // cache of the teacher of that name, of one model and preprocessing: the error says which
 // command makes one. Nothing is written. Memory holds the class centres of both sets, a block of
 // vectors for each processor, and what is found. Errors: [store.ErrNotFound],
 // [store.ErrFingerprint], [store.ErrDamaged], the context's.
-func Find(ctx context.Context, test, train *store.Dataset, teacher string, places []store.Location, o Options) (r *Result, err error) {
+func Find(ctx context.Context, test, train *store.Dataset, teacher string, places []int, o Options) (r *Result, err error) {
 	f := &finder{ctx: ctx, o: o}
 	if len(places) == 0 {
 		return nil, errors.New("find overlap: the test has no photographs")
@@ -166,7 +166,7 @@ type find struct {
 	pairs       int64
 }
 
-func (f *finder) openSides(test, train *store.Dataset, teacher string, places []store.Location) (err error) {
+func (f *finder) openSides(test, train *store.Dataset, teacher string, places []int) (err error) {
 	if f.test, err = openSide(test, teacher, nil); err != nil {
 		return err
 	}
@@ -177,10 +177,7 @@ func (f *finder) openSides(test, train *store.Dataset, teacher string, places []
 	if err := sameSpace(f.test, f.train); err != nil {
 		return err
 	}
-	f.test.rows = make([]int, len(places))
-	for i, at := range places {
-		f.test.rows[i] = test.RowOf(at)
-	}
+	f.test.rows = places
 	both := info.Flip && f.train.kept.Info().Flip
 	f.test.flip, f.train.flip = both, both
 	if err := f.test.open(); err != nil {
