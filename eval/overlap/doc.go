@@ -15,6 +15,8 @@
 // itself, and then tells its people apart better than any others. A set whose labels split a
 // person in two has pairs of one person among those known to be different; the fit takes
 // quantiles, which a few of them do not move, and [Tail].Beyond counts them. The tail is
-// extrapolated where fewer pairs are known than are compared, and a look-alike or a twin beyond
-// it is a false hit: look at the list.
+// extrapolated where fewer pairs are known than are compared, and says nothing of groups that
+// nobody in it is of: a teacher hardly tells small children apart, and a training set with many of
+// them gives false hits with every child of a test that has few. Look-alikes, twins and parents
+// may be hits, too: look at the list.
 package overlap
