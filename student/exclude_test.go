@@ -46,7 +46,7 @@ func TestExcludedRun(t *testing.T) {
 	if !strings.Contains(said.String(), "2 identities and 1 keys") {
 		t.Errorf("it says %s", said.String())
 	}
-	if text := read(t, o, "distill.yaml"); !strings.Contains(text, "exclude:\n  - "+path) {
+	if text := read(t, o, "distill.yaml"); !strings.Contains(text, "exclude:\n  - "+path) || !strings.Contains(text, m.Exclude.Digest) {
 		t.Errorf("distill.yaml is\n%s", text)
 	}
 

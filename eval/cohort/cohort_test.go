@@ -339,7 +339,7 @@ func TestSmallAndSummary(t *testing.T) {
 	}
 	s := table.Summary
 	near := func(got, want float64) bool { return math.Abs(got-want) < 1e-12 }
-	if s == nil || s.Groups != 2 || !near(s.FDR, 1-(0.015+0.1)/2) || !near(s.GARBE, (0.6+1)/2) || !near(*s.FMRRatio, 4) || s.FMRBounded || !s.FNMRBounded ||
+	if s == nil || s.Groups != 2 || !near(*s.FDR, 1-(0.015+0.1)/2) || !near(*s.GARBE, (0.6+1)/2) || !near(*s.FMRRatio, 4) || s.FMRBounded || !s.FNMRBounded ||
 		!near(*s.FNMRRatio, 0.1/table.Groups[1].FNMR.Interval.High) {
 		t.Errorf("%+v, ratios %v and %v, %+v", s, *s.FMRRatio, *s.FNMRRatio, table.Groups[1].FNMR.Interval)
 	}
