@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"facepipe/internal/nearest"
 	"facepipe/internal/progress"
@@ -110,8 +111,8 @@ type Hit struct {
 	Pairs int64 `json:"pairs"`
 }
 
-// maxHits are listed.
-const maxHits = 100000
+// maxHits are listed, and maxFound are kept by a worker.
+const maxHits, maxFound = 100000, 1 << 21
 
 // Find looks for people and photographs of a test in a training set: of the photographs in some
 // rows of the dataset test, the places that a protocol needs, in all of train. Both need a complete
@@ -123,6 +124,11 @@ func Find(ctx context.Context, test, train *store.Dataset, teacher string, place
 	f := &finder{ctx: ctx, o: o}
 	if len(places) == 0 {
 		return nil, errors.New("find overlap: the test has no photographs")
+	}
+	for _, row := range places {
+		if row < 0 || row >= test.Rows() {
+			return nil, fmt.Errorf("find overlap: row %d of the %d of %s", row, test.Rows(), test.Dir())
+		}
 	}
 	if o.Identities != nil && len(o.Identities) != len(places) {
 		return nil, fmt.Errorf("find overlap: %d identities of %d photographs", len(o.Identities), len(places))
@@ -190,6 +196,12 @@ func (f *finder) openSides(test, train *store.Dataset, teacher string, places []
 		Train: train.Dir(), TrainDigest: train.CropsDigest(), Test: test.Dir(), TestDigest: test.CropsDigest(),
 		Teacher: teacher, ModelFile: info.ModelFile, ModelDigest: info.ModelDigest, Mirrored: both, Hits: []Hit{}, Notes: []string{},
 		Dirty: make([]bool, len(places)),
+	}
+	if f.r.TrainDigest == f.r.TestDigest {
+		f.r.Notes = append(f.r.Notes, "the training set is the test itself")
+	}
+	if a, b := test.Contract(), train.Contract(); a.CropSize != b.CropSize || a.Template != b.Template || a.Warp != b.Warp {
+		f.r.Notes = append(f.r.Notes, fmt.Sprintf("the crops of the two sets were made in two ways (%dx%[1]d %s %s, %dx%[4]d %s %s): faces are less alike than they would be", a.CropSize, a.Template, a.Warp, b.CropSize, b.Template, b.Warp))
 	}
 	return nil
 }
@@ -313,6 +325,7 @@ func (f *finder) collect(by string, s *Search, test, train nearest.Vectors, test
 	defer bar.Finish()
 	var mu sync.Mutex
 	var parts []map[key]find
+	var tooMany atomic.Bool
 	threshold := float32(s.Threshold)
 	err := products(f.ctx, train, test, bar, func() sight {
 		part := map[key]find{}
@@ -327,11 +340,19 @@ func (f *finder) collect(by string, s *Search, test, train nearest.Vectors, test
 					if p := f.train.person[b]; p != nobody {
 						at.train, at.person = p, true
 					}
-					part[at] = part[at].or(find{by, a, b, at.test, min(1, cosine), 1})
+					known, met := part[at]
+					if !met && len(part) >= maxFound {
+						tooMany.Store(true)
+						continue
+					}
+					part[at] = known.or(find{by, a, b, at.test, min(1, cosine), 1})
 				}
 			}
 		}
 	})
+	if err == nil && tooMany.Load() {
+		err = fmt.Errorf("find overlap of %s and %s: more than %d pairs are above the cosine %.4f: one of them is the other, or the threshold is too low", f.test.ds.Dir(), f.train.ds.Dir(), maxFound, s.Threshold)
+	}
 	all := map[key]find{}
 	for _, part := range parts {
 		for at, hit := range part {

@@ -308,8 +308,11 @@ func TestFindRefuses(t *testing.T) {
 	if _, err := overlap.Find(t.Context(), test, train, "big", nil, overlap.Options{}); err == nil {
 		t.Error("a test without photographs is taken")
 	}
+	if _, err := overlap.Find(t.Context(), test, train, "big", []int{0, 10}, overlap.Options{}); err == nil || !strings.Contains(err.Error(), "row 10 of the 10") {
+		t.Errorf("a row that is not there: %v", err)
+	}
 	// A set that is its own training set is all dirty.
-	if r := find(t, test, test, overlap.Options{Threshold: 0.9}); r.DirtyCrops != 10 || r.Hits[0].Cosine < 0.9999 {
+	if r := find(t, test, test, overlap.Options{Threshold: 0.9}); r.DirtyCrops != 10 || r.Hits[0].Cosine < 0.9999 || !strings.Contains(strings.Join(r.Notes, ";"), "is the test itself") {
 		t.Errorf("of one set with itself %d crops are dirty", r.DirtyCrops)
 	}
 	// Without a vector of use there is nothing to find.

@@ -11,8 +11,9 @@ import (
 	"facepipe/internal/nearest"
 )
 
-// Expected is how many false hits chance gives at a threshold, over all comparisons of a search.
-const Expected = 0.5
+// Expected is how many false hits chance gives at a threshold, over all comparisons of a search: of
+// both searches together fewer than one.
+const Expected = 0.4
 
 // Sizes of what a tail is fitted to.
 const (
