@@ -95,7 +95,10 @@ func (r Report) models() []Fact {
 
 // facts are what is to know about how a model was run.
 func (m Model) facts() []Fact {
-	facts := []Fact{{About: Text{words("preprocessing")}, Is: Text{words("%s (%s)", m.Preprocess, m.PreprocessReason)}}}
+	var facts []Fact
+	if m.Kind != KindEmbeddings { // nobody knows it of those
+		facts = append(facts, Fact{About: Text{words("preprocessing")}, Is: Text{words("%s (%s)", m.Preprocess, m.PreprocessReason)}})
+	}
 	if m.SelfTest != nil {
 		facts = append(facts, Fact{About: Text{words("self-test")}, Is: Text{words("%s", m.SelfTest)}})
 	}

@@ -37,7 +37,7 @@ func (r Report) Table() Table {
 		t.add(Column{Title: f.Title}, r.Models, func(m Model) string { _, text := f.Of(m.Result); return text })
 	}
 	t.add(Column{"threshold (cosine)", true}, r.Models, Model.threshold)
-	t.add(Column{Title: "images/s"}, r.Models, func(m Model) string { return fmt.Sprintf("%.0f", m.ImagesPerSecond) })
+	t.add(Column{Title: "images/s"}, r.Models, Model.rate)
 	return t
 }
 
@@ -47,6 +47,14 @@ func (m Model) threshold() string {
 		return ""
 	}
 	return fmt.Sprintf("%.3f", m.ThresholdCosine)
+}
+
+// rate is the number of crops a second, "" where none was embedded.
+func (m Model) rate() string {
+	if m.Kind != "" {
+		return ""
+	}
+	return fmt.Sprintf("%.0f", m.ImagesPerSecond)
 }
 
 // targets are the false accept rates of all operating points. All models have the same
