@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"facepipe/eval/internal/facestest"
+	"facepipe/eval/protocol"
 	"facepipe/eval/report"
 	"facepipe/internal/embed"
 	"facepipe/internal/imgcodec"
@@ -34,7 +35,8 @@ func faceOptions(t *testing.T, people int) Options {
 	}
 	o := DefaultOptions()
 	o.Flip = false
-	o.Dataset, o.List = allPairs(t, photos)
+	o.Tests = []Test{{Protocol: protocol.Pairs}}
+	o.Dataset, o.Tests[0].List = allPairs(t, photos)
 	o.Out = filepath.Join(t.TempDir(), "report")
 	return o
 }

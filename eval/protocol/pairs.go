@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -51,8 +52,9 @@ func Listed(ctx context.Context, set faces.Set, path string, list *pairlist.List
 	p := &pairs{description: Description{
 		Path: path, Digest: list.Digest, Format: string(list.Format), Listed: len(list.Pairs), Missing: []string{},
 	}}
-	for _, guess := range list.Notes {
-		p.note("Guess", "%s", guess)
+	about := map[pairlist.Format]string{pairlist.Auto: "Drawn", pairlist.Bin: "Persons"}
+	for _, note := range list.Notes {
+		p.note(cmp.Or(about[list.Format], "Guess"), "%s", note)
 	}
 	found, err := resolve(ctx, set, list.Images)
 	if err != nil {
@@ -227,7 +229,7 @@ func (p *pairs) Evaluate(_ context.Context, e Embeddings, s Settings) (Result, e
 
 // Pool takes embeddings as they are.
 func (p *pairs) Pool(embeddings [][]float32) Templates {
-	return Templates{embeddings, p.names, p.identities}
+	return Templates{Vectors: embeddings, Names: p.names, Identities: p.identities}
 }
 
 // Comparisons are the pairs whose images are all there, in the order of the list.

@@ -120,6 +120,9 @@ type Templates struct {
 	Names []string
 	// Identities number the persons.
 	Identities []int32
+	// Shown are indices of Faces, one for each template, by which people see what it stands
+	// for; nil where template i is face i.
+	Shown []int32
 }
 
 // Comparison is a pair of templates.
