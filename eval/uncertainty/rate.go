@@ -84,7 +84,8 @@ func rate(t tally, of, identities int, level float64) Rate {
 // than there are, and one an identity where the variance is 0, which then says nothing.
 func effective(t tally, of, identities int) float64 {
 	share := float64(t.errors) / float64(of)
-	if t.variance <= 0 || t.errors == 0 || t.errors == of {
+	independent := share * (1 - share) / float64(of) // the variance of so many
+	if t.variance <= independent*1e-9 {              // but for rounding
 		return float64(min(of, identities))
 	}
 	return min(share*(1-share)/t.variance, float64(of))

@@ -70,12 +70,15 @@ type sample struct {
 // usable says whether there are trials of both kinds.
 func (s sample) usable() bool { return s.kept[different] > 0 && s.kept[same] > 0 }
 
-// weights make the kept trials of each kind count as many as there were.
-func (s sample) weights() (w [2]float64) {
-	for kind := range w {
-		w[kind] = s.all[kind] / s.kept[kind]
+// weights make the kept trials of each kind count as much as all did beside those of the other kind.
+// They are whole numbers, so that sums that should be equal are.
+func (s sample) weights() [2]float64 {
+	a, b := uint64(s.all[different])*uint64(s.kept[same]), uint64(s.all[same])*uint64(s.kept[different])
+	divisor := a
+	for rest := b; rest > 0; {
+		divisor, rest = rest, divisor%rest
 	}
-	return w
+	return [2]float64{different: float64(a / divisor), same: float64(b / divisor)}
 }
 
 // figures of a sample, in this order; then come FNMR and threshold of every target.
@@ -135,7 +138,7 @@ func (m model) measureROC(s sample, into []float64) {
 		best = max(best, float64(w[same]*trues)+float64(w[different]*(n-falses)))
 	}
 	into[auc] = twice / 2 / total / n
-	into[accuracy] = best / (s.all[same] + s.all[different])
+	into[accuracy] = best / (float64(w[same]*total) + float64(w[different]*n))
 }
 
 // whole are the figures of all trials, exactly: those of package verification.
