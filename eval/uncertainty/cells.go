@@ -66,8 +66,16 @@ func (c cells) of(distance float64) int {
 // lanes is how many replicates are counted at a time: each is a bit of a word.
 const lanes = 64
 
-// cellCounts has the number of kept trials of every cell, in each of the replicates.
-type cellCounts [][lanes]uint32
+// cellCounts has the number of kept trials of every cell, for each of the replicates.
+type cellCounts [lanes][]uint32
+
+func newCellCounts(cells int) *cellCounts {
+	var c cellCounts
+	for lane := range c {
+		c[lane] = make([]uint32, cells)
+	}
+	return &c
+}
 
 // celled are trials by cell.
 type celled struct {
@@ -98,6 +106,18 @@ func newCelled(of []pair, cells int, cell func(i int) int) celled {
 	return c
 }
 
+// cells is how many there are.
+func (c celled) cells() int { return max(len(c.begin), 1) - 1 }
+
+// sizes are the numbers of trials in cells.
+func (c celled) sizes() []uint32 {
+	n := make([]uint32, c.cells())
+	for i := range n {
+		n[i] = uint32(c.begin[i+1] - c.begin[i])
+	}
+	return n
+}
+
 // inParts works on a part of n things on each processor.
 func inParts(n int, work func(begin, end int)) {
 	parts := min(runtime.GOMAXPROCS(0), n/exactTrials+1)
@@ -118,11 +138,11 @@ func (p *planes) add(word uint64, k int) {
 	}
 }
 
-// addTo adds the numbers to counts, and forgets them.
-func (p *planes) addTo(counts *[lanes]uint32) {
-	for k, plane := range p {
+// addTo adds the numbers, of so many planes, to the counts of a cell, and forgets them.
+func (p *planes) addTo(counts *cellCounts, cell, used int) {
+	for k, plane := range p[:used] {
 		for ; plane != 0; plane &= plane - 1 {
-			counts[bits.TrailingZeros64(plane)] += 1 << k
+			counts[bits.TrailingZeros64(plane)][cell] += 1 << k
 		}
 		p[k] = 0
 	}
@@ -137,12 +157,15 @@ func addBits(a, b, c uint64) (sum, carry uint64) {
 // count counts the trials whose identities are kept. Bit j of an identity's word says whether
 // replicate j keeps it. Eight trials of a cell are added up in all replicates by one chain of
 // adders (Harley and Seal's way of counting bits).
-func (c celled) count(keep []uint64, counts cellCounts) {
+func (c celled) count(keep []uint64, counts *cellCounts) {
+	for lane := range counts {
+		clear(counts[lane])
+	}
 	var p planes
 	kept := func(t pair) uint64 { return keep[t.a] & keep[t.b] }
-	for cell := range counts {
-		counts[cell] = [lanes]uint32{}
+	for cell := range c.cells() {
 		trials := c.pairs[c.begin[cell]:c.begin[cell+1]]
+		used := bits.Len(uint(len(trials)))
 		for ; len(trials) >= 8; trials = trials[8:] {
 			t := trials[:8:8]
 			ones, twosA := addBits(p[0], kept(t[0]), kept(t[1]))
@@ -158,6 +181,6 @@ func (c celled) count(keep []uint64, counts cellCounts) {
 		for _, t := range trials {
 			p.add(kept(t), 0)
 		}
-		p.addTo(&counts[cell])
+		p.addTo(counts, cell, used)
 	}
 }

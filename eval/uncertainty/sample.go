@@ -15,13 +15,14 @@ const tries = verification.Tries + 1
 type model struct {
 	scores  *verification.Scores
 	targets []float64 // those that can be measured
+	order   []int     // of targets, from the largest to the least
 	cells
 	byCell [2]celled // by kind
 	byFold [2]celled // by fold and try; only with folds
 }
 
 func newModel(s *verification.Scores, p people, targets, thresholds []float64) model {
-	m := model{scores: s, targets: targets}
+	m := model{scores: s, targets: targets, order: descending(targets)}
 	roc := s.ROC()
 	for _, target := range targets {
 		at, _ := roc.AtFAR(target)
@@ -108,32 +109,31 @@ func (m model) measure(s sample, into []float64) {
 // curves are straight.
 func (m model) measureROC(s sample, into []float64) {
 	n, total, w := s.kept[different], s.kept[same], s.weights()
-	falses, trues, twice, best := 0.0, 0.0, 0.0, n*w[different] // accepts; nothing is accepted
-	target, excess := len(m.targets)-1, -1.0
-	order := m.byTarget()
-	into[eer] = math.NaN()
+	falses, trues, twice := 0.0, 0.0, 0.0 // accepts; nothing is accepted
+	best := n * w[different]
+	target, crossed := len(m.targets)-1, false
+	allowed := m.allowed(n)
+	sames, differents := s.byCell[same][:len(m.least)], s.byCell[different][:len(m.least)]
 	for cell := range m.least {
-		dFalse, dTrue := float64(s.byCell[different][cell]), float64(s.byCell[same][cell])
+		dFalse, dTrue := float64(differents[cell]), float64(sames[cell])
 		if dFalse == 0 && dTrue == 0 {
 			continue
 		}
-		for ; target >= 0 && (falses+dFalse)/n > m.targets[order[target]]; target-- {
-			k := order[target]
+		for ; target >= 0 && falses+dFalse > allowed[m.order[target]]; target-- {
+			k := m.order[target]
 			part := 0.0
 			if m.most[cell] > m.least[cell] {
-				part = (m.targets[k]*n - falses) / dFalse
+				part = max(0, m.targets[k]*n-falses) / dFalse
 			}
 			into[fnmrAt(k)] = 1 - (trues+float64(part*dTrue))/total
 			into[thresholdAt(k)] = m.least[cell] + float64(part*(m.most[cell]-m.least[cell]))
 		}
-		twice += float64(dFalse * (trues + dTrue + trues))
-		before := excess
-		excess = (falses+dFalse)/n - (1 - (trues+dTrue)/total)
-		if before < 0 && excess >= 0 {
-			part := -before / (excess - before)
-			far := falses / n
-			into[eer] = far + float64(part*((falses+dFalse)/n-far))
+		if !crossed && (falses+dFalse)*total+float64((trues+dTrue)*n) >= n*total {
+			before, after := falses/n-(1-trues/total), (falses+dFalse)/n-(1-(trues+dTrue)/total)
+			into[eer] = falses/n - float64(before/(after-before)*(dFalse/n))
+			crossed = true
 		}
+		twice += float64(dFalse * (trues + dTrue + trues))
 		falses, trues = falses+dFalse, trues+dTrue
 		best = max(best, float64(w[same]*trues)+float64(w[different]*(n-falses)))
 	}
@@ -141,11 +141,26 @@ func (m model) measureROC(s sample, into []float64) {
 	into[accuracy] = best / (float64(w[same]*total) + float64(w[different]*n))
 }
 
+// allowed are the most false accepts of n trials whose rate is within each target.
+func (m model) allowed(n float64) []float64 {
+	most := make([]float64, len(m.targets))
+	for k, target := range m.targets {
+		most[k] = math.Floor(target * n)
+		if (most[k]+1)/n <= target { // rounding
+			most[k]++
+		}
+		if most[k]/n > target {
+			most[k]--
+		}
+	}
+	return most
+}
+
 // whole are the figures of all trials, exactly: those of package verification.
 func (m model) whole() []float64 {
 	var s sample
 	for kind := range s.byCell {
-		s.byCell[kind], s.byFold[kind] = sizes(m.byCell[kind]), sizes(m.byFold[kind])
+		s.byCell[kind], s.byFold[kind] = m.byCell[kind].sizes(), m.byFold[kind].sizes()
 		s.all[kind] = float64(len(m.byCell[kind].pairs))
 	}
 	s.kept = s.all
@@ -159,9 +174,6 @@ func (m model) whole() []float64 {
 	}
 	return into
 }
-
-// byTarget numbers the targets from the largest to the least.
-func (m model) byTarget() []int { return descending(m.targets) }
 
 // crossValidated is the accuracy of the protocol: every fold is decided by the threshold that
 // decides most of the other folds rightly, the smallest of several; the mean over the folds that

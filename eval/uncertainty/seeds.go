@@ -10,8 +10,9 @@ import (
 	"facepipe/internal/vec"
 )
 
-// exactSeeds is the largest number of seeds for which every pattern of signs is tried.
-const exactSeeds = 20
+// exactSeeds is the largest number of seeds for which every pattern of signs is tried; of more
+// seeds so many patterns are.
+const exactSeeds, drawnPatterns = 20, 1 << 16
 
 // significance is what a p has to be below for people to call a difference significant.
 const significance = 0.05
@@ -84,7 +85,7 @@ func CompareValues(a, b []float64) (SeedDifference, error) {
 
 // SignFlip is the two-sided p of paired differences by permutation: the share of all ways to give
 // them signs whose mean is at least as far from 0 (Fisher, "The Design of Experiments", 1935).
-// Of n it is at least 2/2^n. Of more than 20, a million ways drawn by chance stand for all.
+// Of n it is at least 2/2^n. Of more than 20, 65,536 ways drawn by chance stand for all.
 func SignFlip(deltas []float64) float64 {
 	observed, size := 0.0, 0.0
 	for _, d := range deltas {
@@ -92,7 +93,10 @@ func SignFlip(deltas []float64) float64 {
 		size += math.Abs(d)
 	}
 	least := math.Abs(observed) - size*1e-12 // sums of one magnitude differ by rounding
-	ways, as := 1<<min(len(deltas), exactSeeds), 0
+	ways, as := drawnPatterns, 0
+	if len(deltas) <= exactSeeds {
+		ways = 1 << len(deltas)
+	}
 	source := rand.NewPCG(DefaultSeed, uint64(len(deltas)))
 	for way := range ways {
 		sum, signs := 0.0, uint64(way)

@@ -226,7 +226,7 @@ func (m model) binning() *Binning {
 		return nil
 	}
 	b := Binning{Cells: len(m.least), RateError: 1. / resolution}
-	sames, differents := sizes(m.byCell[same]), sizes(m.byCell[different])
+	sames, differents := m.byCell[same].sizes(), m.byCell[different].sizes()
 	for i := range sames {
 		if m.most[i] > m.least[i] {
 			b.AUCError += float64(sames[i]) * float64(differents[i]) / 2
