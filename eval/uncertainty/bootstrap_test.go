@@ -18,9 +18,12 @@ func TestCount(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 2))
 	for range 50 {
 		people, cells := 1+rng.IntN(20), 1+rng.IntN(6)
-		of, places := make([]pair, rng.IntN(3000)), []int{}
-		for i := range of {
-			of[i] = pair{rng.Int32N(int32(people)), rng.Int32N(int32(people))}
+		of, places := pairs{numbering: &numbering{}}, []int{}
+		for i := range people {
+			of.dense = append(of.dense, int32(i))
+		}
+		for range rng.IntN(3000) {
+			of.first, of.second = append(of.first, rng.Int32N(int32(people))), append(of.second, rng.Int32N(int32(people)))
 			places = append(places, rng.IntN(cells))
 		}
 		keep := make([]uint64, people)
@@ -28,16 +31,17 @@ func TestCount(t *testing.T) {
 			keep[i] = rng.Uint64() | rng.Uint64()
 		}
 		want := newCellCounts(cells)
-		for i, trial := range of {
+		for i, place := range places {
+			trial := of.at(i)
 			for lane := range lanes {
-				want[lane][places[i]] += uint32(keep[trial.a] & keep[trial.b] >> lane & 1)
+				want[lane][place] += uint32(keep[trial.a] & keep[trial.b] >> lane & 1)
 			}
 		}
 		got := newCellCounts(cells)
 		got[3][0] = 77 // of the block before
 		newCelled(of, cells, func(i int) int { return places[i] }).count(keep, got)
 		if !reflect.DeepEqual(got, want) {
-			t.Fatalf("%d trials in %d cells: counts differ", len(of), cells)
+			t.Fatalf("%d trials in %d cells: counts differ", len(places), cells)
 		}
 	}
 }
@@ -81,8 +85,8 @@ func TestReplicatesAreFiguresOfHalves(t *testing.T) {
 			t.Fatalf("%d unused", r.unused)
 		}
 		number := map[int32]int32{}
-		for i, pair := range p.of[same] {
-			number[s.Column(true).First[i]] = pair.a
+		for i, first := range s.Column(true).First {
+			number[first] = p.of[same].at(i).a
 		}
 		for replicate := range 200 {
 			source := rand.NewPCG(seed, uint64(replicate/lanes))
@@ -126,15 +130,8 @@ func TestReplicatesAreCrossValidated(t *testing.T) {
 	for i := range words {
 		words[i] = source.Uint64()
 	}
-	place := map[int32]int32{}
-	for kind, of := range p.of {
-		c := s.Column(kind == same)
-		for i, pair := range of {
-			place[c.First[i]], place[c.Second[i]] = pair.a, pair.b
-		}
-	}
 	for replicate := range 64 {
-		half := kept(s, func(id int32) bool { return words[place[id]]>>replicate&1 == 1 })
+		half := kept(s, func(id int32) bool { return words[p.of[same].of(id)]>>replicate&1 == 1 })
 		// The half, with trials repeated until both kinds count as they did.
 		repeated := verification.NewScores(0, 0, 4)
 		times := [2]int{half.Same(), half.Different()} // least common multiple of both, either way

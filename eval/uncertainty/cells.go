@@ -83,15 +83,15 @@ type celled struct {
 	begin []int // of each cell, and the end
 }
 
-// newCelled sorts trials into so many cells.
-func newCelled(of []pair, cells int, cell func(i int) int) celled {
-	places := make([]uint32, len(of))
-	c := celled{make([]pair, len(of)), make([]int, cells+1)}
-	inParts(len(of), func(begin, end int) {
+// newCelled sorts trials into so many cells, fewer than 2^32.
+func newCelled(of pairs, cells int, cell func(i int) int) celled {
+	places := make([]uint32, of.count())
+	inParts(len(places), func(begin, end int) {
 		for i := begin; i < end; i++ {
 			places[i] = uint32(cell(i))
 		}
 	})
+	c := celled{make([]pair, len(places)), make([]int, cells+1)}
 	for _, at := range places {
 		c.begin[at+1]++
 	}
@@ -100,7 +100,7 @@ func newCelled(of []pair, cells int, cell func(i int) int) celled {
 	}
 	next := slices.Clone(c.begin)
 	for i, at := range places {
-		c.pairs[next[at]] = of[i]
+		c.pairs[next[at]] = of.at(i)
 		next[at]++
 	}
 	return c

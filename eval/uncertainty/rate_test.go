@@ -150,22 +150,29 @@ func TestWilson(t *testing.T) {
 
 // Images of one person that have no name are of one identity.
 func TestUnnamedImagesOfOnePersonAreOneIdentity(t *testing.T) {
+	for _, scale := range []int32{1, -3, 40_000_000, -50_000_000} { // also numbers that are far apart
+		checkUnnamed(t, scale)
+	}
+}
+
+func checkUnnamed(t *testing.T, scale int32) {
+	t.Helper()
 	s := verification.NewScores(0, 0, 0)
 	for _, pair := range [][2]int32{{10, 11}, {11, 12}, {20, 21}, {30, 30}} {
-		s.Add(verification.Trial{Same: true, First: pair[0], Second: pair[1]})
+		s.Add(verification.Trial{Same: true, First: scale * pair[0], Second: scale * pair[1]})
 	}
-	s.Add(verification.Trial{Distance: 1, First: 10, Second: 20})
-	s.Add(verification.Trial{Distance: 1, First: 21, Second: 12})
-	s.Add(verification.Trial{Distance: 1, First: 40, Second: 30})
+	s.Add(verification.Trial{Distance: 1, First: scale * 10, Second: scale * 20})
+	s.Add(verification.Trial{Distance: 1, First: scale * 21, Second: scale * 12})
+	s.Add(verification.Trial{Distance: 1, First: scale * 40, Second: scale * 30})
 	p := meet(s)
 	if p.count != 4 || p.met != [2]int{4, 3} {
 		t.Errorf("%d identities, %v of the kinds, want 4, 4 and 3", p.count, p.met)
 	}
-	if d := p.of[different]; d[0].a != d[1].b || d[0].b != d[1].a || d[0].a == d[0].b {
-		t.Errorf("pairs %v", d)
+	if x, y := p.of[different].at(0), p.of[different].at(1); x.a != y.b || x.b != y.a || x.a == x.b {
+		t.Errorf("pairs %v and %v", x, y)
 	}
-	for _, trial := range p.of[same] {
-		if trial.a != trial.b {
+	for i := range p.of[same].count() {
+		if trial := p.of[same].at(i); trial.a != trial.b {
 			t.Errorf("the trial %v of one person is of two", trial)
 		}
 	}

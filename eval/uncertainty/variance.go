@@ -18,10 +18,11 @@ type tally struct {
 // the second term is that of trials with one identity in common and another not. N is the number of
 // all trials. first is the number of the first threshold that accepts a trial, of so many. The trials
 // are gone through once; what they take besides is 8 bytes a trial and some numbers an identity.
-func spread(of []pair, people, thresholds int, first func(i int) int) []tally {
-	d := newDeviations(people, thresholds, len(of))
+func spread(of pairs, people, thresholds int, first func(i int) int) []tally {
+	d := newDeviations(people, thresholds, of.count())
 	begin := make([]int, people+1) // of the trials of each first identity
-	for i, p := range of {
+	for i := range of.count() {
+		p := of.at(i)
 		d.accepted[first(i)]++
 		begin[min(p.a, p.b)+1]++
 	}
@@ -115,13 +116,14 @@ type row struct{ second, first int32 }
 
 // byFirst brings trials together that have one first identity. begin counts them, each count a
 // place late, and becomes where each identity's begin.
-func byFirst(of []pair, begin []int, first func(i int) int) []row {
+func byFirst(of pairs, begin []int, first func(i int) int) []row {
 	for a := 1; a < len(begin); a++ {
 		begin[a] += begin[a-1]
 	}
 	next := slices.Clone(begin)
-	rows := make([]row, len(of))
-	for i, p := range of {
+	rows := make([]row, of.count())
+	for i := range rows {
+		p := of.at(i)
 		a, b := min(p.a, p.b), max(p.a, p.b)
 		rows[next[a]] = row{b, int32(first(i))}
 		next[a]++
