@@ -27,11 +27,25 @@ func TestIntervalsCover(t *testing.T) {
 	}
 }
 
+// Two models that are equally good are rarely told apart.
+func TestEqualModelsAreRarelyToldApart(t *testing.T) {
+	const simulations = 60
+	counts, err := alarms(design{"few people", 60, 3, 0, 0.05, 0.1, 0.05}, simulations, 200)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, n := range counts[:3] { // McNemar's test takes comparisons for independent
+		if n > 8 { // 3 are expected; more than 8 have a chance of 0.2 %
+			t.Errorf("%s: %d of %d", compared[k], n, simulations)
+		}
+	}
+}
+
 // The truth is what a large set says.
 func TestTruth(t *testing.T) {
 	for _, d := range designs {
 		d.people, d.sames, d.differents = 300_000, 1, 600_000
-		s := d.draw(1, false)
+		s := d.draw(1, 0, false)
 		roc := s.ROC()
 		at, _ := roc.AtFAR(d.target)
 		share := func(sorted []float64) (n float64) {
