@@ -2,6 +2,7 @@ package uncertainty
 
 import (
 	"cmp"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -22,7 +23,34 @@ func descending(values []float64) []int {
 type replicates struct {
 	// values are those of each model and figure, one a replicate that can be used.
 	values [][][]float64
-	unused int // had no trial of a kind
+	asked  int // 0 where there are too few identities for any
+	unused int // of those had no trial of a kind
+}
+
+// enough says whether most replicates could be used.
+func (r replicates) enough() bool { return 2*r.unused < r.asked }
+
+// notes say what is missing for want of people or trials.
+func (r replicates) notes(p people) []string {
+	switch {
+	case r.asked == 0:
+		return []string{fmt.Sprintf("intervals of accuracy, AUC, EER and FNMR at an FMR are not measurable: need %d identities, there are %d",
+			minIdentities, p.count)}
+	case r.unused == 0:
+		return nil
+	case !r.enough():
+		return []string{fmt.Sprintf("intervals of accuracy, AUC, EER and FNMR at an FMR are not measurable: %d of %d replicates of the bootstrap had no comparison of a kind",
+			r.unused, r.asked)}
+	}
+	return []string{fmt.Sprintf("%d of %d replicates of the bootstrap had no comparison of a kind and were left out", r.unused, r.asked)}
+}
+
+// resample runs the bootstrap if there are people enough. All models have the same trials.
+func resample(models []model, p people, o Options) replicates {
+	if p.count < minIdentities {
+		return replicates{}
+	}
+	return bootstrap(models, p.count, o.Replicates, o.Seed)
 }
 
 // bootstrap measures n halves of so many identities. All models have the same trials.
@@ -44,7 +72,7 @@ func bootstrap(models []model, people, n int, seed uint64) replicates {
 		})
 	}
 	group.Wait()
-	r := replicates{values: make([][][]float64, len(models))}
+	r := replicates{values: make([][][]float64, len(models)), asked: n}
 	for i, m := range models {
 		r.values[i] = make([][]float64, m.figures())
 	}

@@ -312,7 +312,7 @@ func TestDegenerate(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkSummary(t, sum)
-	if sum.Unused < 650 || sum.Unused > 850 || sum.AUC.Interval != nil || !strings.Contains(strings.Join(sum.Notes, ""), "no intervals are made") {
+	if sum.Unused < 650 || sum.Unused > 850 || sum.AUC.Interval != nil || !strings.Contains(strings.Join(sum.Notes, ""), "are not measurable") {
 		t.Errorf("%d of %d unused, %+v, %v", sum.Unused, sum.Replicates, sum.AUC, sum.Notes)
 	}
 

@@ -213,8 +213,8 @@ func TestBestThreshold(t *testing.T) {
 		for _, d := range all {
 			most = max(most, right(d))
 		}
-		got := bestThreshold(s)
-		if right(got) != most {
+		got, n := bestThreshold(s)
+		if right(got) != most || n != most {
 			t.Errorf("%v decides %d rightly, the best %d", got, right(got), most)
 		}
 		for _, d := range all {

@@ -16,6 +16,8 @@ type model struct {
 	scores  *verification.Scores
 	targets []float64 // those that can be measured
 	order   []int     // of targets, from the largest to the least
+	best    float64   // threshold
+	right   int       // trials, at the best threshold
 	cells
 	byCell [2]celled // by kind
 	byFold [2]celled // by fold and try; only with folds
@@ -28,6 +30,7 @@ func newModel(s *verification.Scores, p people, targets, thresholds []float64) m
 		at, _ := roc.AtFAR(target)
 		thresholds = append(thresholds[:len(thresholds):len(thresholds)], at.Threshold)
 	}
+	m.best, m.right = bestThreshold(s)
 	m.cells = newCells(s.Sorted(false), s.Sorted(true), thresholds)
 	for kind, of := range p.of {
 		c := s.Column(kind == same)
@@ -166,6 +169,9 @@ func (m model) whole() []float64 {
 	s.kept = s.all
 	into := make([]float64, m.figures())
 	m.measure(s, into)
+	if m.scores.Folds() == 0 {
+		into[accuracy] = float64(m.right) / (s.all[same] + s.all[different])
+	}
 	roc := m.scores.ROC()
 	into[auc], into[eer] = roc.AUC(), roc.EER()
 	for k, target := range m.targets {
