@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -112,6 +113,50 @@ func TestReplicatesAreFiguresOfHalves(t *testing.T) {
 				check("FNMR", value(fnmrAt(k)), 1-at.TAR)
 				check("threshold", value(thresholdAt(k)), at.Threshold)
 			}
+		}
+	}
+}
+
+// Cells of many trials move figures by no more than is said, and those at the targets not at all.
+func TestCellsOfManyTrials(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 5))
+	targets := []float64{0.1, 1e-2, 1e-3, 1e-4, 3e-5}
+	for _, grain := range []float64{0, 1e-5, 1e-3, 0.01} { // from no ties to few distances
+		s := draw(rng, 500, 40, 300_000, 0, grain)
+		m := newModel(s, meet(s), targets, []float64{1.2345})
+		b := m.binning()
+		if b == nil && grain < 0.01 || b != nil && (b.Cells > 20_000 || b.AUCError > 1e-4) {
+			t.Fatalf("binning %+v", b)
+		}
+		if b == nil {
+			b = &Binning{}
+		}
+		if !slices.Contains(m.least, 1.2345) {
+			t.Error("a threshold that was asked for begins no cell")
+		}
+		got, want := make([]float64, m.figures()), m.whole()
+		m.measure(m.everybody(), got)
+		for k := range got {
+			tolerance := 1e-12
+			switch k {
+			case auc:
+				tolerance += b.AUCError
+			case accuracy, eer:
+				tolerance += b.RateError
+			}
+			if !(math.Abs(got[k]-want[k]) <= tolerance) {
+				t.Errorf("figure %d: %v, want %v", k, got[k], want[k])
+			}
+		}
+		// No cell of several distances has more than a 1024th of what is closer or farther.
+		differents, sames := m.byCell[different].sizes(), m.byCell[same].sizes()
+		closer, farther := 0, s.Same()
+		for i := range m.least {
+			farther -= int(sames[i])
+			if m.most[i] > m.least[i] && (int(differents[i]) > max(1, closer/resolution) || int(sames[i]) > max(1, farther/resolution)) {
+				t.Fatalf("cell %d has %d different and %d same trials, %d are closer, %d farther", i, differents[i], sames[i], closer, farther)
+			}
+			closer += int(differents[i])
 		}
 	}
 }

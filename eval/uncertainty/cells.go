@@ -1,6 +1,7 @@
 package uncertainty
 
 import (
+	"math"
 	"math/bits"
 	"runtime"
 	"slices"
@@ -20,21 +21,24 @@ type cells struct {
 }
 
 // newCells makes cells of the sorted distances of each kind. A cell holds a single distance, or
-// at most a 1024th part of the different-person trials that are as close as its first, and of
-// the same-person trials that are as far: FMR and FNMR are told apart to that part. A cell
-// begins at each of the thresholds.
+// at most a 1024th part of the different-person trials that are closer, and of the same-person
+// trials that are farther: FMR and FNMR are told apart to that part. Each of the thresholds is a
+// cell of its own.
 func newCells(differents, sames, thresholds []float64) cells {
 	var least []float64
-	if n := len(differents) + len(sames); n <= exactTrials {
+	if len(differents)+len(sames) <= exactTrials {
 		least = slices.Concat(differents, sames)
 	} else {
+		least = append(least, differents[0], sames[0])
+		for _, t := range thresholds {
+			least = append(least, t, above(t))
+		}
 		for rank := 0; rank < len(differents); rank += max(1, rank/resolution) {
-			least = append(least, differents[rank])
+			least = appendBegin(least, differents, rank)
 		}
 		for rank := 0; rank < len(sames); rank += max(1, rank/resolution) {
-			least = append(least, sames[len(sames)-1-rank])
+			least = appendBegin(least, sames, len(sames)-1-rank)
 		}
-		least = append(append(least, differents[0], sames[0]), thresholds...)
 	}
 	slices.Sort(least)
 	c := cells{least: slices.Compact(least)}
@@ -53,6 +57,20 @@ func newCells(differents, sames, thresholds []float64) cells {
 	}
 	return c
 }
+
+// appendBegin appends the distance of a rank, and the next number if several trials have it: then
+// they are a cell of their own.
+func appendBegin(least, sorted []float64, rank int) []float64 {
+	d := sorted[rank]
+	least = append(least, d)
+	if rank > 0 && sorted[rank-1] == d || rank+1 < len(sorted) && sorted[rank+1] == d {
+		least = append(least, above(d))
+	}
+	return least
+}
+
+// above is the least number that is greater.
+func above(number float64) float64 { return math.Nextafter(number, math.Inf(1)) }
 
 // of is the cell of a distance that is not less than the first cell's.
 func (c cells) of(distance float64) int {

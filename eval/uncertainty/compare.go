@@ -192,7 +192,7 @@ func bestThreshold(s *verification.Scores) (best float64, right int) {
 		before = p
 	}
 	if more := before.TrueAccepts - before.FalseAccepts; more > most {
-		best, most = math.Nextafter(before.Distance, math.Inf(1)), more
+		best, most = above(before.Distance), more
 	}
 	return best, s.Different() + most
 }

@@ -159,14 +159,19 @@ func (m model) allowed(n float64) []float64 {
 	return most
 }
 
-// whole are the figures of all trials, exactly: those of package verification.
-func (m model) whole() []float64 {
-	var s sample
+// everybody is the sample of all trials.
+func (m model) everybody() (s sample) {
 	for kind := range s.byCell {
 		s.byCell[kind], s.byFold[kind] = m.byCell[kind].sizes(), m.byFold[kind].sizes()
 		s.all[kind] = float64(len(m.byCell[kind].pairs))
 	}
 	s.kept = s.all
+	return s
+}
+
+// whole are the figures of all trials, exactly: those of package verification.
+func (m model) whole() []float64 {
+	s := m.everybody()
 	into := make([]float64, m.figures())
 	m.measure(s, into)
 	if m.scores.Folds() == 0 {
