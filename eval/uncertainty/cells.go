@@ -69,7 +69,7 @@ func appendBegin(least, sorted []float64, rank int) []float64 {
 	return least
 }
 
-// above is the least number that is greater.
+// above is the least number greater than another.
 func above(number float64) float64 { return math.Nextafter(number, math.Inf(1)) }
 
 // of is the cell of a distance that is not less than the first cell's.
