@@ -62,14 +62,18 @@ func (d design) truth() []float64 {
 	return []float64{d.fmr, d.fnmr, below((different - same) / math.Hypot(s, o)), 1 - below((threshold-same)/s), threshold}
 }
 
-// draw draws the people of a set. If alone, every comparison is of somebody of their own: what one
-// who ignores identities sees.
-func (d design) draw(seed uint64, alone bool) *verification.Scores {
+// draw draws the people of a set and what a model says of them. If alone, every comparison is of
+// somebody of their own: what one who ignores identities sees. Models are equally good, and the people
+// have the same effects on all.
+func (d design) draw(seed, model uint64, alone bool) *verification.Scores {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	same, different := d.centres()
 	effects := make([]float64, d.people)
 	for i := range effects {
 		effects[i] = rng.NormFloat64()
+	}
+	if model > 0 {
+		rng = rand.New(rand.NewPCG(seed, model))
 	}
 	s := verification.NewScores(d.people*d.sames, d.differents, 0)
 	trials := int32(0)
@@ -86,11 +90,12 @@ func (d design) draw(seed uint64, alone bool) *verification.Scores {
 			add(true, same+ownSame*effect+otherSame*rng.NormFloat64(), i, i)
 		}
 	}
+	pick := rand.New(rand.NewPCG(seed, 1<<32))
 	pair := func(a, b int) {
 		add(false, different-ownDifferent*(effects[a]+effects[b])+otherDifferent*rng.NormFloat64(), a, b)
 	}
 	for range d.differents {
-		a, b := rng.IntN(d.people), rng.IntN(d.people-1)
+		a, b := pick.IntN(d.people), pick.IntN(d.people-1)
 		if b >= a {
 			b++
 		}
@@ -116,25 +121,22 @@ func (c covered) share() float64 { return float64(c.held) / float64(c.intervals)
 // and then of those that ignore them.
 func cover(d design, simulations, replicates int) (found [2][]covered, err error) {
 	intervals := make([][2][]*uncertainty.Interval, simulations)
-	var group errgroup.Group
-	group.SetLimit(2)
-	for simulation := range simulations {
-		group.Go(func() error {
-			for i, alone := range []bool{false, true} {
-				s, err := uncertainty.Summarize(d.draw(uint64(simulation), alone),
-					uncertainty.Options{Replicates: replicates, Seed: uint64(simulation) + 1, Targets: []float64{d.target}, Thresholds: []float64{0}})
-				if err != nil {
-					return err
-				}
-				p := s.OperatingPoints[0]
-				intervals[simulation][i] = []*uncertainty.Interval{
-					s.Fixed[0].FMR.Interval, s.Fixed[0].FNMR.Interval, s.AUC.Interval, p.FNMR.Interval, p.Threshold.Interval,
-				}
+	err = each(simulations, func(simulation int) error {
+		for i, alone := range []bool{false, true} {
+			o := d.options(simulation, replicates)
+			o.Thresholds = []float64{0}
+			s, err := uncertainty.Summarize(d.draw(uint64(simulation), 0, alone), o)
+			if err != nil {
+				return err
 			}
-			return nil
-		})
-	}
-	if err := group.Wait(); err != nil {
+			p := s.OperatingPoints[0]
+			intervals[simulation][i] = []*uncertainty.Interval{
+				s.Fixed[0].FMR.Interval, s.Fixed[0].FNMR.Interval, s.AUC.Interval, p.FNMR.Interval, p.Threshold.Interval,
+			}
+		}
+		return nil
+	})
+	if err != nil {
 		return found, err
 	}
 	truth := d.truth()
@@ -152,10 +154,54 @@ func cover(d design, simulations, replicates int) (found [2][]covered, err error
 	return found, nil
 }
 
+// options are those of one simulation.
+func (d design) options(simulation, replicates int) uncertainty.Options {
+	return uncertainty.Options{Replicates: replicates, Seed: uint64(simulation) + 1, Targets: []float64{d.target}}
+}
+
+// each makes simulations on two processors.
+func each(simulations int, work func(simulation int) error) error {
+	var group errgroup.Group
+	group.SetLimit(2)
+	for simulation := range simulations {
+		group.Go(func() error { return work(simulation) })
+	}
+	return group.Wait()
+}
+
 func (c *covered) add(i uncertainty.Interval, truth float64) {
 	c.intervals++
 	c.width += i.High - i.Low
 	if i.Holds(truth) {
 		c.held++
 	}
+}
+
+// compared are the differences of two models that are looked at.
+var compared = []string{"accuracy", "AUC", "FNMR at an FMR", "McNemar at an FMR"}
+
+// alarms draws many sets with two models that are equally good, and counts how often each of compared
+// finds a difference all the same, at a level of 5 %.
+func alarms(d design, simulations, replicates int) ([]int, error) {
+	found := make([][]bool, simulations)
+	err := each(simulations, func(simulation int) error {
+		seed := uint64(simulation)
+		c, err := uncertainty.Compare(d.draw(seed, 0, false), d.draw(seed, 1, false), d.options(simulation, replicates))
+		if err != nil {
+			return err
+		}
+		found[simulation] = []bool{
+			c.Accuracy.Distinguishable(), c.AUC.Distinguishable(), c.FNMR[0].Distinguishable(), c.FNMR[0].Decisions.McNemar < 0.05,
+		}
+		return nil
+	})
+	counts := make([]int, len(compared))
+	for _, of := range found {
+		for k, alarm := range of {
+			if alarm {
+				counts[k]++
+			}
+		}
+	}
+	return counts, err
 }

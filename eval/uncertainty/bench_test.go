@@ -7,7 +7,7 @@ import (
 	"facepipe/eval/verification"
 )
 
-// sizes of sets whose intervals are timed.
+// benchmarked are sets of the size of known ones, whose intervals are timed.
 var benchmarked = map[string]func() *verification.Scores{
 	"LFW": func() *verification.Scores { return draw(rand.New(rand.NewPCG(1, 1)), 3000, 1, 3000, 10, 0) },
 	"IJBC": func() *verification.Scores {
@@ -25,6 +25,24 @@ func BenchmarkSummarize(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := Summarize(s, Options{Targets: benchmarkTargets}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkCompare(b *testing.B) {
+	for name, scores := range benchmarked {
+		b.Run(name, func(b *testing.B) {
+			rng := rand.New(rand.NewPCG(2, 2))
+			s := scores()
+			other := moved(s, func(_ bool, d float64) float64 { return d + 0.02*rng.NormFloat64() })
+			s.ROC()
+			other.ROC()
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Compare(s, other, Options{Targets: benchmarkTargets}); err != nil {
 					b.Fatal(err)
 				}
 			}

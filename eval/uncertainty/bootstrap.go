@@ -2,6 +2,7 @@ package uncertainty
 
 import (
 	"cmp"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -22,16 +23,34 @@ func descending(values []float64) []int {
 type replicates struct {
 	// values are those of each model and figure, one a replicate that can be used.
 	values [][][]float64
-	unused int // had no trial of a kind
+	asked  int // 0 where there are too few identities for any
+	unused int // of those had no trial of a kind
 }
 
-// sizes are the numbers of trials in cells.
-func sizes(c celled) []uint32 {
-	var n []uint32
-	for i := range max(len(c.begin), 1) - 1 {
-		n = append(n, uint32(c.begin[i+1]-c.begin[i]))
+// enough says whether most replicates could be used.
+func (r replicates) enough() bool { return 2*r.unused < r.asked }
+
+// notes say what is missing for want of people or trials.
+func (r replicates) notes(p people) []string {
+	switch {
+	case r.asked == 0:
+		return []string{fmt.Sprintf("intervals of accuracy, AUC, EER and FNMR at an FMR are not measurable: need %d identities, there are %d",
+			minIdentities, p.count)}
+	case r.unused == 0:
+		return nil
+	case !r.enough():
+		return []string{fmt.Sprintf("intervals of accuracy, AUC, EER and FNMR at an FMR are not measurable: %d of %d replicates of the bootstrap had no comparison of a kind",
+			r.unused, r.asked)}
 	}
-	return n
+	return []string{fmt.Sprintf("%d of %d replicates of the bootstrap had no comparison of a kind and were left out", r.unused, r.asked)}
+}
+
+// resample runs the bootstrap if there are people enough. All models have the same trials.
+func resample(models []model, p people, o Options) replicates {
+	if p.count < minIdentities {
+		return replicates{}
+	}
+	return bootstrap(models, p.count, o.Replicates, o.Seed)
 }
 
 // bootstrap measures n halves of so many identities. All models have the same trials.
@@ -53,7 +72,7 @@ func bootstrap(models []model, people, n int, seed uint64) replicates {
 		})
 	}
 	group.Wait()
-	r := replicates{values: make([][][]float64, len(models))}
+	r := replicates{values: make([][][]float64, len(models)), asked: n}
 	for i, m := range models {
 		r.values[i] = make([][]float64, m.figures())
 	}
@@ -75,16 +94,15 @@ func bootstrap(models []model, people, n int, seed uint64) replicates {
 // counter measures blocks of replicates.
 type counter struct {
 	models []model
-	keep   []uint64 // by identity
-	counts [][4]cellCounts
-	sample sample
+	keep   []uint64         // by identity
+	counts [][4]*cellCounts // by model, like [model.groups]
 }
 
 func newCounter(models []model, people int) *counter {
-	c := &counter{models: models, keep: make([]uint64, people), counts: make([][4]cellCounts, len(models))}
+	c := &counter{models: models, keep: make([]uint64, people), counts: make([][4]*cellCounts, len(models))}
 	for i, m := range models {
 		for j, of := range m.groups() {
-			c.counts[i][j] = make(cellCounts, max(len(of.begin), 1)-1)
+			c.counts[i][j] = newCellCounts(of.cells())
 		}
 	}
 	return c
@@ -107,36 +125,25 @@ func (c *counter) measure(seed uint64, block int, into *[lanes][][]float64) {
 			of.count(c.keep, c.counts[i][j])
 		}
 		for lane := range lanes {
-			s := c.lane(i, lane)
-			if !s.usable() {
-				continue
+			if s := c.sample(i, lane); s.usable() {
+				figures := make([]float64, m.figures())
+				m.measure(s, figures)
+				into[lane] = append(into[lane], figures)
 			}
-			figures := make([]float64, m.figures())
-			m.measure(s, figures)
-			into[lane] = append(into[lane], figures)
 		}
 	}
 }
 
-// lane is the sample of one replicate and model. It is overwritten by the next.
-func (c *counter) lane(model, lane int) sample {
-	s := &c.sample
+// sample is that of one model in one replicate. It is overwritten by the next block.
+func (c *counter) sample(model, lane int) (s sample) {
 	for kind := range s.byCell {
-		s.byCell[kind] = column(c.counts[model][kind], lane, s.byCell[kind])
-		s.byFold[kind] = column(c.counts[model][2+kind], lane, s.byFold[kind])
-		s.all[kind], s.kept[kind] = float64(len(c.models[model].byCell[kind].pairs)), 0
+		s.byCell[kind], s.byFold[kind] = c.counts[model][kind][lane], c.counts[model][2+kind][lane]
+		s.all[kind] = float64(len(c.models[model].byCell[kind].pairs))
+		kept := 0
 		for _, n := range s.byCell[kind] {
-			s.kept[kind] += float64(n)
+			kept += int(n)
 		}
+		s.kept[kind] = float64(kept)
 	}
-	return *s
-}
-
-// column copies the counts of one lane.
-func column(counts cellCounts, lane int, into []uint32) []uint32 {
-	into = into[:0]
-	for i := range counts {
-		into = append(into, counts[i][lane])
-	}
-	return into
+	return s
 }

@@ -1,6 +1,7 @@
 package uncertainty
 
 import (
+	"math"
 	"math/bits"
 	"runtime"
 	"slices"
@@ -20,21 +21,24 @@ type cells struct {
 }
 
 // newCells makes cells of the sorted distances of each kind. A cell holds a single distance, or
-// at most a 1024th part of the different-person trials that are as close as its first, and of
-// the same-person trials that are as far: FMR and FNMR are told apart to that part. A cell
-// begins at each of the thresholds.
+// at most a 1024th part of the different-person trials that are closer, and of the same-person
+// trials that are farther: FMR and FNMR are told apart to that part. Each of the thresholds is a
+// cell of its own.
 func newCells(differents, sames, thresholds []float64) cells {
 	var least []float64
-	if n := len(differents) + len(sames); n <= exactTrials {
+	if len(differents)+len(sames) <= exactTrials {
 		least = slices.Concat(differents, sames)
 	} else {
+		least = append(least, differents[0], sames[0])
+		for _, t := range thresholds {
+			least = append(least, t, above(t))
+		}
 		for rank := 0; rank < len(differents); rank += max(1, rank/resolution) {
-			least = append(least, differents[rank])
+			least = appendBegin(least, differents, rank)
 		}
 		for rank := 0; rank < len(sames); rank += max(1, rank/resolution) {
-			least = append(least, sames[len(sames)-1-rank])
+			least = appendBegin(least, sames, len(sames)-1-rank)
 		}
-		least = append(append(least, differents[0], sames[0]), thresholds...)
 	}
 	slices.Sort(least)
 	c := cells{least: slices.Compact(least)}
@@ -54,6 +58,20 @@ func newCells(differents, sames, thresholds []float64) cells {
 	return c
 }
 
+// appendBegin appends the distance of a rank, and the next number if several trials have it: then
+// they are a cell of their own.
+func appendBegin(least, sorted []float64, rank int) []float64 {
+	d := sorted[rank]
+	least = append(least, d)
+	if rank > 0 && sorted[rank-1] == d || rank+1 < len(sorted) && sorted[rank+1] == d {
+		least = append(least, above(d))
+	}
+	return least
+}
+
+// above is the least number greater than another.
+func above(number float64) float64 { return math.Nextafter(number, math.Inf(1)) }
+
 // of is the cell of a distance that is not less than the first cell's.
 func (c cells) of(distance float64) int {
 	at, found := slices.BinarySearch(c.least, distance)
@@ -66,8 +84,16 @@ func (c cells) of(distance float64) int {
 // lanes is how many replicates are counted at a time: each is a bit of a word.
 const lanes = 64
 
-// cellCounts has the number of kept trials of every cell, in each of the replicates.
-type cellCounts [][lanes]uint32
+// cellCounts has the number of kept trials of every cell, for each of the replicates.
+type cellCounts [lanes][]uint32
+
+func newCellCounts(cells int) *cellCounts {
+	var c cellCounts
+	for lane := range c {
+		c[lane] = make([]uint32, cells)
+	}
+	return &c
+}
 
 // celled are trials by cell.
 type celled struct {
@@ -75,15 +101,15 @@ type celled struct {
 	begin []int // of each cell, and the end
 }
 
-// newCelled sorts trials into so many cells.
-func newCelled(of []pair, cells int, cell func(i int) int) celled {
-	places := make([]uint32, len(of))
-	c := celled{make([]pair, len(of)), make([]int, cells+1)}
-	inParts(len(of), func(begin, end int) {
+// newCelled sorts trials into so many cells, fewer than 2^32.
+func newCelled(of pairs, cells int, cell func(i int) int) celled {
+	places := make([]uint32, of.count())
+	inParts(len(places), func(begin, end int) {
 		for i := begin; i < end; i++ {
 			places[i] = uint32(cell(i))
 		}
 	})
+	c := celled{make([]pair, len(places)), make([]int, cells+1)}
 	for _, at := range places {
 		c.begin[at+1]++
 	}
@@ -92,10 +118,22 @@ func newCelled(of []pair, cells int, cell func(i int) int) celled {
 	}
 	next := slices.Clone(c.begin)
 	for i, at := range places {
-		c.pairs[next[at]] = of[i]
+		c.pairs[next[at]] = of.at(i)
 		next[at]++
 	}
 	return c
+}
+
+// cells is how many there are.
+func (c celled) cells() int { return max(len(c.begin), 1) - 1 }
+
+// sizes are the numbers of trials in cells.
+func (c celled) sizes() []uint32 {
+	n := make([]uint32, c.cells())
+	for i := range n {
+		n[i] = uint32(c.begin[i+1] - c.begin[i])
+	}
+	return n
 }
 
 // inParts works on a part of n things on each processor.
@@ -118,11 +156,11 @@ func (p *planes) add(word uint64, k int) {
 	}
 }
 
-// addTo adds the numbers to counts, and forgets them.
-func (p *planes) addTo(counts *[lanes]uint32) {
-	for k, plane := range p {
+// addTo adds the numbers, of so many planes, to the counts of a cell, and forgets them.
+func (p *planes) addTo(counts *cellCounts, cell, used int) {
+	for k, plane := range p[:used] {
 		for ; plane != 0; plane &= plane - 1 {
-			counts[bits.TrailingZeros64(plane)] += 1 << k
+			counts[bits.TrailingZeros64(plane)][cell] += 1 << k
 		}
 		p[k] = 0
 	}
@@ -137,12 +175,15 @@ func addBits(a, b, c uint64) (sum, carry uint64) {
 // count counts the trials whose identities are kept. Bit j of an identity's word says whether
 // replicate j keeps it. Eight trials of a cell are added up in all replicates by one chain of
 // adders (Harley and Seal's way of counting bits).
-func (c celled) count(keep []uint64, counts cellCounts) {
+func (c celled) count(keep []uint64, counts *cellCounts) {
+	for lane := range counts {
+		clear(counts[lane])
+	}
 	var p planes
 	kept := func(t pair) uint64 { return keep[t.a] & keep[t.b] }
-	for cell := range counts {
-		counts[cell] = [lanes]uint32{}
+	for cell := range c.cells() {
 		trials := c.pairs[c.begin[cell]:c.begin[cell+1]]
+		used := bits.Len(uint(len(trials)))
 		for ; len(trials) >= 8; trials = trials[8:] {
 			t := trials[:8:8]
 			ones, twosA := addBits(p[0], kept(t[0]), kept(t[1]))
@@ -158,6 +199,6 @@ func (c celled) count(keep []uint64, counts cellCounts) {
 		for _, t := range trials {
 			p.add(kept(t), 0)
 		}
-		p.addTo(&counts[cell])
+		p.addTo(counts, cell, used)
 	}
 }

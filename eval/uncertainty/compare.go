@@ -80,16 +80,15 @@ func Compare(a, b *verification.Scores, o Options) (Comparison, error) {
 	p := meet(a)
 	targets, notes := measurable(a, o.Targets)
 	models := []model{newModel(a, p, targets, nil), newModel(b, p, targets, nil)}
-	sum := Summary{Notes: notes}
-	r := sum.resample(models, p, o)
+	r := resample(models, p, o)
 	values := [2][]float64{models[0].whole(), models[1].whole()}
-	difference := func(k int) Difference { return r.difference(k, values[0][k], values[1][k], o) }
+	difference := func(k int) Difference { return r.difference(k, values[0][k], values[1][k], o.Level) }
 	c := Comparison{
-		Level: o.Level, Identities: p.count, Replicates: sum.Replicates, Unused: sum.Unused, Seed: o.Seed, Notes: sum.Notes,
+		Level: o.Level, Identities: p.count, Replicates: r.asked, Unused: r.unused, Seed: o.Seed, Notes: append(notes, r.notes(p)...),
 		Accuracy: difference(accuracy), AccuracyRule: rule(a), AUC: difference(auc), EER: difference(eer), FNMR: []Difference{},
 	}
 	c.EER.LessIsBetter = true
-	c.Accuracy.Decisions = decide(a, b, bestThreshold(a), bestThreshold(b))
+	c.Accuracy.Decisions = decide(a, b, models[0].best, models[1].best)
 	for k, target := range targets {
 		d := difference(fnmrAt(k))
 		d.Target, d.LessIsBetter = target, true
@@ -115,16 +114,16 @@ func checkPaired(a, b *verification.Scores) error {
 }
 
 // difference is that of one figure of models 0 and 1.
-func (r replicates) difference(k int, a, b float64, o Options) Difference {
+func (r replicates) difference(k int, a, b, level float64) Difference {
 	d := Difference{A: a, B: b, Delta: b - a}
-	if !r.enough(o) {
+	if !r.enough() {
 		return d
 	}
 	deltas := make([]float64, len(r.values[0][k]))
 	for i := range deltas {
 		deltas[i] = r.values[1][k][i] - r.values[0][k][i]
 	}
-	d.Interval, d.P = spreadOf(deltas, d.Delta, o.Level)
+	d.Interval, d.P = spreadOf(deltas, d.Delta, level)
 	return d
 }
 
@@ -182,21 +181,20 @@ func (d Difference) String() string {
 // String says how B's accuracy differs from A's.
 func (c Comparison) String() string { return c.Accuracy.String() }
 
-// bestThreshold is the least threshold that decides most trials rightly.
-func bestThreshold(s *verification.Scores) float64 {
-	best, most := 0., math.MinInt
-	roc := s.ROC()
+// bestThreshold is the least threshold that decides most trials rightly, and how many.
+func bestThreshold(s *verification.Scores) (best float64, right int) {
+	roc, most := s.ROC(), math.MinInt
 	var before verification.ROCPoint
 	for p := range roc.Points() {
-		if right := before.TrueAccepts - before.FalseAccepts; right > most {
-			best, most = p.Distance, right
+		if more := before.TrueAccepts - before.FalseAccepts; more > most { // right ones by accepting
+			best, most = p.Distance, more
 		}
 		before = p
 	}
-	if before.TrueAccepts-before.FalseAccepts > most {
-		best = math.Nextafter(before.Distance, math.Inf(1))
+	if more := before.TrueAccepts - before.FalseAccepts; more > most {
+		best, most = above(before.Distance), more
 	}
-	return best
+	return best, s.Different() + most
 }
 
 // decide counts the decisions of two models at their thresholds.

@@ -15,18 +15,22 @@ const tries = verification.Tries + 1
 type model struct {
 	scores  *verification.Scores
 	targets []float64 // those that can be measured
+	order   []int     // of targets, from the largest to the least
+	best    float64   // threshold
+	right   int       // trials, at the best threshold
 	cells
 	byCell [2]celled // by kind
 	byFold [2]celled // by fold and try; only with folds
 }
 
 func newModel(s *verification.Scores, p people, targets, thresholds []float64) model {
-	m := model{scores: s, targets: targets}
+	m := model{scores: s, targets: targets, order: descending(targets)}
 	roc := s.ROC()
 	for _, target := range targets {
 		at, _ := roc.AtFAR(target)
 		thresholds = append(thresholds[:len(thresholds):len(thresholds)], at.Threshold)
 	}
+	m.best, m.right = bestThreshold(s)
 	m.cells = newCells(s.Sorted(false), s.Sorted(true), thresholds)
 	for kind, of := range p.of {
 		c := s.Column(kind == same)
@@ -70,12 +74,15 @@ type sample struct {
 // usable says whether there are trials of both kinds.
 func (s sample) usable() bool { return s.kept[different] > 0 && s.kept[same] > 0 }
 
-// weights make the kept trials of each kind count as many as there were.
-func (s sample) weights() (w [2]float64) {
-	for kind := range w {
-		w[kind] = s.all[kind] / s.kept[kind]
+// weights make the kept trials of each kind count as much as all did beside those of the other kind.
+// They are whole numbers, so that sums that should be equal are.
+func (s sample) weights() [2]float64 {
+	a, b := uint64(s.all[different])*uint64(s.kept[same]), uint64(s.all[same])*uint64(s.kept[different])
+	divisor := a
+	for rest := b; rest > 0; {
+		divisor, rest = rest, divisor%rest
 	}
-	return w
+	return [2]float64{different: float64(a / divisor), same: float64(b / divisor)}
 }
 
 // figures of a sample, in this order; then come FNMR and threshold of every target.
@@ -105,49 +112,71 @@ func (m model) measure(s sample, into []float64) {
 // curves are straight.
 func (m model) measureROC(s sample, into []float64) {
 	n, total, w := s.kept[different], s.kept[same], s.weights()
-	falses, trues, twice, best := 0.0, 0.0, 0.0, n*w[different] // accepts; nothing is accepted
-	target, excess := len(m.targets)-1, -1.0
-	order := m.byTarget()
-	into[eer] = math.NaN()
+	falses, trues, twice := 0.0, 0.0, 0.0 // accepts; nothing is accepted
+	best := n * w[different]
+	target, crossed := len(m.targets)-1, false
+	allowed := m.allowed(n)
+	sames, differents := s.byCell[same][:len(m.least)], s.byCell[different][:len(m.least)]
 	for cell := range m.least {
-		dFalse, dTrue := float64(s.byCell[different][cell]), float64(s.byCell[same][cell])
+		dFalse, dTrue := float64(differents[cell]), float64(sames[cell])
 		if dFalse == 0 && dTrue == 0 {
 			continue
 		}
-		for ; target >= 0 && (falses+dFalse)/n > m.targets[order[target]]; target-- {
-			k := order[target]
+		for ; target >= 0 && falses+dFalse > allowed[m.order[target]]; target-- {
+			k := m.order[target]
 			part := 0.0
 			if m.most[cell] > m.least[cell] {
-				part = (m.targets[k]*n - falses) / dFalse
+				part = max(0, m.targets[k]*n-falses) / dFalse
 			}
 			into[fnmrAt(k)] = 1 - (trues+float64(part*dTrue))/total
 			into[thresholdAt(k)] = m.least[cell] + float64(part*(m.most[cell]-m.least[cell]))
 		}
-		twice += float64(dFalse * (trues + dTrue + trues))
-		before := excess
-		excess = (falses+dFalse)/n - (1 - (trues+dTrue)/total)
-		if before < 0 && excess >= 0 {
-			part := -before / (excess - before)
-			far := falses / n
-			into[eer] = far + float64(part*((falses+dFalse)/n-far))
+		if !crossed && (falses+dFalse)*total+float64((trues+dTrue)*n) >= n*total {
+			before, after := falses/n-(1-trues/total), (falses+dFalse)/n-(1-(trues+dTrue)/total)
+			into[eer] = falses/n - float64(before/(after-before)*(dFalse/n))
+			crossed = true
 		}
+		twice += float64(dFalse * (trues + dTrue + trues))
 		falses, trues = falses+dFalse, trues+dTrue
 		best = max(best, float64(w[same]*trues)+float64(w[different]*(n-falses)))
 	}
 	into[auc] = twice / 2 / total / n
-	into[accuracy] = best / (s.all[same] + s.all[different])
+	into[accuracy] = best / (float64(w[same]*total) + float64(w[different]*n))
+}
+
+// allowed are the most false accepts of n trials whose rate is within each target.
+func (m model) allowed(n float64) []float64 {
+	most := make([]float64, len(m.targets))
+	for k, target := range m.targets {
+		most[k] = math.Floor(target * n)
+		if (most[k]+1)/n <= target { // rounding
+			most[k]++
+		}
+		if most[k]/n > target {
+			most[k]--
+		}
+	}
+	return most
+}
+
+// everybody is the sample of all trials.
+func (m model) everybody() (s sample) {
+	for kind := range s.byCell {
+		s.byCell[kind], s.byFold[kind] = m.byCell[kind].sizes(), m.byFold[kind].sizes()
+		s.all[kind] = float64(len(m.byCell[kind].pairs))
+	}
+	s.kept = s.all
+	return s
 }
 
 // whole are the figures of all trials, exactly: those of package verification.
 func (m model) whole() []float64 {
-	var s sample
-	for kind := range s.byCell {
-		s.byCell[kind], s.byFold[kind] = sizes(m.byCell[kind]), sizes(m.byFold[kind])
-		s.all[kind] = float64(len(m.byCell[kind].pairs))
-	}
-	s.kept = s.all
+	s := m.everybody()
 	into := make([]float64, m.figures())
 	m.measure(s, into)
+	if m.scores.Folds() == 0 {
+		into[accuracy] = float64(m.right) / (s.all[same] + s.all[different])
+	}
 	roc := m.scores.ROC()
 	into[auc], into[eer] = roc.AUC(), roc.EER()
 	for k, target := range m.targets {
@@ -156,9 +185,6 @@ func (m model) whole() []float64 {
 	}
 	return into
 }
-
-// byTarget numbers the targets from the largest to the least.
-func (m model) byTarget() []int { return descending(m.targets) }
 
 // crossValidated is the accuracy of the protocol: every fold is decided by the threshold that
 // decides most of the other folds rightly, the smallest of several; the mean over the folds that

@@ -10,8 +10,9 @@ import (
 	"facepipe/internal/vec"
 )
 
-// exactSeeds is the largest number of seeds for which every pattern of signs is tried.
-const exactSeeds = 20
+// exactSeeds is the largest number of seeds for which every pattern of signs is tried; of more
+// seeds so many patterns are.
+const exactSeeds, drawnPatterns = 20, 1 << 16
 
 // significance is what a p has to be below for people to call a difference significant.
 const significance = 0.05
@@ -64,27 +65,35 @@ func CompareValues(a, b []float64) (SeedDifference, error) {
 	if len(a) == 0 || len(a) != len(b) {
 		return SeedDifference{}, fmt.Errorf("uncertainty: values of %d and of %d seeds: both recipes need the same seeds", len(a), len(b))
 	}
-	deltas := make([]float64, len(a))
+	if vec.NotFinite(a) >= 0 || vec.NotFinite(b) >= 0 {
+		return SeedDifference{}, errors.New("uncertainty: the value of a seed is not a finite number")
+	}
+	return compareValues(a, b), nil
+}
+
+func compareValues(a, b []float64) SeedDifference {
+	n := len(a)
+	deltas := make([]float64, n)
 	for i := range a {
 		deltas[i] = b[i] - a[i]
 	}
-	if vec.NotFinite(a) >= 0 || vec.NotFinite(b) >= 0 || vec.NotFinite(deltas) >= 0 {
-		return SeedDifference{}, errors.New("uncertainty: the value of a seed is not a finite number")
-	}
-	d := SeedDifference{A: NewSpread(a), B: NewSpread(b), Delta: NewSpread(deltas), P: SignFlip(deltas), LeastP: math.Ldexp(2, -len(a))}
+	d := SeedDifference{A: NewSpread(a), B: NewSpread(b), Delta: NewSpread(deltas), P: SignFlip(deltas), LeastP: math.Ldexp(2, -n)}
 	if d.LeastP > significance {
-		d.Floor = fmt.Sprintf("%d %s: cannot be significant at 5 %%", len(a), map[bool]string{true: "seed", false: "seeds"}[len(a) == 1])
+		d.Floor = fmt.Sprintf("%d seeds: cannot be significant at 5 %%", n)
+		if n == 1 {
+			d.Floor = "1 seed: cannot be significant at 5 %"
+		}
 	}
 	if std := d.Delta.Std; std != nil {
-		detectable := 2.8 * *std / math.Sqrt(float64(len(a)))
+		detectable := 2.8 * *std / math.Sqrt(float64(n))
 		d.Detectable = &detectable
 	}
-	return d, nil
+	return d
 }
 
 // SignFlip is the two-sided p of paired differences by permutation: the share of all ways to give
 // them signs whose mean is at least as far from 0 (Fisher, "The Design of Experiments", 1935).
-// Of n it is at least 2/2^n. Of more than 20, a million ways drawn by chance stand for all.
+// Of n it is at least 2/2^n. Of more than 20, 65,536 ways drawn by chance stand for all.
 func SignFlip(deltas []float64) float64 {
 	observed, size := 0.0, 0.0
 	for _, d := range deltas {
@@ -92,7 +101,10 @@ func SignFlip(deltas []float64) float64 {
 		size += math.Abs(d)
 	}
 	least := math.Abs(observed) - size*1e-12 // sums of one magnitude differ by rounding
-	ways, as := 1<<min(len(deltas), exactSeeds), 0
+	ways, as := drawnPatterns, 0
+	if len(deltas) <= exactSeeds {
+		ways = 1 << len(deltas)
+	}
 	source := rand.NewPCG(DefaultSeed, uint64(len(deltas)))
 	for way := range ways {
 		sum, signs := 0.0, uint64(way)
@@ -154,7 +166,6 @@ func CompareSeeds(a, b []*verification.Scores, o Options) (SeedComparison, error
 	}
 	p := meet(a[0])
 	targets, notes := measurable(a[0], o.Targets)
-	sum := Summary{Notes: notes}
 	var values [2][][]float64 // by recipe and seed: the figures
 	var r []replicates        // by seed
 	for seed := range a {
@@ -162,21 +173,17 @@ func CompareSeeds(a, b []*verification.Scores, o Options) (SeedComparison, error
 		for recipe, m := range models {
 			values[recipe] = append(values[recipe], m.whole())
 		}
-		sum.Notes = notes
-		r = append(r, sum.resample(models, p, o)) // of the same halves for every seed
+		r = append(r, resample(models, p, o)) // of the same halves for every seed
 	}
 	difference := func(k int) SeedDifference {
-		var d SeedDifference
-		if err == nil {
-			d, err = CompareValues(of(values[0], k), of(values[1], k))
-		}
-		if r[0].enough(o) {
+		d := compareValues(of(values[0], k), of(values[1], k))
+		if r[0].enough() {
 			d.Interval, d.BootstrapP = spreadOf(hierarchical(r, k, o.Seed), d.Delta.Mean, o.Level)
 		}
 		return d
 	}
 	c := SeedComparison{
-		Level: o.Level, Identities: p.count, Replicates: sum.Replicates, Unused: sum.Unused, Seed: o.Seed, Notes: sum.Notes,
+		Level: o.Level, Identities: p.count, Replicates: r[0].asked, Unused: r[0].unused, Seed: o.Seed, Notes: append(notes, r[0].notes(p)...),
 		Accuracy: difference(accuracy), AccuracyRule: rule(a[0]), AUC: difference(auc), EER: difference(eer), FNMR: []SeedDifference{},
 	}
 	for k, target := range targets {
@@ -184,7 +191,7 @@ func CompareSeeds(a, b []*verification.Scores, o Options) (SeedComparison, error
 		d.Target = target
 		c.FNMR = append(c.FNMR, d)
 	}
-	return c, err
+	return c, nil
 }
 
 // of is figure k by seed.

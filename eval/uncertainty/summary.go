@@ -108,12 +108,12 @@ func Summarize(s *verification.Scores, o Options) (Summary, error) {
 		Level: o.Level, Identities: p.count, Seed: o.Seed, AccuracyRule: rule(s), OperatingPoints: []OperatingPoint{},
 	}
 	targets, notes := measurable(s, o.Targets)
-	sum.Notes = notes
 	m := newModel(s, p, targets, o.Thresholds)
 	sum.Binning = m.binning()
-	r := sum.resample([]model{m}, p, o)
+	r := resample([]model{m}, p, o)
+	sum.Replicates, sum.Unused, sum.Notes = r.asked, r.unused, append(notes, r.notes(p)...)
 	value := m.whole()
-	figure := func(k int) Figure { return r.figure(0, k, value[k], o) }
+	figure := func(k int) Figure { return r.figure(k, value[k], o.Level) }
 	sum.Accuracy, sum.AUC, sum.EER = figure(accuracy), figure(auc), figure(eer)
 	thresholds := slices.Clone(o.Thresholds)
 	for k, target := range targets {
@@ -159,43 +159,11 @@ func measurable(s *verification.Scores, all []float64) (targets []float64, notes
 	return targets, notes
 }
 
-// resample runs the bootstrap, if there are people enough.
-func (sum *Summary) resample(models []model, p people, o Options) replicates {
-	if p.count < minIdentities {
-		sum.Notes = append(sum.Notes, tooFewPeople(p.count))
-		return replicates{}
-	}
-	r := bootstrap(models, p.count, o.Replicates, o.Seed)
-	sum.Replicates, sum.Unused = o.Replicates, r.unused
-	if note := r.note(o); note != "" {
-		sum.Notes = append(sum.Notes, note)
-	}
-	return r
-}
-
-func tooFewPeople(n int) string {
-	return fmt.Sprintf("the intervals of accuracy, AUC, EER and FNMR at an FMR are not measurable: need %d identities, there are %d", minIdentities, n)
-}
-
-// note says what share of replicates could not be used, "" if none.
-func (r replicates) note(o Options) string {
-	switch {
-	case r.unused == 0:
-		return ""
-	case !r.enough(o):
-		return fmt.Sprintf("%d of %d replicates of the bootstrap had no comparison of a kind: no intervals are made of the others", r.unused, o.Replicates)
-	}
-	return fmt.Sprintf("%d of %d replicates of the bootstrap had no comparison of a kind and were left out", r.unused, o.Replicates)
-}
-
-// enough says whether most replicates could be used.
-func (r replicates) enough(o Options) bool { return r.values != nil && 2*r.unused < o.Replicates }
-
-// figure is that of one model with its value.
-func (r replicates) figure(model, k int, value float64, o Options) Figure {
+// figure is that of the only model with its value.
+func (r replicates) figure(k int, value, level float64) Figure {
 	f := Figure{Value: value}
-	if r.enough(o) {
-		i := percentiles(r.values[model][k], o.Level).holding(value)
+	if r.enough() {
+		i := percentiles(r.values[0][k], level).holding(value)
 		f.Interval = &i
 	}
 	return f
@@ -226,7 +194,7 @@ func (m model) binning() *Binning {
 		return nil
 	}
 	b := Binning{Cells: len(m.least), RateError: 1. / resolution}
-	sames, differents := sizes(m.byCell[same]), sizes(m.byCell[different])
+	sames, differents := m.byCell[same].sizes(), m.byCell[different].sizes()
 	for i := range sames {
 		if m.most[i] > m.least[i] {
 			b.AUCError += float64(sames[i]) * float64(differents[i]) / 2
