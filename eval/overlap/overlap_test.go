@@ -320,3 +320,27 @@ func TestFindRefuses(t *testing.T) {
 		t.Errorf("%d crops dirty, %+v", r.DirtyCrops, r.TestSide)
 	}
 }
+
+// Photographs of nobody in the test are compared with class centres one by one.
+func TestFindUnnamedOfTheTest(t *testing.T) {
+	tests := people("t", 0, 60, 3, 0)
+	for i := range tests {
+		if tests[i].person >= 55 {
+			tests[i].identity = ""
+		}
+	}
+	test, train := write(t, "test.ds", tests, nil), write(t, "train.ds", people("n", 50, 120, 4, 100), nil)
+	r := find(t, test, train, overlap.Options{})
+	single := map[string]bool{}
+	for _, h := range r.Hits {
+		if h.By == overlap.ByCentre && h.TestIdentity == "" {
+			single[h.TestKey] = true
+			if h.TestKey[1:3] != h.TrainIdentity[1:3] {
+				t.Errorf("a false hit: %+v", h)
+			}
+		}
+	}
+	if len(single) != 15 || r.DirtyIdentities != 5 || r.DirtyCrops != 30 || r.TestSide.Unnamed != 15 || r.Centres.Comparisons != (55+15)*70 {
+		t.Errorf("%d photographs of nobody are hits, %d identities and %d crops dirty, %+v, %+v", len(single), r.DirtyIdentities, r.DirtyCrops, r.TestSide, r.Centres)
+	}
+}

@@ -217,10 +217,10 @@ func (s *side) label(ctx context.Context, known []int32) error {
 // units are what a side is compared by class: its people, each by a centre, and single
 // photographs.
 type units struct {
-	dim     int
-	vectors []float32
-	first   []int32 // photograph of each
-	people  int     // the first units are people, by their numbers
+	side    *side
+	centres []float32 // of the people
+	first   []int32   // photograph of each
+	people  int       // the first units are people, by their numbers
 	of      []int32 // unit of each photograph
 	missing int     // photographs without a usable embedding
 }
@@ -228,7 +228,7 @@ type units struct {
 // units makes class centres: the means of the embeddings, which are as long as one. Single
 // photographs of nobody follow where single says so; otherwise they are in no unit.
 func (s *side) units(ctx context.Context, single bool) (*units, error) {
-	u := &units{dim: s.dim, of: make([]int32, s.Len())}
+	u := &units{side: s, of: make([]int32, s.Len())}
 	for _, p := range s.person {
 		u.people = max(u.people, int(p)+1)
 	}
@@ -246,7 +246,7 @@ func (s *side) units(ctx context.Context, single bool) (*units, error) {
 			u.first = append(u.first, int32(i))
 		}
 	}
-	u.vectors = make([]float32, len(u.first)*s.dim)
+	u.centres = make([]float32, u.people*s.dim)
 	row := make([]float32, s.dim)
 	for i, n := range u.of {
 		if i%(1<<12) == 0 && ctx.Err() != nil {
@@ -259,10 +259,10 @@ func (s *side) units(ctx context.Context, single bool) (*units, error) {
 		if !ok {
 			u.missing++
 		}
-		if !ok || n == nobody {
+		if !ok || n == nobody || int(n) >= u.people {
 			continue
 		}
-		sum := u.vectors[int(n)*s.dim:][:s.dim]
+		sum := u.centres[int(n)*s.dim:][:s.dim]
 		for k, x := range row {
 			sum[k] += x
 		}
@@ -274,11 +274,14 @@ func (s *side) units(ctx context.Context, single bool) (*units, error) {
 func (u *units) Len() int { return len(u.first) }
 
 // Dim is the length of a vector.
-func (u *units) Dim() int { return u.dim }
+func (u *units) Dim() int { return u.side.dim }
 
 // Row copies a unit's vector to dst.
 func (u *units) Row(i int, dst []float32) (ok bool, err error) {
-	copy(dst, u.vectors[i*u.dim:][:u.dim])
+	if i >= u.people {
+		return u.side.Row(int(u.first[i]), dst)
+	}
+	copy(dst, u.centres[i*len(dst):])
 	return true, nil
 }
 
