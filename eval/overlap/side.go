@@ -221,8 +221,8 @@ type units struct {
 	centres []float32 // of the people
 	first   []int32   // photograph of each
 	people  int       // the first units are people, by their numbers
-	of      []int32 // unit of each photograph
-	missing int     // photographs without a usable embedding
+	of      []int32   // unit of each photograph
+	missing int       // photographs without a usable embedding
 }
 
 // units makes class centres: the means of the embeddings, which are as long as one. Single
