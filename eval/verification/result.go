@@ -54,7 +54,7 @@ func CheckKinds(same, different int) error {
 	return nil
 }
 
-// Evaluate computes the figures of trials, which it sorts, and the operating points at
+// Evaluate computes the figures of trials, and the operating points at
 // the targets, false accept rates above 0 and below 1. [ErrTooFew].
 func Evaluate(s *Scores, targets []float64) (Result, error) {
 	if err := CheckKinds(s.Same(), s.Different()); err != nil {
