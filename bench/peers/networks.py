@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+TORCH_1 = torch.__version__.startswith("1.")
+
 
 def conv_norm(i, o, kernel=1, stride=1, padding=0, groups=1, linear=False):
     layers = [nn.Conv2d(i, o, kernel, stride, padding, groups=groups, bias=False), nn.BatchNorm2d(o)]
@@ -91,6 +93,11 @@ class SqueezeExcite(nn.Module):
         return x * self.weigh(x)
 
 
+class LayerNorm(nn.LayerNorm):
+    def forward(self, x):
+        return super().forward(x.float() if TORCH_1 else x)  # which takes one type only
+
+
 class Attention(nn.Module):
     """Softmax attention of a class token and side x side others, with a bias by relative position."""
 
@@ -113,21 +120,21 @@ class Attention(nn.Module):
 
 
 def attend(q, k, v, bias):
-    if hasattr(nn.functional, "scaled_dot_product_attention"):  # from PyTorch 2.0 on
-        return nn.functional.scaled_dot_product_attention(q, k, v, bias)
-    return torch.softmax(q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1) + bias, -1) @ v
+    if TORCH_1:
+        return torch.softmax(q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1) + bias, -1) @ v
+    return nn.functional.scaled_dot_product_attention(q, k, v, bias)
 
 
 class TransformerStage(nn.Module):
     def __init__(self, i, o, blocks, side):
         super().__init__()
         self.side = side
-        self.patches, self.norm = nn.Conv2d(i, o, 3, 2, 1), nn.LayerNorm(o)
+        self.patches, self.norm = nn.Conv2d(i, o, 3, 2, 1), LayerNorm(o)
         self.token = nn.Parameter(0.02 * torch.randn(1, 1, o))
         self.blocks = nn.Sequential(*[
             nn.Sequential(
-                Residual(nn.Sequential(nn.LayerNorm(o), Attention(o, side))),
-                Residual(nn.Sequential(nn.LayerNorm(o), nn.Linear(o, 4 * o), nn.GELU(), nn.Linear(4 * o, o))),
+                Residual(nn.Sequential(LayerNorm(o), Attention(o, side))),
+                Residual(nn.Sequential(LayerNorm(o), nn.Linear(o, 4 * o), nn.GELU(), nn.Linear(4 * o, o))),
             )
             for _ in range(blocks)
         ])
@@ -153,10 +160,10 @@ class MetaFormer(nn.Module):
         self.convolutions = nn.Sequential(*layers)
         self.third, self.fourth = TransformerStage(c[2], c[3], blocks[2], 7), TransformerStage(c[3], c[4], blocks[3], 4)
         self.resize = nn.Sequential(
-            nn.LayerNorm(c[3]), nn.Linear(c[3], c[3]), nn.GELU(), nn.Linear(c[3], c[4]), nn.LayerNorm(c[4])
+            LayerNorm(c[3]), nn.Linear(c[3], c[3]), nn.GELU(), nn.Linear(c[3], c[4]), LayerNorm(c[4])
         )
-        self.norm, self.weigh = nn.LayerNorm(c[4]), nn.Linear(2, 1)
-        self.embed = nn.Sequential(nn.LayerNorm(c[4]), nn.Linear(c[4], dim))
+        self.norm, self.weigh = LayerNorm(c[4]), nn.Linear(2, 1)
+        self.embed = nn.Sequential(LayerNorm(c[4]), nn.Linear(c[4], dim))
         assert sum(p.numel() for p in self.parameters()) == parameters
 
     def forward(self, x):
