@@ -61,24 +61,18 @@ const centreMemory = 256 << 20
 func DeriveCentres(ctx context.Context, dir, teacher string, o CentresOptions) (s CentresSummary, err error) {
 	begun := time.Now()
 	s = CentresSummary{Dataset: dir, Teacher: teacher}
-	d, err := store.Open(dir)
-	if err != nil {
-		return s, err
-	}
-	defer func() { err = errors.Join(err, d.Close()) }()
-	t, err := cache.Open(d, teacher)
-	if err != nil {
-		return s, err
-	}
-	m, reused, err := ensureCentres(ctx, t, o)
-	if err != nil {
-		return s, err
-	}
-	s.Identities, s.WithoutCentre, s.Rows, s.MeanSpread = m.Identities, m.WithoutCentre, m.Rows, m.MeanSpread
-	s.Cache, s.Reused = m.Cache, reused
-	_, s.Bytes = CentresState(t)
+	err = inDataset(dir, teacher, func(t *cache.Cache) error {
+		m, reused, err := ensureCentres(ctx, t, o)
+		if err != nil {
+			return err
+		}
+		s.Identities, s.WithoutCentre, s.Rows, s.MeanSpread = m.Identities, m.WithoutCentre, m.Rows, m.MeanSpread
+		s.Cache, s.Reused = m.Cache, reused
+		_, s.Bytes = CentresState(t)
+		return nil
+	})
 	s.Seconds = time.Since(begun).Seconds()
-	return s, nil
+	return s, err
 }
 
 // OpenCentres opens the class centres and crop qualities, and derives them first where they
