@@ -85,6 +85,7 @@ func (rule Rule) Evaluate(s *Scores, targets []float64) (Result, error) {
 	if err := CheckKinds(s.Same(), s.Different()); err != nil {
 		return Result{}, err
 	}
+	rule = rule.orPlain()
 	roc := s.ROC()
 	r := Result{
 		Pairs: s.Same() + s.Different(), Same: s.Same(), Different: s.Different(), AUC: roc.AUC(), EER: roc.EER(), EERRange: roc.EERRange(),

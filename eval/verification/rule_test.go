@@ -335,6 +335,9 @@ func TestPickOfARule(t *testing.T) {
 	if interp.OperatingPoints[0].FAR != 0.1 || plain.OperatingPoints[0].FAR == 0.1 || interp.TARAtFAR["1e-1"] != interp.OperatingPoints[0].TAR {
 		t.Errorf("interpolated %+v, plain %+v", interp.OperatingPoints, plain.OperatingPoints)
 	}
+	if zero, _ := byRule(t, Rule{}, trials, []float64{0.1}); zero.Rule != "plain" || !slices.Equal(zero.OperatingPoints, plain.OperatingPoints) {
+		t.Errorf("the zero rule is %s: %+v", zero.Rule, zero.OperatingPoints)
+	}
 	if !slices.Equal(interp.Thresholds, plain.Thresholds) {
 		t.Errorf("thresholds %+v, want %+v", interp.Thresholds, plain.Thresholds)
 	}
