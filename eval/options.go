@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"facepipe/eval/protocol"
+	"facepipe/eval/verification"
 	"facepipe/internal/ort"
 )
 
@@ -22,6 +23,8 @@ type Options struct {
 	// Flip adds the embedding of the mirrored crop to the crop's own before the sum
 	// is scaled to length one, as published figures do.
 	Flip bool
+	// Rule is the way of computing figures; its Pick says where TAR is read.
+	Rule verification.Rule
 	// Preprocess is auto (also ""), arcface, raw or a JSON file, for all models.
 	Preprocess string
 	// Output is the name of the output to take of all models; "" takes of each the only one
@@ -35,7 +38,8 @@ type Options struct {
 	// Runtime says what runs the model.
 	Runtime ort.Options
 	// FAR are the false accept rates at which true accept rates are told, each above 0
-	// and below 1. A rate of less than one in the different-person pairs is left out.
+	// and below 1. A rate of less than one in the different-person pairs cannot
+	// be measured; results say so.
 	FAR []float64
 	// AllowMissing leaves out pairs that name images which the dataset lacks.
 	AllowMissing bool
@@ -49,7 +53,7 @@ type Options struct {
 // DefaultOptions are the settings of a run that says nothing: mirror images on, and the
 // usual false accept rates.
 func DefaultOptions() Options {
-	return Options{Protocol: protocol.Pairs, Flip: true, FAR: []float64{1e-1, 1e-2, 1e-3, 1e-4}}
+	return Options{Protocol: protocol.Pairs, Rule: verification.Plain, Flip: verification.Plain.Flip, FAR: []float64{1e-1, 1e-2, 1e-3, 1e-4}}
 }
 
 // Validate says what is wrong with the options themselves, before any file is looked at.

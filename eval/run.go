@@ -10,6 +10,7 @@ import (
 
 	"facepipe/eval/protocol"
 	"facepipe/eval/report"
+	"facepipe/eval/verification"
 	"facepipe/internal/durable"
 	"facepipe/internal/embed"
 	"facepipe/internal/imgcodec"
@@ -36,7 +37,7 @@ func Run(ctx context.Context, o Options) (report.Report, error) {
 	}
 	defer ds.Close()
 	r := newReport(o, ds)
-	p, err := o.Protocol.Load(ds, o.List, protocol.Options{AllowMissing: o.AllowMissing})
+	p, err := o.Protocol.Load(ds, o.List, protocol.Options{AllowMissing: o.AllowMissing, Rule: o.Rule})
 	if missing := (*protocol.MissingError)(nil); errors.As(err, &missing) {
 		r.Pairs = missing.Describe()
 	}
@@ -64,7 +65,7 @@ func Run(ctx context.Context, o Options) (report.Report, error) {
 // newReport is the report of a run without its models.
 func newReport(o Options, ds *store.Dataset) report.Report {
 	r := report.Report{
-		Flip: o.Flip, Norm: "unit", Distance: "squared-euclidean", FARPick: "le",
+		Flip: o.Flip, Norm: "unit", Distance: "squared-euclidean", FARPick: string(cmp.Or(o.Rule.Pick, verification.Le)),
 		Provider: cmp.Or(o.Runtime.Provider, ort.CPU), Detector: []string{}, Models: []report.Model{},
 		Dataset: report.Dataset{Path: o.Dataset, Digest: ds.Digest(), Rows: ds.Rows(), Contract: ds.Contract(), Sources: ds.Sources()},
 	}
@@ -149,7 +150,7 @@ func measureModel(ctx context.Context, o Options, path string, crops cropsOf, p 
 		return report.Model{}, fmt.Errorf("evaluate model %s: %w", path, err)
 	}
 	seconds := time.Since(begun).Seconds()
-	result, err := protocol.Evaluate(p, embeddings, o.targets())
+	result, err := protocol.EvaluateBy(p, embeddings, o.targets(), o.Rule)
 	if remedy := m.BatchRemedy(); err != nil && remedy != "" {
 		err = fmt.Errorf("%w; %s", err, remedy)
 	}

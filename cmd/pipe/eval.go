@@ -13,13 +13,16 @@ import (
 	"facepipe/eval"
 	"facepipe/eval/protocol"
 	"facepipe/eval/report"
+	"facepipe/eval/verification"
 	"facepipe/internal/ort"
 )
 
 type evalOptions struct {
 	eval.Options
-	noFlip bool
-	lists  map[string]*string // by the protocol's name
+	flags     *pflag.FlagSet
+	noFlip    bool
+	rule, far string
+	lists     map[string]*string // by the protocol's name
 }
 
 func (o *evalOptions) describe() *cobra.Command {
@@ -28,7 +31,8 @@ func (o *evalOptions) describe() *cobra.Command {
 		Short: "Measure how well models tell faces apart",
 		Long: `Eval embeds the crops that a list of pairs names and says how well each model tells
 same from different: ten-fold accuracy by the LFW protocol, TAR@FAR, AUC, EER and
-the threshold. DIR gets report.json, report.md and roc.svg.
+the threshold to set for the false match rate you want. DIR gets report.json, report.md,
+roc.svg, det.svg and scores.svg. What so few pairs cannot tell is said, not left out.
 
 A report names every switch that moves a figure, and digests of all that went in.
 ` + listsHelp(),
@@ -38,7 +42,7 @@ A report names every switch that moves a figure, and digests of all that went in
 }
 
 func (o *evalOptions) addFlags(f *pflag.FlagSet) {
-	o.Options = eval.DefaultOptions()
+	o.Options, o.flags = eval.DefaultOptions(), f
 	f.StringArrayVar(&o.Models, "model", nil, "ONNX `file` to measure; may be given several times (required)")
 	f.StringVar(&o.Dataset, "dataset", "", "`dataset` that holds the crops (required)")
 	o.lists = map[string]*string{}
@@ -46,9 +50,11 @@ func (o *evalOptions) addFlags(f *pflag.FlagSet) {
 		o.lists[k.Name] = f.String(k.Name, "", "`file` of "+k.About+" (required)")
 	}
 	f.StringVar(&o.Out, "out", "", "`folder` for the report (default: write none)")
-	f.BoolVar(&o.Flip, "flip", o.Flip, "add the mirrored crop's embedding to the crop's own")
+	f.StringVar(&o.rule, "rule", o.Rule.Name, "`name` of the rule that published figures follow: plain, insightface, facexzoo; see docs/figures.md")
+	f.StringVar(&o.far, "far-pick", "", "where TAR is read at a FAR: le, nearest, interp (default: as the rule does)")
+	f.BoolVar(&o.Flip, "flip", o.Flip, "add the mirrored crop's embedding to the crop's own; without this flag as the rule does")
 	f.BoolVar(&o.noFlip, "no-flip", false, "do not; the same as --flip=false")
-	f.Float64SliceVar(&o.FAR, "far", o.FAR, "false accept `rates` to tell TAR at, each between 0 and 1, by commas; a rate of less than one false accept is left out")
+	f.Float64SliceVar(&o.FAR, "far", o.FAR, "false accept `rates` to tell TAR at, each between 0 and 1, by commas; a rate of less than one false accept is not measurable")
 	f.Lookup("far").DefValue = strings.ReplaceAll(strings.Trim(fmt.Sprint(o.FAR), "[]"), " ", ",") // pflag's has six digits
 	f.BoolVar(&o.AllowMissing, "allow-missing", false, "leave out pairs whose images the dataset lacks")
 	f.StringVar(&o.Preprocess, "preprocess", "auto", "`preprocessing` of all models: auto, arcface, raw or a JSON file")
@@ -60,16 +66,34 @@ func (o *evalOptions) addFlags(f *pflag.FlagSet) {
 }
 
 func (o *evalOptions) validate(args []string) error {
-	if o.noFlip {
-		o.Flip = false
-	}
 	return errors.Join(
-		noArguments(args), o.Validate(),
+		noArguments(args), o.chooseRule(), o.Validate(),
 		required("--dataset", o.Dataset), o.chooseProtocol(),
 		preprocessing(o.Preprocess),
 		oneOf("--provider", o.Runtime.Provider, ort.Providers()...),
 		notNegative("--batch", o.Batch), notNegative("--threads", o.Runtime.Threads),
 	)
+}
+
+// chooseRule takes the rule and what else it says, unless flags say otherwise.
+func (o *evalOptions) chooseRule() error {
+	rule, err := verification.RuleNamed(o.rule)
+	if err != nil {
+		return fmt.Errorf("--rule: %w", err)
+	}
+	if o.far != "" {
+		if rule.Pick, err = verification.PickNamed(o.far); err != nil {
+			return fmt.Errorf("--far-pick: %w", err)
+		}
+	}
+	o.Rule = rule
+	if !o.flags.Changed("flip") {
+		o.Flip = rule.Flip
+	}
+	if o.noFlip {
+		o.Flip = false
+	}
+	return nil
 }
 
 // listsHelp says how the file of each protocol is written.

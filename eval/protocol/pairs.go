@@ -13,7 +13,7 @@ import (
 )
 
 // Pairs is the verification of pairs of images, as LFW does it. Its folds are those of
-// [verification.ChooseFolds], the list's own first. Loading it may also fail with
+// [verification.Rule.Folds], the list's own first. Loading it may also fail with
 // [pairlist.ErrFormat] and [verification.ErrTooFew].
 var Pairs = Kind{
 	Name: "pairs", About: "pairs",
@@ -57,7 +57,7 @@ func loadPairs(ds *store.Dataset, path string, o Options) (Protocol, error) {
 	if d := p.Describe(); len(d.Missing) > 0 && !o.AllowMissing {
 		return nil, p.missing(ds, len(list.Images))
 	}
-	if err := p.chooseFolds(declared); err != nil {
+	if err := p.chooseFolds(declared, o.Rule); err != nil {
 		return nil, fmt.Errorf("pair list %s: %w", path, err)
 	}
 	if p.identities, err = identities(ds, p.crops); err != nil {
@@ -211,7 +211,7 @@ func (p *pairs) locate(ds *store.Dataset, list *pairlist.List, rows []int) (decl
 	return declared
 }
 
-func (p *pairs) chooseFolds(declared []int) error {
+func (p *pairs) chooseFolds(declared []int, rule verification.Rule) (err error) {
 	same := make([]bool, len(p.compared))
 	n := 0
 	for i, pair := range p.compared {
@@ -222,8 +222,8 @@ func (p *pairs) chooseFolds(declared []int) error {
 	if err := verification.CheckKinds(n, len(same)-n); err != nil {
 		return err
 	}
-	p.folds = verification.ChooseFolds(same, declared)
-	return nil
+	p.folds, err = rule.Folds(same, declared)
+	return err
 }
 
 // Crops are those that a pair names.

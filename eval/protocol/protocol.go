@@ -89,6 +89,8 @@ func (d Description) PrintNotes(w io.Writer) {
 type Options struct {
 	// AllowMissing leaves out comparisons that need images which the dataset lacks.
 	AllowMissing bool
+	// Rule deals comparisons out to folds.
+	Rule verification.Rule
 }
 
 // Kind is a protocol that can be asked for by its name.

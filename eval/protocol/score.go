@@ -7,14 +7,19 @@ import (
 	"facepipe/internal/vec"
 )
 
-// Evaluate computes the figures of embeddings, one for each of the protocol's crops, with
-// TAR at the targets. [*UnusableError], [verification.ErrTooFew].
+// Evaluate computes the figures of embeddings, one for each of the protocol's crops, by the
+// plain rule, with TAR at the targets. [*UnusableError], [verification.ErrTooFew].
 func Evaluate(p Protocol, embeddings [][]float32, targets []float64) (verification.Result, error) {
+	return EvaluateBy(p, embeddings, targets, verification.Plain)
+}
+
+// EvaluateBy does it by another rule, which should be the one that the protocol was loaded with.
+func EvaluateBy(p Protocol, embeddings [][]float32, targets []float64, rule verification.Rule) (verification.Result, error) {
 	scores, err := Score(p, embeddings)
 	if err != nil {
 		return verification.Result{}, err
 	}
-	return verification.Evaluate(scores, targets)
+	return rule.Evaluate(scores, targets)
 }
 
 // Score compares the templates of embeddings, one for each of the protocol's crops, of one
