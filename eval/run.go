@@ -57,9 +57,7 @@ func Run(ctx context.Context, o Options) (report.Report, error) {
 	if err != nil {
 		return r, err
 	}
-	for _, f := range s.failed {
-		failures = errors.Join(failures, fmt.Errorf("test %s: %s", f.Test, f.Error))
-	}
+	failures = errors.Join(s.faults, failures)
 	if len(r.Models) == 0 {
 		return r, failures
 	}
