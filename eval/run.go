@@ -57,9 +57,7 @@ func Run(ctx context.Context, o Options) (report.Report, error) {
 	if err != nil {
 		return r, err
 	}
-	for _, f := range s.failed {
-		failures = errors.Join(failures, fmt.Errorf("test %s: %s", f.Test, f.Error))
-	}
+	failures = errors.Join(s.faults, failures)
 	if len(r.Models) == 0 {
 		return r, failures
 	}
@@ -69,7 +67,7 @@ func Run(ctx context.Context, o Options) (report.Report, error) {
 // newReport is the report of a run without its models.
 func newReport(o Options, set faces.Set) report.Report {
 	r := report.Report{
-		Flip: o.Flip, Norm: "unit", Distance: "squared-euclidean", FARPick: "le",
+		Flip: o.Flip, Norm: "unit", Distance: "squared-euclidean", FARPick: string(cmp.Or(o.Rule.Pick, verification.Le)),
 		Provider: cmp.Or(o.Runtime.Provider, ort.CPU), Detector: []string{}, Models: []report.Model{},
 		Dataset: set.Describe(),
 	}
@@ -149,7 +147,7 @@ func evaluate(ctx context.Context, o Options, t *test, sub subject) (report.Mode
 	if err != nil {
 		return m, protocol.Result{}, err
 	}
-	result, err := t.Evaluate(ctx, e, protocol.Settings{FAR: o.targets(), Distances: o.Scores != "" || t.Describe().Used <= maxDistances, Progress: o.Progress})
+	result, err := t.Evaluate(ctx, e, protocol.Settings{FAR: o.targets(), Rule: o.Rule, Distances: o.Scores != "" || t.Describe().Used <= maxDistances, Progress: o.Progress})
 	if err != nil && ctx.Err() != nil {
 		return m, result, ctx.Err()
 	}

@@ -96,6 +96,8 @@ func inMemory(e Embeddings) (Rows, error) {
 type Settings struct {
 	// FAR are the false accept rates at which true accept rates are told.
 	FAR []float64
+	// Rule is the way of computing them; it should be the one that the protocol was loaded with.
+	Rule verification.Rule
 	// Distances asks for [Result].Distances.
 	Distances bool
 	// Progress receives bars; nil is silent.
@@ -172,6 +174,8 @@ func (d Description) PrintNotes(w io.Writer) {
 type Options struct {
 	// AllowMissing leaves out comparisons that need images which the dataset lacks.
 	AllowMissing bool
+	// Rule deals comparisons out to folds, and is the way of computing figures.
+	Rule verification.Rule
 }
 
 // Kind is a protocol that can be asked for by its name.

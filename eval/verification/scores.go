@@ -87,7 +87,7 @@ func (s *Scores) Sorted(same bool) []float64 {
 func (s *Scores) ROC() ROC { return ROC{same: s.Sorted(true), different: s.Sorted(false)} }
 
 // Tries is the number of thresholds that a cross-validation tries.
-const Tries = thresholds
+const Tries = 400
 
 // Tried is threshold k of those that a cross-validation tries, 0 to [Tries]-1, ascending.
-func Tried(k int) float64 { return threshold(k) }
+func Tried(k int) float64 { return accuracyThresholds.at(k) }
