@@ -197,14 +197,17 @@ func (p *pairs) chooseFolds(declared []int, rule verification.Rule) (err error) 
 	if p.folds, err = rule.Folds(same, declared); err != nil {
 		return err
 	}
-	if declared != nil && p.folds.Rule != verification.Declared {
-		p.note("Folds", "the list's own folds are not used, as %s: %s ones are taken", oneKind(same, declared), p.folds.Rule)
+	if lacks := oneKind(same, declared); lacks != "" && p.folds.Rule != verification.Declared {
+		p.note("Folds", "the list's own folds are not used, as %s: %s ones are taken", lacks, p.folds.Rule)
 	}
 	return nil
 }
 
-// oneKind says which fold has trials of one kind only.
+// oneKind says which fold has trials of one kind only, "" if none has.
 func oneKind(same []bool, folds []int) string {
+	if folds == nil {
+		return ""
+	}
 	count := make([][2]int, slices.Max(folds)+1) // different, same
 	for i, fold := range folds {
 		if same[i] {
@@ -218,7 +221,7 @@ func oneKind(same []bool, folds []int) string {
 			return fmt.Sprintf("number %d has %d same and %d different pairs", fold+1, n[1], n[0])
 		}
 	}
-	return "there is one only"
+	return ""
 }
 
 // Faces are those that a pair names.
