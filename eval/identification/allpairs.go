@@ -26,6 +26,8 @@ type PairOptions struct {
 	Workers int
 	// Progress receives a bar; nil is silent.
 	Progress io.Writer
+
+	block int // size of a product's blocks
 }
 
 // largest is the largest target.
@@ -167,7 +169,7 @@ func (p *people) compare(ctx context.Context, c *counts, o PairOptions) error {
 	n := int64(len(p.rows))
 	bar := progress.New(o.Progress, "compare all pairs", n*n)
 	defer bar.Finish()
-	return product{rows: p.side, columns: p.side, upper: true, workers: o.Workers, bar: bar}.run(ctx, func() visitor {
+	return product{rows: p.side, columns: p.side, upper: true, workers: o.Workers, size: o.block, bar: bar}.run(ctx, func() visitor {
 		return func(t *dots.Tile, row, n, column, m int) {
 			if int(p.ends[row+n-1]) <= column && n == dots.Rows && m == dots.Columns {
 				c.addOthers(t)

@@ -144,7 +144,7 @@ func (f *field) fill(ctx context.Context, c *counts, o DistractorOptions) error 
 	defer bar.Finish()
 	var merging sync.Mutex
 	var all [][]float32
-	err := product{rows: f.people.side, columns: f.columns, workers: o.Workers, bar: bar}.run(ctx, func() visitor {
+	err := product{rows: f.people.side, columns: f.columns, workers: o.Workers, size: o.block, bar: bar}.run(ctx, func() visitor {
 		nearest := f.none()
 		merging.Lock()
 		defer merging.Unlock()
@@ -200,7 +200,7 @@ func (f *field) addRow(c *counts, scores, nearest []float32, column, size int) {
 // mates counts the scores of the probes' mated pairs.
 func (f *field) mates(ctx context.Context, c *counts, o DistractorOptions) error {
 	var counting sync.Mutex
-	return product{rows: f.people.side, columns: f.people.side, upper: true, workers: o.Workers}.run(ctx, func() visitor {
+	return product{rows: f.people.side, columns: f.people.side, upper: true, workers: o.Workers, size: o.block}.run(ctx, func() visitor {
 		return func(t *dots.Tile, row, n, column, m int) {
 			if int(f.people.ends[row+n-1]) <= column {
 				return

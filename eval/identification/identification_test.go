@@ -428,7 +428,7 @@ func TestAllPairsAgainstPlainLoops(t *testing.T) {
 	if n := len(r.Curve); n < 10 || r.Curve[n-1].FAR != r.Verification[3].FAR {
 		t.Errorf("%d points of a curve", n)
 	}
-	o.Workers = 3
+	o.Workers, o.block = 3, 50
 	again, err := AllPairs(t.Context(), rows, labels, o)
 	if err != nil || !reflect.DeepEqual(r, again) {
 		t.Errorf("three workers: %+v, %v", again, err)
@@ -437,9 +437,9 @@ func TestAllPairsAgainstPlainLoops(t *testing.T) {
 
 // Blocks of several rows and columns, and a floor from a sample, change nothing.
 func TestAllPairsInBlocks(t *testing.T) {
-	const people, each = 430, 10 // more rows than a block has, and pairs enough for a sample
+	const people, each = 270, 10 // pairs enough for a sample
 	rows, labels := draw(people, each, 5)
-	o := PairOptions{Targets: []float64{1e-5, 1e-3}}
+	o := PairOptions{Targets: []float64{1e-5, 1e-3}, block: 700}
 	r, err := AllPairs(t.Context(), rows, labels, o)
 	if err != nil {
 		t.Fatal(err)
@@ -582,7 +582,7 @@ func TestDistractorsAgainstPlainLoops(t *testing.T) {
 	if notes := strings.Join(r.Notes, "\n"); !strings.Contains(notes, "among 5000 distractors is not measurable") || r.Counts["distractors_left_out"] != 2 {
 		t.Errorf("notes %q, counts %v", notes, r.Counts)
 	}
-	o.Workers = 3
+	o.Workers, o.block = 3, 40
 	again, err := Distractors(t.Context(), probes, labels, distractors, o)
 	if err != nil || !reflect.DeepEqual(r, again) {
 		t.Errorf("three workers: %+v, %v", again, err)

@@ -10,13 +10,12 @@ import (
 	"facepipe/internal/progress"
 )
 
-// Sizes of the blocks of a product. At 512 dimensions the rows of a block are 8 MB, and the panels
+// Sizes of the blocks of a product. At 512 dimensions the rows of a block are 16 MB, and the panels
 // that are packed at a time half a megabyte, which stays in a processor's own cache while the rows
 // pass by.
 const (
-	blockRows    = 4096
-	blockColumns = 8192
-	packed       = 8
+	blockSize = 8192 // rows and columns
+	packed    = 8
 )
 
 // side is the vectors on one side of a product, in an order of its own. Each has a direction.
@@ -52,6 +51,7 @@ type product struct {
 	// upper leaves out tiles all of whose columns come before its rows, or are these.
 	upper   bool
 	workers int
+	size    int // of blocks, 0 for blockSize
 	bar     *progress.Bar // counts rows times columns, in blocks
 }
 
@@ -61,15 +61,18 @@ type visitor func(t *dots.Tile, row, n, column, m int)
 
 // run calls the visitors of several goroutines, one each.
 func (p product) run(ctx context.Context, visitors func() visitor) error {
-	across := (len(p.columns.rows) + blockColumns - 1) / blockColumns
-	blocks := across * ((len(p.rows.rows) + blockRows - 1) / blockRows)
+	if p.size == 0 {
+		p.size = blockSize
+	}
+	across := (len(p.columns.rows) + p.size - 1) / p.size
+	blocks := across * ((len(p.rows.rows) + p.size - 1) / p.size)
 	var next atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
 	for range processors(p.workers) {
 		group.Go(func() error {
 			b := newBlock(p, visitors())
 			for i := int(next.Add(1)) - 1; i < blocks; i = int(next.Add(1)) - 1 {
-				if err := b.multiply(ctx, i/across*blockRows, i%across*blockColumns); err != nil {
+				if err := b.multiply(ctx, i/across*p.size, i%across*p.size); err != nil {
 					return err
 				}
 			}
@@ -101,7 +104,7 @@ func newBlock(p product, visit visitor) *block {
 
 // multiply takes the block that begins at a row and a column.
 func (b *block) multiply(ctx context.Context, row, column int) error {
-	rows, end := min(blockRows, len(b.p.rows.rows)-row), min(column+blockColumns, len(b.p.columns.rows))
+	rows, end := min(b.p.size, len(b.p.rows.rows)-row), min(column+b.p.size, len(b.p.columns.rows))
 	defer func() { b.p.bar.Add(int64(rows) * int64(end-column)) }()
 	if b.p.upper && end <= row+1 {
 		return nil
@@ -131,7 +134,7 @@ func (b *block) read(row, n int) error {
 		return nil
 	}
 	if b.units == nil {
-		b.units = make([]float32, min(blockRows, len(b.p.rows.rows))*b.dim)
+		b.units = make([]float32, min(b.p.size, len(b.p.rows.rows))*b.dim)
 	}
 	b.first = row
 	for i := range n {

@@ -161,9 +161,11 @@ func (s *searcher) unit(row int32, dst []float32) error {
 	return nil
 }
 
+// scale gives a vector of that norm the length one.
 func scale(v []float32, norm float64) {
+	inverse := 1 / norm
 	for i, x := range v {
-		v[i] = float32(float64(x) / norm)
+		v[i] = float32(float64(x) * inverse)
 	}
 }
 

@@ -23,7 +23,8 @@ const (
 // Switches say how a template is made of its images. What the field's scripts call them differs,
 // and use_norm_score means keep in one and unit in another.
 type Switches struct {
-	// Flip adds the embedding of an image's mirror image to its own.
+	// Flip says that the embeddings of mirror images were added to the images' own. Nothing here
+	// does that.
 	Flip bool
 	// Norm is [NormKeep] or [NormUnit].
 	Norm string
@@ -68,12 +69,12 @@ func (s Switches) Check(m *Meta) error {
 	return nil
 }
 
-// Embeddings are those of the images.
+// Embeddings are those of the images, those of mirror images added if they are to be.
 type Embeddings interface {
 	Dim() int
-	// Row copies the embedding of image i of [Meta.Images], or of its mirror image, to dst, of
-	// length Dim; ok is false where there is none. It is called by several goroutines at a time.
-	Row(i int, flip bool, dst []float32) (ok bool, err error)
+	// Row copies the embedding of image i of [Meta.Images] to dst, of length Dim; ok is false where
+	// there is none. It is called by several goroutines at a time.
+	Row(i int, dst []float32) (ok bool, err error)
 }
 
 // Templates are vectors of the templates.
@@ -142,14 +143,14 @@ type pooler struct {
 	m          *Meta
 	e          Embeddings
 	s          Switches
-	row, other []float32
+	row        []float32
 	media, sum []float64
 	images     int
 }
 
 func newPooler(m *Meta, e Embeddings, s Switches) *pooler {
 	n := e.Dim()
-	return &pooler{m: m, e: e, s: s, row: make([]float32, n), other: make([]float32, n), media: make([]float64, n), sum: make([]float64, n)}
+	return &pooler{m: m, e: e, s: s, row: make([]float32, n), media: make([]float64, n), sum: make([]float64, n)}
 }
 
 // pool sums up template i.
@@ -173,7 +174,7 @@ func (p *pooler) addMedia(faces []face) error {
 	clear(p.media)
 	used := 0
 	for _, f := range faces {
-		ok, err := p.embedding(int(f.image))
+		ok, err := p.e.Row(int(f.image), p.row)
 		if err != nil {
 			return fmt.Errorf("embedding of %s: %w", p.m.Images[f.image], err)
 		}
@@ -191,21 +192,6 @@ func (p *pooler) addMedia(faces []face) error {
 		p.sum[i] += x / float64(max(used, 1))
 	}
 	return nil
-}
-
-// embedding puts an image's in row, that of the mirror image added to it.
-func (p *pooler) embedding(image int) (ok bool, err error) {
-	ok, err = p.e.Row(image, false, p.row)
-	if !ok || err != nil || !p.s.Flip {
-		return ok, err
-	}
-	if ok, err = p.e.Row(image, true, p.other); !ok || err != nil {
-		return ok, err
-	}
-	for i, x := range p.other {
-		p.row[i] += x
-	}
-	return true, nil
 }
 
 // weight is what row is multiplied with; ok is false if it has no direction.
