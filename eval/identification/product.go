@@ -51,7 +51,7 @@ type product struct {
 	// upper leaves out tiles all of whose columns come before its rows, or are these.
 	upper   bool
 	workers int
-	size    int // of blocks, 0 for blockSize
+	size    int           // of blocks, 0 for blockSize
 	bar     *progress.Bar // counts rows times columns, in blocks
 }
 
