@@ -126,8 +126,10 @@ func writeEmbeddings(path string) error {
 		_, err := w.Write(npy.AppendHeader(nil, npy.Float32, images, dim))
 		centre, row, bytes := make([]float32, dim), make([]float32, dim), make([]byte, 4*dim)
 		for i := range images {
-			draw(rand.New(rand.NewPCG(uint64(subjectOf(templateOf(i))), 3)), centre, 0, nil)
-			draw(rand.New(rand.NewPCG(uint64(i), 4)), row, 3, centre)
+			if i == 0 || templateOf(i) != templateOf(i-1) {
+				draw(rand.New(rand.NewPCG(uint64(subjectOf(templateOf(i))), 3)), centre, 0, nil)
+			}
+			draw(rand.New(rand.NewPCG(uint64(i), 4)), row, 9, centre)
 			for k, x := range row {
 				binary.LittleEndian.PutUint32(bytes[4*k:], math.Float32bits(x))
 			}
@@ -175,7 +177,16 @@ func readEmbeddings(path string) (m matrix, err error) {
 		return m, err
 	}
 	m.values = make([]float32, h.Shape[0]*h.Shape[1])
-	return m, binary.Read(in, binary.LittleEndian, m.values)
+	row := make([]byte, 4*dim)
+	for at := 0; at < len(m.values); at += dim {
+		if _, err := io.ReadFull(in, row); err != nil {
+			return m, err
+		}
+		for i := range dim {
+			m.values[at+i] = math.Float32frombits(binary.LittleEndian.Uint32(row[4*i:]))
+		}
+	}
+	return m, nil
 }
 
 // crops are embeddings of people with twenty each.
