@@ -4,18 +4,17 @@ import (
 	"context"
 	"fmt"
 
-	"facepipe/eval/protocol"
 	"facepipe/internal/embed"
 	"facepipe/internal/selfcheck"
 )
 
 // settle compares preprocessings on some of the crops and settles the model's. notes say what
 // is in doubt.
-func settle(ctx context.Context, o Options, m *embed.Model, crops cropsOf, p protocol.Protocol) (result *selfcheck.Result, notes []string, err error) {
+func settle(ctx context.Context, o Options, m *embed.Model, t *test) (result *selfcheck.Result, notes []string, err error) {
 	if o.NoSelfTest {
 		return nil, nil, nil
 	}
-	faces := facesOf(crops, p)
+	faces := facesOf(t)
 	if result, err = selfcheck.Run(ctx, m, faces, o.Progress); err != nil {
 		return nil, nil, err
 	}
@@ -35,20 +34,20 @@ func settle(ctx context.Context, o Options, m *embed.Model, crops cropsOf, p pro
 
 // facesOf are pairs of crops that show one person each or, where there are too few, crops to
 // compare with their mirror images.
-func facesOf(crops cropsOf, p protocol.Protocol) selfcheck.Faces {
+func facesOf(t *test) selfcheck.Faces {
 	var places []int
-	for _, pair := range p.Persons(selfcheck.People) {
+	for _, pair := range t.Persons(selfcheck.People) {
 		places = append(places, pair[0], pair[1])
 	}
 	mirrored := len(places) < 2*selfcheck.MinPeople
 	if mirrored {
-		n := min(selfcheck.People, len(crops.locations))
+		n := min(selfcheck.People, len(t.Faces()))
 		places = make([]int, n)
 		for i := range places {
-			places[i] = i * len(crops.locations) / n
+			places[i] = i * len(t.Faces()) / n
 		}
 	}
 	return selfcheck.Faces{Count: len(places), Mirrored: mirrored, Load: func(i int, rgb []byte) error {
-		return crops.decode(places[i], rgb)
+		return t.decode(places[i], rgb)
 	}}
 }

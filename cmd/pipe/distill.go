@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"facepipe/eval/faces"
 	"facepipe/eval/protocol"
 	"facepipe/eval/verification"
 	"facepipe/internal/strictyaml"
@@ -228,7 +229,7 @@ func (o *distillOptions) keysOfFlags() map[string]string {
 func (o *distillOptions) run(ctx context.Context, s *session) (*result, error) {
 	o.Progress = s.progress()
 	if o.valPairs != "" {
-		validation, err := openValidation(o.valPairs, cmp.Or(o.valDataset, o.Dataset), o.Progress)
+		validation, err := openValidation(ctx, o.valPairs, cmp.Or(o.valDataset, o.Dataset), o.Progress)
 		if err != nil {
 			return nil, err
 		}
@@ -248,13 +249,14 @@ func (o *distillOptions) run(ctx context.Context, s *session) (*result, error) {
 // openValidation lets the trainer score a student on pairs. It is composed here since
 // the rooms student and eval do not know each other. What is guessed about pairs is noted.
 // The caller closes its Dataset.
-func openValidation(pairs, dataset string, notes io.Writer) (*student.Validation, error) {
+func openValidation(ctx context.Context, pairs, dataset string, notes io.Writer) (*student.Validation, error) {
 	ds, err := store.Open(dataset)
 	if err != nil {
 		return nil, err
 	}
-	p, err := protocol.Pairs.Load(ds, pairs, protocol.Options{})
-	if err != nil {
+	set := faces.Of(ds)
+	p, err := protocol.Pairs.Load(ctx, set, pairs, protocol.Options{})
+	if err = errors.Join(err, set.Close()); err != nil {
 		return nil, errors.Join(err, ds.Close())
 	}
 	p.Describe().PrintNotes(notes)
@@ -264,14 +266,21 @@ func openValidation(pairs, dataset string, notes io.Writer) (*student.Validation
 		better[f.Name] = f.Better
 	}
 	score := func(embeddings [][]float32) (map[string]float64, error) {
-		r, err := protocol.Evaluate(p, embeddings, nil)
+		r, err := p.Evaluate(context.Background(), protocol.Rows(embeddings), protocol.Settings{})
+		if err != nil {
+			return nil, err
+		}
 		values := map[string]float64{}
 		for _, f := range figures {
-			values[f.Name], _ = f.Of(r)
+			values[f.Name], _ = f.Of(*r.Verification)
 		}
-		return values, err
+		return values, nil
 	}
-	return &student.Validation{Dataset: ds, Crops: p.Crops(), Score: score, Better: better}, nil
+	crops := make([]store.Location, len(p.Faces()))
+	for i, row := range p.Faces() {
+		crops[i] = ds.Locate(row)
+	}
+	return &student.Validation{Dataset: ds, Crops: crops, Score: score, Better: better}, nil
 }
 
 func printDistilled(w io.Writer, s student.Summary) {

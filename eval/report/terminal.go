@@ -37,7 +37,14 @@ func Print(w io.Writer, r Report) {
 	if r.Folds > 0 {
 		folds = fmt.Sprintf(" in %d folds", r.Folds)
 	}
-	fmt.Fprintf(w, "%d pairs%s, mirrored crops added: %v\n", r.Pairs.Used, folds, r.Flip)
+	if len(r.Tests) > 1 {
+		fmt.Fprintf(w, "%d tests, mirrored crops added: %v\n", len(r.Tests), r.Flip)
+	} else {
+		fmt.Fprintf(w, "%d pairs%s, mirrored crops added: %v\n", r.Pairs.Used, folds, r.Flip)
+	}
+	for _, warning := range r.Warnings {
+		fmt.Fprintf(w, "warning: %s\n", warning)
+	}
 }
 
 // heading puts words into capitals, but no names: "TAR@FAR 1e-3".
