@@ -457,14 +457,8 @@ func TestAllPairsInBlocks(t *testing.T) {
 	if err := p.compare(t.Context(), c, PairOptions{Workers: 2}); err != nil {
 		t.Fatal(err)
 	}
-	sum := func(t tally) (n int64) {
-		for _, k := range t {
-			n += int64(k)
-		}
-		return n
-	}
-	if sum(c.mated) != p.mated || sum(c.other) != p.other {
-		t.Errorf("%d mated and %d other pairs counted, want %d and %d", sum(c.mated), sum(c.other), p.mated, p.other)
+	if int64(c.mated.sum()) != p.mated || int64(c.other.sum()) != p.other {
+		t.Errorf("%d mated and %d other pairs counted, want %d and %d", int64(c.mated.sum()), int64(c.other.sum()), p.mated, p.other)
 	}
 	if want := c.at(o.Targets); !reflect.DeepEqual(r.Verification, want) {
 		t.Errorf("with a floor %+v, without %+v", r.Verification, want)

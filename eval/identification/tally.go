@@ -22,13 +22,45 @@ func step(score float32) int {
 // edge is the least score of a step.
 func edge(step int) float64 { return float64(step)*Resolution - 1 }
 
-// tally counts scores by steps: 128 MiB, whatever there is to count. Any number of goroutines may
-// add to it.
-type tally []uint64
+// tally counts scores by steps, in pages that are made when they are needed: at most 128 MiB,
+// whatever there is to count. Any number of goroutines may add to it.
+type tally []atomic.Pointer[page]
 
-func newTally() tally { return make(tally, steps+1) }
+const pageSteps = 4096
 
-func (t tally) add(score float32) { atomic.AddUint64(&t[step(score)], 1) }
+type page [pageSteps]uint64
+
+func newTally() tally { return make(tally, steps/pageSteps+1) }
+
+func (t tally) add(score float32) {
+	at := step(score)
+	p := t[at/pageSteps].Load()
+	if p == nil {
+		t[at/pageSteps].CompareAndSwap(nil, new(page))
+		p = t[at/pageSteps].Load()
+	}
+	atomic.AddUint64(&p[at%pageSteps], 1)
+}
+
+// of is the count of a step.
+func (t tally) of(step int) uint64 {
+	if p := t[step/pageSteps].Load(); p != nil {
+		return p[step%pageSteps]
+	}
+	return 0
+}
+
+// sum is how many scores were added.
+func (t tally) sum() (n uint64) {
+	for i := range t {
+		if p := t[i].Load(); p != nil {
+			for _, k := range p {
+				n += k
+			}
+		}
+	}
+	return n
+}
 
 // counts are the scores of comparisons of both kinds.
 type counts struct {
@@ -54,10 +86,7 @@ func (c *counts) measurable(targets []float64) (some []float64, notes []string) 
 
 // suffices says whether all that a target needs is counted.
 func (c *counts) suffices(target float64) bool {
-	n := uint64(0)
-	for _, k := range c.other {
-		n += k
-	}
+	n := c.other.sum()
 	return n == uint64(c.otherOf) || n > uint64(allowed(target, c.otherOf))
 }
 
@@ -74,9 +103,9 @@ func (c *counts) at(targets []float64) []OperatingPoint {
 	place := steps + 1 // all from here on is accepted
 	for _, i := range order {
 		limit := uint64(allowed(targets[i], c.otherOf))
-		for place > 0 && falses+c.other[place-1] <= limit {
+		for place > 0 && falses+c.other.of(place-1) <= limit {
 			place--
-			falses, accepted = falses+c.other[place], accepted+c.mated[place]
+			falses, accepted = falses+c.other.of(place), accepted+c.mated.of(place)
 		}
 		points[i] = OperatingPoint{
 			Target: targets[i], FAR: float64(falses) / float64(c.otherOf), FalseAccepts: int64(falses), NonMated: c.otherOf,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"math"
 	"os"
 	"path/filepath"
@@ -255,4 +256,15 @@ func (p places) of(number int32) (place int32, ok bool) {
 		place = p.dense[number]
 	}
 	return place - 1, place > 0
+}
+
+// ImagesOf are the numbers of a template's images, in the order of its medias.
+func (m *Meta) ImagesOf(template int32) iter.Seq[int32] {
+	return func(yield func(int32) bool) {
+		for _, f := range m.faces[m.starts[template]:m.starts[template+1]] {
+			if !yield(f.image) {
+				return
+			}
+		}
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"facepipe/eval/faces"
+	"facepipe/eval/identification"
 	"facepipe/eval/verification"
 )
 
@@ -98,6 +99,8 @@ type Settings struct {
 	FAR []float64
 	// Distances asks for [Result].Distances.
 	Distances bool
+	// Flip says, for the record, that the embeddings of mirror images were added.
+	Flip bool
 	// Progress receives bars; nil is silent.
 	Progress io.Writer
 }
@@ -106,6 +109,8 @@ type Settings struct {
 type Result struct {
 	// Verification are the figures of comparisons; nil where a protocol makes none.
 	Verification *verification.Result
+	// Identification are the figures of protocols with many comparisons; nil of others.
+	Identification *identification.Result
 	// Scores are the comparisons themselves, for intervals and for the comparison of models.
 	Scores *verification.Scores
 	// Distances are those of Comparisons, in their order, where [Settings] ask for them.
@@ -172,6 +177,8 @@ func (d Description) PrintNotes(w io.Writer) {
 type Options struct {
 	// AllowMissing leaves out comparisons that need images which the dataset lacks.
 	AllowMissing bool
+	// IJB are the switches of [IJB]; the zero value takes [UsualIJB].
+	IJB IJBOptions
 }
 
 // Kind is a protocol that can be asked for by its name.
@@ -193,5 +200,8 @@ type Kind struct {
 func Kinds() []Kind {
 	return []Kind{
 		Pairs,
+		IJB,
+		AllPairs,
+		MegaFace,
 	}
 }
