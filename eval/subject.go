@@ -76,7 +76,10 @@ func (s *model) close() {
 
 // embed runs the model over all faces.
 func (s *model) embed(ctx context.Context, t *test) (protocol.Embeddings, report.Model, error) {
-	if err := s.open(ctx, t); err != nil {
+	err := s.open(ctx, t.set.CropSize(), func() selfcheck.Faces {
+		return facesOf(len(t.Faces()), t.Persons(selfcheck.People), t.decode)
+	})
+	if err != nil {
 		return nil, report.Model{}, err
 	}
 	begun := time.Now()
@@ -93,10 +96,9 @@ func (s *model) embed(ctx context.Context, t *test) (protocol.Embeddings, report
 	}, nil
 }
 
-// open opens the model for the crops of a test, and settles its preprocessing, unless it is open
-// for such crops already.
-func (s *model) open(ctx context.Context, t *test) error {
-	crop := t.set.CropSize()
+// open opens the model for crops of a size, and settles its preprocessing by some faces, unless
+// it is open for such crops already.
+func (s *model) open(ctx context.Context, crop int, faces func() selfcheck.Faces) error {
 	if s.m != nil && crop == s.crop {
 		return nil
 	}
@@ -112,7 +114,7 @@ func (s *model) open(ctx context.Context, t *test) error {
 		return &modelError{s.path, err}
 	}
 	s.m, s.crop = m, crop
-	test, doubts, err := settle(ctx, *o, m, t)
+	test, doubts, err := settle(ctx, *o, m, faces())
 	if errors.Is(err, selfcheck.ErrContradiction) {
 		return &modelError{s.path, err}
 	}

@@ -27,6 +27,7 @@ var Endings = []string{".npy", ".csv", ".tsv", ".arrow"}
 // has its name when Close returns without an error; until then, and without that, there is none.
 type Writer struct {
 	form   form
+	keys   string
 	files  []*durable.Writer // the table's comes last
 	rows   int
 	wanted int
@@ -69,6 +70,9 @@ func (w *Writer) create(path string) (*durable.Writer, error) {
 	return f, err
 }
 
+// Keys is the file of keys beside the table, "" if the table has them itself.
+func (w *Writer) Keys() string { return w.keys }
+
 // Add writes a row.
 func (w *Writer) Add(key, identity string, e []float32) error {
 	w.rows++
@@ -106,7 +110,8 @@ type matrix struct {
 }
 
 func (w *Writer) newMatrix(path string, rows, dim int) (form, error) {
-	keys, err := w.create(KeysFile(path))
+	w.keys = KeysFile(path)
+	keys, err := w.create(w.keys)
 	if err != nil {
 		return nil, err
 	}

@@ -346,7 +346,7 @@ func (d *draw) neighbours(ctx context.Context, f *autoFold, n int) ([]candidate,
 			s.places, labels = append(s.places, place), append(labels, int32(person))
 		}
 	}
-	search, err := nearest.New(ctx, s, labels, nearest.Options{K: min(most, max(fewest, 4*n/f.faces)), ExactUpTo: 50_000, Progress: d.Progress})
+	search, err := nearest.New(ctx, s, labels, nearest.Options{K: min(most, max(fewest, 4*n/f.faces)), ExactUpTo: 50_000})
 	if err != nil {
 		return nil, err
 	}
