@@ -43,6 +43,9 @@ func (r Report) Sections() []Section {
 		sections = append(sections, Section{"Tests", r.tests()})
 	}
 	sections = append(sections, Section{"Models", r.models()})
+	if facts := r.identification(); len(facts) > 0 {
+		sections = append(sections, Section{"Identification", facts})
+	}
 	if len(r.Warnings) > 0 {
 		sections = append(sections, Section{"Warnings", r.warnings()})
 	}

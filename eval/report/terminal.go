@@ -42,6 +42,7 @@ func Print(w io.Writer, r Report) {
 	} else {
 		fmt.Fprintf(w, "%d pairs%s, mirrored crops added: %v\n", r.Pairs.Used, folds, r.Flip)
 	}
+	printIdentification(w, r)
 	for _, warning := range r.Warnings {
 		fmt.Fprintf(w, "warning: %s\n", warning)
 	}
