@@ -381,7 +381,7 @@ func TestDegenerate(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkSummary(t, sum)
-	if sum.AUC != (Figure{0.5, sum.AUC.Interval}) || *sum.AUC.Interval != (Interval{0.5, 0.5}) || sum.OperatingPoints[0].FNMR.Value != 1 {
+	if sum.AUC != (Figure{0.5, sum.AUC.Interval}) || *sum.AUC.Interval != (Interval{Low: 0.5, High: 0.5}) || sum.OperatingPoints[0].FNMR.Value != 1 {
 		t.Errorf("all equal: %+v", sum)
 	}
 }
@@ -407,7 +407,7 @@ func TestOptionsAreChecked(t *testing.T) {
 
 // A threshold's interval says how far other people would move it.
 func TestCosineOfThreshold(t *testing.T) {
-	got := cosine(Figure{1, &Interval{0.8, 1.4}})
+	got := cosine(Figure{1, &Interval{Low: 0.8, High: 1.4}})
 	if got.Value != 0.5 || math.Abs(got.Interval.Low-0.3) > 1e-15 || math.Abs(got.Interval.High-0.6) > 1e-15 {
 		t.Errorf("%v, %v", got.Value, got.Interval)
 	}

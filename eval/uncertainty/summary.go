@@ -163,7 +163,7 @@ func measurable(s *verification.Scores, all []float64) (targets []float64, notes
 func (r replicates) figure(k int, value, level float64) Figure {
 	f := Figure{Value: value}
 	if r.enough() {
-		i := percentiles(r.values[0][k], level).holding(value)
+		i := holding(percentiles(r.values[0][k], level), value)
 		f.Interval = &i
 	}
 	return f
@@ -173,7 +173,7 @@ func (r replicates) figure(k int, value, level float64) Figure {
 func cosine(threshold Figure) Figure {
 	f := Figure{Value: verification.Cosine(threshold.Value)}
 	if i := threshold.Interval; i != nil {
-		f.Interval = &Interval{verification.Cosine(i.High), verification.Cosine(i.Low)}
+		f.Interval = &Interval{Low: verification.Cosine(i.High), High: verification.Cosine(i.Low)}
 	}
 	return f
 }
