@@ -102,7 +102,7 @@ func Wilson(errors, of int, effective, level float64) Interval {
 		return Interval{Low: max(1-few, 0), High: 1}
 	}
 	share := float64(errors) / float64(of)
-	z := math.Sqrt2 * math.Erfinv(level)
+	z := quantile(level)
 	scale := 1 + z*z/effective
 	middle := (share + z*z/(2*effective)) / scale
 	half := z * math.Sqrt((share*(1-share)+z*z/(4*effective))/effective) / scale
@@ -115,3 +115,7 @@ func Wilson(errors, of int, effective, level float64) Interval {
 	}
 	return holding(i, share)
 }
+
+// quantile is how many standard deviations to either side of the mean the middle share of a normal
+// distribution reaches.
+func quantile(share float64) float64 { return math.Sqrt2 * math.Erfinv(share) }
