@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 
 	"facepipe/eval/faces"
@@ -48,10 +49,8 @@ func Run(ctx context.Context, o Options) (report.Report, error) {
 		}
 		printNotes(o.Progress, t.Describe())
 	}
-	if o.Out != "" { // should not fail after hours of work
-		if err := durable.MkdirAll(o.Out, 0o755); err != nil {
-			return r, err
-		}
+	if err := o.makeFolders(); err != nil {
+		return r, err
 	}
 	measured, failures, err := measure(ctx, o, s, &r)
 	if err != nil {
@@ -62,6 +61,23 @@ func Run(ctx context.Context, o Options) (report.Report, error) {
 		return r, failures
 	}
 	return r, errors.Join(failures, conclude(o, s, measured, &r))
+}
+
+// makeFolders does what should not fail after hours of work.
+func (o Options) makeFolders() error {
+	var folders []string
+	if o.Out != "" {
+		folders = append(folders, o.Out)
+	}
+	if o.Scores != "" {
+		folders = append(folders, filepath.Dir(o.Scores))
+	}
+	for _, dir := range folders {
+		if err := durable.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // newReport is the report of a run without its models.

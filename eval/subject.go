@@ -37,11 +37,12 @@ type subject interface {
 func (o *Options) subjects(s *tests) []subject {
 	var all []subject
 	for _, path := range o.Models {
+		run := &model{o: o, path: path}
 		if name := o.Cached[path]; name != "" {
-			all = append(all, &cachedModel{o: o, cache: name, path: path})
+			all = append(all, &halfCached{model: run, cached: &cachedModel{o: o, cache: name, path: path}})
 			continue
 		}
-		all = append(all, &model{o: o, path: path})
+		all = append(all, run)
 	}
 	for _, name := range o.Teachers {
 		all = append(all, &cachedModel{o: o, cache: name})
@@ -211,6 +212,26 @@ func (s *cachedModel) embed(_ context.Context, t *test) (protocol.Embeddings, re
 	return c, m, nil
 }
 
+// halfCached is a model whose embeddings of the dataset lie in a cache; of other sets it is run.
+type halfCached struct {
+	*model
+	cached *cachedModel
+}
+
+func (s *halfCached) remedy() string { return "" }
+
+func (s *halfCached) close() {
+	s.model.close()
+	s.cached.close()
+}
+
+func (s *halfCached) embed(ctx context.Context, t *test) (protocol.Embeddings, report.Model, error) {
+	if s.cached.covers(t) {
+		return s.cached.embed(ctx, t)
+	}
+	return s.model.embed(ctx, t)
+}
+
 // rows are embeddings out of a file.
 type rows struct{ table *embeddings.Table }
 
@@ -226,7 +247,7 @@ func (s *rows) embed(ctx context.Context, t *test) (protocol.Embeddings, report.
 	if err != nil {
 		return nil, m, err
 	}
-	m.Notes = append(m.Notes, notes...)
+	m.Notes = append(append(m.Notes, notes...), "its embeddings are as the file has them, with mirror images or without")
 	return picked{s.table, places}, m, nil
 }
 
