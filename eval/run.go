@@ -33,7 +33,7 @@ func Run(ctx context.Context, o Options) (report.Report, error) {
 	s, err := openTests(ctx, o)
 	if err != nil {
 		r := report.Report{}
-		if s.lacks.Listed > 0 {
+		if s.lacks.Listed > 0 && s.common != nil {
 			r = newReport(o, s.common)
 			r.Pairs = s.lacks
 		}
@@ -240,6 +240,3 @@ func warnings(r report.Report) (all []string) {
 	}
 	return all
 }
-
-// cosine is a squared distance as a cosine.
-func cosine(distance float64) float64 { return verification.Cosine(distance) }
