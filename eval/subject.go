@@ -257,11 +257,8 @@ func (s *rows) find(ctx context.Context, t *test) (places []int, notes []string,
 		return t.Faces(), nil, nil
 	}
 	if s.table.Keys == nil {
-		if s.table.Len() != t.set.Len() {
-			return nil, nil, &modelError{s.name(), fmt.Errorf("it has no keys, and %d rows for the %d faces of %s: write the keys to %s, one a line",
-				s.table.Len(), t.set.Len(), t.set.Describe().Path, embeddings.KeysFile(s.table.Path))}
-		}
-		return t.Faces(), nil, nil
+		places, err = s.inOrder(t)
+		return places, nil, err
 	}
 	keys := make([]string, len(t.Faces()))
 	for i, place := range t.Faces() {
@@ -292,6 +289,23 @@ func (s *rows) find(ctx context.Context, t *test) (places []int, notes []string,
 		return nil, nil, &modelError{s.name(), fmt.Errorf("it lacks the embeddings of %d of %d faces: %s", len(lacking), len(keys), protocol.FirstFew(lacking))}
 	}
 	return places, notes, nil
+}
+
+// inOrder is the row of every face of a test, of a table without keys: its rows are the faces of
+// the set in their order; of a .bin file its images.
+func (s *rows) inOrder(t *test) ([]int, error) {
+	rows, places := t.set.Len(), t.Faces()
+	if bin, ok := t.set.(*faces.Bin); ok {
+		rows, places = bin.Images(), make([]int, len(places))
+		for i, place := range t.Faces() {
+			places[i] = bin.Number(place)
+		}
+	}
+	if s.table.Len() != rows {
+		return nil, &modelError{s.name(), fmt.Errorf("it has no keys, and %d rows for the %d faces of %s: write the keys to %s, one a line",
+			s.table.Len(), rows, t.set.Describe().Path, embeddings.KeysFile(s.table.Path))}
+	}
+	return places, nil
 }
 
 // picked are some rows of a table.
