@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 
 	"facepipe/eval/faces"
@@ -32,7 +33,7 @@ func Run(ctx context.Context, o Options) (report.Report, error) {
 	s, err := openTests(ctx, o)
 	if err != nil {
 		r := report.Report{}
-		if s.lacks.Listed > 0 {
+		if s.lacks.Listed > 0 && s.common != nil {
 			r = newReport(o, s.common)
 			r.Pairs = s.lacks
 		}
@@ -48,10 +49,8 @@ func Run(ctx context.Context, o Options) (report.Report, error) {
 		}
 		printNotes(o.Progress, t.Describe())
 	}
-	if o.Out != "" { // should not fail after hours of work
-		if err := durable.MkdirAll(o.Out, 0o755); err != nil {
-			return r, err
-		}
+	if err := o.makeFolders(); err != nil {
+		return r, err
 	}
 	if err := findOverlap(ctx, o, s, &r); err != nil {
 		return r, err
@@ -65,6 +64,23 @@ func Run(ctx context.Context, o Options) (report.Report, error) {
 		return r, failures
 	}
 	return r, errors.Join(failures, conclude(ctx, o, s, measured, &r))
+}
+
+// makeFolders does what should not fail after hours of work.
+func (o Options) makeFolders() error {
+	var folders []string
+	if o.Out != "" {
+		folders = append(folders, o.Out)
+	}
+	if o.Scores != "" {
+		folders = append(folders, filepath.Dir(o.Scores))
+	}
+	for _, dir := range folders {
+		if err := durable.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // newReport is the report of a run without its models.
@@ -249,6 +265,3 @@ func warnings(r report.Report) (all []string) {
 	}
 	return all
 }
-
-// cosine is a squared distance as a cosine.
-func cosine(distance float64) float64 { return verification.Cosine(distance) }

@@ -14,6 +14,7 @@ import (
 	"facepipe/eval/faces"
 	"facepipe/eval/protocol"
 	"facepipe/eval/report"
+	"facepipe/eval/verification"
 	"facepipe/internal/durable"
 	"facepipe/internal/imgcodec"
 )
@@ -42,7 +43,7 @@ func addWorst(_ context.Context, o Options, t *test, v protocol.Verification, of
 			for _, p := range kind.places {
 				pair := report.WorstPair{First: templates.Names[p.First], Second: templates.Names[p.Second]}
 				for _, other := range of {
-					pair.Cosines = append(pair.Cosines, cosine(other.Distances[p.at]))
+					pair.Cosines = append(pair.Cosines, verification.Cosine(other.Distances[p.at]))
 				}
 				var err error
 				if pair.FirstFace, err = files.write(t.Faces()[t.faceOf(templates, p.First)]); err != nil {
@@ -66,7 +67,7 @@ func thresholdOf(m report.Model) (w *report.Worst, target float64) {
 	for _, p := range m.OperatingPoints {
 		if p.Target <= worstFAR {
 			w.Threshold, w.Chosen = p.Threshold, "FMR "+p.Name()
-			w.ThresholdCosine = cosine(w.Threshold)
+			w.ThresholdCosine = verification.Cosine(w.Threshold)
 			return w, p.Target
 		}
 	}
@@ -227,7 +228,7 @@ func writeComparisons(out *csv.Writer, name string, v protocol.Verification, col
 		for k, distances := range columns {
 			line[5+k] = ""
 			if distances != nil {
-				line[5+k] = strconv.FormatFloat(cosine(distances[at]), 'g', -1, 64)
+				line[5+k] = strconv.FormatFloat(verification.Cosine(distances[at]), 'g', -1, 64)
 			}
 		}
 		if err := out.Write(line); err != nil {

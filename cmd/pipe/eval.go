@@ -51,7 +51,7 @@ WHAT IS COMPARED
   --model       ONNX files, which are run
   --teacher     teachers' caches of the dataset, which precompute-teacher has filled
   --embeddings  files of embeddings: .npy (keys a line each in FILE.npy.keys.txt or
-                keys.txt; without keys, rows in the order of the dataset), .npz,
+                keys.txt; without keys, rows in the order of the faces), .npz,
                 CSV or TSV (key, then numbers), Arrow (key, embedding), as pipe embed
                 writes them. Without --dataset a pair list's names are keys of the file.
                 Nothing is unpickled

@@ -73,7 +73,7 @@ func (r Rows) Row(i int, dst []float32) (bool, error) {
 	return true, nil
 }
 
-// InMemory are embeddings as rows; a row is nil where there is no embedding.
+// InMemory are embeddings as rows; a row is all zeros where there is no embedding.
 func InMemory(e Embeddings) (Rows, error) {
 	if rows, ok := e.(Rows); ok {
 		return rows, nil

@@ -184,7 +184,7 @@ func (r replicates) area(value, level float64) Figure {
 	_, variance := vec.Moments(r.values[0][auc])
 	reach := math.Exp(quantile(level) * math.Sqrt(variance) / (value * (1 - value)))
 	odds := value / (1 - value)
-	i := Interval{odds / (odds + reach), odds * reach / (odds*reach + 1)}.holding(value)
+	i := holding(Interval{Low: odds / (odds + reach), High: odds * reach / (odds*reach + 1)}, value)
 	f.Interval = &i
 	return f
 }
