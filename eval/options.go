@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"facepipe/eval/protocol"
+	"facepipe/eval/verification"
 	"facepipe/internal/ort"
 )
 
@@ -48,7 +49,8 @@ type Options struct {
 	// Runtime says what runs the model.
 	Runtime ort.Options
 	// FAR are the false accept rates at which true accept rates are told, each above 0
-	// and below 1. A rate of less than one in the different-person pairs is left out.
+	// and below 1. A rate of less than one in the different-person pairs cannot
+	// be measured; results say so.
 	FAR []float64
 	// Scores is a CSV file for every comparison with the cosines of all that was compared; ""
 	// writes none.
@@ -79,7 +81,7 @@ func (t Test) path() string { return cmp.Or(t.Bin, t.List) }
 // DefaultOptions are the settings of a run that says nothing: mirror images on, and the
 // usual false accept rates.
 func DefaultOptions() Options {
-	return Options{Flip: true, FAR: []float64{1e-1, 1e-2, 1e-3, 1e-4}}
+	return Options{Options: protocol.Options{Rule: verification.Plain}, Flip: verification.Plain.Flip, FAR: []float64{1e-1, 1e-2, 1e-3, 1e-4}}
 }
 
 // Validate says what is wrong with the options themselves, before any file is looked at.

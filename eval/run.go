@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 
 	"facepipe/eval/faces"
@@ -32,7 +33,7 @@ func Run(ctx context.Context, o Options) (report.Report, error) {
 	s, err := openTests(ctx, o)
 	if err != nil {
 		r := report.Report{}
-		if s.lacks.Listed > 0 {
+		if s.lacks.Listed > 0 && s.common != nil {
 			r = newReport(o, s.common)
 			r.Pairs = s.lacks
 		}
@@ -48,28 +49,41 @@ func Run(ctx context.Context, o Options) (report.Report, error) {
 		}
 		printNotes(o.Progress, t.Describe())
 	}
-	if o.Out != "" { // should not fail after hours of work
-		if err := durable.MkdirAll(o.Out, 0o755); err != nil {
-			return r, err
-		}
+	if err := o.makeFolders(); err != nil {
+		return r, err
 	}
 	measured, failures, err := measure(ctx, o, s, &r)
 	if err != nil {
 		return r, err
 	}
-	for _, f := range s.failed {
-		failures = errors.Join(failures, fmt.Errorf("test %s: %s", f.Test, f.Error))
-	}
+	failures = errors.Join(s.faults, failures)
 	if len(r.Models) == 0 {
 		return r, failures
 	}
 	return r, errors.Join(failures, conclude(o, s, measured, &r))
 }
 
+// makeFolders does what should not fail after hours of work.
+func (o Options) makeFolders() error {
+	var folders []string
+	if o.Out != "" {
+		folders = append(folders, o.Out)
+	}
+	if o.Scores != "" {
+		folders = append(folders, filepath.Dir(o.Scores))
+	}
+	for _, dir := range folders {
+		if err := durable.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // newReport is the report of a run without its models.
 func newReport(o Options, set faces.Set) report.Report {
 	r := report.Report{
-		Flip: o.Flip, Norm: "unit", Distance: "squared-euclidean", FARPick: "le",
+		Flip: o.Flip, Norm: "unit", Distance: "squared-euclidean", FARPick: string(cmp.Or(o.Rule.Pick, verification.Le)),
 		Provider: cmp.Or(o.Runtime.Provider, ort.CPU), Detector: []string{}, Models: []report.Model{},
 		Dataset: set.Describe(),
 	}
@@ -149,7 +163,7 @@ func evaluate(ctx context.Context, o Options, t *test, sub subject) (report.Mode
 	if err != nil {
 		return m, protocol.Result{}, err
 	}
-	result, err := t.Evaluate(ctx, e, protocol.Settings{FAR: o.targets(), Flip: o.Flip, Distances: o.Scores != "" || t.Describe().Used <= maxDistances, Progress: o.Progress})
+	result, err := t.Evaluate(ctx, e, protocol.Settings{FAR: o.targets(), Rule: o.Rule, Flip: o.Flip, Distances: o.Scores != "" || t.Describe().Used <= maxDistances, Progress: o.Progress})
 	if err != nil && ctx.Err() != nil {
 		return m, result, ctx.Err()
 	}
@@ -227,6 +241,3 @@ func warnings(r report.Report) (all []string) {
 	}
 	return all
 }
-
-// cosine is a squared distance as a cosine.
-func cosine(distance float64) float64 { return verification.Cosine(distance) }

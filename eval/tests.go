@@ -40,7 +40,8 @@ type tests struct {
 	all    []*test
 	common faces.Set            // of all but .bin files, nil if there is none
 	tables []*embeddings.Table  // of the options' Embeddings
-	failed []report.Failed      // tests that could not be read, if others could
+	failed []report.Failed      // tests and embeddings that could not be read, if others could
+	faults error                // the same
 	lacks  protocol.Description // what is known of one whose images are missing
 }
 
@@ -65,17 +66,12 @@ func openTests(ctx context.Context, o Options) (s *tests, err error) {
 			s.close()
 		}
 	}()
-	for _, path := range o.Embeddings {
-		table, err := embeddings.Open(ctx, path)
-		if err != nil {
-			return s, err
-		}
-		s.tables = append(s.tables, table)
+	if err := s.openTables(ctx, o); err != nil {
+		return s, err
 	}
 	if err := s.openCommon(o); err != nil {
 		return s, err
 	}
-	var failures error
 	names := map[string]int{}
 	for _, spec := range o.Tests {
 		t, err := s.openTest(ctx, o, spec)
@@ -90,17 +86,41 @@ func openTests(ctx context.Context, o Options) (s *tests, err error) {
 			return s, err
 		}
 		if err != nil {
-			s.failed = append(s.failed, report.Failed{Model: spec.path(), Test: name, Error: err.Error()})
-			failures = errors.Join(failures, err)
+			s.fail(report.Failed{Model: spec.path(), Test: name, Error: err.Error()}, fmt.Errorf("test %s: %w", name, err))
 			continue
 		}
 		t.name = name
 		s.all = append(s.all, t)
 	}
 	if len(s.all) == 0 {
-		return s, failures
+		return s, s.faults
 	}
 	return s, nil
+}
+
+// fail notes what could not be read.
+func (s *tests) fail(f report.Failed, err error) {
+	s.failed, s.faults = append(s.failed, f), errors.Join(s.faults, err)
+}
+
+// openTables reads the files of embeddings. One that is at fault is an error only if there is
+// nothing else to measure.
+func (s *tests) openTables(ctx context.Context, o Options) error {
+	for _, path := range o.Embeddings {
+		table, err := embeddings.Open(ctx, path)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			s.fail(report.Failed{Model: path, Error: err.Error()}, err)
+			continue
+		}
+		s.tables = append(s.tables, table)
+	}
+	if len(o.Models)+len(o.Teachers)+len(s.tables) == 0 {
+		return s.faults
+	}
+	return nil
 }
 
 // openCommon opens what the tests with lists have in common.

@@ -12,6 +12,7 @@ import (
 
 	"facepipe/eval/protocol"
 	"facepipe/eval/report"
+	"facepipe/eval/verification"
 	"facepipe/internal/durable"
 	"facepipe/internal/imgcodec"
 )
@@ -22,46 +23,57 @@ const worstOfKind = 12
 // worstFAR is the false accept rate at which errors are shown, where it can be measured.
 const worstFAR = 1e-3
 
+// errorsOf shows what models are wrong about on a test.
+type errorsOf struct {
+	out       string // the report's folder, "" if none is written
+	test      *test
+	pairs     protocol.Verification
+	templates protocol.Templates
+	measured  []measurement  // of the test
+	files     map[int]string // crops that are written, by their indices in Faces
+}
+
 // addWorst finds the worst errors of each model on a test, and writes their crops.
-func addWorst(o Options, t *test, v protocol.Verification, of []measurement, r *report.Report) error {
-	templates := v.Pool(make([][]float32, len(v.Faces())))
-	faceOf := func(template int32) int {
-		if templates.Shown != nil {
-			return int(templates.Shown[template])
-		}
-		return int(template)
-	}
-	files := map[int]string{}
-	for _, m := range of {
+func addWorst(o Options, t *test, v protocol.Verification, measured []measurement, r *report.Report) error {
+	e := errorsOf{o.Out, t, v, v.Pool(make([][]float32, len(v.Faces()))), measured, map[int]string{}}
+	for _, m := range measured {
 		w := thresholdOf(r.Models[m.model])
 		if w == nil {
 			continue
 		}
 		accepts, rejects := worstPairs(v, m.Distances, w.Threshold)
-		for _, kind := range []struct {
-			places []placed
-			to     *[]report.WorstPair
-		}{{accepts, &w.FalseAccepts}, {rejects, &w.FalseRejects}} {
-			for _, p := range kind.places {
-				pair := report.WorstPair{First: templates.Names[p.First], Second: templates.Names[p.Second]}
-				for _, other := range of {
-					pair.Cosines = append(pair.Cosines, cosine(other.Distances[p.at]))
-				}
-				if o.Out != "" && t.set.CropSize() > 0 {
-					var err error
-					if pair.FirstFace, err = writeFace(o.Out, t, faceOf(p.First), files); err != nil {
-						return err
-					}
-					if pair.SecondFace, err = writeFace(o.Out, t, faceOf(p.Second), files); err != nil {
-						return err
-					}
-				}
-				*kind.to = append(*kind.to, pair)
+		for _, p := range accepts {
+			pair, err := e.describe(p)
+			if err != nil {
+				return err
 			}
+			w.FalseAccepts = append(w.FalseAccepts, pair)
+		}
+		for _, p := range rejects {
+			pair, err := e.describe(p)
+			if err != nil {
+				return err
+			}
+			w.FalseRejects = append(w.FalseRejects, pair)
 		}
 		r.Models[m.model].Worst = w
 	}
 	return nil
+}
+
+// describe says of a pair what each model says, and writes its crops.
+func (e *errorsOf) describe(p placed) (pair report.WorstPair, err error) {
+	pair = report.WorstPair{First: e.templates.Names[p.First], Second: e.templates.Names[p.Second]}
+	for _, m := range e.measured {
+		pair.Cosines = append(pair.Cosines, verification.Cosine(m.Distances[p.at]))
+	}
+	if e.out == "" || e.test.set.CropSize() == 0 {
+		return pair, nil
+	}
+	if pair.FirstFace, err = e.writeFace(p.First); err == nil {
+		pair.SecondFace, err = e.writeFace(p.Second)
+	}
+	return pair, err
 }
 
 // thresholdOf is the threshold at which a model's errors are shown: that of the largest false
@@ -71,7 +83,7 @@ func thresholdOf(m report.Model) *report.Worst {
 	for _, p := range m.OperatingPoints {
 		if p.Target <= worstFAR {
 			w.Threshold, w.Chosen = p.Threshold, "FMR "+p.Name()
-			w.ThresholdCosine = cosine(w.Threshold)
+			w.ThresholdCosine = verification.Cosine(w.Threshold)
 			return w
 		}
 	}
@@ -114,30 +126,32 @@ const (
 	faceQuality = 90
 )
 
-// writeFace writes a test's face as a small JPEG, once, and returns its path in the report's
+// writeFace writes a template's face as a small JPEG, once, and returns its path in the report's
 // folder. Its name is a digest of the set and the key.
-func writeFace(out string, t *test, index int, files map[int]string) (string, error) {
-	if name, done := files[index]; done {
+func (e *errorsOf) writeFace(template int32) (string, error) {
+	index := int(template)
+	if e.templates.Shown != nil {
+		index = int(e.templates.Shown[template])
+	}
+	if name, done := e.files[index]; done {
 		return name, nil
 	}
-	place := t.Faces()[index]
-	head, err := t.set.Head(place)
+	set, place := e.test.set, e.test.Faces()[index]
+	head, err := set.Head(place)
 	if err != nil {
 		return "", err
 	}
-	if len(files) == 0 {
-		if err := durable.MkdirAll(filepath.Join(out, facesFolder), 0o755); err != nil {
-			return "", err
-		}
-	}
-	img := imgcodec.NewImage(t.set.CropSize(), t.set.CropSize())
-	if err := t.set.Decode(place, img.Pix); err != nil {
+	img := imgcodec.NewImage(set.CropSize(), set.CropSize())
+	if err := set.Decode(place, img.Pix); err != nil {
 		return "", err
 	}
-	sum := sha256.Sum256([]byte(t.set.Describe().Digest + "\x00" + head.Key))
+	if err := durable.MkdirAll(filepath.Join(e.out, facesFolder), 0o755); err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256([]byte(set.Describe().Digest + "\x00" + head.Key))
 	name := facesFolder + "/" + hex.EncodeToString(sum[:12]) + ".jpg"
-	files[index] = name
-	return name, durable.WriteFile(filepath.Join(out, filepath.FromSlash(name)), imgcodec.EncodeJPEG(smaller(img), faceQuality), 0o644)
+	e.files[index] = name
+	return name, durable.WriteFile(filepath.Join(e.out, filepath.FromSlash(name)), imgcodec.EncodeJPEG(smaller(img), faceQuality), 0o644)
 }
 
 // smaller is a picture of at most maxFace pixels a side: the means of equal parts.
@@ -222,7 +236,7 @@ func writeComparisons(out *csv.Writer, name string, v protocol.Verification, col
 		for k, distances := range columns {
 			line[5+k] = ""
 			if distances != nil {
-				line[5+k] = strconv.FormatFloat(cosine(distances[at]), 'g', -1, 64)
+				line[5+k] = strconv.FormatFloat(verification.Cosine(distances[at]), 'g', -1, 64)
 			}
 		}
 		if err := out.Write(line); err != nil {

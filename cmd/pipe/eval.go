@@ -13,16 +13,18 @@ import (
 	"facepipe/eval"
 	"facepipe/eval/protocol"
 	"facepipe/eval/report"
+	"facepipe/eval/verification"
 	"facepipe/internal/ort"
 )
 
 type evalOptions struct {
 	eval.Options
-	flags  *pflag.FlagSet
-	noFlip bool
-	lists  map[string]*string // by the protocol's name
-	bins   []string
-	ijb    ijbFlags
+	flags     *pflag.FlagSet
+	noFlip    bool
+	rule, far string
+	lists     map[string]*string // by the protocol's name
+	bins      []string
+	ijb       ijbFlags
 }
 
 func (o *evalOptions) describe() *cobra.Command {
@@ -30,8 +32,9 @@ func (o *evalOptions) describe() *cobra.Command {
 		Use:   "eval --model FILE.onnx (--dataset DATASET --pairs FILE|auto | --bin FILE) --out DIR",
 		Short: "Measure how well models tell faces apart",
 		Long: `Eval says how well models tell same from different people: ten-fold accuracy by the LFW
-protocol, TAR@FAR, AUC, EER and the threshold. DIR gets report.json, report.md, roc.svg and,
-in faces, the crops of the worst errors.
+protocol, TAR@FAR, AUC, EER and the threshold to set for the false match rate you want. DIR
+gets report.json, report.md, roc.svg, det.svg, scores.svg and, in faces, the crops of the worst
+errors. What so few pairs cannot tell is said, not left out.
 
 YOUR OWN PHOTOGRAPHS
   A folder with a folder for each person (four at least, two of them with two photographs;
@@ -45,7 +48,7 @@ WHAT IS COMPARED
   --model       ONNX files, which are run
   --teacher     teachers' caches of the dataset, which precompute-teacher has filled
   --embeddings  files of embeddings: .npy (keys a line each in FILE.npy.keys.txt or
-                keys.txt; without keys, rows in the order of the dataset), .npz,
+                keys.txt; without keys, rows in the order of the faces), .npz,
                 CSV or TSV (key, then numbers), Arrow (key, embedding), as pipe embed
                 writes them. Without --dataset a pair list's names are keys of the file.
                 Nothing is unpickled
@@ -92,9 +95,11 @@ func (o *evalOptions) addFlags(f *pflag.FlagSet) {
 	f.Uint64Var(&o.Auto.Seed, "seed", 1, "seed of the draw of --pairs auto")
 	f.StringVar(&o.Hard, "hard", "", "`teacher` whose cache decides which different pairs of --pairs auto are hard")
 	o.ijb.addFlags(f, &o.IJB)
-	f.BoolVar(&o.Flip, "flip", o.Flip, "add the mirrored crop's embedding to the crop's own")
+	f.StringVar(&o.rule, "rule", o.Rule.Name, "`name` of the rule that published figures follow: plain, insightface, facexzoo; see docs/figures.md")
+	f.StringVar(&o.far, "far-pick", "", "where TAR is read at a FAR: le, nearest, interp (default: as the rule does)")
+	f.BoolVar(&o.Flip, "flip", o.Flip, "add the mirrored crop's embedding to the crop's own; without this flag as the rule does")
 	f.BoolVar(&o.noFlip, "no-flip", false, "do not; the same as --flip=false")
-	f.Float64SliceVar(&o.FAR, "far", o.FAR, "false accept `rates` to tell TAR at, each between 0 and 1, by commas; a rate of less than one false accept is left out")
+	f.Float64SliceVar(&o.FAR, "far", o.FAR, "false accept `rates` to tell TAR at, each between 0 and 1, by commas; a rate of less than one false accept is not measurable")
 	f.Lookup("far").DefValue = strings.ReplaceAll(strings.Trim(fmt.Sprint(o.FAR), "[]"), " ", ",") // pflag's has six digits
 	f.BoolVar(&o.AllowMissing, "allow-missing", false, "leave out pairs whose images the dataset lacks, or that cannot be decoded")
 	f.StringVar(&o.Preprocess, "preprocess", "auto", "`preprocessing` of all models: auto, arcface, raw or a JSON file")
@@ -106,12 +111,9 @@ func (o *evalOptions) addFlags(f *pflag.FlagSet) {
 }
 
 func (o *evalOptions) validate(args []string) error {
-	if o.noFlip {
-		o.Flip = false
-	}
 	o.chooseTests()
 	return errors.Join(
-		noArguments(args), o.validateTests(), o.validateAuto(),
+		noArguments(args), o.chooseRule(), o.validateTests(), o.validateAuto(),
 		o.ijb.validate(o.flags, &o.IJB, *o.lists[protocol.IJB.Name] != ""),
 		allNamed("--model", o.Models), allNamed("--teacher", o.Teachers), allNamed("--embeddings", o.Embeddings), allNamed("--bin", o.bins),
 		preprocessing(o.Preprocess),
@@ -159,6 +161,27 @@ func (o *evalOptions) validateAuto() error {
 		return misplaced(o.flags, "needs --pairs auto", "auto-pairs", "seed", "hard")
 	}
 	return notNegative("--auto-pairs", o.Auto.Pairs)
+}
+
+// chooseRule takes the rule and what else it says, unless flags say otherwise.
+func (o *evalOptions) chooseRule() error {
+	rule, err := verification.RuleNamed(o.rule)
+	if err != nil {
+		return fmt.Errorf("--rule: %w", err)
+	}
+	if o.far != "" {
+		if rule.Pick, err = verification.PickNamed(o.far); err != nil {
+			return fmt.Errorf("--far-pick: %w", err)
+		}
+	}
+	o.Rule = rule
+	if !o.flags.Changed("flip") {
+		o.Flip = rule.Flip
+	}
+	if o.noFlip {
+		o.Flip = false
+	}
+	return nil
 }
 
 // listsHelp says how the file of each protocol is written.

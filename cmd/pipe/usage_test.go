@@ -162,6 +162,8 @@ func TestWrongUsage(t *testing.T) {
 		{"eval without pairs", "eval --dataset d --model m.onnx", "--pairs is missing"},
 		{"eval at a false accept rate of none", "eval --dataset d --model m.onnx --pairs p --far 0.1,0", "false accept rate 0 is not between 0 and 1"},
 		{"eval at a false accept rate of all", "eval --dataset d --model m.onnx --pairs p --far 1", "false accept rate 1 is not between 0 and 1"},
+		{"eval by an unknown rule", "eval --dataset d --model m.onnx --pairs p --rule lfw", "--rule: no rule is called \"lfw\"; there are plain, insightface, facexzoo"},
+		{"eval at an unknown pick", "eval --dataset d --model m.onnx --pairs p --far-pick lt", "--far-pick: no way to read TAR at a FAR is called \"lt\"; there are le, nearest, interp"},
 		{"eval at a false accept rate in words", "eval --dataset d --model m.onnx --pairs p --far few", "--far"},
 		{"eval with an unknown preprocessing", "eval --dataset d --model m.onnx --pairs p --preprocess magic", "magic"},
 		{"demo without out", "demo", "--out is missing"},

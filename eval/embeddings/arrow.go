@@ -3,7 +3,7 @@ package embeddings
 import (
 	"errors"
 	"fmt"
-	"io"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -11,53 +11,69 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 )
 
-// Limits of what one record batch of a file may claim.
+// Limits of what a file may claim: of its metadata, and how many times its own size a batch may
+// have when it is decompressed.
 const (
-	maxBatchBytes = 4 << 30
-	maxMetaBytes  = 64 << 20
+	maxMetaBytes = 64 << 20
+	maxRatio     = 256
 )
 
-// readArrow reads record batches of an Arrow file, or of a stream. The library trusts what it
-// parses, and panics.
-func (t *Table) readArrow(file *os.File, isFile bool) (err error) {
+// bounded allocates no more at once than a file of its size can stand for.
+type bounded struct {
+	memory.Allocator
+	limit int
+}
+
+// Allocate panics beyond the limit, which readArrow turns into an error.
+func (b bounded) Allocate(size int) []byte {
+	b.check(size)
+	return b.Allocator.Allocate(size)
+}
+
+// Reallocate panics beyond the limit.
+func (b bounded) Reallocate(size int, old []byte) []byte {
+	b.check(size)
+	return b.Allocator.Reallocate(size, old)
+}
+
+func (b bounded) check(size int) {
+	if size > b.limit {
+		panic(fmt.Sprintf("it claims %d bytes", size))
+	}
+}
+
+// readArrow reads the record batches of an Arrow file. The library trusts what it parses, and
+// panics.
+func (t *Table) readArrow(file *os.File, size int64) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%w: parse Arrow data: %v", ErrFormat, r)
 		}
 	}()
-	limits := []ipc.Option{ipc.WithBodySizeLimit(maxBatchBytes), ipc.WithMetadataSizeLimit(maxMetaBytes)}
-	if isFile {
-		r, err := ipc.NewFileReader(file, limits...)
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrFormat, err)
-		}
-		defer r.Close()
-		for i := range r.NumRecords() {
-			batch, err := r.RecordBatchAt(i)
-			if err == nil {
-				err = t.addBatch(batch)
-				batch.Release()
-			}
-			if err != nil {
-				return fmt.Errorf("%w: record batch %d: %w", ErrFormat, i, err)
-			}
-		}
-		return nil
+	if err := checkClaims(file, size); err != nil {
+		return fmt.Errorf("%w: %w", ErrFormat, err)
 	}
-	r, err := ipc.NewReader(io.NewSectionReader(file, 0, 1<<62), limits...)
+	limits := []ipc.Option{
+		ipc.WithBodySizeLimit(size), ipc.WithMetadataSizeLimit(maxMetaBytes),
+		ipc.WithAllocator(bounded{memory.DefaultAllocator, int(min(maxRatio*size, math.MaxInt32*2))}),
+	}
+	r, err := ipc.NewFileReader(file, limits...)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrFormat, err)
 	}
-	defer r.Release()
-	for i := 0; r.Next(); i++ {
-		if err := t.addBatch(r.RecordBatch()); err != nil {
+	defer r.Close()
+	for i := range r.NumRecords() {
+		batch, err := r.RecordBatchAt(i)
+		if err == nil {
+			err = t.addBatch(batch)
+			batch.Release()
+		}
+		if err != nil {
 			return fmt.Errorf("%w: record batch %d: %w", ErrFormat, i, err)
 		}
-	}
-	if err := r.Err(); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: %w", ErrFormat, err)
 	}
 	return nil
 }

@@ -88,8 +88,10 @@ func (t *Table) read(file *os.File, size int64) error {
 		return t.readNPY(file, size)
 	case strings.HasPrefix(text, "PK\x03\x04"):
 		return t.readNPZ(file, size)
-	case strings.HasPrefix(text, "ARROW1"), strings.HasPrefix(text, "\xff\xff\xff\xff"):
-		return t.readArrow(file, strings.HasPrefix(text, "ARROW1"))
+	case strings.HasPrefix(text, "ARROW1"):
+		return t.readArrow(file, size)
+	case strings.HasPrefix(text, "\xff\xff\xff\xff"):
+		return fmt.Errorf("%w: it is an Arrow stream; write a file: pyarrow.ipc.new_file, or feather", ErrFormat)
 	case strings.HasPrefix(text, "PAR1"):
 		return fmt.Errorf("%w: it is Parquet; write it as Arrow, CSV or .npy", ErrFormat)
 	case strings.HasPrefix(text, "\x89HDF"):

@@ -214,6 +214,37 @@ func TestWrite(t *testing.T) {
 	}
 }
 
+// Whatever bytes of an Arrow file are others, reading it ends with rows or an error.
+func TestDamagedArrow(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "e.arrow")
+	w, err := Create(path, 3, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"a", "b", "c"} {
+		if err := w.Add(key, "", []float32{1, 2, 3, 4}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := 8; at < len(whole); at++ {
+		for _, to := range []byte{0x00, 0x7f, 0xff} {
+			data := slices.Clone(whole)
+			data[at] = to
+			table, err := Open(t.Context(), write(t, "e.arrow", data))
+			if err == nil && table.Len() > 3 || err != nil && !errors.Is(err, ErrFormat) {
+				t.Fatalf("byte %d as %x: %v, %v", at, to, table, err)
+			}
+		}
+	}
+}
+
 // A file that is not finished has no name, and leaves nothing behind.
 func TestUnfinished(t *testing.T) {
 	for _, ending := range Endings {

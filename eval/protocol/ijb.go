@@ -231,7 +231,7 @@ func (t *templates) Evaluate(ctx context.Context, e Embeddings, s Settings) (r R
 		found.Notes = append(found.Notes, search.Notes...)
 	}
 	r.Identification = found
-	figures, err := verification.Evaluate(scores, s.FAR)
+	figures, err := s.Rule.Evaluate(scores, s.FAR)
 	if errors.Is(err, verification.ErrTooFew) {
 		found.Notes = append(found.Notes, fmt.Sprintf("AUC and EER are not measurable: %v", err))
 		return r, nil

@@ -14,7 +14,7 @@ import (
 )
 
 // Pairs is the verification of pairs of images, as LFW does it. Its folds are those of
-// [verification.ChooseFolds], the list's own first. Loading it may also fail with
+// [verification.Rule.Folds], the list's own first. Loading it may also fail with
 // [pairlist.ErrFormat] and [verification.ErrTooFew].
 var Pairs = Kind{
 	Name: "pairs", About: "pairs",
@@ -68,7 +68,7 @@ func Listed(ctx context.Context, set faces.Set, path string, list *pairlist.List
 	if d := p.Describe(); len(d.Missing) > 0 && !o.AllowMissing {
 		return nil, p.missing(ctx, set, len(list.Images))
 	}
-	if err := p.chooseFolds(declared); err != nil {
+	if err := p.chooseFolds(declared, o.Rule); err != nil {
 		return nil, fmt.Errorf("pair list %s: %w", path, err)
 	}
 	if p.identities, err = faces.Numbers(set, p.faces); err != nil {
@@ -183,7 +183,7 @@ func (p *pairs) noteAliases(list *pairlist.List, places []int) {
 	}
 }
 
-func (p *pairs) chooseFolds(declared []int) error {
+func (p *pairs) chooseFolds(declared []int, rule verification.Rule) (err error) {
 	same := make([]bool, len(p.compared))
 	n := 0
 	for i, pair := range p.compared {
@@ -194,15 +194,20 @@ func (p *pairs) chooseFolds(declared []int) error {
 	if err := verification.CheckKinds(n, len(same)-n); err != nil {
 		return err
 	}
-	p.folds = verification.ChooseFolds(same, declared)
-	if declared != nil && p.folds.Rule != verification.Declared {
-		p.note("Folds", "the list's own folds are not used, as %s: %s ones are taken", oneKind(same, declared), p.folds.Rule)
+	if p.folds, err = rule.Folds(same, declared); err != nil {
+		return err
+	}
+	if lacks := oneKind(same, declared); lacks != "" && p.folds.Rule != verification.Declared {
+		p.note("Folds", "the list's own folds are not used, as %s: %s ones are taken", lacks, p.folds.Rule)
 	}
 	return nil
 }
 
-// oneKind says which fold has trials of one kind only.
+// oneKind says which fold has trials of one kind only, "" if none has.
 func oneKind(same []bool, folds []int) string {
+	if folds == nil {
+		return ""
+	}
 	count := make([][2]int, slices.Max(folds)+1) // different, same
 	for i, fold := range folds {
 		if same[i] {
@@ -216,7 +221,7 @@ func oneKind(same []bool, folds []int) string {
 			return fmt.Sprintf("number %d has %d same and %d different pairs", fold+1, n[1], n[0])
 		}
 	}
-	return "there is one only"
+	return ""
 }
 
 // Faces are those that a pair names.

@@ -73,7 +73,7 @@ func (r Rows) Row(i int, dst []float32) (bool, error) {
 	return true, nil
 }
 
-// inMemory are embeddings as rows; a row is nil where there is no embedding.
+// inMemory are embeddings as rows; a row is all zeros where there is no embedding.
 func inMemory(e Embeddings) (Rows, error) {
 	if rows, ok := e.(Rows); ok {
 		return rows, nil
@@ -97,6 +97,8 @@ func inMemory(e Embeddings) (Rows, error) {
 type Settings struct {
 	// FAR are the false accept rates at which true accept rates are told.
 	FAR []float64
+	// Rule is the way of computing them; it should be the one that the protocol was loaded with.
+	Rule verification.Rule
 	// Distances asks for [Result].Distances.
 	Distances bool
 	// Flip says, for the record, that the embeddings of mirror images were added.
@@ -177,6 +179,8 @@ func (d Description) PrintNotes(w io.Writer) {
 type Options struct {
 	// AllowMissing leaves out comparisons that need images which the dataset lacks.
 	AllowMissing bool
+	// Rule deals comparisons out to folds, and is the way of computing figures.
+	Rule verification.Rule
 	// IJB are the switches of [IJB]; the zero value takes [UsualIJB].
 	IJB IJBOptions
 }

@@ -22,7 +22,7 @@ func Verify(p Verification, e Embeddings, s Settings) (Result, error) {
 	if r.Scores, err = score(p, rows, keep); err != nil {
 		return Result{}, err
 	}
-	figures, err := verification.Evaluate(r.Scores, s.FAR)
+	figures, err := s.Rule.Evaluate(r.Scores, s.FAR)
 	r.Verification = &figures
 	return r, err
 }
