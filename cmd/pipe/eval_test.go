@@ -302,7 +302,7 @@ func TestEmbed(t *testing.T) {
 
 func TestEvalUsage(t *testing.T) {
 	for want, args := range map[string][]string{
-		"--pairs or --bin is missing":              {"eval", "--model", "m.onnx"},
+		"--megaface or --bin is missing":           {"eval", "--model", "m.onnx"},
 		"no model is named":                        {"eval", "--bin", "a.bin"},
 		"--dataset is missing":                     {"eval", "--model", "m.onnx", "--pairs", "p.txt"},
 		"--dataset has no say":                     {"eval", "--model", "m.onnx", "--dataset", "d", "--bin", "a.bin"},
