@@ -25,12 +25,17 @@ func (o *Options) ReadFile(path string, flags map[string]string) error {
 	if err != nil {
 		return fmt.Errorf("%w: config: %w", ErrUsage, err)
 	}
-	names := usualNames()
-	maps.Copy(names, flags)
-	if err := strictyaml.Decode(data, o, names); err != nil {
+	if err := o.Overlay(data, flags); err != nil {
 		return fmt.Errorf("%w: config %s: %w", ErrUsage, path, err)
 	}
 	return nil
+}
+
+// Overlay is [Options.ReadFile] of a file's content.
+func (o *Options) Overlay(data []byte, flags map[string]string) error {
+	names := usualNames()
+	maps.Copy(names, flags)
+	return strictyaml.Decode(data, o, names)
 }
 
 // usualNames are what settings are called elsewhere, where that is nothing like their

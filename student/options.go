@@ -67,7 +67,9 @@ type TrainingOptions struct {
 	// Epochs over the dataset and Batch crops at a time, of all ranks together, of which
 	// Accumulate (at least 1) make a step: its gradient is that of the mean of their
 	// losses. Norms and the memory bank see one batch at a time.
+	// A run of Steps ends after so many, wherever in an epoch; 0 leaves it to Epochs.
 	Epochs     int `json:"epochs" yaml:"epochs"`
+	Steps      int `json:"steps,omitempty" yaml:"steps"`
 	Batch      int `json:"batch" yaml:"batch"`
 	Accumulate int `json:"accumulate,omitempty" yaml:"accumulate"`
 	// LR is the peak learning rate.
@@ -197,9 +199,10 @@ func (o *Options) peakRate() Rate {
 	return cmp.Or(o.LR, Rate(o.Loss.Rate()), UsualRate)
 }
 
-// warmupEpochs is the length of the warm-up.
+// warmupEpochs is the length of the warm-up. It is negative for a ninth of a run whose epochs
+// are not known.
 func (o *Options) warmupEpochs() float64 {
-	if o.WarmupEpochs < 0 {
+	if o.WarmupEpochs < 0 && o.Steps == 0 {
 		return float64(o.Epochs) / 9
 	}
 	return o.WarmupEpochs
@@ -208,9 +211,12 @@ func (o *Options) warmupEpochs() float64 {
 // schedule is the learning rate over a run of so many steps an epoch.
 func (o *Options) schedule(stepsPerEpoch int) (optim.Schedule, error) {
 	s := optim.Schedule{
-		Kind: o.Schedule, Peak: float64(o.peakRate()), Total: o.Epochs * stepsPerEpoch,
+		Kind: o.Schedule, Peak: float64(o.peakRate()), Total: cmp.Or(o.Steps, o.Epochs*stepsPerEpoch),
 		Warmup: int(o.warmupEpochs() * float64(stepsPerEpoch)),
 		Power:  o.Power, Milestones: o.Milestones, Factor: o.Factor,
+	}
+	if s.Warmup < 0 {
+		s.Warmup = s.Total / 9
 	}
 	return s, usage(s.Validate())
 }

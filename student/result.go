@@ -1,6 +1,7 @@
 package student
 
 import (
+	"math"
 	"path/filepath"
 	"time"
 
@@ -62,7 +63,7 @@ func (r *run) exportStudent() error {
 func (r *run) writeSummary() (Summary, error) {
 	seconds := time.Since(r.begun).Seconds()
 	s := Summary{
-		Steps: r.last.Step, Epochs: r.o.Epochs, Seconds: seconds, WaitSeconds: r.loader.Waited().Seconds(),
+		Steps: r.last.Step, Epochs: int(math.Ceil(r.epochs())), Seconds: seconds, WaitSeconds: r.loader.Waited().Seconds(),
 		ImagesPerSecond: float64((r.last.Step-r.resumed)*r.o.Batch*r.o.Accumulate) / seconds,
 		FinalLoss:       r.last.Loss, Parameters: r.model.network.Parameters(), ONNX: r.modelPath(),
 		ResumedAt: r.resumed, Flip: r.flip, Precision: r.o.Precision, Device: r.o.Device,

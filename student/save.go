@@ -38,7 +38,7 @@ func (r *run) position() checkpoint.Position {
 	at.Network, at.Size, at.Objective = r.o.Network, r.model.network.Config, r.o.Loss.Canonical()
 	at.Dataset, at.CropsDigest, at.Crops = r.manifest.Dataset, r.manifest.CropsDigest, r.manifest.Crops
 	at.Ranks, at.Scaler = r.world.ranks(), (*checkpoint.Scaler)(r.model.scaler)
-	at.Teacher, at.Fingerprint, at.Epochs = string(r.o.Teacher), r.manifest.TeacherFingerprint, r.o.Epochs
+	at.Teacher, at.Fingerprint, at.Epochs = string(r.o.Teacher), r.manifest.TeacherFingerprint, r.epochs()
 	at.Precision, at.InputNorm, at.Total = r.o.Precision, r.o.InputNorm, r.schedule.Total
 	at.Init = cmp.Or(at.Init, r.origin)
 	return at

@@ -3,7 +3,9 @@ package student
 import (
 	"context"
 	"fmt"
+	"math"
 	"runtime"
+	"strconv"
 	"time"
 
 	"facepipe/internal/progress"
@@ -207,8 +209,8 @@ func (r *run) openJournal(context.Context) (err error) {
 		return err
 	}
 	r.world.describe(r.progress, o)
-	fmt.Fprintf(r.progress, "train %s (%d parameters, %d-d) with %s on %d crops: %d epochs of %d steps of %s, %s, mirroring %s\n",
-		o.Network, r.model.network.Parameters(), r.model.network.Dim, o.Loss.Canonical(), r.loader.Crops(), o.Epochs,
+	fmt.Fprintf(r.progress, "train %s (%d parameters, %d-d) with %s on %d crops: %s epochs of %d steps of %s, %s, mirroring %s\n",
+		o.Network, r.model.network.Parameters(), r.model.network.Dim, o.Loss.Canonical(), r.loader.Crops(), strconv.FormatFloat(math.Round(100*r.epochs())/100, 'f', -1, 64),
 		r.loader.StepsPerEpoch(), o.stepSize(), o.Precision, map[bool]string{true: "on", false: "off"}[r.flip])
 	for _, note := range r.notes {
 		fmt.Fprintln(r.progress, note)

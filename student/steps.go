@@ -40,7 +40,7 @@ func (r *run) afterStep(ctx context.Context) error {
 	r.bar.Note(fmt.Sprintf("loss %.4f", r.last.Loss))
 	perEpoch := r.loader.StepsPerEpoch()
 	epochDone := r.last.Step%perEpoch == 0
-	if r.last.Step%r.o.LogEvery == 0 || epochDone {
+	if r.last.Step%r.o.LogEvery == 0 || epochDone || r.last.Step == r.schedule.Total {
 		if err := r.logStep(float64(r.last.Step) / float64(perEpoch)); err != nil {
 			return err
 		}
@@ -53,13 +53,16 @@ func (r *run) afterStep(ctx context.Context) error {
 			return err
 		}
 	}
-	if epochDone || r.last.Step%r.o.CheckpointEvery == 0 {
+	if epochDone || r.last.Step == r.schedule.Total || r.last.Step%r.o.CheckpointEvery == 0 {
 		if err := r.save(); err != nil {
 			return err
 		}
 	}
 	return r.world.verdict()
 }
+
+// epochs is how many passes over the data the whole run is.
+func (r *run) epochs() float64 { return float64(r.schedule.Total) / float64(r.loader.StepsPerEpoch()) }
 
 // logStep writes the line of a step.
 func (r *run) logStep(epoch float64) error {

@@ -35,7 +35,7 @@ func (o *Options) validate() error {
 		choice("flip", o.Flip, "auto", "on", "off"),
 		choice("precision", o.Precision, "fp32", "bf16", "fp16"),
 		choice("input-norm", o.InputNorm, "outside", "inside"),
-		atLeast("epochs", o.Epochs, 1), atLeast("batch", o.Batch, 2), atLeast("accumulate", o.Accumulate, 1),
+		atLeast("epochs", o.Epochs, 1), atLeast("steps", o.Steps, 0), atLeast("batch", o.Batch, 2), atLeast("accumulate", o.Accumulate, 1),
 		notNegative.holds("lr", float64(o.LR)), anyNumber.holds("warmup", o.WarmupEpochs),
 		positive.holds("power", o.Power), aboveZeroToOne.holds("factor", o.Factor), zeroToOne.hold("milestones", o.Milestones),
 		usage(o.Optimizer.Validate()), belowOne.holds("momentum", o.Optimizer.Momentum), zeroToOne.holds("weight-decay", o.optimizer().WeightDecay),

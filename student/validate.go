@@ -26,10 +26,10 @@ type Validation struct {
 // validationDue is whether the run is to be scored where it is, and has not been.
 func (r *run) validationDue() bool {
 	step, perEpoch := r.last.Step, r.loader.StepsPerEpoch()
-	if r.o.Validation == nil || step == 0 || step%perEpoch != 0 || r.last.Validated == step {
+	if r.o.Validation == nil || step == 0 || r.last.Validated == step {
 		return false
 	}
-	return step/perEpoch%r.o.ValidateEvery == 0 || step == r.schedule.Total
+	return step%(perEpoch*r.o.ValidateEvery) == 0 || step == r.schedule.Total
 }
 
 // makeUpValidation makes up for a validation during which an earlier process was stopped.

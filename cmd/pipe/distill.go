@@ -135,6 +135,7 @@ func (o *distillOptions) addLearningFlags(f *pflag.FlagSet) {
 // addTrainingFlags binds how it learns.
 func (o *distillOptions) addTrainingFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.Epochs, "epochs", o.Epochs, "passes over the dataset")
+	f.IntVar(&o.Steps, "steps", o.Steps, "end after so many `steps`, wherever in an epoch; 0 for whole epochs")
 	f.IntVar(&o.Batch, "batch", o.Batch, "crops at a time, of all ranks together")
 	f.IntVar(&o.Accumulate, "accumulate", o.Accumulate, "`batches` that make one step, for a gradient of more crops than memory holds; norms and the memory bank see one at a time")
 	f.Var(&o.LR, "lr", "peak learning `rate` (default "+usualRates()+")")

@@ -44,9 +44,9 @@ type Position struct {
 	Ranks int `json:"ranks,omitempty"`
 	// Teacher (with its fingerprint), Epochs, Precision and InputNorm are the run's, for
 	// what is exported of the checkpoint.
-	Teacher     string `json:"teacher,omitempty"`
-	Fingerprint string `json:"teacher_fingerprint,omitempty"`
-	Epochs      int    `json:"epochs,omitempty"`
+	Teacher     string  `json:"teacher,omitempty"`
+	Fingerprint string  `json:"teacher_fingerprint,omitempty"`
+	Epochs      float64 `json:"epochs,omitempty"`
 	// Total is the number of steps of all epochs.
 	Total     int    `json:"total_steps,omitempty"`
 	Precision string `json:"precision,omitempty"`

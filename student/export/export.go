@@ -56,7 +56,7 @@ type Note struct {
 // NoteOf is the note on the weights of a checkpoint.
 func NoteOf(at checkpoint.Position, averaged bool) Note {
 	n := Note{Program: release.Name + " " + release.Version, Student: at.Network, Teacher: at.Teacher, Loss: at.Objective,
-		Dataset: at.Dataset, Crops: at.Crops, Epochs: float64(at.Epochs), Steps: at.Step, FinalLoss: at.Loss,
+		Dataset: at.Dataset, Crops: at.Crops, Epochs: at.Epochs, Steps: at.Step, FinalLoss: at.Loss,
 		Precision: at.Precision, Averaged: averaged, Init: at.Init}
 	if at.Total > 0 {
 		n.Epochs *= float64(at.Step) / float64(at.Total)

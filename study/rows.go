@@ -1,0 +1,153 @@
+package study
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"facepipe/internal/strictyaml"
+	"facepipe/student"
+)
+
+// Row is one student of a study.
+type Row struct {
+	// Group is what the row is called without its seed.
+	Group string `json:"group"`
+	Seed  uint64 `json:"seed"`
+	// Differs are the settings in which it differs from the base.
+	Differs Settings `json:"-"`
+	// Outlook is what its run would be, of all its settings and inputs.
+	Outlook student.Outlook `json:"outlook"`
+
+	options student.Options
+}
+
+// Name tells a row from all others of the study.
+func (r *Row) Name() string { return fmt.Sprintf("%s, seed %d", r.Group, r.Seed) }
+
+// expand gives the rows of a study, the first seed of all before the second of any. Their
+// options are complete but for what says where they are run.
+func (s *Study) expand() ([]*Row, error) {
+	groups, seeds := []Explicit{{}}, []string{cmp.Or(s.Base.get(seedKey), "1")}
+	for _, a := range s.Axes {
+		if a.Key == seedKey {
+			seeds = nil
+			for _, v := range a.Values {
+				seeds = append(seeds, text(v))
+			}
+			continue
+		}
+		var wider []Explicit
+		for _, g := range groups {
+			for _, v := range a.Values {
+				wider = append(wider, Explicit{Settings: slices.Concat(g.Settings, flattened(nil, a.Key, v))})
+			}
+		}
+		groups = wider
+	}
+	if len(groups) == 1 && groups[0].Settings == nil && len(s.Rows) > 0 {
+		groups = nil // no axis but the seed
+	}
+	for i := range groups {
+		groups[i].Name = cmp.Or(groups[i].Settings.String(), "base")
+	}
+	groups = append(groups, s.Rows...)
+	var rows []*Row
+	for _, seed := range seeds {
+		for i, g := range groups {
+			if slices.ContainsFunc(groups[:i], func(o Explicit) bool { return o.Name == g.Name }) {
+				return nil, fmt.Errorf("%w: study %s: two rows are called %q", ErrUsage, s.Path, g.Name)
+			}
+			row, err := s.row(g, seed)
+			if err != nil {
+				return nil, fmt.Errorf("%w: study %s: row %q: %w", ErrUsage, s.Path, g.Name, err)
+			}
+			rows = append(rows, row)
+		}
+	}
+	return rows, s.findBaseline(groups)
+}
+
+// row settles one row's options.
+func (s *Study) row(g Explicit, seed string) (*Row, error) {
+	n, err := strconv.ParseUint(seed, 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("seed %q is no whole number", seed)
+	}
+	all := Settings{{seedKey, &yaml.Node{Kind: yaml.ScalarNode, Value: seed}}}.over(g.Settings.over(s.Base))
+	row := &Row{Group: g.Name, Seed: n, Differs: g.Settings, options: student.DefaultOptions()}
+	o := &row.options
+	o.Dataset = s.Dataset
+	document, err := all.document()
+	if err != nil {
+		return nil, err
+	}
+	if err := o.Overlay(document, nil); err != nil {
+		return nil, err
+	}
+	s.Budget.apply(o)
+	if s.Select != "" {
+		o.KeepBest = s.Select
+	}
+	return row, nil
+}
+
+// apply gives a row its budget. A row that says how long it is has that in place of it.
+func (b Budget) apply(o *student.Options) {
+	switch {
+	case o.Steps > 0:
+	case b.Epochs > 0:
+		o.Epochs = b.Epochs
+	case b.Steps > 0:
+		o.Steps = b.Steps
+	default:
+		o.Steps = max(1, b.Samples/(o.Batch*o.Accumulate))
+	}
+}
+
+// findBaseline settles the baseline's name.
+func (s *Study) findBaseline(groups []Explicit) error {
+	var names []string
+	for _, g := range groups {
+		if names = append(names, g.Name); g.Name == s.Baseline {
+			return nil
+		}
+	}
+	if s.Baseline == "" {
+		s.Baseline = names[0]
+		return nil
+	}
+	near := slices.MinFunc(names, func(a, b string) int {
+		return cmp.Compare(strictyaml.Distance(a, s.Baseline), strictyaml.Distance(b, s.Baseline))
+	})
+	return fmt.Errorf("%w: study %s: no row is called %q, which is the baseline; did you mean %q?", ErrUsage, s.Path, s.Baseline, near)
+}
+
+// foresee finds out what every row would be. All that are refused are named.
+func foresee(ctx context.Context, rows []*Row) error {
+	var refused []string
+	seen := map[string]*Row{}
+	for _, r := range rows {
+		var err error
+		if r.Outlook, err = student.Foresee(ctx, r.options); ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			refused = append(refused, fmt.Sprintf("row %q: %v", r.Name(), err))
+			continue
+		}
+		if other := seen[r.Outlook.Digest]; other != nil {
+			refused = append(refused, fmt.Sprintf("row %q is the same run as %q", r.Name(), other.Name()))
+		}
+		seen[r.Outlook.Digest] = r
+	}
+	if len(refused) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %d of %d rows cannot be trained:\n  %s", ErrUsage, len(refused), len(rows), strings.Join(refused, "\n  "))
+}
