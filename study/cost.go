@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // secondsPerStep is the median over what a run logged of the time that a step took. It counts
@@ -46,4 +48,24 @@ func secondsPerStep(run string) (float64, error) {
 	}
 	slices.Sort(rates)
 	return rates[len(rates)/2], nil
+}
+
+// watchMemory begins to watch the most memory that this process has resident; the function that
+// it returns ends that and is the MiB, 0 where the system does not tell.
+func watchMemory() func() float64 {
+	// Linux starts the mark anew. Where it does not, the mark is that of an earlier row at most.
+	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
+	return func() float64 {
+		data, err := os.ReadFile("/proc/self/status")
+		if err != nil {
+			return 0
+		}
+		for line := range strings.Lines(string(data)) {
+			var kib float64
+			if n, _ := fmt.Sscanf(line, "VmHWM: %f kB", &kib); n == 1 {
+				return kib / 1024
+			}
+		}
+		return 0
+	}
 }

@@ -9,9 +9,13 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"facepipe/internal/durable"
+	"facepipe/internal/ort"
 	"facepipe/student"
 	"facepipe/student/export"
+	"facepipe/student/torch"
 )
 
 // Options say where a study is run, and how.
@@ -173,7 +177,7 @@ func (r *runner) do(ctx context.Context, row *Row) error {
 	if err != nil {
 		return err
 	}
-	f := figures{Validation: summary.Validation, Parameters: summary.Parameters, PeakMiB: peak()}
+	f := figures{Validation: summary.Validation, cost: cost{Parameters: summary.Parameters, PeakMiB: peak()}}
 	if f.SecondsPerStep, err = secondsPerStep(o.Out); err != nil {
 		return err
 	}
@@ -195,4 +199,9 @@ func (r *runner) do(ctx context.Context, row *Row) error {
 func (r *runner) exportBest(run string) (string, error) {
 	s, err := export.Run(export.Options{Checkpoint: run, Best: true, Form: export.DefaultForm(), Out: filepath.Join(run, "best.onnx")})
 	return s.ONNX, err
+}
+
+// fatal is whether an error is not a row's own: every other row would meet it too.
+func fatal(err error) bool {
+	return errors.Is(err, torch.ErrEngine) || errors.Is(err, ort.ErrRuntime) || errors.Is(err, unix.ENOSPC)
 }

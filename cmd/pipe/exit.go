@@ -11,6 +11,7 @@ import (
 	"facepipe/store/merge"
 	"facepipe/student"
 	"facepipe/student/export"
+	"facepipe/study"
 	"facepipe/teacher"
 )
 
@@ -44,7 +45,7 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.Is(err, errUsage), errors.Is(err, student.ErrUsage), errors.Is(err, export.ErrUsage), errors.Is(err, teacher.ErrSeveral):
+	case errors.Is(err, errUsage), errors.Is(err, student.ErrUsage), errors.Is(err, export.ErrUsage), errors.Is(err, study.ErrUsage), errors.Is(err, teacher.ErrSeveral):
 		return exitUsage
 	case errors.Is(err, context.Canceled):
 		return exitStopped
@@ -52,7 +53,7 @@ func exitCode(err error) int {
 		return exitDamaged
 	case errors.As(err, &rank):
 		return rank.Status
-	case tooManyRejects(err):
+	case tooManyRejects(err), errors.Is(err, study.ErrRows):
 		return exitRejects
 	}
 	return exitFailed

@@ -1,0 +1,140 @@
+package study
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"path/filepath"
+	"time"
+
+	"facepipe/student"
+)
+
+// Outlook is what a study would take, found without training.
+type Outlook struct {
+	Rows  []RowOutlook `json:"rows"`
+	Steps int          `json:"steps"`
+	// Measured rows tell how long a step takes; Hours of what is missing is nil without one.
+	Hours *float64 `json:"hours,omitempty"`
+	// Bytes on disk at most: checkpoints and models of the rows that are missing.
+	Bytes int64 `json:"bytes"`
+	// Seeds of every group, and what they can tell.
+	Seeds int    `json:"seeds"`
+	Power string `json:"power"`
+	// Changed and Gone are as in [Result].
+	Changed []string `json:"changed,omitempty"`
+	Gone    []string `json:"gone,omitempty"`
+}
+
+// RowOutlook is a row that is to be trained, or was.
+type RowOutlook struct {
+	Row        string  `json:"row"`
+	State      State   `json:"state"`
+	Loss       string  `json:"loss"`
+	Crops      int     `json:"crops"`
+	Steps      int     `json:"steps"`
+	Parameters int     `json:"parameters"`
+	Hours      float64 `json:"hours,omitempty"`
+}
+
+// bytesAParameter is what a run leaves of each: a model, and checkpoints with weights, momentum
+// and those of the best.
+func bytesAParameter(o student.Options) int64 {
+	const model, checkpoint = 4, 8
+	kept := int64(o.KeepCheckpoints)
+	if o.KeepBest != "" {
+		kept++
+	}
+	return model + checkpoint*kept
+}
+
+// Foresee says what [Run] would do. It refuses what Run would refuse, and trains nothing.
+// secondsPerStep is of a row that is like the others, 0 if nobody knows: rows that are done
+// tell.
+func Foresee(ctx context.Context, s *Study, o Options, secondsPerStep float64) (a Outlook, err error) {
+	if o.Progress == nil {
+		o.Progress = io.Discard
+	}
+	r, err := open(ctx, s, o)
+	if err != nil {
+		return Outlook{}, err
+	}
+	defer func() { err = errors.Join(err, r.close()) }()
+	seeds := map[uint64]bool{}
+	measured := map[string]float64{}
+	for _, row := range r.rows {
+		var f figures
+		if readJSON(filepath.Join(row.folder(o.Out), figuresFile), &f) == nil {
+			measured[row.Group] = f.SecondsPerStep
+			secondsPerStep = f.SecondsPerStep
+		}
+	}
+	hours := 0.0
+	for _, row := range r.rows {
+		state, err := row.state(o.Out)
+		if err != nil {
+			return Outlook{}, err
+		}
+		seeds[row.Seed] = true
+		one := RowOutlook{Row: row.Name(), State: state, Loss: row.Outlook.Loss, Crops: row.Outlook.Crops, Steps: row.Outlook.Steps, Parameters: row.Outlook.Parameters}
+		if state != Done {
+			rate := secondsPerStep
+			if own, ok := measured[row.Group]; ok {
+				rate = own
+			}
+			one.Hours = rate * float64(one.Steps) / time.Hour.Seconds()
+			hours += one.Hours
+			a.Steps += one.Steps
+			a.Bytes += int64(one.Parameters) * bytesAParameter(row.options)
+		}
+		a.Rows = append(a.Rows, one)
+	}
+	if secondsPerStep > 0 {
+		a.Hours = &hours
+	}
+	if a.Changed, a.Gone, err = stale(o.Out, r.rows); err != nil {
+		return Outlook{}, err
+	}
+	a.Seeds, a.Power = len(seeds), power(len(seeds))
+	return a, nil
+}
+
+// power says what so many seeds can tell.
+func power(seeds int) string {
+	if seeds < 2 {
+		return "1 seed: no spread, and so no difference can be told"
+	}
+	least := 2.0
+	for range seeds {
+		least /= 2
+	}
+	text := fmt.Sprintf("%d seeds: the least p of a difference is %.3g", seeds, least)
+	if least > 0.05 {
+		text += ", which cannot be significant at 5 %"
+	}
+	return text + fmt.Sprintf("; four times in five they find one of 2.8/√%d = %.2f standard deviations of the paired differences", seeds, 2.8/math.Sqrt(float64(seeds)))
+}
+
+// Print writes it for a terminal.
+func (a Outlook) Print(w io.Writer) {
+	states := map[State]int{}
+	for _, r := range a.Rows {
+		states[r.State]++
+		fmt.Fprintf(w, "%-8s %s: %s, %d steps, %d crops, %d parameters\n", r.State, r.Row, r.Loss, r.Steps, r.Crops, r.Parameters)
+	}
+	fmt.Fprintf(w, "%d rows, %d of them done; %d steps to take", len(a.Rows), states[Done], a.Steps)
+	if a.Hours != nil {
+		fmt.Fprintf(w, ", %.1f hours", *a.Hours)
+	} else {
+		fmt.Fprint(w, " (how long they are, the first row that is done will tell; or --seconds-per-step)")
+	}
+	fmt.Fprintf(w, ", up to %.1f GB\n%s\n", float64(a.Bytes)/1e9, a.Power)
+	for _, name := range a.Changed {
+		fmt.Fprintf(w, "stale: %s: settings or inputs changed since it was trained\n", name)
+	}
+	for _, name := range a.Gone {
+		fmt.Fprintf(w, "gone: %s: the study has it no more; its folder stays\n", name)
+	}
+}

@@ -1,0 +1,279 @@
+package study
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"facepipe/eval/uncertainty"
+	"facepipe/eval/verification"
+)
+
+// Result is what a study has found so far.
+type Result struct {
+	Study    string `json:"study"`
+	Baseline string `json:"baseline"`
+	// ChosenBy says which weights were tested: the last step's, or the best by a figure of the
+	// validation.
+	ChosenBy string `json:"chosen_by"`
+	// Rows of all seeds, and how many are in each state.
+	Rows   []RowState    `json:"rows"`
+	States map[State]int `json:"states"`
+	// Failed rows, with their errors.
+	Failed []FailedRow `json:"failed"`
+	// Changed are rows of which the folder holds runs of other settings or inputs; Gone are rows
+	// that the study no longer has.
+	Changed []string `json:"changed,omitempty"`
+	Gone    []string `json:"gone,omitempty"`
+	// Tests are the columns: those of the validation first, if there is one.
+	Tests []string `json:"tests"`
+	// Groups are rows that differ in nothing but the seed.
+	Groups []Group `json:"groups"`
+}
+
+// RowState is a row and how far it is.
+type RowState struct {
+	Row    string `json:"row"`
+	Group  string `json:"group"`
+	Seed   uint64 `json:"seed"`
+	State  State  `json:"state"`
+	Folder string `json:"folder"`
+	Digest string `json:"digest"`
+}
+
+// FailedRow is a row that could not be trained or measured.
+type FailedRow struct {
+	Row   string `json:"row"`
+	Error string `json:"error"`
+}
+
+// Group is what is known of rows that differ in nothing but the seed.
+type Group struct {
+	Name string `json:"name"`
+	// Loss is the canonical form, Settings what differs from the base.
+	Loss     string            `json:"loss"`
+	Settings map[string]string `json:"settings,omitempty"`
+	// Seeds are those that are done, in the order of all values.
+	Seeds []uint64 `json:"seeds"`
+	// Figures are of all tests.
+	Figures []Figure `json:"figures"`
+	Cost    Cost     `json:"cost"`
+}
+
+// Figure is one of a test, over the seeds.
+type Figure struct {
+	Test string `json:"test"`
+	Name string `json:"name"`
+	uncertainty.Spread
+	// Difference to the baseline over the seeds that both have; nil of the baseline itself, and
+	// where there are none.
+	Difference *uncertainty.SeedDifference `json:"difference,omitempty"`
+	// Adjusted is the p of the seeds by Holm over all groups.
+	Adjusted *float64 `json:"p_adjusted,omitempty"`
+}
+
+// Cost is what rows of a group took, in the median.
+type Cost struct {
+	Parameters     int     `json:"parameters"`
+	Steps          int     `json:"steps"`
+	SecondsPerStep float64 `json:"seconds_per_step"`
+	Hours          float64 `json:"hours"`
+	PeakMiB        float64 `json:"peak_mib"`
+}
+
+// done is a row with its figures.
+type done struct {
+	row     *Row
+	figures figures
+}
+
+// result reads what all rows have reached.
+func (r *runner) result() (*Result, error) {
+	res := &Result{Study: r.Path, Baseline: r.Baseline, ChosenBy: "the last step", States: map[State]int{}, Failed: []FailedRow{}}
+	if r.Select != "" {
+		res.ChosenBy = fmt.Sprintf("the best checkpoint by %s on %s", r.Select, r.Validation.Name)
+	}
+	for _, t := range r.tests {
+		res.Tests = append(res.Tests, t.Name)
+	}
+	groups := map[string][]done{}
+	var order []string
+	for _, row := range r.rows {
+		state, err := r.look(row, res)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(order, row.Group) {
+			order = append(order, row.Group)
+		}
+		if state != Done {
+			continue
+		}
+		one := done{row: row}
+		if err := readJSON(filepath.Join(row.folder(r.o.Out), figuresFile), &one.figures); err != nil {
+			return nil, err
+		}
+		groups[row.Group] = append(groups[row.Group], one)
+	}
+	var err error
+	if res.Changed, res.Gone, err = stale(r.o.Out, r.rows); err != nil {
+		return nil, err
+	}
+	for _, name := range order {
+		if len(groups[name]) == 0 {
+			continue
+		}
+		g, err := r.group(groups[name], groups[r.Baseline])
+		if err != nil {
+			return nil, err
+		}
+		res.Groups = append(res.Groups, g)
+	}
+	res.adjust()
+	return res, nil
+}
+
+// look notes how far a row is.
+func (r *runner) look(row *Row, res *Result) (State, error) {
+	state, err := row.state(r.o.Out)
+	if err != nil {
+		return "", err
+	}
+	dir := row.folder(r.o.Out)
+	res.States[state]++
+	res.Rows = append(res.Rows, RowState{row.Name(), row.Group, row.Seed, state, filepath.Base(dir), row.Outlook.Digest})
+	if state != Failed {
+		return state, nil
+	}
+	var f failure
+	if err := readJSON(filepath.Join(dir, failedFile), &f); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	res.Failed = append(res.Failed, FailedRow{row.Name(), f.Error})
+	return state, nil
+}
+
+// group sums up the rows of a group.
+func (r *runner) group(rows, baseline []done) (Group, error) {
+	first := rows[0].row
+	g := Group{Name: first.Group, Loss: first.Outlook.Loss, Settings: first.recorded().Settings}
+	for _, d := range rows {
+		g.Seeds = append(g.Seeds, d.row.Seed)
+	}
+	median := func(of func(cost) float64) float64 {
+		values := make([]float64, len(rows))
+		for i, d := range rows {
+			values[i] = of(d.figures.cost)
+		}
+		slices.Sort(values)
+		return values[len(values)/2]
+	}
+	g.Cost = Cost{
+		Parameters: rows[0].figures.Parameters, Steps: first.Outlook.Steps,
+		SecondsPerStep: median(func(c cost) float64 { return c.SecondsPerStep }),
+		Hours:          median(func(c cost) float64 { return c.Hours }),
+		PeakMiB:        median(func(c cost) float64 { return c.PeakMiB }),
+	}
+	for _, t := range r.tests {
+		figures, err := r.figuresOf(t, rows, baseline)
+		if err != nil {
+			return Group{}, err
+		}
+		g.Figures = append(g.Figures, figures...)
+	}
+	return g, nil
+}
+
+// figuresOf are a group's on a test.
+func (r *runner) figuresOf(t *test, rows, baseline []done) ([]Figure, error) {
+	var mine, theirs []done // of the seeds that both have
+	for _, d := range rows {
+		at := slices.IndexFunc(baseline, func(b done) bool { return b.row.Seed == d.row.Seed })
+		if at >= 0 && baseline[at].row.Group != d.row.Group {
+			mine, theirs = append(mine, d), append(theirs, baseline[at])
+		}
+	}
+	differences, err := r.differences(t, mine, theirs)
+	if err != nil {
+		return nil, err
+	}
+	var figures []Figure
+	for _, f := range verification.Figures(falseAccepts) {
+		values := valuesAt(rows, t.Name, f.Name)
+		if len(values) != len(rows) {
+			continue // not measurable
+		}
+		one := Figure{Test: t.Name, Name: f.Name, Spread: uncertainty.NewSpread(values)}
+		if d, ok := differences[f.Name]; ok {
+			one.Difference = &d
+		} else if a, b := valuesAt(theirs, t.Name, f.Name), valuesAt(mine, t.Name, f.Name); len(b) > 0 && len(a) == len(b) {
+			d, err := uncertainty.CompareValues(a, b)
+			if err != nil {
+				return nil, err
+			}
+			one.Difference = &d
+		}
+		figures = append(figures, one)
+	}
+	return figures, nil
+}
+
+// valuesAt are the figures of a name, of the rows that have it.
+func valuesAt(rows []done, test, name string) []float64 {
+	var values []float64
+	for _, d := range rows {
+		if v, ok := d.figures.Tests[test][name]; ok {
+			values = append(values, v)
+		}
+	}
+	return values
+}
+
+// differences are those to the baseline, with intervals over seeds and people.
+func (r *runner) differences(t *test, mine, theirs []done) (map[string]uncertainty.SeedDifference, error) {
+	if len(mine) == 0 {
+		return nil, nil
+	}
+	var a, b []*verification.Scores
+	for i := range mine {
+		for _, one := range []struct {
+			row *Row
+			to  *[]*verification.Scores
+		}{{theirs[i].row, &a}, {mine[i].row, &b}} {
+			s, err := t.readScores(one.row.folder(r.o.Out))
+			if err != nil {
+				return nil, err
+			}
+			*one.to = append(*one.to, s)
+		}
+	}
+	c, err := uncertainty.CompareSeeds(a, b, uncertainty.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("compare on %s: %w", t.Name, err)
+	}
+	return map[string]uncertainty.SeedDifference{"accuracy": c.Accuracy, "auc": c.AUC, "eer": c.EER}, nil
+}
+
+// adjust makes the p of each figure one of a family: the groups that are compared with the
+// baseline by it.
+func (res *Result) adjust() {
+	families := map[string][]*Figure{}
+	for i := range res.Groups {
+		for k := range res.Groups[i].Figures {
+			if f := &res.Groups[i].Figures[k]; f.Difference != nil {
+				families[f.Test+" "+f.Name] = append(families[f.Test+" "+f.Name], f)
+			}
+		}
+	}
+	for _, family := range families {
+		p := make([]float64, len(family))
+		for i, f := range family {
+			p[i] = f.Difference.P
+		}
+		for i, adjusted := range uncertainty.Holm(p) {
+			family[i].Adjusted = &adjusted
+		}
+	}
+}
