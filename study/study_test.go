@@ -1,0 +1,155 @@
+package study
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// read reads a study with a base of tiny students.
+func read(t *testing.T, text string) (*Study, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "study.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return Read(path)
+}
+
+const ending = `
+budget: {steps: 4}
+tests: [{dataset: lfw.ds, pairs: pairs.txt}]
+`
+
+// groupsOf are the names of rows in their order.
+func groupsOf(t *testing.T, text string) []string {
+	t.Helper()
+	s, err := read(t, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := s.expand()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, r := range rows {
+		names = append(names, r.Name())
+	}
+	return names
+}
+
+// Axes are combined, rows come behind them, and seeds are interleaved.
+func TestExpand(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		want       []string
+	}{
+		{"axes", `
+dataset: faces.ds
+axes: {loss: [cosine, l2], size.width: [0.5, 1], seed: [1, 2]}`, []string{
+			"cosine, size.width=0.5, seed 1", "cosine, size.width=1, seed 1", "l2, size.width=0.5, seed 1", "l2, size.width=1, seed 1",
+			"cosine, size.width=0.5, seed 2", "cosine, size.width=1, seed 2", "l2, size.width=0.5, seed 2", "l2, size.width=1, seed 2",
+		}},
+		{"rows alone", `
+dataset: faces.ds
+axes: {seed: [3, 1]}
+rows: [{name: a, settings: {loss: cosine}}, {name: b, settings: {loss: {name: unified, rpsd: {bank: 0}}}}]`,
+			[]string{"a, seed 3", "b, seed 3", "a, seed 1", "b, seed 1"}},
+		{"axes and rows", `
+dataset: faces.ds
+base: {seed: 7}
+axes: {loss: [cosine, {name: unified, rpsd: {bank: 64}}]}
+rows: [{name: labels, settings: {loss: arcface}}]`,
+			[]string{"cosine, seed 7", "unified, rpsd.bank=64, seed 7", "labels, seed 7"}},
+	} {
+		if got := groupsOf(t, c.text+ending); !slices.Equal(got, c.want) {
+			t.Errorf("%s: rows %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// A row's settings are the base's with its own over them; another loss takes none of the base's.
+func TestSettingsOfARow(t *testing.T) {
+	s, err := read(t, `
+dataset: faces.ds
+base: {batch: 48, size: {width: 0.5}, loss: {name: unified, rpsd: {bank: 128}}}
+rows:
+  - {name: same, settings: {size.dim: 64}}
+  - {name: other, settings: {loss: cosine, size: {width: 0.25}}}
+  - {name: more, settings: {loss: {rpsd: {ramp: 3}}}}
+`+ending)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := s.expand()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []struct {
+		width   float64
+		dim     int
+		loss    string
+		section []string
+	}{
+		{0.5, 64, "unified", []string{"bank: 128"}},
+		{0.25, 512, "cosine", nil},
+		{0.5, 512, "unified", []string{"bank: 128", "ramp: 3"}},
+	} {
+		o := rows[i].options
+		if o.Batch != 48 || o.Size.Width != want.width || o.Size.Dim != want.dim || o.Loss.Name != want.loss || o.Steps != 4 {
+			t.Errorf("row %s: batch %d, size %+v, loss %s, %d steps", rows[i].Group, o.Batch, o.Size, o.Loss.Name, o.Steps)
+		}
+		section, err := rows[i].Differs.over(s.Base).document()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, setting := range want.section {
+			if !strings.Contains(string(section), setting) {
+				t.Errorf("row %s: no %q in\n%s", rows[i].Group, setting, section)
+			}
+		}
+		if want.section == nil && strings.Contains(string(section), "bank") {
+			t.Errorf("row %s has settings of another loss:\n%s", rows[i].Group, section)
+		}
+	}
+}
+
+// What is wrong with a study is said before anything is opened.
+func TestRefusedStudies(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"no axes", "dataset: a.ds" + ending, "no axes and no rows"},
+		{"a misspelt key", "dataset: a.ds\naxis: {loss: [l2]}" + ending, "did you mean axes?"},
+		{"two budgets", "dataset: a.ds\naxes: {loss: [l2]}\nbudget: {steps: 1, epochs: 2}\ntests: [{bin: a.bin}]", "2 budgets"},
+		{"no budget", "dataset: a.ds\naxes: {loss: [l2]}\ntests: [{bin: a.bin}]", "0 budgets"},
+		{"no test", "dataset: a.ds\naxes: {loss: [l2]}\nbudget: {steps: 1}", "no tests"},
+		{"a value twice", "dataset: a.ds\naxes: {loss: [l2, l2]}" + ending, "twice"},
+		{"an empty axis", "dataset: a.ds\naxes: {loss: []}" + ending, "no list of values"},
+		{"a seed in a row", "dataset: a.ds\nrows: [{name: a, settings: {seed: 3}}]" + ending, "seeds are an axis"},
+		{"epochs in the base", "dataset: a.ds\nbase: {epochs: 3}\naxes: {loss: [l2]}" + ending, "budget's matter"},
+		{"selection without validation", "dataset: a.ds\nselect: accuracy\naxes: {loss: [l2]}" + ending, "never chosen on a test"},
+		{"pairs without a dataset", "dataset: a.ds\naxes: {loss: [l2]}\nbudget: {steps: 1}\ntests: [{pairs: p.txt}]", "need the dataset"},
+		{"two tests of a name", "dataset: a.ds\naxes: {loss: [l2]}\nbudget: {steps: 1}\ntests: [{bin: a/x.bin}, {bin: b/x.bin}]", "name them"},
+	} {
+		if _, err := read(t, c.text); err == nil || !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+	}
+	for _, c := range []struct{ name, text, want string }{
+		{"a misspelt setting", "dataset: a.ds\naxes: {size.widht: [1]}" + ending, "size.width"},
+		{"a misspelt baseline", "dataset: a.ds\nbaseline: cosin\naxes: {loss: [cosine, l2]}" + ending, `did you mean "cosine"`},
+		{"a seed that is none", "dataset: a.ds\naxes: {loss: [l2], seed: [x]}" + ending, "whole number"},
+		{"two rows of a name", "dataset: a.ds\naxes: {loss: [l2]}\nrows: [{name: l2, settings: {batch: 64}}]" + ending, "two rows"},
+	} {
+		s, err := read(t, c.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.expand(); err == nil || !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+	}
+}
