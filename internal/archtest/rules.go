@@ -17,6 +17,7 @@ var allowedRooms = map[string][]string{
 	"teacher":  {"store", "internal"},
 	"student":  {"store", "internal"},
 	"eval":     {"store", "internal"},
+	"page":     {"eval", "store", "internal"},
 	"store":    {"internal"},
 	"internal": {},
 }

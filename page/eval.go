@@ -1,0 +1,637 @@
+package page
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"facepipe/eval/report"
+)
+
+// evalParts describe evals; several get a comparison before them.
+func evalParts(ctx context.Context, m *maker, paths []string) ([]Part, error) {
+	var evals []*evaluation
+	for _, path := range paths {
+		e, err := readEval(path)
+		if err != nil {
+			return nil, err
+		}
+		evals = append(evals, e)
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+	}
+	var parts []Part
+	if len(evals) > 1 {
+		parts = append(parts, compared(evals))
+	}
+	for _, e := range evals {
+		parts = append(parts, e.part(m))
+	}
+	return parts, nil
+}
+
+func (e *evaluation) part(m *maker) Part {
+	p := Part{Path: e.path, Title: "Face verification on " + e.name(), Answer: e.answer(), Warnings: e.warnings(), Data: e.raw}
+	for _, s := range []Section{
+		e.models(), e.thresholds(), e.differences(), e.curves(), e.scores(), e.failed(), e.protocol(), e.digests(), e.command(),
+	} {
+		if len(s.Blocks) > 0 {
+			p.Sections = append(p.Sections, s)
+		}
+	}
+	return p
+}
+
+// labels are the shortest names that tell the models apart.
+func (e *evaluation) labels() []string {
+	var names []string
+	for _, row := range e.Report.Table().Rows {
+		names = append(names, row.Label)
+	}
+	return names
+}
+
+// best is the model with the highest accuracy, or area where there are no folds; -1 without
+// a model.
+func (e *evaluation) best() int {
+	best := -1
+	for i := range e.Report.Models {
+		if best < 0 || e.merit(i) > e.merit(best) {
+			best = i
+		}
+	}
+	return best
+}
+
+func (e *evaluation) merit(i int) float64 {
+	if m := e.Report.Models[i]; m.CrossValidation != nil {
+		return m.Accuracy
+	}
+	return e.Report.Models[i].AUC
+}
+
+// figureOf is the figure that models are compared by, in words.
+func (e *evaluation) figureOf(i int) string {
+	m := e.Report.Models[i]
+	if m.CrossValidation == nil {
+		return "AUC " + number(m.AUC, 5)
+	}
+	text := "accuracy " + percent(m.Accuracy, 2)
+	if u := e.more.Models[i].Uncertainty; u != nil && u.Accuracy.Interval != nil {
+		text += " (" + between(u.Accuracy.Interval, 100, 2) + ")"
+	}
+	return text
+}
+
+// answer is what most readers come for.
+func (e *evaluation) answer() string {
+	best := e.best()
+	if best < 0 {
+		return fmt.Sprintf("None of %s could be measured.", many(len(e.Failed), "model"))
+	}
+	names := e.labels()
+	m := e.Report.Models[best]
+	text := fmt.Sprintf("%s reaches %s on %s", names[best], e.figureOf(best), many(m.Pairs, "pair"))
+	if len(names) > 1 {
+		text = fmt.Sprintf("Of %d models, %s is best on %s: %s", len(names), names[best], many(m.Pairs, "pair"), e.figureOf(best))
+	}
+	if n := len(m.OperatingPoints); n > 0 {
+		strictest := m.OperatingPoints[0]
+		for _, p := range m.OperatingPoints {
+			if p.Target < strictest.Target {
+				strictest = p
+			}
+		}
+		text += fmt.Sprintf("; at most %s false accepts leave it %s of true pairs, above a cosine of %s", oneIn(strictest.Target), percent(strictest.TAR, 2), number(strictest.Cosine, 3))
+	}
+	return text + "." + e.verdict(names)
+}
+
+// verdict says whether the other models differ by more than chance, "" where that was not
+// looked at.
+func (e *evaluation) verdict(names []string) string {
+	var sure, unsure []string
+	for _, c := range e.more.Comparisons {
+		p := c.Accuracy.Adjusted
+		if p == nil {
+			p = c.Accuracy.P
+		}
+		switch {
+		case p == nil:
+		case *p < 0.05:
+			sure = append(sure, e.short(c.B, names))
+		default:
+			unsure = append(unsure, e.short(c.B, names))
+		}
+	}
+	text := ""
+	if len(sure) > 0 {
+		text += fmt.Sprintf(" %s and %s differ by more than chance explains.", names[0], strings.Join(sure, ", "))
+	}
+	if len(unsure) > 0 {
+		text += fmt.Sprintf(" The pairs are too few to tell %s from %s.", strings.Join(unsure, ", "), names[0])
+	}
+	return text
+}
+
+// short is the label of a model that is named by its path.
+func (e *evaluation) short(path string, names []string) string {
+	for i, m := range e.Report.Models {
+		if m.Model == path {
+			return names[i]
+		}
+	}
+	return filepath.Base(path)
+}
+
+// oneIn is a small rate in words: 1e-3 is "1 in 1,000".
+func oneIn(rate float64) string {
+	n := 1 / rate
+	if rounded := math.Round(n); rounded >= 2 && math.Abs(n-rounded) < 1e-6*n {
+		return "1 in " + count(int64(rounded))
+	}
+	return percent(rate, 3)
+}
+
+// between is an interval of values times a factor.
+func between(i *interval, factor float64, digits int) string {
+	return number(factor*i.Low, digits) + " to " + number(factor*i.High, digits)
+}
+
+func (e *evaluation) warnings() []string {
+	list := slices.Clone(e.more.Warnings)
+	warn := func(format string, args ...any) {
+		if text := fmt.Sprintf(format, args...); !slices.Contains(list, text) {
+			list = append(list, text)
+		}
+	}
+	if n := e.Pairs.MissingPairs; n > 0 {
+		warn("%s left out, as %s missing from the dataset.", are(n, "pair"), are(len(e.Pairs.Missing), "image"))
+	}
+	if n := e.Pairs.IdenticalPairs; n > 0 {
+		warn("%s compare an image with itself.", many(n, "pair"))
+	}
+	for _, note := range e.Pairs.Notes {
+		warn("%s: %s", note.About, note.Text)
+	}
+	names := e.labels()
+	for i, m := range e.Report.Models {
+		for _, note := range m.Notes {
+			warn("%s: %s", names[i], note)
+		}
+		for _, few := range e.more.Models[i].FewErrors {
+			what := few.Rate
+			if few.Target > 0 {
+				what += " at " + brief(few.Target)
+			}
+			warn("%s: %s rests on %s of %s: below 30 it is hardly known.", names[i], what, many(few.Errors, "error"), count(few.Of))
+		}
+	}
+	for _, f := range e.Failed {
+		warn("%s could not be measured.", filepath.Base(f.Model))
+	}
+	const most = 30
+	if n := len(list); n > most {
+		list = append(list[:most:most], fmt.Sprintf("and %d more, in report.json", n-most))
+	}
+	return list
+}
+
+// are is a number of things with the verb.
+func are(n int, thing string) string {
+	if n == 1 {
+		return many(n, thing) + " is"
+	}
+	return many(n, thing) + " are"
+}
+
+// column is a figure of all models, with what is better.
+type modelColumn struct {
+	Column
+	better int
+	of     func(i int) (value float64, cell Cell, ok bool)
+}
+
+// models is the table of models.
+func (e *evaluation) models() Section {
+	s := Section{ID: "models", Title: "Models"}
+	names := e.labels()
+	if len(names) == 0 {
+		return s
+	}
+	t := &Table{Head: "Model"}
+	for i, name := range names {
+		t.Rows = append(t.Rows, Row{Head: name, Note: fmt.Sprintf("%d dimensions", e.Report.Models[i].Dim)})
+	}
+	for _, c := range e.columns() {
+		c.addTo(t)
+	}
+	s.Blocks = []Block{{Table: t.cut()}}
+	return s
+}
+
+// addTo adds a column to a table, unless no model has it.
+func (c modelColumn) addTo(t *Table) {
+	made := make([]Cell, len(t.Rows))
+	values := make([]float64, len(t.Rows))
+	has := make([]bool, len(t.Rows))
+	best, any := math.Inf(-1), 0
+	for i := range t.Rows {
+		values[i], made[i], has[i] = c.of(i)
+		if !has[i] {
+			made[i] = Cell{Text: "–", Faint: true}
+			continue
+		}
+		any++
+		best = max(best, float64(c.better)*values[i])
+	}
+	if any == 0 {
+		return
+	}
+	t.Columns = append(t.Columns, c.Column)
+	for i := range t.Rows {
+		made[i].Best = c.better != 0 && any > 1 && has[i] && float64(c.better)*values[i] == best
+		t.Rows[i].Cells = append(t.Rows[i].Cells, made[i])
+	}
+}
+
+func (e *evaluation) columns() []modelColumn {
+	list := []modelColumn{{Column{Title: "accuracy %", Define: "accuracy"}, 1, e.accuracyCell}, {Column{Title: "Δ to the first", Define: "interval"}, 0, e.deltaCell}}
+	for _, target := range e.targets() {
+		list = append(list, modelColumn{Column{Title: "TAR@FAR " + brief(target), Define: "tar"}, 1, func(i int) (float64, Cell, bool) { return e.tarCell(i, target) }})
+	}
+	return append(list,
+		modelColumn{Column{Title: "AUC", Define: "auc"}, 1, func(i int) (float64, Cell, bool) {
+			m := e.Report.Models[i]
+			return m.AUC, Cell{Text: number(m.AUC, 5), Note: e.noted(i, func(u *uncertainty) *interval { return u.AUC.Interval }, 1, 5)}, true
+		}},
+		modelColumn{Column{Title: "EER %", Define: "eer"}, -1, func(i int) (float64, Cell, bool) {
+			m := e.Report.Models[i]
+			return m.EER, Cell{Text: number(100*m.EER, 2), Note: e.noted(i, func(u *uncertainty) *interval { return u.EER.Interval }, 100, 2)}, true
+		}},
+		modelColumn{Column{Title: "images/s"}, 1, func(i int) (float64, Cell, bool) {
+			m := e.Report.Models[i]
+			return m.ImagesPerSecond, Cell{Text: number(m.ImagesPerSecond, 0)}, m.ImagesPerSecond > 0
+		}},
+	)
+}
+
+// noted is an interval as a cell's note, "" without one.
+func (e *evaluation) noted(i int, of func(*uncertainty) *interval, factor float64, digits int) string {
+	u := e.more.Models[i].Uncertainty
+	if u == nil || of(u) == nil {
+		return ""
+	}
+	return between(of(u), factor, digits)
+}
+
+func (e *evaluation) accuracyCell(i int) (float64, Cell, bool) {
+	m := e.Report.Models[i]
+	if m.CrossValidation == nil {
+		return 0, Cell{}, false
+	}
+	note := e.noted(i, func(u *uncertainty) *interval { return u.Accuracy.Interval }, 100, 2)
+	return m.Accuracy, Cell{Text: number(100*m.Accuracy, 2) + " ± " + number(100*m.AccuracyStd, 2), Note: note}, true
+}
+
+// deltaCell is the difference in accuracy to the first model.
+func (e *evaluation) deltaCell(i int) (float64, Cell, bool) {
+	for _, c := range e.more.Comparisons {
+		if i > 0 && c.B == e.Report.Models[i].Model && (c.A == e.Report.Models[0].Model) {
+			return c.Accuracy.Delta, c.Accuracy.cell(100, 2), true
+		}
+	}
+	first := e.Report.Models[0]
+	if m := e.Report.Models[i]; i > 0 && m.CrossValidation != nil && first.CrossValidation != nil {
+		return m.Accuracy - first.Accuracy, Cell{Text: signed(100*(m.Accuracy-first.Accuracy), 2)}, true
+	}
+	return 0, Cell{}, false
+}
+
+// cell is a difference times a factor, with its interval and p.
+func (d difference) cell(factor float64, digits int) Cell {
+	c := Cell{Text: signed(factor*d.Delta, digits)}
+	if d.Interval != nil {
+		c.Note = between(d.Interval, factor, digits)
+	}
+	p := d.Adjusted
+	if p == nil {
+		p = d.P
+	}
+	if p != nil {
+		c.Note += ", p = " + probability(*p)
+		c.Faint = *p >= 0.05
+	}
+	return c
+}
+
+func signed(v float64, digits int) string {
+	text := number(v, digits)
+	if v > 0 {
+		text = "+" + text
+	}
+	return text
+}
+
+func probability(p float64) string {
+	if p < 0.001 {
+		return "< 0.001"
+	}
+	return number(p, 3)
+}
+
+// targets are the false accept rates of all models' operating points, the largest first.
+func (e *evaluation) targets() (targets []float64) {
+	for _, m := range e.Report.Models {
+		for _, p := range m.OperatingPoints {
+			if !slices.Contains(targets, p.Target) {
+				targets = append(targets, p.Target)
+			}
+		}
+	}
+	slices.Sort(targets)
+	slices.Reverse(targets)
+	const most = 12
+	return targets[:min(len(targets), most)]
+}
+
+func (e *evaluation) tarCell(i int, target float64) (float64, Cell, bool) {
+	for _, p := range e.Report.Models[i].OperatingPoints {
+		if p.Target != target {
+			continue
+		}
+		note := ""
+		if u := e.more.Models[i].Uncertainty; u != nil {
+			for _, op := range u.OperatingPoints {
+				if op.Target == target && op.FNMR.Interval != nil {
+					note = between(&interval{1 - op.FNMR.Interval.High, 1 - op.FNMR.Interval.Low}, 1, 4)
+				}
+			}
+		}
+		return p.TAR, Cell{Text: number(p.TAR, 4), Note: note}, true
+	}
+	return 0, Cell{}, false
+}
+
+// thresholds are what to set for the rate of false matches that one wants.
+func (e *evaluation) thresholds() Section {
+	s := Section{ID: "thresholds", Title: "Threshold for the false match rate you want", Lead: "Take two faces for one person where the cosine of their embeddings is above the threshold."}
+	names := e.labels()
+	const most = 20
+	for i := range e.Report.Models[:min(len(e.Report.Models), most)] {
+		t := e.thresholdTable(i)
+		if len(t.Rows) == 0 {
+			continue
+		}
+		b := Block{Table: t.cut()}
+		if len(names) > 1 {
+			b.Title = names[i]
+		}
+		s.Blocks = append(s.Blocks, b)
+	}
+	return s
+}
+
+func (e *evaluation) thresholdTable(i int) *Table {
+	t := &Table{Head: "False match rate", Columns: []Column{
+		{Title: "threshold (cosine)", Define: "threshold"}, {Title: "as distance", Define: "threshold"}, {Title: "false matches", Define: "far"}, {Title: "false non-matches", Define: "fnmr"},
+	}}
+	more := e.more.Models[i]
+	for _, th := range e.thresholdsOf(i) {
+		cosine := Cell{Text: number(th.Cosine, 4)}
+		if th.Interval != nil {
+			cosine.Note = between(th.Interval, 1, 3)
+		}
+		t.Rows = append(t.Rows, Row{Head: oneIn(th.Target), Note: brief(th.Target), Cells: []Cell{cosine, {Text: number(th.Distance, 4)}, th.FMR.cell(), th.FNMR.cell()}})
+	}
+	for _, n := range more.NotMeasurable {
+		if slices.ContainsFunc(t.Rows, func(r Row) bool { return r.Note == brief(n.Target) }) {
+			continue
+		}
+		none := Cell{Text: "–", Faint: true}
+		t.Rows = append(t.Rows, Row{Head: oneIn(n.Target), Note: brief(n.Target), Cells: []Cell{
+			{Text: "not measurable", Note: "needs " + count(n.Needs) + " pairs of different people, there are " + count(n.Different), Faint: true}, none, none, none,
+		}})
+	}
+	return t
+}
+
+// thresholdsOf are those of a model; of a report that has no table of them, its operating
+// points.
+func (e *evaluation) thresholdsOf(i int) []threshold {
+	more, m := e.more.Models[i], e.Report.Models[i]
+	list := slices.Clone(more.Thresholds)
+	if len(list) == 0 {
+		for _, p := range m.OperatingPoints {
+			errors := int(math.Round((1 - p.TAR) * float64(m.Same)))
+			list = append(list, threshold{
+				Target: p.Target, Cosine: p.Cosine, Distance: p.Threshold,
+				FMR: rate{Errors: int(math.Round(p.FAR * float64(m.Different))), Of: m.Different}, FNMR: rate{Errors: errors, Of: m.Same},
+			})
+		}
+	}
+	if more.Uncertainty != nil {
+		for k := range list {
+			more.Uncertainty.widen(&list[k])
+		}
+	}
+	return list
+}
+
+// widen adds the intervals that are known of a threshold.
+func (u *uncertainty) widen(t *threshold) {
+	for _, p := range u.OperatingPoints {
+		if p.Target != t.Target {
+			continue
+		}
+		if t.Interval == nil {
+			t.Interval = p.Threshold.Interval
+		}
+		if t.FMR.Interval == nil {
+			t.FMR.Interval = p.Fixed.FMR.Interval
+		}
+		if t.FNMR.Interval == nil {
+			t.FNMR.Interval = p.Fixed.FNMR.Interval
+		}
+	}
+}
+
+// fewestErrors is the number of errors below which a rate is hardly known (the rule of 30).
+const fewestErrors = 30
+
+func (r rate) cell() Cell {
+	c := Cell{Text: percent(r.value(), 3), Note: count(r.Errors) + " of " + count(r.Of), Faint: r.Errors < fewestErrors}
+	if r.Interval != nil {
+		c.Note += "; " + between(r.Interval, 100, 3)
+	}
+	return c
+}
+
+// differences are those of each model to the first.
+func (e *evaluation) differences() Section {
+	s := Section{ID: "differences", Title: "Differences to the first model", Lead: "In italics: no more than chance explains."}
+	if len(e.more.Comparisons) == 0 {
+		return s
+	}
+	names := e.labels()
+	t := &Table{Head: "Model", Columns: []Column{{Title: "accuracy, points", Define: "accuracy"}, {Title: "AUC", Define: "auc"}, {Title: "EER, points", Define: "eer"}}}
+	for _, d := range e.more.Comparisons[0].FNMR {
+		t.Columns = append(t.Columns, Column{Title: "FNMR@FMR " + brief(d.Target) + ", points", Define: "fnmr"})
+	}
+	t.Columns = append(t.Columns, Column{Title: "only the first right"}, Column{Title: "only this one right"}, Column{Title: "McNemar's p", Define: "p"})
+	for _, c := range e.more.Comparisons {
+		row := Row{Head: e.short(c.B, names), Cells: []Cell{c.Accuracy.cell(100, 2), c.AUC.cell(1, 5), c.EER.cell(100, 2)}}
+		for k := range e.more.Comparisons[0].FNMR {
+			cell := Cell{Text: "–", Faint: true}
+			if k < len(c.FNMR) {
+				cell = c.FNMR[k].cell(100, 2)
+			}
+			row.Cells = append(row.Cells, cell)
+		}
+		last := cells("–", "–", "–")
+		if d := c.Accuracy.Decisions; d != nil {
+			last = cells(count(d.OnlyA), count(d.OnlyB), probability(d.McNemar))
+		}
+		row.Cells = append(row.Cells, last...)
+		t.Rows = append(t.Rows, row)
+	}
+	s.Blocks = []Block{{Table: t.cut()}}
+	return s
+}
+
+// curves are the pictures of the eval's folder.
+func (e *evaluation) curves() Section {
+	s := Section{ID: "curves", Title: "Curves"}
+	var charts []Chart
+	for _, p := range []struct{ file, words string }{
+		{"det.svg", "Detection error trade-off: false non-match rate over false match rate of every model"},
+		{"roc.svg", "ROC: true accept rate over false accept rate of every model"},
+	} {
+		if source, ok := e.picture(p.file); ok {
+			charts = append(charts, Chart{Source: source, Words: p.words, Wide: true})
+		}
+	}
+	if len(charts) > 0 {
+		s.Blocks = []Block{{Charts: charts}}
+	}
+	return s
+}
+
+func (e *evaluation) scores() Section {
+	return Section{ID: "scores", Title: "Scores", Lead: "How alike pairs of one person and of two are: the less the two overlap, the better."}
+}
+
+func (e *evaluation) failed() Section {
+	s := Section{ID: "failed", Title: "Not measured"}
+	var list []Fact
+	for _, f := range e.Failed {
+		text := f.Error
+		if f.UnusablePairs > 0 {
+			text += fmt.Sprintf(" (%s, %s)", many(f.UnusablePairs, "unusable pair"), many(len(f.UnusableCrops), "unusable crop"))
+		}
+		list = append(list, Fact{f.Model, text})
+	}
+	if len(list) > 0 {
+		s.Blocks = []Block{{Facts: list[:min(len(list), maxRows)]}}
+	}
+	return s
+}
+
+// protocol is what the report says in words.
+func (e *evaluation) protocol() Section {
+	s := Section{ID: "protocol", Title: "Protocol and models", Folded: true}
+	for _, section := range e.Sections() {
+		b := Block{Title: section.Title}
+		b.Facts = worded(section.Facts, "")
+		if len(b.Facts) > 0 {
+			b.Facts = b.Facts[:min(len(b.Facts), maxRows)]
+			s.Blocks = append(s.Blocks, b)
+		}
+	}
+	return s
+}
+
+// worded are facts of a report, those below others after them.
+func worded(facts []report.Fact, above string) (list []Fact) {
+	for _, f := range facts {
+		list = append(list, Fact{above + plain(f.About), plain(f.Is)})
+		list = append(list, worded(f.More, "· ")...)
+	}
+	return list
+}
+
+func plain(t report.Text) string {
+	var b strings.Builder
+	for _, span := range t {
+		b.WriteString(span.Text)
+	}
+	return oneLine(b.String())
+}
+
+func (e *evaluation) digests() Section {
+	list := facts(
+		Fact{"Report", reportFile(e.path)}, Fact{"Dataset", e.Dataset.Path}, Fact{"Dataset's digest", e.Dataset.Digest},
+		Fact{"Pairs", e.Pairs.Path}, Fact{"Pairs' SHA-256", e.Pairs.Digest},
+		Fact{"ONNX Runtime", strings.TrimSpace(e.Runtime + " on " + e.Provider)}, Fact{"Decoder", e.Decoder},
+	)
+	for _, m := range e.Report.Models {
+		list = append(list, Fact{m.Model, m.Digest})
+	}
+	return Section{ID: "digests", Title: "Digests and environment", Folded: true, Blocks: []Block{{Facts: list[:min(len(list), maxRows)]}}}
+}
+
+func (e *evaluation) command() Section {
+	s := Section{ID: "command", Title: "Command"}
+	if len(e.more.Command) > 0 {
+		s.Blocks = []Block{{Code: quoted(e.more.Command)}}
+	}
+	return s
+}
+
+// quoted is a command line that a shell takes apart again.
+func quoted(words []string) string {
+	list := make([]string, len(words))
+	for i, w := range words {
+		if w == "" || strings.ContainsAny(w, " \t\n\"'\\$`*?[]{}()<>|&;#~!") {
+			w = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+		list[i] = w
+	}
+	return strings.Join(list, " ")
+}
+
+// compared puts the models of several evals side by side: a column an eval.
+func compared(evals []*evaluation) Part {
+	p := Part{Path: evals[0].path, Title: fmt.Sprintf("%d evaluations", len(evals))}
+	var order []string
+	figures := map[string][]Cell{}
+	t := &Table{Head: "Model"}
+	for k, e := range evals {
+		t.Columns = append(t.Columns, Column{Title: e.name(), Define: "accuracy"})
+		for i, m := range e.Report.Models {
+			if figures[m.Model] == nil {
+				order = append(order, m.Model)
+				figures[m.Model] = make([]Cell, len(evals))
+				for c := range figures[m.Model] {
+					figures[m.Model][c] = Cell{Text: "–", Faint: true}
+				}
+			}
+			cell := Cell{Text: number(m.AUC, 5), Note: "AUC"}
+			if _, c, ok := e.accuracyCell(i); ok {
+				cell = c
+			}
+			cell.Best = i == e.best() && len(e.Report.Models) > 1
+			figures[m.Model][k] = cell
+		}
+	}
+	for _, model := range order {
+		t.Rows = append(t.Rows, Row{Head: model, Cells: figures[model]})
+	}
+	p.Answer = fmt.Sprintf("%s on %s, side by side: accuracy in per cent.", many(len(order), "model"), many(len(evals), "test"))
+	p.Sections = []Section{{ID: "comparison", Title: "Side by side", Blocks: []Block{{Table: t.cut()}}}}
+	return p
+}

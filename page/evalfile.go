@@ -1,0 +1,200 @@
+package page
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"path/filepath"
+
+	"facepipe/eval/report"
+	"facepipe/store"
+)
+
+// evaluation is an eval's report.json and the folder it is in.
+type evaluation struct {
+	path, folder string
+	report.Report
+	more extras
+	raw  json.RawMessage
+}
+
+// extras are those parts of a report that a page words itself. All may be absent.
+type extras struct {
+	Command     []string     `json:"command"`
+	Warnings    []string     `json:"warnings"`
+	Comparisons []comparison `json:"comparisons"`
+	Models      []modelMore  `json:"models"`
+}
+
+type interval struct {
+	Low  float64 `json:"low"`
+	High float64 `json:"high"`
+}
+
+// rate is a share of errors, under the name that either package gives it.
+type rate struct {
+	Rate     *float64  `json:"rate"`
+	Value    *float64  `json:"value"`
+	Errors   int       `json:"errors"`
+	Of       int       `json:"of"`
+	Interval *interval `json:"interval"`
+}
+
+func (r rate) value() float64 {
+	switch {
+	case r.Value != nil:
+		return *r.Value
+	case r.Rate != nil:
+		return *r.Rate
+	}
+	return float64(r.Errors) / float64(max(r.Of, 1))
+}
+
+// figure is a value with its interval.
+type figure struct {
+	Value    float64   `json:"value"`
+	Interval *interval `json:"interval"`
+}
+
+// modelMore is what the extras have of a model.
+type modelMore struct {
+	Thresholds    []threshold     `json:"thresholds"`
+	NotMeasurable []notMeasurable `json:"not_measurable"`
+	FewErrors     []fewErrors     `json:"few_errors"`
+	DET           []detPoint      `json:"det"`
+	Histogram     scores          `json:"histogram"`
+	Uncertainty   *uncertainty    `json:"uncertainty"`
+}
+
+type threshold struct {
+	Target   float64   `json:"target_fmr"`
+	Cosine   float64   `json:"threshold_cosine"`
+	Distance float64   `json:"threshold"`
+	Interval *interval `json:"threshold_cosine_interval"`
+	FMR      rate      `json:"fmr"`
+	FNMR     rate      `json:"fnmr"`
+}
+
+type notMeasurable struct {
+	Target    float64 `json:"target_far"`
+	Needs     int     `json:"needs_different"`
+	Different int     `json:"different"`
+}
+
+type fewErrors struct {
+	Rate   string  `json:"rate"`
+	Target float64 `json:"target_fmr"`
+	Errors int     `json:"errors"`
+	Of     int     `json:"of"`
+}
+
+type detPoint struct {
+	FMR      float64   `json:"fmr"`
+	FNMR     float64   `json:"fnmr"`
+	Interval *interval `json:"fnmr_interval"`
+}
+
+// scores are counts of cosines from -1 to 1 in bins of equal width.
+type scores struct {
+	Same      []int `json:"same"`
+	Different []int `json:"different"`
+}
+
+type uncertainty struct {
+	Level           float64 `json:"level"`
+	Identities      int     `json:"identities"`
+	Replicates      int     `json:"replicates"`
+	Seed            uint64  `json:"seed"`
+	Accuracy        figure  `json:"accuracy"`
+	AUC             figure  `json:"auc"`
+	EER             figure  `json:"eer"`
+	OperatingPoints []struct {
+		Target    float64 `json:"target_fmr"`
+		Threshold figure  `json:"threshold_cosine"`
+		FNMR      figure  `json:"fnmr"`
+		Fixed     struct {
+			FMR  rate `json:"fmr"`
+			FNMR rate `json:"fnmr"`
+		} `json:"at_threshold"`
+	} `json:"operating_points"`
+	Notes []string `json:"notes"`
+}
+
+type comparison struct {
+	A        string       `json:"a"`
+	B        string       `json:"b"`
+	Accuracy difference   `json:"accuracy"`
+	AUC      difference   `json:"auc"`
+	EER      difference   `json:"eer"`
+	FNMR     []difference `json:"fnmr"`
+	Notes    []string     `json:"notes"`
+}
+
+type difference struct {
+	Target    float64   `json:"target_fmr"`
+	Delta     float64   `json:"delta"`
+	Interval  *interval `json:"interval"`
+	P         *float64  `json:"p"`
+	Adjusted  *float64  `json:"p_adjusted"`
+	Decisions *struct {
+		OnlyA   int     `json:"only_a_right"`
+		OnlyB   int     `json:"only_b_right"`
+		McNemar float64 `json:"mcnemar_p"`
+	} `json:"decisions"`
+}
+
+// reportFile is the report.json of a path, which may be the file itself.
+func reportFile(path string) string {
+	if isFile(path) {
+		return path
+	}
+	return filepath.Join(path, "report.json")
+}
+
+// isEval is whether a path is an eval's folder or its report.
+func isEval(path string) bool {
+	if isFile(path) {
+		return filepath.Ext(path) == ".json"
+	}
+	return isFile(reportFile(path))
+}
+
+// readEval reads a report of bounded size.
+func readEval(path string) (*evaluation, error) {
+	e := &evaluation{path: path, folder: filepath.Dir(reportFile(path))}
+	data, err := readFile(reportFile(path), maxFile)
+	if err != nil {
+		return nil, err
+	}
+	err = json.Unmarshal(data, &e.Report)
+	if err == nil {
+		err = json.Unmarshal(data, &e.more)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w; run eval again to make it anew", store.ErrDamaged, reportFile(path), err)
+	}
+	if len(e.Report.Models)+len(e.Failed) == 0 || e.Pairs.Format == "" && e.Pairs.Path == "" {
+		return nil, fmt.Errorf("%w: %s is no report of an eval: it has no models", ErrUnknown, reportFile(path))
+	}
+	for len(e.more.Models) < len(e.Report.Models) {
+		e.more.Models = append(e.more.Models, modelMore{})
+	}
+	e.raw = data
+	return e, nil
+}
+
+// maxPicture is the longest picture that is taken from an eval's folder.
+const maxPicture = 256 << 10
+
+// picture is an SVG file of the eval's folder, as an image: what is in it runs no script.
+func (e *evaluation) picture(name string) (template.URL, bool) {
+	data, err := readFile(filepath.Join(e.folder, name), maxPicture)
+	if err != nil || !bytes.HasPrefix(bytes.TrimSpace(data), []byte("<svg")) {
+		return "", false
+	}
+	return dataURL("image/svg+xml", data), true
+}
+
+// name is the test's.
+func (e *evaluation) name() string { return filepath.Base(e.Pairs.Path) }
