@@ -1,0 +1,331 @@
+package page
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// browser is a headless Chromium that is spoken to by its DevTools protocol, over a pipe:
+// messages are JSON with a zero byte behind each.
+type browser struct {
+	t       *testing.T
+	to      *os.File
+	mu      sync.Mutex
+	next    int
+	waiting map[int]chan message
+	events  []message
+	loaded  chan struct{}
+}
+
+type message struct {
+	ID        int             `json:"id,omitempty"`
+	SessionID string          `json:"sessionId,omitempty"`
+	Method    string          `json:"method,omitempty"`
+	Params    json.RawMessage `json:"params,omitempty"`
+	Result    json.RawMessage `json:"result,omitempty"`
+	Error     *struct {
+		Message string `json:"message"`
+	} `json:"error,omitempty"`
+}
+
+// tab is a page of a browser.
+type tab struct {
+	*browser
+	session string
+}
+
+// chromium is a browser's program; the test is skipped where there is none.
+func chromium(t *testing.T) string {
+	t.Helper()
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	t.Skip("no browser: Debian's package chromium has one")
+	return ""
+}
+
+// openBrowser starts a browser that ends with the test.
+func openBrowser(t *testing.T) *browser {
+	t.Helper()
+	program := chromium(t)
+	fromHere, to, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, toHere, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	home := t.TempDir()
+	command := exec.CommandContext(ctx, program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+		"--disable-component-update", "--disable-sync", "--disable-extensions", "--disable-dev-shm-usage", "--no-first-run",
+		"--remote-debugging-pipe", "--user-data-dir="+home, "about:blank")
+	command.Env = append(os.Environ(), "HOME="+home)
+	command.ExtraFiles = []*os.File{fromHere, toHere}
+	command.WaitDelay = 5 * time.Second
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	fromHere.Close()
+	toHere.Close()
+	b := &browser{t: t, to: to, waiting: map[int]chan message{}, loaded: make(chan struct{}, 16)}
+	done := make(chan struct{})
+	go func() { defer close(done); b.listen(from) }()
+	t.Cleanup(func() {
+		_ = b.send(message{ID: 1 << 30, Method: "Browser.close"})
+		to.Close()
+		timer := time.AfterFunc(5*time.Second, cancel)
+		_ = command.Wait()
+		timer.Stop()
+		cancel()
+		<-done
+		from.Close()
+	})
+	return b
+}
+
+func (b *browser) listen(from *os.File) {
+	r := bufio.NewReaderSize(from, 1<<20)
+	for {
+		text, err := r.ReadBytes(0)
+		if err != nil {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			for _, c := range b.waiting {
+				close(c)
+			}
+			b.waiting = nil
+			return
+		}
+		var m message
+		if json.Unmarshal(text[:len(text)-1], &m) != nil {
+			continue
+		}
+		b.mu.Lock()
+		if c := b.waiting[m.ID]; m.ID != 0 && c != nil {
+			delete(b.waiting, m.ID)
+			c <- m
+		} else if m.Method != "" {
+			b.events = append(b.events, m)
+			if m.Method == "Page.loadEventFired" {
+				b.loaded <- struct{}{}
+			}
+		}
+		b.mu.Unlock()
+	}
+}
+
+func (b *browser) send(m message) error {
+	text, err := json.Marshal(m)
+	if err == nil {
+		_, err = b.to.Write(append(text, 0))
+	}
+	return err
+}
+
+const browserPatience = 60 * time.Second
+
+// ask sends a command and decodes its result.
+func (b *browser) ask(session, method string, params, result any) {
+	b.t.Helper()
+	text, err := json.Marshal(params)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.mu.Lock()
+	b.next++
+	id, c := b.next, make(chan message, 1)
+	if b.waiting == nil {
+		b.mu.Unlock()
+		b.t.Fatalf("%s: the browser is gone", method)
+	}
+	b.waiting[id] = c
+	b.mu.Unlock()
+	if err := b.send(message{ID: id, SessionID: session, Method: method, Params: text}); err != nil {
+		b.t.Fatalf("%s: %v", method, err)
+	}
+	select {
+	case m, ok := <-c:
+		switch {
+		case !ok:
+			b.t.Fatalf("%s: the browser ended", method)
+		case m.Error != nil:
+			b.t.Fatalf("%s: %s", method, m.Error.Message)
+		case result != nil:
+			if err := json.Unmarshal(m.Result, result); err != nil {
+				b.t.Fatalf("%s: %v", method, err)
+			}
+		}
+	case <-time.After(browserPatience):
+		b.t.Fatalf("%s: no answer", method)
+	}
+}
+
+type object map[string]any
+
+// tab opens an empty page whose events are kept.
+func (b *browser) tab() *tab {
+	b.t.Helper()
+	var target struct {
+		TargetID string `json:"targetId"`
+	}
+	b.ask("", "Target.createTarget", object{"url": "about:blank"}, &target)
+	var session struct {
+		SessionID string `json:"sessionId"`
+	}
+	b.ask("", "Target.attachToTarget", object{"targetId": target.TargetID, "flatten": true}, &session)
+	tb := &tab{b, session.SessionID}
+	for _, domain := range []string{"Page", "Runtime", "Log", "Network"} {
+		tb.ask(domain+".enable", object{}, nil)
+	}
+	return tb
+}
+
+func (tb *tab) ask(method string, params, result any) {
+	tb.t.Helper()
+	tb.browser.ask(tb.session, method, params, result)
+}
+
+// screen sets the size of the window in pixels of CSS and the colour scheme.
+func (tb *tab) screen(width, height int, scheme string) {
+	tb.t.Helper()
+	tb.ask("Emulation.setDeviceMetricsOverride", object{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}, nil)
+	tb.ask("Emulation.setEmulatedMedia", object{"features": []object{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
+}
+
+// open shows a page and waits until it is loaded.
+func (tb *tab) open(address string) {
+	tb.t.Helper()
+	var navigated struct {
+		ErrorText string `json:"errorText"`
+	}
+	tb.ask("Page.navigate", object{"url": address}, &navigated)
+	if navigated.ErrorText != "" {
+		tb.t.Fatalf("open %s: %s", address, navigated.ErrorText)
+	}
+	select {
+	case <-tb.loaded:
+	case <-time.After(browserPatience):
+		tb.t.Fatalf("open %s: it does not load", address)
+	}
+}
+
+// value evaluates an expression in the page.
+func value[T any](tb *tab, expression string) (v T) {
+	tb.t.Helper()
+	var answer struct {
+		Result struct {
+			Value json.RawMessage `json:"value"`
+		} `json:"result"`
+		ExceptionDetails json.RawMessage `json:"exceptionDetails"`
+	}
+	tb.ask("Runtime.evaluate", object{"expression": expression, "returnByValue": true}, &answer)
+	if answer.ExceptionDetails != nil {
+		tb.t.Fatalf("%s: %s", expression, answer.ExceptionDetails)
+	}
+	if err := json.Unmarshal(answer.Result.Value, &v); err != nil {
+		tb.t.Fatalf("%s: %v", expression, err)
+	}
+	return v
+}
+
+// shoot is a picture of a page, the whole of it if whole.
+func (tb *tab) shoot(path string, whole bool) {
+	tb.t.Helper()
+	var shot struct {
+		Data string `json:"data"`
+	}
+	tb.ask("Page.captureScreenshot", object{"format": "png", "captureBeyondViewport": whole}, &shot)
+	data, err := base64.StdEncoding.DecodeString(shot.Data)
+	if err == nil {
+		err = os.WriteFile(path, data, 0o644)
+	}
+	if err != nil {
+		tb.t.Fatal(err)
+	}
+}
+
+// complaints are errors on the console, requests that leave the page, and dialogues.
+func (b *browser) complaints() (list []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, m := range b.events {
+		switch m.Method {
+		case "Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Page.javascriptDialogOpening":
+			list = append(list, m.Method+" "+string(m.Params))
+		case "Network.requestWillBeSent":
+			var sent struct {
+				Request struct {
+					URL string `json:"url"`
+				} `json:"request"`
+				DocumentURL string `json:"documentURL"`
+			}
+			_ = json.Unmarshal(m.Params, &sent)
+			if !strings.HasPrefix(sent.Request.URL, "data:") && sent.Request.URL != sent.DocumentURL {
+				list = append(list, "request "+sent.Request.URL)
+			}
+		}
+	}
+	b.events = nil
+	return list
+}
+
+// fileURL is the address of a file.
+func fileURL(t *testing.T, path string) string {
+	t.Helper()
+	whole, err := filepath.Abs(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return (&url.URL{Scheme: "file", Path: whole}).String()
+}
+
+// screens are the windows in which a page is looked at.
+var screens = []struct {
+	width, height int
+	scheme        string
+}{{390, 844, "light"}, {390, 844, "dark"}, {1440, 900, "light"}, {1440, 900, "dark"}}
+
+// TestScreenshots takes pictures of the pages that $PIPE_PAGES names, for people to look at.
+func TestScreenshots(t *testing.T) {
+	pages := filepath.SplitList(os.Getenv("PIPE_PAGES"))
+	if len(pages) == 0 {
+		t.Skip("PIPE_PAGES names no page to take pictures of")
+	}
+	tb := openBrowser(t).tab()
+	for _, path := range pages {
+		for _, s := range screens {
+			tb.screen(s.width, s.height, s.scheme)
+			tb.open(fileURL(t, path))
+			value[int](tb, "document.querySelectorAll('details').forEach(d => d.open = true), 0")
+			height := value[int](tb, "document.documentElement.scrollHeight")
+			tb.screen(s.width, min(height, 12_000), s.scheme)
+			tb.shoot(fmt.Sprintf("%s-%d-%s.png", strings.TrimSuffix(path, ".html"), s.width, s.scheme), false)
+		}
+	}
+	if err := errors.Join(complaining(tb)...); err != nil {
+		t.Error(err)
+	}
+}
+
+func complaining(tb *tab) (errs []error) {
+	for _, c := range tb.complaints() {
+		errs = append(errs, errors.New(c))
+	}
+	return errs
+}
