@@ -15,51 +15,87 @@ const (
 	frameBase  = 496.0
 )
 
-// farAxis is the logarithmic axis of false accept rates: so many decades, up to 1.
-type farAxis struct{ decades int }
+// logAxis is a logarithmic axis of rates: so many decades, up to 1. It runs from the pixel of
+// the least rate to that of 1.
+type logAxis struct {
+	decades  int
+	from, to float64
+}
 
-// minDecades are drawn even where there are too few comparisons for them, so that most
-// charts have the same scale.
+func horizontal(decades int) logAxis { return logAxis{decades, frameLeft, frameRight} }
+
+func vertical(decades int) logAxis { return logAxis{decades, frameBase, frameTop} }
+
+// minDecades are drawn of a ROC even where there are too few comparisons for them, so that
+// most charts have the same scale.
 const minDecades = 4
 
 // chooseFARAxis takes the longest axis of whole decades in which every rate can be
 // measured with so many different-person trials: one false accept is the least rate.
-func chooseFARAxis(different int) farAxis {
-	a := farAxis{minDecades}
+func chooseFARAxis(different int) logAxis {
+	decades := minDecades
 	for n := different / 100_000; n > 0; n /= 10 {
-		a.decades++
+		decades++
 	}
-	return a
+	return horizontal(decades)
 }
 
-// xOf is where a false accept rate is; what is below the axis's beginning, zero too, is
-// put there.
-func (a farAxis) xOf(far float64) float64 {
-	decades := float64(a.decades)
-	exponent := math.Log10(max(far, math.Pow10(-a.decades)))
-	return frameRight + exponent/decades*(frameRight-frameLeft)
+// decadesDownTo is how many decades hold one error in n comparisons, 2 at least.
+func decadesDownTo(n int) int {
+	decades := 2
+	for least := 100; least < n && decades < 18; least *= 10 {
+		decades++
+	}
+	return decades
 }
 
-// farOf is the inverse of xOf.
-func (a farAxis) farOf(x float64) float64 {
-	return math.Pow(10, (x-frameRight)/(frameRight-frameLeft)*float64(a.decades))
+// at is where a rate is; what is below the axis's beginning, zero too, is put there.
+func (a logAxis) at(rate float64) float64 {
+	exponent := math.Log10(max(rate, math.Pow10(-a.decades)))
+	return a.to + exponent/float64(a.decades)*(a.to-a.from)
 }
 
-// draw draws grid, ticks and titles.
-func (a farAxis) draw(d *drawing) {
+// rate is the inverse of at.
+func (a logAxis) rate(place float64) float64 {
+	return math.Pow(10, (place-a.to)/(a.to-a.from)*float64(a.decades))
+}
+
+// eachLine calls line for every line of the grid: label is "" for the fine ones between the
+// decades.
+func (a logAxis) eachLine(line func(class, label string, at float64)) {
 	for exponent := -a.decades; exponent <= 0; exponent++ {
 		decade := math.Pow10(exponent)
 		label := "1"
 		if exponent < 0 {
 			label = fmt.Sprintf("1e%d", exponent)
 			for digit := 2.0; digit <= 9; digit++ {
-				d.line("fine", a.xOf(digit*decade), frameTop, a.xOf(digit*decade), frameBase)
+				line("fine", "", a.at(digit*decade))
 			}
 		}
-		d.line("grid", a.xOf(decade), frameTop, a.xOf(decade), frameBase)
-		d.text("tick", "middle", a.xOf(decade), frameBase+20, label)
+		line("grid", label, a.at(decade))
 	}
-	d.text("axis", "middle", (frameLeft+frameRight)/2, frameBase+44, "false accept rate (FAR)")
+}
+
+// drawBelow draws the grid, ticks and title of a horizontal axis.
+func (a logAxis) drawBelow(d *drawing, title string) {
+	a.eachLine(func(class, label string, x float64) {
+		d.line(class, x, frameTop, x, frameBase)
+		if label != "" {
+			d.text("tick", "middle", x, frameBase+20, label)
+		}
+	})
+	d.text("axis", "middle", (frameLeft+frameRight)/2, frameBase+44, title)
+}
+
+// drawLeft draws those of a vertical axis.
+func (a logAxis) drawLeft(d *drawing, title string) {
+	a.eachLine(func(class, label string, y float64) {
+		d.line(class, frameLeft, y, frameRight, y)
+		if label != "" {
+			d.text("tick", "end", frameLeft-10, y+4, label)
+		}
+	})
+	d.upright("axis", 24, (frameTop+frameBase)/2, title)
 }
 
 // tarAxis is the linear axis of true accept rates, which ends at 1.
@@ -93,6 +129,5 @@ func (a tarAxis) draw(d *drawing) {
 		d.line("grid", frameLeft, a.yOf(tar), frameRight, a.yOf(tar))
 		d.text("tick", "end", frameLeft-10, a.yOf(tar)+4, strconv.FormatFloat(tar, 'f', a.digits, 64))
 	}
-	middle := (frameTop + frameBase) / 2
-	d.add(`<text class="axis" text-anchor="middle" transform="translate(24 %s) rotate(-90)">true accept rate (TAR)</text>`, coord(middle))
+	d.upright("axis", 24, (frameTop+frameBase)/2, "true accept rate (TAR)")
 }

@@ -27,12 +27,19 @@ func power(label string, exponent float64, n int) Curve {
 	return c
 }
 
+// picture is any chart.
+type picture interface{ SVG() []byte }
+
 func TestGolden(t *testing.T) {
-	for name, c := range map[string]Chart{
-		"strong": {Title: "Strong models", Subtitle: "3000 and 3000 pairs", Different: 3000,
+	for name, c := range map[string]picture{
+		"strong": Chart{Title: "Strong models", Subtitle: "3000 and 3000 pairs", Different: 3000,
 			Curves: []Curve{power("teacher.onnx", 0.0005, 3000), power("student.onnx", 0.004, 3000)}},
-		"weak": {Title: "Weak models & <others>", Subtitle: "200 and 200 pairs", Different: 200,
+		"weak": Chart{Title: "Weak models & <others>", Subtitle: "200 and 200 pairs", Different: 200,
 			Curves: []Curve{power("untrained.onnx", 0.9, 200), power("run/student.onnx", 0.2, 200)}},
+		"det": DETChart{Title: "Errors of strong & weak models", Subtitle: "3000 pairs of the same person, 6000 of different people", Same: 3000, Different: 6000,
+			Curves: []DETCurve{tradeOff("teacher.onnx", 2e-5, 3000, 6000), tradeOff("student.onnx", 1e-3, 3000, 6000), tradeOff("perfect.onnx", 0, 3000, 6000)}},
+		"scores": HistogramChart{Title: "Scores of <two> models", Subtitle: "3000 and 3000 pairs",
+			Panels: []Histogram{bells("teacher.onnx", 0.6, 0.1), bells("student.onnx", 0.4, 0.18)}},
 	} {
 		path := "testdata/" + name + ".svg"
 		got := c.SVG()
@@ -115,7 +122,7 @@ func TestPathIsTheCurve(t *testing.T) {
 			if next < x {
 				t.Fatalf("the path goes back to %v from %v", next, x)
 			}
-			middle := axes.far.farOf((x + next) / 2)
+			middle := axes.far.rate((x + next) / 2)
 			if next-x > 1 && math.Abs(y-axes.tar.yOf(tarAt(c, middle))) > 0.11 {
 				t.Errorf("at FAR %v the path is at %v, the curve at %v", middle, y, axes.tar.yOf(tarAt(c, middle)))
 			}
@@ -202,7 +209,7 @@ func TestShortened(t *testing.T) {
 
 func TestManyCurvesLookDifferent(t *testing.T) {
 	looks := map[string]int{}
-	for i := range len(colours) * len(dashes) {
+	for i := range len(light.curves) * len(dashes) {
 		if before, taken := looks[stroke(i)]; taken {
 			t.Errorf("curves %d and %d look the same", before, i)
 		}
@@ -217,10 +224,16 @@ func FuzzLabels(f *testing.F) {
 	f.Add("\x00\x1b[31m\xff\uffff\u0085")
 	f.Fuzz(func(t *testing.T, label string) {
 		c := power(label, 0.5, 3)
-		got := texts(t, Chart{Title: label, Subtitle: label, Different: 3, Curves: []Curve{c}}.SVG())
 		plain := regexp.MustCompile(`^[ -~]{1,60}$`)
-		if plain.MatchString(label) && !strings.Contains(strings.Join(got, "\n"), label) {
-			t.Errorf("%q is not in %q", label, got)
+		for _, p := range []picture{
+			Chart{Title: label, Subtitle: label, Different: 3, Curves: []Curve{c}},
+			DETChart{Title: label, Same: 3, Different: 3, Curves: []DETCurve{{Label: label, Note: label}}},
+			HistogramChart{Title: label, Panels: []Histogram{{Label: label, Marks: []Mark{{0, label}}}}},
+		} {
+			got := texts(t, p.SVG())
+			if plain.MatchString(label) && !strings.Contains(strings.Join(got, "\n"), label) {
+				t.Errorf("%q is not in %q", label, got)
+			}
 		}
 	})
 }

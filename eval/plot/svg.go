@@ -27,6 +27,16 @@ func (d *drawing) text(class, anchor string, x, y float64, text string) {
 	d.add(`<text class="%s" text-anchor="%s" x="%s" y="%s">%s</text>`, class, anchor, coord(x), coord(y), escaped(text))
 }
 
+// upright places text that reads upwards, its middle at x, y.
+func (d *drawing) upright(class string, x, y float64, text string) {
+	d.add(`<text class="%s" text-anchor="middle" transform="translate(%s %s) rotate(-90)">%s</text>`, class, coord(x), coord(y), escaped(text))
+}
+
+// rect draws a rectangle between two corners.
+func (d *drawing) rect(class string, left, top, right, bottom float64) {
+	d.add(`<rect class="%s" x="%s" y="%s" width="%s" height="%s"/>`, class, coord(left), coord(top), coord(right-left), coord(bottom-top))
+}
+
 // tenths rounds a coordinate to tenths of a pixel, which is as fine as a screen shows.
 func tenths(v float64) int { return int(math.Round(10 * v)) }
 

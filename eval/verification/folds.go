@@ -22,7 +22,29 @@ const (
 	// different trials are merged at even spacing, each kind in its own order. It is
 	// for lists that are sorted by kind, which would give folds of one kind.
 	Interleaved FoldRule = "interleaved"
+	// Blocks are runs of 600 trials of the list in its own order, the last of which takes
+	// what is left; see [FaceXZoo].
+	Blocks FoldRule = "blocks-600"
+	// InterleavedBlocks are such blocks of the list in the order of Interleaved.
+	InterleavedBlocks FoldRule = "interleaved-blocks-600"
 )
+
+// About says in words what the folds are.
+func (r FoldRule) About() string {
+	const merged = " after merging same and different pairs evenly (in the list's own order some folds would be of one kind)"
+	const six = "600 pairs each, the last with what is left, "
+	switch r {
+	case Declared:
+		return "the list's own"
+	case Interleaved:
+		return "contiguous" + merged
+	case Blocks:
+		return six + "in the list's order"
+	case InterleavedBlocks:
+		return six + "contiguous" + merged
+	}
+	return "contiguous in the list's order"
+}
 
 // Folds deal trials out to the parts of a cross-validation.
 type Folds struct {
@@ -42,14 +64,19 @@ func ChooseFolds(same []bool, declared []int) Folds {
 			return f
 		}
 	}
-	order := make([]int, len(same))
-	for i := range order {
-		order[i] = i
-	}
-	if f := cut(Contiguous, order); f.bothKinds(same) {
+	if f := cut(Contiguous, inOrder(len(same))); f.bothKinds(same) {
 		return f
 	}
 	return cut(Interleaved, interleave(same))
+}
+
+// inOrder is the list's own order.
+func inOrder(n int) []int {
+	order := make([]int, n)
+	for i := range order {
+		order[i] = i
+	}
+	return order
 }
 
 // cut makes FoldCount runs of trials in the given order, of sizes that differ by one

@@ -32,7 +32,9 @@ func plainResult(trials []Trial, folds Folds, oneIn []int) Result {
 		}
 		next := slices.IndexFunc(points, func(p ROCPoint) bool { return p.FalseAccepts > different/n })
 		at, limit := points[next-1], points[next].Distance
-		p := OperatingPoint{Target: 1 / float64(n), FAR: far(at), TAR: tar(at), Threshold: limit, Cosine: Cosine(limit)}
+		rejects := same - at.TrueAccepts
+		p := OperatingPoint{Target: 1 / float64(n), FAR: far(at), TAR: tar(at), FNMR: float64(rejects) / float64(same), Threshold: limit, Cosine: Cosine(limit),
+			FalseAccepts: at.FalseAccepts, Different: different, FalseRejects: rejects, Same: same}
 		r.TARAtFAR[p.Name()] = p.TAR
 		r.OperatingPoints = append(r.OperatingPoints, p)
 	}
@@ -40,8 +42,18 @@ func plainResult(trials []Trial, folds Folds, oneIn []int) Result {
 		r.Curve = append(r.Curve, CurvePoint{p.Distance, far(p), tar(p)})
 	}
 	accuracies, chosen := plainAccuracy(trials, folds)
-	var c CrossValidation
+	c := CrossValidation{Rule: "plain"}
 	c.Accuracy, c.AccuracyStd = meanStd(accuracies)
+	sum := 0.0
+	for f, a := range accuracies {
+		sum += (a - c.Accuracy) * (a - c.Accuracy)
+		for i, t := range trials {
+			if folds.Of[i] == f && (t.Distance < chosen[f]) != t.Same {
+				c.AccuracyErrors++
+			}
+		}
+	}
+	c.AccuracyStdError = math.Sqrt(sum / float64(len(accuracies)-1) / float64(len(accuracies)))
 	c.Threshold, _ = meanStd(chosen)
 	c.ThresholdCosine = Cosine(c.Threshold)
 	r.CrossValidation = &c
@@ -78,6 +90,10 @@ func TestFiguresAreThoseOfAPlainList(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if !near(got.AccuracyStdError, want.AccuracyStdError) {
+			t.Errorf("round %d: standard error %v, want %v", round, got.AccuracyStdError, want.AccuracyStdError)
+		}
+		want.AccuracyStdError = got.AccuracyStdError
 		if *got.CrossValidation != *want.CrossValidation || got.AUC != want.AUC || got.EER != want.EER {
 			t.Errorf("round %d: %+v, AUC %v, EER %v, want %+v, %v, %v", round, *got.CrossValidation, got.AUC, got.EER,
 				*want.CrossValidation, want.AUC, want.EER)

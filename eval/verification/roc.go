@@ -77,49 +77,78 @@ func (r ROC) AUC() float64 {
 // EER is the equal error rate: the FAR that equals the share of same-person trials
 // that are rejected, interpolated linearly between the two points around it.
 func (r ROC) EER() float64 {
-	excess := func(p ROCPoint) float64 { return r.FAR(p) - (1 - r.TAR(p)) }
-	var before, after ROCPoint
+	before, after := r.crossing()
+	t := -r.excess(before) / (r.excess(after) - r.excess(before))
+	return r.FAR(before) + float64(t*(r.FAR(after)-r.FAR(before))) // not fused: see Distance
+}
+
+// excess is how much the false accept rate of a point is above its false reject rate.
+func (r ROC) excess(p ROCPoint) float64 { return r.FAR(p) - (1 - r.TAR(p)) }
+
+// crossing are the neighbouring points between which the rates of errors cross, or the
+// second of which has equal ones.
+func (r ROC) crossing() (before, after ROCPoint) {
 	for after = range r.Points() { // the last one's excess is 1
-		if excess(after) >= 0 {
+		if r.excess(after) >= 0 {
 			break
 		}
 		before = after
 	}
-	t := -excess(before) / (excess(after) - excess(before))
-	return r.FAR(before) + float64(t*(r.FAR(after)-r.FAR(before))) // not fused: see Norm
+	return before, after
 }
 
-// OperatingPoint is the ROC at the largest threshold that keeps the false accept rate
-// within a target.
+// EERRange is where FMR and FNMR cross as step functions of the threshold.
+type EERRange struct {
+	// Low and High bound the rates that both pass there: they differ if both jump at
+	// once, over one another, as several trials have one distance.
+	Low  float64 `json:"low"`
+	High float64 `json:"high"`
+	// Middle is halfway between them.
+	Middle float64 `json:"middle"`
+}
+
+// EERRange is the range of rates at the crossing. [ROC.EER] is in it.
+func (r ROC) EERRange() EERRange {
+	before, after := r.crossing()
+	rejects := func(p ROCPoint) float64 { return share(len(r.same)-p.TrueAccepts, len(r.same)) }
+	e := EERRange{Low: max(r.FAR(before), rejects(after)), High: min(r.FAR(after), rejects(before))}
+	e.Middle = (e.Low + e.High) / 2
+	return e
+}
+
+// OperatingPoint is the ROC at one threshold, chosen for a false accept rate. FMR and FNMR
+// are the names that biometric standards have for FAR and 1 - TAR where every image gave a
+// template.
 type OperatingPoint struct {
-	// Target is the largest false accept rate that is tolerated.
+	// Target is the false accept rate that was asked for.
 	Target float64 `json:"target_far"`
-	// FAR and TAR are the rates that are reached.
-	FAR float64 `json:"far"`
-	TAR float64 `json:"tar"`
-	// Threshold is the largest distance t such that accepting d < t keeps FAR within
-	// Target.
+	// FAR and TAR are the rates that are reached, FNMR is 1 - TAR.
+	FAR  float64 `json:"far"`
+	TAR  float64 `json:"tar"`
+	FNMR float64 `json:"fnmr"`
+	// FalseAccepts is the number of the Different pairs that are accepted at Threshold,
+	// FalseRejects that of the Same pairs that are not.
+	FalseAccepts int `json:"false_accepts"`
+	Different    int `json:"different"`
+	FalseRejects int `json:"false_rejects"`
+	Same         int `json:"same"`
+	// Threshold is the largest distance t for which accepting d < t has these counts.
 	Threshold float64 `json:"threshold"`
 	// Cosine is Threshold as a cosine: pairs above it are accepted.
 	Cosine float64 `json:"threshold_cosine"`
 }
 
 // Name is the target in the field's short form, "1e-3".
-func (p OperatingPoint) Name() string {
-	return strings.Replace(strconv.FormatFloat(p.Target, 'e', -1, 64), "e-0", "e-", 1)
+func (p OperatingPoint) Name() string { return shortRate(p.Target) }
+
+// shortRate writes a rate in the field's short form, "1e-3".
+func shortRate(rate float64) string {
+	return strings.Replace(strconv.FormatFloat(rate, 'e', -1, 64), "e-0", "e-", 1)
 }
 
-// AtFAR is the operating point for a target above 0 and below 1. ok is false if a single
-// false accept is more than the target: such a target cannot be told from zero.
-func (r ROC) AtFAR(target float64) (p OperatingPoint, ok bool) {
-	allowed := r.allowed(target)
-	if allowed == 0 {
-		return OperatingPoint{}, false
-	}
-	limit := r.different[allowed]
-	at := ROCPoint{FalseAccepts: below(r.different, limit), TrueAccepts: below(r.same, limit)}
-	return OperatingPoint{Target: target, FAR: r.FAR(at), TAR: r.TAR(at), Threshold: limit, Cosine: Cosine(limit)}, true
-}
+// AtFAR is the operating point at the largest threshold that keeps the false accept rate
+// within a target: [ROC.At] with [Le].
+func (r ROC) AtFAR(target float64) (p OperatingPoint, ok bool) { return r.At(target, Le) }
 
 // allowed is the largest number of false accepts whose rate is at most the target. The
 // rates themselves are compared: a target times the number of trials may be rounded to
