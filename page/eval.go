@@ -37,7 +37,8 @@ func evalParts(ctx context.Context, m *maker, paths []string) ([]Part, error) {
 func (e *evaluation) part(m *maker) Part {
 	p := Part{Path: e.path, Title: "Face verification on " + e.name(), Answer: e.answer(), Warnings: e.warnings(), Data: e.raw}
 	for _, s := range []Section{
-		e.models(), e.thresholds(), e.differences(), e.curves(), e.scores(), e.failed(), e.protocol(), e.digests(), e.command(),
+		e.models(), e.thresholds(), e.differences(), e.curves(), e.scores(), e.cohorts(), e.falseAccepts(m), e.falseRejects(m),
+		e.identification(), e.agreement(), e.costs(), e.overlaps(), e.failed(), e.protocol(), e.digests(), e.command(),
 	} {
 		if len(s.Blocks) > 0 {
 			p.Sections = append(p.Sections, s)
@@ -501,28 +502,6 @@ func (e *evaluation) differences() Section {
 	}
 	s.Blocks = []Block{{Table: t.cut()}}
 	return s
-}
-
-// curves are the pictures of the eval's folder.
-func (e *evaluation) curves() Section {
-	s := Section{ID: "curves", Title: "Curves"}
-	var charts []Chart
-	for _, p := range []struct{ file, words string }{
-		{"det.svg", "Detection error trade-off: false non-match rate over false match rate of every model"},
-		{"roc.svg", "ROC: true accept rate over false accept rate of every model"},
-	} {
-		if source, ok := e.picture(p.file); ok {
-			charts = append(charts, Chart{Source: source, Words: p.words, Wide: true})
-		}
-	}
-	if len(charts) > 0 {
-		s.Blocks = []Block{{Charts: charts}}
-	}
-	return s
-}
-
-func (e *evaluation) scores() Section {
-	return Section{ID: "scores", Title: "Scores", Lead: "How alike pairs of one person and of two are: the less the two overlap, the better."}
 }
 
 func (e *evaluation) failed() Section {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"facepipe/eval/report"
+	"facepipe/internal/imgcodec"
 	"facepipe/store"
 )
 
@@ -25,6 +26,7 @@ type extras struct {
 	Warnings    []string     `json:"warnings"`
 	Comparisons []comparison `json:"comparisons"`
 	Models      []modelMore  `json:"models"`
+	Overlap     *overlap     `json:"overlap"`
 }
 
 type interval struct {
@@ -65,6 +67,9 @@ type modelMore struct {
 	DET           []detPoint      `json:"det"`
 	Histogram     scores          `json:"histogram"`
 	Uncertainty   *uncertainty    `json:"uncertainty"`
+	Cost          *cost           `json:"cost"`
+	Found         *identification `json:"identification"`
+	Worst         *worst          `json:"worst"`
 }
 
 type threshold struct {
@@ -144,6 +149,118 @@ type difference struct {
 	} `json:"decisions"`
 }
 
+// cost is what a model costs.
+type cost struct {
+	Bytes           int64  `json:"bytes"`
+	Parameters      int64  `json:"parameters"`
+	Precision       string `json:"precision"`
+	Multiplications *struct {
+		MACs      int64 `json:"macs"`
+		Attention int64 `json:"attention"`
+	} `json:"multiplications"`
+	Provider string `json:"provider"`
+	Threads  int    `json:"threads"`
+	Batches  []struct {
+		Size       int     `json:"size"`
+		Median     float64 `json:"median_ms"`
+		P95        float64 `json:"p95_ms"`
+		Throughput float64 `json:"crops_per_second"`
+	} `json:"batches"`
+	Memory *struct {
+		Peaks []struct {
+			Size  int   `json:"size"`
+			Bytes int64 `json:"bytes"`
+		} `json:"peaks"`
+	} `json:"memory"`
+	Notes []string `json:"notes"`
+}
+
+// hits is a share of what is right: 1 - Errors/Of.
+type hits struct {
+	Rate   float64 `json:"rate"`
+	Errors int64   `json:"errors"`
+	Of     int64   `json:"of"`
+}
+
+func (h hits) cell() Cell {
+	return Cell{Text: percent(h.Rate, 2), Note: count(h.Errors) + " missed of " + count(h.Of)}
+}
+
+// identification is what searches in galleries came to.
+type identification struct {
+	Protocol     string            `json:"protocol"`
+	Set          string            `json:"set"`
+	Switches     map[string]string `json:"switches"`
+	Verification []struct {
+		Target float64 `json:"target_far"`
+		TAR    hits    `json:"tar"`
+		Cosine float64 `json:"threshold_cosine"`
+	} `json:"verification"`
+	Searches []struct {
+		Gallery string `json:"gallery"`
+		Ranks   []struct {
+			Rank int  `json:"rank"`
+			Hits hits `json:"hits"`
+		} `json:"ranks"`
+		OpenSet []struct {
+			Target float64 `json:"target_fpir"`
+			TPIR   hits    `json:"tpir"`
+		} `json:"open_set"`
+	} `json:"searches"`
+	RankOne []struct {
+		Distractors int64 `json:"distractors"`
+		Hits        hits  `json:"hits"`
+	} `json:"rank_one"`
+	Notes []string `json:"notes"`
+}
+
+// overlap is what a training set holds of the test.
+type overlap struct {
+	Train           string       `json:"train"`
+	Teacher         string       `json:"teacher"`
+	Hits            []overlapHit `json:"hits"`
+	Unlisted        int          `json:"unlisted"`
+	DirtyCrops      int          `json:"dirty_crops"`
+	DirtyIdentities int          `json:"dirty_identities"`
+	Centres         *search      `json:"centres"`
+	Images          *search      `json:"images"`
+	TestSide        struct {
+		Crops int `json:"crops"`
+	} `json:"test_side"`
+	Notes []string `json:"notes"`
+}
+
+type search struct {
+	Threshold float64  `json:"threshold"`
+	Expected  *float64 `json:"expected_false_hits"`
+	Hits      int      `json:"hits"`
+}
+
+type overlapHit struct {
+	By            string  `json:"by"`
+	TestKey       string  `json:"test_key"`
+	TestIdentity  string  `json:"test_identity"`
+	TrainKey      string  `json:"train_key"`
+	TrainIdentity string  `json:"train_identity"`
+	Cosine        float64 `json:"cosine"`
+}
+
+// worst are the pairs that a model decides most wrongly.
+type worst struct {
+	FalseAccepts []worstPair `json:"false_accepts"`
+	FalseRejects []worstPair `json:"false_rejects"`
+}
+
+// worstPair is a pair with what each model says of it, in the order of the report's models.
+type worstPair struct {
+	First  string `json:"first"`
+	Second string `json:"second"`
+	// FirstFace and SecondFace are files of the report's folder.
+	FirstFace  string     `json:"first_face"`
+	SecondFace string     `json:"second_face"`
+	Cosines    []*float64 `json:"cosines"`
+}
+
 // reportFile is the report.json of a path, which may be the file itself.
 func reportFile(path string) string {
 	if isFile(path) {
@@ -198,3 +315,25 @@ func (e *evaluation) picture(name string) (template.URL, bool) {
 
 // name is the test's.
 func (e *evaluation) name() string { return filepath.Base(e.Pairs.Path) }
+
+// pictureOf is a picture that eval left for a key among its faces, as a thumbnail.
+func (e *evaluation) pictureOf(m *maker, file string) template.URL {
+	if file == "" || !filepath.IsLocal(file) {
+		return ""
+	}
+	data, err := readFile(filepath.Join(e.folder, filepath.FromSlash(file)), maxFaceFile)
+	if err != nil {
+		return ""
+	}
+	img, _, err := imgcodec.Decode(data, imgcodec.Limits{Pixels: maxFacePixels})
+	if err != nil {
+		return ""
+	}
+	return m.album.thumb(img)
+}
+
+// Crops of an eval's folder are no larger.
+const (
+	maxFaceFile   = 1 << 20
+	maxFacePixels = 1 << 20
+)

@@ -48,6 +48,16 @@ func (c *curve) add(x, y float64) {
 	c.inLast = 1
 }
 
+// constant is the value that a curve has everywhere; ok is false if it has several.
+func (c *curve) constant() (value float64, ok bool) {
+	for _, p := range c.points {
+		if p.Low != c.points[0].Low || p.High != c.points[0].Low {
+			return 0, false
+		}
+	}
+	return c.last, len(c.points) > 0
+}
+
 // halve joins neighbours; all points are full.
 func (c *curve) halve() {
 	half := c.points[:0]

@@ -289,51 +289,72 @@ func paced(name string) bool {
 	return name == "lr" || name == "scale" || name == "skipped" || name == "gradient"
 }
 
+// speed has the learning rate and the gradient, and how fast the steps are.
 func (r *run) speed() Section {
-	s := r.charts(Section{ID: "pace", Title: "Pace"}, r.journal.train, paced)
-	var charts []Chart
-	if r.journal.rate.count > 0 {
-		charts = append(charts, r.chart("images per second", &r.journal.rate))
+	curves := map[string]*curve{}
+	for name, c := range r.journal.train {
+		if paced(name) {
+			curves[name] = c
+		}
 	}
-	if r.journal.waits.count > 0 {
-		charts = append(charts, r.chart("share of time waiting for crops", &r.journal.waits))
+	for name, c := range map[string]*curve{imagesPerSecond: &r.journal.rate, waitingShare: &r.journal.waits} {
+		if c.count > 0 {
+			curves[name] = c
+		}
 	}
-	if len(charts) > 0 {
-		s.Blocks = append(s.Blocks, Block{Charts: charts})
-	}
-	if len(s.Blocks) == 2 { // one grid
-		s.Blocks = []Block{{Charts: append(s.Blocks[0].Charts, s.Blocks[1].Charts...)}}
-	}
-	return s
+	return r.charts(Section{ID: "pace", Title: "Pace"}, curves, func(string) bool { return true })
 }
 
-// charts adds those figures to a section that are wanted, the loss first.
+// Names of figures that a page reckons itself.
+const (
+	imagesPerSecond = "images per second"
+	waitingShare    = "share of time waiting for crops"
+)
+
+// charts adds those figures to a section that are wanted, the loss first. What never changed
+// needs no picture.
 func (r *run) charts(s Section, curves map[string]*curve, wanted func(string) bool) Section {
 	names := slices.DeleteFunc(slices.Sorted(maps.Keys(curves)), func(name string) bool { return !wanted(name) })
 	slices.SortStableFunc(names, func(a, b string) int { return rank(a) - rank(b) })
 	var charts []Chart
+	var constant []Fact
 	for _, name := range names {
-		charts = append(charts, r.chart(name, curves[name]))
+		c := curves[name]
+		if value, ok := c.constant(); ok && c.count > 1 {
+			constant = append(constant, Fact{titled(name), brief(value) + " throughout"})
+			continue
+		}
+		charts = append(charts, r.chart(titled(name), c))
 	}
 	if len(charts) > 0 {
 		s.Blocks = append(s.Blocks, Block{Charts: charts})
 	}
+	if len(constant) > 0 {
+		s.Blocks = append(s.Blocks, Block{Facts: constant})
+	}
 	return s
+}
+
+// titled is the name of a figure for people.
+func titled(name string) string {
+	switch name {
+	case "lr":
+		return "learning rate"
+	case "scale":
+		return "loss scale"
+	}
+	return name
 }
 
 // rank brings the most looked at to the front.
 func rank(name string) int {
-	if i := slices.Index([]string{"loss", "accuracy", "lr"}, name); i >= 0 {
-		return i - 3
+	if i := slices.Index([]string{"loss", "accuracy", "lr", imagesPerSecond}, name); i >= 0 {
+		return i - 4
 	}
 	return 0
 }
 
-func (r *run) chart(name string, c *curve) Chart {
-	title := name
-	if name == "lr" {
-		title = "learning rate"
-	}
+func (r *run) chart(title string, c *curve) Chart {
 	l := plot.Lines{Title: title, X: "step", Series: []plot.Series{{Label: title, Points: c.points}}}
 	first := 0.0
 	if len(c.points) > 0 {

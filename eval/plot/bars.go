@@ -56,12 +56,10 @@ func Ranges(values []float64, ranges int) []Bar {
 
 // SVG draws the chart.
 func (b Bars) SVG() []byte {
-	d := &drawing{}
-	beginSmall(d, b.Title, b.describe())
+	d := beginSmall(b.Title, b.describe())
 	if len(b.Bars) == 0 {
 		d.text("subtitle", "middle", smallWidth/2, smallHeight/2, "nothing to draw")
-		d.add("</svg>")
-		return d.Bytes()
+		return d.end()
 	}
 	most := 1
 	for _, bar := range b.Bars {
@@ -74,10 +72,9 @@ func (b Bars) SVG() []byte {
 	b.draw(d, y)
 	if b.MarkLabel != "" && b.Mark >= x.low && b.Mark <= x.high {
 		d.line("chance", x.of(b.Mark), smallTop, x.of(b.Mark), smallBase)
-		d.text("tick", "end", smallRight, smallTop-8, b.MarkLabel)
+		d.text("tick", "end", smallRight, smallTop-6, b.MarkLabel)
 	}
-	d.add("</svg>")
-	return d.Bytes()
+	return d.end()
 }
 
 // axis is the horizontal one; that of named bars has no ticks.
@@ -98,8 +95,8 @@ func (b Bars) draw(d *drawing, y scale) {
 		left := smallLeft + width*float64(i)
 		if bar.Count > 0 {
 			top := min(y.of(float64(bar.Count)), smallBase-1) // the least is seen
-			d.add(`<rect class="bar" fill="%s" x="%s" y="%s" width="%s" height="%s"><title>%s</title></rect>`,
-				colours[0], coord(left+min(1, width/8)), coord(top), coord(width-min(2, width/4)), coord(smallBase-top), escaped(bar.words()))
+			d.add(`<rect class="bar f0" x="%s" y="%s" width="%s" height="%s"><title>%s</title></rect>`,
+				coord(left+min(1, width/8)), coord(top), coord(width-min(2, width/4)), coord(smallBase-top), escaped(bar.words()))
 		}
 		if bar.Name != "" && i%every == 0 {
 			d.text("tick", "middle", left+width/2, smallBase+17, shortened(bar.Name, 14))

@@ -35,22 +35,21 @@ type Sample struct {
 
 // The frame of a small chart, which shows its text in full size in a column of a page.
 const (
-	smallWidth  = 440.0
-	smallHeight = 270.0
-	smallLeft   = 58.0
-	smallRight  = smallWidth - 12
+	smallWidth  = 380.0
+	smallHeight = 240.0
+	smallLeft   = 52.0
+	smallRight  = smallWidth - 10
 	smallBase   = smallHeight - 44
-	smallTop    = 46.0
+	smallTop    = 42.0
 	smallLegend = 18.0
-	smallChars  = 22
+	smallChars  = 20
 )
 
 // smallStyle adds to the style of all charts what small ones have.
-const smallStyle = `.title { font-size: 15px }
-.tick, .axis, .label { font-size: 12px }
-.range { stroke: none; fill-opacity: .16 }
-.thin { stroke-width: 1.6 }
-.bar { stroke: none }`
+const smallStyle = `.plot .title { font-size: 15px }
+.plot .tick, .plot .axis, .plot .label { font-size: 12px }
+.plot .thin { stroke-width: 1.8 }
+.plot .bar { stroke: none }`
 
 // scale is an axis of a small chart.
 type scale struct {
@@ -169,9 +168,8 @@ func (l Lines) legendLines() int {
 
 // SVG draws the chart.
 func (l Lines) SVG() []byte {
-	d := &drawing{}
 	x, y, ok := l.scales()
-	beginSmall(d, l.Title, l.describe())
+	d := beginSmall(l.Title, l.describe())
 	if ok {
 		drawSmallFrame(d, x, y, l.X)
 		for i, s := range l.Series {
@@ -181,8 +179,7 @@ func (l Lines) SVG() []byte {
 	} else {
 		d.text("subtitle", "middle", smallWidth/2, smallHeight/2, "nothing to draw")
 	}
-	d.add("</svg>")
-	return d.Bytes()
+	return d.end()
 }
 
 // describe is the chart in words: where every series begins and ends.
@@ -197,14 +194,17 @@ func (l Lines) describe() string {
 	return strings.Join(texts, "; ")
 }
 
-// beginSmall begins a small chart.
-func beginSmall(d *drawing, title, words string) {
-	d.add(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %s %s" width="%s" height="%s" role="img">`,
+// beginSmall starts a small picture; words are the picture for those who do not see it.
+func beginSmall(title, words string) *drawing {
+	d := &drawing{}
+	d.add(`<svg xmlns="http://www.w3.org/2000/svg" class="plot" viewBox="0 0 %s %s" width="%s" height="%s" role="img">`,
 		coord(smallWidth), coord(smallHeight), coord(smallWidth), coord(smallHeight))
 	d.add("<title>%s</title>", escaped(title))
 	d.add("<desc>%s</desc>", escaped(words))
-	d.add("<style>\n%s\n%s\n</style>", style, smallStyle)
-	d.text("title", "start", smallLeft, 24, shortened(title, 44))
+	d.add("<style>\n%s\n%s\n</style>", style(), smallStyle)
+	d.add(`<rect class="paper" width="%s" height="%s"/>`, coord(smallWidth), coord(smallHeight))
+	d.text("title", "start", 0, 22, shortened(title, 44))
+	return d
 }
 
 // drawSmallFrame draws grid, ticks and the title of the horizontal axis.
@@ -236,13 +236,13 @@ func (l Lines) drawSeries(d *drawing, number int, s Series, x, y scale) {
 		}
 		slices.Reverse(lower)
 		if slices.ContainsFunc(run, func(p Sample) bool { return p.High > p.Low }) {
-			d.add(`<path class="range" fill="%s" d="%s%sZ"/>`, colours[number%len(colours)], upper.String(), strings.Join(lower, ""))
+			d.add(`<path class="band f%d" d="%s%sZ"/>`, hue(number), upper.String(), strings.Join(lower, ""))
 		}
 		if len(run) == 1 {
-			d.add(`<circle fill="%s" cx="%s" cy="%s" r="2.5"/>`, colours[number%len(colours)], coord(x.of(run[0].X)), coord(y.of(run[0].Y)))
+			d.add(`<circle class="f%d" cx="%s" cy="%s" r="2.5"/>`, hue(number), coord(x.of(run[0].X)), coord(y.of(run[0].Y)))
 			continue
 		}
-		d.add(`<path class="curve thin" %s d="%s"><title>%s</title></path>`, stroke(number), line.String(), escaped(s.Label))
+		d.add(`<path %s d="%s"><title>%s</title></path>`, thin(number), line.String(), escaped(s.Label))
 	}
 }
 
@@ -275,7 +275,10 @@ func (l Lines) drawLegend(d *drawing) {
 	const column = (smallRight - smallLeft) / 2
 	for i, s := range l.Series {
 		left, base := smallLeft+column*float64(i%2), smallTop+smallLegend*float64(i/2)-2
-		d.add(`<line class="curve" %s x1="%s" y1="%s" x2="%s" y2="%s"/>`, stroke(i), coord(left), coord(base-4), coord(left+20), coord(base-4))
+		d.add(`<line %s x1="%s" y1="%s" x2="%s" y2="%s"/>`, thin(i), coord(left), coord(base-4), coord(left+20), coord(base-4))
 		d.text("label", "start", left+26, base, shortened(s.Label, smallChars))
 	}
 }
+
+// thin is the look of curve number i where there is little room.
+func thin(i int) string { return strings.Replace(stroke(i), `class="curve `, `class="curve thin `, 1) }

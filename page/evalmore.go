@@ -1,0 +1,287 @@
+package page
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// maxWorst are the pairs of each kind that are shown for a model.
+const maxWorst = 12
+
+func (e *evaluation) falseAccepts(m *maker) Section {
+	return e.worst(m, Section{ID: "false-accepts", Title: "Worst false accepts", Lead: "Different people by the list, most alike to the model. In public lists many are mistakes of the list."},
+		func(w *worst) []worstPair { return w.FalseAccepts }, false)
+}
+
+func (e *evaluation) falseRejects(m *maker) Section {
+	return e.worst(m, Section{ID: "false-rejects", Title: "Worst false rejects", Lead: "One person by the list, least alike to the model."},
+		func(w *worst) []worstPair { return w.FalseRejects }, true)
+}
+
+// worst shows pairs of faces with all models' opinions; same is whether they show one person.
+func (e *evaluation) worst(m *maker, s Section, of func(*worst) []worstPair, same bool) Section {
+	names := e.labels()
+	for i, more := range e.more.Models[:len(names)] {
+		if more.Worst == nil {
+			continue
+		}
+		list := of(more.Worst)
+		var pairs []Pair
+		for _, w := range list[:min(len(list), maxWorst)] {
+			p := Pair{First: Face{Key: w.First, Source: e.pictureOf(m, w.FirstFace)}, Second: Face{Key: w.Second, Source: e.pictureOf(m, w.SecondFace)}}
+			for k, cosine := range w.Cosines[:min(len(w.Cosines), len(names))] {
+				if cosine != nil {
+					p.Opinions = append(p.Opinions, e.opinion(k, names[k], *cosine, same))
+				}
+			}
+			pairs = append(pairs, p)
+		}
+		if len(pairs) > 0 {
+			b := Block{Pairs: pairs}
+			if len(names) > 1 {
+				b.Title = names[i]
+			}
+			s.Blocks = append(s.Blocks, b)
+		}
+	}
+	return s
+}
+
+// opinion is what model k says of a pair, at its own threshold.
+func (e *evaluation) opinion(k int, name string, cosine float64, same bool) Opinion {
+	o := Opinion{Model: name, Cosine: number(cosine, 3)}
+	m := e.Report.Models[k]
+	if m.CrossValidation == nil {
+		return o
+	}
+	accepts := cosine > m.ThresholdCosine
+	o.Says, o.Wrong = "different", accepts != same
+	if accepts {
+		o.Says = "same"
+	}
+	return o
+}
+
+// costs are what the models cost, side by side.
+func (e *evaluation) costs() Section {
+	s := Section{ID: "cost", Title: "Cost", Lead: "Measured on the machine that ran the eval: the network alone, without decoding."}
+	t := &Table{Head: "Model"}
+	var all []*cost
+	var notes []Fact
+	for i, name := range e.labels() {
+		c := e.more.Models[i].Cost
+		all = append(all, c)
+		row := Row{Head: name}
+		if c != nil {
+			row.Note = fmt.Sprintf("%s, %s threads", c.Provider, count(c.Threads))
+			for _, note := range c.Notes {
+				notes = append(notes, Fact{name, note})
+			}
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	for _, c := range costColumns(all) {
+		c.addTo(t)
+	}
+	if len(t.Columns) > 0 {
+		s.Blocks = []Block{{Table: t.cut()}}
+		if len(notes) > 0 {
+			s.Blocks = append(s.Blocks, Block{Facts: notes[:min(len(notes), maxRows)]})
+		}
+	}
+	return s
+}
+
+func costColumns(all []*cost) []modelColumn {
+	column := func(title, define string, better int, of func(c *cost) (float64, string)) modelColumn {
+		return modelColumn{Column{Title: title, Define: define}, better, func(i int) (float64, Cell, bool) {
+			if all[i] == nil {
+				return 0, Cell{}, false
+			}
+			v, text := of(all[i])
+			return v, Cell{Text: text}, text != ""
+		}}
+	}
+	list := []modelColumn{
+		column("parameters", "", -1, func(c *cost) (float64, string) { return float64(c.Parameters), inMillions(c.Parameters) }),
+		column("MACs", "macs", -1, func(c *cost) (float64, string) {
+			if c.Multiplications == nil {
+				return 0, ""
+			}
+			n := c.Multiplications.MACs + c.Multiplications.Attention
+			return float64(n), inMillions(n)
+		}),
+		column("file", "", -1, func(c *cost) (float64, string) { return float64(c.Bytes), size(c.Bytes) }),
+		column("precision", "", 0, func(c *cost) (float64, string) { return 0, c.Precision }),
+	}
+	sizes := map[int]bool{}
+	for _, c := range all {
+		if c == nil {
+			continue
+		}
+		for _, b := range c.Batches {
+			sizes[b.Size] = true
+		}
+	}
+	const most = 8
+	ordered := slices.Sorted(maps.Keys(sizes))
+	for _, n := range ordered[:min(len(ordered), most)] {
+		list = append(list, modelColumn{Column{Title: fmt.Sprintf("ms, batch %d", n)}, -1, func(i int) (float64, Cell, bool) { return all[i].batch(n) }})
+	}
+	return append(list, modelColumn{Column{Title: "peak memory"}, -1, func(i int) (float64, Cell, bool) { return all[i].memory() }})
+}
+
+// memory is the largest that was measured.
+func (c *cost) memory() (float64, Cell, bool) {
+	if c == nil || c.Memory == nil || len(c.Memory.Peaks) == 0 {
+		return 0, Cell{}, false
+	}
+	most := c.Memory.Peaks[0]
+	for _, p := range c.Memory.Peaks {
+		if p.Bytes > most.Bytes {
+			most = p
+		}
+	}
+	return float64(most.Bytes), Cell{Text: size(most.Bytes), Note: fmt.Sprintf("batch %d", most.Size)}, true
+}
+
+// batch is the time of a run of n crops.
+func (c *cost) batch(n int) (float64, Cell, bool) {
+	if c == nil {
+		return 0, Cell{}, false
+	}
+	for _, b := range c.Batches {
+		if b.Size == n {
+			cell := Cell{Text: brief(b.Median), Note: number(b.Throughput, 0) + " crops/s"}
+			if b.P95 > 0 {
+				cell.Note = "p95 " + brief(b.P95) + "; " + cell.Note
+			}
+			return b.Median, cell, true
+		}
+	}
+	return 0, Cell{}, false
+}
+
+// inMillions is a large number as people tell it.
+func inMillions(n int64) string {
+	switch {
+	case n >= 1e9:
+		return number(float64(n)/1e9, 2) + " G"
+	case n >= 1e6:
+		return number(float64(n)/1e6, 2) + " M"
+	}
+	return count(n)
+}
+
+// identification are searches in galleries.
+func (e *evaluation) identification() Section {
+	s := Section{ID: "identification", Title: "Identification"}
+	names := e.labels()
+	for i, more := range e.more.Models[:len(names)] {
+		if f := more.Found; f != nil {
+			s.Blocks = append(s.Blocks, f.blocks(names[i])...)
+		}
+	}
+	return s
+}
+
+func (f *identification) blocks(name string) (blocks []Block) {
+	add := func(title string, t *Table) {
+		if len(t.Rows) > 0 {
+			blocks = append(blocks, Block{Title: name + ": " + title, Table: t.cut()})
+		}
+	}
+	t := &Table{Head: "False accept rate", Columns: []Column{{Title: "true accept rate", Define: "tar"}, {Title: "threshold (cosine)", Define: "threshold"}}}
+	for _, p := range f.Verification {
+		t.Rows = append(t.Rows, Row{Head: oneIn(p.Target), Note: brief(p.Target), Cells: []Cell{p.TAR.cell(), {Text: number(p.Cosine, 4)}}})
+	}
+	add("comparisons", t)
+	t = &Table{Head: "Gallery"}
+	for k, search := range f.Searches {
+		row := Row{Head: search.Gallery}
+		for _, r := range search.Ranks {
+			if k == 0 {
+				t.Columns = append(t.Columns, Column{Title: fmt.Sprintf("rank %d", r.Rank)})
+			}
+			row.Cells = append(row.Cells, r.Hits.cell())
+		}
+		for _, p := range search.OpenSet {
+			if k == 0 {
+				t.Columns = append(t.Columns, Column{Title: "TPIR@FPIR " + brief(p.Target)})
+			}
+			row.Cells = append(row.Cells, p.TPIR.cell())
+		}
+		row.Cells = row.Cells[:min(len(row.Cells), len(t.Columns))]
+		t.Rows = append(t.Rows, row)
+	}
+	add("searches", t)
+	t = &Table{Head: "Distractors", Columns: []Column{{Title: "rank one"}}}
+	for _, r := range f.RankOne {
+		t.Rows = append(t.Rows, Row{Head: count(r.Distractors), Cells: []Cell{r.Hits.cell()}})
+	}
+	add("distractors", t)
+	var list []Fact
+	for _, key := range slices.Sorted(maps.Keys(f.Switches)) {
+		list = append(list, Fact{key, f.Switches[key]})
+	}
+	for _, note := range f.Notes {
+		list = append(list, Fact{"Note", note})
+	}
+	if len(list) > 0 {
+		blocks = append(blocks, Block{Facts: list[:min(len(list), maxRows)]})
+	}
+	return blocks
+}
+
+// maxHits of an overlap are listed.
+const maxHits = 50
+
+// overlaps are people and photographs of the test that a training set holds.
+func (e *evaluation) overlaps() Section {
+	s := Section{ID: "overlap", Title: "Overlap with the training set"}
+	o := e.more.Overlap
+	if o == nil {
+		return s
+	}
+	s.Lead = fmt.Sprintf("Of the test's %s, %s in %s or show a person who is there (%s).",
+		many(o.TestSide.Crops, "crop"), are(o.DirtyCrops, "crop"), o.Train, many(o.DirtyIdentities, "identity"))
+	list := []Fact{{"Compared by", o.Teacher}}
+	for _, way := range []struct {
+		name string
+		of   *search
+	}{{"Class centres", o.Centres}, {"Images", o.Images}} {
+		if way.of == nil {
+			continue
+		}
+		text := fmt.Sprintf("%s from a cosine of %s", many(way.of.Hits, "hit"), number(way.of.Threshold, 3))
+		if way.of.Expected != nil {
+			text += fmt.Sprintf(", where chance gives %s", brief(*way.of.Expected))
+		}
+		list = append(list, Fact{way.name, text})
+	}
+	for _, note := range o.Notes {
+		list = append(list, Fact{"Note", note})
+	}
+	t := &Table{Head: "In the test", Columns: []Column{{Title: "cosine", Define: "cosine"}, {Title: "in the training set", Words: true}, {Title: "found by", Words: true}}, More: o.Unlisted}
+	for _, h := range o.Hits {
+		t.Rows = append(t.Rows, Row{Head: h.TestKey, Note: h.TestIdentity, Cells: []Cell{{Text: number(h.Cosine, 3)}, {Text: h.TrainKey, Note: h.TrainIdentity}, {Text: h.By}}})
+	}
+	if n := len(t.Rows); n > maxHits {
+		t.More += n - maxHits
+		t.Rows = t.Rows[:maxHits]
+	}
+	s.Blocks = []Block{{Facts: list[:min(len(list), maxRows)]}}
+	if len(t.Rows) > 0 {
+		s.Blocks = append(s.Blocks, Block{Table: t})
+	}
+	return s
+}
+
+func (e *evaluation) cohorts() Section {
+	return Section{ID: "cohorts", Title: "Cohorts"}
+}
+
+func (e *evaluation) agreement() Section {
+	return Section{ID: "agreement", Title: "Agreement with the teacher"}
+}
