@@ -244,13 +244,14 @@ func value[T any](tb *tab, expression string) (v T) {
 	return v
 }
 
-// shoot is a picture of a page, the whole of it if whole.
-func (tb *tab) shoot(path string, whole bool) {
+// shoot is a picture of a page, from a height on.
+func (tb *tab) shoot(path string, top, width, height int) {
 	tb.t.Helper()
 	var shot struct {
 		Data string `json:"data"`
 	}
-	tb.ask("Page.captureScreenshot", object{"format": "png", "captureBeyondViewport": whole}, &shot)
+	tb.ask("Page.captureScreenshot", object{"format": "png", "captureBeyondViewport": true,
+		"clip": object{"x": 0, "y": top, "width": width, "height": height, "scale": 1}}, &shot)
 	data, err := base64.StdEncoding.DecodeString(shot.Data)
 	if err == nil {
 		err = os.WriteFile(path, data, 0o644)
@@ -301,6 +302,9 @@ var screens = []struct {
 	scheme        string
 }{{390, 844, "light"}, {390, 844, "dark"}, {1440, 900, "light"}, {1440, 900, "dark"}}
 
+// tile is the height of a picture for people.
+const tile = 1400
+
 // TestScreenshots takes pictures of the pages that $PIPE_PAGES names, for people to look at.
 func TestScreenshots(t *testing.T) {
 	pages := filepath.SplitList(os.Getenv("PIPE_PAGES"))
@@ -314,8 +318,10 @@ func TestScreenshots(t *testing.T) {
 			tb.open(fileURL(t, path))
 			value[int](tb, "document.querySelectorAll('details').forEach(d => d.open = true), 0")
 			height := value[int](tb, "document.documentElement.scrollHeight")
-			tb.screen(s.width, min(height, 12_000), s.scheme)
-			tb.shoot(fmt.Sprintf("%s-%d-%s.png", strings.TrimSuffix(path, ".html"), s.width, s.scheme), false)
+			for top := 0; top < min(height, 8*tile); top += tile {
+				name := fmt.Sprintf("%s-%d-%s-%d.png", strings.TrimSuffix(path, ".html"), s.width, s.scheme, top/tile)
+				tb.shoot(name, top, s.width, min(tile, height-top))
+			}
 		}
 	}
 	if err := errors.Join(complaining(tb)...); err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"facepipe/eval/report"
+	"facepipe/eval/verification"
 )
 
 // evalParts describe evals; several get a comparison before them.
@@ -124,9 +125,9 @@ func (e *evaluation) verdict(names []string) string {
 		switch {
 		case p == nil:
 		case *p < 0.05:
-			sure = append(sure, e.short(c.B, names))
+			sure = append(sure, e.labelOf(c.B, names))
 		default:
-			unsure = append(unsure, e.short(c.B, names))
+			unsure = append(unsure, e.labelOf(c.B, names))
 		}
 	}
 	text := ""
@@ -139,8 +140,8 @@ func (e *evaluation) verdict(names []string) string {
 	return text
 }
 
-// short is the label of a model that is named by its path.
-func (e *evaluation) short(path string, names []string) string {
+// labelOf is the label of a model that is named by its path.
+func (e *evaluation) labelOf(path string, names []string) string {
 	for i, m := range e.Report.Models {
 		if m.Model == path {
 			return names[i]
@@ -157,6 +158,9 @@ func oneIn(rate float64) string {
 	}
 	return percent(rate, 3)
 }
+
+// short is a target in the field's short form, "1e-3".
+func short(target float64) string { return verification.OperatingPoint{Target: target}.Name() }
 
 // between is an interval of values times a factor.
 func between(i *interval, factor float64, digits int) string {
@@ -187,7 +191,7 @@ func (e *evaluation) warnings() []string {
 		for _, few := range e.more.Models[i].FewErrors {
 			what := few.Rate
 			if few.Target > 0 {
-				what += " at " + brief(few.Target)
+				what += " at " + short(few.Target)
 			}
 			warn("%s: %s rests on %s of %s: below 30 it is hardly known.", names[i], what, many(few.Errors, "error"), count(few.Of))
 		}
@@ -263,7 +267,7 @@ func (c modelColumn) addTo(t *Table) {
 func (e *evaluation) columns() []modelColumn {
 	list := []modelColumn{{Column{Title: "accuracy %", Define: "accuracy"}, 1, e.accuracyCell}, {Column{Title: "Δ to the first", Define: "interval"}, 0, e.deltaCell}}
 	for _, target := range e.targets() {
-		list = append(list, modelColumn{Column{Title: "TAR@FAR " + brief(target), Define: "tar"}, 1, func(i int) (float64, Cell, bool) { return e.tarCell(i, target) }})
+		list = append(list, modelColumn{Column{Title: "TAR@FAR " + short(target), Define: "tar"}, 1, func(i int) (float64, Cell, bool) { return e.tarCell(i, target) }})
 	}
 	return append(list,
 		modelColumn{Column{Title: "AUC", Define: "auc"}, 1, func(i int) (float64, Cell, bool) {
@@ -324,7 +328,7 @@ func (d difference) cell(factor float64, digits int) Cell {
 		p = d.P
 	}
 	if p != nil {
-		c.Note += ", p = " + probability(*p)
+		c.Note += "\np " + probability(*p)
 		c.Faint = *p >= 0.05
 	}
 	return c
@@ -342,7 +346,7 @@ func probability(p float64) string {
 	if p < 0.001 {
 		return "< 0.001"
 	}
-	return number(p, 3)
+	return "= " + number(p, 3)
 }
 
 // targets are the false accept rates of all models' operating points, the largest first.
@@ -380,7 +384,7 @@ func (e *evaluation) tarCell(i int, target float64) (float64, Cell, bool) {
 
 // thresholds are what to set for the rate of false matches that one wants.
 func (e *evaluation) thresholds() Section {
-	s := Section{ID: "thresholds", Title: "Threshold for the false match rate you want", Lead: "Take two faces for one person where the cosine of their embeddings is above the threshold."}
+	s := Section{ID: "thresholds", Title: "Threshold for the FMR you want", Lead: "Take two faces for one person where the cosine of their embeddings is above the threshold. In italics: fewer than 30 errors, which tell little."}
 	names := e.labels()
 	const most = 20
 	for i := range e.Report.Models[:min(len(e.Report.Models), most)] {
@@ -407,14 +411,14 @@ func (e *evaluation) thresholdTable(i int) *Table {
 		if th.Interval != nil {
 			cosine.Note = between(th.Interval, 1, 3)
 		}
-		t.Rows = append(t.Rows, Row{Head: oneIn(th.Target), Note: brief(th.Target), Cells: []Cell{cosine, {Text: number(th.Distance, 4)}, th.FMR.cell(), th.FNMR.cell()}})
+		t.Rows = append(t.Rows, Row{Head: oneIn(th.Target), Note: short(th.Target), Cells: []Cell{cosine, {Text: number(th.Distance, 4)}, th.FMR.cell(), th.FNMR.cell()}})
 	}
 	for _, n := range more.NotMeasurable {
-		if slices.ContainsFunc(t.Rows, func(r Row) bool { return r.Note == brief(n.Target) }) {
+		if slices.ContainsFunc(t.Rows, func(r Row) bool { return r.Note == short(n.Target) }) {
 			continue
 		}
 		none := Cell{Text: "–", Faint: true}
-		t.Rows = append(t.Rows, Row{Head: oneIn(n.Target), Note: brief(n.Target), Cells: []Cell{
+		t.Rows = append(t.Rows, Row{Head: oneIn(n.Target), Note: short(n.Target), Cells: []Cell{
 			{Text: "not measurable", Note: "needs " + count(n.Needs) + " pairs of different people, there are " + count(n.Different), Faint: true}, none, none, none,
 		}})
 	}
@@ -481,11 +485,11 @@ func (e *evaluation) differences() Section {
 	names := e.labels()
 	t := &Table{Head: "Model", Columns: []Column{{Title: "accuracy, points", Define: "accuracy"}, {Title: "AUC", Define: "auc"}, {Title: "EER, points", Define: "eer"}}}
 	for _, d := range e.more.Comparisons[0].FNMR {
-		t.Columns = append(t.Columns, Column{Title: "FNMR@FMR " + brief(d.Target) + ", points", Define: "fnmr"})
+		t.Columns = append(t.Columns, Column{Title: "FNMR@FMR " + short(d.Target) + ", points", Define: "fnmr"})
 	}
-	t.Columns = append(t.Columns, Column{Title: "only the first right"}, Column{Title: "only this one right"}, Column{Title: "McNemar's p", Define: "p"})
+	t.Columns = append(t.Columns, Column{Title: "only the first right"}, Column{Title: "only this one right"}, Column{Title: "McNemar", Define: "p"})
 	for _, c := range e.more.Comparisons {
-		row := Row{Head: e.short(c.B, names), Cells: []Cell{c.Accuracy.cell(100, 2), c.AUC.cell(1, 5), c.EER.cell(100, 2)}}
+		row := Row{Head: e.labelOf(c.B, names), Cells: []Cell{c.Accuracy.cell(100, 2), c.AUC.cell(1, 5), c.EER.cell(100, 2)}}
 		for k := range e.more.Comparisons[0].FNMR {
 			cell := Cell{Text: "–", Faint: true}
 			if k < len(c.FNMR) {
@@ -495,7 +499,7 @@ func (e *evaluation) differences() Section {
 		}
 		last := cells("–", "–", "–")
 		if d := c.Accuracy.Decisions; d != nil {
-			last = cells(count(d.OnlyA), count(d.OnlyB), probability(d.McNemar))
+			last = cells(count(d.OnlyA), count(d.OnlyB), "p "+probability(d.McNemar))
 		}
 		row.Cells = append(row.Cells, last...)
 		t.Rows = append(t.Rows, row)

@@ -194,7 +194,7 @@ func (f *identification) blocks(name string) (blocks []Block) {
 	}
 	t := &Table{Head: "False accept rate", Columns: []Column{{Title: "true accept rate", Define: "tar"}, {Title: "threshold (cosine)", Define: "threshold"}}}
 	for _, p := range f.Verification {
-		t.Rows = append(t.Rows, Row{Head: oneIn(p.Target), Note: brief(p.Target), Cells: []Cell{p.TAR.cell(), {Text: number(p.Cosine, 4)}}})
+		t.Rows = append(t.Rows, Row{Head: oneIn(p.Target), Note: short(p.Target), Cells: []Cell{p.TAR.cell(), {Text: number(p.Cosine, 4)}}})
 	}
 	add("comparisons", t)
 	t = &Table{Head: "Gallery"}
@@ -208,7 +208,7 @@ func (f *identification) blocks(name string) (blocks []Block) {
 		}
 		for _, p := range search.OpenSet {
 			if k == 0 {
-				t.Columns = append(t.Columns, Column{Title: "TPIR@FPIR " + brief(p.Target)})
+				t.Columns = append(t.Columns, Column{Title: "TPIR@FPIR " + short(p.Target)})
 			}
 			row.Cells = append(row.Cells, p.TPIR.cell())
 		}

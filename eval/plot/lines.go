@@ -38,7 +38,7 @@ const (
 	smallWidth  = 380.0
 	smallHeight = 240.0
 	smallLeft   = 52.0
-	smallRight  = smallWidth - 10
+	smallRight  = smallWidth - 16
 	smallBase   = smallHeight - 44
 	smallTop    = 42.0
 	smallLegend = 18.0
