@@ -9,18 +9,63 @@ import (
 
 // roc draws the curves of all models.
 func roc(r Report) ([]byte, error) {
-	c := plot.Chart{Title: "Face verification on " + filepath.Base(r.Pairs.Path)}
-	names := r.labels()
-	for i, m := range r.Models {
+	c := plot.Chart{Title: r.chartTitle("Face verification"), Subtitle: r.chartSubtitle()}
+	for i, label := range r.labels() {
+		m := r.Models[i]
 		c.Different = m.Different
-		c.Subtitle = fmt.Sprintf("%d pairs of the same person, %d of different people; %s", m.Same, m.Different, r.embedding())
-		curve := plot.Curve{Label: names[i], Note: note(m)}
+		curve := plot.Curve{Label: Printable(label), Note: note(m)}
 		for _, p := range m.Curve {
 			curve.Points = append(curve.Points, plot.Point{FAR: p.FAR, TAR: p.TAR})
 		}
 		c.Curves = append(c.Curves, curve)
 	}
 	return c.SVG(), nil
+}
+
+// det draws the errors of all models.
+func det(r Report) ([]byte, error) {
+	c := plot.DETChart{Title: r.chartTitle("Errors of face verification"), Subtitle: r.chartSubtitle()}
+	for i, label := range r.labels() {
+		m := r.Models[i]
+		c.Same, c.Different = m.Same, m.Different
+		curve := plot.DETCurve{Label: Printable(label), Note: "EER " + percent(m.EER)}
+		for _, p := range m.DET {
+			point := plot.DETPoint{FMR: p.FMR, FNMR: p.FNMR}
+			if p.Interval != nil {
+				point.Low, point.High = p.Interval.Low, p.Interval.High
+			}
+			curve.Points = append(curve.Points, point)
+		}
+		c.Curves = append(c.Curves, curve)
+	}
+	return c.SVG(), nil
+}
+
+// scores draws how the cosines of all models are spread.
+func scores(r Report) ([]byte, error) {
+	c := plot.HistogramChart{Title: r.chartTitle("Cosines of pairs"), Subtitle: r.chartSubtitle()}
+	for i, label := range r.labels() {
+		m := r.Models[i]
+		panel := plot.Histogram{Label: Printable(label), Note: note(m), Same: m.Histogram.Same, Different: m.Histogram.Different}
+		if n := len(m.Thresholds); n > 0 {
+			panel.Marks = []plot.Mark{{At: m.Thresholds[n-1].Cosine, Label: "FMR " + m.Thresholds[n-1].Name()}}
+		}
+		c.Panels = append(c.Panels, panel)
+	}
+	return c.SVG(), nil
+}
+
+func (r Report) chartTitle(of string) string {
+	return of + " on " + Printable(filepath.Base(r.Pairs.Path))
+}
+
+// chartSubtitle says how many pairs there are. All models have the same ones.
+func (r Report) chartSubtitle() string {
+	if len(r.Models) == 0 {
+		return ""
+	}
+	m := r.Models[0]
+	return fmt.Sprintf("%d pairs of the same person, %d of different people; %s", m.Same, m.Different, r.embedding())
 }
 
 // note is what the legend says of a model.

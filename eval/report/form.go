@@ -9,7 +9,12 @@ import (
 	"facepipe/internal/durable"
 )
 
-const rocFile = "roc.svg"
+// The names of the pictures.
+const (
+	rocFile    = "roc.svg"
+	detFile    = "det.svg"
+	scoresFile = "scores.svg"
+)
 
 // Form is a way to write a report down.
 type Form struct {
@@ -24,6 +29,8 @@ type Form struct {
 func Forms() []Form {
 	return []Form{
 		{rocFile, roc},
+		{detFile, det},
+		{scoresFile, scores},
 		{"report.md", markdown},
 		{"report.json", indented},
 	}

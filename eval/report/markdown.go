@@ -6,17 +6,40 @@ import (
 	"strings"
 )
 
-// markdown is the report for people who read files.
+// markdown is the report for people who read files: the answer, tables, warnings, pictures, and
+// then how it was found.
 func markdown(r Report) ([]byte, error) {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "# Face verification\n\n")
+	if answer := r.Answer(); answer != nil {
+		fmt.Fprintf(&b, "%s.\n\n", marked(answer))
+	}
 	writeTable(&b, r.Table())
-	fmt.Fprintf(&b, "\n![ROC](%s)\n", rocFile)
+	if t := r.ThresholdTable(); len(t.Rows) > 0 {
+		fmt.Fprintf(&b, "\n## Thresholds\n\n%s\n\n", thresholdsAre)
+		writeTable(&b, t)
+	}
+	writeWarnings(&b, r.AllWarnings())
+	fmt.Fprintf(&b, "\n## Curves\n\n![ROC](%s)\n\n![DET](%s)\n\n![Scores](%s)\n", rocFile, detFile, scoresFile)
 	for _, s := range r.Sections() {
 		fmt.Fprintf(&b, "\n## %s\n\n", s.Title)
 		writeFacts(&b, s.Facts, "")
 	}
 	return b.Bytes(), nil
+}
+
+// thresholdsAre says what the table of thresholds is for.
+const thresholdsAre = "What to set for the false match rate (FMR) you want: two faces match if their cosine is above the threshold, " +
+	"or the squared distance of their embeddings of length one below it. FMR and FNMR are those of these pairs at that threshold."
+
+func writeWarnings(b *bytes.Buffer, warnings []Text) {
+	if len(warnings) == 0 {
+		return
+	}
+	b.WriteString("\n> **Warnings**\n>\n")
+	for _, w := range warnings {
+		fmt.Fprintf(b, "> * %s\n", marked(w))
+	}
 }
 
 func writeFacts(b *bytes.Buffer, facts []Fact, indent string) {
@@ -29,7 +52,7 @@ func writeFacts(b *bytes.Buffer, facts []Fact, indent string) {
 func writeTable(b *bytes.Buffer, t Table) {
 	header := []string{"model"}
 	for _, c := range t.Columns {
-		header = append(header, c.Title)
+		header = append(header, c.heading())
 	}
 	writeRow(b, header)
 	fmt.Fprintf(b, "| --- |%s\n", strings.Repeat(" ---: |", len(t.Columns)))
@@ -46,6 +69,14 @@ func writeRow(b *bytes.Buffer, cells []string) {
 	b.WriteString("|\n")
 }
 
+// heading is a title with what else the figure is called.
+func (c Column) heading() string {
+	if c.Alias == "" {
+		return c.Title
+	}
+	return c.Title + " (= " + c.Alias + ")"
+}
+
 // marked is text in Markdown.
 func marked(t Text) string {
 	var b strings.Builder
@@ -54,17 +85,24 @@ func marked(t Text) string {
 		case span.Literal:
 			b.WriteString(code(span.Text))
 		case span.Strong:
-			b.WriteString("**" + span.Text + "**")
+			b.WriteString("**" + plain(span.Text) + "**")
 		default:
-			b.WriteString(span.Text)
+			b.WriteString(plain(span.Text))
 		}
 	}
 	return b.String()
 }
 
+// markup is what would make words of Markdown more than words: emphasis, code, HTML, entities,
+// links. A bracket alone is none.
+var markup = strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "~", `\~`, "<", `\<`, "&", `\&`, "](", `]\(`, "://", `\://`, "www.", `www\.`)
+
+// plain shows words as they are.
+func plain(text string) string { return markup.Replace(Printable(text)) }
+
 // code is a code span, which shows any text as it is.
 func code(text string) string {
-	text = strings.Join(strings.Fields(text), " ")
+	text = Printable(strings.Join(strings.Fields(text), " "))
 	if !strings.Contains(text, "`") {
 		return "`" + text + "`"
 	}

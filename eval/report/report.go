@@ -1,8 +1,8 @@
 // Package report says what was found about models, in files for people and programs.
 //
 // A [Report] holds all that a form needs: figures, every switch that moves one, and
-// digests. Its [Table] and its [Section]s are the same for all readers; a form only
-// renders them. To add one, write a file with a [Form] and give it a line in [Forms].
+// digests. Its answer, its tables, warnings and sections are the same for all readers; a
+// form only renders them. To add one, write a file with a [Form] and give it a line in [Forms].
 package report
 
 import (
@@ -24,8 +24,7 @@ type Report struct {
 	// FoldRule deals pairs out to the folds that accuracy is cross-validated on.
 	FoldRule verification.FoldRule `json:"fold_rule"`
 	Folds    int                   `json:"folds"`
-	// FARPick is le: TAR@FAR is read at the largest threshold whose FAR, over all
-	// pairs, is at most the target.
+	// FARPick says where TAR@FAR is read, over all pairs: see [verification.Pick].
 	FARPick string `json:"far_pick"`
 	// Detector lists the detectors that found the faces of the dataset.
 	Detector []string `json:"detector"`
@@ -42,6 +41,8 @@ type Report struct {
 	Models []Model `json:"models"`
 	// Failed are models without figures.
 	Failed []Failed `json:"failed,omitempty"`
+	// Warnings are what else a reader of figures must not overlook: see [Report.AllWarnings].
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Dataset says where the crops came from.

@@ -50,12 +50,14 @@ func (r Report) protocol() []Fact {
 		add(n.About, words("%s", n.Text))
 	}
 	add("Embeddings", words("%s; scaled to length one; compared by d = |e1 - e2|² = 2 - 2·cosine", r.embedding()))
-	if r.Folds > 0 {
-		add("Accuracy", words("mean ± population standard deviation over %d folds, %s; the threshold of a fold is the first of d = 0, 0.01 ... 3.99 that is best on the others",
-			r.Folds, foldRuleText(r.FoldRule)))
+	if rule := r.rule(); r.Folds > 0 {
+		add("Accuracy", words("rule %s: mean ± %s over %d folds, %s; the threshold of a fold is %s", rule.Name, rule.Spread, r.Folds, r.FoldRule.About(), rule.Chooses))
+		if rule.VAL != "" {
+			add("VAL@FAR", words("%s", rule.VAL))
+		}
 	}
 	c := r.Dataset.Contract
-	add("TAR@FAR", words("over all pairs, at the largest threshold whose FAR is at most the target"))
+	add("TAR@FAR (= 1 − FNMR@FMR)", words("over all pairs, %s", verification.Pick(r.FARPick).About()))
 	add("Crops", words("%d pixels, template %s, warp %s, decoder %s, detector %s",
 		c.CropSize, c.Template, c.Warp, c.Decoder, strings.Join(r.Detector, " and ")))
 	add("Run", words("ONNX Runtime %s on %s, crops decoded by %s", r.Runtime, r.Provider, r.Decoder))
@@ -70,16 +72,6 @@ func (r Report) embedding() string {
 		return "mirror images added"
 	}
 	return "without mirror images"
-}
-
-func foldRuleText(rule verification.FoldRule) string {
-	switch rule {
-	case verification.Declared:
-		return "the list's own"
-	case verification.Interleaved:
-		return "contiguous after merging same and different pairs evenly (in the list's own order some folds would be of one kind)"
-	}
-	return "contiguous in the list's order"
 }
 
 func (r Report) models() []Fact {
@@ -99,8 +91,45 @@ func (m Model) facts() []Fact {
 	if m.SelfTest != nil {
 		facts = append(facts, Fact{About: Text{words("self-test")}, Is: Text{words("%s", m.SelfTest)}})
 	}
+	facts = append(facts, m.figures()...)
 	for _, note := range m.Notes {
 		facts = append(facts, Fact{About: Text{{Text: "note", Strong: true}}, Is: Text{literal(note)}})
 	}
 	return facts
+}
+
+// figures are what stands behind a model's figures.
+func (m Model) figures() []Fact {
+	var facts []Fact
+	add := func(about, is string) {
+		facts = append(facts, Fact{About: Text{words("%s", about)}, Is: Text{words("%s", is)}})
+	}
+	if m.CrossValidation != nil {
+		add("accuracy", fmt.Sprintf("%s in %d pairs; standard error of the mean over folds %.2f %%", count(m.AccuracyErrors, "error"), m.Pairs, 100*m.AccuracyStdError))
+	}
+	if len(m.OperatingPoints) > 0 {
+		var points []string
+		for _, p := range m.OperatingPoints {
+			points = append(points, counts(p))
+		}
+		add("TAR@FAR", strings.Join(points, "; "))
+	}
+	for _, p := range m.VAL {
+		add("VAL@FAR "+p.Name(), fmt.Sprintf("over %d folds; FAR %s; %d of %d accepted wrongly, %d of %d rejected wrongly%s",
+			p.Folds, percent(p.FAR), p.FalseAccepts, p.Different, p.FalseRejects, p.Same, unreached(p.Unreached)))
+	}
+	crossing := "at " + percent(m.EERRange.Middle)
+	if e := m.EERRange; e.Low < e.High {
+		crossing = fmt.Sprintf("between %s and %s, middle %s", percent(e.Low), percent(e.High), percent(e.Middle))
+	}
+	add("EER", fmt.Sprintf("%s interpolated; FMR and FNMR cross %s", percent(m.EER), crossing))
+	return facts
+}
+
+// unreached says in how many folds VAL's threshold is 0.
+func unreached(folds int) string {
+	if folds == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; the threshold is 0 in %s, as no threshold reaches the target on the others", count(folds, "fold"))
 }

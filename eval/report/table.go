@@ -7,7 +7,7 @@ import (
 	"facepipe/eval/verification"
 )
 
-// Table holds the figures of all models, one a row.
+// Table holds figures of models.
 type Table struct {
 	Columns []Column
 	Rows    []Row
@@ -15,7 +15,8 @@ type Table struct {
 
 // Column is a figure of all models.
 type Column struct {
-	Title string
+	// Title is the heading, Alias what else the figure is called, or "".
+	Title, Alias string
 	// Detail marks what is left out where there is little room.
 	Detail bool
 }
@@ -27,16 +28,20 @@ type Row struct {
 	Cells        []string
 }
 
-// Table is the table of all figures that any model has.
+// Table is the table of all figures that any model has, a row a model.
 func (r Report) Table() Table {
 	var t Table
 	for i, label := range r.labels() {
 		t.Rows = append(t.Rows, Row{Model: r.Models[i].Model, Label: label})
 	}
 	for _, f := range verification.Figures(r.targets()) {
-		t.add(Column{Title: f.Title}, r.Models, func(m Model) string { _, text := f.Of(m.Result); return text })
+		t.add(Column{Title: f.Title, Alias: f.Alias}, r.Models, func(m Model) string { _, text := f.Of(m.Result); return text })
 	}
-	t.add(Column{"threshold (cosine)", true}, r.Models, Model.threshold)
+	for _, target := range r.targets() {
+		name := verification.OperatingPoint{Target: target}.Name()
+		t.add(Column{Title: "VAL@FAR " + name}, r.Models, func(m Model) string { return m.val(target) })
+	}
+	t.add(Column{Title: "threshold (cosine)", Detail: true}, r.Models, Model.threshold)
 	t.add(Column{Title: "images/s"}, r.Models, func(m Model) string { return fmt.Sprintf("%.0f", m.ImagesPerSecond) })
 	return t
 }
@@ -47,6 +52,34 @@ func (m Model) threshold() string {
 		return ""
 	}
 	return fmt.Sprintf("%.3f", m.ThresholdCosine)
+}
+
+// val is the validation rate at a target, "" where the rule knows none.
+func (m Model) val(target float64) string {
+	for _, p := range m.VAL {
+		if p.Target == target {
+			return fmt.Sprintf("%.4f ± %.4f", p.VAL, p.Std)
+		}
+	}
+	return ""
+}
+
+// ThresholdTable says what to set for the false match rate that one wants, a row for each
+// model and rate.
+func (r Report) ThresholdTable() Table {
+	t := Table{Columns: []Column{{Title: "FMR wanted"}, {Title: "cosine above"}, {Title: "distance below"}, {Title: "FMR", Alias: "FAR"}, {Title: "FNMR", Alias: "1 − TAR"}}}
+	labels := r.labels()
+	for i, m := range r.Models {
+		for _, p := range m.Thresholds {
+			cosine := fmt.Sprintf("%.5f", p.Cosine)
+			if p.CosineInterval != nil {
+				cosine += fmt.Sprintf(" (%.5f to %.5f)", p.CosineInterval.Low, p.CosineInterval.High)
+			}
+			t.Rows = append(t.Rows, Row{Model: m.Model, Label: labels[i],
+				Cells: []string{p.Name(), cosine, fmt.Sprintf("%.5f", p.Distance), rate(p.FMR), rate(p.FNMR)}})
+		}
+	}
+	return t
 }
 
 // targets are the false accept rates of all operating points. All models have the same

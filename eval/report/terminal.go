@@ -5,15 +5,34 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+
+	"facepipe/eval/verification"
 )
 
-// Print writes the table and the most important switches for a terminal. It writes
-// nothing without a model. w remembers what it could not write.
+// Print writes the answer, the tables, the warnings and the most important switches for a
+// terminal. It writes nothing without a model. w remembers what it could not write.
 func Print(w io.Writer, r Report) {
 	if len(r.Models) == 0 {
 		return
 	}
-	t := r.Table()
+	fmt.Fprintf(w, "%s\n\n", spoken(r.Answer()))
+	printTable(w, r.Table())
+	if t := r.ThresholdTable(); len(t.Rows) > 0 {
+		fmt.Fprintln(w)
+		printTable(w, t)
+	}
+	fmt.Fprintln(w)
+	for _, warning := range r.AllWarnings() {
+		fmt.Fprintf(w, "warning: %s\n", spoken(warning))
+	}
+	folds := ""
+	if r.Folds > 0 {
+		folds = fmt.Sprintf(" in %d folds by the %s rule", r.Folds, r.rule().Name)
+	}
+	fmt.Fprintf(w, "%d pairs%s, mirrored crops added: %v; TAR@FAR = 1 − FNMR@FMR, %s\n", r.Pairs.Used, folds, r.Flip, verification.Pick(r.FARPick).About())
+}
+
+func printTable(w io.Writer, t Table) {
 	tabs := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(first string, cells []string) {
 		fmt.Fprint(tabs, first)
@@ -30,14 +49,18 @@ func Print(w io.Writer, r Report) {
 	}
 	line("MODEL", titles)
 	for _, row := range t.Rows {
-		line(row.Model, row.Cells)
+		line(Printable(row.Model), row.Cells)
 	}
 	_ = tabs.Flush()
-	folds := ""
-	if r.Folds > 0 {
-		folds = fmt.Sprintf(" in %d folds", r.Folds)
+}
+
+// spoken is text without marks.
+func spoken(t Text) string {
+	var b strings.Builder
+	for _, span := range t {
+		b.WriteString(Printable(span.Text))
 	}
-	fmt.Fprintf(w, "%d pairs%s, mirrored crops added: %v\n", r.Pairs.Used, folds, r.Flip)
+	return b.String()
 }
 
 // heading puts words into capitals, but no names: "TAR@FAR 1e-3".

@@ -19,10 +19,12 @@ type DETPoint struct {
 // logarithm of FMR, half by that of FNMR.
 const detPoints = 200
 
-// DET is the curve of both rates of errors from an FMR of 0 to an FNMR of 0, by ascending
-// FMR. Its points are exact; of many trials it has the best thresholds for the spaced rates.
+// DET is the curve of both rates of errors from the best threshold with an FMR of 0 to the
+// best with an FNMR of 0, by ascending FMR. Its points are exact; of many trials it has the
+// best thresholds for the spaced rates. It is one point where no pair is taken wrongly.
 func (r ROC) DET() []DETPoint {
-	limits := []float64{r.different[0], above(r.same[len(r.same)-1])}
+	first, last := r.different[0], above(r.same[len(r.same)-1])
+	limits := []float64{first, max(first, last)}
 	for _, n := range logSpaced(len(r.different), detPoints/2-1) {
 		limits = append(limits, r.limit(n))
 	}
@@ -31,13 +33,15 @@ func (r ROC) DET() []DETPoint {
 	}
 	slices.Sort(limits)
 	var det []DETPoint
-	var last OperatingPoint
 	for _, limit := range limits {
-		p := r.operatingPoint(0, limit)
-		if len(det) > 0 && p.FalseAccepts == last.FalseAccepts && p.FalseRejects == last.FalseRejects {
+		if limit < first || limit > max(first, last) {
 			continue
 		}
-		det, last = append(det, DETPoint{FMR: p.FAR, FNMR: p.FNMR, Cosine: p.Cosine}), p
+		p := r.operatingPoint(0, limit)
+		next := DETPoint{FMR: p.FAR, FNMR: p.FNMR, Cosine: p.Cosine}
+		if n := len(det); n == 0 || next.FMR != det[n-1].FMR || next.FNMR != det[n-1].FNMR {
+			det = append(det, next)
+		}
 	}
 	return det
 }

@@ -12,7 +12,7 @@ var InsightFace = Rule{
 	Spread:  "population standard deviation",
 	Chooses: "the first of d = 0, 0.01 ... 3.99 that is best on the others",
 	VAL: "mean ± population standard deviation over the folds of the same-person pairs accepted; the threshold of a fold is interpolated " +
-		"between d = 0, 0.001 ... 3.999 where the FAR of the others first reaches the target, and 0 if it never does",
+		"linearly between d = 0, 0.001 ... 3.999 to where the FAR of the others passes the target, and 0 if it never reaches it",
 	folds:         func(same []bool, _ []int) (Folds, error) { return ChooseFolds(same, nil), nil },
 	crossValidate: crossValidate,
 	plusMinus:     populationStd,
@@ -74,17 +74,23 @@ func valLimits(tallies []tally, target float64) []float64 {
 			accepted += all[k] - t[kind(false)][k]
 			far[k] = share(accepted, total)
 		}
-		limits[f] = whereReached(far, target)
+		limits[f] = wherePassed(far, target)
 	}
 	return limits
 }
 
-// whereReached is the threshold at which rates, one for each of valThresholds and ascending,
-// reach a target, linearly between two of them; 0 if they do not.
-func whereReached(rates []float64, target float64) float64 {
-	after := sort.SearchFloat64s(rates, target)
-	if after == len(rates) || after == 0 {
+// wherePassed is the threshold at which rates, one for each of valThresholds and ascending,
+// pass a target, linearly between the last one of at most the target and the next; 0 if none
+// reaches it. Of several thresholds with just the target it is the last, as in the spline of
+// degree one that FaceNet's evaluation code asked SciPy for, and in NumPy's interp.
+func wherePassed(rates []float64, target float64) float64 {
+	n := len(rates)
+	if rates[n-1] < target {
 		return 0
+	}
+	after := sort.Search(n, func(k int) bool { return rates[k] > target })
+	if after == 0 || after == n {
+		return valThresholds.at(max(after-1, 0))
 	}
 	from, to := valThresholds.at(after-1), valThresholds.at(after)
 	slope := (to - from) / (rates[after] - rates[after-1])

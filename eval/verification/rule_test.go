@@ -75,10 +75,13 @@ func plainVAL(trials []Trial, folds []int, fold int, target float64) (limit floa
 			}
 		}
 		far := accepted / all
-		if far >= target {
+		if far > target {
 			return (float64(k) - (far-target)/(far-last)) * 0.001
 		}
 		last = far
+	}
+	if last == target {
+		return 3.999
 	}
 	return 0
 }
@@ -87,7 +90,7 @@ func TestVALFollowsTheRule(t *testing.T) {
 	rng := rand.New(rand.NewPCG(22, 1))
 	for round := range 6 {
 		trials := randomTrials(rng, 30+rng.IntN(40), 30+rng.IntN(40), []float64{0, 0.01, 0.3}[round%3])
-		got, folds := byRule(t, InsightFace, trials, []float64{0.3, 0.1})
+		got, folds := byRule(t, InsightFace, trials, []float64{0.5, 0.1})
 		for _, p := range got.VAL {
 			var vals, fars []float64
 			wrong := 0
@@ -113,6 +116,26 @@ func TestVALFollowsTheRule(t *testing.T) {
 		}
 		if len(got.VAL) != 2 {
 			t.Fatalf("%d points", len(got.VAL))
+		}
+	}
+}
+
+// Where the rates of several thresholds are just the target the last of them counts.
+func TestWherePassed(t *testing.T) {
+	rates := make([]float64, valThresholds.n)
+	for k := range rates {
+		rates[k] = []float64{0, 0.25, 0.75}[k*3/len(rates)]
+	}
+	first := 0.0
+	for k := range rates {
+		if rates[k] == 0.25 {
+			first = valThresholds.at(k)
+			break
+		}
+	}
+	for target, want := range map[float64]float64{0.125: first - 0.0005, 0.25: 2.666, 0.5: 2.6665, 0.75: 3.999, 0.751: 0} {
+		if got := wherePassed(rates, target); !near(got, want) {
+			t.Errorf("%v: %v, want %v", target, got, want)
 		}
 	}
 }

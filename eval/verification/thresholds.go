@@ -100,7 +100,7 @@ type FewErrors struct {
 // String says it in few words.
 func (f FewErrors) String() string {
 	if f.Target == 0 {
-		return fmt.Sprintf("%s (%d errors)", f.Rate, f.Errors)
+		return fmt.Sprintf("%s (%d)", f.Rate, f.Errors)
 	}
 	at := "at target"
 	if f.Rate == "FNMR" {

@@ -119,7 +119,7 @@ func TestDET(t *testing.T) {
 		trials := randomTrials(rand.New(rand.NewPCG(33, uint64(n.same))), n.same, n.different, 0)
 		roc := rocOf(trials)
 		det := roc.DET()
-		if len(det) > 200 || len(det) < 2 {
+		if len(det) > 200 || len(det) < 1 {
 			t.Errorf("%v: %d points", n, len(det))
 		}
 		if det[0].FMR != 0 || det[len(det)-1].FNMR != 0 {
@@ -141,6 +141,17 @@ func TestDET(t *testing.T) {
 				t.Errorf("%v: a gap from %+v to %+v", n, det[i-1], p)
 			}
 		}
+	}
+}
+
+func TestDETOfSeparatedTrials(t *testing.T) {
+	trials := []Trial{{Distance: 1, Same: true}, {Distance: 0.5, Same: true}, {Distance: 2}, {Distance: 3}}
+	if det := rocOf(trials).DET(); len(det) != 1 || det[0] != (DETPoint{Cosine: 0}) {
+		t.Errorf("%+v", det)
+	}
+	trials[0].Distance = 2 // as the closest of the others
+	if det := rocOf(trials).DET(); len(det) != 2 || det[0] != (DETPoint{FNMR: 0.5}) || det[1].FMR != 0.5 || det[1].FNMR != 0 {
+		t.Errorf("%+v", det)
 	}
 }
 
