@@ -32,14 +32,13 @@ func (e *evaluation) curves() Section {
 func (e *evaluation) det() (Chart, bool) {
 	c := plot.DETChart{Title: "Errors on " + e.name(), Subtitle: e.pairsInWords()}
 	names := e.labels()
-	for i, more := range e.more.Models[:min(len(names), mostCurves)] {
-		if len(more.DET) == 0 {
+	for i, m := range e.Report.Models[:min(len(names), mostCurves)] {
+		if len(m.DET) == 0 {
 			continue
 		}
-		m := e.Report.Models[i]
 		c.Same, c.Different = m.Same, m.Different
 		curve := plot.DETCurve{Label: names[i], Note: "EER " + percent(m.EER, 2)}
-		for _, p := range more.DET[:min(len(more.DET), 2*maxPoints)] {
+		for _, p := range m.DET[:min(len(m.DET), 2*maxPoints)] {
 			point := plot.DETPoint{FMR: p.FMR, FNMR: p.FNMR}
 			if p.Interval != nil {
 				point.Low, point.High = p.Interval.Low, p.Interval.High
@@ -73,8 +72,8 @@ func (e *evaluation) scores() Section {
 	c := plot.HistogramChart{Title: "Cosines on " + e.name(), Subtitle: e.pairsInWords()}
 	names := e.labels()
 	bins := 0
-	for i, more := range e.more.Models[:min(len(names), mostCurves)] {
-		h := more.Histogram
+	for i, m := range e.Report.Models[:min(len(names), mostCurves)] {
+		h := m.Histogram
 		if n := len(h.Same); n == 0 || n > maxBins || n != len(h.Different) || bins > 0 && n != bins {
 			continue
 		}

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -39,7 +40,7 @@ func (e *evaluation) part(m *maker) Part {
 	p := Part{Path: e.path, Title: "Face verification on " + e.name(), Answer: e.answer(), Warnings: e.warnings(), Data: e.raw}
 	for _, s := range []Section{
 		e.models(), e.thresholds(), e.differences(), e.curves(), e.scores(), e.cohorts(), e.falseAccepts(m), e.falseRejects(m),
-		e.identification(), e.agreement(), e.costs(), e.overlaps(), e.failed(), e.protocol(), e.digests(), e.command(),
+		e.identification(), e.costs(), e.overlaps(), e.failed(), e.further(), e.protocol(), e.digests(), e.command(),
 	} {
 		if len(s.Blocks) > 0 {
 			p.Sections = append(p.Sections, s)
@@ -167,12 +168,15 @@ func between(i *interval, factor float64, digits int) string {
 	return number(factor*i.Low, digits) + " to " + number(factor*i.High, digits)
 }
 
-func (e *evaluation) warnings() []string {
-	list := slices.Clone(e.more.Warnings)
+// warnings are the report's own, and what of the list of pairs must not be overlooked.
+func (e *evaluation) warnings() (list []string) {
 	warn := func(format string, args ...any) {
 		if text := fmt.Sprintf(format, args...); !slices.Contains(list, text) {
 			list = append(list, text)
 		}
+	}
+	for _, w := range e.AllWarnings() {
+		warn("%s", plain(w))
 	}
 	if n := e.Pairs.MissingPairs; n > 0 {
 		warn("%s left out, as %s missing from the dataset.", are(n, "pair"), are(len(e.Pairs.Missing), "image"))
@@ -188,16 +192,6 @@ func (e *evaluation) warnings() []string {
 		for _, note := range m.Notes {
 			warn("%s: %s", names[i], note)
 		}
-		for _, few := range e.more.Models[i].FewErrors {
-			what := few.Rate
-			if few.Target > 0 {
-				what += " at " + short(few.Target)
-			}
-			warn("%s: %s rests on %s of %s: below 30 it is hardly known.", names[i], what, many(few.Errors, "error"), count(few.Of))
-		}
-	}
-	for _, f := range e.Failed {
-		warn("%s could not be measured.", filepath.Base(f.Model))
 	}
 	const most = 30
 	if n := len(list); n > most {
@@ -373,7 +367,7 @@ func (e *evaluation) tarCell(i int, target float64) (float64, Cell, bool) {
 		if u := e.more.Models[i].Uncertainty; u != nil {
 			for _, op := range u.OperatingPoints {
 				if op.Target == target && op.FNMR.Interval != nil {
-					note = between(&interval{1 - op.FNMR.Interval.High, 1 - op.FNMR.Interval.Low}, 1, 4)
+					note = between(&interval{Low: 1 - op.FNMR.Interval.High, High: 1 - op.FNMR.Interval.Low}, 1, 4)
 				}
 			}
 		}
@@ -405,73 +399,60 @@ func (e *evaluation) thresholdTable(i int) *Table {
 	t := &Table{Head: "False match rate", Columns: []Column{
 		{Title: "threshold (cosine)", Define: "threshold"}, {Title: "as distance", Define: "threshold"}, {Title: "false matches", Define: "far"}, {Title: "false non-matches", Define: "fnmr"},
 	}}
-	more := e.more.Models[i]
 	for _, th := range e.thresholdsOf(i) {
 		cosine := Cell{Text: number(th.Cosine, 4)}
-		if th.Interval != nil {
-			cosine.Note = between(th.Interval, 1, 3)
+		if th.CosineInterval != nil {
+			cosine.Note = between(th.CosineInterval, 1, 3)
 		}
-		t.Rows = append(t.Rows, Row{Head: oneIn(th.Target), Note: short(th.Target), Cells: []Cell{cosine, {Text: number(th.Distance, 4)}, th.FMR.cell(), th.FNMR.cell()}})
+		t.Rows = append(t.Rows, Row{Head: oneIn(th.Target), Note: short(th.Target), Cells: []Cell{cosine, {Text: number(th.Distance, 4)}, rateCell(th.FMR), rateCell(th.FNMR)}})
 	}
-	for _, n := range more.NotMeasurable {
-		if slices.ContainsFunc(t.Rows, func(r Row) bool { return r.Note == short(n.Target) }) {
-			continue
-		}
+	for _, n := range e.Report.Models[i].NotMeasurable {
 		none := Cell{Text: "–", Faint: true}
 		t.Rows = append(t.Rows, Row{Head: oneIn(n.Target), Note: short(n.Target), Cells: []Cell{
-			{Text: "not measurable", Note: "needs " + count(n.Needs) + " pairs of different people, there are " + count(n.Different), Faint: true}, none, none, none,
+			{Text: "not measurable", Note: fmt.Sprintf("needs %s pairs of different people,\nthere are %s", count(n.Needs), count(n.Different)), Faint: true}, none, none, none,
 		}})
 	}
 	return t
 }
 
-// thresholdsOf are those of a model; of a report that has no table of them, its operating
-// points.
-func (e *evaluation) thresholdsOf(i int) []threshold {
-	more, m := e.more.Models[i], e.Report.Models[i]
-	list := slices.Clone(more.Thresholds)
+// thresholdsOf are those of a model, with what is known of them; of a report of an older
+// pipe, which has no table of them, its operating points.
+func (e *evaluation) thresholdsOf(i int) []verification.Threshold {
+	m := e.Report.Models[i]
+	list := slices.Clone(m.Thresholds)
 	if len(list) == 0 {
 		for _, p := range m.OperatingPoints {
-			errors := int(math.Round((1 - p.TAR) * float64(m.Same)))
-			list = append(list, threshold{
+			list = append(list, verification.Threshold{
 				Target: p.Target, Cosine: p.Cosine, Distance: p.Threshold,
-				FMR: rate{Errors: int(math.Round(p.FAR * float64(m.Different))), Of: m.Different}, FNMR: rate{Errors: errors, Of: m.Same},
+				FMR:  verification.Rate{Rate: p.FAR, Errors: int(math.Round(p.FAR * float64(m.Different))), Of: m.Different},
+				FNMR: verification.Rate{Rate: 1 - p.TAR, Errors: int(math.Round((1 - p.TAR) * float64(m.Same))), Of: m.Same},
 			})
 		}
 	}
-	if more.Uncertainty != nil {
+	if u := e.more.Models[i].Uncertainty; u != nil {
 		for k := range list {
-			more.Uncertainty.widen(&list[k])
+			u.widen(&list[k])
 		}
 	}
 	return list
 }
 
 // widen adds the intervals that are known of a threshold.
-func (u *uncertainty) widen(t *threshold) {
+func (u *uncertainty) widen(t *verification.Threshold) {
 	for _, p := range u.OperatingPoints {
-		if p.Target != t.Target {
-			continue
-		}
-		if t.Interval == nil {
-			t.Interval = p.Threshold.Interval
-		}
-		if t.FMR.Interval == nil {
-			t.FMR.Interval = p.Fixed.FMR.Interval
-		}
-		if t.FNMR.Interval == nil {
-			t.FNMR.Interval = p.Fixed.FNMR.Interval
+		if p.Target == t.Target {
+			t.CosineInterval = cmp.Or(t.CosineInterval, p.Threshold.Interval)
+			t.FMR.Interval = cmp.Or(t.FMR.Interval, p.Fixed.FMR.Interval)
+			t.FNMR.Interval = cmp.Or(t.FNMR.Interval, p.Fixed.FNMR.Interval)
 		}
 	}
 }
 
-// fewestErrors is the number of errors below which a rate is hardly known (the rule of 30).
-const fewestErrors = 30
-
-func (r rate) cell() Cell {
-	c := Cell{Text: percent(r.value(), 3), Note: count(r.Errors) + " of " + count(r.Of), Faint: r.Errors < fewestErrors}
+// rateCell shows a rate of errors with its counts and interval.
+func rateCell(r verification.Rate) Cell {
+	c := Cell{Text: percent(r.Rate, 3), Note: count(r.Errors) + " of " + count(r.Of), Faint: r.Errors < verification.RuleOf30}
 	if r.Interval != nil {
-		c.Note += "; " + between(r.Interval, 100, 3)
+		c.Note += "\n" + between(r.Interval, 100, 3)
 	}
 	return c
 }

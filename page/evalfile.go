@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"facepipe/eval/report"
+	"facepipe/eval/verification"
 	"facepipe/internal/imgcodec"
 	"facepipe/store"
 )
@@ -23,34 +24,20 @@ type evaluation struct {
 // extras are those parts of a report that a page words itself. All may be absent.
 type extras struct {
 	Command     []string     `json:"command"`
-	Warnings    []string     `json:"warnings"`
 	Comparisons []comparison `json:"comparisons"`
 	Models      []modelMore  `json:"models"`
 	Overlap     *overlap     `json:"overlap"`
+	Cohorts     []cohort     `json:"cohorts"`
 }
 
-type interval struct {
-	Low  float64 `json:"low"`
-	High float64 `json:"high"`
-}
+type interval = verification.Interval
 
-// rate is a share of errors, under the name that either package gives it.
+// rate is a share of errors with what is known of it.
 type rate struct {
-	Rate     *float64  `json:"rate"`
-	Value    *float64  `json:"value"`
+	Value    float64   `json:"value"`
 	Errors   int       `json:"errors"`
 	Of       int       `json:"of"`
 	Interval *interval `json:"interval"`
-}
-
-func (r rate) value() float64 {
-	switch {
-	case r.Value != nil:
-		return *r.Value
-	case r.Rate != nil:
-		return *r.Rate
-	}
-	return float64(r.Errors) / float64(max(r.Of, 1))
 }
 
 // figure is a value with its interval.
@@ -61,49 +48,10 @@ type figure struct {
 
 // modelMore is what the extras have of a model.
 type modelMore struct {
-	Thresholds    []threshold     `json:"thresholds"`
-	NotMeasurable []notMeasurable `json:"not_measurable"`
-	FewErrors     []fewErrors     `json:"few_errors"`
-	DET           []detPoint      `json:"det"`
-	Histogram     scores          `json:"histogram"`
-	Uncertainty   *uncertainty    `json:"uncertainty"`
-	Cost          *cost           `json:"cost"`
-	Found         *identification `json:"identification"`
-	Worst         *worst          `json:"worst"`
-}
-
-type threshold struct {
-	Target   float64   `json:"target_fmr"`
-	Cosine   float64   `json:"threshold_cosine"`
-	Distance float64   `json:"threshold"`
-	Interval *interval `json:"threshold_cosine_interval"`
-	FMR      rate      `json:"fmr"`
-	FNMR     rate      `json:"fnmr"`
-}
-
-type notMeasurable struct {
-	Target    float64 `json:"target_far"`
-	Needs     int     `json:"needs_different"`
-	Different int     `json:"different"`
-}
-
-type fewErrors struct {
-	Rate   string  `json:"rate"`
-	Target float64 `json:"target_fmr"`
-	Errors int     `json:"errors"`
-	Of     int     `json:"of"`
-}
-
-type detPoint struct {
-	FMR      float64   `json:"fmr"`
-	FNMR     float64   `json:"fnmr"`
-	Interval *interval `json:"fnmr_interval"`
-}
-
-// scores are counts of cosines from -1 to 1 in bins of equal width.
-type scores struct {
-	Same      []int `json:"same"`
-	Different []int `json:"different"`
+	Uncertainty *uncertainty    `json:"uncertainty"`
+	Cost        *cost           `json:"cost"`
+	Found       *identification `json:"identification"`
+	Worst       *worst          `json:"worst"`
 }
 
 type uncertainty struct {
@@ -243,6 +191,40 @@ type overlapHit struct {
 	TrainKey      string  `json:"train_key"`
 	TrainIdentity string  `json:"train_identity"`
 	Cosine        float64 `json:"cosine"`
+}
+
+// cohort is what a model does on groups of faces at one threshold.
+type cohort struct {
+	Model           string         `json:"model"`
+	Column          string         `json:"column"`
+	Cut             string         `json:"cut"`
+	ThresholdCosine float64        `json:"threshold_cosine"`
+	TargetFMR       float64        `json:"target_fmr"`
+	All             cohortCell     `json:"all"`
+	Groups          []cohortGroup  `json:"groups"`
+	Matrix          [][]cohortCell `json:"matrix"`
+	Summary         *struct {
+		Groups    int      `json:"groups"`
+		FMRRatio  *float64 `json:"fmr_max_by_min"`
+		FNMRRatio *float64 `json:"fnmr_max_by_min"`
+		FDR       float64  `json:"fdr"`
+		GARBE     float64  `json:"garbe"`
+	} `json:"summary"`
+	Notes []string `json:"notes"`
+}
+
+type cohortCell struct {
+	FMR  *rate `json:"fmr"`
+	FNMR *rate `json:"fnmr"`
+}
+
+type cohortGroup struct {
+	Name       string `json:"name"`
+	Faces      int    `json:"faces"`
+	Identities int    `json:"identities"`
+	cohortCell
+	Small        bool   `json:"small"`
+	SmallBecause string `json:"small_because"`
 }
 
 // worst are the pairs that a model decides most wrongly.

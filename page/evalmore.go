@@ -1,6 +1,7 @@
 package page
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -278,10 +279,29 @@ func (e *evaluation) overlaps() Section {
 	return s
 }
 
-func (e *evaluation) cohorts() Section {
-	return Section{ID: "cohorts", Title: "Cohorts"}
+// wordedKeys are the parts of a report that sections word.
+var wordedKeys = []string{
+	"flip", "norm", "distance", "fold_rule", "folds", "far_pick", "detector", "decoder", "onnxruntime", "provider",
+	"dataset", "pairs", "models", "failed", "warnings", "command", "comparisons", "overlap", "cohorts",
 }
 
-func (e *evaluation) agreement() Section {
-	return Section{ID: "agreement", Title: "Agreement with the teacher"}
+// further are the parts of a report that no section words: those of a newer pipe, for instance.
+func (e *evaluation) further() Section {
+	s := Section{ID: "further", Title: "Further figures", Folded: true}
+	var all map[string]any
+	if json.Unmarshal(e.raw, &all) != nil {
+		return s
+	}
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		if slices.Contains(wordedKeys, key) {
+			continue
+		}
+		list := flattened("", all[key], nil)
+		if len(list) > 0 {
+			s.Blocks = append(s.Blocks, Block{Title: key, Facts: list[:min(len(list), maxRows)]})
+		}
+	}
+	const most = 12
+	s.Blocks = s.Blocks[:min(len(s.Blocks), most)]
+	return s
 }

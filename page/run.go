@@ -406,7 +406,7 @@ func (r *run) options() Section {
 	return s
 }
 
-// flattened are the values of JSON with their paths.
+// flattened are the values of JSON with their paths; of a long list of values, as one.
 func flattened(path string, v any, list []Fact) []Fact {
 	switch v := v.(type) {
 	case map[string]any:
@@ -414,6 +414,16 @@ func flattened(path string, v any, list []Fact) []Fact {
 			list = flattened(strings.TrimPrefix(path+"."+key, "."), v[key], list)
 		}
 		return list
+	case []any:
+		for i, element := range v {
+			if !isObject(element) || i == maxRows {
+				break
+			}
+			list = flattened(fmt.Sprintf("%s[%d]", path, i), element, list)
+		}
+		if len(v) == 0 || isObject(v[0]) {
+			return list
+		}
 	case float64:
 		return append(list, Fact{path, strconv.FormatFloat(v, 'g', -1, 64)})
 	case string:
@@ -424,6 +434,11 @@ func flattened(path string, v any, list []Fact) []Fact {
 		return list
 	}
 	return append(list, Fact{path, string(text)})
+}
+
+func isObject(v any) bool {
+	_, ok := v.(map[string]any)
+	return ok
 }
 
 // origin are the digests of what the run was made of.
