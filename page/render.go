@@ -31,7 +31,7 @@ const (
 
 // policy forbids a page all that it does not need: every script, every connection, every
 // picture that is not inside.
-const policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+const policy = "default-src 'none'; script-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 // maxText is how much of a text is shown.
 const maxText = 240
