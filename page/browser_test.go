@@ -335,3 +335,150 @@ func complaining(tb *tab) (errs []error) {
 	}
 	return errs
 }
+
+// look opens a page in every window and colour scheme, and finds nothing to complain of.
+func look(t *testing.T, tb *tab, address string) {
+	t.Helper()
+	backgrounds := map[string]string{}
+	for _, s := range screens {
+		tb.screen(s.width, s.height, s.scheme)
+		tb.open(address)
+		value[int](tb, "document.querySelectorAll('details').forEach(d => d.open = true), 0")
+		if size := value[[2]int](tb, "[document.documentElement.scrollWidth, window.innerWidth]"); size[0] > size[1] || size[1] != s.width {
+			t.Errorf("%s: %d pixels wide in a window of %d: %s", address, size[0], size[1], value[string](tb, widest))
+		}
+		backgrounds[s.scheme] = value[string](tb, "getComputedStyle(document.body).backgroundColor + getComputedStyle(document.body).color")
+	}
+	if backgrounds["light"] == backgrounds["dark"] {
+		t.Errorf("%s: light is dark: %v", address, backgrounds)
+	}
+	if err := errors.Join(complaining(tb)...); err != nil {
+		t.Errorf("%s: %v", address, err)
+	}
+	if lost := value[[]string](tb, `[...document.querySelectorAll('a[href^="#"]')].map(a => a.getAttribute('href')).filter(h => !document.getElementById(h.slice(1)))`); len(lost) > 0 {
+		t.Errorf("%s: anchors lead nowhere: %v", address, lost)
+	}
+	if broken := value[int](tb, "[...document.images].filter(i => !i.complete || i.naturalWidth == 0).length"); broken > 0 {
+		t.Errorf("%s: %d pictures are broken", address, broken)
+	}
+	if twice := value[int](tb, "(all => all.length - new Set(all).size)([...document.querySelectorAll('[id]')].map(e => e.id))"); twice > 0 {
+		t.Errorf("%s: %d ids are there twice", address, twice)
+	}
+	if data := value[bool](tb, "typeof JSON.parse(document.querySelector('script[type=\"application/json\"]').textContent) == 'object'"); !data {
+		t.Errorf("%s: no JSON inside", address)
+	}
+}
+
+// widest names the elements that are wider than the window.
+const widest = `[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth && !e.closest('.scroll, .wide, pre')).slice(0, 5).map(e => e.outerHTML.slice(0, 120)).join(' | ')`
+
+// writePage writes the page of some paths.
+func writePage(t *testing.T, what ...string) string {
+	t.Helper()
+	_, html := made(t, what...)
+	path := filepath.Join(t.TempDir(), "page.html")
+	if err := os.WriteFile(path, []byte(html), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestInBrowser looks at pages as people do.
+func TestInBrowser(t *testing.T) {
+	tb := openBrowser(t).tab()
+	for _, c := range []struct {
+		name string
+		test func(*testing.T, *tab)
+	}{{"looks", looks}, {"hostile text", hostileText}, {"keyboard", keyboard}, {"served", served}, {"print", printed}} {
+		t.Run(c.name, func(t *testing.T) {
+			tb.t = t
+			c.test(t, tb)
+		})
+		tb.t = t
+	}
+}
+
+// looks shows a page of each kind, and hostile ones.
+func looks(t *testing.T, tb *tab) {
+	faces := withTeachers(t)
+	evil := evalFolder(t, func(r map[string]any) {
+		r["pairs"].(map[string]any)["path"] = hostile
+		for _, m := range r["models"].([]any) {
+			m.(map[string]any)["model"] = hostile + strings.Repeat("y", 10_000)
+		}
+	})
+	for _, what := range [][]string{
+		{evalFolder(t, nil)}, {evalFolder(t, nil), runFolder(t, 5000, true), faces, faces + ":r50"}, {evalFolder(t, nil), evil, hostileDataset(t)},
+	} {
+		look(t, tb, fileURL(t, writePage(t, what...)))
+	}
+}
+
+// hostileText is read as what it is.
+func hostileText(t *testing.T, tb *tab) {
+	tb.open(fileURL(t, writePage(t, evalFolder(t, func(r map[string]any) { r["warnings"] = []string{hostile} }))))
+	if text := value[string](tb, "document.querySelector('.warnings li').textContent"); !strings.HasPrefix(text, `"><script>alert(1)</script>`) || !strings.Contains(text, "'{{.}}") {
+		t.Errorf("it reads %q", text)
+	}
+	if n := value[int](tb, `document.querySelectorAll('script:not([type="application/json"])').length`); n != 0 {
+		t.Errorf("%d scripts", n)
+	}
+	if err := errors.Join(complaining(tb)...); err != nil {
+		t.Error(err)
+	}
+}
+
+// keyboard reaches all that scrolls or opens, and shows where it is.
+func keyboard(t *testing.T, tb *tab) {
+	tb.screen(390, 844, "light")
+	tb.open(fileURL(t, writePage(t, evalFolder(t, nil))))
+	met := map[string]bool{}
+	for range 80 {
+		for _, kind := range []string{"keyDown", "keyUp"} {
+			tb.ask("Input.dispatchKeyEvent", object{"type": kind, "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9}, nil)
+		}
+		at := value[[2]string](tb, "[document.activeElement.tagName + '.' + document.activeElement.className, getComputedStyle(document.activeElement).outlineStyle]")
+		met[at[0]] = true
+		if at[1] != "solid" && !strings.HasPrefix(at[0], "BODY") {
+			t.Fatalf("the focus does not show on %s", at[0])
+		}
+	}
+	for _, want := range []string{"A.skip", "DIV.scroll", "SUMMARY.", "FIGURE.wide"} {
+		if !met[want] {
+			t.Errorf("the keyboard does not reach %s: %v", want, met)
+		}
+	}
+}
+
+// served is a run that goes on: the page asks again by itself.
+func served(t *testing.T, tb *tab) {
+	dir := runFolder(t, 100, false)
+	at := serving(t, Options{What: []string{dir}, Refresh: 1})
+	tb.open(at)
+	if answer := value[string](tb, "document.querySelector('.answer').textContent"); !strings.Contains(answer, "at step 100 of 400") {
+		t.Error(answer)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "metrics.jsonl"), []byte(journalOf(200)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-tb.loaded:
+	case <-time.After(browserPatience):
+		t.Fatal("the page does not ask again")
+	}
+	if answer := value[string](tb, "document.querySelector('.answer').textContent"); !strings.Contains(answer, "at step 200 of 400") {
+		t.Error(answer)
+	}
+	if err := errors.Join(complaining(tb)...); err != nil {
+		t.Error(err)
+	}
+}
+
+// printed pages are on white paper, whatever the screen is.
+func printed(t *testing.T, tb *tab) {
+	tb.ask("Emulation.setEmulatedMedia", object{"media": "print", "features": []object{{"name": "prefers-color-scheme", "value": "dark"}}}, nil)
+	tb.open(fileURL(t, writePage(t, evalFolder(t, nil))))
+	if got := value[string](tb, "getComputedStyle(document.body).backgroundColor + getComputedStyle(document.querySelector('nav')).display"); got != "rgb(255, 255, 255)none" {
+		t.Error(got)
+	}
+}

@@ -59,7 +59,9 @@ func evalFolder(t *testing.T, change func(report map[string]any)) string {
 		"accuracy": map[string]any{"delta": -0.0125, "interval": map[string]any{"low": -0.02, "high": -0.001}, "p": 0.01, "p_adjusted": 0.01,
 			"decisions": map[string]any{"only_a_right": 31, "only_b_right": 7, "mcnemar_p": 0.0001}},
 	}}
-	cell := func(n int) map[string]any { return map[string]any{"fmr": fixtureRate(n, 600), "fnmr": fixtureRate(2*n, 500)} }
+	cell := func(n int) map[string]any {
+		return map[string]any{"fmr": fixtureRate(n, 600), "fnmr": fixtureRate(2*n, 500)}
+	}
 	group := func(name string, n int, small bool) map[string]any {
 		g := cell(n)
 		g["name"], g["faces"], g["identities"], g["small"] = name, 100*n, 10*n, small

@@ -56,13 +56,15 @@ type server struct {
 }
 
 // Serve shows the page of what lies at the paths on an address of this machine, made anew from
-// the files for every visitor, until ctx ends: then the error is ctx's. out is told where.
+// the files for every visitor, until ctx ends: then the error is ctx's kind. out is told where.
 func Serve(ctx context.Context, address string, o Options, out io.Writer) error {
 	address, err := Loopback(address)
 	if err != nil {
 		return err
 	}
-	o.Refresh = refresh
+	if o.Refresh == 0 {
+		o.Refresh = refresh
+	}
 	if _, err := Make(ctx, o); err != nil { // nobody waits for a browser to hear of this
 		return err
 	}
@@ -85,14 +87,19 @@ func Serve(ctx context.Context, address string, o Options, out io.Writer) error 
 	case err = <-failed:
 		return fmt.Errorf("serve the page: %w", err)
 	case <-ctx.Done():
+		return errors.Join(stop.Saying("stopped: the page is served no longer"), shut(s))
 	}
-	const patience = 2 * time.Second
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+}
+
+// shut ends a server. It first answers a request that has begun.
+func shut(s *http.Server) error {
+	const patience = time.Second
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if s.Shutdown(closing) != nil {
-		_ = s.Close()
+	if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		return err
 	}
-	return stop.Saying("the page is no longer served")
+	return s.Close()
 }
 
 // ServeHTTP answers GET and HEAD of / with the page, whoever asks by a name of this machine:
