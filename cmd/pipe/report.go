@@ -80,7 +80,7 @@ func (o *reportOptions) validate(args []string) error {
 	if !o.flags.Changed("serve") {
 		return errors.Join(o.named(), required("--out", o.out))
 	}
-	if o.serve == serveAnywhere && len(args) > 1 && isAddress(args[0]) { // --serve ADDRESS
+	if o.serve == serveAnywhere && len(args) > 0 && isAddress(args[0]) { // --serve ADDRESS
 		o.serve, o.what = args[0], args[1:]
 	}
 	_, err := page.Loopback(o.serve)
