@@ -15,20 +15,20 @@ import (
 
 // evalParts describe evals; several get a comparison before them.
 func evalParts(ctx context.Context, m *maker, paths []string) ([]Part, error) {
-	var evals []*evaluation
+	var whole, evals []*evaluation
 	for _, path := range paths {
 		e, err := readEval(path)
 		if err != nil {
 			return nil, err
 		}
-		evals = append(evals, e)
+		whole, evals = append(whole, e), append(evals, e.tests()...)
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 	}
 	var parts []Part
 	if len(evals) > 1 {
-		parts = append(parts, compared(evals))
+		parts = append(parts, compared(whole, evals))
 	}
 	for _, e := range evals {
 		parts = append(parts, e.part(m))
@@ -37,10 +37,13 @@ func evalParts(ctx context.Context, m *maker, paths []string) ([]Part, error) {
 }
 
 func (e *evaluation) part(m *maker) Part {
-	p := Part{Path: e.path, Title: "Face verification on " + e.name(), Answer: e.answer(), Warnings: e.warnings(), Data: e.raw}
+	p := Part{Path: e.path, Title: "Face verification on " + e.name(), Answer: e.answer(), Warnings: e.warnings()}
+	if e.raw != nil {
+		p.Data = e.raw
+	}
 	for _, s := range []Section{
 		e.models(), e.thresholds(), e.differences(), e.curves(), e.scores(), e.cohorts(), e.falseAccepts(m), e.falseRejects(m),
-		e.identification(), e.costs(), e.overlaps(), e.failed(), e.further(), e.protocol(), e.digests(), e.command(),
+		e.identification(), e.agreement(), e.costs(), e.overlaps(), e.failed(), e.further(), e.protocol(), e.digests(), e.command(),
 	} {
 		if len(s.Blocks) > 0 {
 			p.Sections = append(p.Sections, s)
@@ -224,7 +227,11 @@ func (e *evaluation) models() Section {
 	}
 	t := &Table{Head: "Model"}
 	for i, name := range names {
-		t.Rows = append(t.Rows, Row{Head: name, Note: fmt.Sprintf("%d dimensions", e.Report.Models[i].Dim)})
+		note := fmt.Sprintf("%d dimensions", e.Report.Models[i].Dim)
+		if kind := e.more.Models[i].Kind; kind != "" {
+			note = kind + ", " + note
+		}
+		t.Rows = append(t.Rows, Row{Head: name, Note: note})
 	}
 	for _, c := range e.columns() {
 		c.addTo(t)
@@ -568,34 +575,76 @@ func quoted(words []string) string {
 	return strings.Join(list, " ")
 }
 
-// compared puts the models of several evals side by side: a column an eval.
-func compared(evals []*evaluation) Part {
-	p := Part{Path: evals[0].path, Title: fmt.Sprintf("%d evaluations", len(evals))}
-	var order []string
-	figures := map[string][]Cell{}
+// compared puts the models of several tests side by side: a column a test. Evals of one test
+// share a column, unless a model is in both.
+func compared(whole, evals []*evaluation) Part {
+	p := Part{Path: whole[0].path, Title: many(len(evals), "evaluation")}
 	t := &Table{Head: "Model"}
-	for k, e := range evals {
-		t.Columns = append(t.Columns, Column{Title: e.name(), Define: "accuracy"})
+	keys := []string{}
+	rows := map[string]int{}
+	for _, e := range evals {
+		names := e.labels()
 		for i, m := range e.Report.Models {
-			if figures[m.Model] == nil {
-				order = append(order, m.Model)
-				figures[m.Model] = make([]Cell, len(evals))
-				for c := range figures[m.Model] {
-					figures[m.Model][c] = Cell{Text: "–", Faint: true}
-				}
+			row, met := rows[m.Model+m.Digest]
+			if !met {
+				row = len(t.Rows)
+				rows[m.Model+m.Digest] = row
+				t.Rows = append(t.Rows, Row{Head: names[i], Note: m.Model})
 			}
-			cell := Cell{Text: number(m.AUC, 5), Note: "AUC"}
-			if _, c, ok := e.accuracyCell(i); ok {
-				cell = c
+			column := 0
+			for column < len(keys) && (keys[column] != e.key() || column < len(t.Rows[row].Cells) && t.Rows[row].Cells[column].Text != "") {
+				column++
 			}
-			cell.Best = i == e.best() && len(e.Report.Models) > 1
-			figures[m.Model][k] = cell
+			if column == len(keys) {
+				keys = append(keys, e.key())
+				t.Columns = append(t.Columns, Column{Title: e.name(), Define: "accuracy"})
+			}
+			for len(t.Rows[row].Cells) <= column {
+				t.Rows[row].Cells = append(t.Rows[row].Cells, Cell{})
+			}
+			t.Rows[row].Cells[column] = e.comparedCell(i)
 		}
 	}
-	for _, model := range order {
-		t.Rows = append(t.Rows, Row{Head: model, Cells: figures[model]})
-	}
-	p.Answer = fmt.Sprintf("%s on %s, side by side: accuracy in per cent.", many(len(order), "model"), many(len(evals), "test"))
+	fill(t, len(keys))
+	p.Answer = fmt.Sprintf("%s on %s, side by side: accuracy in per cent.", many(len(t.Rows), "model"), many(len(keys), "test"))
 	p.Sections = []Section{{ID: "comparison", Title: "Side by side", Blocks: []Block{{Table: t.cut()}}}}
+	for _, e := range whole {
+		if e.raw != nil && len(e.more.Tests) > 1 {
+			p.Warnings = append(p.Warnings, e.Report.Warnings...)
+			p.Data = e.raw
+			for _, s := range []Section{e.overlaps(), e.failed(), e.further(), e.command()} {
+				if len(s.Blocks) > 0 {
+					p.Sections = append(p.Sections, s)
+				}
+			}
+		}
+	}
 	return p
+}
+
+// key tells tests apart whose figures must not be in one column.
+func (e *evaluation) key() string {
+	return fmt.Sprint(e.Pairs.Digest, e.Dataset.Digest, e.Flip, e.FoldRule, e.Folds, e.name())
+}
+
+func (e *evaluation) comparedCell(i int) Cell {
+	_, cell, ok := e.accuracyCell(i)
+	if !ok {
+		cell = Cell{Text: number(e.Report.Models[i].AUC, 5), Note: "AUC"}
+	}
+	return cell
+}
+
+// fill has a dash where a row lacks a cell.
+func fill(t *Table, columns int) {
+	for r := range t.Rows {
+		for len(t.Rows[r].Cells) < columns {
+			t.Rows[r].Cells = append(t.Rows[r].Cells, Cell{})
+		}
+		for c := range t.Rows[r].Cells {
+			if t.Rows[r].Cells[c].Text == "" {
+				t.Rows[r].Cells[c] = Cell{Text: "–", Faint: true}
+			}
+		}
+	}
 }

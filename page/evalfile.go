@@ -2,11 +2,13 @@ package page
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"html/template"
 	"path/filepath"
 
+	"facepipe/eval/protocol"
 	"facepipe/eval/report"
 	"facepipe/eval/verification"
 	"facepipe/internal/imgcodec"
@@ -16,6 +18,7 @@ import (
 // evaluation is an eval's report.json and the folder it is in.
 type evaluation struct {
 	path, folder string
+	test         string // the name of one of several, "" of one alone
 	report.Report
 	more extras
 	raw  json.RawMessage
@@ -28,6 +31,20 @@ type extras struct {
 	Models      []modelMore  `json:"models"`
 	Overlap     *overlap     `json:"overlap"`
 	Cohorts     []cohort     `json:"cohorts"`
+	Agreement   []agreement  `json:"agreement"`
+	Tests       []test       `json:"tests"`
+	Failed      []struct {
+		Test string `json:"test"`
+	} `json:"failed"`
+}
+
+// test is one of several sets of comparisons of a report.
+type test struct {
+	Name     string                `json:"name"`
+	Dataset  report.Dataset        `json:"dataset"`
+	Pairs    protocol.Description  `json:"pairs"`
+	FoldRule verification.FoldRule `json:"fold_rule"`
+	Folds    int                   `json:"folds"`
 }
 
 type interval = verification.Interval
@@ -48,6 +65,9 @@ type figure struct {
 
 // modelMore is what the extras have of a model.
 type modelMore struct {
+	// Kind is "" for a model that was run, Test the name of one of several tests.
+	Kind        string          `json:"kind"`
+	Test        string          `json:"test"`
 	Uncertainty *uncertainty    `json:"uncertainty"`
 	Cost        *cost           `json:"cost"`
 	Found       *identification `json:"identification"`
@@ -75,6 +95,7 @@ type uncertainty struct {
 }
 
 type comparison struct {
+	Test     string       `json:"test"`
 	A        string       `json:"a"`
 	B        string       `json:"b"`
 	Accuracy difference   `json:"accuracy"`
@@ -195,6 +216,7 @@ type overlapHit struct {
 
 // cohort is what a model does on groups of faces at one threshold.
 type cohort struct {
+	Test            string         `json:"test"`
 	Model           string         `json:"model"`
 	Column          string         `json:"column"`
 	Cut             string         `json:"cut"`
@@ -227,13 +249,15 @@ type cohortGroup struct {
 	SmallBecause string `json:"small_because"`
 }
 
-// worst are the pairs that a model decides most wrongly.
+// worst are the pairs that a model decides most wrongly, at a threshold.
 type worst struct {
-	FalseAccepts []worstPair `json:"false_accepts"`
-	FalseRejects []worstPair `json:"false_rejects"`
+	ThresholdCosine float64     `json:"threshold_cosine"`
+	Chosen          string      `json:"chosen"`
+	FalseAccepts    []worstPair `json:"false_accepts"`
+	FalseRejects    []worstPair `json:"false_rejects"`
 }
 
-// worstPair is a pair with what each model says of it, in the order of the report's models.
+// worstPair is a pair with what each model says of it, in the order of the test's models.
 type worstPair struct {
 	First  string `json:"first"`
 	Second string `json:"second"`
@@ -241,6 +265,33 @@ type worstPair struct {
 	FirstFace  string     `json:"first_face"`
 	SecondFace string     `json:"second_face"`
 	Cosines    []*float64 `json:"cosines"`
+}
+
+// agreement is how far two models agree on faces and pairs.
+type agreement struct {
+	Test   string `json:"test"`
+	A      string `json:"a"`
+	B      string `json:"b"`
+	Faces  int    `json:"faces"`
+	Cosine *struct {
+		Mean        float64 `json:"mean"`
+		Percentile1 float64 `json:"percentile_1"`
+		Min         float64 `json:"min"`
+		MinKey      string  `json:"min_key"`
+	} `json:"cosine"`
+	Pairs     int      `json:"pairs"`
+	All       *float64 `json:"spearman"`
+	Same      *float64 `json:"spearman_same"`
+	Different *float64 `json:"spearman_different"`
+	Differ    []struct {
+		First      string  `json:"first"`
+		Second     string  `json:"second"`
+		Same       bool    `json:"same"`
+		CosineA    float64 `json:"cosine_a"`
+		CosineB    float64 `json:"cosine_b"`
+		Difference float64 `json:"difference"`
+	} `json:"differ"`
+	Notes []string `json:"notes"`
 }
 
 // reportFile is the report.json of a path, which may be the file itself.
@@ -283,6 +334,46 @@ func readEval(path string) (*evaluation, error) {
 	return e, nil
 }
 
+// tests are the parts of a report that has several tests, itself if it has one. What is said
+// of no test in particular stays with the whole.
+func (e *evaluation) tests() []*evaluation {
+	if len(e.more.Tests) < 2 {
+		return []*evaluation{e}
+	}
+	var list []*evaluation
+	for _, t := range e.more.Tests {
+		one := &evaluation{path: e.path, folder: e.folder, test: t.Name, Report: e.Report}
+		one.Dataset, one.Pairs, one.FoldRule, one.Folds = t.Dataset, t.Pairs, t.FoldRule, t.Folds
+		one.Report.Models, one.Report.Failed, one.Report.Warnings = nil, nil, nil
+		for i, m := range e.Report.Models {
+			if e.more.Models[i].Test == t.Name {
+				one.Report.Models = append(one.Report.Models, m)
+				one.more.Models = append(one.more.Models, e.more.Models[i])
+			}
+		}
+		for i, f := range e.Report.Failed {
+			if i < len(e.more.Failed) && e.more.Failed[i].Test == t.Name {
+				one.Report.Failed = append(one.Report.Failed, f)
+			}
+		}
+		one.more.Comparisons = ofTest(e.more.Comparisons, t.Name, func(c comparison) string { return c.Test })
+		one.more.Cohorts = ofTest(e.more.Cohorts, t.Name, func(c cohort) string { return c.Test })
+		one.more.Agreement = ofTest(e.more.Agreement, t.Name, func(a agreement) string { return a.Test })
+		list = append(list, one)
+	}
+	return list
+}
+
+// ofTest are the elements of a test.
+func ofTest[T any](list []T, name string, test func(T) string) (found []T) {
+	for _, element := range list {
+		if test(element) == name {
+			found = append(found, element)
+		}
+	}
+	return found
+}
+
 // maxPicture is the longest picture that is taken from an eval's folder.
 const maxPicture = 256 << 10
 
@@ -296,7 +387,7 @@ func (e *evaluation) picture(name string) (template.URL, bool) {
 }
 
 // name is the test's.
-func (e *evaluation) name() string { return filepath.Base(e.Pairs.Path) }
+func (e *evaluation) name() string { return cmp.Or(e.test, filepath.Base(e.Pairs.Path)) }
 
 // pictureOf is a picture that eval left for a key among its faces, as a thumbnail.
 func (e *evaluation) pictureOf(m *maker, file string) template.URL {

@@ -39,11 +39,11 @@ func (e *evaluation) worst(m *maker, s Section, of func(*worst) []worstPair, sam
 			pairs = append(pairs, p)
 		}
 		if len(pairs) > 0 {
-			b := Block{Pairs: pairs}
-			if len(names) > 1 {
-				b.Title = names[i]
+			title := names[i]
+			if more.Worst.Chosen != "" {
+				title += fmt.Sprintf(", at a cosine of %s (%s)", number(more.Worst.ThresholdCosine, 4), more.Worst.Chosen)
 			}
-			s.Blocks = append(s.Blocks, b)
+			s.Blocks = append(s.Blocks, Block{Title: title, Pairs: pairs})
 		}
 	}
 	return s
@@ -52,16 +52,63 @@ func (e *evaluation) worst(m *maker, s Section, of func(*worst) []worstPair, sam
 // opinion is what model k says of a pair, at its own threshold.
 func (e *evaluation) opinion(k int, name string, cosine float64, same bool) Opinion {
 	o := Opinion{Model: name, Cosine: number(cosine, 3)}
-	m := e.Report.Models[k]
-	if m.CrossValidation == nil {
+	threshold := 0.0
+	switch m := e.Report.Models[k]; {
+	case e.more.Models[k].Worst != nil && e.more.Models[k].Worst.Chosen != "":
+		threshold = e.more.Models[k].Worst.ThresholdCosine
+	case m.CrossValidation != nil:
+		threshold = m.ThresholdCosine
+	default:
 		return o
 	}
-	accepts := cosine > m.ThresholdCosine
+	accepts := cosine > threshold
 	o.Says, o.Wrong = "different", accepts != same
 	if accepts {
 		o.Says = "same"
 	}
 	return o
+}
+
+// agreement is how far models agree on faces and on which pairs are alike.
+func (e *evaluation) agreement() Section {
+	s := Section{ID: "agreement", Title: "Agreement", Lead: "Rank correlation of two models' cosines over the same pairs: 1 if they order pairs alike."}
+	t := &Table{Head: "Models", Columns: []Column{
+		{Title: "all pairs"}, {Title: "of one person"}, {Title: "of two"}, {Title: "pairs"}, {Title: "cosine of a face's embeddings", Define: "cosine"},
+	}}
+	names := e.labels()
+	var notes []Fact
+	var pairs []Block
+	const most = 12
+	for _, a := range e.more.Agreement[:min(len(e.more.Agreement), most)] {
+		who := e.labelOf(a.A, names) + " and " + e.labelOf(a.B, names)
+		row := cells(known(a.All), known(a.Same), known(a.Different), count(a.Pairs), "–")
+		if c := a.Cosine; c != nil {
+			row[4] = Cell{Text: number(c.Mean, 4), Note: "one in a hundred below " + number(c.Percentile1, 4) + "\nleast " + number(c.Min, 4)}
+		}
+		t.Rows = append(t.Rows, Row{Head: who, Cells: row})
+		for _, note := range a.Notes {
+			notes = append(notes, Fact{who, note})
+		}
+		differ := &Table{Head: "Pair", Columns: []Column{{Title: "shows", Words: true}, {Title: e.labelOf(a.A, names)}, {Title: e.labelOf(a.B, names)}, {Title: "more than expected"}}}
+		for _, d := range a.Differ {
+			shows := "two people"
+			if d.Same {
+				shows = "one person"
+			}
+			differ.Rows = append(differ.Rows, Row{Head: d.First, Note: d.Second, Cells: cells(shows, number(d.CosineA, 3), number(d.CosineB, 3), signed(d.Difference, 3))})
+		}
+		if len(differ.Rows) > 0 {
+			pairs = append(pairs, Block{Title: "Where " + who + " differ most", Table: differ.cut()})
+		}
+	}
+	if len(t.Rows) == 0 {
+		return s
+	}
+	s.Blocks = append([]Block{{Table: t}}, pairs...)
+	if len(notes) > 0 {
+		s.Blocks = append(s.Blocks, Block{Facts: notes[:min(len(notes), maxRows)]})
+	}
+	return s
 }
 
 // costs are what the models cost, side by side.
@@ -282,7 +329,7 @@ func (e *evaluation) overlaps() Section {
 // wordedKeys are the parts of a report that sections word.
 var wordedKeys = []string{
 	"flip", "norm", "distance", "fold_rule", "folds", "far_pick", "detector", "decoder", "onnxruntime", "provider",
-	"dataset", "pairs", "models", "failed", "warnings", "command", "comparisons", "overlap", "cohorts",
+	"dataset", "pairs", "models", "failed", "warnings", "command", "comparisons", "overlap", "cohorts", "agreement", "tests",
 }
 
 // further are the parts of a report that no section words: those of a newer pipe, for instance.

@@ -77,6 +77,8 @@ func evalFolder(t *testing.T, change func(report map[string]any)) string {
 		"centres": map[string]any{"threshold": 0.61, "expected_false_hits": 0.5, "hits": 2},
 		"hits":    []any{map[string]any{"by": "centre", "test_key": "test/a.jpg", "train_key": "train/b.jpg", "cosine": 0.81}},
 	}
+	r["agreement"] = []any{map[string]any{"a": first["model"], "b": "run/student.onnx", "faces": 24, "pairs": 100, "spearman": 0.91, "notes": []string{"a note on faces"},
+		"cosine": map[string]any{"mean": 0.8, "percentile_1": 0.6, "min": 0.55}, "differ": []any{map[string]any{"first": "p/1.jpg", "second": "q/2.jpg", "same": true, "cosine_a": 0.7, "cosine_b": 0.1, "difference": -0.5}}}}
 	r["from_a_newer_pipe"] = []any{map[string]any{"spearman": 0.83125}}
 	if change != nil {
 		change(r)
@@ -117,7 +119,7 @@ func enrich(m map[string]any, i int) {
 			"open_set": []any{map[string]any{"target_fpir": 0.01, "tpir": map[string]any{"rate": 0.8, "errors": 20, "of": 100}}}}},
 	}
 	pair := map[string]any{"first": "one/a.jpg", "second": "two/b.jpg", "first_face": "faces/a.jpg", "second_face": "../../outside.jpg", "cosines": []any{0.91, nil}}
-	m["worst"] = map[string]any{"false_accepts": []any{pair}, "false_rejects": []any{pair}}
+	m["worst"] = map[string]any{"threshold_cosine": 0.5, "chosen": "FMR 1e-3", "false_accepts": []any{pair}, "false_rejects": []any{pair}}
 }
 
 // runFolder is a run's folder with a journal of so many steps, logged every tenth, and a last

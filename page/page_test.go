@@ -56,6 +56,7 @@ func TestEval(t *testing.T) {
 	holds(t, html, "−1.25", "p = 0.010", "−2.00 to −0.10", // the difference
 		"0.290 to 0.310", "55.00 M", "1.20 M", "2.40 M", "80.0 MiB", "p95 2.4", "TPIR@FPIR 1e-2", "80.00 %",
 		"young", "shade5", "Fairness discrepancy rate", "0.9900", "a note on age", "train/b.jpg", "where chance gives 0.5",
+		"0.910", "one in a hundred below 0.6000", "p/1.jpg", "−0.500", "a note on faces", "at a cosine of 0.5000 (FMR 1e-3)", "✗ same",
 		"a warning of the report", "pipe eval --model &#39;it&#39;\\&#39;&#39;s.onnx&#39;", "0.83125")
 	if strings.Count(html, `src="data:image/jpeg`) != 4 || strings.Count(html, "no picture") != 4 { // none from outside
 		t.Errorf("%d pictures, %d missing", strings.Count(html, `src="data:image/jpeg`), strings.Count(html, "no picture"))
@@ -73,7 +74,7 @@ func TestEval(t *testing.T) {
 // A section whose data is absent is left out, and an old report makes a page.
 func TestEvalOfAnOlderPipe(t *testing.T) {
 	_, html := made(t, evalFolder(t, func(r map[string]any) {
-		for _, key := range []string{"command", "comparisons", "cohorts", "overlap", "warnings", "failed", "from_a_newer_pipe"} {
+		for _, key := range []string{"command", "comparisons", "cohorts", "overlap", "agreement", "warnings", "failed", "from_a_newer_pipe"} {
 			delete(r, key)
 		}
 		for _, m := range r["models"].([]any) {
@@ -109,6 +110,39 @@ func TestSeveralEvals(t *testing.T) {
 		t.Fatalf("%d parts", len(p.Parts))
 	}
 	holds(t, html, `id="comparison"`, "cfp.txt", `id="thresholds-2"`, `id="thresholds-3"`, `href="#false-accepts-3"`, `id="report-3"`)
+}
+
+// A report of several tests is as several reports, and what is of all of them comes first.
+func TestEvalOfSeveralTests(t *testing.T) {
+	p, html := made(t, evalFolder(t, func(r map[string]any) {
+		test := func(name string) map[string]any {
+			return map[string]any{"name": name, "dataset": r["dataset"], "pairs": r["pairs"], "folds": 10}
+		}
+		r["tests"] = []any{test("lfw"), test("cfp_fp")}
+		var models []any
+		for i, m := range r["models"].([]any) {
+			for k, name := range []string{"lfw", "cfp_fp"} {
+				one := map[string]any{}
+				for key, v := range m.(map[string]any) {
+					one[key] = v
+				}
+				one["test"], one["accuracy"], one["digest"] = name, 0.9-float64(i+2*k)/100, fmt.Sprint(i)
+				models = append(models, one)
+			}
+		}
+		r["models"] = models
+	}))
+	if len(p.Parts) != 3 || p.Parts[1].Title != "Face verification on lfw" || p.Parts[2].Title != "Face verification on cfp_fp" {
+		t.Fatalf("%d parts", len(p.Parts))
+	}
+	table := p.Parts[0].Sections[0].Blocks[0].Table
+	if len(table.Rows) != 2 || len(table.Columns) != 2 || !strings.HasPrefix(table.Rows[0].Cells[0].Text, "90.00") || !strings.HasPrefix(table.Rows[1].Cells[1].Text, "87.00") {
+		t.Errorf("%+v", table)
+	}
+	if !strings.Contains(p.Parts[1].Answer, "Of 2 models, ") || len(p.Parts[1].Warnings) > 0 && strings.Contains(p.Parts[1].Warnings[0], "of the report") {
+		t.Errorf("%s; %q", p.Parts[1].Answer, p.Parts[1].Warnings)
+	}
+	holds(t, html, `id="overlap"`, `id="report"`, "a warning of the report", `id="thresholds-2"`, `id="false-accepts-3"`)
 }
 
 func TestDamagedReports(t *testing.T) {
