@@ -316,6 +316,7 @@ func TestScreenshots(t *testing.T) {
 		for _, s := range screens {
 			tb.screen(s.width, s.height, s.scheme)
 			tb.open(fileURL(t, path))
+			t.Logf("%s opens in %.0f ms", path, value[float64](tb, "performance.getEntriesByType('navigation')[0].loadEventStart"))
 			value[int](tb, "document.querySelectorAll('details').forEach(d => d.open = true), 0")
 			height := value[int](tb, "document.documentElement.scrollHeight")
 			for top := 0; top < min(height, 8*tile); top += tile {

@@ -236,6 +236,12 @@ func (e *evaluation) models() Section {
 	for _, c := range e.columns() {
 		c.addTo(t)
 	}
+	if len(names) > 1 {
+		s.Lead = "★ is the best of its column."
+	}
+	if len(e.more.Comparisons) > 0 {
+		s.Lead += " A difference in italics is no more than chance explains."
+	}
 	s.Blocks = []Block{{Table: t.cut()}}
 	return s
 }

@@ -45,7 +45,11 @@ func number(v float64, digits int) string {
 
 // brief is a figure in as few digits as tell it.
 func brief(v float64) string {
-	return strings.Replace(strconv.FormatFloat(v, 'g', 4, 64), "e-0", "e-", 1)
+	text := strings.Replace(strconv.FormatFloat(v, 'g', 4, 64), "e-0", "e-", 1)
+	if rest, negative := strings.CutPrefix(text, "-"); negative {
+		return "−" + rest
+	}
+	return text
 }
 
 // percent is a rate, 0 to 1, in per cent.
