@@ -21,7 +21,7 @@ type Part struct {
 	Title      string
 	// Answer is the sentence that comes first.
 	Answer string
-	// Live says that what is shown may be going on.
+	// Live says that what is shown is not finished and may be going on.
 	Live bool
 	// Warnings are what must not be overlooked.
 	Warnings []string

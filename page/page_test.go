@@ -22,10 +22,19 @@ func TestKindsAreFoundByWhatLiesThere(t *testing.T) {
 		folder: "eval", filepath.Join(folder, "report.json"): "eval", runFolder(t, 20, false): "run",
 		faces: "dataset", faces + ":r50": "cache", filepath.Join(faces, "teachers", "other"): "cache",
 	} {
-		k, err := kindOf(path)
-		if err != nil || k.Name != want {
-			t.Errorf("%s is %q, want %q; %v", path, k.Name, want, err)
+		kinds, err := kindsOf(path)
+		if err != nil || len(kinds) != 1 || kinds[0].Name != want {
+			t.Errorf("%s is %v, want %q; %v", path, kinds, want, err)
 		}
+	}
+	both := runFolder(t, 20, true)
+	text, err := os.ReadFile(filepath.Join(folder, "report.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	storetest.WriteText(t, filepath.Join(both, "report.json"), string(text))
+	if p, _ := made(t, both); len(p.Parts) != 2 || p.Parts[0].Kind != "eval" || p.Parts[1].Kind != "run" {
+		t.Errorf("an eval in a run's folder: %+v", p.Parts)
 	}
 	photos := t.TempDir()
 	storetest.WriteText(t, filepath.Join(photos, "a.jpg"), "x")
@@ -231,10 +240,10 @@ func TestRun(t *testing.T) {
 
 func TestRunInProgress(t *testing.T) {
 	p, html := made(t, runFolder(t, 200, false))
-	if part := p.Parts[0]; !part.Live || !strings.Contains(part.Answer, "at step 200 of 400 (50 %), about 25 s to go; the loss is 0.005") {
+	if part := p.Parts[0]; !part.Live || !strings.Contains(part.Answer, "at step 200 of 400 (50 %), about 25 s to go; the loss is 0.005") || !strings.Contains(part.Answer, "last written 20") {
 		t.Errorf("live %v: %s", part.Live, part.Answer)
 	}
-	holds(t, html, "in progress")
+	holds(t, html, "not finished")
 	if strings.Contains(html, "http-equiv=\"refresh\"") {
 		t.Error("a file asks again for itself")
 	}
@@ -397,7 +406,7 @@ func TestHostileText(t *testing.T) {
 			t.Errorf("%q is in the page", bad)
 		}
 	}
-	holds(t, html, `\u001b`, `\u202e`, "&lt;script&gt;alert(1)", "script-src", "default-src &#39;none&#39;")
+	holds(t, html, `\u001b`, `\u202e`, "&lt;script&gt;alert(1)", `content="default-src 'none'; script-src 'none'; img-src data:; `)
 	if n := strings.Count(html, "<script"); n != strings.Count(html, `<script type="application/json"`) {
 		t.Errorf("%d scripts", n)
 	}

@@ -49,7 +49,7 @@ func clip(text string) string {
 // shown is a page as the template wants it.
 type shown struct {
 	Page
-	Policy   string
+	Policy   template.HTMLAttr
 	Style    template.CSS
 	Parts    []shownPart
 	Glossary []definition
@@ -79,7 +79,7 @@ func (p Page) HTML() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := shown{Page: p, Policy: policy, Style: template.CSS(style), Glossary: p.glossary()}
+	s := shown{Page: p, Policy: template.HTMLAttr(`content="` + policy + `"`), Style: template.CSS(style), Glossary: p.glossary()}
 	for i, part := range p.Parts {
 		whole, err := p.part(i, part)
 		if err != nil {

@@ -95,18 +95,18 @@ func runPart(_ context.Context, _ *maker, path string) (Part, error) {
 
 // read reads all files of a run but its checkpoints.
 func (r *run) read() error {
-	if err := readJSON(filepath.Join(r.path, "run.json"), &r.manifest); err != nil {
+	if err := readJSON(r.file("run.json"), &r.manifest); err != nil {
 		return err
 	}
 	_ = json.Unmarshal(r.manifest.Options, &r.settings) // of another version it may tell less
 	var err error
-	if r.journal, err = readJournal(filepath.Join(r.path, "metrics.jsonl"), r.settings.Batch*max(r.settings.Accumulate, 1)); err != nil {
+	if r.journal, err = readJournal(r.file("metrics.jsonl"), r.settings.Batch*max(r.settings.Accumulate, 1)); err != nil {
 		return err
 	}
-	if err := optional(filepath.Join(r.path, "summary.json"), &r.summary); err != nil {
+	if err := optional(r.file("summary.json"), &r.summary); err != nil {
 		return err
 	}
-	if err := optional(filepath.Join(r.path, "diverged.json"), &r.diverged); err != nil {
+	if err := optional(r.file("diverged.json"), &r.diverged); err != nil {
 		return err
 	}
 	var best *struct {
@@ -180,8 +180,15 @@ func (r *run) answer() string {
 			text += ", about " + duration(left) + " to go"
 		}
 	}
-	return text + fmt.Sprintf("; the loss is %s%s.", brief(j.loss), r.validated())
+	text += fmt.Sprintf("; the loss is %s%s", brief(j.loss), r.validated())
+	if info, err := os.Stat(r.file("metrics.jsonl")); err == nil {
+		text += ", last written " + info.ModTime().UTC().Format(time.DateTime) + " UTC"
+	}
+	return text + "."
 }
+
+// file is the path of a file of the run's folder.
+func (r *run) file(name string) string { return filepath.Join(r.path, name) }
 
 // validated is the last validation in words, "" without one.
 func (r *run) validated() string {

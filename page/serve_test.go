@@ -75,7 +75,7 @@ func TestServe(t *testing.T) {
 	if answer.StatusCode != http.StatusOK || !strings.HasPrefix(answer.Header.Get("Content-Security-Policy"), "default-src 'none'") || answer.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("%d, %v", answer.StatusCode, answer.Header)
 	}
-	holds(t, html, "at step 100 of 400", `<meta http-equiv="refresh" content="5">`, "in progress")
+	holds(t, html, "at step 100 of 400", `<meta http-equiv="refresh" content="5">`, "not finished")
 	if answer, body := asked(t, http.MethodHead, at, ""); answer.StatusCode != http.StatusOK || body != "" || answer.ContentLength <= 0 {
 		t.Errorf("HEAD: %d, %d bytes", answer.StatusCode, len(body))
 	}

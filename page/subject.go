@@ -47,7 +47,7 @@ type Kind struct {
 	parts func(ctx context.Context, m *maker, paths []string) ([]Part, error)
 }
 
-// Kinds are all kinds, in the order in which a path is tried.
+// Kinds are all kinds, in the order of a page.
 func Kinds() []Kind {
 	return []Kind{
 		{"eval", "an eval's report.json, or its folder", isEval, evalParts},
@@ -109,35 +109,41 @@ func Make(ctx context.Context, o Options) (Page, error) {
 	return p, nil
 }
 
-// sorted are the paths by the kinds of what lies there.
+// sorted are the paths by the kinds of what lies there. A folder may be of two kinds: an eval
+// that was written into a run's.
 func sorted(paths []string) (map[string][]string, error) {
 	if len(paths) == 0 {
 		return nil, fmt.Errorf("%w: no path was given", ErrUnknown)
 	}
 	found := map[string][]string{}
 	for _, path := range paths {
-		k, err := kindOf(path)
+		kinds, err := kindsOf(path)
 		if err != nil {
 			return nil, err
 		}
-		found[k.Name] = append(found[k.Name], path)
+		for _, k := range kinds {
+			found[k.Name] = append(found[k.Name], path)
+		}
 	}
 	return found, nil
 }
 
-func kindOf(path string) (Kind, error) {
+func kindsOf(path string) (kinds []Kind, err error) {
 	var looked []string
 	for _, k := range Kinds() {
 		if k.at(path) {
-			return k, nil
+			kinds = append(kinds, k)
 		}
 		looked = append(looked, k.Lies)
+	}
+	if len(kinds) > 0 {
+		return kinds, nil
 	}
 	why := ""
 	if _, err := os.Stat(path); err != nil {
 		why = ": " + err.Error()
 	}
-	return Kind{}, fmt.Errorf("%w at %s%s; looked for %s", ErrUnknown, path, why, strings.Join(looked, "; "))
+	return nil, fmt.Errorf("%w at %s%s; looked for %s", ErrUnknown, path, why, strings.Join(looked, "; "))
 }
 
 // isFile is whether a file is at a path.
