@@ -529,7 +529,37 @@ func (e *evaluation) protocol() Section {
 			s.Blocks = append(s.Blocks, b)
 		}
 	}
+	if list := e.intervals(); len(list) > 0 {
+		s.Blocks = append(s.Blocks, Block{Title: "Intervals", Facts: list})
+	}
 	return s
+}
+
+// intervals say how the intervals were found, and what is missing of them.
+func (e *evaluation) intervals() (list []Fact) {
+	names := e.labels()
+	add := func(who string, notes []string) {
+		for _, note := range notes {
+			if f := (Fact{who, note}); !slices.Contains(list, f) {
+				list = append(list, f)
+			}
+		}
+	}
+	for i, more := range e.more.Models {
+		u := more.Uncertainty
+		if u == nil {
+			continue
+		}
+		text := fmt.Sprintf("%s over %s", percent(u.Level, 0), many(u.Identities, "identity"))
+		if u.Replicates > 0 {
+			text += fmt.Sprintf(", %s of the bootstrap, seed %d", many(u.Replicates, "replicate"), u.Seed)
+		}
+		add(names[i], append([]string{text}, u.Notes...))
+	}
+	for _, c := range e.more.Comparisons {
+		add(e.labelOf(c.B, names)+" and "+e.labelOf(c.A, names), c.Notes)
+	}
+	return list[:min(len(list), maxRows)]
 }
 
 // worded are facts of a report, those below others after them.

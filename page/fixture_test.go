@@ -104,7 +104,7 @@ func evalFolder(t *testing.T, change func(report map[string]any)) string {
 // enrich gives a model what eval's other packages find.
 func enrich(m map[string]any, i int) {
 	m["uncertainty"] = map[string]any{
-		"level": 0.95, "accuracy": between01(0.9), "auc": between01(0.95), "eer": between01(0.1),
+		"level": 0.95, "identities": 12, "replicates": 1000, "seed": 7, "notes": []string{"a note on intervals"}, "accuracy": between01(0.9), "auc": between01(0.95), "eer": between01(0.1),
 		"operating_points": []any{map[string]any{"target_fmr": 0.1, "fnmr": between01(0.2), "threshold_cosine": between01(0.3),
 			"at_threshold": map[string]any{"fmr": fixtureRate(9, 100), "fnmr": fixtureRate(40, 100)}}},
 	}
