@@ -25,7 +25,7 @@ usage: bench/train.sh [--rounds N] [--batch N] [--steps N] [--students LIST] [--
   --no-teacher     without a teacher in the loop
   --no-peers       without Python
 PIPE_BENCH_DEBIAN_PYTHON is the Python that has Debian's python3-torch and python3-opencv
-(default /usr/bin/python3).
+(default /usr/bin/python3). Without them there, only the newest PyTorch is measured.
 END
 	exit "$1"
 }
@@ -68,6 +68,12 @@ ${GO:-go} build -o "$dir/train" ./bench/train
 if [ -n "$peers" ]; then
 	debian=${PIPE_BENCH_DEBIAN_PYTHON:-/usr/bin/python3}
 	newest=$(bench/peers/venv.sh torch)
+	pythons=("$newest")
+	if "$debian" -c 'import torch, cv2' 2>/dev/null; then
+		pythons=("$debian" "$newest")
+	else
+		echo "$debian has no torch or no cv2: PyTorch is only measured as of PyPI" >&2
+	fi
 fi
 
 if [ -n "$flat" ]; then
@@ -106,7 +112,7 @@ for round in $(seq "$rounds"); do
 			"$dir/train" distill --dir "$dir/many" --batch "$batch" --warm "$full" --student "$student" --precision bf16 --loss unified >>"$results"
 		fi
 		[ -n "$peers" ] || continue
-		for python in "$debian" "$newest"; do
+		for python in "${pythons[@]}"; do
 			for precision in $precisions; do
 				torch "$python" "$student" --precision "$precision"
 				torch "$python" "$student" --precision "$precision" --channels-last
@@ -114,7 +120,7 @@ for round in $(seq "$rounds"); do
 		done
 		for precision in $precisions; do
 			torch "$newest" "$student" --precision "$precision" $(best "$precision") --compile
-			torch "$debian" "$student" --precision "$precision" --channels-last --convolutions
+			torch "${pythons[0]}" "$student" --precision "$precision" --channels-last --convolutions
 		done
 		[ -n "$first" ] && [ -n "$teachers" ] || continue
 		for teacher in ir50 $model; do

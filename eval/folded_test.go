@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"facepipe/eval/internal/facestest"
+	"facepipe/eval/protocol"
 	"facepipe/internal/embed"
 	"facepipe/internal/imgcodec"
 	"facepipe/internal/onnx"
@@ -109,7 +110,8 @@ func TestRealFoldedNormalisation(t *testing.T) {
 	}
 	o := DefaultOptions()
 	o.Flip = false
-	o.Dataset, o.List = realPairs(t, root, 14, 4)
+	o.Tests = []Test{{Protocol: protocol.Pairs}}
+	o.Dataset, o.Tests[0].List = realPairs(t, root, 14, 4)
 	for _, f := range foldings {
 		m, err := onnx.ReadFile(filepath.Join(root, "models", "mbf_y1.onnx"))
 		if err != nil {

@@ -1,24 +1,38 @@
 package eval
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 
 	"facepipe/eval/protocol"
+	"facepipe/eval/verification"
 	"facepipe/internal/ort"
 )
 
 // Options are the settings of a run.
 type Options struct {
-	// Dataset is the folder of the dataset that holds the crops.
+	// Dataset is the folder of the dataset that holds the crops of tests that are no .bin; ""
+	// takes the keys of the first of Embeddings instead.
 	Dataset string
-	// Protocol says what is compared, and List is the file that it reads.
-	Protocol protocol.Kind
-	List     string
+	// Tests are what models are measured on.
+	Tests []Test
 	// Models are the ONNX files to compare, each once.
 	Models []string
+	// Cached names, for models by their paths, the cache of the dataset that holds their
+	// embeddings already.
+	Cached map[string]string
+	// Teachers are caches of the dataset to compare, Embeddings files to compare; each once.
+	Teachers   []string
+	Embeddings []string
+	// Options are those of protocols.
+	protocol.Options
+	// Auto says how the pairs of a test without a list are drawn, and Hard names the teacher
+	// whose cache decides which different pairs are hard; "" draws them by chance.
+	Auto protocol.Auto
+	Hard string
 	// Flip adds the embedding of the mirrored crop to the crop's own before the sum
 	// is scaled to length one, as published figures do.
 	Flip bool
@@ -35,10 +49,12 @@ type Options struct {
 	// Runtime says what runs the model.
 	Runtime ort.Options
 	// FAR are the false accept rates at which true accept rates are told, each above 0
-	// and below 1. A rate of less than one in the different-person pairs is left out.
+	// and below 1. A rate of less than one in the different-person pairs cannot
+	// be measured; results say so.
 	FAR []float64
-	// AllowMissing leaves out pairs that name images which the dataset lacks.
-	AllowMissing bool
+	// Scores is a CSV file for every comparison with the cosines of all that was compared; ""
+	// writes none.
+	Scores string
 	// Out is the folder that the report is written to, made if necessary; "" writes
 	// nothing.
 	Out string
@@ -46,29 +62,73 @@ type Options struct {
 	Progress io.Writer
 }
 
+// Test is a set of comparisons.
+type Test struct {
+	// Protocol says what is compared, and List is the file that it reads. For [protocol.Pairs]
+	// a List of [AutoList] draws pairs from the identities.
+	Protocol protocol.Kind
+	List     string
+	// Bin is a verification set that has its own images, instead of both.
+	Bin string
+}
+
+// AutoList stands for the list of a test whose pairs are drawn.
+const AutoList = "auto"
+
+// path is the file of the test.
+func (t Test) path() string { return cmp.Or(t.Bin, t.List) }
+
 // DefaultOptions are the settings of a run that says nothing: mirror images on, and the
 // usual false accept rates.
 func DefaultOptions() Options {
-	return Options{Protocol: protocol.Pairs, Flip: true, FAR: []float64{1e-1, 1e-2, 1e-3, 1e-4}}
+	return Options{Options: protocol.Options{Rule: verification.Plain}, Flip: verification.Plain.Flip, FAR: []float64{1e-1, 1e-2, 1e-3, 1e-4}}
 }
 
 // Validate says what is wrong with the options themselves, before any file is looked at.
 func (o Options) Validate() error {
-	if len(o.Models) == 0 {
+	subjects := slices.Concat(o.Models, o.Teachers, o.Embeddings)
+	if len(subjects) == 0 {
 		return errors.New("no model is named")
 	}
-	for i, m := range o.Models {
-		if slices.Contains(o.Models[:i], m) {
+	for i, m := range subjects {
+		if slices.Contains(subjects[:i], m) {
 			return fmt.Errorf("model %s is named twice", m)
 		}
 	}
-	if o.Protocol.Load == nil {
-		return errors.New("no protocol is named")
+	if err := o.validateTests(); err != nil {
+		return err
 	}
 	for _, far := range o.FAR {
 		if !(far > 0 && far < 1) {
 			return fmt.Errorf("false accept rate %g is not between 0 and 1", far)
 		}
+	}
+	return nil
+}
+
+// validateTests says which tests cannot be.
+func (o Options) validateTests() error {
+	bins, paths := 0, map[string]bool{}
+	for _, t := range o.Tests {
+		if t.Bin != "" {
+			bins++
+		} else if t.Protocol.Load == nil {
+			return errors.New("no protocol is named")
+		} else if o.Dataset == "" && (len(o.Embeddings) == 0 || len(o.Models)+len(o.Teachers) > 0) {
+			return errors.New("no dataset is named")
+		}
+		if paths[t.path()] {
+			return fmt.Errorf("%s is named twice", t.path())
+		}
+		paths[t.path()] = true
+	}
+	switch {
+	case len(o.Tests) == 0:
+		return errors.New("no protocol is named")
+	case bins > 0 && len(o.Embeddings) > 0 && len(o.Tests) > 1:
+		return errors.New("embeddings of a .bin file are known by numbers, which may be another's: compare them on one .bin file alone")
+	case bins == len(o.Tests) && len(o.Teachers) > 0:
+		return errors.New("a teacher's cache holds the embeddings of a dataset, not of a .bin file: ingest that first, or give the teacher's model")
 	}
 	return nil
 }

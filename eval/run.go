@@ -5,68 +5,71 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
-	"time"
 
+	"facepipe/eval/faces"
 	"facepipe/eval/protocol"
 	"facepipe/eval/report"
+	"facepipe/eval/verification"
 	"facepipe/internal/durable"
-	"facepipe/internal/embed"
 	"facepipe/internal/imgcodec"
 	"facepipe/internal/ort"
-	"facepipe/internal/progress"
-	"facepipe/internal/selfcheck"
-	"facepipe/store"
 )
 
-// Run measures every model of o by the protocol and writes the report.
+// Run measures every model of o on every test and writes the report.
 //
 // A model that cannot be loaded or gives unusable embeddings is listed in the report's
 // Failed and does not keep the others from being measured; the error then names it, and
-// comes with the report. Nothing is written if no model succeeds, or if the run ends with
-// any other error: [*protocol.MissingError] (whose images the report lists too), those of
-// loading the protocol, [store.ErrDamaged], [ort.ErrRuntime], the context's.
+// comes with the report. So it is with one of several tests that cannot be read. Nothing is
+// written if no model succeeds, or if the run ends with any other error:
+// [*protocol.MissingError] (whose images the report lists too), those of loading the protocol,
+// [store.ErrDamaged], [ort.ErrRuntime], the context's.
 func Run(ctx context.Context, o Options) (report.Report, error) {
 	if err := o.Validate(); err != nil {
 		return report.Report{}, fmt.Errorf("evaluate: %w", err)
 	}
-	ds, err := store.Open(o.Dataset)
+	s, err := openTests(ctx, o)
 	if err != nil {
-		return report.Report{}, err
+		r := report.Report{}
+		if s.lacks.Listed > 0 {
+			r = newReport(o, s.common)
+			r.Pairs = s.lacks
+		}
+		return r, err
 	}
-	defer ds.Close()
-	r := newReport(o, ds)
-	p, err := o.Protocol.Load(ds, o.List, protocol.Options{AllowMissing: o.AllowMissing})
-	if missing := (*protocol.MissingError)(nil); errors.As(err, &missing) {
-		r.Pairs = missing.Describe()
+	defer s.close()
+	r := newReport(o, s.all[0].set)
+	first := s.all[0].describe()
+	r.Pairs, r.FoldRule, r.Folds, r.Failed = first.Pairs, first.FoldRule, first.Folds, s.failed
+	for _, t := range s.all {
+		if len(o.Tests) > 1 {
+			r.Tests = append(r.Tests, t.describe())
+		}
+		printNotes(o.Progress, t.Describe())
 	}
+	if o.Out != "" { // should not fail after hours of work
+		if err := durable.MkdirAll(o.Out, 0o755); err != nil {
+			return r, err
+		}
+	}
+	measured, failures, err := measure(ctx, o, s, &r)
 	if err != nil {
 		return r, err
 	}
-	r.Pairs, r.FoldRule, r.Folds = p.Describe(), p.Folds().Rule, p.Folds().Count
-	if err := o.prepare(r.Pairs); err != nil {
-		return r, err
-	}
-	failures, err := measure(ctx, o, ds, p, &r)
-	if err != nil {
-		return r, err
-	}
+	failures = errors.Join(s.faults, failures)
 	if len(r.Models) == 0 {
 		return r, failures
 	}
-	r.Runtime, r.Decoder = ort.Version(), imgcodec.DecoderName()
-	if o.Out != "" {
-		failures = errors.Join(failures, r.Write(o.Out))
-	}
-	return r, failures
+	return r, errors.Join(failures, conclude(o, s, measured, &r))
 }
 
 // newReport is the report of a run without its models.
-func newReport(o Options, ds *store.Dataset) report.Report {
+func newReport(o Options, set faces.Set) report.Report {
 	r := report.Report{
-		Flip: o.Flip, Norm: "unit", Distance: "squared-euclidean", FARPick: "le",
+		Flip: o.Flip, Norm: "unit", Distance: "squared-euclidean", FARPick: string(cmp.Or(o.Rule.Pick, verification.Le)),
 		Provider: cmp.Or(o.Runtime.Provider, ort.CPU), Detector: []string{}, Models: []report.Model{},
-		Dataset: report.Dataset{Path: o.Dataset, Digest: ds.Digest(), Rows: ds.Rows(), Contract: ds.Contract(), Sources: ds.Sources()},
+		Dataset: set.Describe(),
 	}
 	for _, s := range r.Dataset.Sources {
 		if !slices.Contains(r.Detector, s.Detector) {
@@ -76,137 +79,151 @@ func newReport(o Options, ds *store.Dataset) report.Report {
 	return r
 }
 
-// prepare does what should not fail after hours of work, and says what was left out.
-func (o Options) prepare(d protocol.Description) error {
-	if n := len(d.Missing); n > 0 && o.Progress != nil {
-		fmt.Fprintf(o.Progress, "%d of %d pairs are left out: %d images are not in the dataset\n", d.MissingPairs, d.Listed, n)
+// printNotes says what was left out, and what was guessed.
+func printNotes(w io.Writer, d protocol.Description) {
+	if n := len(d.Missing); n > 0 && w != nil {
+		fmt.Fprintf(w, "%d of %d pairs are left out: %d images are not in the dataset\n", d.MissingPairs, d.Listed, n)
 	}
-	d.PrintNotes(o.Progress)
-	if o.Out == "" {
-		return nil
-	}
-	return durable.MkdirAll(o.Out, 0o755)
+	d.PrintNotes(w)
 }
+
+// measurement is what was found of a subject on a test.
+type measurement struct {
+	test  *test
+	model int // place in the report's models
+	protocol.Result
+}
+
+// maxDistances is the number of comparisons up to which their distances are kept, for the worst
+// errors.
+const maxDistances = 1 << 24
 
 // measure fills the report's Models and Failed. failures joins what is wrong with single
 // models, err ends the run.
-func measure(ctx context.Context, o Options, ds *store.Dataset, p protocol.Protocol, r *report.Report) (failures, err error) {
-	crops := cropsOf{ds.CropReader(), p.Crops()}
-	defer func() { err = errors.Join(err, crops.Close()) }()
-	for _, path := range o.Models {
-		m, err := measureModel(ctx, o, path, crops, p)
+func measure(ctx context.Context, o Options, s *tests, r *report.Report) (all []measurement, failures, err error) {
+	for _, sub := range o.subjects(s) {
+		found, fault, err := measureSubject(ctx, o, s, sub, r)
+		sub.close()
+		if err != nil {
+			return nil, nil, err
+		}
+		all, failures = append(all, found...), errors.Join(failures, fault)
+	}
+	return all, failures, nil
+}
+
+// measureSubject measures a subject on all tests that it has embeddings for.
+func measureSubject(ctx context.Context, o Options, s *tests, sub subject, r *report.Report) (all []measurement, failures, err error) {
+	for _, t := range s.all {
+		name := ""
+		if len(o.Tests) > 1 {
+			name = t.name
+		}
+		if !sub.covers(t) {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("%s has no embeddings of test %s, which is not of the dataset", sub.name(), t.name))
+			continue
+		}
+		m, result, err := evaluate(ctx, o, t, sub)
 		if fault := (*modelError)(nil); errors.As(err, &fault) {
-			r.Failed = append(r.Failed, fault.report())
+			f := fault.report()
+			f.Test = name
+			r.Failed = append(r.Failed, f)
 			failures = errors.Join(failures, err)
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
+		m.Test = name
 		r.Models = append(r.Models, m)
+		all = append(all, measurement{t, len(r.Models) - 1, result})
 	}
-	return failures, nil
+	return all, failures, nil
 }
 
-// cropsOf are the crops of a protocol, shared by the models.
-type cropsOf struct {
-	*store.CropReader
-	locations []store.Location
-}
-
-// decode decodes crop i into rgb.
-func (c cropsOf) decode(i int, rgb []byte) error { return c.DecodeRGB(c.locations[i], rgb) }
-
-// measureModel embeds all crops and computes the figures. What is the model's own
-// fault is a *modelError.
-func measureModel(ctx context.Context, o Options, path string, crops cropsOf, p protocol.Protocol) (report.Model, error) {
-	opened := progress.Phase(o.Progress, "open "+path)
-	m, err := embed.Open(path, embed.Options{Preprocess: o.Preprocess, Output: o.Output, Crop: crops.CropSize(), Batch: o.Batch, Runtime: o.Runtime})
-	opened()
-	if errors.Is(err, ort.ErrRuntime) {
-		return report.Model{}, err
-	}
+// evaluate computes a subject's figures on a test.
+func evaluate(ctx context.Context, o Options, t *test, sub subject) (report.Model, protocol.Result, error) {
+	e, m, err := sub.embed(ctx, t)
 	if err != nil {
-		return report.Model{}, &modelError{path, err}
+		return m, protocol.Result{}, err
 	}
-	defer m.Close()
-	test, doubts, err := settle(ctx, o, m, crops, p)
-	if errors.Is(err, selfcheck.ErrContradiction) {
-		return report.Model{}, &modelError{path, err}
+	result, err := t.Evaluate(ctx, e, protocol.Settings{FAR: o.targets(), Rule: o.Rule, Distances: o.Scores != "" || t.Describe().Used <= maxDistances, Progress: o.Progress})
+	if err != nil && ctx.Err() != nil {
+		return m, result, ctx.Err()
 	}
-	if err != nil {
-		return report.Model{}, fmt.Errorf("evaluate model %s: %w", path, err)
-	}
-	notes := slices.Concat(m.Notes(), doubts)
-	if o.Progress != nil {
-		for _, note := range notes {
-			fmt.Fprintf(o.Progress, "note: %s: %s\n", path, note)
-		}
-	}
-	begun := time.Now()
-	embeddings, err := embedCrops(ctx, o, m, crops)
-	if err != nil {
-		return report.Model{}, fmt.Errorf("evaluate model %s: %w", path, err)
-	}
-	seconds := time.Since(begun).Seconds()
-	result, err := protocol.Evaluate(p, embeddings, o.targets())
-	if remedy := m.BatchRemedy(); err != nil && remedy != "" {
+	if remedy := sub.remedy(); err != nil && remedy != "" {
 		err = fmt.Errorf("%w; %s", err, remedy)
 	}
 	if err != nil {
-		return report.Model{}, &modelError{path, err}
+		return m, result, &modelError{sub.name(), err}
 	}
-	return report.Model{
-		Model: path, Digest: m.Digest(), Dim: m.Dim(), Preprocess: m.Preprocess(), PreprocessReason: m.Reason(), Output: m.Outputs().Embedding,
-		NormOutput: m.Outputs().Norm, Notes: notes, SelfTest: test,
-		Result: result, Seconds: seconds, ImagesPerSecond: float64(len(embeddings)) / seconds,
-	}, nil
+	if result.Verification != nil {
+		m.Result = *result.Verification
+	}
+	return m, result, nil
 }
 
-// embedCrops is the embedding of every crop, the mirrored crop's added if o.Flip.
-func embedCrops(ctx context.Context, o Options, m *embed.Model, crops cropsOf) ([][]float32, error) {
-	embeddings := make([][]float32, len(crops.locations))
-	flips := []bool{false}
-	if o.Flip {
-		flips = []bool{false, true}
+// conclude compares what was found, and writes all down.
+func conclude(o Options, s *tests, measured []measurement, r *report.Report) error {
+	r.Decoder = imgcodec.DecoderName()
+	if len(o.Models) > len(o.Cached) {
+		r.Runtime = ort.Version()
 	}
-	bar := progress.New(o.Progress, "eval "+m.Path(), int64(len(crops.locations))).Of("crops")
-	defer bar.Finish()
-	_, err := m.Stream(ctx, len(crops.locations), crops.decode, func(i int, rows [][]float32) error {
-		embeddings[i] = sum(rows)
-		bar.Add(1)
-		return nil
-	}, embed.StreamOptions{Flips: flips})
-	return embeddings, err
-}
-
-// sum adds rows up in a new slice.
-func sum(rows [][]float32) []float32 {
-	total := make([]float32, len(rows[0]))
-	for _, row := range rows {
-		for k, v := range row {
-			total[k] += v
+	r.Warnings = append(r.Warnings, warnings(*r)...)
+	for _, t := range s.all {
+		v, ok := t.Protocol.(protocol.Verification)
+		if !ok {
+			continue
+		}
+		of := slices.DeleteFunc(slices.Clone(measured), func(m measurement) bool { return m.test != t || m.Distances == nil })
+		if err := addWorst(o, t, v, of, r); err != nil {
+			return err
 		}
 	}
-	return total
-}
-
-// modelError is a fault of one model.
-type modelError struct {
-	path string
-	err  error
-}
-
-// Error names the model.
-func (e *modelError) Error() string { return fmt.Sprintf("evaluate model %s: %v", e.path, e.err) }
-
-// Unwrap is the fault itself.
-func (e *modelError) Unwrap() error { return e.err }
-
-func (e *modelError) report() report.Failed {
-	f := report.Failed{Model: e.path, Error: e.err.Error()}
-	if unusable := (*protocol.UnusableError)(nil); errors.As(e.err, &unusable) {
-		f.UnusablePairs, f.UnusableCrops = unusable.Pairs, unusable.Crops
+	if o.Scores != "" {
+		if err := writeScores(o.Scores, s, measured, *r); err != nil {
+			return err
+		}
 	}
-	return f
+	if o.Out == "" {
+		return nil
+	}
+	return r.Write(o.Out)
 }
+
+// warnings say what may keep the figures from meaning what they seem to.
+func warnings(r report.Report) (all []string) {
+	tests := r.Tests
+	if len(tests) == 0 {
+		tests = []report.Test{{Pairs: r.Pairs}}
+	}
+	for _, t := range tests {
+		name := cmp.Or(t.Name, "the list")
+		if n := t.Pairs.IdenticalPairs; n > 0 {
+			all = append(all, fmt.Sprintf("%s: %d pairs compare an image with itself, which every model finds alike", name, n))
+		}
+		if n := t.Pairs.MissingPairs; n > 0 {
+			all = append(all, fmt.Sprintf("%s: %d of %d pairs are left out for images that are missing: its figures are not those of the whole list", name, n, t.Pairs.Listed))
+		}
+		for _, n := range t.Pairs.Notes {
+			if n.About != "Guess" && n.About != "Drawn" && n.About != "Persons" {
+				all = append(all, fmt.Sprintf("%s: %s", name, n.Text))
+			}
+		}
+	}
+	dims := map[int]string{}
+	var different []string
+	for _, m := range r.Models {
+		if dims[m.Dim] == "" {
+			dims[m.Dim] = m.Model
+			different = append(different, fmt.Sprintf("%s has %d", m.Model, m.Dim))
+		}
+	}
+	if len(different) > 1 {
+		all = append(all, fmt.Sprintf("embeddings differ in their dimension, each model's are compared among themselves: %s", protocol.FirstFew(different)))
+	}
+	return all
+}
+
+// cosine is a squared distance as a cosine.
+func cosine(distance float64) float64 { return verification.Cosine(distance) }

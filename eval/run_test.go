@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"facepipe/eval/faces"
 	"facepipe/eval/internal/facestest"
 	"facepipe/eval/protocol"
 	"facepipe/eval/report"
@@ -25,7 +26,7 @@ import (
 func setUp(t *testing.T) Options {
 	t.Helper()
 	o := DefaultOptions()
-	o.Dataset, o.List = facestest.Faces(t), facestest.WriteFile(t, "pairs.txt", facestest.LFWList())
+	o.Dataset, o.Tests = facestest.Faces(t), []Test{{Protocol: protocol.Pairs, List: facestest.WriteFile(t, "pairs.txt", facestest.LFWList())}}
 	o.Models = []string{linearModel(t, "linear.onnx", 1, nil)}
 	o.Out = filepath.Join(t.TempDir(), "deep", "report")
 	o.Runtime.Threads = 1
@@ -46,13 +47,14 @@ func TestFiguresByHand(t *testing.T) {
 	o := setUp(t)
 	w := weights(1)
 	ds := storetest.Open(t, o.Dataset)
-	pairs, err := o.Protocol.Load(ds, o.List, protocol.Options{})
+	loaded, err := o.Tests[0].Protocol.Load(t.Context(), faces.Of(ds), o.Tests[0].List, protocol.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
+	pairs := loaded.(protocol.Verification)
 	for _, flip := range []bool{false, true} {
 		o.Flip = flip
-		embeddings := make([][]float32, len(pairs.Crops()))
+		embeddings := make([][]float32, len(pairs.Faces()))
 		for i, name := range pairs.Pool(embeddings).Names {
 			person, number := int(name[1]-'0')*10+int(name[2]-'0'), int(name[len(name)-1]-'0')
 			rgb := facestest.Crop("", person, number).Image
@@ -66,10 +68,11 @@ func TestFiguresByHand(t *testing.T) {
 				embeddings[i] = append(embeddings[i], float32(v))
 			}
 		}
-		want, err := protocol.Evaluate(pairs, embeddings, o.FAR)
+		result, err := pairs.Evaluate(t.Context(), protocol.Rows(embeddings), protocol.Settings{FAR: o.FAR})
 		if err != nil {
 			t.Fatal(err)
 		}
+		want := result.Verification
 		r := run(t, o)
 		got := r.Models[0]
 		if got.Accuracy != want.Accuracy || math.Abs(got.AUC-want.AUC) > 1e-9 || math.Abs(got.EER-want.EER) > 1e-9 || got.Threshold != want.Threshold {
@@ -275,7 +278,7 @@ func TestFaultyModels(t *testing.T) {
 
 func TestMissingImagesInTheReport(t *testing.T) {
 	o := setUp(t)
-	o.List = facestest.WriteFile(t, "pairs.txt", strings.Replace(facestest.LFWList(), "P04\t1\t2\n", "P04\t1\t9\n", 1))
+	o.Tests[0].List = facestest.WriteFile(t, "pairs.txt", strings.Replace(facestest.LFWList(), "P04\t1\t2\n", "P04\t1\t9\n", 1))
 	r, err := Run(context.Background(), o)
 	var missing *protocol.MissingError
 	if !errors.As(err, &missing) || len(r.Models) != 0 {
@@ -304,7 +307,7 @@ func TestGuessesAreReported(t *testing.T) {
 	o := setUp(t)
 	want := run(t, o)
 	_, pairs, _ := strings.Cut(facestest.LFWList(), "\n")
-	o.List = facestest.WriteFile(t, "pairs.csv", strings.ReplaceAll(strings.ReplaceAll(pairs, "\t", ","), "P0", "./P0"))
+	o.Tests[0].List = facestest.WriteFile(t, "pairs.csv", strings.ReplaceAll(strings.ReplaceAll(pairs, "\t", ","), "P0", "./P0"))
 	var notices strings.Builder
 	o.Progress = &notices
 	got := run(t, o)
@@ -312,7 +315,7 @@ func TestGuessesAreReported(t *testing.T) {
 		t.Errorf("%+v, want the figures of %+v and two notes", got, want)
 	}
 	for _, n := range got.Pairs.Notes {
-		if !strings.Contains(notices.String(), "note: pair list "+o.List+": guess: "+n.Text) {
+		if !strings.Contains(notices.String(), "note: pair list "+o.Tests[0].List+": guess: "+n.Text) {
 			t.Errorf("notices %q lack %q", notices.String(), n.Text)
 		}
 	}
@@ -326,13 +329,13 @@ func TestRunErrors(t *testing.T) {
 	}{
 		"no model":      {func(o *Options) { o.Models = nil }, nil, "no model"},
 		"model twice":   {func(o *Options) { o.Models = append(o.Models, o.Models[0]) }, nil, "named twice"},
-		"no protocol":   {func(o *Options) { o.Protocol = protocol.Kind{} }, nil, "no protocol"},
+		"no protocol":   {func(o *Options) { o.Tests[0].Protocol = protocol.Kind{} }, nil, "no protocol"},
 		"FAR of 0":      {func(o *Options) { o.FAR = []float64{0.1, 0} }, nil, "rate 0 is not between 0 and 1"},
 		"FAR of 1":      {func(o *Options) { o.FAR = []float64{1} }, nil, "rate 1 is not between 0 and 1"},
 		"FAR of NaN":    {func(o *Options) { o.FAR = []float64{math.NaN()} }, nil, "rate NaN is not"},
 		"no dataset":    {func(o *Options) { o.Dataset += "x" }, store.ErrNotFound, "faces.dsx"},
-		"no list":       {func(o *Options) { o.List += "x" }, os.ErrNotExist, "pairs.txtx"},
-		"out is a file": {func(o *Options) { o.Out = o.List }, nil, "pairs.txt"},
+		"no list":       {func(o *Options) { o.Tests[0].List += "x" }, os.ErrNotExist, "pairs.txtx"},
+		"out is a file": {func(o *Options) { o.Out = o.Tests[0].List }, nil, "pairs.txt"},
 		"no runtime":    {func(o *Options) { o.Runtime.Library = "/nowhere/libonnxruntime.so" }, ort.ErrRuntime, "/nowhere/libonnxruntime.so"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -4,18 +4,16 @@ import (
 	"context"
 	"fmt"
 
-	"facepipe/eval/protocol"
 	"facepipe/internal/embed"
 	"facepipe/internal/selfcheck"
 )
 
 // settle compares preprocessings on some of the crops and settles the model's. notes say what
 // is in doubt.
-func settle(ctx context.Context, o Options, m *embed.Model, crops cropsOf, p protocol.Protocol) (result *selfcheck.Result, notes []string, err error) {
+func settle(ctx context.Context, o Options, m *embed.Model, faces selfcheck.Faces) (result *selfcheck.Result, notes []string, err error) {
 	if o.NoSelfTest {
 		return nil, nil, nil
 	}
-	faces := facesOf(crops, p)
 	if result, err = selfcheck.Run(ctx, m, faces, o.Progress); err != nil {
 		return nil, nil, err
 	}
@@ -33,22 +31,22 @@ func settle(ctx context.Context, o Options, m *embed.Model, crops cropsOf, p pro
 	return result, notes, err
 }
 
-// facesOf are pairs of crops that show one person each or, where there are too few, crops to
+// facesOf are pairs of n faces that show one person each or, where there are too few, faces to
 // compare with their mirror images.
-func facesOf(crops cropsOf, p protocol.Protocol) selfcheck.Faces {
+func facesOf(n int, persons [][2]int, decode func(i int, rgb []byte) error) selfcheck.Faces {
 	var places []int
-	for _, pair := range p.Persons(selfcheck.People) {
+	for _, pair := range persons {
 		places = append(places, pair[0], pair[1])
 	}
 	mirrored := len(places) < 2*selfcheck.MinPeople
 	if mirrored {
-		n := min(selfcheck.People, len(crops.locations))
-		places = make([]int, n)
+		some := min(selfcheck.People, n)
+		places = make([]int, some)
 		for i := range places {
-			places[i] = i * len(crops.locations) / n
+			places[i] = i * n / some
 		}
 	}
 	return selfcheck.Faces{Count: len(places), Mirrored: mirrored, Load: func(i int, rgb []byte) error {
-		return crops.decode(places[i], rgb)
+		return decode(places[i], rgb)
 	}}
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"facepipe/eval/internal/facestest"
+	"facepipe/eval/protocol"
 	"facepipe/eval/report"
 	"facepipe/internal/embed"
 	"facepipe/internal/imgcodec"
@@ -21,8 +22,8 @@ import (
 	"facepipe/testdata"
 )
 
-// faces are options for generated faces, two of each of some people.
-func faces(t *testing.T, people int) Options {
+// faceOptions are options for generated faces, two of each of some people.
+func faceOptions(t *testing.T, people int) Options {
 	t.Helper()
 	g := synthface.New(5)
 	var photos []photo
@@ -34,7 +35,8 @@ func faces(t *testing.T, people int) Options {
 	}
 	o := DefaultOptions()
 	o.Flip = false
-	o.Dataset, o.List = allPairs(t, photos)
+	o.Tests = []Test{{Protocol: protocol.Pairs}}
+	o.Dataset, o.Tests[0].List = allPairs(t, photos)
 	o.Out = filepath.Join(t.TempDir(), "report")
 	return o
 }
@@ -65,7 +67,7 @@ func teacher(t *testing.T, name string, metadata *embed.Preprocess, edit func(*o
 // model that contradicts its file has no figures, and does not keep the others from having some.
 func TestSelfTestDecides(t *testing.T) {
 	raw := embed.Raw()
-	o := faces(t, 14)
+	o := faceOptions(t, 14)
 	folded := teacher(t, "folded.onnx", nil, func(g *onnx.Graph) { fold(t, g, &g.Nodes[0], 1/127.5, 127.5) })
 	wrong := teacher(t, "wrong.onnx", &raw, nil)
 	plain := teacher(t, "plain.onnx", nil, nil)
@@ -102,7 +104,7 @@ func TestSelfTestDecides(t *testing.T) {
 // What is chosen is kept, with a note; without a self-test nobody is asked.
 func TestSelfTestDoesNotDecide(t *testing.T) {
 	raw := embed.Raw()
-	o := faces(t, 14)
+	o := faceOptions(t, 14)
 	o.Out = ""
 	one := func(model string) report.Model {
 		t.Helper()

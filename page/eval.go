@@ -228,7 +228,7 @@ func (e *evaluation) models() Section {
 	t := &Table{Head: "Model"}
 	for i, name := range names {
 		note := fmt.Sprintf("%d dimensions", e.Report.Models[i].Dim)
-		if kind := e.more.Models[i].Kind; kind != "" {
+		if kind := e.Report.Models[i].Kind; kind != "" {
 			note = kind + ", " + note
 		}
 		t.Rows = append(t.Rows, Row{Head: name, Note: note})
@@ -645,7 +645,7 @@ func compared(whole, evals []*evaluation) Part {
 	p.Answer = fmt.Sprintf("%s on %s, side by side: accuracy in per cent.", many(len(t.Rows), "model"), many(len(keys), "test"))
 	p.Sections = []Section{{ID: "comparison", Title: "Side by side", Blocks: []Block{{Table: t.cut()}}}}
 	for _, e := range whole {
-		if e.raw != nil && len(e.more.Tests) > 1 {
+		if e.raw != nil && len(e.Report.Tests) > 1 {
 			p.Warnings = append(p.Warnings, e.Report.Warnings...)
 			p.Data = e.raw
 			for _, s := range []Section{e.overlaps(), e.failed(), e.further(), e.command()} {

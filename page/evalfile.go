@@ -8,7 +8,6 @@ import (
 	"html/template"
 	"path/filepath"
 
-	"facepipe/eval/protocol"
 	"facepipe/eval/report"
 	"facepipe/eval/verification"
 	"facepipe/internal/imgcodec"
@@ -32,19 +31,6 @@ type extras struct {
 	Overlap     *overlap     `json:"overlap"`
 	Cohorts     []cohort     `json:"cohorts"`
 	Agreement   []agreement  `json:"agreement"`
-	Tests       []test       `json:"tests"`
-	Failed      []struct {
-		Test string `json:"test"`
-	} `json:"failed"`
-}
-
-// test is one of several sets of comparisons of a report.
-type test struct {
-	Name     string                `json:"name"`
-	Dataset  report.Dataset        `json:"dataset"`
-	Pairs    protocol.Description  `json:"pairs"`
-	FoldRule verification.FoldRule `json:"fold_rule"`
-	Folds    int                   `json:"folds"`
 }
 
 type interval = verification.Interval
@@ -65,13 +51,9 @@ type figure struct {
 
 // modelMore is what the extras have of a model.
 type modelMore struct {
-	// Kind is "" for a model that was run, Test the name of one of several tests.
-	Kind        string          `json:"kind"`
-	Test        string          `json:"test"`
 	Uncertainty *uncertainty    `json:"uncertainty"`
 	Cost        *cost           `json:"cost"`
 	Found       *identification `json:"identification"`
-	Worst       *worst          `json:"worst"`
 }
 
 type uncertainty struct {
@@ -249,24 +231,6 @@ type cohortGroup struct {
 	SmallBecause string `json:"small_because"`
 }
 
-// worst are the pairs that a model decides most wrongly, at a threshold.
-type worst struct {
-	ThresholdCosine float64     `json:"threshold_cosine"`
-	Chosen          string      `json:"chosen"`
-	FalseAccepts    []worstPair `json:"false_accepts"`
-	FalseRejects    []worstPair `json:"false_rejects"`
-}
-
-// worstPair is a pair with what each model says of it, in the order of the test's models.
-type worstPair struct {
-	First  string `json:"first"`
-	Second string `json:"second"`
-	// FirstFace and SecondFace are files of the report's folder.
-	FirstFace  string     `json:"first_face"`
-	SecondFace string     `json:"second_face"`
-	Cosines    []*float64 `json:"cosines"`
-}
-
 // agreement is how far two models agree on faces and pairs.
 type agreement struct {
 	Test   string `json:"test"`
@@ -337,25 +301,21 @@ func readEval(path string) (*evaluation, error) {
 // tests are the parts of a report that has several tests, itself if it has one. What is said
 // of no test in particular stays with the whole.
 func (e *evaluation) tests() []*evaluation {
-	if len(e.more.Tests) < 2 {
+	if len(e.Report.Tests) < 2 {
 		return []*evaluation{e}
 	}
 	var list []*evaluation
-	for _, t := range e.more.Tests {
+	for _, t := range e.Report.Tests {
 		one := &evaluation{path: e.path, folder: e.folder, test: t.Name, Report: e.Report}
 		one.Dataset, one.Pairs, one.FoldRule, one.Folds = t.Dataset, t.Pairs, t.FoldRule, t.Folds
-		one.Report.Models, one.Report.Failed, one.Report.Warnings = nil, nil, nil
+		one.Report.Models, one.Report.Warnings = nil, nil
 		for i, m := range e.Report.Models {
-			if e.more.Models[i].Test == t.Name {
+			if m.Test == t.Name {
 				one.Report.Models = append(one.Report.Models, m)
 				one.more.Models = append(one.more.Models, e.more.Models[i])
 			}
 		}
-		for i, f := range e.Report.Failed {
-			if i < len(e.more.Failed) && e.more.Failed[i].Test == t.Name {
-				one.Report.Failed = append(one.Report.Failed, f)
-			}
-		}
+		one.Report.Failed = ofTest(e.Report.Failed, t.Name, func(f report.Failed) string { return f.Test })
 		one.more.Comparisons = ofTest(e.more.Comparisons, t.Name, func(c comparison) string { return c.Test })
 		one.more.Cohorts = ofTest(e.more.Cohorts, t.Name, func(c cohort) string { return c.Test })
 		one.more.Agreement = ofTest(e.more.Agreement, t.Name, func(a agreement) string { return a.Test })

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"facepipe/eval/report"
 )
 
 // maxWorst are the pairs of each kind that are shown for a model.
@@ -12,36 +14,34 @@ const maxWorst = 12
 
 func (e *evaluation) falseAccepts(m *maker) Section {
 	return e.worst(m, Section{ID: "false-accepts", Title: "Worst false accepts", Lead: "Different people by the list, most alike to the model. In public lists many are mistakes of the list."},
-		func(w *worst) []worstPair { return w.FalseAccepts }, false)
+		func(w *report.Worst) []report.WorstPair { return w.FalseAccepts }, false)
 }
 
 func (e *evaluation) falseRejects(m *maker) Section {
 	return e.worst(m, Section{ID: "false-rejects", Title: "Worst false rejects", Lead: "One person by the list, least alike to the model."},
-		func(w *worst) []worstPair { return w.FalseRejects }, true)
+		func(w *report.Worst) []report.WorstPair { return w.FalseRejects }, true)
 }
 
 // worst shows pairs of faces with all models' opinions; same is whether they show one person.
-func (e *evaluation) worst(m *maker, s Section, of func(*worst) []worstPair, same bool) Section {
+func (e *evaluation) worst(m *maker, s Section, of func(*report.Worst) []report.WorstPair, same bool) Section {
 	names := e.labels()
-	for i, more := range e.more.Models[:len(names)] {
-		if more.Worst == nil {
+	for i, model := range e.Report.Models {
+		if model.Worst == nil {
 			continue
 		}
-		list := of(more.Worst)
+		list := of(model.Worst)
 		var pairs []Pair
 		for _, w := range list[:min(len(list), maxWorst)] {
 			p := Pair{First: Face{Key: w.First, Source: e.pictureOf(m, w.FirstFace)}, Second: Face{Key: w.Second, Source: e.pictureOf(m, w.SecondFace)}}
 			for k, cosine := range w.Cosines[:min(len(w.Cosines), len(names))] {
-				if cosine != nil {
-					p.Opinions = append(p.Opinions, e.opinion(k, names[k], *cosine, same))
-				}
+				p.Opinions = append(p.Opinions, e.opinion(k, names[k], cosine, same))
 			}
 			pairs = append(pairs, p)
 		}
 		if len(pairs) > 0 {
 			title := names[i]
-			if more.Worst.Chosen != "" {
-				title += fmt.Sprintf(", at a cosine of %s (%s)", number(more.Worst.ThresholdCosine, 4), more.Worst.Chosen)
+			if model.Worst.Chosen != "" {
+				title += fmt.Sprintf(", at a cosine of %s (%s)", number(model.Worst.ThresholdCosine, 4), model.Worst.Chosen)
 			}
 			s.Blocks = append(s.Blocks, Block{Title: title, Pairs: pairs})
 		}
@@ -54,8 +54,8 @@ func (e *evaluation) opinion(k int, name string, cosine float64, same bool) Opin
 	o := Opinion{Model: name, Cosine: number(cosine, 3)}
 	threshold := 0.0
 	switch m := e.Report.Models[k]; {
-	case e.more.Models[k].Worst != nil && e.more.Models[k].Worst.Chosen != "":
-		threshold = e.more.Models[k].Worst.ThresholdCosine
+	case m.Worst != nil:
+		threshold = m.Worst.ThresholdCosine
 	case m.CrossValidation != nil:
 		threshold = m.ThresholdCosine
 	default:

@@ -118,7 +118,7 @@ func enrich(m map[string]any, i int) {
 		"searches": []any{map[string]any{"gallery": "G1", "ranks": []any{map[string]any{"rank": 1, "hits": map[string]any{"rate": 0.9, "errors": 10, "of": 100}}},
 			"open_set": []any{map[string]any{"target_fpir": 0.01, "tpir": map[string]any{"rate": 0.8, "errors": 20, "of": 100}}}}},
 	}
-	pair := map[string]any{"first": "one/a.jpg", "second": "two/b.jpg", "first_face": "faces/a.jpg", "second_face": "../../outside.jpg", "cosines": []any{0.91, nil}}
+	pair := map[string]any{"first": "one/a.jpg", "second": "two/b.jpg", "first_face": "faces/a.jpg", "second_face": "../../outside.jpg", "cosines": []any{0.91, 0.2}}
 	m["worst"] = map[string]any{"threshold_cosine": 0.5, "chosen": "FMR 1e-3", "false_accepts": []any{pair}, "false_rejects": []any{pair}}
 }
 

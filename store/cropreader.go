@@ -59,12 +59,17 @@ func (r *CropReader) Image(at Location) (Crop, error) {
 
 // ID is the id of the crop at a location; its image is not read.
 func (r *CropReader) ID(at Location) (ID, error) {
+	crop, err := r.Head(at)
+	return crop.ID, err
+}
+
+// Head reads the crop at a location without its image, as [CropShard.Head] does.
+func (r *CropReader) Head(at Location) (Crop, error) {
 	shard, err := r.shard(at.Shard)
 	if err != nil {
-		return ID{}, err
+		return Crop{}, err
 	}
-	crop, err := shard.Head(int(at.Row))
-	return crop.ID, err
+	return shard.Head(int(at.Row))
 }
 
 func (r *CropReader) shard(number uint32) (*CropShard, error) {

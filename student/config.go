@@ -133,6 +133,9 @@ func (r *run) writeConfig() error {
 	if d := r.manifest.Init; d != "" {
 		fmt.Fprintf(&text, "# The file of init has SHA-256 %s.\n", d)
 	}
+	if e := r.manifest.Exclude; e != nil {
+		fmt.Fprintf(&text, "# The lists of exclude took out %d crops, with digest %s.\n", e.Crops, e.Digest)
+	}
 	fmt.Fprintf(&text, "# %s\n", r.circumstances())
 	e := yaml.NewEncoder(&text)
 	e.SetIndent(2)

@@ -55,6 +55,7 @@ type run struct {
 	ds       *store.Dataset
 	teachers teachers
 	loader   *data.Loader
+	excluded *data.Exclusion // nil without lists
 	schedule optim.Schedule
 	flip     bool
 	manifest manifest
@@ -146,7 +147,7 @@ func interrupted(err error, where string) error {
 func (r *run) newLoader(slice data.Slice) (*data.Loader, error) {
 	o := &r.o
 	l, err := data.New(r.ds, r.teachers.caches, data.Options{
-		Batch: o.Batch, Parts: o.Accumulate, Split: o.Split, Seed: o.Seed, Flip: r.flip, Workers: o.Workers, Window: o.ShuffleWindow,
+		Batch: o.Batch, Parts: o.Accumulate, Split: o.Split, Exclude: r.excluded, Seed: o.Seed, Flip: r.flip, Workers: o.Workers, Window: o.ShuffleWindow,
 		Slice: slice, Sampler: o.Sampler, PerIdentity: o.PerIdentity, DatasetLabels: r.found != nil && r.found.Version < 3,
 	})
 	if errors.Is(err, data.ErrOptions) {

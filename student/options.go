@@ -46,6 +46,9 @@ type DataOptions struct {
 	// Split is the part of the dataset to train on, "" for all of it. Validation and its
 	// dataset are not concerned.
 	Split string `json:"split,omitempty" yaml:"split"`
+	// Exclude are lists of keys and identities that are not trained on; see [data.Exclude].
+	// run.json has the digest of what they come to.
+	Exclude FileList `json:"-" yaml:"exclude,omitempty"`
 }
 
 // NetworkOptions say what the student is.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"facepipe/store"
 	"facepipe/store/cache"
@@ -134,12 +135,32 @@ func (r *run) centreVectors(ctx context.Context, t *cache.Cache) (p loss.Proxies
 		return p, "", "", err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
+	own, err := r.centresWithout(ctx, t)
+	if err != nil {
+		return p, "", "", err
+	}
 	p, err = r.vectors(ctx, t, fromCentres, func(label int32, dst []float32) (bool, error) {
+		if r.excluded != nil && r.excluded.Labels[label] {
+			copy(dst, own[label])
+			return own[label] != nil, nil
+		}
 		_, valid, err := c.Centre(label, dst)
 		return valid, err
 	})
 	info := t.Info()
 	return p, "the class centres of teacher " + info.Name, info.Fingerprint, err
+}
+
+// centresWithout are the class centres of the identities of which some crops are excluded, made
+// of the others.
+func (r *run) centresWithout(ctx context.Context, t *cache.Cache) (map[int32][]float32, error) {
+	if r.excluded == nil || len(r.excluded.Labels) == 0 {
+		return nil, nil
+	}
+	return derived.CentresOf(ctx, t, r.excluded.Labels, func(row int) bool {
+		_, out := slices.BinarySearch(r.excluded.Rows, row)
+		return !out
+	})
 }
 
 // vectors reads those of the identities that are trained on: one table of float32, whatever the

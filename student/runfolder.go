@@ -41,6 +41,9 @@ type manifest struct {
 	// Neighbours identify, by the teachers' names, the neighbours that losses compare with.
 	Neighbours map[string]string `json:"neighbours,omitempty"`
 
+	// Exclude is what of the dataset was not trained on; nil without lists.
+	Exclude *excludedRows `json:"exclude,omitempty"`
+
 	Flip  bool `json:"flip"`
 	Crops int  `json:"crops"`
 }
@@ -128,6 +131,9 @@ func (r *run) readExisting(context.Context) (err error) {
 			return err
 		}
 		r.manifest.Crops = len(rows)
+	}
+	if was := r.found.Exclude; was != nil {
+		r.manifest.Crops -= was.Crops
 	}
 	return fmt.Errorf("%w: the run in %s: %w", ErrUsage, r.o.Out, grown(r.found.Dataset, r.found.CropsDigest, r.found.Crops, &r.manifest))
 }

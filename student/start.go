@@ -34,7 +34,7 @@ func takesCrops(ds *store.Dataset) error {
 }
 
 // openData opens what the run reads, and settles what depends on it.
-func (r *run) openData(context.Context) (err error) {
+func (r *run) openData(ctx context.Context) (err error) {
 	o := &r.o
 	if o.ShuffleWindow >= r.ds.Rows() {
 		o.ShuffleWindow = 0 // the same, and the same for every such window
@@ -58,8 +58,14 @@ func (r *run) openData(context.Context) (err error) {
 		o.Init, r.manifest.Init = r.weights.path, r.weights.digest // of a run's folder, a file
 	}
 	r.flip = o.Flip == "on" || (o.Flip == "auto" && r.teachers.flip())
+	if err = r.exclude(ctx); err != nil {
+		return err
+	}
 	if r.loader, err = r.newLoader(r.world.slice()); err != nil {
 		return err
+	}
+	if r.manifest.Exclude != nil {
+		r.manifest.Exclude.Crops = r.loader.Excluded()
 	}
 	if r.schedule, err = o.schedule(r.loader.StepsPerEpoch()); err != nil {
 		return err
@@ -81,7 +87,9 @@ func (r *run) settleLoss() (err error) {
 	if r.found != nil {
 		about.Recorded = &r.found.Options.Loss
 	}
-	r.o.Loss, r.notes, err = r.o.Loss.For(about)
+	var notes []string
+	r.o.Loss, notes, err = r.o.Loss.For(about)
+	r.notes = append(r.notes, notes...)
 	return err
 }
 

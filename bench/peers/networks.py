@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+TORCH_1 = torch.__version__.startswith("1.")
+
 
 def conv_norm(i, o, kernel=1, stride=1, padding=0, groups=1, linear=False):
     layers = [nn.Conv2d(i, o, kernel, stride, padding, groups=groups, bias=False), nn.BatchNorm2d(o)]
@@ -65,10 +67,117 @@ def iresnet(blocks, dim=512):
     return nn.Sequential(*layers)
 
 
+def mbconv(i, o, stride):
+    wide, reduced, eps = 4 * i, max(1, i // 4), 1e-2
+
+    def conv(i, o, *shape, groups=1):
+        return nn.Sequential(nn.Conv2d(i, o, *shape, groups=groups, bias=False), nn.BatchNorm2d(o, eps))
+
+    body = nn.Sequential(
+        conv(i, wide, 1), nn.SiLU(True),
+        conv(wide, wide, 3, stride, 1, groups=wide), nn.SiLU(True),
+        SqueezeExcite(wide, reduced),
+        conv(wide, o, 1),
+    )
+    return Residual(body) if i == o and stride == 1 else body
+
+
+class SqueezeExcite(nn.Module):
+    def __init__(self, channels, reduced):
+        super().__init__()
+        self.weigh = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, reduced, 1), nn.SiLU(True), nn.Conv2d(reduced, channels, 1), nn.Sigmoid()
+        )
+
+    def forward(self, x):
+        return x * self.weigh(x)
+
+
+class LayerNorm(nn.LayerNorm):
+    def forward(self, x):
+        return super().forward(x.float() if TORCH_1 else x)  # which takes one type only
+
+
+class Attention(nn.Module):
+    """Softmax attention of a class token and side x side others, with a bias by relative position."""
+
+    heads = 8
+
+    def __init__(self, channels, side):
+        super().__init__()
+        self.qkv, self.project = nn.Linear(channels, 3 * channels, bias=False), nn.Linear(channels, channels)
+        self.table = nn.Parameter(0.02 * torch.randn((2 * side - 1) ** 2 + 1, self.heads))
+        rows, columns = (torch.arange(side * side) // side, torch.arange(side * side) % side)
+        apart = (rows[:, None] - rows + side - 1) * (2 * side - 1) + columns[:, None] - columns + side - 1
+        self.register_buffer("index", nn.functional.pad(apart, (1, 0, 1, 0)))  # the class token's is 0
+
+    def forward(self, x):
+        n, tokens, channels = x.shape
+        q, k, v = self.qkv(x).view(n, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        bias = self.table[self.index].permute(2, 0, 1).to(q.dtype)
+        y = attend(q, k, v, bias)
+        return self.project(y.transpose(1, 2).reshape(n, tokens, channels))
+
+
+def attend(q, k, v, bias):
+    if TORCH_1:
+        return torch.softmax(q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1) + bias, -1) @ v
+    return nn.functional.scaled_dot_product_attention(q, k, v, bias)
+
+
+class TransformerStage(nn.Module):
+    def __init__(self, i, o, blocks, side):
+        super().__init__()
+        self.side = side
+        self.patches, self.norm = nn.Conv2d(i, o, 3, 2, 1), LayerNorm(o)
+        self.token = nn.Parameter(0.02 * torch.randn(1, 1, o))
+        self.blocks = nn.Sequential(*[
+            nn.Sequential(
+                Residual(nn.Sequential(LayerNorm(o), Attention(o, side))),
+                Residual(nn.Sequential(LayerNorm(o), nn.Linear(o, 4 * o), nn.GELU(), nn.Linear(4 * o, o))),
+            )
+            for _ in range(blocks)
+        ])
+
+    def forward(self, x):
+        """The class token, and a map of the others."""
+        x = self.norm(self.patches(x).flatten(2).transpose(1, 2))
+        x = self.blocks(torch.cat([self.token.expand(len(x), -1, -1).to(x.dtype), x], 1))
+        return x[:, 0], x[:, 1:].transpose(1, 2).unflatten(2, (self.side, self.side))
+
+
+class MetaFormer(nn.Module):
+    def __init__(self, channels, blocks, parameters, dim=512):
+        super().__init__()
+        c = channels
+        half = c[0] * 3 // 4
+        stem = []
+        for i, o, stride in ((3, half, 2), (half, c[0], 1), (c[0], c[0], 1)):
+            stem += [nn.Conv2d(i, o, 3, stride, 1, bias=False), nn.BatchNorm2d(o), nn.ReLU(True)]
+        layers = [*stem, nn.MaxPool2d(3, 2, 1)]
+        for i, o, n, stride in ((c[0], c[1], blocks[0], 1), (c[1], c[2], blocks[1], 2)):
+            layers += [mbconv(i if k == 0 else o, o, stride if k == 0 else 1) for k in range(n)]
+        self.convolutions = nn.Sequential(*layers)
+        self.third, self.fourth = TransformerStage(c[2], c[3], blocks[2], 7), TransformerStage(c[3], c[4], blocks[3], 4)
+        self.resize = nn.Sequential(
+            LayerNorm(c[3]), nn.Linear(c[3], c[3]), nn.GELU(), nn.Linear(c[3], c[4]), LayerNorm(c[4])
+        )
+        self.norm, self.weigh = LayerNorm(c[4]), nn.Linear(2, 1)
+        self.embed = nn.Sequential(LayerNorm(c[4]), nn.Linear(c[4], dim))
+        assert sum(p.numel() for p in self.parameters()) == parameters
+
+    def forward(self, x):
+        first, x = self.third(self.convolutions(x))
+        second, _ = self.fourth(x)
+        both = torch.stack([self.resize(first), self.norm(second)], -1)
+        return self.embed(self.weigh(both).squeeze(-1))
+
+
 NETWORKS = {
     "mobilefacenet": mobilefacenet,
     "ir18": lambda: iresnet((2, 2, 2, 2)),
     "ir50": lambda: iresnet((3, 4, 14, 3)),
+    "metaformer-0": lambda: MetaFormer((64, 96, 192, 384, 768), (2, 3, 5, 2), 28321603),
 }
 
 

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"facepipe/eval"
+	"facepipe/eval/protocol"
 	"facepipe/eval/report"
 	"facepipe/ingest"
 	"facepipe/internal/durable"
@@ -162,10 +163,10 @@ func (d *demo) distill(ctx context.Context) (err error) {
 
 func (d *demo) eval(ctx context.Context) (err error) {
 	o := eval.DefaultOptions()
-	o.Dataset, o.List, o.Out = d.path("test.ds"), d.pairs, d.path("report")
+	o.Dataset, o.Tests, o.Out = d.path("test.ds"), []eval.Test{{Protocol: protocol.Pairs, List: d.pairs}}, d.path("report")
 	o.Models = []string{d.path("teacher.onnx"), d.summary.Distill.ONNX}
 	o.Runtime.Library, o.Progress = d.session.onnxruntime, d.session.progress()
-	d.say("pipe eval --model %s --model %s --dataset %s --pairs %s --out %s", o.Models[0], o.Models[1], o.Dataset, o.List, o.Out)
+	d.say("pipe eval --model %s --model %s --dataset %s --pairs %s --out %s", o.Models[0], o.Models[1], o.Dataset, d.pairs, o.Out)
 	d.summary.Eval, err = eval.Run(ctx, o)
 	return err
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"facepipe/eval/faces"
 	"facepipe/eval/protocol"
 	"facepipe/eval/verification"
 	"facepipe/internal/strictyaml"
@@ -49,6 +50,13 @@ script may always give it.
 Settings come from, later ones first: flags, the file of --config, the defaults below.
 The file is YAML; RUN/distill.yaml of an earlier run has all its settings, and repeats that run
 bit for bit (in fp32, on the same machine).
+
+With --exclude some crops are not trained on: FILE has a key or an identity a line (# begins a
+comment), or is CSV whose header names a column train_identity (or identity) or train_key (or
+key); a row takes out the identity or, where it has none, the key. Names are compared as a
+whole. Those that the dataset lacks are counted; a file of which it has none is an error.
+Identities left without a crop are no classes, class centres are those of the crops that
+remain, and a run goes on with --resume only without the same crops.
 
 With --init the network begins with a file's weights: those whose names and shapes are its
 own, or all of an ONNX graph of the same layers. What was taken and what stays at random
@@ -116,6 +124,7 @@ func (o *distillOptions) headings() map[string]string {
 func (o *distillOptions) addLearningFlags(f *pflag.FlagSet) {
 	f.Var(&o.Teacher, "teacher", "`name` of the teacher cache to learn from; may be given several times: losses learn from the mean of the teachers, or from the one that they name by @")
 	f.StringVar(&o.Split, "split", o.Split, "`name` of the split to train on (default: all crops)")
+	f.Var(&o.Exclude, "exclude", "`file` of keys and identities not to train on, one a line, or CSV such as eval's list of overlaps; may be given several times")
 	f.StringVar(&o.Network, "student", o.Network, "`network` to train: "+strings.Join(net.Architectures(), ", "))
 	f.IntVar(&o.Size.Dim, "dim", o.Size.Dim, "length of the student's embedding")
 	f.Float64Var(&o.Size.Width, "width", o.Size.Width, "`factor` on the channels of every layer")
@@ -192,17 +201,20 @@ func (o *distillOptions) readConfig() error {
 	if o.config == "" {
 		return nil
 	}
-	given := map[*pflag.Flag]string{}
-	o.flags.Visit(func(f *pflag.Flag) { given[f] = f.Value.String() })
+	given := map[*pflag.Flag]func() error{}
+	o.flags.Visit(func(f *pflag.Flag) {
+		value := f.Value.String()
+		given[f] = func() error { return f.Value.Set(value) }
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			values := slices.Clone(list.GetSlice())
+			given[f] = func() error { return list.Replace(values) }
+		}
+	})
 	if err := o.ReadFile(o.config, o.keysOfFlags()); err != nil {
 		return err
 	}
-	for f, value := range given {
-		set := f.Value.Set
-		if list, ok := f.Value.(pflag.SliceValue); ok {
-			set = func(value string) error { return list.Replace(strings.Split(value, ",")) }
-		}
-		if err := set(value); err != nil {
+	for f, set := range given {
+		if err := set(); err != nil {
 			return fmt.Errorf("--%s: %w", f.Name, err)
 		}
 	}
@@ -228,7 +240,7 @@ func (o *distillOptions) keysOfFlags() map[string]string {
 func (o *distillOptions) run(ctx context.Context, s *session) (*result, error) {
 	o.Progress = s.progress()
 	if o.valPairs != "" {
-		validation, err := openValidation(o.valPairs, cmp.Or(o.valDataset, o.Dataset), o.Progress)
+		validation, err := openValidation(ctx, o.valPairs, cmp.Or(o.valDataset, o.Dataset), o.Progress)
 		if err != nil {
 			return nil, err
 		}
@@ -248,13 +260,14 @@ func (o *distillOptions) run(ctx context.Context, s *session) (*result, error) {
 // openValidation lets the trainer score a student on pairs. It is composed here since
 // the rooms student and eval do not know each other. What is guessed about pairs is noted.
 // The caller closes its Dataset.
-func openValidation(pairs, dataset string, notes io.Writer) (*student.Validation, error) {
+func openValidation(ctx context.Context, pairs, dataset string, notes io.Writer) (*student.Validation, error) {
 	ds, err := store.Open(dataset)
 	if err != nil {
 		return nil, err
 	}
-	p, err := protocol.Pairs.Load(ds, pairs, protocol.Options{})
-	if err != nil {
+	set := faces.Of(ds)
+	p, err := protocol.Pairs.Load(ctx, set, pairs, protocol.Options{})
+	if err = errors.Join(err, set.Close()); err != nil {
 		return nil, errors.Join(err, ds.Close())
 	}
 	p.Describe().PrintNotes(notes)
@@ -264,14 +277,21 @@ func openValidation(pairs, dataset string, notes io.Writer) (*student.Validation
 		better[f.Name] = f.Better
 	}
 	score := func(embeddings [][]float32) (map[string]float64, error) {
-		r, err := protocol.Evaluate(p, embeddings, nil)
+		r, err := p.Evaluate(context.Background(), protocol.Rows(embeddings), protocol.Settings{})
+		if err != nil {
+			return nil, err
+		}
 		values := map[string]float64{}
 		for _, f := range figures {
-			values[f.Name], _ = f.Of(r)
+			values[f.Name], _ = f.Of(*r.Verification)
 		}
-		return values, err
+		return values, nil
 	}
-	return &student.Validation{Dataset: ds, Crops: p.Crops(), Score: score, Better: better}, nil
+	crops := make([]store.Location, len(p.Faces()))
+	for i, row := range p.Faces() {
+		crops[i] = ds.Locate(row)
+	}
+	return &student.Validation{Dataset: ds, Crops: crops, Score: score, Better: better}, nil
 }
 
 func printDistilled(w io.Writer, s student.Summary) {

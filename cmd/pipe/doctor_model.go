@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"facepipe/eval/cost"
 	"facepipe/ingest/align"
 	"facepipe/ingest/detect"
 	"facepipe/internal/embed"
@@ -69,11 +70,13 @@ type embedderState struct {
 	Batch      int    `json:"batch"`
 	// DependsOnBatch says how a crop's embedding depends on the other crops of a batch, which
 	// is why they run one by one.
-	DependsOnBatch string         `json:"depends_on_batch,omitempty"`
-	Provider       string         `json:"provider"`
-	Timings        []embed.Timing `json:"timings"`
-	Notes          []string       `json:"notes,omitempty"`
-	Training       *export.Note   `json:"training,omitempty"`
+	DependsOnBatch string `json:"depends_on_batch,omitempty"`
+	Provider       string `json:"provider"`
+	// Multiplications are those for one crop; absent if they cannot be counted.
+	Multiplications *cost.Multiplications `json:"multiplications,omitempty"`
+	Timings         []embed.Timing        `json:"timings"`
+	Notes           []string              `json:"notes,omitempty"`
+	Training        *export.Note          `json:"training,omitempty"`
 
 	origin embed.Origin
 }
@@ -161,6 +164,9 @@ func (s *modelState) tryEmbedder(o *doctorOptions) error {
 		Guessed: m.Origin() == embed.Assumed, Output: m.Outputs().Embedding, NormOutput: m.Outputs().Norm, Dim: m.Dim(), Batch: m.Batch(),
 		DependsOnBatch: m.BatchReason(), Provider: cmp.Or(o.runtime.Provider, ort.CPU),
 		Notes: slices.DeleteFunc(m.Notes(), func(note string) bool { return note == m.BatchReason() })}
+	if e.Multiplications, err = cost.Count(m); err != nil {
+		e.Notes = append(e.Notes, err.Error())
+	}
 	if e.Timings, err = m.Time(); err != nil {
 		return err
 	}
@@ -391,6 +397,9 @@ func printEmbedder(w io.Writer, e *embedderState) {
 	printPart(w, "  contract", fmt.Sprintf("%v; %s", e.Preprocess, e.PreprocessReason))
 	printPart(w, "", "("+reliance[e.origin]+")")
 	printPart(w, "  embedding", fmt.Sprintf("%d numbers", e.Dim))
+	if e.Multiplications != nil {
+		printPart(w, "  multiplies", e.Multiplications.String())
+	}
 	printPart(w, "  rows", e.rows())
 	var times []string
 	for _, t := range e.Timings {

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"facepipe/eval/cost"
 	"facepipe/ingest/detect/detecttest"
 	"facepipe/internal/embed"
 	"facepipe/internal/onnx"
@@ -111,6 +113,22 @@ func TestDoctorKnowsModels(t *testing.T) {
 	}
 }
 
+// Another run of pipe has the memory of a model measured so.
+func TestPeakMemory(t *testing.T) {
+	text, err := json.Marshal(map[string]any{"Path": fileOf(t, "teacher.onnx", testdata.Teacher), "Sizes": []int{1, 4}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := expect(t, exitDone, "peak-memory", string(text)).object(t)
+	if peaks := m["peaks"].([]any); len(peaks) != 2 || m["own_process"] != true || number(t, m, "base_bytes") <= 0 {
+		t.Errorf("%v", m)
+	}
+	expect(t, exitFailed, "peak-memory", "{}")
+	if page := expect(t, exitDone, "--help").stdout; strings.Contains(page, "peak-memory") {
+		t.Error("the help shows what people do not run")
+	}
+}
+
 // What is said of an embedder is what precompute-teacher would find.
 func TestDoctorExaminesAnEmbedder(t *testing.T) {
 	student := fileOf(t, "teacher.onnx", testdata.Teacher)
@@ -123,6 +141,9 @@ func TestDoctorExaminesAnEmbedder(t *testing.T) {
 	if number(t, e, "dim") != 128 || number(t, e, "batch") != 8 || e["preprocess_guessed"] != false || e["provider"] != "cpu" ||
 		!strings.Contains(e["preprocess_reason"].(string), "metadata") || len(e["timings"].([]any)) != 2 {
 		t.Errorf("the embedder is %v", e)
+	}
+	if work := e["multiplications"].(map[string]any); number(t, work, "macs") != 59102464 || number(t, work, "attention") != 0 {
+		t.Errorf("it multiplies %v", work)
 	}
 	if number(t, e["training"].(map[string]any), "steps") != 900 {
 		t.Errorf("its training is %v", e["training"])
@@ -297,7 +318,7 @@ func TestDoctorsPageOfModels(t *testing.T) {
 	var page strings.Builder
 	printModels(&page, modelsSummary{Models: []modelState{
 		{File: "w.onnx", Kind: kindEmbedder, Usable: true, Commands: []string{"pipe eval"}, Embedder: &embedderState{Preprocess: contract, PreprocessReason: "auto: so",
-			Guessed: true, Dim: 512, Batch: 8, Provider: "cpu", Timings: []embed.Timing{{Batch: 1, Milliseconds: 2.5}, {Batch: 8, Milliseconds: 1.25}}, Notes: []string{"cast"}}},
+			Guessed: true, Dim: 512, Batch: 8, Provider: "cpu", Multiplications: &cost.Multiplications{MACs: 440444928, Attention: 9000000, Unknown: []string{"custom.Embed"}}, Timings: []embed.Timing{{Batch: 1, Milliseconds: 2.5}, {Batch: 8, Milliseconds: 1.25}}, Notes: []string{"cast"}}},
 		{File: "det.onnx", Kind: kindDetector, Usable: true, Model: file, Detector: &detectorState{Family: "scrfd", Name: "scrfd, input 640x640", Milliseconds: 41}, Commands: []string{"pipe ingest"}},
 		{File: "a.zip", Kind: kindNone, Reason: "a zip archive"}}})
 	const want = `w.onnx
@@ -306,6 +327,7 @@ func TestDoctorsPageOfModels(t *testing.T) {
                  auto: so
                  (a guess: precompute-teacher and eval try the usual ones on your faces and take what is measured)
   embedding      512 numbers
+  multiplies     0.440 billion, and 0.009 of attention, without those within custom.Embed, which are not known
   rows           independent of each other, tried in batches of 8
   time a crop    2.5 ms alone, 1.25 ms in batches of 8, on cpu
   note           cast

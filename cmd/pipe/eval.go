@@ -13,44 +13,90 @@ import (
 	"facepipe/eval"
 	"facepipe/eval/protocol"
 	"facepipe/eval/report"
+	"facepipe/eval/verification"
 	"facepipe/internal/ort"
 )
 
 type evalOptions struct {
 	eval.Options
-	noFlip bool
-	lists  map[string]*string // by the protocol's name
+	flags     *pflag.FlagSet
+	noFlip    bool
+	rule, far string
+	lists     map[string]*string // by the protocol's name
+	bins      []string
 }
 
 func (o *evalOptions) describe() *cobra.Command {
 	return &cobra.Command{
-		Use:   "eval --model FILE.onnx --dataset DATASET --pairs FILE --out DIR",
+		Use:   "eval --model FILE.onnx (--dataset DATASET --pairs FILE|auto | --bin FILE) --out DIR",
 		Short: "Measure how well models tell faces apart",
-		Long: `Eval embeds the crops that a list of pairs names and says how well each model tells
-same from different: ten-fold accuracy by the LFW protocol, TAR@FAR, AUC, EER and
-the threshold. DIR gets report.json, report.md and roc.svg.
+		Long: `Eval says how well models tell same from different people: ten-fold accuracy by the LFW
+protocol, TAR@FAR, AUC, EER and the threshold to set for the false match rate you want. DIR
+gets report.json, report.md, roc.svg, det.svg, scores.svg and, in faces, the crops of the worst
+errors. What so few pairs cannot tell is said, not left out.
 
-A report names every switch that moves a figure, and digests of all that went in.
+YOUR OWN PHOTOGRAPHS
+  A folder with a folder for each person (four at least, two of them with two photographs;
+  better twenty and more) takes two lines; SCRFD.onnx is a face detector, such as
+  insightface's scrfd_2.5g_bnkps or det_10g:
+    pipe ingest --source folder=PHOTOS --detector scrfd=SCRFD.onnx --out my.ds
+    pipe eval --model MODEL.onnx --dataset my.ds --pairs auto --out report
+  Open report/report.md. The more people and pairs, the less of a figure is chance.
+
+WHAT IS COMPARED
+  --model       ONNX files, which are run
+  --teacher     teachers' caches of the dataset, which precompute-teacher has filled
+  --embeddings  files of embeddings: .npy (keys a line each in FILE.npy.keys.txt or
+                keys.txt; without keys, rows in the order of the dataset), .npz,
+                CSV or TSV (key, then numbers), Arrow (key, embedding), as pipe embed
+                writes them. Without --dataset a pair list's names are keys of the file.
+                Nothing is unpickled
+  Each may be given several times. All are measured on all tests.
+
+ON WHAT
+  --pairs FILE  a list of pairs of a dataset's crops
+  --pairs auto  pairs drawn from the dataset's identities: as many same as different ones,
+                in folds that have no person in common. DIR/pairs.txt keeps the list, which
+                --pairs takes again. --hard TEACHER takes as different pairs those that are
+                nearest to each other for that teacher
+  --bin FILE    a verification set with its images, as insightface's lfw.bin, cfp_fp.bin,
+                agedb_30.bin: 112x112 and aligned; no dataset is needed
+  With several of these the report says for each model and test how it did.
+
+A report names every switch that moves a figure, digests of all that went in, and warnings.
 ` + listsHelp(),
 		Example: `  pipe eval --model teacher.onnx --model run/student.onnx --dataset lfw.ds --pairs pairs.txt --out report
+  pipe eval --model w600k_mbf.onnx --bin lfw.bin --bin cfp_fp.bin --bin agedb_30.bin --out report
+  pipe eval --model student.onnx --dataset my.ds --pairs auto --auto-pairs 2000 --hard w600k_r50 --out report
+  pipe eval --embeddings mine.npy --embeddings theirs.csv --pairs pairs.txt --scores scores.csv
   pipe eval --model w600k_mbf.onnx --dataset lfw.ds --pairs pairs.txt --no-flip --json --out report`,
 	}
 }
 
 func (o *evalOptions) addFlags(f *pflag.FlagSet) {
-	o.Options = eval.DefaultOptions()
-	f.StringArrayVar(&o.Models, "model", nil, "ONNX `file` to measure; may be given several times (required)")
-	f.StringVar(&o.Dataset, "dataset", "", "`dataset` that holds the crops (required)")
+	o.Options, o.flags = eval.DefaultOptions(), f
+	f.StringArrayVar(&o.Models, "model", nil, "ONNX `file` to measure; may be given several times")
+	f.StringArrayVar(&o.Teachers, "teacher", nil, "`name` of a teacher's cache of the dataset to measure; may be given several times")
+	f.StringArrayVar(&o.Embeddings, "embeddings", nil, "`file` of embeddings to measure: .npy, .npz, .csv, .tsv, .arrow; may be given several times")
+	f.StringVar(&o.Dataset, "dataset", "", "`dataset` that holds the crops (not needed with --bin)")
 	o.lists = map[string]*string{}
 	for _, k := range protocol.Kinds() {
-		o.lists[k.Name] = f.String(k.Name, "", "`file` of "+k.About+" (required)")
+		o.lists[k.Name] = f.String(k.Name, "", "`file` of "+k.About)
 	}
+	f.Lookup(protocol.Pairs.Name).Usage += ", or auto: drawn from the dataset's identities"
+	f.StringArrayVar(&o.bins, "bin", nil, "verification set `file` such as lfw.bin; may be given several times")
 	f.StringVar(&o.Out, "out", "", "`folder` for the report (default: write none)")
-	f.BoolVar(&o.Flip, "flip", o.Flip, "add the mirrored crop's embedding to the crop's own")
+	f.StringVar(&o.Scores, "scores", "", "CSV `file` for every comparison with its keys, label, fold and the cosines")
+	f.IntVar(&o.Auto.Pairs, "auto-pairs", 0, fmt.Sprintf("how many pairs --pairs auto draws (default: %d, or what is possible)", protocol.AutoPairs))
+	f.Uint64Var(&o.Auto.Seed, "seed", 1, "seed of the draw of --pairs auto")
+	f.StringVar(&o.Hard, "hard", "", "`teacher` whose cache decides which different pairs of --pairs auto are hard")
+	f.StringVar(&o.rule, "rule", o.Rule.Name, "`name` of the rule that published figures follow: plain, insightface, facexzoo; see docs/figures.md")
+	f.StringVar(&o.far, "far-pick", "", "where TAR is read at a FAR: le, nearest, interp (default: as the rule does)")
+	f.BoolVar(&o.Flip, "flip", o.Flip, "add the mirrored crop's embedding to the crop's own; without this flag as the rule does")
 	f.BoolVar(&o.noFlip, "no-flip", false, "do not; the same as --flip=false")
-	f.Float64SliceVar(&o.FAR, "far", o.FAR, "false accept `rates` to tell TAR at, each between 0 and 1, by commas; a rate of less than one false accept is left out")
+	f.Float64SliceVar(&o.FAR, "far", o.FAR, "false accept `rates` to tell TAR at, each between 0 and 1, by commas; a rate of less than one false accept is not measurable")
 	f.Lookup("far").DefValue = strings.ReplaceAll(strings.Trim(fmt.Sprint(o.FAR), "[]"), " ", ",") // pflag's has six digits
-	f.BoolVar(&o.AllowMissing, "allow-missing", false, "leave out pairs whose images the dataset lacks")
+	f.BoolVar(&o.AllowMissing, "allow-missing", false, "leave out pairs whose images the dataset lacks, or that cannot be decoded")
 	f.StringVar(&o.Preprocess, "preprocess", "auto", "`preprocessing` of all models: auto, arcface, raw or a JSON file")
 	f.BoolVar(&o.NoSelfTest, "no-self-test", false, "do not compare preprocessings on some of the crops first")
 	f.StringVar(&o.Output, "output", "", "`name` of the embedding among several outputs, for all models (default: the only one with an embedding's shape)")
@@ -60,16 +106,76 @@ func (o *evalOptions) addFlags(f *pflag.FlagSet) {
 }
 
 func (o *evalOptions) validate(args []string) error {
-	if o.noFlip {
-		o.Flip = false
-	}
+	o.chooseTests()
 	return errors.Join(
-		noArguments(args), o.Validate(),
-		required("--dataset", o.Dataset), o.chooseProtocol(),
+		noArguments(args), o.chooseRule(), o.validateTests(), o.validateAuto(),
+		allNamed("--model", o.Models), allNamed("--teacher", o.Teachers), allNamed("--embeddings", o.Embeddings), allNamed("--bin", o.bins),
 		preprocessing(o.Preprocess),
 		oneOf("--provider", o.Runtime.Provider, ort.Providers()...),
 		notNegative("--batch", o.Batch), notNegative("--threads", o.Runtime.Threads),
 	)
+}
+
+// chooseTests takes the lists and the sets that are given.
+func (o *evalOptions) chooseTests() {
+	for _, k := range protocol.Kinds() {
+		if path := *o.lists[k.Name]; path != "" {
+			o.Tests = append(o.Tests, eval.Test{Protocol: k, List: path})
+		}
+	}
+	for _, path := range o.bins {
+		o.Tests = append(o.Tests, eval.Test{Bin: path})
+	}
+}
+
+// validateTests says what is missing to measure anything.
+func (o *evalOptions) validateTests() error {
+	if len(o.Tests) == 0 {
+		var names []string
+		for _, k := range protocol.Kinds() {
+			names = append(names, "--"+k.Name)
+		}
+		return required(strings.Join(append(names, "--bin"), " or "), "")
+	}
+	listed := len(o.Tests) > len(o.bins)
+	if listed && (len(o.Models)+len(o.Teachers) > 0 || len(o.Embeddings) == 0) {
+		if err := required("--dataset", o.Dataset); err != nil {
+			return err
+		}
+	}
+	if !listed && o.Dataset != "" {
+		return errors.New("--dataset has no say without --pairs: a .bin file has its own images")
+	}
+	return o.Validate()
+}
+
+// validateAuto refuses flags of a draw where nothing is drawn.
+func (o *evalOptions) validateAuto() error {
+	if *o.lists[protocol.Pairs.Name] != eval.AutoList {
+		return misplaced(o.flags, "needs --pairs auto", "auto-pairs", "seed", "hard")
+	}
+	return notNegative("--auto-pairs", o.Auto.Pairs)
+}
+
+// chooseRule takes the rule and what else it says, unless flags say otherwise.
+func (o *evalOptions) chooseRule() error {
+	rule, err := verification.RuleNamed(o.rule)
+	if err != nil {
+		return fmt.Errorf("--rule: %w", err)
+	}
+	if o.far != "" {
+		if rule.Pick, err = verification.PickNamed(o.far); err != nil {
+			return fmt.Errorf("--far-pick: %w", err)
+		}
+	}
+	o.Rule = rule
+	if !o.flags.Changed("flip") {
+		o.Flip = rule.Flip
+	}
+	if o.noFlip {
+		o.Flip = false
+	}
+	return nil
 }
 
 // listsHelp says how the file of each protocol is written.
@@ -81,24 +187,11 @@ func listsHelp() string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// chooseProtocol takes the protocol whose file is given.
-func (o *evalOptions) chooseProtocol() error {
-	var names, given []string
-	for _, k := range protocol.Kinds() {
-		names = append(names, "--"+k.Name)
-		if path := *o.lists[k.Name]; path != "" {
-			given = append(given, "--"+k.Name)
-			o.Protocol, o.List = k, path
-		}
-	}
-	if len(given) > 1 {
-		return fmt.Errorf("%s exclude each other", strings.Join(given, " and "))
-	}
-	return required(strings.Join(names, " or "), o.List)
-}
-
 func (o *evalOptions) run(ctx context.Context, s *session) (*result, error) {
 	o.Runtime.Library, o.Progress = s.onnxruntime, s.progress()
+	if err := o.fillCaches(ctx); err != nil {
+		return nil, err
+	}
 	report, err := eval.Run(ctx, o.Options)
 	// A report without a model is worth printing if it says which images or models
 	// are at fault.

@@ -111,7 +111,7 @@ func printTeacher(w io.Writer, t info.Cache, rows int) {
 	for _, table := range []struct {
 		name, state string
 		bytes       int64
-	}{{"centres", t.Centres, t.CentresBytes}, {"neighbours", t.Neighbours, t.NeighboursBytes}} {
+	}{{"centres", t.Centres, t.CentresBytes}, {"neighbours", t.Neighbours, t.NeighboursBytes}, {"alignment", t.Alignment, t.AlignmentBytes}} {
 		if table.state != "missing" {
 			fmt.Fprintf(w, "  %-11s %s, %s\n", table.name, table.state, byteSize(table.bytes))
 		}

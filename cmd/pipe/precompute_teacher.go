@@ -177,7 +177,7 @@ func (o *precomputeOptions) verify(ctx context.Context, runtime ort.Options) err
 		return nil
 	}
 	report, err := eval.Run(ctx, eval.Options{
-		Dataset: cmp.Or(o.verifyDataset, o.Dataset), Protocol: protocol.Pairs, List: o.verifyPairs, Models: []string{o.Model}, Preprocess: o.Preprocess, Output: o.Output,
+		Dataset: cmp.Or(o.verifyDataset, o.Dataset), Tests: []eval.Test{{Protocol: protocol.Pairs, List: o.verifyPairs}}, Models: []string{o.Model}, Preprocess: o.Preprocess, Output: o.Output,
 		Runtime: runtime, Progress: o.Progress,
 	})
 	if err != nil {

@@ -75,6 +75,7 @@ once; students, losses and settings are then tried at the price of the student.
 		s.command(new(distillOptions)),
 		s.command(new(launchOptions)),
 		s.command(new(evalOptions)),
+		s.command(new(embedOptions)),
 		s.command(new(reportOptions)),
 		s.command(new(checkOptions)),
 		s.command(new(infoOptions)),
@@ -88,6 +89,7 @@ once; students, losses and settings are then tried at the price of the student.
 		s.command(new(demoOptions)),
 		s.command(new(doctorOptions)),
 		s.command(new(versionOptions)),
+		s.command(new(peakMemoryOptions)),
 	)
 	return root
 }

@@ -72,10 +72,10 @@ func printTeachers(w io.Writer, dataset string, states []info.Cache) {
 		return
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "NAME\tMODEL\tPREPROCESSING\tDIM\tTYPE\tFLIP\tCROPS\tMISSING\tUNUSABLE\tSIZE\tRUNS\tDEVICE TIME\tCENTRES\tNEIGHBOURS\tCLASSIFIER")
+	fmt.Fprintln(table, "NAME\tMODEL\tPREPROCESSING\tDIM\tTYPE\tFLIP\tCROPS\tMISSING\tUNUSABLE\tSIZE\tRUNS\tDEVICE TIME\tCENTRES\tNEIGHBOURS\tALIGNMENT\tCLASSIFIER")
 	for _, t := range states {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%v\t%d\t%d\t%d\t%s\t%d\t%s\t%s\t%s\t%s\n", t.Name, cmp.Or(t.ModelFile, "-"), preprocessText(t.Preprocess),
-			t.Dim, t.DType, t.Flip, t.Rows, t.Missing, t.Invalid, byteSize(t.Bytes), t.Runs.Runs, duration(t.Runs.DeviceSeconds), t.Centres, t.Neighbours, classifierText(t.Classifier))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%v\t%d\t%d\t%d\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", t.Name, cmp.Or(t.ModelFile, "-"), preprocessText(t.Preprocess),
+			t.Dim, t.DType, t.Flip, t.Rows, t.Missing, t.Invalid, byteSize(t.Bytes), t.Runs.Runs, duration(t.Runs.DeviceSeconds), t.Centres, t.Neighbours, t.Alignment, classifierText(t.Classifier))
 	}
 	table.Flush() // an error is remembered by w
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -162,6 +163,8 @@ func TestWrongUsage(t *testing.T) {
 		{"eval without pairs", "eval --dataset d --model m.onnx", "--pairs is missing"},
 		{"eval at a false accept rate of none", "eval --dataset d --model m.onnx --pairs p --far 0.1,0", "false accept rate 0 is not between 0 and 1"},
 		{"eval at a false accept rate of all", "eval --dataset d --model m.onnx --pairs p --far 1", "false accept rate 1 is not between 0 and 1"},
+		{"eval by an unknown rule", "eval --dataset d --model m.onnx --pairs p --rule lfw", "--rule: no rule is called \"lfw\"; there are plain, insightface, facexzoo"},
+		{"eval at an unknown pick", "eval --dataset d --model m.onnx --pairs p --far-pick lt", "--far-pick: no way to read TAR at a FAR is called \"lt\"; there are le, nearest, interp"},
 		{"eval at a false accept rate in words", "eval --dataset d --model m.onnx --pairs p --far few", "--far"},
 		{"eval with an unknown preprocessing", "eval --dataset d --model m.onnx --pairs p --preprocess magic", "magic"},
 		{"demo without out", "demo", "--out is missing"},
@@ -271,6 +274,29 @@ func TestFlagsGoBeforeConfig(t *testing.T) {
 	if o.Epochs != 7 || o.Batch != 8 || o.Loss.Name != "cosine" || o.Seed != student.DefaultOptions().Seed {
 		t.Errorf("epochs %d, batch %d, loss %s, seed %d; want the file's 7, the flag's 8, the file's cosine, the default",
 			o.Epochs, o.Batch, o.Loss.Name, o.Seed)
+	}
+}
+
+// TestListsGoBeforeConfig: files of a flag replace those of the config, whatever their names.
+func TestListsGoBeforeConfig(t *testing.T) {
+	config := t.TempDir() + "/distill.yaml"
+	writeFile(t, config, "exclude: [old.csv]\nteacher: a,b\n")
+	for _, flags := range [][]string{nil, {"--exclude", "new, or so.csv", "--exclude", "2.txt", "--teacher", "c", "--teacher", "d"}} {
+		o := new(distillOptions)
+		c := (&session{}).command(o)
+		if err := c.ParseFlags(append(flags, "--out", "run", "--config", config)); err != nil {
+			t.Fatal(err)
+		}
+		if err := o.validate([]string{"d"}); err != nil {
+			t.Fatal(err)
+		}
+		want, teachers := []string{"old.csv"}, "a,b"
+		if flags != nil {
+			want, teachers = []string{"new, or so.csv", "2.txt"}, "c,d"
+		}
+		if !slices.Equal(o.Exclude, want) || string(o.Teacher) != teachers {
+			t.Errorf("%q: excludes %q with teachers %s", flags, o.Exclude, o.Teacher)
+		}
 	}
 }
 

@@ -681,7 +681,7 @@ func TestEval(t *testing.T) {
 	if _, ok := measured["tar_at_far"].(map[string]any); !ok {
 		t.Errorf("no tar_at_far in %v", measured)
 	}
-	for _, name := range []string{"report.json", "report.md", "roc.svg"} {
+	for _, name := range []string{"report.json", "report.md", "roc.svg", "det.svg", "scores.svg"} {
 		if _, err := os.Stat(filepath.Join(out, name)); err != nil {
 			t.Error(err)
 		}
@@ -690,6 +690,14 @@ func TestEval(t *testing.T) {
 	tars := plain["models"].([]any)[0].(map[string]any)["tar_at_far"].(map[string]any)
 	if len(tars) != 2 || tars["2.5e-1"] == nil || tars["1e-1"] == nil {
 		t.Errorf("TAR %v at 0.1, 0.25 and 1e-9 of 12 different pairs", tars)
+	}
+	by := expect(t, exitDone, "eval", "--model", model, "--dataset", dataset, "--pairs", pairsFile(t, 4, 4), "--rule", "insightface", "--far-pick", "interp", "--far", "0.1", "--json").object(t)
+	figures := by["models"].([]any)[0].(map[string]any)
+	if by["far_pick"] != "interp" || by["flip"] != true || figures["rule"] != "insightface" || len(figures["val_at_far"].([]any)) != 1 {
+		t.Errorf("by another rule: pick %v, flip %v, %v", by["far_pick"], by["flip"], figures)
+	}
+	if o := expect(t, exitFailed, "eval", "--model", model, "--dataset", dataset, "--pairs", pairsFile(t, 4, 4), "--rule", "facexzoo"); !strings.Contains(o.stderr, "at least two folds of 600 pairs") {
+		t.Errorf("facexzoo with 24 pairs says %s", o.stderr)
 	}
 	if plain["flip"] != false {
 		t.Errorf("flip is %v with --no-flip", plain["flip"])

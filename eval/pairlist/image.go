@@ -11,6 +11,9 @@ type Image struct {
 	stem bool // name lacks the extension
 }
 
+// Named is the image of a key.
+func Named(key string) Image { return Image{name: key} }
+
 // Keys are the dataset keys that the image may have, the likeliest first. LFW names
 // a person and a number and leaves the file's format open.
 func (i Image) Keys() []string {

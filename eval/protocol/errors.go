@@ -25,7 +25,7 @@ type MissingError struct {
 // Error names the first few.
 func (e *MissingError) Error() string {
 	return fmt.Sprintf("pair list %s: dataset %s lacks %d of %d images, which takes away %d of %d pairs (--allow-missing leaves those out): %s; %s",
-		e.List, e.Dataset, len(e.Images), e.Named, e.Pairs, e.Listed, firstFew(e.Images), e.compare())
+		e.List, e.Dataset, len(e.Images), e.Named, e.Pairs, e.Listed, FirstFew(e.Images), e.compare())
 }
 
 // compare shows the first missing name beside the dataset's.
@@ -54,11 +54,11 @@ type UnusableError struct {
 // Error names the first few.
 func (e *UnusableError) Error() string {
 	return fmt.Sprintf("%d of %d embeddings are zero or not finite, which spoils %d of %d pairs: %s",
-		len(e.Crops), e.Named, e.Pairs, e.Listed, firstFew(e.Crops))
+		len(e.Crops), e.Named, e.Pairs, e.Listed, FirstFew(e.Crops))
 }
 
-// firstFew lists the first of many names.
-func firstFew(names []string) string {
+// FirstFew lists the first of many names.
+func FirstFew(names []string) string {
 	const few = 5
 	if len(names) <= few {
 		return strings.Join(names, ", ")

@@ -8,8 +8,8 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
+	"facepipe/eval/faces"
 	"facepipe/eval/pairlist"
-	"facepipe/store"
 )
 
 // matcher finds the dataset's keys for images whose names are no keys as they stand.
@@ -20,7 +20,7 @@ import (
 // must be the same for all names or for all keys, lest one person's folder be taken for
 // another's. A name is matched if a single key is the nearest to it and no other name's.
 type matcher struct {
-	ds     *store.Dataset
+	set    faces.Set
 	images []pairlist.Image
 	found  bool // some names are keys as they stand
 	drop   int  // folders that are dropped in front of names
@@ -46,9 +46,9 @@ const (
 )
 
 // match finds keys for the images that have none yet. It returns them by image.
-func (m *matcher) match() (map[int]*group, error) {
+func (m *matcher) match(ctx context.Context) (map[int]*group, error) {
 	for deepest := m.begin(0); ; m.begin(m.drop + 1) {
-		if err := m.ds.EachKey(context.Background(), m.offer); err != nil {
+		if err := m.set.EachKey(ctx, m.offer); err != nil {
 			return nil, err
 		}
 		if matched := m.matched(); len(matched) > 0 || m.found || m.drop >= deepest {
@@ -205,9 +205,9 @@ func cutExtension(name string) (stem, ext string) {
 	return strings.TrimSuffix(name, ext), ext
 }
 
-// nearest is the key most like a name: that which has most pairs of neighbouring letters
+// nearestKey is the key most like a name: that which has most pairs of neighbouring letters
 // in common with it, for its length.
-func nearest(ds *store.Dataset, name string) (best string, err error) {
+func nearestKey(ctx context.Context, set faces.Set, name string) (best string, err error) {
 	want := map[string]int{}
 	name = strings.ToLower(oneWriting(name))
 	for i := range len(name) - 1 {
@@ -215,7 +215,7 @@ func nearest(ds *store.Dataset, name string) (best string, err error) {
 	}
 	most := -1.0
 	left := map[string]int{}
-	err = ds.EachKey(context.Background(), func(key string) error {
+	err = set.EachKey(ctx, func(key string) error {
 		clear(left)
 		common := 0
 		small := strings.ToLower(oneWriting(key))

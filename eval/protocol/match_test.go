@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"facepipe/eval/faces"
 	"facepipe/eval/internal/facestest"
 	"facepipe/eval/pairlist"
 	"facepipe/eval/verification"
@@ -113,7 +114,7 @@ func TestNamesThatAreNotMatched(t *testing.T) {
 				}
 				return key(tt.key)(p, n)
 			})
-			_, err := loadPairs(ds, facestest.WriteFile(t, "pairs.txt", plain(key(tt.list))), Options{})
+			_, err := loadPairs(t.Context(), faces.Of(ds), facestest.WriteFile(t, "pairs.txt", plain(key(tt.list))), Options{})
 			var missing *MissingError
 			if !errors.As(err, &missing) || len(missing.Images) != 40 || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want one with %q", err, tt.want)
@@ -150,7 +151,7 @@ func TestAmbiguousNames(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			text := lfwPlain() + tt.line + " " + facestest.Key(0, 1, ".png") + " 0\n"
-			_, err := loadPairs(crops(tt.keys...), facestest.WriteFile(t, "pairs.txt", text), Options{})
+			_, err := loadPairs(t.Context(), faces.Of(crops(tt.keys...)), facestest.WriteFile(t, "pairs.txt", text), Options{})
 			var missing *MissingError
 			if !errors.As(err, &missing) || len(missing.Images) != 1 || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want one with %q", err, tt.want)
@@ -192,7 +193,7 @@ func TestLabelsAgainstIdentities(t *testing.T) {
 	ds := storetest.Open(t, facestest.Faces(t))
 	opposite := strings.NewReplacer(" 1\n", " 0\n", " 0\n", " 1\n").Replace(lfwPlain())
 	path := facestest.WriteFile(t, "pairs.txt", opposite)
-	if _, err := loadPairs(ds, path, Options{}); !errors.Is(err, pairlist.ErrFormat) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "30 same pairs 30 have two identities") {
+	if _, err := loadPairs(t.Context(), faces.Of(ds), path, Options{}); !errors.Is(err, pairlist.ErrFormat) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "30 same pairs 30 have two identities") {
 		t.Errorf("error %v for labels that mean the opposite", err)
 	}
 	one := fmt.Sprintf("%s %s 0\n", facestest.Key(0, 1, ".png"), facestest.Key(0, 2, ".png"))

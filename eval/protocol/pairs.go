@@ -1,19 +1,20 @@
 package protocol
 
 import (
-	"errors"
+	"cmp"
+	"context"
 	"fmt"
 	"iter"
 	"maps"
 	"slices"
 
+	"facepipe/eval/faces"
 	"facepipe/eval/pairlist"
 	"facepipe/eval/verification"
-	"facepipe/store"
 )
 
 // Pairs is the verification of pairs of images, as LFW does it. Its folds are those of
-// [verification.ChooseFolds], the list's own first. Loading it may also fail with
+// [verification.Rule.Folds], the list's own first. Loading it may also fail with
 // [pairlist.ErrFormat] and [verification.ErrTooFew].
 var Pairs = Kind{
 	Name: "pairs", About: "pairs",
@@ -27,46 +28,61 @@ another extension, \ or ./, accents. Guesses are noted in the report.`,
 	Load: loadPairs,
 }
 
-// pairs is a list of pairs whose images were found in a dataset. Every crop is a template.
+// pairs is a list of pairs whose images were found in a set. Every crop is a template.
 type pairs struct {
 	description Description
-	crops       []store.Location
-	names       []string        // of crops, as the list names them first
-	identities  []int32         // of crops
-	compared    []pairlist.Pair // of crops
+	faces       []int           // places in the set
+	names       []string        // of faces, as the list names them first
+	identities  []int32         // of faces
+	compared    []pairlist.Pair // of faces
 	folds       verification.Folds
 	rivals      []string // keys that the first missing image may mean
 }
 
-func loadPairs(ds *store.Dataset, path string, o Options) (Protocol, error) {
+func loadPairs(ctx context.Context, set faces.Set, path string, o Options) (Protocol, error) {
 	list, err := pairlist.Read(path)
 	if err != nil {
 		return nil, err
 	}
+	return Listed(ctx, set, path, list, o)
+}
+
+// Listed is [Pairs] of a list that was read from path, or made.
+func Listed(ctx context.Context, set faces.Set, path string, list *pairlist.List, o Options) (Verification, error) {
 	p := &pairs{description: Description{
 		Path: path, Digest: list.Digest, Format: string(list.Format), Listed: len(list.Pairs), Missing: []string{},
 	}}
-	for _, guess := range list.Notes {
-		p.description.Notes = append(p.description.Notes, Note{"Guess", guess})
+	about := map[pairlist.Format]string{pairlist.Auto: "Drawn", pairlist.Bin: "Persons"}
+	for _, note := range list.Notes {
+		p.note(cmp.Or(about[list.Format], "Guess"), "%s", note)
 	}
-	rows, err := p.lookUp(ds, list.Images)
+	found, err := resolve(ctx, set, list.Images)
 	if err != nil {
 		return nil, err
 	}
-	declared := p.locate(ds, list, rows)
-	if d := p.Describe(); len(d.Missing) > 0 && !o.AllowMissing {
-		return nil, p.missing(ds, len(list.Images))
+	p.description.Notes = append(p.description.Notes, found.notes...)
+	if len(found.missing) > 0 {
+		p.description.Missing, p.rivals = found.missing, found.rivals
 	}
-	if err := p.chooseFolds(declared); err != nil {
+	declared := p.locate(list, found.places)
+	if d := p.Describe(); len(d.Missing) > 0 && !o.AllowMissing {
+		return nil, p.missing(ctx, set, len(list.Images))
+	}
+	if err := p.chooseFolds(declared, o.Rule); err != nil {
 		return nil, fmt.Errorf("pair list %s: %w", path, err)
 	}
-	if p.identities, err = identities(ds, p.crops); err != nil {
+	if p.identities, err = faces.Numbers(set, p.faces); err != nil {
 		return nil, err
 	}
-	if err := p.checkLabels(int32(ds.Identities())); err != nil {
+	if err := p.checkLabels(int32(set.Identities())); err != nil {
 		return nil, fmt.Errorf("pair list %s: %w", path, err)
 	}
 	return p, nil
+}
+
+// note adds to what readers of a figure should know.
+func (p *pairs) note(about, format string, args ...any) {
+	p.description.Notes = append(p.description.Notes, Note{about, fmt.Sprintf(format, args...)})
 }
 
 // checkLabels holds the list's labels against the dataset's identities, those below known.
@@ -92,99 +108,33 @@ func (p *pairs) checkLabels(known int32) error {
 			pairlist.ErrFormat, all[1], wrong[1], all[0], wrong[0])
 	}
 	if wrong[0]+wrong[1] > 0 {
-		p.description.Notes = append(p.description.Notes, Note{"Identities", fmt.Sprintf(
-			"the dataset gives two identities to %d of %d same pairs and one to %d of %d different pairs", wrong[1], all[1], wrong[0], all[0])})
+		p.note("Identities", "the dataset gives two identities to %d of %d same pairs and one to %d of %d different pairs", wrong[1], all[1], wrong[0], all[0])
 	}
 	return nil
 }
 
 // missing is the error for images that the dataset lacks.
-func (p *pairs) missing(ds *store.Dataset, named int) error {
+func (p *pairs) missing(ctx context.Context, set faces.Set, named int) error {
 	d := p.Describe()
-	near, err := nearest(ds, d.Missing[0])
+	near, err := nearestKey(ctx, set, d.Missing[0])
 	if err != nil {
 		return err
 	}
-	return &MissingError{List: d.Path, Dataset: ds.Dir(), Images: d.Missing, Named: named, Pairs: d.MissingPairs, Listed: d.Listed,
+	return &MissingError{List: d.Path, Dataset: set.Describe().Path, Images: d.Missing, Named: named, Pairs: d.MissingPairs, Listed: d.Listed,
 		Nearest: near, Rivals: p.rivals, Notes: d.Notes}
 }
 
-// absent stands for the row of an image that is not in the dataset.
-const absent = -1
-
-// lookUp is the global row of every image, or absent.
-func (p *pairs) lookUp(ds *store.Dataset, images []pairlist.Image) ([]int, error) {
-	rows := make([]int, len(images))
-	lacking := 0
-	for i, image := range images {
-		var err error
-		if rows[i], err = rowOf(ds, image); err != nil {
-			return nil, err
-		}
-		if rows[i] == absent {
-			lacking++
-		}
-	}
-	if lacking > 0 {
-		return rows, p.guessRows(ds, images, rows, lacking < len(images))
-	}
-	return rows, nil
-}
-
-// guessRows fills in the rows of images whose names are no keys as they stand; found says
-// whether some are.
-func (p *pairs) guessRows(ds *store.Dataset, images []pairlist.Image, rows []int, found bool) error {
-	m := &matcher{ds: ds, images: images, found: found}
-	matched, err := m.match()
-	if err != nil {
-		return err
-	}
-	for i, image := range images {
-		g := matched[i]
-		if rows[i] != absent {
-			delete(matched, i)
-			continue
-		}
-		if g == nil {
-			p.description.Missing = append(p.description.Missing, image.String())
-			if len(p.description.Missing) == 1 {
-				p.rivals = m.rivals(image)
-			}
-			continue
-		}
-		at, err := ds.Lookup(g.key)
-		if err != nil {
-			return err
-		}
-		rows[i] = ds.RowOf(at)
-	}
-	p.description.Notes = append(p.description.Notes, m.describe(matched)...)
-	return nil
-}
-
-func rowOf(ds *store.Dataset, image pairlist.Image) (int, error) {
-	for _, key := range image.Keys() {
-		at, err := ds.Lookup(key)
-		if err == nil {
-			return ds.RowOf(at), nil
-		}
-		if !errors.Is(err, store.ErrNotFound) {
-			return 0, err
-		}
-	}
-	return absent, nil
-}
-
-// locate keeps the pairs that have both crops, and what crops those need, in the order
-// of the dataset: so they are read from one end to the other. rows are those of the
+// locate keeps the pairs that have both crops, and what faces those need, in the order
+// of the set: so they are read from one end to the other. rows are those of the
 // list's images. It returns the pairs' declared folds, if there are any.
-func (p *pairs) locate(ds *store.Dataset, list *pairlist.List, rows []int) (declared []int) {
+func (p *pairs) locate(list *pairlist.List, rows []int) (declared []int) {
 	nameOf := map[int]string{}
 	note := func(image int32) {
 		if row := rows[image]; nameOf[row] == "" {
 			nameOf[row] = list.Images[image].String()
 		}
 	}
+	p.noteAliases(list, rows)
 	for i, pair := range list.Pairs {
 		if rows[pair.A] == absent || rows[pair.B] == absent {
 			continue
@@ -196,13 +146,12 @@ func (p *pairs) locate(ds *store.Dataset, list *pairlist.List, rows []int) (decl
 			declared = append(declared, list.Set(i))
 		}
 	}
-	needed := slices.Sorted(maps.Keys(nameOf))
-	for _, row := range needed {
-		p.crops = append(p.crops, ds.Locate(row))
+	p.faces = slices.Sorted(maps.Keys(nameOf))
+	for _, row := range p.faces {
 		p.names = append(p.names, nameOf[row])
 	}
 	cropOf := func(image int32) int32 {
-		crop, _ := slices.BinarySearch(needed, rows[image])
+		crop, _ := slices.BinarySearch(p.faces, rows[image])
 		return int32(crop)
 	}
 	for i, pair := range p.compared {
@@ -211,7 +160,30 @@ func (p *pairs) locate(ds *store.Dataset, list *pairlist.List, rows []int) (decl
 	return declared
 }
 
-func (p *pairs) chooseFolds(declared []int) error {
+// noteAliases says which images have several names: the same photograph twice, or two with the
+// same pixels. A .bin file has no names.
+func (p *pairs) noteAliases(list *pairlist.List, places []int) {
+	if list.Format == pairlist.Bin {
+		return
+	}
+	first := map[int]int{}
+	count, example := 0, ""
+	for i, place := range places {
+		if place == absent {
+			continue
+		}
+		if other, met := first[place]; !met {
+			first[place] = i
+		} else if count++; count == 1 {
+			example = fmt.Sprintf("%s and %s", list.Images[other], list.Images[i])
+		}
+	}
+	if count > 0 {
+		p.note("Same image", "%d of %d names are second names of one image: %s", count, len(places), example)
+	}
+}
+
+func (p *pairs) chooseFolds(declared []int, rule verification.Rule) (err error) {
 	same := make([]bool, len(p.compared))
 	n := 0
 	for i, pair := range p.compared {
@@ -222,16 +194,47 @@ func (p *pairs) chooseFolds(declared []int) error {
 	if err := verification.CheckKinds(n, len(same)-n); err != nil {
 		return err
 	}
-	p.folds = verification.ChooseFolds(same, declared)
+	if p.folds, err = rule.Folds(same, declared); err != nil {
+		return err
+	}
+	if lacks := oneKind(same, declared); lacks != "" && p.folds.Rule != verification.Declared {
+		p.note("Folds", "the list's own folds are not used, as %s: %s ones are taken", lacks, p.folds.Rule)
+	}
 	return nil
 }
 
-// Crops are those that a pair names.
-func (p *pairs) Crops() []store.Location { return p.crops }
+// oneKind says which fold has trials of one kind only, "" if none has.
+func oneKind(same []bool, folds []int) string {
+	if folds == nil {
+		return ""
+	}
+	count := make([][2]int, slices.Max(folds)+1) // different, same
+	for i, fold := range folds {
+		if same[i] {
+			count[fold][1]++
+		} else {
+			count[fold][0]++
+		}
+	}
+	for fold, n := range count {
+		if n[0] == 0 || n[1] == 0 {
+			return fmt.Sprintf("number %d has %d same and %d different pairs", fold+1, n[1], n[0])
+		}
+	}
+	return ""
+}
+
+// Faces are those that a pair names.
+func (p *pairs) Faces() []int { return p.faces }
+
+// Evaluate compares the pairs.
+func (p *pairs) Evaluate(_ context.Context, e Embeddings, s Settings) (Result, error) {
+	return Verify(p, e, s)
+}
 
 // Pool takes embeddings as they are.
 func (p *pairs) Pool(embeddings [][]float32) Templates {
-	return Templates{embeddings, p.names, p.identities}
+	return Templates{Vectors: embeddings, Names: p.names, Identities: p.identities}
 }
 
 // Comparisons are the pairs whose images are all there, in the order of the list.
@@ -251,7 +254,7 @@ func (p *pairs) Folds() verification.Folds { return p.folds }
 // Describe counts what the list has.
 func (p *pairs) Describe() Description {
 	d := p.description
-	d.Used, d.Crops = len(p.compared), len(p.crops)
+	d.Used, d.Crops = len(p.compared), len(p.faces)
 	d.MissingPairs = d.Listed - d.Used
 	for _, pair := range p.compared {
 		if pair.A == pair.B { // the same key twice, or two photographs with the same pixels

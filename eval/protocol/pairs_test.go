@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"facepipe/eval/faces"
 	"facepipe/eval/internal/facestest"
 	"facepipe/eval/pairlist"
 	"facepipe/eval/verification"
@@ -19,7 +20,7 @@ import (
 // load parses a list.
 func load(t *testing.T, ds *store.Dataset, text string, o Options) *pairs {
 	t.Helper()
-	p, err := loadPairs(ds, facestest.WriteFile(t, "pairs.txt", text), o)
+	p, err := loadPairs(t.Context(), faces.Of(ds), facestest.WriteFile(t, "pairs.txt", text), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,14 +37,14 @@ func TestLoadPairs(t *testing.T) {
 	ds := storetest.Open(t, facestest.Faces(t))
 	text := facestest.LFWList()
 	s := load(t, ds, text, Options{})
-	if d := s.Describe(); d.Used != 60 || d.MissingPairs != 0 || d.Missing == nil || len(d.Missing) != 0 || d.Crops != len(s.Crops()) {
+	if d := s.Describe(); d.Used != 60 || d.MissingPairs != 0 || d.Missing == nil || len(d.Missing) != 0 || d.Crops != len(s.Faces()) {
 		t.Errorf("%+v", d)
 	}
 	if s.Folds().Rule != verification.Declared || s.Folds().Count != 10 {
 		t.Errorf("%s folds, %d of them", s.Folds().Rule, s.Folds().Count)
 	}
-	if len(s.Crops()) != facestest.People*facestest.Pictures {
-		t.Errorf("%d crops, want each of %d once", len(s.Crops()), facestest.People*facestest.Pictures)
+	if len(s.Faces()) != facestest.People*facestest.Pictures {
+		t.Errorf("%d crops, want each of %d once", len(s.Faces()), facestest.People*facestest.Pictures)
 	}
 	list, err := pairlist.Parse(strings.NewReader(text), "pairs.txt")
 	if err != nil {
@@ -57,8 +58,8 @@ func TestLoadPairs(t *testing.T) {
 		}
 		for _, end := range []struct{ at, image int32 }{{c.First, list.Pairs[i].A}, {c.Second, list.Pairs[i].B}} {
 			want, err := ds.Lookup(list.Images[end.image].String() + ".png")
-			if err != nil || s.Crops()[end.at] != want {
-				t.Fatalf("pair %d: crop %v, want %v (%v)", i, s.Crops()[end.at], want, err)
+			if err != nil || s.Faces()[end.at] != ds.RowOf(want) {
+				t.Fatalf("pair %d: crop %v, want %v (%v)", i, s.Faces()[end.at], want, err)
 			}
 		}
 		i++
@@ -99,11 +100,8 @@ func TestCropsAreReadInOrder(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(lfwPlain()), "\n")
 	slices.Reverse(lines)
 	s := load(t, ds, strings.Join(lines, "\n"), Options{})
-	rows := make([]int, len(s.Crops()))
-	for i, at := range s.Crops() {
-		rows[i] = ds.RowOf(at)
-	}
-	if !slices.IsSorted(rows) || len(slices.Compact(rows)) != len(s.Crops()) {
+	rows := slices.Clone(s.Faces())
+	if !slices.IsSorted(rows) || len(slices.Compact(rows)) != len(s.Faces()) {
 		t.Errorf("rows %v, want ascending ones, each once", rows)
 	}
 }
@@ -133,8 +131,8 @@ func TestEveryExtensionIsFound(t *testing.T) {
 		fmt.Fprintf(&b, "P%02d 1 2\nP%02d 1 P%02d 2\n", i, i, (i+1)%5)
 	}
 	s := load(t, storetest.Open(t, facestest.WriteDataset(t, crops)), b.String(), Options{})
-	if len(s.compared) != 10 || len(s.Crops()) != 10 {
-		t.Errorf("%d pairs, %d crops", len(s.compared), len(s.Crops()))
+	if len(s.compared) != 10 || len(s.Faces()) != 10 {
+		t.Errorf("%d pairs, %d crops", len(s.compared), len(s.Faces()))
 	}
 }
 
@@ -153,8 +151,8 @@ func TestIdenticalCrops(t *testing.T) {
 	if got := s.Describe().IdenticalPairs; got != 2 {
 		t.Errorf("%d pairs of one crop, want 2", got)
 	}
-	if len(s.Crops()) != facestest.People*facestest.Pictures {
-		t.Errorf("%d crops, want %d", len(s.Crops()), facestest.People*facestest.Pictures)
+	if len(s.Faces()) != facestest.People*facestest.Pictures {
+		t.Errorf("%d crops, want %d", len(s.Faces()), facestest.People*facestest.Pictures)
 	}
 	if _, err := Score(s, randomEmbeddings(s, 1)); err != nil {
 		t.Error(err)
@@ -172,7 +170,7 @@ func TestMissingImages(t *testing.T) {
 	text += "gone0.png gone1.png 0\n"
 	path := facestest.WriteFile(t, "pairs.txt", text)
 
-	_, err := loadPairs(ds, path, Options{})
+	_, err := loadPairs(t.Context(), faces.Of(ds), path, Options{})
 	var missing *MissingError
 	if !errors.As(err, &missing) {
 		t.Fatalf("error %v, want a MissingError", err)
@@ -244,11 +242,11 @@ func TestLoadPairsErrors(t *testing.T) {
 		"of one kind": {strings.Repeat(same, 20), verification.ErrTooFew},
 	} {
 		path := facestest.WriteFile(t, "pairs.txt", c.text)
-		if _, err := loadPairs(ds, path, Options{}); !errors.Is(err, c.want) || !strings.Contains(err.Error(), path) {
+		if _, err := loadPairs(t.Context(), faces.Of(ds), path, Options{}); !errors.Is(err, c.want) || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: error %v, want %v with the file's name", name, err, c.want)
 		}
 	}
-	if _, err := loadPairs(ds, filepath.Join(t.TempDir(), "none"), Options{}); !errors.Is(err, os.ErrNotExist) {
+	if _, err := loadPairs(t.Context(), faces.Of(ds), filepath.Join(t.TempDir(), "none"), Options{}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("error %v for a list that is not there", err)
 	}
 }

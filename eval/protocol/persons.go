@@ -1,7 +1,7 @@
 package protocol
 
 // Persons are up to n of the comparisons that show one person each, spread over all, as
-// places in the crops. Nobody is in two, as far as identities tell.
+// indices of Faces. Nobody is in two, as far as identities tell.
 func (p *pairs) Persons(n int) [][2]int {
 	var all [][2]int
 	met := map[int32]bool{}

@@ -1,35 +1,117 @@
 // Package protocol says what is compared when a model is measured.
 //
-// A [Protocol] names the crops that it needs, pools their embeddings into templates and
-// lists the comparisons of templates; [Score] and [Evaluate] do the rest, alike for all.
-// To add one, write a file with a [Kind] and give it a line in [Kinds].
+// A [Protocol] names the faces that it needs and computes figures of their embeddings. One that
+// is a [Verification] pools embeddings into templates and lists the comparisons of these;
+// [Score] and [Verify] do the rest, alike for all. To add a protocol, write a file with a [Kind]
+// and give it a line in [Kinds].
 package protocol
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"iter"
 	"strings"
 
+	"facepipe/eval/faces"
 	"facepipe/eval/verification"
-	"facepipe/store"
 )
 
-// Protocol is a way of measuring a model on the crops of a dataset.
+// Protocol is a way of measuring a model on the faces of a set.
 type Protocol interface {
-	// Crops are what a model has to embed, each once, in the order of the dataset. The
+	// Faces are the places in the set of what a model has to embed, each once, ascending. The
 	// caller must not change them.
-	Crops() []store.Location
-	// Persons are up to n pairs of places in Crops. Each shows one person, who is in no other.
+	Faces() []int
+	// Persons are up to n pairs of indices of Faces. Each shows one person, who is in no other.
 	Persons(n int) [][2]int
-	// Pool makes templates of embeddings, one for each of Crops. It leaves them as they are.
+	// Evaluate computes the figures of embeddings, one for each of Faces. What the embeddings
+	// are at fault for is [*UnusableError] or [verification.ErrTooFew].
+	Evaluate(ctx context.Context, e Embeddings, s Settings) (Result, error)
+	// Describe says what was compared.
+	Describe() Description
+}
+
+// Verification is a protocol that compares templates, two at a time.
+type Verification interface {
+	Protocol
+	// Pool makes templates of embeddings, one for each of Faces. It leaves them as they are.
 	Pool(embeddings [][]float32) Templates
 	// Comparisons are what is compared, in an order that does not change.
 	Comparisons() iter.Seq[Comparison]
 	// Folds are those of Comparisons; their Count is 0 without a cross-validation.
 	Folds() verification.Folds
-	// Describe says what was compared.
-	Describe() Description
+}
+
+// Embeddings are those of a protocol's faces as they are: of any length, mirror images added if
+// they are to be. They are read by several goroutines at a time. [nearest.Vectors] are the same.
+type Embeddings interface {
+	Len() int
+	Dim() int
+	// Row copies embedding i to dst, of length Dim; ok is false where there is none, which a
+	// protocol takes as one without a direction.
+	Row(i int, dst []float32) (ok bool, err error)
+}
+
+// Rows are embeddings in memory, all of one length.
+type Rows [][]float32
+
+// Len is the number of embeddings.
+func (r Rows) Len() int { return len(r) }
+
+// Dim is the length of an embedding, 0 without any.
+func (r Rows) Dim() int {
+	if len(r) == 0 {
+		return 0
+	}
+	return len(r[0])
+}
+
+// Row copies an embedding.
+func (r Rows) Row(i int, dst []float32) (bool, error) {
+	copy(dst, r[i])
+	return true, nil
+}
+
+// inMemory are embeddings as rows; a row is nil where there is no embedding.
+func inMemory(e Embeddings) (Rows, error) {
+	if rows, ok := e.(Rows); ok {
+		return rows, nil
+	}
+	rows := make(Rows, e.Len())
+	for i := range rows {
+		row := make([]float32, e.Dim())
+		ok, err := e.Row(i, row)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			clear(row)
+		}
+		rows[i] = row
+	}
+	return rows, nil
+}
+
+// Settings say which figures are wanted.
+type Settings struct {
+	// FAR are the false accept rates at which true accept rates are told.
+	FAR []float64
+	// Rule is the way of computing them; it should be the one that the protocol was loaded with.
+	Rule verification.Rule
+	// Distances asks for [Result].Distances.
+	Distances bool
+	// Progress receives bars; nil is silent.
+	Progress io.Writer
+}
+
+// Result is what a protocol finds about a model.
+type Result struct {
+	// Verification are the figures of comparisons; nil where a protocol makes none.
+	Verification *verification.Result
+	// Scores are the comparisons themselves, for intervals and for the comparison of models.
+	Scores *verification.Scores
+	// Distances are those of Comparisons, in their order, where [Settings] ask for them.
+	Distances []float64
 }
 
 // Templates stand for what is compared: a crop each, or several crops of a person.
@@ -40,6 +122,9 @@ type Templates struct {
 	Names []string
 	// Identities number the persons.
 	Identities []int32
+	// Shown are indices of Faces, one for each template, by which people see what it stands
+	// for; nil where template i is face i.
+	Shown []int32
 }
 
 // Comparison is a pair of templates.
@@ -89,6 +174,8 @@ func (d Description) PrintNotes(w io.Writer) {
 type Options struct {
 	// AllowMissing leaves out comparisons that need images which the dataset lacks.
 	AllowMissing bool
+	// Rule deals comparisons out to folds, and is the way of computing figures.
+	Rule verification.Rule
 }
 
 // Kind is a protocol that can be asked for by its name.
@@ -98,9 +185,12 @@ type Kind struct {
 	// About says in a few words what the file holds, and Help in some lines how it is
 	// written.
 	About, Help string
-	// Load reads the file at path and finds its images in ds. It gives a [*MissingError]
+	// WholeSet says that all of a set, or nearly, is to be embedded: embeddings are then kept
+	// in the dataset's cache, and are read from it.
+	WholeSet bool
+	// Load reads the file at path and finds its images in a set. It gives a [*MissingError]
 	// for images that are not there, unless they may be missing.
-	Load func(ds *store.Dataset, path string, o Options) (Protocol, error)
+	Load func(ctx context.Context, set faces.Set, path string, o Options) (Protocol, error)
 }
 
 // Kinds are all protocols.

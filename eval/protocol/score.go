@@ -7,20 +7,35 @@ import (
 	"facepipe/internal/vec"
 )
 
-// Evaluate computes the figures of embeddings, one for each of the protocol's crops, with
-// TAR at the targets. [*UnusableError], [verification.ErrTooFew].
-func Evaluate(p Protocol, embeddings [][]float32, targets []float64) (verification.Result, error) {
-	scores, err := Score(p, embeddings)
+// Verify computes the figures of embeddings, one for each of the protocol's faces.
+// [*UnusableError], [verification.ErrTooFew].
+func Verify(p Verification, e Embeddings, s Settings) (Result, error) {
+	rows, err := inMemory(e)
 	if err != nil {
-		return verification.Result{}, err
+		return Result{}, err
 	}
-	return verification.Evaluate(scores, targets)
+	r := Result{}
+	var keep func(float64)
+	if s.Distances {
+		keep = func(d float64) { r.Distances = append(r.Distances, d) }
+	}
+	if r.Scores, err = score(p, rows, keep); err != nil {
+		return Result{}, err
+	}
+	figures, err := s.Rule.Evaluate(r.Scores, s.FAR)
+	r.Verification = &figures
+	return r, err
 }
 
-// Score compares the templates of embeddings, one for each of the protocol's crops, of one
+// Score compares the templates of embeddings, one for each of the protocol's faces, of one
 // dimension. [*UnusableError].
-func Score(p Protocol, embeddings [][]float32) (*verification.Scores, error) {
-	if n := len(p.Crops()); len(embeddings) != n {
+func Score(p Verification, embeddings [][]float32) (*verification.Scores, error) {
+	return score(p, embeddings, nil)
+}
+
+// score also tells keep, unless it is nil, every distance in the order of the comparisons.
+func score(p Verification, embeddings [][]float32, keep func(distance float64)) (*verification.Scores, error) {
+	if n := len(p.Faces()); len(embeddings) != n {
 		return nil, fmt.Errorf("compare: %d embeddings for %d crops", len(embeddings), n)
 	}
 	for i, e := range embeddings {
@@ -39,16 +54,17 @@ func Score(p Protocol, embeddings [][]float32) (*verification.Scores, error) {
 	same, different := count(p)
 	scores := verification.NewScores(same, different, p.Folds().Count)
 	for c := range p.Comparisons() {
-		scores.Add(verification.Trial{
-			Distance: verification.Distance(t.Vectors[c.First], t.Vectors[c.Second], norms[c.First], norms[c.Second]),
-			Same:     c.Same, First: t.Identities[c.First], Second: t.Identities[c.Second], Fold: c.Fold,
-		})
+		d := verification.Distance(t.Vectors[c.First], t.Vectors[c.Second], norms[c.First], norms[c.Second])
+		scores.Add(verification.Trial{Distance: d, Same: c.Same, First: t.Identities[c.First], Second: t.Identities[c.Second], Fold: c.Fold})
+		if keep != nil {
+			keep(d)
+		}
 	}
 	return scores, nil
 }
 
 // count is the number of comparisons of each kind.
-func count(p Protocol) (same, different int) {
+func count(p Verification) (same, different int) {
 	for c := range p.Comparisons() {
 		if c.Same {
 			same++
@@ -60,7 +76,7 @@ func count(p Protocol) (same, different int) {
 }
 
 // checkUsable reports templates that have no direction.
-func checkUsable(p Protocol, names []string, norms []float64) error {
+func checkUsable(p Verification, names []string, norms []float64) error {
 	e := &UnusableError{Named: len(norms)}
 	for i, n := range norms {
 		if !vec.HasDirection(n) {

@@ -19,11 +19,11 @@ func randomEmbeddings(s *pairs, seed uint64) [][]float32 {
 
 func evaluate(t *testing.T, p Protocol, embeddings [][]float32) verification.Result {
 	t.Helper()
-	r, err := Evaluate(p, embeddings, []float64{0.1, 0.01})
+	result, err := p.Evaluate(t.Context(), Rows(embeddings), Settings{FAR: []float64{0.1, 0.01}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r
+	return *result.Verification
 }
 
 func TestScoreIgnoresNorms(t *testing.T) {

@@ -2,6 +2,7 @@ package report
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -29,9 +30,24 @@ func labels(paths []string) []string {
 }
 
 func (r Report) labels() []string {
-	paths := make([]string, len(r.Models))
-	for i, m := range r.Models {
-		paths[i] = m.Model
+	var paths []string
+	for _, m := range r.Models {
+		if !slices.Contains(paths, m.Model) {
+			paths = append(paths, m.Model)
+		}
 	}
-	return labels(paths)
+	short := labels(paths)
+	all := make([]string, len(r.Models))
+	for i, m := range r.Models {
+		all[i] = m.on(short[slices.Index(paths, m.Model)])
+	}
+	return all
+}
+
+// on adds to a model's name that of the test, where there are several.
+func (m Model) on(name string) string {
+	if m.Test == "" {
+		return name
+	}
+	return name + " on " + m.Test
 }

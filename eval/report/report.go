@@ -6,11 +6,11 @@
 package report
 
 import (
+	"facepipe/eval/faces"
 	"facepipe/eval/protocol"
 	"facepipe/eval/verification"
 	"facepipe/internal/embed"
 	"facepipe/internal/selfcheck"
-	"facepipe/store"
 )
 
 // Report is what a run found, with every switch that moves a figure.
@@ -37,7 +37,10 @@ type Report struct {
 
 	Dataset Dataset              `json:"dataset"`
 	Pairs   protocol.Description `json:"pairs"`
-	// Models are in the order of the options.
+	// Tests are all sets of comparisons, where there are several; Dataset, Pairs and the folds
+	// are then those of the first.
+	Tests []Test `json:"tests,omitempty"`
+	// Models are in the order of the options, each on all tests before the next.
 	Models []Model `json:"models"`
 	// Failed are models without figures.
 	Failed []Failed `json:"failed,omitempty"`
@@ -46,20 +49,19 @@ type Report struct {
 }
 
 // Dataset says where the crops came from.
-type Dataset struct {
-	Path     string             `json:"path"`
-	Digest   string             `json:"digest"`
-	Rows     int                `json:"rows"`
-	Contract store.Contract     `json:"contract"`
-	Sources  []store.SourceInfo `json:"sources"`
-}
+type Dataset = faces.Description
 
-// Model is one model's part.
+// Model is one model's part, on one test.
 type Model struct {
-	// Model is the path as given, Digest the SHA-256 of the model ([embed.Model.Digest]).
+	// Model is the path as given, or the name of a teacher's cache; Digest the SHA-256 of the
+	// model ([embed.Model.Digest]), or of the file of embeddings.
 	Model  string `json:"model"`
 	Digest string `json:"digest"`
-	Dim    int    `json:"dim"`
+	// Kind is "" for a model that was run, [KindTeacher] or [KindEmbeddings].
+	Kind string `json:"kind,omitempty"`
+	// Test is the name of one of the report's Tests, if there are several.
+	Test string `json:"test,omitempty"`
+	Dim  int    `json:"dim"`
 	// Preprocess is how pixels became the model's input, and PreprocessReason why.
 	Preprocess       embed.Preprocess `json:"preprocess"`
 	PreprocessReason string           `json:"preprocess_reason"`
@@ -78,11 +80,15 @@ type Model struct {
 	// counted once.
 	Seconds         float64 `json:"seconds"`
 	ImagesPerSecond float64 `json:"images_per_second"`
+	// Worst are the errors that are worst; nil where nothing is compared in pairs.
+	Worst *Worst `json:"worst,omitempty"`
 }
 
 // Failed is a model that gave no figures.
 type Failed struct {
+	// Model is as in [Model]; for a test that could not be read, its file.
 	Model string `json:"model"`
+	Test  string `json:"test,omitempty"`
 	Error string `json:"error"`
 	// UnusablePairs could not be compared, because of embeddings that are zero or not
 	// finite; UnusableCrops are all crops that have one.

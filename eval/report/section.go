@@ -38,7 +38,24 @@ func literal(text string) Span { return Span{Text: text, Literal: true} }
 
 // Sections are the protocol and the models.
 func (r Report) Sections() []Section {
-	return []Section{{"Protocol", r.protocol()}, {"Models", r.models()}}
+	sections := []Section{{"Protocol", r.protocol()}}
+	if len(r.Tests) > 1 {
+		sections = append(sections, Section{"Tests", r.tests()})
+	}
+	return append(sections, Section{"Models", r.models()})
+}
+
+// tests are what models were measured on, where that is several.
+func (r Report) tests() (facts []Fact) {
+	for _, t := range r.Tests {
+		f := Fact{About: Text{literal(t.Name)}, Is: Text{literal(t.Pairs.Path), words(" (format %s), %d of %d pairs used; %d folds, %s; SHA-256 ",
+			t.Pairs.Format, t.Pairs.Used, t.Pairs.Listed, t.Folds, t.FoldRule.About()), literal(t.Pairs.Digest)}}
+		for _, n := range t.Pairs.Notes {
+			f.More = append(f.More, Fact{About: Text{words("%s", n.About)}, Is: Text{literal(n.Text)}})
+		}
+		facts = append(facts, f)
+	}
+	return facts
 }
 
 func (r Report) protocol() []Fact {
@@ -77,7 +94,7 @@ func (r Report) embedding() string {
 func (r Report) models() []Fact {
 	var facts []Fact
 	for _, m := range r.Models {
-		facts = append(facts, Fact{Text{literal(m.Model)}, Text{words("%d-d; SHA-256 ", m.Dim), literal(m.Digest)}, m.facts()})
+		facts = append(facts, Fact{Text{literal(m.on(m.Model))}, Text{words("%d-d; SHA-256 ", m.Dim), literal(m.Digest)}, m.facts()})
 	}
 	for _, f := range r.Failed {
 		facts = append(facts, Fact{About: Text{literal(f.Model), words(" "), {Text: "failed", Strong: true}}, Is: Text{literal(f.Error)}})
@@ -87,7 +104,10 @@ func (r Report) models() []Fact {
 
 // facts are what is to know about how a model was run.
 func (m Model) facts() []Fact {
-	facts := []Fact{{About: Text{words("preprocessing")}, Is: Text{words("%s (%s)", m.Preprocess, m.PreprocessReason)}}}
+	var facts []Fact
+	if m.Kind != KindEmbeddings { // nobody knows it of those
+		facts = append(facts, Fact{About: Text{words("preprocessing")}, Is: Text{words("%s (%s)", m.Preprocess, m.PreprocessReason)}})
+	}
 	if m.SelfTest != nil {
 		facts = append(facts, Fact{About: Text{words("self-test")}, Is: Text{words("%s", m.SelfTest)}})
 	}

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -32,7 +33,7 @@ type Row struct {
 func (r Report) Table() Table {
 	var t Table
 	for i, label := range r.labels() {
-		t.Rows = append(t.Rows, Row{Model: r.Models[i].Model, Label: label})
+		t.Rows = append(t.Rows, Row{Model: r.Models[i].on(r.Models[i].Model), Label: label})
 	}
 	for _, f := range verification.Figures(r.targets()) {
 		t.add(Column{Title: f.Title, Alias: f.Alias}, r.Models, func(m Model) string { _, text := f.Of(m.Result); return text })
@@ -42,7 +43,7 @@ func (r Report) Table() Table {
 		t.add(Column{Title: "VAL@FAR " + name}, r.Models, func(m Model) string { return m.val(target) })
 	}
 	t.add(Column{Title: "threshold (cosine)", Detail: true}, r.Models, Model.threshold)
-	t.add(Column{Title: "images/s"}, r.Models, func(m Model) string { return fmt.Sprintf("%.0f", m.ImagesPerSecond) })
+	t.add(Column{Title: "images/s"}, r.Models, Model.speed)
 	return t
 }
 
@@ -82,15 +83,25 @@ func (r Report) ThresholdTable() Table {
 	return t
 }
 
-// targets are the false accept rates of all operating points. All models have the same
-// ones, as they see the same pairs.
+// speed is the number of crops a second, "" where none was embedded.
+func (m Model) speed() string {
+	if m.Kind != "" {
+		return ""
+	}
+	return fmt.Sprintf("%.0f", m.ImagesPerSecond)
+}
+
+// targets are the false accept rates of all operating points, the largest first. All models
+// have the same ones on a test, as they see the same pairs.
 func (r Report) targets() (targets []float64) {
-	if len(r.Models) == 0 {
-		return nil
+	for _, m := range r.Models {
+		for _, p := range m.OperatingPoints {
+			if !slices.Contains(targets, p.Target) {
+				targets = append(targets, p.Target)
+			}
+		}
 	}
-	for _, p := range r.Models[0].OperatingPoints {
-		targets = append(targets, p.Target)
-	}
+	slices.SortFunc(targets, func(a, b float64) int { return cmp.Compare(b, a) })
 	return targets
 }
 

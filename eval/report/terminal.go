@@ -29,7 +29,11 @@ func Print(w io.Writer, r Report) {
 	if r.Folds > 0 {
 		folds = fmt.Sprintf(" in %d folds by the %s rule", r.Folds, r.rule().Name)
 	}
-	fmt.Fprintf(w, "%d pairs%s, mirrored crops added: %v; TAR@FAR = 1 − FNMR@FMR, %s\n", r.Pairs.Used, folds, r.Flip, verification.Pick(r.FARPick).About())
+	what := fmt.Sprintf("%d pairs", r.Pairs.Used)
+	if len(r.Tests) > 1 {
+		what = fmt.Sprintf("%d tests", len(r.Tests))
+	}
+	fmt.Fprintf(w, "%s%s, mirrored crops added: %v; TAR@FAR = 1 − FNMR@FMR, %s\n", what, folds, r.Flip, verification.Pick(r.FARPick).About())
 }
 
 func printTable(w io.Writer, t Table) {

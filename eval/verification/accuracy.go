@@ -21,7 +21,7 @@ func (g grid) place(distance float64) int {
 }
 
 // accuracyThresholds are those that the protocol tries: 0, 0.01 ... 3.99.
-var accuracyThresholds = grid{400, 0.01}
+var accuracyThresholds = grid{Tries, 0.01}
 
 // FoldResult is the outcome of one part of a cross-validation.
 type FoldResult struct {

@@ -57,23 +57,21 @@ func (r ROC) At(target float64, pick Pick) (p OperatingPoint, ok bool) {
 		return OperatingPoint{}, false
 	}
 	limit := r.different[allowed] // at most as many distances are less
-	le := r.operatingPoint(target, limit)
-	if pick == Le {
-		return le, true
-	}
-	more := le.FalseAccepts + equal(r.different[le.FalseAccepts:], limit)
-	next := r.operatingPoint(target, r.limit(more))
-	if pick == Nearest {
-		if math.Abs(next.FAR-target) <= math.Abs(le.FAR-target) {
+	p = r.operatingPoint(target, limit)
+	more := p.FalseAccepts + equal(r.different[p.FalseAccepts:], limit)
+	switch pick {
+	case Nearest:
+		if next := r.operatingPoint(target, r.limit(more)); math.Abs(next.FAR-target) <= math.Abs(p.FAR-target) {
 			return next, true
 		}
-		return le, true
+	case Interp:
+		accepted := p.Same - p.FalseRejects
+		next := ROCPoint{FalseAccepts: more, TrueAccepts: accepted + equal(r.same[accepted:], limit)}
+		part := (target - p.FAR) / (r.FAR(next) - p.FAR)
+		p.FAR, p.TAR = target, p.TAR+float64(part*(r.TAR(next)-p.TAR)) // not fused: see Distance
+		p.FNMR = 1 - p.TAR
 	}
-	first := ROCPoint{FalseAccepts: more, TrueAccepts: le.Same - le.FalseRejects + equal(r.same[le.Same-le.FalseRejects:], limit)}
-	part := (target - le.FAR) / (r.FAR(first) - le.FAR)
-	le.FAR, le.TAR = target, le.TAR+float64(part*(r.TAR(first)-le.TAR)) // not fused: see Distance
-	le.FNMR = 1 - le.TAR
-	return le, true
+	return p, true
 }
 
 // limit is the largest threshold that accepts so many different-person trials.

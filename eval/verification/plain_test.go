@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"math"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"testing"
 )
@@ -124,62 +123,6 @@ func TestAllowedFalseAccepts(t *testing.T) {
 		}
 		if got := r.allowed(math.SmallestNonzeroFloat64); got != 0 {
 			t.Errorf("the least target allows %d of %d", got, n)
-		}
-	}
-}
-
-// Millions of trials take 16 bytes each, and no more while they are evaluated.
-func TestMemoryOfManyTrials(t *testing.T) {
-	const same, different = 100_000, 1_900_000
-	rng := rand.New(rand.NewPCG(4, 4))
-	var before, filled, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	s := NewScores(same, different, 0)
-	for i := range same + different {
-		isSame := i%20 == 0
-		s.Add(Trial{Distance: 4 * rng.Float64(), Same: isSame, First: int32(i), Second: int32(i / 2)})
-	}
-	runtime.ReadMemStats(&filled)
-	r, err := Evaluate(s, []float64{1e-1, 1e-5, 1e-9})
-	if err != nil {
-		t.Fatal(err)
-	}
-	runtime.ReadMemStats(&after)
-	const slack = 64 << 10
-	if got := filled.TotalAlloc - before.TotalAlloc; got > 16*(same+different)+slack {
-		t.Errorf("%d trials take %d bytes, %.2f each", same+different, got, float64(got)/(same+different))
-	}
-	if got := after.TotalAlloc - filled.TotalAlloc; got > 8<<20 {
-		t.Errorf("evaluating them takes %d bytes more", got)
-	}
-	if r.Same != same || r.Different != different || len(r.OperatingPoints) != 2 || r.CrossValidation != nil || len(r.Folds) != 0 {
-		t.Errorf("%d same, %d different, points %+v, folds %v", r.Same, r.Different, r.OperatingPoints, r.Folds)
-	}
-}
-
-// Identities and folds go with their distance when it is sorted.
-func TestSortingKeepsTrialsTogether(t *testing.T) {
-	rng := rand.New(rand.NewPCG(6, 6))
-	s := NewScores(0, 0, 4)
-	added := map[Trial]int{}
-	for range 3000 {
-		trial := Trial{Distance: 0.1 * float64(rng.IntN(30)), Same: rng.IntN(3) == 0, First: rng.Int32N(50), Second: rng.Int32N(50), Fold: rng.Int32N(4)}
-		s.Add(trial)
-		added[trial]++
-	}
-	s.ROC()
-	for k, c := range s.ofKind {
-		if !slices.IsSorted(c.distances) {
-			t.Errorf("distances of kind %d are not sorted", k)
-		}
-		for i := range c.distances {
-			added[Trial{c.distances[i], k == 1, c.first[i], c.second[i], c.fold[i]}]--
-		}
-	}
-	for trial, n := range added {
-		if n != 0 {
-			t.Errorf("%+v is there %d times too few", trial, n)
 		}
 	}
 }

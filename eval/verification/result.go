@@ -78,13 +78,14 @@ func CheckKinds(same, different int) error {
 // Evaluate computes the figures of trials by the [Plain] rule.
 func Evaluate(s *Scores, targets []float64) (Result, error) { return Plain.Evaluate(s, targets) }
 
-// Evaluate computes the figures of trials, which it sorts, and the operating points at
+// Evaluate computes the figures of trials, and the operating points at
 // the targets, false accept rates above 0 and below 1. The trials' folds should be those of
 // [Rule.Folds]. [ErrTooFew].
 func (rule Rule) Evaluate(s *Scores, targets []float64) (Result, error) {
 	if err := CheckKinds(s.Same(), s.Different()); err != nil {
 		return Result{}, err
 	}
+	rule = rule.orPlain()
 	roc := s.ROC()
 	r := Result{
 		Pairs: s.Same() + s.Different(), Same: s.Same(), Different: s.Different(), AUC: roc.AUC(), EER: roc.EER(), EERRange: roc.EERRange(),

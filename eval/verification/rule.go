@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// Rule is a way to compute figures of trials that published figures follow.
+// Rule is a way to compute figures of trials that published figures follow. The zero Rule is
+// [Plain].
 type Rule struct {
 	// Name is what users call it.
 	Name string
@@ -48,7 +49,16 @@ func RuleNamed(name string) (Rule, error) {
 
 // Folds deals trials out to the parts of the rule's cross-validation. same[i] tells the kind
 // of trial i; declared are the folds that the list itself announces, or nil. [ErrTooFew].
-func (r Rule) Folds(same []bool, declared []int) (Folds, error) { return r.folds(same, declared) }
+func (r Rule) Folds(same []bool, declared []int) (Folds, error) {
+	return r.orPlain().folds(same, declared)
+}
+
+func (r Rule) orPlain() Rule {
+	if r.Name == "" {
+		return Plain
+	}
+	return r
+}
 
 func populationStd(c CrossValidation) float64 { return c.AccuracyStd }
 

@@ -335,7 +335,40 @@ func TestPickOfARule(t *testing.T) {
 	if interp.OperatingPoints[0].FAR != 0.1 || plain.OperatingPoints[0].FAR == 0.1 || interp.TARAtFAR["1e-1"] != interp.OperatingPoints[0].TAR {
 		t.Errorf("interpolated %+v, plain %+v", interp.OperatingPoints, plain.OperatingPoints)
 	}
+	if zero, _ := byRule(t, Rule{}, trials, []float64{0.1}); zero.Rule != "plain" || !slices.Equal(zero.OperatingPoints, plain.OperatingPoints) {
+		t.Errorf("the zero rule is %s: %+v", zero.Rule, zero.OperatingPoints)
+	}
 	if !slices.Equal(interp.Thresholds, plain.Thresholds) {
 		t.Errorf("thresholds %+v, want %+v", interp.Thresholds, plain.Thresholds)
+	}
+}
+
+// Folds that leave only one kind to choose a threshold from give figures, if no good ones.
+func TestFoldsOfOneKind(t *testing.T) {
+	s := NewScores(0, 0, 2)
+	for i := range 20 {
+		s.Add(Trial{Distance: 1 + float64(i)/100, Same: i < 10, Fold: int32(i / 10)})
+	}
+	for _, rule := range Rules() {
+		r, err := rule.Evaluate(s, []float64{0.1})
+		if err != nil || math.IsNaN(r.Accuracy) || r.Accuracy < 0 || r.Accuracy > 1 || len(r.Folds) != 2 || r.AccuracyErrors+int(math.Round(r.Accuracy*20)) != 20 {
+			t.Errorf("%s: %+v (%v)", rule.Name, r.CrossValidation, err)
+		}
+		for _, p := range r.VAL {
+			if p.Folds != 1 || math.IsNaN(p.VAL) || math.IsNaN(p.FAR) {
+				t.Errorf("%s: %+v", rule.Name, p)
+			}
+		}
+	}
+}
+
+// Without folds there is no accuracy, by any rule, and the rest is there.
+func TestRulesWithoutFolds(t *testing.T) {
+	trials := randomTrials(rand.New(rand.NewPCG(25, 1)), 50, 50, 0)
+	for _, rule := range Rules() {
+		r, err := rule.Evaluate(scores(trials, Folds{}), []float64{0.1})
+		if err != nil || r.CrossValidation != nil || r.VAL != nil || len(r.Thresholds) != 1 || len(r.DET) == 0 {
+			t.Errorf("%s: %+v (%v)", rule.Name, r, err)
+		}
 	}
 }

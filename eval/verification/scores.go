@@ -1,14 +1,12 @@
 package verification
 
-import (
-	"math"
-	"sort"
-)
+import "math"
 
 // Scores are the distances of many trials, each with the two identities. A trial takes
 // 16 bytes, and 20 where trials have folds: same and different ones are in columns of
-// their own, which are sorted in place. A distance keeps its 64 bits, as 32 would make
-// some of them equal and move figures.
+// their own, in the order in which they were added, so that trials of two models stand
+// beside each other. A distance keeps its 64 bits, as 32 would make some of them equal and
+// move figures. Figures need the distances of each kind in their order: 8 bytes more.
 type Scores struct {
 	folds  int
 	ofKind [2]column // different, same
@@ -17,7 +15,19 @@ type Scores struct {
 // column holds the trials of one kind.
 type column struct {
 	distances           []float64
-	first, second, fold []int32 // fold is nil without folds
+	first, second, fold []int32   // fold is nil without folds
+	sorted              []float64 // the distances in ascending order, once they were asked for
+}
+
+// Column holds the trials of one kind in the order in which they were added; trial i is at
+// place i of every list. It is for reading only.
+type Column struct {
+	// Distances are the squared distances of the unit embeddings, 0 to [MaxDistance].
+	Distances []float64
+	// First and Second are the numbers of the identities.
+	First, Second []int32
+	// Fold is nil without folds.
+	Fold []int32
 }
 
 // NewScores has room for so many trials of each kind. folds is the number of parts of a
@@ -48,32 +58,36 @@ func (s *Scores) Add(t Trial) {
 }
 
 // Same is the number of same-person trials.
-func (s *Scores) Same() int { return s.ofKind[kind(true)].Len() }
+func (s *Scores) Same() int { return len(s.ofKind[kind(true)].distances) }
 
 // Different is the number of different-person trials.
-func (s *Scores) Different() int { return s.ofKind[kind(false)].Len() }
+func (s *Scores) Different() int { return len(s.ofKind[kind(false)].distances) }
 
-// ROC sorts the trials of each kind by distance, in place, and is a view of them: it may
-// be used until the next trial is added.
-func (s *Scores) ROC() ROC {
-	for k := range s.ofKind {
-		sort.Sort(&s.ofKind[k])
-	}
-	return ROC{same: s.ofKind[kind(true)].distances, different: s.ofKind[kind(false)].distances}
+// Folds is the number of parts of a cross-validation, 0 for none.
+func (s *Scores) Folds() int { return s.folds }
+
+// Column is a view of the trials of one kind. It may be used until the next trial is added.
+func (s *Scores) Column(same bool) Column {
+	c := &s.ofKind[kind(same)]
+	return Column{c.distances, c.first, c.second, c.fold}
 }
 
-// Len is the number of trials.
-func (c *column) Len() int { return len(c.distances) }
-
-// Less orders trials by distance.
-func (c *column) Less(i, j int) bool { return c.distances[i] < c.distances[j] }
-
-// Swap exchanges two trials.
-func (c *column) Swap(i, j int) {
-	c.distances[i], c.distances[j] = c.distances[j], c.distances[i]
-	c.first[i], c.first[j] = c.first[j], c.first[i]
-	c.second[i], c.second[j] = c.second[j], c.second[i]
-	if c.fold != nil {
-		c.fold[i], c.fold[j] = c.fold[j], c.fold[i]
+// Sorted are the distances of one kind in ascending order, for reading only. They are
+// sorted when they are first asked for after a trial was added. So the first call must not
+// run beside another.
+func (s *Scores) Sorted(same bool) []float64 {
+	c := &s.ofKind[kind(same)]
+	if len(c.sorted) != len(c.distances) {
+		c.sorted = sortedCopy(c.distances)
 	}
+	return c.sorted
 }
+
+// ROC is a view of the trials: it may be used until the next one is added.
+func (s *Scores) ROC() ROC { return ROC{same: s.Sorted(true), different: s.Sorted(false)} }
+
+// Tries is the number of thresholds that a cross-validation tries.
+const Tries = 400
+
+// Tried is threshold k of those that a cross-validation tries, 0 to [Tries]-1, ascending.
+func Tried(k int) float64 { return accuracyThresholds.at(k) }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"facepipe/internal/regular"
 	"facepipe/store"
 )
 
@@ -33,7 +34,7 @@ WebP, BMP, PGM and PPM, told apart by content`,
 func openFolder(ctx context.Context, path string) (Source, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, reason(err)
+		return nil, regular.Reason(err)
 	}
 	if !info.IsDir() {
 		return nil, errors.New("not a directory")
@@ -132,11 +133,11 @@ type walker struct {
 func (w *walker) walk() error {
 	info, err := os.Stat(w.root)
 	if err != nil {
-		return reason(err)
+		return regular.Reason(err)
 	}
 	entries, err := os.ReadDir(w.root)
 	if err != nil {
-		return fmt.Errorf("list directory: %w", reason(err))
+		return fmt.Errorf("list directory: %w", regular.Reason(err))
 	}
 	return w.entries(w.root, "", []fs.FileInfo{info}, entries)
 }
@@ -151,7 +152,7 @@ func (w *walker) directory(path, dir string, above []fs.FileInfo, info fs.FileIn
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
-		if err := w.report(dir+"/", fmt.Errorf("list directory: %w", reason(err))); err != nil {
+		if err := w.report(dir+"/", fmt.Errorf("list directory: %w", regular.Reason(err))); err != nil {
 			return err
 		}
 	}
@@ -196,13 +197,13 @@ func (w *walker) entry(path, dir string, above []fs.FileInfo, e fs.DirEntry) err
 	info, err := os.Stat(path) // through a link
 	switch {
 	case err != nil:
-		return w.report(key, reason(err))
+		return w.report(key, regular.Reason(err))
 	case info.IsDir():
 		return w.directory(path, key, above, info)
 	case info.Mode().IsRegular():
 		return w.file(path, key, dir)
 	}
-	return w.report(key, fmt.Errorf("not a regular file but %s", describeMode(info.Mode())))
+	return w.report(key, fmt.Errorf("not a regular file but %s", regular.DescribeMode(info.Mode())))
 }
 
 func (w *walker) report(key string, err error) error {

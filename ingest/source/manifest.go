@@ -20,6 +20,7 @@ import (
 	"strings"
 
 	"facepipe/ingest/align"
+	"facepipe/internal/regular"
 )
 
 // manifest is a table with one photograph a row: where its file is and what is known of it. It
@@ -60,7 +61,7 @@ a detector the face in the box is taken`,
 }
 
 func openManifest(ctx context.Context, path string) (Source, error) {
-	file, _, err := openRegular(path)
+	file, _, err := regular.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +152,7 @@ func (m *manifest) scan(ctx context.Context, visit func(tableRow) error) (digest
 			return hex.EncodeToString(sum.Sum(nil)), nil
 		}
 		if err != nil {
-			return "", reason(err)
+			return "", regular.Reason(err)
 		}
 		if err := visit(row); err != nil {
 			return "", err
@@ -274,7 +275,7 @@ func (m *manifest) item(r tableRow) Item {
 		item.Landmarks = &face
 	}
 	item.Read = func() ([]byte, error) {
-		if _, err := statRegular(p.file); err != nil {
+		if _, err := regular.Stat(p.file); err != nil {
 			return nil, err
 		}
 		return readFile(p.file)
@@ -310,7 +311,7 @@ func sniffTable(path string, file io.ReaderAt) (tableFormat, error) {
 	head := make([]byte, maxRecord)
 	n, err := file.ReadAt(head, 0)
 	if err != nil && err != io.EOF {
-		return tableFormat{}, reason(err)
+		return tableFormat{}, regular.Reason(err)
 	}
 	head = head[:n]
 	var f tableFormat
@@ -350,7 +351,7 @@ func sniffTable(path string, file io.ReaderAt) (tableFormat, error) {
 // rows reads a table's rows; a header that cannot be understood is an error.
 func (f tableFormat) rows(r io.Reader) (*rowReader, error) {
 	if _, err := io.CopyN(io.Discard, r, int64(f.skip)); err != nil {
-		return nil, reason(err)
+		return nil, regular.Reason(err)
 	}
 	rows := &rowReader{records: newRecordReader(r, f.delimiter)}
 	if f.delimiter == 0 {
@@ -361,7 +362,7 @@ func (f tableFormat) rows(r io.Reader) (*rowReader, error) {
 	case err == io.EOF:
 		return nil, errors.New("has no header")
 	case err != nil:
-		return nil, reason(err)
+		return nil, regular.Reason(err)
 	case header.err != nil:
 		return nil, fmt.Errorf("header: %w", header.err)
 	}

@@ -16,6 +16,7 @@ import (
 	"facepipe/ingest/align"
 	"facepipe/internal/imgcodec"
 	"facepipe/internal/recordio"
+	"facepipe/internal/regular"
 )
 
 // recordIO is a .rec file of MXNet, in insightface's layout or in im2rec's, with the files beside
@@ -79,14 +80,14 @@ func openRecordIO(ctx context.Context, path string) (Source, error) {
 func findRecords(path string) (string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return "", reason(err)
+		return "", regular.Reason(err)
 	}
 	if !info.IsDir() {
 		return path, nil
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
-		return "", fmt.Errorf("list directory: %w", reason(err))
+		return "", fmt.Errorf("list directory: %w", regular.Reason(err))
 	}
 	var found []string
 	for _, e := range entries {
@@ -108,7 +109,7 @@ func findRecords(path string) (string, error) {
 func (s *recordIO) open(ctx context.Context) error {
 	var info fs.FileInfo
 	var err error
-	if s.file, info, err = openRegular(s.path); err != nil {
+	if s.file, info, err = regular.Open(s.path); err != nil {
 		return err
 	}
 	s.size = info.Size()
@@ -169,7 +170,7 @@ func (s *recordIO) firstImages(ctx context.Context, n int) (heads []recordio.Hea
 			break
 		}
 		if err != nil {
-			return nil, nil, reason(err)
+			return nil, nil, regular.Reason(err)
 		}
 		h, err := recordio.ParseHeader(scan.Prefix(), record.Length)
 		if err == nil && h.ImageSize > 0 {
@@ -211,7 +212,7 @@ func (s *recordIO) openIndex() error {
 }
 
 func (s *recordIO) readIndex(path string) error {
-	file, info, err := openRegular(path)
+	file, info, err := regular.Open(path)
 	if err != nil {
 		return err
 	}
@@ -240,7 +241,7 @@ func (s *recordIO) judgeIndex() (why, err error) {
 	for i := range samples {
 		ok, err := recordio.BeginsAt(s.file, s.index[i*inside/samples].Offset)
 		if err != nil {
-			return nil, reason(err)
+			return nil, regular.Reason(err)
 		}
 		if ok {
 			found++
@@ -266,7 +267,7 @@ func passOver(err error) error {
 	if err == io.EOF || errors.As(err, new(*recordio.DamageError)) {
 		return nil
 	}
-	return reason(err)
+	return regular.Reason(err)
 }
 
 // readFirst learns from insightface's record 0 where the keys of images end, if the record can be
@@ -370,7 +371,7 @@ func (w *recordWalk) walk(ctx context.Context) error {
 		case err == io.EOF:
 			return w.missing()
 		default:
-			return reason(err)
+			return regular.Reason(err)
 		}
 		if err != nil {
 			return err
@@ -511,7 +512,7 @@ func (s *recordIO) read(record recordio.Record) ([]byte, error) {
 	}
 	data, err := recordio.Read(s.file, record)
 	if err != nil {
-		return nil, reason(err)
+		return nil, regular.Reason(err)
 	}
 	h, err := recordio.ParseHeader(data, int64(len(data)))
 	if err != nil {

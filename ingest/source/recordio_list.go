@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"facepipe/internal/recordio"
+	"facepipe/internal/regular"
 )
 
 // listCursor reads a .lst file in step with a walk over the records: a .rec is packed in the
@@ -28,7 +29,7 @@ const listWindow = 4096
 func openList(path string) (*listCursor, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, reason(err)
+		return nil, regular.Reason(err)
 	}
 	return &listCursor{file: file, lines: recordio.NewListReader(file)}, nil
 }
@@ -63,7 +64,7 @@ func (c *listCursor) read() bool {
 	if c.next, err = c.lines.Next(); err != nil {
 		c.ended = true
 		if !errors.Is(err, io.EOF) {
-			c.stop(reason(err))
+			c.stop(regular.Reason(err))
 		}
 		return false
 	}

@@ -32,7 +32,7 @@ func (f folder) Count(ctx context.Context) (n int, err error) {
 func (m *manifest) Count(context.Context) (int, error) { return m.count, nil }
 
 // Count is that of the list.
-func (b *verificationBin) Count(context.Context) (int, error) { return len(b.images), nil }
+func (b *verificationBin) Count(context.Context) (int, error) { return b.file.Images(), nil }
 
 // Count is that of the index, where it is known which of its records are images.
 func (s *recordIO) Count(context.Context) (int, error) {

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"facepipe/ingest/align"
+	"facepipe/internal/regular"
 	"facepipe/internal/webdataset"
 )
 
@@ -70,12 +71,12 @@ func openWebDataset(ctx context.Context, path string) (Source, error) {
 		return nil, err
 	}
 	if len(paths) == 1 && paths[0] == path {
-		file, _, err := openRegular(path)
+		file, _, err := regular.Open(path)
 		if err != nil {
 			return nil, err
 		}
 		defer file.Close()
-		s.digest, err = digestFile(ctx, file)
+		s.digest, err = regular.Digest(ctx, file)
 		return s, err
 	}
 	return s, nil
@@ -92,7 +93,7 @@ func shardPaths(path string) (root string, paths []string, err error) {
 	case err == nil:
 		return filepath.Dir(path), []string{path}, nil
 	case !errors.Is(err, fs.ErrNotExist) || !webdataset.HasBraces(path) && !hasWildcard(path):
-		return "", nil, reason(err)
+		return "", nil, regular.Reason(err)
 	}
 	expanded := []string{path}
 	if webdataset.HasBraces(path) {
@@ -143,7 +144,7 @@ func isShardName(name string) bool { return !housekeeping(name) && trimShardSuff
 func shardsIn(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("list directory: %w", reason(err))
+		return nil, fmt.Errorf("list directory: %w", regular.Reason(err))
 	}
 	var paths []string
 	for _, e := range entries {
@@ -238,7 +239,7 @@ func (w *shardWalk) run(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil:
-		return w.fault("", reason(err))
+		return w.fault("", regular.Reason(err))
 	}
 	return nil
 }
@@ -248,7 +249,7 @@ func (s *tarShard) open() error {
 	if s.shard != nil {
 		return nil
 	}
-	file, _, err := openRegular(s.path)
+	file, _, err := regular.Open(s.path)
 	if err != nil {
 		return err
 	}
@@ -347,6 +348,6 @@ func (s *tarShard) reader(m *webdataset.Member, fault error) func() ([]byte, err
 			return nil, err
 		}
 		data, err := shard.Read(m)
-		return data, reason(err)
+		return data, regular.Reason(err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"facepipe/ingest/align"
+	"facepipe/internal/regular"
 	"facepipe/internal/webdataset"
 )
 
@@ -119,7 +120,7 @@ func (l *labels) read(shard *webdataset.Shard, m *webdataset.Member, namespace s
 	}
 	data, err := shard.Read(m)
 	if err != nil {
-		return reason(err)
+		return regular.Reason(err)
 	}
 	switch _, kind := splitExtension(m); kind {
 	case "cls":

@@ -74,18 +74,17 @@ func chooseBatch(rate func(size int) (float64, error)) (best int, report string,
 // medianRate is the crops a second at a size, by the median of some runs: a short load from
 // elsewhere does not change it.
 func (m *Model) medianRate(size int) (float64, error) {
-	runs, err := m.timeRuns(size, tryRuns, tryFor)
+	runs, err := m.Runs(size, Bound{Least: tryRuns, For: tryFor})
 	if err != nil {
 		return 0, err
 	}
-	slices.Sort(runs)
-	return float64(size) / runs[len(runs)/2].Seconds(), nil
+	return float64(size) / runs.Median().Seconds(), nil
 }
 
 // Rate runs the model on one batch of a size again and again, for a duration, and returns the
 // crops a second. No pipeline around the model can be faster. The model stays at that size.
 func (m *Model) Rate(size int, duration time.Duration) (float64, error) {
-	runs, err := m.timeRuns(size, 2, duration)
+	runs, err := m.Runs(size, Bound{Least: 2, For: duration})
 	if err != nil {
 		return 0, err
 	}
@@ -96,8 +95,30 @@ func (m *Model) Rate(size int, duration time.Duration) (float64, error) {
 	return float64(len(runs)*size) / all.Seconds(), nil
 }
 
-// timeRuns times runs of the model at a size, at least so many and for so long.
-func (m *Model) timeRuns(size, least int, duration time.Duration) ([]time.Duration, error) {
+// Runs are how long runs of a model took, at least one, in ascending order.
+type Runs []time.Duration
+
+// Median is the time of which half of the runs take no more.
+func (r Runs) Median() time.Duration { return r[len(r)/2] }
+
+// P95 is the time of which 95 of 100 runs take no more; false of fewer than 20, which do not
+// tell.
+func (r Runs) P95() (time.Duration, bool) {
+	const fewest = 20
+	return r[(len(r)*95+99)/100-1], len(r) >= fewest
+}
+
+// Bound says how many runs of a model to time: for a duration, but not fewer than Least and, unless
+// that is 0, not more than Most.
+type Bound struct {
+	Least, Most int
+	For         time.Duration
+}
+
+// Runs times runs of the model at a size, one at least, after one that warms up. Crops are
+// neither decoded nor normalised. The model stays at that size. Errors are those of a size that
+// the model does not run at.
+func (m *Model) Runs(size int, bound Bound) (Runs, error) {
 	if err := m.try(size); err != nil { // also plans the runtime's memory
 		return nil, err
 	}
@@ -106,13 +127,14 @@ func (m *Model) timeRuns(size, least int, duration time.Duration) ([]time.Durati
 		return nil, err
 	}
 	defer b.close()
-	var runs []time.Duration
-	for begun := time.Now(); len(runs) < least || time.Since(begun) < duration; {
+	var runs Runs
+	for begun := time.Now(); len(runs) < max(bound.Least, 1) || time.Since(begun) < bound.For && (bound.Most == 0 || len(runs) < bound.Most); {
 		before := time.Now()
 		if err := b.run(0, size, m.fill.size); err != nil {
 			return nil, err
 		}
 		runs = append(runs, time.Since(before))
 	}
+	slices.Sort(runs)
 	return runs, nil
 }

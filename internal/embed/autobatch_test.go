@@ -3,8 +3,10 @@ package embed
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"facepipe/internal/onnx"
 )
@@ -28,6 +30,32 @@ func expectSame(t *testing.T, m, other *Model) {
 }
 
 // Whatever is fastest here, the model runs at it, and gives what it gives at any other.
+func TestRuns(t *testing.T) {
+	m := open(t, tiny(t, nil), Options{Batch: 1})
+	for _, c := range []struct {
+		bound Bound
+		want  int
+	}{{Bound{}, 1}, {Bound{Least: 4}, 4}, {Bound{Most: 7, For: time.Hour}, 7}, {Bound{Least: 5, Most: 2, For: time.Hour}, 5}} {
+		runs, err := m.Runs(3, c.bound)
+		if err != nil || len(runs) != c.want || !slices.IsSorted(runs) || runs[0] <= 0 || m.Batch() != 3 {
+			t.Errorf("%+v: %v, %v, batch %d", c.bound, runs, err, m.Batch())
+		}
+	}
+	var hundred Runs
+	for i := range 100 {
+		hundred = append(hundred, time.Duration(i+1))
+	}
+	if p95, ok := hundred.P95(); p95 != 95 || !ok || hundred.Median() != 51 {
+		t.Errorf("p95 %d, median %d", p95, hundred.Median())
+	}
+	if _, ok := hundred[:19].P95(); ok {
+		t.Error("19 runs tell a p95")
+	}
+	if p95, ok := hundred[:20].P95(); p95 != 19 || !ok {
+		t.Errorf("p95 of 20: %d", p95)
+	}
+}
+
 func TestAutoBatch(t *testing.T) {
 	m := open(t, tiny(t, nil), Options{Batch: AutoBatch})
 	if b := m.Batch(); b < 1 || b > maxAutoBatch || b&(b-1) != 0 {

@@ -24,8 +24,10 @@ type File struct {
 	// Inputs are without weights, which old exporters list among them.
 	Inputs  []Value `json:"inputs"`
 	Outputs []Value `json:"outputs"`
-	// Parameters are the numbers in tensors of weights, in whatever precision.
-	Parameters int64 `json:"parameters"`
+	// Parameters are the numbers in weights, and Weights those of each type that they are stored
+	// in, such as float16; [onnx.Graph.Parameters] says what counts.
+	Parameters int64            `json:"parameters"`
+	Weights    map[string]int64 `json:"weights,omitempty"`
 	// Says has what the metadata say of licences.
 	Says map[string]string `json:"says,omitempty"`
 
@@ -52,7 +54,7 @@ func Describe(path string) (*File, error) {
 		return nil, fmt.Errorf("open model: %w", err)
 	}
 	f := &File{Producer: strings.TrimSpace(m.Producer + " " + m.Version), IR: m.IRVersion, Opset: m.OpsetVersion,
-		Inputs: values(m.Graph.Images()), Outputs: values(m.Graph.Outputs), Parameters: parameters(&m.Graph), Model: m}
+		Inputs: values(m.Graph.Images()), Outputs: values(m.Graph.Outputs), Weights: map[string]int64{}, Model: m}
 	for _, p := range m.Metadata {
 		if strings.Contains(strings.ToLower(p.Key), "licen") {
 			if f.Says == nil {
@@ -60,6 +62,14 @@ func Describe(path string) (*File, error) {
 			}
 			f.Says[p.Key] = p.Value
 		}
+	}
+	weights, err := m.Graph.Parameters()
+	if err != nil {
+		return nil, fmt.Errorf("open model %s: %w", path, err)
+	}
+	for of, n := range weights {
+		f.Weights[of.String()] = n
+		f.Parameters += n
 	}
 	external := m.ExternalFiles()
 	if f.Digest, err = modelDigest(path, external); err != nil {
@@ -86,22 +96,6 @@ func values(list []onnx.ValueInfo) []Value {
 		}
 	}
 	return out
-}
-
-// parameters counts what is in tensors of weights; those of int64 are shapes and indices.
-func parameters(g *onnx.Graph) (n int64) {
-	const limit = 1 << 31 // of one tensor, whatever a file claims
-	for _, t := range g.Initializers {
-		if t.Type == onnx.Int64 {
-			continue
-		}
-		elements := int64(1)
-		for _, d := range t.Dims {
-			elements = min(elements*min(max(d, 0), limit), limit)
-		}
-		n += elements
-	}
-	return n
 }
 
 // Timing is what a crop costs in batches of a size.

@@ -168,3 +168,19 @@ func BenchmarkStream(b *testing.B) {
 		})
 	}
 }
+
+// insightface publishes 0.45 GFLOPs for this network; the other is the one of the first
+// publication of MobileFaceNet, with 128 numbers.
+func TestRealMultiplications(t *testing.T) {
+	for name, want := range map[string][2]int64{"w600k_mbf.onnx": {3399424, 440444928}, "mbf_y1.onnx": {993600, 220965376}} {
+		path := filepath.Join(realData(t), "models", name)
+		f, err := Describe(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		work, err := open(t, path, Options{Batch: 1}).Multiplications()
+		if err != nil || f.Parameters != want[0] || work.Weights != want[1] || work.Attention != 0 || len(work.Unknown) > 0 {
+			t.Errorf("%s: %d parameters, %+v, %v; want %v", name, f.Parameters, work, err, want)
+		}
+	}
+}

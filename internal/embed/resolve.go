@@ -17,6 +17,9 @@ import (
 // [Preprocess] as JSON.
 const PreprocessKey = "pipe.preprocess"
 
+// TrainingKey is the entry in which it carries what is known of its training, as JSON.
+const TrainingKey = "pipe.training"
+
 // Origin says how far a contract can be relied on.
 type Origin int
 

@@ -102,17 +102,25 @@ func InFloat32(data []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return withOutputs(data, &m.Graph, (*message).floatOutputs)
+}
+
+// withOutputs rewrites a model's bytes so that its inputs are float32, and its outputs those
+// that a function writes.
+func withOutputs(data []byte, g *Graph, outputs func(*message, *Graph)) ([]byte, error) {
 	return copyFields(data, func(w *message, f protobuf.Field) (bool, error) {
 		if f.Number != modelGraph {
 			return false, nil
 		}
-		graph, err := m.Graph.inFloat32(f.Bytes)
+		graph, err := g.floatInputs(f.Bytes)
+		outputs(&graph, g)
 		w.bytes(modelGraph, graph)
 		return true, err
 	})
 }
 
-func (g *Graph) inFloat32(data []byte) ([]byte, error) {
+// floatInputs copies a graph without outputs, with inputs that are float32.
+func (g *Graph) floatInputs(data []byte) (message, error) {
 	var w message
 	for _, in := range g.Inputs {
 		if _, castable := elemTypes[in.Type]; castable && in.Type != Float32 && !g.isWeight(in) {
@@ -124,7 +132,11 @@ func (g *Graph) inFloat32(data []byte) ([]byte, error) {
 	rest, err := copyFields(data, func(_ *message, f protobuf.Field) (bool, error) {
 		return f.Number == graphInput || f.Number == graphOutput || f.Number == graphShapes, nil
 	})
-	w = append(w, rest...)
+	return append(w, rest...), err
+}
+
+// floatOutputs writes the outputs that can be had as float32.
+func (w *message) floatOutputs(g *Graph) {
 	for _, out := range g.AsFloats() {
 		as := out.Name + castSuffix
 		if q := g.quantizer(out); q != nil {
@@ -136,12 +148,16 @@ func (g *Graph) inFloat32(data []byte) ([]byte, error) {
 			w.cast(out.Name, as, Float32)
 			out.Name = as
 		}
-		w.nested(graphOutput, func(w *message) {
-			w.string(1, out.Name)
-			w.nested(2, func(w *message) { w.nested(1, func(w *message) { w.int(1, int64(Float32)) }) })
-		})
+		w.floatOutput(out.Name)
 	}
-	return w, err
+}
+
+// floatOutput writes an output that is float32, of a shape that is not declared.
+func (w *message) floatOutput(name string) {
+	w.nested(graphOutput, func(w *message) {
+		w.string(1, name)
+		w.nested(2, func(w *message) { w.nested(1, func(w *message) { w.int(1, int64(Float32)) }) })
+	})
 }
 
 // castSuffix ends the name of a value that stands for another in float32.

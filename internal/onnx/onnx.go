@@ -95,15 +95,17 @@ type Graph struct {
 	Initializers []Tensor
 }
 
-// Node is one operator.
+// Node is one operator. Domain is the operator set that OpType is of, "" for the default one.
 type Node struct {
 	Name, OpType    string
+	Domain          string
 	Inputs, Outputs []string
 	Attributes      []Attribute
 }
 
-// Attribute is a setting of a node: an integer, a float, a list of either or a tensor. Of other
-// kinds only the name is kept. A list of floats is read, but not written.
+// Attribute is a setting of a node: an integer, a float, a list of either, a text or a tensor. Of
+// other kinds only the name is kept. A list of floats is read, but not written, and so are
+// graphs, as bytes.
 type Attribute struct {
 	Name   string
 	Kind   AttributeKind
@@ -111,7 +113,10 @@ type Attribute struct {
 	Float  float32
 	Ints   []int64
 	Floats []float32
+	Text   string
 	Tensor *Tensor
+
+	graphs [][]byte
 }
 
 // AttributeKind says which field of an attribute holds the value, numbered as in the standard.
@@ -121,6 +126,7 @@ type AttributeKind int32
 const (
 	KindFloat  AttributeKind = 1
 	KindInt    AttributeKind = 2
+	KindText   AttributeKind = 3
 	KindTensor AttributeKind = 4
 	KindInts   AttributeKind = 7
 )
@@ -130,6 +136,9 @@ func Int(name string, v int64) Attribute { return Attribute{Name: name, Kind: Ki
 
 // Ints is an attribute that lists integers.
 func Ints(name string, v ...int64) Attribute { return Attribute{Name: name, Kind: KindInts, Ints: v} }
+
+// Text is an attribute that is a string.
+func Text(name, v string) Attribute { return Attribute{Name: name, Kind: KindText, Text: v} }
 
 // Float is a floating-point attribute.
 func Float(name string, v float32) Attribute {

@@ -20,7 +20,7 @@ func sample() *Model {
 			Nodes: []Node{
 				{Name: "conv", OpType: "Conv", Inputs: []string{"input", "w", ""}, Outputs: []string{"y"},
 					Attributes: []Attribute{Ints("strides", 2, 2), Int("group", 1)}},
-				{OpType: "LeakyRelu", Inputs: []string{"y"}, Outputs: []string{"z"}, Attributes: []Attribute{Float("alpha", 0.25)}},
+				{OpType: "LeakyRelu", Inputs: []string{"y"}, Outputs: []string{"z"}, Attributes: []Attribute{Float("alpha", 0.25), Text("of", "x")}, Domain: "com.microsoft"},
 			},
 			Inputs:       []ValueInfo{{"input", Float32, append([]Dim{Variable("N")}, Fixed(3, 112, 112)...)}},
 			Outputs:      []ValueInfo{{"z", Float32, []Dim{Variable("N"), {Size: 4}}}},
@@ -253,6 +253,51 @@ func TestKinds(t *testing.T) {
 	for _, data := range []string{"this is no model", "\x08\x07\x12\x07pytorch", "\x0a\x0b"} {
 		if _, err := Unmarshal([]byte(data)); !errors.Is(err, ErrFormat) || strings.Contains(err.Error(), " but ") {
 			t.Errorf("%q: %v", data, err)
+		}
+	}
+}
+
+// A branch that multiplies is said, one that does not is none of anyone's business; what a body
+// takes from outside is needed.
+func TestBodies(t *testing.T) {
+	branch := func(op string) []byte {
+		var w message
+		g := Graph{Nodes: []Node{{OpType: op, Inputs: []string{"before", "w"}, Outputs: []string{"out"}}}, Outputs: []ValueInfo{{Name: "out"}}}
+		g.write(&w)
+		return w
+	}
+	deep := branch("Relu")
+	for range 9 {
+		var n, g message
+		n.string(4, "If")
+		n.nested(5, func(w *message) { w.bytes(6, deep) })
+		g.bytes(1, n)
+		deep = g
+	}
+	for _, c := range []struct {
+		body []byte
+		want []string
+		err  bool
+	}{{body: branch("Conv"), want: []string{"If with Conv"}}, {body: branch("Squeeze")}, {body: deep, err: true}, {body: []byte{0x0a, 0x7f}, err: true}} {
+		g := sample().Graph
+		g.Nodes = []Node{
+			{OpType: "Relu", Inputs: []string{"input"}, Outputs: []string{"before"}},
+			{OpType: "If", Inputs: []string{"condition"}, Outputs: []string{"z"}, Attributes: []Attribute{{Name: "then_branch", graphs: [][]byte{c.body}}}},
+		}
+		f, err := g.flow()
+		if (err != nil) != c.err {
+			t.Fatalf("%v: %v", c.want, err)
+		}
+		if err != nil {
+			continue
+		}
+		p := &Probe{unknown: map[string]bool{}}
+		if !f.needed[0] || !f.fed(f.reads[1]) {
+			t.Errorf("%v: needed %v, read %v", c.want, f.needed, f.reads[1])
+		}
+		p.add(&g.Nodes[1], f, f.bodies[1])
+		if got, err := p.Count(nil, 1); err != nil || !slices.Equal(got.Unknown, c.want) {
+			t.Errorf("%v, %v, want %v", got.Unknown, err, c.want)
 		}
 	}
 }

@@ -139,6 +139,10 @@ func (n *Node) read(data []byte) error {
 			err := a.read(f.Bytes)
 			n.Attributes = append(n.Attributes, a)
 			return err
+		case 7:
+			if n.Domain = string(f.Bytes); n.Domain == "ai.onnx" {
+				n.Domain = ""
+			}
 		}
 		return nil
 	})
@@ -153,6 +157,10 @@ func (a *Attribute) read(data []byte) error {
 			a.Float = math.Float32frombits(uint32(f.Bits))
 		case 3:
 			a.Int = int64(f.Bits)
+		case 4:
+			a.Text = string(f.Bytes)
+		case 6, 11:
+			a.graphs = append(a.graphs, f.Bytes)
 		case 5:
 			a.Tensor = new(Tensor)
 			err = a.Tensor.read(f.Bytes)

@@ -80,6 +80,7 @@ func (n *Node) write(w *message) {
 	for _, a := range n.Attributes {
 		w.nested(5, func(w *message) { a.write(w) })
 	}
+	w.string(7, n.Domain)
 }
 
 func (a *Attribute) write(w *message) {
@@ -90,6 +91,8 @@ func (a *Attribute) write(w *message) {
 		*w = protowire.AppendFixed32(*w, math.Float32bits(a.Float))
 	case KindInt:
 		w.int(3, a.Int)
+	case KindText:
+		w.string(4, a.Text)
 	case KindTensor:
 		w.nested(5, a.Tensor.write)
 	case KindInts:

@@ -315,5 +315,5 @@ func (p *pairReader) close() (err error) {
 }
 
 // AlignmentState says what is known of an alignment without reading it: current, outdated,
-// missing or damaged; and its size.
+// missing or damaged; and its size. It does not look at the reference.
 func AlignmentState(t *cache.Cache) (state string, bytes int64) { return alignments.state(t) }

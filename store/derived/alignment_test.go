@@ -13,6 +13,7 @@ import (
 	"facepipe/store/cache"
 	"facepipe/store/check"
 	"facepipe/store/derived"
+	"facepipe/store/info"
 	"facepipe/store/storetest"
 )
 
@@ -148,8 +149,18 @@ func TestAlignmentIsKept(t *testing.T) {
 	same("there", long, first.Cosine, false)
 	same("itself", short, 1, true)
 	same("back", long, first.Cosine, true)
-	if state, bytes := derived.AlignmentState(short); state != "current" || bytes == 0 {
-		t.Errorf("state %s, %d bytes", state, bytes)
+	list, err := info.Caches(d.Dir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range list {
+		want := "missing"
+		if c.Name == short.Info().Name {
+			want = "current"
+		}
+		if c.Alignment != want || (c.AlignmentBytes > 0) != (want == "current") {
+			t.Errorf("teacher %s: alignment %s, %d bytes", c.Name, c.Alignment, c.AlignmentBytes)
+		}
 	}
 	storetest.FlipBit(t, manifest, 100)
 	same("damaged", long, first.Cosine, true)

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,24 +61,18 @@ const centreMemory = 256 << 20
 func DeriveCentres(ctx context.Context, dir, teacher string, o CentresOptions) (s CentresSummary, err error) {
 	begun := time.Now()
 	s = CentresSummary{Dataset: dir, Teacher: teacher}
-	d, err := store.Open(dir)
-	if err != nil {
-		return s, err
-	}
-	defer func() { err = errors.Join(err, d.Close()) }()
-	t, err := cache.Open(d, teacher)
-	if err != nil {
-		return s, err
-	}
-	m, reused, err := ensureCentres(ctx, t, o)
-	if err != nil {
-		return s, err
-	}
-	s.Identities, s.WithoutCentre, s.Rows, s.MeanSpread = m.Identities, m.WithoutCentre, m.Rows, m.MeanSpread
-	s.Cache, s.Reused = m.Cache, reused
-	_, s.Bytes = CentresState(t)
+	err = inDataset(dir, teacher, func(t *cache.Cache) error {
+		m, reused, err := ensureCentres(ctx, t, o)
+		if err != nil {
+			return err
+		}
+		s.Identities, s.WithoutCentre, s.Rows, s.MeanSpread = m.Identities, m.WithoutCentre, m.Rows, m.MeanSpread
+		s.Cache, s.Reused = m.Cache, reused
+		_, s.Bytes = CentresState(t)
+		return nil
+	})
 	s.Seconds = time.Since(begun).Seconds()
-	return s, nil
+	return s, err
 }
 
 // OpenCentres opens the class centres and crop qualities, and derives them first where they
@@ -215,9 +211,7 @@ func newCentreBlock(from, n, dim int) *centreBlock {
 
 // gather adds the embeddings of a shard.
 func (b *centreBuilder) gather(block *centreBlock, shard int) error {
-	var labels []int32
 	err := b.teacher.Dataset().EachLabel(shard, func(label int32, identity string) {
-		labels = append(labels, label)
 		if at := int(label) - block.from; at >= 0 && at < len(block.names) && block.names[at] == "" {
 			block.names[at] = strings.Clone(identity)
 		}
@@ -225,20 +219,57 @@ func (b *centreBuilder) gather(block *centreBlock, shard int) error {
 	if err != nil {
 		return err
 	}
-	row := make([]float32, b.teacher.Info().Dim)
-	return b.teacher.EachBatch(b.ctx, shard, func(c *cache.Columns, from int) error {
-		for k := range c.ID.Len() {
-			at := int(labels[from+k]) - block.from
-			if at < 0 || at >= len(block.names) {
-				continue
-			}
+	return block.gather(b.ctx, b.teacher, shard, func(_ int, label int32) (at int, ok bool) {
+		at = int(label) - block.from
+		if ok = at >= 0 && at < len(block.names); ok {
 			b.bar.Add(1)
-			if block.add(at, c, k, row) {
-				block.counts[at]++
+		}
+		return at, ok
+	})
+}
+
+// gather adds the embeddings of a shard at the places that the rows of the dataset are for.
+func (s *centreBlock) gather(ctx context.Context, t *cache.Cache, shard int, place func(row int, label int32) (at int, ok bool)) error {
+	var labels []int32
+	if err := t.Dataset().EachLabel(shard, func(label int32, _ string) { labels = append(labels, label) }); err != nil {
+		return err
+	}
+	first := t.Dataset().RowOf(store.Location{Shard: uint32(shard)})
+	row := make([]float32, s.dim)
+	return t.EachBatch(ctx, shard, func(c *cache.Columns, from int) error {
+		for k := range c.ID.Len() {
+			if at, ok := place(first+from+k, labels[from+k]); ok && s.add(at, c, k, row) {
+				s.counts[at]++
 			}
 		}
 		return nil
 	})
+}
+
+// CentresOf are the class centres of some labels, made as [DeriveCentres] makes them but of those
+// rows alone that keep takes; a label that is left without an embedding of use has none. The
+// cache must be complete, and nothing is written. Memory grows with the labels. Errors:
+// [store.ErrDamaged], the context's.
+func CentresOf(ctx context.Context, t *cache.Cache, labels map[int32]bool, keep func(row int) bool) (map[int32][]float32, error) {
+	order := slices.Sorted(maps.Keys(labels))
+	block := newCentreBlock(0, len(order), t.Info().Dim)
+	for shard := range t.Dataset().Shards() {
+		err := block.gather(ctx, t, shard, func(row int, label int32) (at int, ok bool) {
+			at, ok = slices.BinarySearch(order, label)
+			return at, ok && keep(row)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	centres := map[int32][]float32{}
+	for at, label := range order {
+		centre := make([]float32, block.dim)
+		if _, ok := block.centre(at, centre); ok {
+			centres[label] = centre
+		}
+	}
+	return centres, nil
 }
 
 // add sums up what a crop has: its embedding and its mirror image's. false if neither is

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -358,5 +359,75 @@ func TestCentresRefuse(t *testing.T) {
 	}
 	if _, err := os.Stat(teacher.Folder()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a dropped cache has a folder again: %v", err)
+	}
+}
+
+// Centres of some rows are means of their unit embeddings, and of all rows those of the table.
+func TestCentresOf(t *testing.T) {
+	d := storetest.Open(t, storetest.Build(t, 60, 25))
+	storetest.Embed(t, d, storetest.Info(cache.FP32, true), -1, storetest.SpoilSome)
+	kept := storetest.Cache(t, d, "r50")
+	centres, err := derived.OpenCentres(t.Context(), kept, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer storetest.Close(t, centres)
+	labels := map[int32]bool{}
+	for l := range int32(d.Identities()) {
+		labels[l] = true
+	}
+	all, err := derived.CentresOf(t.Context(), kept, labels, func(int) bool { return true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := make([]float32, kept.Info().Dim)
+	for l := range labels {
+		_, ok, err := centres.Centre(l, row)
+		if err != nil || ok != (all[l] != nil) || ok && !slices.Equal(all[l], row) {
+			t.Fatalf("label %d: %v, want %v (%v, %v)", l, all[l], row, ok, err)
+		}
+	}
+	of, err := d.Labels(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	keep := func(row int) bool { return row%3 != 0 }
+	some, err := derived.CentresOf(t.Context(), kept, map[int32]bool{1: true, 2: true}, keep)
+	if err != nil || len(some) > 2 {
+		t.Fatal(some, err)
+	}
+	for _, l := range []int32{1, 2} {
+		sum := make([]float64, len(row))
+		for i := range d.Rows() {
+			if of[i] != l || !keep(i) {
+				continue
+			}
+			at := d.Locate(i)
+			shard, err := kept.Shard(int(at.Shard))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, flip := range []bool{false, true} {
+				_, ok, err := shard.Row(int(at.Row), flip, row)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for k := range row {
+					if ok {
+						sum[k] += float64(row[k]) / vec.Norm(row)
+					}
+				}
+			}
+			storetest.Close(t, shard)
+		}
+		length := vec.Norm(sum)
+		if (length > 0) != (some[l] != nil) {
+			t.Fatalf("label %d: %v", l, some[l])
+		}
+		for k, x := range some[l] {
+			if d := float64(x) - sum[k]/length; d > 1e-6 || d < -1e-6 {
+				t.Fatalf("label %d: %v, want %v", l, some[l], sum)
+			}
+		}
 	}
 }

@@ -1,6 +1,6 @@
 // Package derived keeps what is made of a whole teacher cache, or belongs to its teacher: class
-// centres with the quality of every crop, the crops nearest to every crop, and the classifier
-// that the teacher was trained with.
+// centres with the quality of every crop, the crops nearest to every crop, the rotation to
+// another teacher's space, and the classifier that the teacher was trained with.
 //
 // Each kind is a folder in the cache's with a lock, a manifest and tables of its own. A kind is
 // one file of this package and one line in the register of derived.go; package check, and
@@ -39,6 +39,20 @@ func Audit(a *table.Audit, t *cache.Cache) error {
 		}
 	}
 	return nil
+}
+
+// inDataset calls derive with a teacher cache of the dataset in dir, open as long as that takes.
+func inDataset(dir, teacher string, derive func(t *cache.Cache) error) (err error) {
+	d, err := store.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	t, err := cache.Open(d, teacher)
+	if err != nil {
+		return err
+	}
+	return derive(t)
 }
 
 // opened are the open tables of a kind.

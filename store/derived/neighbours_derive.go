@@ -93,24 +93,18 @@ func (o NeighboursOptions) willDo(m *neighboursManifest) bool {
 func DeriveNeighbours(ctx context.Context, dir, teacher string, o NeighboursOptions) (s NeighboursSummary, err error) {
 	begun := time.Now()
 	s = NeighboursSummary{Dataset: dir, Teacher: teacher}
-	d, err := store.Open(dir)
-	if err != nil {
-		return s, err
-	}
-	defer func() { err = errors.Join(err, d.Close()) }()
-	t, err := cache.Open(d, teacher)
-	if err != nil {
-		return s, err
-	}
-	m, resumed, reused, err := ensureNeighbours(ctx, t, o)
-	if err != nil {
-		return s, err
-	}
-	s.K, s.Rows, s.Unusable, s.Unlabelled = m.K, m.Rows, m.Unusable, m.Unlabelled
-	s.Exact, s.Method, s.Cache, s.Reused, s.Resumed = m.Exact(), m.Method, m.Cache, reused, resumed
-	_, s.Bytes = NeighboursState(t)
+	err = inDataset(dir, teacher, func(t *cache.Cache) error {
+		m, resumed, reused, err := ensureNeighbours(ctx, t, o)
+		if err != nil {
+			return err
+		}
+		s.K, s.Rows, s.Unusable, s.Unlabelled = m.K, m.Rows, m.Unusable, m.Unlabelled
+		s.Exact, s.Method, s.Cache, s.Reused, s.Resumed = m.Exact(), m.Method, m.Cache, reused, resumed
+		_, s.Bytes = NeighboursState(t)
+		return nil
+	})
 	s.Seconds = time.Since(begun).Seconds()
-	return s, nil
+	return s, err
 }
 
 // OpenNeighbours opens the nearest crops of every crop, at most k (0 takes [DefaultNeighbours]) of

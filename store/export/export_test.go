@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"facepipe/internal/imgcodec"
+	"facepipe/internal/npy"
 	"facepipe/internal/recordio"
 	"facepipe/store"
 	"facepipe/store/cache"
@@ -340,7 +341,7 @@ func TestKeyLine(t *testing.T) {
 	for key, want := range map[string]string{
 		"a/b.jpg": "a/b.jpg", "a\nb": `"a\nb"`, `"quoted"`: `"\"quoted\""`, `mid"dle`: `mid"dle`, "a\u2028b": `"a\u2028b"`,
 	} {
-		if got := string(keyLine(key)); got != want+"\n" {
+		if got := string(npy.AppendKey(nil, key)); got != want+"\n" {
 			t.Errorf("%q is the line %q, want %q", key, got, want)
 		}
 	}

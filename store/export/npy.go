@@ -2,10 +2,8 @@ package export
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"math"
-	"strings"
 
 	"facepipe/internal/npy"
 	"facepipe/store"
@@ -84,7 +82,7 @@ func (a *arrays) add(at store.Location, c *store.Crop) error {
 	}
 	_, err1 := a.labels.Write(binary.LittleEndian.AppendUint32(nil, uint32(c.Label)))
 	_, err2 := a.ids.Write(c.ID[:])
-	_, err3 := a.keys.Write(keyLine(c.Key))
+	_, err3 := a.keys.Write(npy.AppendKey(nil, c.Key))
 	return errors.Join(err1, err2, err3)
 }
 
@@ -118,16 +116,6 @@ func (a *arrays) embedding(row int, mirror bool, values, norms *file) (err error
 	_, err1 := values.Write(a.row)
 	_, err2 := norms.Write(binary.LittleEndian.AppendUint32(nil, math.Float32bits(norm)))
 	return errors.Join(err1, err2)
-}
-
-// keyLine is a key as a line; one that breaks lines, or looks like one that does, is
-// written as a JSON string.
-func keyLine(key string) []byte {
-	if !strings.ContainsAny(key, "\n\r\v\f\x1c\x1d\x1e\u0085\u2028\u2029") && !strings.HasPrefix(key, `"`) {
-		return append([]byte(key), '\n')
-	}
-	line, _ := json.Marshal(key) // a string always encodes
-	return append(line, '\n')
 }
 
 func (a *arrays) close() error {

@@ -28,6 +28,10 @@ type Cache struct {
 	// Neighbours, the derived nearest crops of every crop, are in the same states.
 	Neighbours      string `json:"neighbours"`
 	NeighboursBytes int64  `json:"neighbours_bytes"`
+	// Alignment, the derived rotation to another teacher's space, is in the same states, as far
+	// as this cache decides; that of the other teacher is compared when the rotation is used.
+	Alignment      string `json:"alignment"`
+	AlignmentBytes int64  `json:"alignment_bytes"`
 	// Runs sums up the records of the runs that filled the cache.
 	Runs cache.RunTotals `json:"runs"`
 	// Classifier says where an imported classifier matrix is from, nil without one.
@@ -70,6 +74,7 @@ func stateOf(t *cache.Cache) (s Cache, err error) {
 	s.Missing = t.Dataset().Rows() - s.Rows
 	s.Centres, s.CentresBytes = derived.CentresState(t)
 	s.Neighbours, s.NeighboursBytes = derived.NeighboursState(t)
+	s.Alignment, s.AlignmentBytes = derived.AlignmentState(t)
 	if s.Classifier, err = derived.FindClassifier(t); err != nil {
 		return s, err
 	}

@@ -2,7 +2,7 @@
 // manifests and the columns that describe crops, no image, no embedding and no derived table.
 //
 // It gathers what the wings say of themselves. A damaged file that it has to read ends it with
-// [store.ErrDamaged]; an index, class centres or neighbours that are damaged are only reported.
+// [store.ErrDamaged]; an index, class centres, neighbours or an alignment that are damaged are only reported.
 package info
 
 import (

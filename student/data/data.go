@@ -28,8 +28,8 @@ type Batch struct {
 	Step, Part int
 	// Rows are the crops' global rows in the dataset.
 	Rows []int64
-	// Labels are the crops' identities, store.NoLabel where unknown: those of a split
-	// numbered without gaps, in the dataset's order.
+	// Labels are the crops' identities, store.NoLabel where unknown: those of a split, or
+	// beside an exclusion, numbered without gaps, in the dataset's order.
 	Labels []int32
 	// Pixels is N×size×size×3 of interleaved RGB, as they are stored.
 	Pixels []uint8
@@ -46,6 +46,9 @@ type Options struct {
 	Batch int    // crops in a batch
 	Parts int    // batches that make up a step; 0 is 1
 	Split string // whose crops make up the batches, "" for all crops
+	// Exclude is what of these crops is left out, with the identities that have no others; nil
+	// for nothing.
+	Exclude *Exclusion
 	// DatasetLabels numbers identities as the dataset does, also those of a split, as
 	// runs of older versions had them.
 	DatasetLabels bool
@@ -83,7 +86,8 @@ func (p Slice) of(batch []pick) []pick {
 type Loader struct {
 	o        Options
 	ds       *store.Dataset
-	split    []int    // global rows of the split, nil without
+	split    []int    // global rows that batches are made of, nil for all
+	excluded int      // rows that batches would be made of otherwise
 	numbers  []int32  // of the dataset's labels, nil where they are the same
 	labels   int      // how many there are
 	classes  *classes // nil for batches that are drawn uniformly
@@ -113,6 +117,8 @@ type optionError struct{ error }
 
 func (optionError) Is(target error) bool { return target == ErrOptions }
 
+func (e optionError) Unwrap() error { return e.error }
+
 func misfit(format string, args ...any) error { return optionError{fmt.Errorf(format, args...)} }
 
 // New opens all shards of a dataset, and of teachers. A dataset, or a
@@ -130,6 +136,11 @@ func New(ds *store.Dataset, teachers []*cache.Cache, o Options) (*Loader, error)
 		if l.split, err = ds.SplitRows(o.Split); err != nil {
 			return nil, err
 		}
+	}
+	if o.Exclude != nil && len(o.Exclude.Rows) > 0 {
+		before := l.Crops()
+		l.split = without(l.split, ds.Rows(), o.Exclude)
+		l.excluded = before - l.Crops()
 	}
 	if err := l.fits(); err != nil {
 		return nil, err
@@ -210,8 +221,8 @@ func (l *Loader) DatasetLabels() []int32 {
 	return of
 }
 
-// Labels is how many identities labels tell apart: those of the crops with a split, else
-// the dataset's.
+// Labels is how many identities labels tell apart: those of the crops where a split or an
+// exclusion leaves some out, else the dataset's.
 func (l *Loader) Labels() int { return l.labels }
 
 // fits reports options that make no batches of the crops.
@@ -271,6 +282,9 @@ func (l *Loader) Crops() int {
 	}
 	return l.ds.Rows()
 }
+
+// Excluded is the number of crops that are left out as [Options].Exclude has it.
+func (l *Loader) Excluded() int { return l.excluded }
 
 // Identities is the number of identities that are drawn, and of the crops that have
 // one; 0 if batches are drawn uniformly.

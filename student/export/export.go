@@ -26,7 +26,7 @@ var ErrUsage = errors.New("wrong usage")
 // Keys of the metadata in an exported model, besides [embed.PreprocessKey].
 const (
 	// TrainingKey is that of what the model says of its training, as JSON.
-	TrainingKey = "pipe.training"
+	TrainingKey = embed.TrainingKey
 	// TeacherKey is that of the teacher's fingerprint, if it had one.
 	TeacherKey = "pipe.teacher"
 )

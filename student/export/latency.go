@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"facepipe/internal/embed"
@@ -13,7 +12,7 @@ import (
 )
 
 // Latency is how long ONNX Runtime takes to embed one crop with a network on one thread
-// of the processor, in seconds: the median of some short runs, with weights at random.
+// of the processor, in seconds: the median of some runs, with weights at random.
 //
 // Errors: ort.ErrRuntime.
 func Latency(n *net.Network, onnxruntime string) (seconds float64, err error) {
@@ -31,15 +30,11 @@ func Latency(n *net.Network, onnxruntime string) (seconds float64, err error) {
 		return 0, fmt.Errorf("measure %s: %w", n.Name, err)
 	}
 	defer m.Close()
-	const runs = 9
-	rates := make([]float64, runs)
-	for i := range rates {
-		if rates[i], err = m.Rate(1, time.Second/runs); err != nil {
-			return 0, err
-		}
+	runs, err := m.Runs(1, embed.Bound{Least: 9, For: time.Second})
+	if err != nil {
+		return 0, err
 	}
-	slices.Sort(rates)
-	return 1 / rates[runs/2], nil
+	return runs.Median().Seconds(), nil
 }
 
 // exportInitial writes a network as it is before training.

@@ -98,18 +98,17 @@ func (c adadistillSettings) build(env Env) (term, error) {
 // of an identity win, has each rank keep a table of its own, and loses it on resume; its
 // unweighted α reads what was never set.
 type adadistill struct {
-	c       followSettings
-	margin  *margin // without centres of its own
-	centres *layer.Param
-	rows    []int32   // all labels have a centre
-	start   []float32 // until the first step
+	stateless // the centres are a parameter
+	c         followSettings
+	margin    *margin // without centres of its own
+	centres   *layer.Param
+	rows      []int32   // all labels have a centre
+	start     []float32 // until the first step
 }
 
 // begin gives the centres their first values.
 func (l *adadistill) begin(rng *rand.Rand, data []float32) {
-	for i := range data {
-		data[i] = float32(rng.NormFloat64() * centreSpread)
-	}
+	scatter(rng, data)
 	dim := l.centres.Shape[1]
 	for from := 0; from < len(l.start); from += dim {
 		if w := l.start[from:][:dim]; vec.HasDirection(vec.Norm(w)) {
@@ -118,9 +117,7 @@ func (l *adadistill) begin(rng *rand.Rand, data []float32) {
 	}
 }
 
-func (l *adadistill) Params() []*layer.Param          { return []*layer.Param{l.centres} }
-func (*adadistill) State(*torch.Scope) State          { return State{} } // the centres are a parameter
-func (*adadistill) Restore(*torch.Scope, State) error { return nil }
+func (l *adadistill) Params() []*layer.Param { return []*layer.Param{l.centres} }
 
 func (l *adadistill) Step(s *torch.Scope, v *view) (torch.Tensor, Parts) {
 	parts := Parts{}

@@ -18,6 +18,7 @@ import (
 // 2203.15565). The softmax is over these, and they alone get a gradient, weight decay and
 // momentum. What is drawn depends on the seed of the run and on the step.
 type classes struct {
+	stateless
 	weight, bias *layer.Param // C×d and C; bias may be nil
 	count        int          // C
 	drawn        int          // that take part in a step, unless its batch is of more

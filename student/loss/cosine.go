@@ -10,19 +10,13 @@ var cosineLoss = Loss{
 c_i = <ŝ_i, t̂_i> is the cosine of the student's and the teacher's embedding of sample i.
 Samples without a usable teacher embedding are left out.`,
 	Needs:    TeacherEmbedding,
-	defaults: plain{cosine},
+	defaults: plain{paired(cosine)},
 	bare:     true,
 }
 
 // cosine is feature consistency: the mean of 1 - c_i.
-func cosine(s *torch.Scope, v *view) (torch.Tensor, Parts) {
-	p := v.unit()
-	parts := Parts{}
-	parts.know("dropped", float64(p.dropped))
-	if len(p.samples) == 0 {
-		return zero(s, v.Student), parts
-	}
+func cosine(s *torch.Scope, v *view, parts Parts) torch.Tensor {
 	mean := s.Mean(v.distance())
 	parts.keep(s, "cosine", s.AddScalar(s.Scale(s.To(s.Detach(mean), torch.Float64), -1), 1))
-	return mean, parts
+	return mean
 }

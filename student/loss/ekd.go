@@ -180,8 +180,7 @@ func (l *ekd) observe(s *torch.Scope, q similarities, n int) (hard torch.Tensor)
 
 // disagreement is the mean over pairs of the squared difference of the soft ranks.
 func (l *ekd) disagreement(s *torch.Scope, pairs similarities) torch.Tensor {
-	e := s.Sub(l.rank(s, pairs.student, l.student), s.Detach(l.rank(s, pairs.teacher, l.teacher)))
-	return s.Mean(s.Mul(e, e))
+	return meanSquare(s, l.rank(s, pairs.student, l.student), s.Detach(l.rank(s, pairs.teacher, l.teacher)))
 }
 
 // rank is the soft rank of similarities among anchors.

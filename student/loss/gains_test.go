@@ -123,7 +123,11 @@ func TestNeighboursAndCentresMatchDefinition(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := torchtest.Scope(t, e)
-		got, parts := l.step(s, p.view(s))
+		var r reader
+		of := p.view(s)
+		offers := l.offers(&r, s, of)
+		r.read(s)
+		got, parts := l.step(s, of, offers)
 		v := s.Scalar(got)
 		want, pairs := plainRPSD(t, p, c, env)
 		if s.Err() != nil || math.Abs(v-want) > 1e-7 || int(parts["pairs"].Value) != pairs || l.bank.filled > 0 {
@@ -153,15 +157,15 @@ func TestBankBesideTheOthers(t *testing.T) {
 			o.Step(s, p.batch(s, torch.FromData(s, "cpu", p.student, p.n, p.d)))
 		}
 		p := newProblem(7, 9, 8).view(s).unit()
-		offered := l.ofBank(s, p, 9)
-		rs, rt := s.Floats(offered.student), s.Floats(offered.teacher)
-		entries := torch.ToData[int64](s, l.search(s, p, 9))
-		if s.Err() != nil {
+		var r reader
+		offered := l.ofBank(&r, s, p, 9)
+		if r.read(s); s.Err() != nil {
 			t.Fatal(s.Err())
 		}
+		rs, rt, entries := numbers[float32](offered.rs), numbers[float32](offered.rt), numbers[int64](offered.entry)
 		width := len(rs) / len(p.samples)
 		for i := range p.samples {
-			mined := offered.mine(i, rs[i*width:][:width], rt[i*width:][:width])
+			mined := offered.mine(i, candidates{entries[i*width:][:width], rs[i*width:][:width], rt[i*width:][:width]})
 			if most := map[string]int{"own": 3, "others": 4}[want]; len(mined) != most {
 				t.Errorf("%s: sample %d has %d pairs", section, i, len(mined))
 			}
@@ -249,7 +253,11 @@ func TestQualityInTheLoss(t *testing.T) {
 	p := newProblem(31, 6, 8)
 	clear(p.teacher[:8]) // a sample without a teacher's embedding
 	l := newILED(c)
-	got, _ := l.step(s, p.view(s))
+	var r reader
+	of := p.view(s)
+	seen := l.look(&r, of)
+	r.read(s)
+	got, _ := l.step(s, of, seen)
 	student, teacher := rowsOf(p.student, 6), rowsOf(p.teacher, 6)
 	var norms []float64
 	for i := 1; i < 6; i++ {

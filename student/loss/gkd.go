@@ -20,17 +20,15 @@ ramp rises linearly to 1 over a share of the run
 ` + ofLogits,
 	Needs: TeacherEmbedding | Labels | IdentityVectors,
 	Rate:  rateOfClasses,
-	defaults: gkdSettings{Classifier: "cosface", Margin: differentiating(cosfaceMargin, 0.4), Proxies: "auto",
+	defaults: gkdSettings{Logits: logitSettings{"cosface", differentiating(cosfaceMargin, 0.4), "auto"},
 		Own: groupSettings{Group: "fixed", Size: 10000, Mass: 0.93, Step: 100, Temperature: 4, Binary: 1, Primary: 8, Ramp: 0.5}},
 }
 
 // gkdSettings tune gkd; all defaults are the code's, of which the ramp over 10 of 20 epochs has
 // become half of the run.
 type gkdSettings struct {
-	Classifier string         `yaml:"classifier" about:"the student's own margin softmax: arcface, cosface, or none to compare with the teacher's vectors alone"`
-	Margin     marginSettings `yaml:"margin" about:"scale and margin of the logits"`
-	Proxies    string         `yaml:"proxies" about:"the vectors of identities: the teacher's classifier, its class centres, or auto"`
-	Own        groupSettings  `yaml:",inline"`
+	Logits logitSettings `yaml:",inline"`
+	Own    groupSettings `yaml:",inline"`
 }
 
 type groupSettings struct {
@@ -55,12 +53,10 @@ func (c gkdSettings) defaults() settings {
 	return d
 }
 
-func (c gkdSettings) shared() logitSettings { return logitSettings{c.Classifier, c.Margin, c.Proxies} }
-
 func (c gkdSettings) settled() (settings, error) {
 	g := c.Own
 	var err error
-	c.Margin, err = c.shared().settled()
+	c.Logits, err = c.Logits.settled()
 	err = errors.Join(err, oneOf("gkd.group", g.Group, []string{"fixed", "adaptive"}),
 		validTemperature("gkd", g.Temperature), validWeight("gkd.binary", g.Binary), validWeight("gkd.primary", g.Primary),
 		validWeight("gkd.secondary", g.Secondary))
@@ -77,7 +73,7 @@ func (c gkdSettings) settled() (settings, error) {
 }
 
 func (c gkdSettings) build(env Env) (term, error) {
-	l, err := newLogitTerm(gkdLoss.Name, c.shared(), env)
+	l, err := newLogitTerm(gkdLoss.Name, c.Logits, env)
 	if err != nil {
 		return nil, err
 	}

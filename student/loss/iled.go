@@ -120,28 +120,29 @@ type ILED struct {
 
 func newILED(c iledSettings) *ILED { return &ILED{c: c} }
 
+// seen are the values that a step goes by: d and, with quality norm, n.
+type seen struct{ distances, lengths *[]float64 }
+
+// look has them read.
+func (l *ILED) look(r *reader, v *view) (of seen) {
+	of.distances = r.want(v.distance())
+	if l.c.Quality == "norm" {
+		of.lengths = r.want(v.lengths())
+	}
+	return of
+}
+
 // step adds L_ILED of a batch to the graph.
-func (l *ILED) step(s *torch.Scope, v *view) (torch.Tensor, Parts) {
-	d, samples := v.distance(), v.unit().samples
-	values := make([]float64, len(samples))
-	for i, x := range s.Floats(d) {
-		values[i] = float64(x)
-	}
-	if s.Err() != nil {
-		return torch.Tensor{}, nil
-	}
+func (l *ILED) step(s *torch.Scope, v *view, of seen) (torch.Tensor, Parts) {
+	d, samples, values := v.distance(), v.unit().samples, *of.distances
 	l.observe(values)
 	weights := l.fixed
 	if weights == nil {
 		weights = l.weights(values, samples, v.Step)
 	}
 	hard := l.hard(weights)
-	if l.c.Quality == "norm" {
-		norms := torch.ToData[float64](s, v.lengths())
-		if s.Err() != nil {
-			return torch.Tensor{}, nil
-		}
-		weights = l.qualified(weights, norms)
+	if of.lengths != nil {
+		weights = l.qualified(weights, *of.lengths)
 	}
 	total := 0.0
 	for _, w := range weights {

@@ -25,7 +25,7 @@ var (
 ` + ofLogits,
 		Needs: TeacherEmbedding | Labels | IdentityVectors,
 		Rate:  rateOfClasses,
-		defaults: kdSettings{Classifier: "arcface", Margin: differentiating(arcfaceMargin, logitMargin), Proxies: "auto",
+		defaults: kdSettings{Logits: logitSettings{"arcface", differentiating(arcfaceMargin, logitMargin), "auto"},
 			Own: softSettings{Temperature: 4, Weight: 1}},
 	}
 	snnLoss = Loss{
@@ -36,7 +36,7 @@ var (
 ` + ofLogits,
 		Needs: TeacherEmbedding | Labels | IdentityVectors,
 		Rate:  rateOfClasses,
-		defaults: snnSettings{Classifier: "arcface", Margin: differentiating(arcfaceMargin, logitMargin), Proxies: "auto",
+		defaults: snnSettings{Logits: logitSettings{"arcface", differentiating(arcfaceMargin, logitMargin), "auto"},
 			Own: weightSettings{Weight: 1}},
 	}
 )
@@ -44,10 +44,8 @@ var (
 // kdSettings tune kd. T = 4 and the weight of 1 are from TFace and FaceX-Zoo, s = 64 and m = 0.4
 // from TFace.
 type kdSettings struct {
-	Classifier string         `yaml:"classifier" about:"the student's own margin softmax: arcface, cosface, or none to compare with the teacher's vectors alone"`
-	Margin     marginSettings `yaml:"margin" about:"scale and margin of the logits"`
-	Proxies    string         `yaml:"proxies" about:"the vectors of identities: the teacher's classifier, its class centres, or auto"`
-	Own        softSettings   `yaml:",inline"`
+	Logits logitSettings `yaml:",inline"`
+	Own    softSettings  `yaml:",inline"`
 }
 
 type softSettings struct {
@@ -55,16 +53,14 @@ type softSettings struct {
 	Weight      float64 `yaml:"weight" about:"of the divergence beside the cross-entropy"`
 }
 
-func (c kdSettings) shared() logitSettings { return logitSettings{c.Classifier, c.Margin, c.Proxies} }
-
 func (c kdSettings) settled() (settings, error) {
 	var err error
-	c.Margin, err = c.shared().settled()
+	c.Logits, err = c.Logits.settled()
 	return c, errors.Join(err, validTemperature("kd", c.Own.Temperature), validWeight("kd.weight", c.Own.Weight))
 }
 
 func (c kdSettings) build(env Env) (term, error) {
-	l, err := newLogitTerm(kdLoss.Name, c.shared(), env)
+	l, err := newLogitTerm(kdLoss.Name, c.Logits, env)
 	if err != nil {
 		return nil, err
 	}
@@ -78,32 +74,27 @@ func (c kdSettings) build(env Env) (term, error) {
 
 // snnSettings tune snn. The mean over the elements and the weight of 1 are FaceX-Zoo's.
 type snnSettings struct {
-	Classifier string         `yaml:"classifier" about:"the student's own margin softmax: arcface, cosface, or none to compare with the teacher's vectors alone"`
-	Margin     marginSettings `yaml:"margin" about:"scale and margin of the logits"`
-	Proxies    string         `yaml:"proxies" about:"the vectors of identities: the teacher's classifier, its class centres, or auto"`
-	Own        weightSettings `yaml:",inline"`
+	Logits logitSettings  `yaml:",inline"`
+	Own    weightSettings `yaml:",inline"`
 }
 
 type weightSettings struct {
 	Weight float64 `yaml:"weight" about:"of the squared difference beside the cross-entropy"`
 }
 
-func (c snnSettings) shared() logitSettings { return logitSettings{c.Classifier, c.Margin, c.Proxies} }
-
 func (c snnSettings) settled() (settings, error) {
 	var err error
-	c.Margin, err = c.shared().settled()
+	c.Logits, err = c.Logits.settled()
 	return c, errors.Join(err, validWeight("snn.weight", c.Own.Weight))
 }
 
 func (c snnSettings) build(env Env) (term, error) {
-	l, err := newLogitTerm(snnLoss.Name, c.shared(), env)
+	l, err := newLogitTerm(snnLoss.Name, c.Logits, env)
 	if err != nil {
 		return nil, err
 	}
 	l.compare = func(s *torch.Scope, z logits, _ int, _ Parts) torch.Tensor {
-		apart := s.Sub(z.student, z.teacher)
-		return s.Scale(s.Mean(s.Mul(apart, apart)), c.Own.Weight)
+		return s.Scale(meanSquare(s, z.student, z.teacher), c.Own.Weight)
 	}
 	return l, nil
 }

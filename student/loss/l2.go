@@ -10,18 +10,12 @@ var l2Loss = Loss{
 s and t are the raw embeddings of the student and the teacher, their lengths included.
 Samples without a usable teacher embedding are left out.`,
 	Needs:    TeacherEmbedding,
-	defaults: plain{rawL2},
+	defaults: plain{paired(rawL2)},
 	bare:     true,
 }
 
 // rawL2 is the mean over all elements of (s - t)², on raw embeddings.
-func rawL2(s *torch.Scope, v *view) (torch.Tensor, Parts) {
+func rawL2(s *torch.Scope, v *view, _ Parts) torch.Tensor {
 	p := v.raw()
-	parts := Parts{}
-	parts.know("dropped", float64(p.dropped))
-	if len(p.samples) == 0 {
-		return zero(s, v.Student), parts
-	}
-	e := s.Sub(p.student, p.teacher)
-	return s.Mean(s.Mul(e, e)), parts
+	return meanSquare(s, p.student, p.teacher)
 }

@@ -1,6 +1,7 @@
 package loss
 
 import (
+	"errors"
 	"fmt"
 
 	"facepipe/student/net/layer"
@@ -9,28 +10,27 @@ import (
 
 // logitSettings are those that the losses on logits share.
 type logitSettings struct {
-	// classifier is the student's own one, trained beside by cross-entropy, whose logits are
+	// Classifier is the student's own one, trained beside by cross-entropy, whose logits are
 	// compared: arcface or cosface. The teacher's logits then have the same margin. With "none"
 	// the student's embeddings are compared with the teacher's vectors, without a margin, and
 	// there is no cross-entropy.
-	classifier string
-	margin     marginSettings
-	proxies    string
+	Classifier string         `yaml:"classifier" about:"the student's own margin softmax: arcface, cosface, or none to compare with the teacher's vectors alone"`
+	Margin     marginSettings `yaml:"margin" about:"scale and margin of the logits"`
+	Proxies    string         `yaml:"proxies" about:"the vectors of identities: the teacher's classifier, its class centres, or auto"`
 }
 
-// settled is the margin with its gradient by the name that it has now.
-func (c logitSettings) settled() (marginSettings, error) {
-	if err := oneOf("classifier", c.classifier, []string{"none", "arcface", "cosface"}); err != nil {
-		return c.margin, err
+func (c logitSettings) settled() (logitSettings, error) {
+	err := errors.Join(oneOf("classifier", c.Classifier, []string{"none", "arcface", "cosface"}), validateProxies(c.Proxies))
+	if err != nil {
+		return c, err
 	}
-	if err := validateProxies(c.proxies); err != nil {
-		return c.margin, err
-	}
-	return c.margin.settled()
+	c.Margin, err = c.Margin.settled()
+	return c, err
 }
 
 // logitTerm compares the student's logits with the teacher's.
 type logitTerm struct {
+	stateless
 	table *classTable
 	head  *margin // has no centres where the table's stand for them
 	own   bool    // whether it has
@@ -45,17 +45,17 @@ type logits struct {
 }
 
 func newLogitTerm(loss string, c logitSettings, env Env) (*logitTerm, error) {
-	t, err := newClassTable(loss, c.proxies, env)
+	t, err := newClassTable(loss, c.Proxies, env)
 	if err != nil {
 		return nil, err
 	}
-	l := &logitTerm{table: t, own: c.classifier != "none"}
+	l := &logitTerm{table: t, own: c.Classifier != "none"}
 	if !l.own {
-		l.head = &margin{kind: "cosface", c: marginSettings{Scale: c.margin.Scale}} // a margin of 0
+		l.head = &margin{kind: "cosface", c: marginSettings{Scale: c.Margin.Scale}} // a margin of 0
 		return l, nil
 	}
 	env.Classes = t.n
-	l.head, err = newMargin(c.classifier, c.margin, 1, env)
+	l.head, err = newMargin(c.Classifier, c.Margin, 1, env)
 	return l, err
 }
 
@@ -65,8 +65,6 @@ func (l *logitTerm) Params() []*layer.Param {
 	}
 	return l.head.Params()
 }
-func (*logitTerm) State(*torch.Scope) State          { return State{} }
-func (*logitTerm) Restore(*torch.Scope, State) error { return nil }
 
 func (l *logitTerm) Step(s *torch.Scope, v *view) (torch.Tensor, Parts) {
 	parts := Parts{}

@@ -8,10 +8,12 @@
 // gradient is autograd's; what is chosen rather than differentiated (weights,
 // mined pairs, running statistics) is plain Go on copies of the values.
 //
-// Those copies are all that a step reads back from the engine: the N distances that ILED
-// weighs, and the similarities and numbers of the candidates that RPSD mines among. Both
-// decide by float64 sums and by sorting, whose results must not depend on the device. All
-// figures for the metrics stay tensors; see [Means].
+// Those copies are all that a step reads back from the engine, for which a device is waited
+// for, and no loss makes more than one in a step: the distances that ILED weighs together with
+// the similarities and numbers of the candidates that RPSD mines among, the similarities among
+// which triplets are mined, the thresholds of ekd, the lengths that adaface's margins follow,
+// and the size of gkd's adaptive group. What they decide by float64 sums and by sorting must not
+// depend on the device. All figures for the metrics stay tensors; see [Means].
 //
 // To add a loss, write a file with its [Loss], and give it a line in [All].
 package loss
@@ -40,6 +42,12 @@ type term interface {
 	// Restore takes back what State gave.
 	Restore(s *torch.Scope, st State) error
 }
+
+// stateless is part of terms that remember nothing but what is trained.
+type stateless struct{}
+
+func (stateless) State(*torch.Scope) State          { return State{} }
+func (stateless) Restore(*torch.Scope, State) error { return nil }
 
 // formula is a term that remembers and trains nothing.
 type formula func(s *torch.Scope, v *view) (torch.Tensor, Parts)

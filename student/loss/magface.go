@@ -83,9 +83,6 @@ type magface struct {
 	c magfaceSettings
 }
 
-func (l *magface) State(*torch.Scope) State          { return State{} }
-func (l *magface) Restore(*torch.Scope, State) error { return nil }
-
 func (l *magface) Step(s *torch.Scope, v *view) (torch.Tensor, Parts) {
 	known, parts := v.labelled(), Parts{}
 	parts.know("unlabelled", float64(len(v.Labels)-known.n))

@@ -115,22 +115,20 @@ type margin struct {
 // directions matter.
 const centreSpread = 0.01
 
-// newCentres are vectors of which only the directions matter.
-func newCentres(sample float64, env Env) (*classes, error) {
-	return newClasses(sample, env, func(rng *rand.Rand, data []float32) {
-		for i := range data {
-			data[i] = float32(rng.NormFloat64() * centreSpread)
-		}
-	})
+// scatter draws them.
+func scatter(rng *rand.Rand, data []float32) {
+	for i := range data {
+		data[i] = float32(rng.NormFloat64() * centreSpread)
+	}
 }
+
+// newCentres are vectors of which only the directions matter.
+func newCentres(sample float64, env Env) (*classes, error) { return newClasses(sample, env, scatter) }
 
 func newMargin(kind string, c marginSettings, sample float64, env Env) (*margin, error) {
 	centres, err := newCentres(sample, env)
 	return &margin{classes: centres, kind: kind, c: c}, err
 }
-
-func (l *margin) State(*torch.Scope) State          { return State{} }
-func (l *margin) Restore(*torch.Scope, State) error { return nil }
 
 func (l *margin) Step(s *torch.Scope, v *view) (torch.Tensor, Parts) {
 	known, parts := v.labelled(), Parts{}

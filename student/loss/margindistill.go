@@ -65,13 +65,12 @@ func (c margindistillSettings) build(env Env) (term, error) {
 // margindistill is [margindistillLoss] at work. The reference divides by the batch's largest κ
 // also where it is zero or negative.
 type margindistill struct {
+	stateless
 	table *classTable
 	c     sampleMargins
 }
 
-func (*margindistill) Params() []*layer.Param            { return nil }
-func (*margindistill) State(*torch.Scope) State          { return State{} }
-func (*margindistill) Restore(*torch.Scope, State) error { return nil }
+func (*margindistill) Params() []*layer.Param { return nil }
 
 func (l *margindistill) Step(s *torch.Scope, v *view) (torch.Tensor, Parts) {
 	parts := Parts{}

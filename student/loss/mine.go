@@ -16,32 +16,34 @@ type minedPairs struct {
 	target []float64
 }
 
-// candidates are bank entries that may become pairs of a sample, with its student's and
-// its teacher's similarity to each. An entry may be there more than once.
+// candidates are what may become pairs of a sample, with its student's and its teacher's
+// similarity to each: entries of a bank, by their numbers, of which one may be there more than
+// once, or others.
 type candidates struct {
 	entry  []int64
 	rs, rt []float32
 }
 
-// offer is what samples may be paired with: their student's and their teacher's similarities to
-// it, N×C each. Without any it has no tensors. mine picks the pairs of sample i from its row of
-// each, as places there.
+// offer is what samples may be paired with: their student's similarities to it, N×C, and the
+// values of these, of their teacher's and, of a bank, the numbers of the entries. mine picks the
+// pairs of sample i from its row, as places there.
 type offer struct {
-	student, teacher torch.Tensor
-	mine             func(i int, rs, rt []float32) []int
+	student       torch.Tensor
+	entry, rs, rt *[]float64
+	mine          func(i int, c candidates) []int
 }
 
 // mined are the pairs of all of n samples.
-func (o offer) mined(s *torch.Scope, n int) (out minedPairs) {
-	if o.mine == nil {
-		return out
-	}
-	rs, rt := s.Floats(o.student), s.Floats(o.teacher)
-	if s.Err() != nil {
-		return out
-	}
+func (o offer) mined(n int) (out minedPairs) {
+	rs, rt, entries := numbers[float32](o.rs), numbers[float32](o.rt), numbers[int64](o.entry)
 	rows, width := make([][]int, n), len(rs)/n
-	each(n, func(i int) { rows[i] = o.mine(i, rs[i*width:][:width], rt[i*width:][:width]) })
+	each(n, func(i int) {
+		c := candidates{rs: rs[i*width:][:width], rt: rt[i*width:][:width]}
+		if entries != nil {
+			c.entry = entries[i*width:][:width]
+		}
+		rows[i] = o.mine(i, c)
+	})
 	for i, row := range rows {
 		for _, k := range row {
 			out.at = append(out.at, int64(i*width+k))
@@ -49,6 +51,18 @@ func (o offer) mined(s *torch.Scope, n int) (out minedPairs) {
 		}
 	}
 	return out
+}
+
+// numbers are values that were read, of another type; nil without.
+func numbers[T float32 | int64](values *[]float64) []T {
+	if values == nil {
+		return nil
+	}
+	all := make([]T, len(*values))
+	for i, v := range *values {
+		all[i] = T(v)
+	}
+	return all
 }
 
 // mineRow picks the pairs Ω_i of a sample from its candidates, as places among them:

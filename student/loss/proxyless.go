@@ -67,13 +67,12 @@ func (c proxylessSettings) build(env Env) (term, error) {
 
 // proxyless is [proxylessLoss] at work.
 type proxyless struct {
+	stateless
 	table  *classTable
 	margin *margin // without centres of its own
 }
 
-func (*proxyless) Params() []*layer.Param            { return nil }
-func (*proxyless) State(*torch.Scope) State          { return State{} }
-func (*proxyless) Restore(*torch.Scope, State) error { return nil }
+func (*proxyless) Params() []*layer.Param { return nil }
 
 func (l *proxyless) Step(s *torch.Scope, v *view) (torch.Tensor, Parts) {
 	parts := Parts{}

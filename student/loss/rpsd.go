@@ -188,13 +188,14 @@ func (l *RPSD) ramp(step int) float64 {
 	return float64(step) / float64(l.c.Ramp)
 }
 
-// step adds L_RPSD of a batch to the graph and pushes the batch into the bank.
-func (l *RPSD) step(s *torch.Scope, v *view) (torch.Tensor, Parts) {
+// step adds L_RPSD of a batch, whose pairs are picked from offers, to the graph and pushes the
+// batch into the bank.
+func (l *RPSD) step(s *torch.Scope, v *view, offers []offer) (torch.Tensor, Parts) {
 	parts := Parts{}
 	parts.know("bank", float64(l.bank.filled))
 	p, total := v.unit(), l.batchTerm(s, v)
 	if l.minesBank() || l.near != nil || l.centres != nil {
-		bankTerm, pairs := l.bankTerm(s, p, v.Step)
+		bankTerm, pairs := l.bankTerm(s, p, offers)
 		total = s.Scale(s.Add(total, bankTerm), 0.5)
 		parts.know("pairs", float64(pairs))
 	}
@@ -229,23 +230,29 @@ func (l *RPSD) minesBank() bool {
 	return l.bank.filled > 0 && (l.bank.filled >= negatives || l.c.small())
 }
 
-// bankTerm is L_bank over the mined pairs, and their number. Without a pair it is
-// zero with a zero gradient.
-func (l *RPSD) bankTerm(s *torch.Scope, p pair, step int) (torch.Tensor, int) {
-	var all []offer
+// offers are what the samples of a batch may be paired with, of every source; of neighbours,
+// there may be none.
+func (l *RPSD) offers(r *reader, s *torch.Scope, v *view) (all []offer) {
+	p := v.unit()
 	if l.minesBank() {
-		all = append(all, l.ofBank(s, p, step))
+		all = append(all, l.ofBank(r, s, p, v.Step))
 	}
 	if l.near != nil {
-		all = append(all, l.ofNeighbours(s, p))
+		all = append(all, l.ofNeighbours(r, s, p)...)
 	}
 	if l.centres != nil {
-		all = append(all, l.ofCentres(s, p))
+		all = append(all, l.ofCentres(r, s, p)...)
 	}
+	return all
+}
+
+// bankTerm is L_bank over the mined pairs, and their number. Without a pair it is
+// zero with a zero gradient.
+func (l *RPSD) bankTerm(s *torch.Scope, p pair, offers []offer) (torch.Tensor, int) {
 	var mined []torch.Tensor
 	var target []float64
-	for _, o := range all {
-		if pairs := o.mined(s, len(p.samples)); len(pairs.at) > 0 {
+	for _, o := range offers {
+		if pairs := o.mined(len(p.samples)); len(pairs.at) > 0 {
 			mined = append(mined, s.Rows(s.Reshape(o.student, -1), intsLike(s, o.student, pairs.at)))
 			target = append(target, pairs.target...)
 		}
@@ -261,30 +268,28 @@ func (l *RPSD) bankTerm(s *torch.Scope, p pair, step int) (torch.Tensor, int) {
 }
 
 // ofBank are the bank's candidates.
-func (l *RPSD) ofBank(s *torch.Scope, p pair, step int) (o offer) {
+func (l *RPSD) ofBank(r *reader, s *torch.Scope, p pair, step int) offer {
 	var found torch.Tensor // N×C entry numbers
 	s.Engine().NoGrad(func() { found = l.search(s, p, step) })
-	o.student, o.teacher = l.similarities(s, p, found)
-	entries := torch.ToData[int64](s, found)
-	o.mine = func(i int, rs, rt []float32) []int {
-		return l.mineRow(p.samples[i], p.labels[i], candidates{entries[i*len(rs):][:len(rs)], rs, rt}, step)
-	}
-	return o
+	student, teacher := l.similarities(s, p, found)
+	return offer{student, r.want(found), r.want(student), r.want(teacher), func(i int, c candidates) []int {
+		return l.mineRow(p.samples[i], p.labels[i], c, step)
+	}}
 }
 
-// ofNeighbours are the nearest crops of others.
-func (l *RPSD) ofNeighbours(s *torch.Scope, p pair) (o offer) {
+// ofNeighbours are the nearest crops of others, if there are any.
+func (l *RPSD) ofNeighbours(r *reader, s *torch.Scope, p pair) []offer {
 	near, err := l.near(p.samples)
 	if err != nil {
 		s.Fail("fetch the neighbours of a batch", err)
-		return o
+		return nil
 	}
 	most := 0
 	for _, places := range near.Of {
 		most = max(most, len(places))
 	}
 	if most == 0 {
-		return o
+		return nil
 	}
 	found := make([]int64, 0, len(near.Of)*most)
 	for _, places := range near.Of {
@@ -300,17 +305,16 @@ func (l *RPSD) ofNeighbours(s *torch.Scope, p pair) (o offer) {
 	each(len(near.Vectors)/d, func(i int) { toUnit(near.Vectors[i*d:][:d]) })
 	vectors := s.ToDeviceOf(torch.FromData(s, "cpu", near.Vectors, len(near.Vectors)/d, d), p.student)
 	both := l.bank.compare(s, vectors, s.Reshape(intsLike(s, p.student, found), len(near.Of), -1), p.student, s.ToLike(p.teacher, p.student))
-	o.student, o.teacher = both[0], both[1]
-	o.mine = func(i int, rs, rt []float32) (mined []int) {
+	mine := func(i int, c candidates) (mined []int) {
 		for k, place := range near.Of[i] {
-			one := l.c.IgnoreAbove > 0 && p.labels[i] >= 0 && near.Known[place] && float64(rt[k]) > l.c.IgnoreAbove
-			if !one && l.counts(rs[k], rt[k]) {
+			one := l.c.IgnoreAbove > 0 && p.labels[i] >= 0 && near.Known[place] && float64(c.rt[k]) > l.c.IgnoreAbove
+			if !one && l.counts(c.rs[k], c.rt[k]) {
 				mined = append(mined, k)
 			}
 		}
 		return mined
 	}
-	return o
+	return []offer{{both[0], nil, r.want(both[0]), r.want(both[1]), mine}}
 }
 
 // toUnit makes a vector a unit one, unless it has no direction.
@@ -325,12 +329,12 @@ func toUnit(v []float32) {
 }
 
 // ofCentres are the vectors of the samples' identities, one each.
-func (l *RPSD) ofCentres(s *torch.Scope, p pair) (o offer) {
+func (l *RPSD) ofCentres(r *reader, s *torch.Scope, p pair) []offer {
 	classes, known := make([]int64, len(p.labels)), make([]bool, len(p.labels))
 	for i, y := range p.labels {
 		if int(y) >= len(l.centres.rows) {
 			s.Fail("take a step", fmt.Errorf("a crop has the label %d, there are vectors of %d identities", y, len(l.centres.rows)))
-			return o
+			return nil
 		}
 		if known[i] = y >= 0 && l.centres.rows[y] >= 0; known[i] {
 			classes[i] = int64(l.centres.rows[y])
@@ -339,14 +343,13 @@ func (l *RPSD) ofCentres(s *torch.Scope, p pair) (o offer) {
 	table := l.centres.unit(s, wide(s, p.student))
 	own := s.ToLike(s.Rows(table, intsLike(s, table, classes)), p.student)
 	similar := func(t torch.Tensor) torch.Tensor { return s.SumDim(s.Mul(s.ToLike(t, own), own), 1, true) }
-	o.student, o.teacher = similar(p.student), similar(p.teacher)
-	o.mine = func(i int, rs, rt []float32) []int {
-		if !known[i] || !l.counts(rs[0], rt[0]) {
+	student := similar(p.student)
+	return []offer{{student, nil, r.want(student), r.want(similar(p.teacher)), func(i int, c candidates) []int {
+		if !known[i] || !l.counts(c.rs[0], c.rt[0]) {
 			return nil
 		}
 		return []int{0}
-	}
-	return o
+	}}}
 }
 
 // counts is whether a pair's error is worth keeping.

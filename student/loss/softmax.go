@@ -44,9 +44,6 @@ func (c softmaxSettings) build(env Env) (term, error) {
 // should, cosface with margin 0 is the normalised softmax (NormFace).
 type plainSoftmax struct{ *classes }
 
-func (l *plainSoftmax) State(*torch.Scope) State          { return State{} }
-func (l *plainSoftmax) Restore(*torch.Scope, State) error { return nil }
-
 func (l *plainSoftmax) Step(s *torch.Scope, v *view) (torch.Tensor, Parts) {
 	known, parts := v.labelled(), Parts{}
 	parts.know("unlabelled", float64(len(v.Labels)-known.n))

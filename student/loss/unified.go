@@ -138,9 +138,14 @@ func (l *unified) Step(s *torch.Scope, v *view) (torch.Tensor, Parts) {
 		return total, parts
 	}
 	parts.keep(s, "dead", v.dead())
-	iled, more := l.iled.step(s, v)
+	var r reader
+	seen, offers := l.iled.look(&r, v), l.rpsd.offers(&r, s, v)
+	if r.read(s); s.Err() != nil {
+		return total, parts
+	}
+	iled, more := l.iled.step(s, v, seen)
 	maps.Copy(parts, more)
-	rpsd, more := l.rpsd.step(s, v)
+	rpsd, more := l.rpsd.step(s, v, offers)
 	maps.Copy(parts, more)
 	parts.keep(s, "iled", iled)
 	parts.keep(s, "rpsd", rpsd)

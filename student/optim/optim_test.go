@@ -196,7 +196,7 @@ func onManyValues(t *testing.T, e *torch.Engine, device string) {
 				want[i] -= 0.05 * (g + c.Momentum*velocity[i])
 			}
 		}
-		p, v = s.Floats(w.Tensor()), s.Floats(o.Velocities()["w"])
+		p, v = s.Floats(w.Tensor()), s.Floats(o.State(w)[0].Tensor)
 		for i := range want {
 			if math.Abs(float64(p[i])-want[i]) > 1e-6 || math.Abs(float64(v[i])-velocity[i]) > 1e-6 {
 				t.Fatalf("value %d is %g with velocity %g, want %g and %g", i, p[i], v[i], want[i], velocity[i])
@@ -238,7 +238,7 @@ func notFinite(t *testing.T, e *torch.Engine, device string) {
 		}
 		o.ClearGradients(s)
 	}
-	if p, v := s.Floats(w.Tensor()), s.Floats(o.Velocities()["w"]); p[0] != 1 || p[1] != 2 || v[0] != 0 || v[1] != 0 {
+	if p, v := s.Floats(w.Tensor()), s.Floats(o.State(w)[0].Tensor); p[0] != 1 || p[1] != 2 || v[0] != 0 || v[1] != 0 {
 		t.Errorf("moved to %v, velocity %v", p, v)
 	}
 }

@@ -90,14 +90,3 @@ func New(e *torch.Engine, c Config, params []*layer.Param) (Optimizer, error) {
 	}
 	return NewSGD(e, c.SGDConfig, params)
 }
-
-// momentumPrefix is that of the velocities' names in checkpoints.
-const momentumPrefix = "momentum."
-
-// State is the velocity of a parameter.
-func (o *SGD) State(p *layer.Param) []Kept {
-	if i := slices.Index(o.params, p); i >= 0 {
-		return []Kept{{momentumPrefix + p.Name, p.Shape, o.velocity[i]}}
-	}
-	return nil
-}

@@ -1,5 +1,5 @@
-// Package optim moves a student's parameters: stochastic gradient descent and the
-// schedules of its learning rate.
+// Package optim moves a student's parameters: stochastic gradient descent, AdamW, and the
+// schedules of their learning rate.
 package optim
 
 import (

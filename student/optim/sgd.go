@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"facepipe/student/net/layer"
 	"facepipe/student/torch"
@@ -51,19 +52,15 @@ func NewSGD(e *torch.Engine, c SGDConfig, params []*layer.Param) (*SGD, error) {
 // Close releases the velocities.
 func (o *SGD) Close() { o.scope.Close() }
 
-// Velocities gives the momentum of each trained parameter, by its name, for
-// checkpoints.
-func (o *SGD) Velocities() map[string]torch.Tensor {
-	m := make(map[string]torch.Tensor, len(o.params))
-	for i, p := range o.params {
-		m[p.Name] = o.velocity[i]
+// State is the velocity of a parameter.
+func (o *SGD) State(p *layer.Param) []Kept {
+	if i := slices.Index(o.params, p); i >= 0 {
+		return []Kept{{"momentum." + p.Name, p.Shape, o.velocity[i]}}
 	}
-	return m
+	return nil
 }
 
-// Step moves the parameters by their gradients and clears these. It returns the
-// length of the gradient before clipping. If that is not finite, the parameters, the
-// momentum and the gradients stay as they are: [ErrNotFinite].
+// Step moves the parameters; see [Optimizer].
 func (o *SGD) Step(s *torch.Scope, rate float64) (norm float64, err error) {
 	var params, grads, velocity []torch.Tensor
 	var decay []bool

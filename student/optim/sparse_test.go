@@ -112,7 +112,7 @@ func onRows(t *testing.T, e *torch.Engine, device string) {
 				w.v[i] = c.Momentum*w.v[i] + g
 				w.p[i] -= rate * (g + c.Momentum*w.v[i])
 			}
-			got, velocity := s.Floats(p.Tensor()), s.Floats(o.Velocities()[p.Name])
+			got, velocity := s.Floats(p.Tensor()), s.Floats(o.State(p)[0].Tensor)
 			for i := range w.p {
 				if math.Abs(float64(got[i])-w.p[i]) > 1e-5 || math.Abs(float64(velocity[i])-w.v[i]) > 1e-5 {
 					t.Fatalf("step %d: value %d of %s is %g with velocity %g, want %g and %g", step, i, p.Name, got[i], velocity[i], w.p[i], w.v[i])
@@ -124,13 +124,13 @@ func onRows(t *testing.T, e *torch.Engine, device string) {
 		}
 	}
 	// A step that is given up leaves everything as it is.
-	before, velocity := s.Floats(table.Tensor()), s.Floats(o.Velocities()["table"])
+	before, velocity := s.Floats(table.Tensor()), s.Floats(o.State(table)[0].Tensor)
 	backward(math.Inf(1), []int64{2, 5})
 	if _, err := o.Step(s, rate); !errors.Is(err, ErrNotFinite) || table.Gradient(s).IsNone() {
 		t.Errorf("%v, the gradient is gone", err)
 	}
 	o.ClearGradients(s)
-	if !slices.Equal(before, s.Floats(table.Tensor())) || !slices.Equal(velocity, s.Floats(o.Velocities()["table"])) || !table.Leaf().IsNone() {
+	if !slices.Equal(before, s.Floats(table.Tensor())) || !slices.Equal(velocity, s.Floats(o.State(table)[0].Tensor)) || !table.Leaf().IsNone() {
 		t.Error("a step that is given up leaves a trace")
 	}
 }

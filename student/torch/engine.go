@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
@@ -90,6 +91,9 @@ func (a *api) symbols() map[string]any {
 type Engine struct {
 	api  api
 	path string
+
+	// copies counts what was read; see Reads.
+	copies atomic.Int64
 
 	mu  sync.Mutex
 	ops map[string]uintptr // "name.overload" -> operator handle
@@ -205,6 +209,9 @@ func (e *Engine) SIMD() string { return e.api.simd() }
 // BFloat16 is what multiplies in convolutions in bfloat16 on the CPU: "onednn", where that
 // is faster here than in float32, or the engine's "own" loops.
 func (e *Engine) BFloat16() string { return e.api.bfloat16() }
+
+// Reads counts how often values were copied from the engine, for which a device is waited for.
+func (e *Engine) Reads() int { return int(e.copies.Load()) }
 
 // LiveTensors counts the tensors handed out and not yet released.
 func (e *Engine) LiveTensors() int { return int(e.api.liveTensors()) }

@@ -122,6 +122,7 @@ func ToData[T element](s *Scope, t Tensor) []T {
 		n *= d
 	}
 	data := make([]T, n)
+	s.engine.copies.Add(1)
 	s.fail("read a tensor", s.engine.check(s.engine.api.toData(t.handle,
 		unsafe.Pointer(unsafe.SliceData(data)), int64(n*dtype.Size()))))
 	return data

@@ -8,7 +8,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
 
 	"facepipe/internal/progress"
 	"facepipe/internal/vec"
@@ -45,12 +44,8 @@ type Result struct {
 	Same      int `json:"same"`
 	Different int `json:"different"`
 	Skipped   int `json:"skipped"`
-	// Spearman is the rank correlation, -1 to 1, of the two teachers' cosine similarities over
-	// all pairs. The others are over pairs of one kind: over all pairs, two teachers correlate
-	// simply because both know people apart.
-	Spearman          *float64 `json:"spearman"`
-	SpearmanSame      *float64 `json:"spearman_same"`
-	SpearmanDifferent *float64 `json:"spearman_different"`
+	// Agreement is of the two teachers' cosine similarities.
+	vec.Agreement
 	// Teachers are A and B.
 	Teachers [2]Separation `json:"teachers"`
 }
@@ -182,26 +177,17 @@ func cosinesOf(ctx context.Context, ds *store.Dataset, cache *cache.Cache, pairs
 // conclude computes the figures of the cosines.
 func (r *Result) conclude(s *similarities) {
 	r.Pairs = len(s.kinds)
-	r.Spearman = defined(vec.Spearman(s.cosines[0], s.cosines[1]))
+	kind := func(k pairKind) func(i int) bool { return func(i int) bool { return s.kinds[i] == k } }
+	r.Agreement = vec.Agree(s.cosines[0], s.cosines[1], kind(samePerson), kind(twoPeople))
 	same, different := s.of(samePerson), s.of(twoPeople)
 	r.Same, r.Different = len(same.kinds), len(different.kinds)
-	r.SpearmanSame = defined(vec.Spearman(same.cosines[0], same.cosines[1]))
-	r.SpearmanDifferent = defined(vec.Spearman(different.cosines[0], different.cosines[1]))
 	for i := range r.Teachers {
 		r.Teachers[i] = Separation{
-			AUC:           defined(vec.AUC(same.cosines[i], different.cosines[i])),
-			MeanSame:      defined(vec.Mean(same.cosines[i])),
-			MeanDifferent: defined(vec.Mean(different.cosines[i])),
+			AUC:           vec.Defined(vec.AUC(same.cosines[i], different.cosines[i])),
+			MeanSame:      vec.Defined(vec.Mean(same.cosines[i])),
+			MeanDifferent: vec.Defined(vec.Mean(different.cosines[i])),
 		}
 	}
-}
-
-// defined is nil for a figure that is not defined, which is NaN.
-func defined(figure float64) *float64 {
-	if math.IsNaN(figure) {
-		return nil
-	}
-	return &figure
 }
 
 // of are the similarities of one kind of pairs.
