@@ -147,7 +147,7 @@ func evaluate(ctx context.Context, o Options, t *test, sub subject) (report.Mode
 	if err != nil {
 		return m, protocol.Result{}, err
 	}
-	result, err := t.Evaluate(ctx, e, protocol.Settings{FAR: o.targets(), Rule: o.Rule, Distances: o.Scores != "" || t.Describe().Used <= maxDistances, Progress: o.Progress})
+	result, err := t.Evaluate(ctx, e, protocol.Settings{FAR: o.targets(), Rule: o.Rule, Flip: o.Flip, Distances: o.Scores != "" || t.Describe().Used <= maxDistances, Progress: o.Progress})
 	if err != nil && ctx.Err() != nil {
 		return m, result, ctx.Err()
 	}
@@ -157,6 +157,7 @@ func evaluate(ctx context.Context, o Options, t *test, sub subject) (report.Mode
 	if err != nil {
 		return m, result, &modelError{sub.name(), err}
 	}
+	m.Identification = result.Identification
 	if result.Verification != nil {
 		m.Result = *result.Verification
 	}

@@ -24,6 +24,7 @@ type evalOptions struct {
 	rule, far string
 	lists     map[string]*string // by the protocol's name
 	bins      []string
+	ijb       ijbFlags
 }
 
 func (o *evalOptions) describe() *cobra.Command {
@@ -59,6 +60,9 @@ ON WHAT
                 in folds that have no person in common. DIR/pairs.txt keeps the list, which
                 --pairs takes again. --hard TEACHER takes as different pairs those that are
                 nearest to each other for that teacher
+  --ijb DIR, --all-pairs all, --megaface DIR
+                protocols of whole sets, see below: the dataset is embedded once for each
+                model, into a cache of its own that later runs read
   --bin FILE    a verification set with its images, as insightface's lfw.bin, cfp_fp.bin,
                 agedb_30.bin: 112x112 and aligned; no dataset is needed
   With several of these the report says for each model and test how it did.
@@ -90,6 +94,7 @@ func (o *evalOptions) addFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.Auto.Pairs, "auto-pairs", 0, fmt.Sprintf("how many pairs --pairs auto draws (default: %d, or what is possible)", protocol.AutoPairs))
 	f.Uint64Var(&o.Auto.Seed, "seed", 1, "seed of the draw of --pairs auto")
 	f.StringVar(&o.Hard, "hard", "", "`teacher` whose cache decides which different pairs of --pairs auto are hard")
+	o.ijb.addFlags(f, &o.IJB)
 	f.StringVar(&o.rule, "rule", o.Rule.Name, "`name` of the rule that published figures follow: plain, insightface, facexzoo; see docs/figures.md")
 	f.StringVar(&o.far, "far-pick", "", "where TAR is read at a FAR: le, nearest, interp (default: as the rule does)")
 	f.BoolVar(&o.Flip, "flip", o.Flip, "add the mirrored crop's embedding to the crop's own; without this flag as the rule does")
@@ -109,6 +114,7 @@ func (o *evalOptions) validate(args []string) error {
 	o.chooseTests()
 	return errors.Join(
 		noArguments(args), o.chooseRule(), o.validateTests(), o.validateAuto(),
+		o.ijb.validate(o.flags, &o.IJB, *o.lists[protocol.IJB.Name] != ""),
 		allNamed("--model", o.Models), allNamed("--teacher", o.Teachers), allNamed("--embeddings", o.Embeddings), allNamed("--bin", o.bins),
 		preprocessing(o.Preprocess),
 		oneOf("--provider", o.Runtime.Provider, ort.Providers()...),

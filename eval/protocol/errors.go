@@ -24,6 +24,10 @@ type MissingError struct {
 
 // Error names the first few.
 func (e *MissingError) Error() string {
+	if e.Listed == 0 {
+		return fmt.Sprintf("list %s: dataset %s lacks %d of %d images (--allow-missing leaves those out): %s; %s",
+			e.List, e.Dataset, len(e.Images), e.Named, FirstFew(e.Images), e.compare())
+	}
 	return fmt.Sprintf("pair list %s: dataset %s lacks %d of %d images, which takes away %d of %d pairs (--allow-missing leaves those out): %s; %s",
 		e.List, e.Dataset, len(e.Images), e.Named, e.Pairs, e.Listed, FirstFew(e.Images), e.compare())
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"facepipe/eval/faces"
+	"facepipe/eval/identification"
 	"facepipe/eval/verification"
 )
 
@@ -100,6 +101,8 @@ type Settings struct {
 	Rule verification.Rule
 	// Distances asks for [Result].Distances.
 	Distances bool
+	// Flip says, for the record, that the embeddings of mirror images were added.
+	Flip bool
 	// Progress receives bars; nil is silent.
 	Progress io.Writer
 }
@@ -108,6 +111,8 @@ type Settings struct {
 type Result struct {
 	// Verification are the figures of comparisons; nil where a protocol makes none.
 	Verification *verification.Result
+	// Identification are the figures of protocols with many comparisons; nil of others.
+	Identification *identification.Result
 	// Scores are the comparisons themselves, for intervals and for the comparison of models.
 	Scores *verification.Scores
 	// Distances are those of Comparisons, in their order, where [Settings] ask for them.
@@ -176,6 +181,8 @@ type Options struct {
 	AllowMissing bool
 	// Rule deals comparisons out to folds, and is the way of computing figures.
 	Rule verification.Rule
+	// IJB are the switches of [IJB]; the zero value takes [UsualIJB].
+	IJB IJBOptions
 }
 
 // Kind is a protocol that can be asked for by its name.
@@ -197,5 +204,8 @@ type Kind struct {
 func Kinds() []Kind {
 	return []Kind{
 		Pairs,
+		IJB,
+		AllPairs,
+		MegaFace,
 	}
 }

@@ -7,6 +7,7 @@ package report
 
 import (
 	"facepipe/eval/faces"
+	"facepipe/eval/identification"
 	"facepipe/eval/protocol"
 	"facepipe/eval/verification"
 	"facepipe/internal/embed"
@@ -75,6 +76,8 @@ type Model struct {
 	// Notes say what a user should know about how the model was opened, and what is in doubt.
 	Notes []string `json:"notes,omitempty"`
 	verification.Result
+	// Identification are the figures of protocols with many comparisons; nil of others.
+	Identification *identification.Result `json:"identification,omitempty"`
 	// Seconds is the time that embedding all crops took, reading them included, and
 	// ImagesPerSecond the number of crops over it, a crop and its mirror image
 	// counted once.

@@ -42,7 +42,11 @@ func (r Report) Sections() []Section {
 	if len(r.Tests) > 1 {
 		sections = append(sections, Section{"Tests", r.tests()})
 	}
-	return append(sections, Section{"Models", r.models()})
+	sections = append(sections, Section{"Models", r.models()})
+	if facts := r.identification(); len(facts) > 0 {
+		sections = append(sections, Section{"Identification", facts})
+	}
+	return sections
 }
 
 // tests are what models were measured on, where that is several.

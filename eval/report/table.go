@@ -36,7 +36,7 @@ func (r Report) Table() Table {
 		t.Rows = append(t.Rows, Row{Model: r.Models[i].on(r.Models[i].Model), Label: label})
 	}
 	for _, f := range verification.Figures(r.targets()) {
-		t.add(Column{Title: f.Title, Alias: f.Alias}, r.Models, func(m Model) string { _, text := f.Of(m.Result); return text })
+		t.add(Column{Title: f.Title, Alias: f.Alias}, r.Models, func(m Model) string { return m.figure(f) })
 	}
 	for _, target := range r.targets() {
 		name := verification.OperatingPoint{Target: target}.Name()
@@ -45,6 +45,15 @@ func (r Report) Table() Table {
 	t.add(Column{Title: "threshold (cosine)", Detail: true}, r.Models, Model.threshold)
 	t.add(Column{Title: "images/s"}, r.Models, Model.speed)
 	return t
+}
+
+// figure is a figure of the comparisons, "" where a protocol makes none.
+func (m Model) figure(f verification.Figure) string {
+	if m.Pairs == 0 {
+		return ""
+	}
+	_, text := f.Of(m.Result)
+	return text
 }
 
 // threshold is the mean cosine that the folds chose, "" without folds.

@@ -1,0 +1,34 @@
+package report
+
+import (
+	"fmt"
+	"io"
+)
+
+// identification are the figures of protocols with many comparisons, by model; none without such.
+func (r Report) identification() (facts []Fact) {
+	for _, m := range r.Models {
+		if m.Identification == nil {
+			continue
+		}
+		f := Fact{About: Text{literal(m.on(m.Model))}, Is: Text{words("protocol %s on ", m.Identification.Protocol), literal(m.Identification.Set)}}
+		for _, line := range m.Identification.Lines() {
+			f.More = append(f.More, Fact{About: Text{literal(line.About)}, Is: Text{literal(line.Is)}})
+		}
+		facts = append(facts, f)
+	}
+	return facts
+}
+
+// printIdentification writes the same for a terminal.
+func printIdentification(w io.Writer, r Report) {
+	for _, m := range r.Models {
+		if m.Identification == nil {
+			continue
+		}
+		fmt.Fprintf(w, "%s, protocol %s:\n", m.on(m.Model), m.Identification.Protocol)
+		for _, line := range m.Identification.Lines() {
+			fmt.Fprintf(w, "  %s: %s\n", line.About, line.Is)
+		}
+	}
+}
