@@ -74,16 +74,25 @@ func (e *evaluation) best() int {
 }
 
 func (e *evaluation) merit(i int) float64 {
-	if m := e.Report.Models[i]; m.CrossValidation != nil {
+	switch m := e.Report.Models[i]; {
+	case m.CrossValidation != nil:
 		return m.Accuracy
+	case m.Pairs == 0 && m.Identification != nil:
+		value, _ := headline(m.Identification)
+		return value
+	default:
+		return m.AUC
 	}
-	return e.Report.Models[i].AUC
 }
 
 // figureOf is the figure that models are compared by, in words.
 func (e *evaluation) figureOf(i int) string {
 	m := e.Report.Models[i]
 	if m.CrossValidation == nil {
+		if m.Pairs == 0 && m.Identification != nil {
+			_, words := headline(m.Identification)
+			return words
+		}
 		return "AUC " + number(m.AUC, 5)
 	}
 	text := "accuracy " + percent(m.Accuracy, 2)
@@ -101,9 +110,13 @@ func (e *evaluation) answer() string {
 	}
 	names := e.labels()
 	m := e.Report.Models[best]
-	text := fmt.Sprintf("%s reaches %s on %s", names[best], e.figureOf(best), many(m.Pairs, "pair"))
+	on := many(m.Pairs, "pair")
+	if m.Pairs == 0 {
+		on = e.name()
+	}
+	text := fmt.Sprintf("%s reaches %s on %s", names[best], e.figureOf(best), on)
 	if len(names) > 1 {
-		text = fmt.Sprintf("Of %d models, %s is best on %s: %s", len(names), names[best], many(m.Pairs, "pair"), e.figureOf(best))
+		text = fmt.Sprintf("Of %d models, %s is best on %s: %s", len(names), names[best], on, e.figureOf(best))
 	}
 	if n := len(m.OperatingPoints); n > 0 {
 		strictest := m.OperatingPoints[0]
@@ -272,18 +285,18 @@ func (c modelColumn) addTo(t *Table) {
 }
 
 func (e *evaluation) columns() []modelColumn {
-	list := []modelColumn{{Column{Title: "accuracy %", Define: "accuracy"}, 1, e.accuracyCell}, {Column{Title: "Δ to the first", Define: "interval"}, 0, e.deltaCell}}
+	list := []modelColumn{{Column{Title: "identification"}, 1, e.foundCell}, {Column{Title: "accuracy %", Define: "accuracy"}, 1, e.accuracyCell}, {Column{Title: "Δ to the first", Define: "interval"}, 0, e.deltaCell}}
 	for _, target := range e.targets() {
 		list = append(list, modelColumn{Column{Title: "TAR@FAR " + short(target), Define: "tar"}, 1, func(i int) (float64, Cell, bool) { return e.tarCell(i, target) }})
 	}
 	return append(list,
 		modelColumn{Column{Title: "AUC", Define: "auc"}, 1, func(i int) (float64, Cell, bool) {
 			m := e.Report.Models[i]
-			return m.AUC, Cell{Text: number(m.AUC, 5), Note: e.noted(i, func(u *uncertainty) *interval { return u.AUC.Interval }, 1, 5)}, true
+			return m.AUC, Cell{Text: number(m.AUC, 5), Note: e.noted(i, func(u *uncertainty) *interval { return u.AUC.Interval }, 1, 5)}, m.Pairs > 0
 		}},
 		modelColumn{Column{Title: "EER %", Define: "eer"}, -1, func(i int) (float64, Cell, bool) {
 			m := e.Report.Models[i]
-			return m.EER, Cell{Text: number(100*m.EER, 2), Note: e.noted(i, func(u *uncertainty) *interval { return u.EER.Interval }, 100, 2)}, true
+			return m.EER, Cell{Text: number(100*m.EER, 2), Note: e.noted(i, func(u *uncertainty) *interval { return u.EER.Interval }, 100, 2)}, m.Pairs > 0
 		}},
 		modelColumn{Column{Title: "images/s"}, 1, func(i int) (float64, Cell, bool) {
 			m := e.Report.Models[i]
@@ -299,6 +312,16 @@ func (e *evaluation) noted(i int, of func(*uncertainty) *interval, factor float6
 		return ""
 	}
 	return between(of(u), factor, digits)
+}
+
+// foundCell is the headline of a protocol with many comparisons.
+func (e *evaluation) foundCell(i int) (float64, Cell, bool) {
+	r := e.Report.Models[i].Identification
+	if r == nil {
+		return 0, Cell{}, false
+	}
+	value, words := headline(r)
+	return value, Cell{Text: words}, true
 }
 
 func (e *evaluation) accuracyCell(i int) (float64, Cell, bool) {
@@ -664,10 +687,13 @@ func (e *evaluation) key() string {
 }
 
 func (e *evaluation) comparedCell(i int) Cell {
-	_, cell, ok := e.accuracyCell(i)
-	if !ok {
-		cell = Cell{Text: number(e.Report.Models[i].AUC, 5), Note: "AUC"}
+	if _, cell, ok := e.accuracyCell(i); ok {
+		return cell
 	}
+	if m := e.Report.Models[i]; m.Pairs > 0 {
+		return Cell{Text: number(m.AUC, 5), Note: "AUC"}
+	}
+	_, cell, _ := e.foundCell(i)
 	return cell
 }
 

@@ -51,9 +51,8 @@ type figure struct {
 
 // modelMore is what the extras have of a model.
 type modelMore struct {
-	Uncertainty *uncertainty    `json:"uncertainty"`
-	Cost        *cost           `json:"cost"`
-	Found       *identification `json:"identification"`
+	Uncertainty *uncertainty `json:"uncertainty"`
+	Cost        *cost        `json:"cost"`
 }
 
 type uncertainty struct {
@@ -123,45 +122,6 @@ type cost struct {
 			Bytes int64 `json:"bytes"`
 		} `json:"peaks"`
 	} `json:"memory"`
-	Notes []string `json:"notes"`
-}
-
-// hits is a share of what is right: 1 - Errors/Of.
-type hits struct {
-	Rate   float64 `json:"rate"`
-	Errors int64   `json:"errors"`
-	Of     int64   `json:"of"`
-}
-
-func (h hits) cell() Cell {
-	return Cell{Text: percent(h.Rate, 2), Note: count(h.Errors) + " missed of " + count(h.Of)}
-}
-
-// identification is what searches in galleries came to.
-type identification struct {
-	Protocol     string            `json:"protocol"`
-	Set          string            `json:"set"`
-	Switches     map[string]string `json:"switches"`
-	Verification []struct {
-		Target float64 `json:"target_far"`
-		TAR    hits    `json:"tar"`
-		Cosine float64 `json:"threshold_cosine"`
-	} `json:"verification"`
-	Searches []struct {
-		Gallery string `json:"gallery"`
-		Ranks   []struct {
-			Rank int  `json:"rank"`
-			Hits hits `json:"hits"`
-		} `json:"ranks"`
-		OpenSet []struct {
-			Target float64 `json:"target_fpir"`
-			TPIR   hits    `json:"tpir"`
-		} `json:"open_set"`
-	} `json:"searches"`
-	RankOne []struct {
-		Distractors int64 `json:"distractors"`
-		Hits        hits  `json:"hits"`
-	} `json:"rank_one"`
 	Notes []string `json:"notes"`
 }
 
@@ -311,6 +271,7 @@ func (e *evaluation) tests() []*evaluation {
 		one.Report.Models, one.Report.Warnings = nil, nil
 		for i, m := range e.Report.Models {
 			if m.Test == t.Name {
+				m.Test = "" // it need not be said of each
 				one.Report.Models = append(one.Report.Models, m)
 				one.more.Models = append(one.more.Models, e.more.Models[i])
 			}

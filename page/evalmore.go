@@ -222,66 +222,6 @@ func inMillions(n int64) string {
 	return count(n)
 }
 
-// identification are searches in galleries.
-func (e *evaluation) identification() Section {
-	s := Section{ID: "identification", Title: "Identification"}
-	names := e.labels()
-	for i, more := range e.more.Models[:len(names)] {
-		if f := more.Found; f != nil {
-			s.Blocks = append(s.Blocks, f.blocks(names[i])...)
-		}
-	}
-	return s
-}
-
-func (f *identification) blocks(name string) (blocks []Block) {
-	add := func(title string, t *Table) {
-		if len(t.Rows) > 0 {
-			blocks = append(blocks, Block{Title: name + ": " + title, Table: t.cut()})
-		}
-	}
-	t := &Table{Head: "False accept rate", Columns: []Column{{Title: "true accept rate", Define: "tar"}, {Title: "threshold (cosine)", Define: "threshold"}}}
-	for _, p := range f.Verification {
-		t.Rows = append(t.Rows, Row{Head: oneIn(p.Target), Note: short(p.Target), Cells: []Cell{p.TAR.cell(), {Text: number(p.Cosine, 4)}}})
-	}
-	add("comparisons", t)
-	t = &Table{Head: "Gallery"}
-	for k, search := range f.Searches {
-		row := Row{Head: search.Gallery}
-		for _, r := range search.Ranks {
-			if k == 0 {
-				t.Columns = append(t.Columns, Column{Title: fmt.Sprintf("rank %d", r.Rank)})
-			}
-			row.Cells = append(row.Cells, r.Hits.cell())
-		}
-		for _, p := range search.OpenSet {
-			if k == 0 {
-				t.Columns = append(t.Columns, Column{Title: "TPIR@FPIR " + short(p.Target)})
-			}
-			row.Cells = append(row.Cells, p.TPIR.cell())
-		}
-		row.Cells = row.Cells[:min(len(row.Cells), len(t.Columns))]
-		t.Rows = append(t.Rows, row)
-	}
-	add("searches", t)
-	t = &Table{Head: "Distractors", Columns: []Column{{Title: "rank one"}}}
-	for _, r := range f.RankOne {
-		t.Rows = append(t.Rows, Row{Head: count(r.Distractors), Cells: []Cell{r.Hits.cell()}})
-	}
-	add("distractors", t)
-	var list []Fact
-	for _, key := range slices.Sorted(maps.Keys(f.Switches)) {
-		list = append(list, Fact{key, f.Switches[key]})
-	}
-	for _, note := range f.Notes {
-		list = append(list, Fact{"Note", note})
-	}
-	if len(list) > 0 {
-		blocks = append(blocks, Block{Facts: list[:min(len(list), maxRows)]})
-	}
-	return blocks
-}
-
 // maxHits of an overlap are listed.
 const maxHits = 50
 

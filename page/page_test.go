@@ -103,6 +103,28 @@ func TestEvalOfAnOlderPipe(t *testing.T) {
 	}
 }
 
+// A protocol that compares no pairs has no accuracy, AUC and EER of zero.
+func TestEvalOfIdentificationAlone(t *testing.T) {
+	p, html := made(t, evalFolder(t, func(r map[string]any) {
+		for i, m := range r["models"].([]any) {
+			found := m.(map[string]any)["identification"].(map[string]any)
+			found["mean"] = map[string]any{"ranks": []any{map[string]any{"rank": 1, "mean": 0.8 + float64(i)/10, "pooled": map[string]any{"rate": 0.85, "errors": 15, "of": 100}}}}
+			found["counts"] = map[string]any{"templates": 23124}
+			r["models"].([]any)[i] = map[string]any{"model": fmt.Sprintf("%d.onnx", i), "dim": 512, "identification": found}
+		}
+		delete(r, "comparisons")
+	}))
+	if answer := p.Parts[0].Answer; !strings.HasPrefix(answer, "Of 2 models, 1.onnx is best on ") || !strings.HasSuffix(answer, ": rank 1 90.00 %.") {
+		t.Error(answer)
+	}
+	holds(t, html, "mean of the galleries", "together 85.00 %", "23,124", "G1")
+	for _, absent := range []string{">AUC<", ">EER %<", "accuracy %", `id="thresholds"`} {
+		if strings.Contains(html, absent) {
+			t.Errorf("%s is in the page", absent)
+		}
+	}
+}
+
 func TestEvalWithoutFigures(t *testing.T) {
 	p, html := made(t, evalFolder(t, func(r map[string]any) {
 		r["models"] = []any{}
