@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 
+	"facepipe/eval/cohort"
 	"facepipe/eval/protocol"
 	"facepipe/eval/verification"
 	"facepipe/internal/ort"
@@ -52,6 +53,21 @@ type Options struct {
 	// and below 1. A rate of less than one in the different-person pairs cannot
 	// be measured; results say so.
 	FAR []float64
+	// NoIntervals leaves out intervals, and the comparison of subjects.
+	NoIntervals bool
+	// Cohorts are groups of faces that rates are told of. Their measure [cohort.Norm] is that of
+	// the first of Teachers.
+	Cohorts []cohort.Spec
+	// ExcludeOverlap is the folder of a training set: figures without the people and photographs
+	// of it stand beside all others. OverlapTeacher names the caches, of it and of the dataset,
+	// that it is looked for with; "" takes the first of Teachers.
+	ExcludeOverlap, OverlapTeacher string
+	// Cost says how long models take is to be measured, and their memory: by CostCommand, which is
+	// [cost.Options].Command.
+	Cost        bool
+	CostCommand []string
+	// Command made the report, for the record.
+	Command []string
 	// Scores is a CSV file for every comparison with the cosines of all that was compared; ""
 	// writes none.
 	Scores string
@@ -98,6 +114,9 @@ func (o Options) Validate() error {
 	if err := o.validateTests(); err != nil {
 		return err
 	}
+	if err := o.validateFurther(); err != nil {
+		return err
+	}
 	for _, far := range o.FAR {
 		if !(far > 0 && far < 1) {
 			return fmt.Errorf("false accept rate %g is not between 0 and 1", far)
@@ -131,6 +150,32 @@ func (o Options) validateTests() error {
 		return errors.New("a teacher's cache holds the embeddings of a dataset, not of a .bin file: ingest that first, or give the teacher's model")
 	}
 	return nil
+}
+
+// validateFurther says which of the findings beside figures cannot be made.
+func (o Options) validateFurther() error {
+	if o.ExcludeOverlap != "" {
+		if o.Dataset == "" {
+			return errors.New("what a training set holds is found in a dataset: a .bin file has no teacher's cache; ingest it first")
+		}
+		if o.overlapTeacher() == "" {
+			return errors.New("no teacher is named whose caches of both datasets tell the overlap")
+		}
+	}
+	for _, c := range o.Cohorts {
+		if c.Column == cohort.Norm && len(o.Teachers) == 0 {
+			return fmt.Errorf("no teacher is named whose embeddings have the lengths of cohort %s", cohort.Norm)
+		}
+	}
+	return nil
+}
+
+// overlapTeacher is the name of the caches that tell the overlap, "" if there is none.
+func (o Options) overlapTeacher() string {
+	if o.OverlapTeacher == "" && len(o.Teachers) > 0 {
+		return o.Teachers[0]
+	}
+	return o.OverlapTeacher
 }
 
 // targets are the false accept rates, each once, by descending size.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 
 	"facepipe/eval/faces"
@@ -32,7 +33,7 @@ func Run(ctx context.Context, o Options) (report.Report, error) {
 	s, err := openTests(ctx, o)
 	if err != nil {
 		r := report.Report{}
-		if s.lacks.Listed > 0 {
+		if s.lacks.Listed > 0 && s.common != nil {
 			r = newReport(o, s.common)
 			r.Pairs = s.lacks
 		}
@@ -48,10 +49,11 @@ func Run(ctx context.Context, o Options) (report.Report, error) {
 		}
 		printNotes(o.Progress, t.Describe())
 	}
-	if o.Out != "" { // should not fail after hours of work
-		if err := durable.MkdirAll(o.Out, 0o755); err != nil {
-			return r, err
-		}
+	if err := o.makeFolders(); err != nil {
+		return r, err
+	}
+	if err := findOverlap(ctx, o, s, &r); err != nil {
+		return r, err
 	}
 	measured, failures, err := measure(ctx, o, s, &r)
 	if err != nil {
@@ -61,7 +63,24 @@ func Run(ctx context.Context, o Options) (report.Report, error) {
 	if len(r.Models) == 0 {
 		return r, failures
 	}
-	return r, errors.Join(failures, conclude(o, s, measured, &r))
+	return r, errors.Join(failures, conclude(ctx, o, s, measured, &r))
+}
+
+// makeFolders does what should not fail after hours of work.
+func (o Options) makeFolders() error {
+	var folders []string
+	if o.Out != "" {
+		folders = append(folders, o.Out)
+	}
+	if o.Scores != "" {
+		folders = append(folders, filepath.Dir(o.Scores))
+	}
+	for _, dir := range folders {
+		if err := durable.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // newReport is the report of a run without its models.
@@ -69,7 +88,7 @@ func newReport(o Options, set faces.Set) report.Report {
 	r := report.Report{
 		Flip: o.Flip, Norm: "unit", Distance: "squared-euclidean", FARPick: string(cmp.Or(o.Rule.Pick, verification.Le)),
 		Provider: cmp.Or(o.Runtime.Provider, ort.CPU), Detector: []string{}, Models: []report.Model{},
-		Dataset: set.Describe(),
+		Dataset: set.Describe(), Command: o.Command,
 	}
 	for _, s := range r.Dataset.Sources {
 		if !slices.Contains(r.Detector, s.Detector) {
@@ -92,6 +111,8 @@ type measurement struct {
 	test  *test
 	model int // place in the report's models
 	protocol.Result
+	rows  protocol.Rows        // the embeddings, if they are kept
+	clean *verification.Scores // without what a training set holds
 }
 
 // maxDistances is the number of comparisons up to which their distances are kept, for the worst
@@ -123,7 +144,7 @@ func measureSubject(ctx context.Context, o Options, s *tests, sub subject, r *re
 			r.Warnings = append(r.Warnings, fmt.Sprintf("%s has no embeddings of test %s, which is not of the dataset", sub.name(), t.name))
 			continue
 		}
-		m, result, err := evaluate(ctx, o, t, sub)
+		m, found, err := evaluate(ctx, o, t, sub)
 		if fault := (*modelError)(nil); errors.As(err, &fault) {
 			f := fault.report()
 			f.Test = name
@@ -136,50 +157,69 @@ func measureSubject(ctx context.Context, o Options, s *tests, sub subject, r *re
 		}
 		m.Test = name
 		r.Models = append(r.Models, m)
-		all = append(all, measurement{t, len(r.Models) - 1, result})
+		found.test, found.model = t, len(r.Models)-1
+		all = append(all, found)
 	}
 	return all, failures, nil
 }
 
 // evaluate computes a subject's figures on a test.
-func evaluate(ctx context.Context, o Options, t *test, sub subject) (report.Model, protocol.Result, error) {
+func evaluate(ctx context.Context, o Options, t *test, sub subject) (m report.Model, found measurement, err error) {
 	e, m, err := sub.embed(ctx, t)
 	if err != nil {
-		return m, protocol.Result{}, err
+		return m, found, err
 	}
-	result, err := t.Evaluate(ctx, e, protocol.Settings{FAR: o.targets(), Rule: o.Rule, Flip: o.Flip, Distances: o.Scores != "" || t.Describe().Used <= maxDistances, Progress: o.Progress})
+	settings := protocol.Settings{FAR: o.targets(), Rule: o.Rule, Flip: o.Flip, Distances: o.Scores != "" || t.Describe().Used <= maxDistances, Progress: o.Progress}
+	if found.Result, err = t.Evaluate(ctx, e, settings); err == nil && t.clean != nil {
+		err = found.evaluateClean(ctx, t, e, settings, &m)
+	}
 	if err != nil && ctx.Err() != nil {
-		return m, result, ctx.Err()
+		return m, found, ctx.Err()
 	}
 	if remedy := sub.remedy(); err != nil && remedy != "" {
 		err = fmt.Errorf("%w; %s", err, remedy)
 	}
 	if err != nil {
-		return m, result, &modelError{sub.name(), err}
+		return m, found, &modelError{sub.name(), err}
 	}
-	m.Identification = result.Identification
-	if result.Verification != nil {
-		m.Result = *result.Verification
+	m.Identification = found.Identification
+	if found.Verification != nil {
+		m.Result = *found.Verification
 	}
-	return m, result, nil
+	if e.Len()*e.Dim() <= maxKept && o.several() {
+		found.rows, err = protocol.InMemory(e)
+	}
+	return m, found, err
+}
+
+// several says whether there are subjects to compare.
+func (o Options) several() bool { return len(o.Models)+len(o.Teachers)+len(o.Embeddings) > 1 }
+
+// evaluateClean computes the figures without what a training set holds. Too few comparisons are
+// a note.
+func (found *measurement) evaluateClean(ctx context.Context, t *test, e protocol.Embeddings, s protocol.Settings, m *report.Model) error {
+	s.Distances = false
+	clean, err := t.clean.Evaluate(ctx, e, s)
+	if errors.Is(err, verification.ErrTooFew) {
+		m.Notes = append(m.Notes, fmt.Sprintf("no figures without what the training set holds: %v", err))
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	m.Clean, found.clean = &report.Clean{Result: *clean.Verification}, clean.Scores
+	return nil
 }
 
 // conclude compares what was found, and writes all down.
-func conclude(o Options, s *tests, measured []measurement, r *report.Report) error {
+func conclude(ctx context.Context, o Options, s *tests, measured []measurement, r *report.Report) error {
 	r.Decoder = imgcodec.DecoderName()
 	if len(o.Models) > len(o.Cached) {
 		r.Runtime = ort.Version()
 	}
 	r.Warnings = append(r.Warnings, warnings(*r)...)
-	for _, t := range s.all {
-		v, ok := t.Protocol.(protocol.Verification)
-		if !ok {
-			continue
-		}
-		of := slices.DeleteFunc(slices.Clone(measured), func(m measurement) bool { return m.test != t || m.Distances == nil })
-		if err := addWorst(o, t, v, of, r); err != nil {
-			return err
-		}
+	if err := further(ctx, o, s, measured, r); err != nil {
+		return err
 	}
 	if o.Scores != "" {
 		if err := writeScores(o.Scores, s, measured, *r); err != nil {
@@ -225,6 +265,3 @@ func warnings(r report.Report) (all []string) {
 	}
 	return all
 }
-
-// cosine is a squared distance as a cosine.
-func cosine(distance float64) float64 { return verification.Cosine(distance) }

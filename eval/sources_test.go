@@ -138,6 +138,36 @@ func TestEmbeddingsWithoutKeys(t *testing.T) {
 	}
 }
 
+// Rows without keys are the images of a .bin file in its order, those that are there again too.
+func TestEmbeddingsOfABin(t *testing.T) {
+	var images [][]byte
+	var same []bool
+	var b strings.Builder
+	for p := range 24 {
+		for n := range 2 {
+			img := imgcodec.NewImage(faces.BinCropSize, faces.BinCropSize)
+			copy(img.Pix, facestest.Crop("", p/2, n*(1-p%2)).Image) // different pairs are one image twice
+			images = append(images, imgcodec.EncodePNG(img))
+			fmt.Fprintf(&b, "%d.5,%d.5\n", p, n*(p%2))
+		}
+		same = append(same, p%2 == 0)
+	}
+	path := filepath.Join(t.TempDir(), "set.bin")
+	if err := os.WriteFile(path, pickletest.Dialects()[0].Dump(images, same), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	o := DefaultOptions()
+	o.Tests, o.Embeddings = []Test{{Bin: path}}, []string{facestest.WriteFile(t, "e.csv", b.String())}
+	r, err := Run(context.Background(), o)
+	if err != nil || r.Dataset.Rows != 24 || r.Pairs.IdenticalPairs != 12 || r.Models[0].Same != 12 {
+		t.Errorf("%+v (%v)", r, err)
+	}
+	o.Embeddings[0] = facestest.WriteFile(t, "e.csv", strings.Repeat("1.5,2.5\n", 24))
+	if _, err := Run(context.Background(), o); err == nil || !strings.Contains(err.Error(), "24 rows for the 48 faces") {
+		t.Errorf("%v", err)
+	}
+}
+
 // Pairs of images that cannot be decoded are an error, or left out and said.
 func TestBrokenImagesOfABin(t *testing.T) {
 	var images [][]byte

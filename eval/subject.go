@@ -37,11 +37,12 @@ type subject interface {
 func (o *Options) subjects(s *tests) []subject {
 	var all []subject
 	for _, path := range o.Models {
+		run := &model{o: o, path: path}
 		if name := o.Cached[path]; name != "" {
-			all = append(all, &cachedModel{o: o, cache: name, path: path})
+			all = append(all, &halfCached{model: run, cached: &cachedModel{o: o, cache: name, path: path}})
 			continue
 		}
-		all = append(all, &model{o: o, path: path})
+		all = append(all, run)
 	}
 	for _, name := range o.Teachers {
 		all = append(all, &cachedModel{o: o, cache: name})
@@ -211,6 +212,26 @@ func (s *cachedModel) embed(_ context.Context, t *test) (protocol.Embeddings, re
 	return c, m, nil
 }
 
+// halfCached is a model whose embeddings of the dataset lie in a cache; of other sets it is run.
+type halfCached struct {
+	*model
+	cached *cachedModel
+}
+
+func (s *halfCached) remedy() string { return "" }
+
+func (s *halfCached) close() {
+	s.model.close()
+	s.cached.close()
+}
+
+func (s *halfCached) embed(ctx context.Context, t *test) (protocol.Embeddings, report.Model, error) {
+	if s.cached.covers(t) {
+		return s.cached.embed(ctx, t)
+	}
+	return s.model.embed(ctx, t)
+}
+
 // rows are embeddings out of a file.
 type rows struct{ table *embeddings.Table }
 
@@ -226,7 +247,7 @@ func (s *rows) embed(ctx context.Context, t *test) (protocol.Embeddings, report.
 	if err != nil {
 		return nil, m, err
 	}
-	m.Notes = append(m.Notes, notes...)
+	m.Notes = append(append(m.Notes, notes...), "its embeddings are as the file has them, with mirror images or without")
 	return picked{s.table, places}, m, nil
 }
 
@@ -236,11 +257,8 @@ func (s *rows) find(ctx context.Context, t *test) (places []int, notes []string,
 		return t.Faces(), nil, nil
 	}
 	if s.table.Keys == nil {
-		if s.table.Len() != t.set.Len() {
-			return nil, nil, &modelError{s.name(), fmt.Errorf("it has no keys, and %d rows for the %d faces of %s: write the keys to %s, one a line",
-				s.table.Len(), t.set.Len(), t.set.Describe().Path, embeddings.KeysFile(s.table.Path))}
-		}
-		return t.Faces(), nil, nil
+		places, err = s.inOrder(t)
+		return places, nil, err
 	}
 	keys := make([]string, len(t.Faces()))
 	for i, place := range t.Faces() {
@@ -271,6 +289,23 @@ func (s *rows) find(ctx context.Context, t *test) (places []int, notes []string,
 		return nil, nil, &modelError{s.name(), fmt.Errorf("it lacks the embeddings of %d of %d faces: %s", len(lacking), len(keys), protocol.FirstFew(lacking))}
 	}
 	return places, notes, nil
+}
+
+// inOrder is the row of every face of a test, of a table without keys: its rows are the faces of
+// the set in their order; of a .bin file its images.
+func (s *rows) inOrder(t *test) ([]int, error) {
+	rows, places := t.set.Len(), t.Faces()
+	if bin, ok := t.set.(*faces.Bin); ok {
+		rows, places = bin.Images(), make([]int, len(places))
+		for i, place := range t.Faces() {
+			places[i] = bin.Number(place)
+		}
+	}
+	if s.table.Len() != rows {
+		return nil, &modelError{s.name(), fmt.Errorf("it has no keys, and %d rows for the %d faces of %s: write the keys to %s, one a line",
+			s.table.Len(), rows, t.set.Describe().Path, embeddings.KeysFile(s.table.Path))}
+	}
+	return places, nil
 }
 
 // picked are some rows of a table.

@@ -21,6 +21,16 @@ type test struct {
 	name string
 	set  faces.Set
 	protocol.Protocol
+	// clean are the comparisons without what a training set holds; nil where that is not asked.
+	clean protocol.Verification
+}
+
+// faceOf is the face that a template is shown by, an index of Faces.
+func (t *test) faceOf(templates protocol.Templates, template int32) int {
+	if templates.Shown != nil {
+		return int(templates.Shown[template])
+	}
+	return int(template)
 }
 
 // decode decodes face i of the protocol into rgb.

@@ -2,6 +2,7 @@ package eval
 
 import (
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/csv"
 	"encoding/hex"
@@ -10,8 +11,10 @@ import (
 	"slices"
 	"strconv"
 
+	"facepipe/eval/faces"
 	"facepipe/eval/protocol"
 	"facepipe/eval/report"
+	"facepipe/eval/verification"
 	"facepipe/internal/durable"
 	"facepipe/internal/imgcodec"
 )
@@ -23,17 +26,12 @@ const worstOfKind = 12
 const worstFAR = 1e-3
 
 // addWorst finds the worst errors of each model on a test, and writes their crops.
-func addWorst(o Options, t *test, v protocol.Verification, of []measurement, r *report.Report) error {
+func addWorst(_ context.Context, o Options, t *test, v protocol.Verification, of []measurement, r *report.Report) error {
+	of = slices.DeleteFunc(slices.Clone(of), func(m measurement) bool { return m.Distances == nil })
 	templates := v.Pool(make([][]float32, len(v.Faces())))
-	faceOf := func(template int32) int {
-		if templates.Shown != nil {
-			return int(templates.Shown[template])
-		}
-		return int(template)
-	}
-	files := map[int]string{}
+	files := faceFiles{out: o.Out, set: t.set}
 	for _, m := range of {
-		w := thresholdOf(r.Models[m.model])
+		w, _ := thresholdOf(r.Models[m.model])
 		if w == nil {
 			continue
 		}
@@ -45,16 +43,14 @@ func addWorst(o Options, t *test, v protocol.Verification, of []measurement, r *
 			for _, p := range kind.places {
 				pair := report.WorstPair{First: templates.Names[p.First], Second: templates.Names[p.Second]}
 				for _, other := range of {
-					pair.Cosines = append(pair.Cosines, cosine(other.Distances[p.at]))
+					pair.Cosines = append(pair.Cosines, verification.Cosine(other.Distances[p.at]))
 				}
-				if o.Out != "" && t.set.CropSize() > 0 {
-					var err error
-					if pair.FirstFace, err = writeFace(o.Out, t, faceOf(p.First), files); err != nil {
-						return err
-					}
-					if pair.SecondFace, err = writeFace(o.Out, t, faceOf(p.Second), files); err != nil {
-						return err
-					}
+				var err error
+				if pair.FirstFace, err = files.write(t.Faces()[t.faceOf(templates, p.First)]); err != nil {
+					return err
+				}
+				if pair.SecondFace, err = files.write(t.Faces()[t.faceOf(templates, p.Second)]); err != nil {
+					return err
 				}
 				*kind.to = append(*kind.to, pair)
 			}
@@ -65,21 +61,21 @@ func addWorst(o Options, t *test, v protocol.Verification, of []measurement, r *
 }
 
 // thresholdOf is the threshold at which a model's errors are shown: that of the largest false
-// accept rate that is told and is no more than worstFAR, else of the best accuracy.
-func thresholdOf(m report.Model) *report.Worst {
-	w := &report.Worst{FalseAccepts: []report.WorstPair{}, FalseRejects: []report.WorstPair{}}
+// accept rate that is told and is no more than worstFAR, the target, else of the best accuracy.
+func thresholdOf(m report.Model) (w *report.Worst, target float64) {
+	w = &report.Worst{FalseAccepts: []report.WorstPair{}, FalseRejects: []report.WorstPair{}}
 	for _, p := range m.OperatingPoints {
 		if p.Target <= worstFAR {
 			w.Threshold, w.Chosen = p.Threshold, "FMR "+p.Name()
-			w.ThresholdCosine = cosine(w.Threshold)
-			return w
+			w.ThresholdCosine = verification.Cosine(w.Threshold)
+			return w, p.Target
 		}
 	}
 	if m.CrossValidation == nil {
-		return nil
+		return nil, 0
 	}
 	w.Threshold, w.ThresholdCosine, w.Chosen = m.Threshold, m.ThresholdCosine, "best accuracy"
-	return w
+	return w, 0
 }
 
 // placed is a comparison and its place.
@@ -114,30 +110,40 @@ const (
 	faceQuality = 90
 )
 
-// writeFace writes a test's face as a small JPEG, once, and returns its path in the report's
-// folder. Its name is a digest of the set and the key.
-func writeFace(out string, t *test, index int, files map[int]string) (string, error) {
-	if name, done := files[index]; done {
+// faceFiles writes faces of a set into a report's folder.
+type faceFiles struct {
+	out     string // "" for none
+	set     faces.Set
+	written map[int]string // by place
+}
+
+// write writes a face as a small JPEG, once, and returns its path in the report's folder, ""
+// where there is no folder or no image. Its name is a digest of the set and the key.
+func (f *faceFiles) write(place int) (string, error) {
+	if f.out == "" || f.set.CropSize() == 0 {
+		return "", nil
+	}
+	if name, done := f.written[place]; done {
 		return name, nil
 	}
-	place := t.Faces()[index]
-	head, err := t.set.Head(place)
+	head, err := f.set.Head(place)
 	if err != nil {
 		return "", err
 	}
-	if len(files) == 0 {
-		if err := durable.MkdirAll(filepath.Join(out, facesFolder), 0o755); err != nil {
+	if f.written == nil {
+		f.written = map[int]string{}
+		if err := durable.MkdirAll(filepath.Join(f.out, facesFolder), 0o755); err != nil {
 			return "", err
 		}
 	}
-	img := imgcodec.NewImage(t.set.CropSize(), t.set.CropSize())
-	if err := t.set.Decode(place, img.Pix); err != nil {
+	img := imgcodec.NewImage(f.set.CropSize(), f.set.CropSize())
+	if err := f.set.Decode(place, img.Pix); err != nil {
 		return "", err
 	}
-	sum := sha256.Sum256([]byte(t.set.Describe().Digest + "\x00" + head.Key))
+	sum := sha256.Sum256([]byte(f.set.Describe().Digest + "\x00" + head.Key))
 	name := facesFolder + "/" + hex.EncodeToString(sum[:12]) + ".jpg"
-	files[index] = name
-	return name, durable.WriteFile(filepath.Join(out, filepath.FromSlash(name)), imgcodec.EncodeJPEG(smaller(img), faceQuality), 0o644)
+	f.written[place] = name
+	return name, durable.WriteFile(filepath.Join(f.out, filepath.FromSlash(name)), imgcodec.EncodeJPEG(smaller(img), faceQuality), 0o644)
 }
 
 // smaller is a picture of at most maxFace pixels a side: the means of equal parts.
@@ -222,7 +228,7 @@ func writeComparisons(out *csv.Writer, name string, v protocol.Verification, col
 		for k, distances := range columns {
 			line[5+k] = ""
 			if distances != nil {
-				line[5+k] = strconv.FormatFloat(cosine(distances[at]), 'g', -1, 64)
+				line[5+k] = strconv.FormatFloat(verification.Cosine(distances[at]), 'g', -1, 64)
 			}
 		}
 		if err := out.Write(line); err != nil {

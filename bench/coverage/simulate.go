@@ -25,9 +25,10 @@ type design struct {
 }
 
 var designs = []design{
-	{"100 people, 5 same-person comparisons each, every pair of people", 100, 5, 0, 0.02, 0.1, 0.02},
-	{"200 people, 10 same-person comparisons each, every pair of people", 200, 10, 0, 0.01, 0.05, 0.01},
-	{"1,000 people, one same-person comparison each, 1,000 pairs of people", 1000, 1, 1000, 0.05, 0.05, 0.05},
+	{"100 people, 5 same-person comparisons each, every pair of people; FNMR 10 % at FMR 2 %", 100, 5, 0, 0.02, 0.1, 0.02},
+	{"200 people, 10 same-person comparisons each, every pair of people; 5 % at 1 %", 200, 10, 0, 0.01, 0.05, 0.01},
+	{"200 people, 5 same-person comparisons each, every pair of people; 20 % at 5 %", 200, 5, 0, 0.05, 0.2, 0.05},
+	{"1,000 people, one same-person comparison each, 1,000 pairs of people; 5 % at 5 %", 1000, 1, 1000, 0.05, 0.05, 0.05},
 }
 
 // What moves distances: people and everything else, of same-person and different-person ones.

@@ -1,7 +1,7 @@
 // Command evalspeed measures the protocols of package identification: on data of IJB-C's size, and
 // on all pairs of a set beside the product of matrices that it is. Each phase runs in a process of
 // its own and prints one line of JSON; `evalspeed table` makes the Markdown table of such lines.
-// bench/eval.sh runs all of it.
+// bench/evalspeed.sh runs all of it.
 package main
 
 import (
@@ -78,23 +78,25 @@ func printTable(in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	t := measure.Table{{"", "comparisons", "seconds", "of processors", "peak MiB", "numpy, seconds", "peak MiB", "ratio"}}
+	t := measure.Table{{"", "comparisons", "seconds", "of processors", "peak MiB", "numpy, seconds", "of processors", "peak MiB", "ratio of processors"}}
 	for _, phase := range []string{"1:1", "1:N", "pairs", "product"} {
 		mine, numpy := all.Of("pipe", phase, 0), all.Of("numpy", phase, 0)
 		if len(mine) == 0 {
 			continue
 		}
-		seconds := func(r measure.Result) float64 { return r.Seconds }
-		peak := func(r measure.Result) float64 { return r.PeakMiB }
-		row := []string{
-			phase, measure.Number(float64(mine[0].Operations)), measure.Number(mine.Median(seconds)),
-			measure.Number(mine.Median(func(r measure.Result) float64 { return r.Processor })), measure.Number(mine.Median(peak)), "", "", "",
-		}
-		if len(numpy) > 0 {
-			row[5], row[6] = measure.Number(numpy.Median(seconds)), measure.Number(numpy.Median(peak))
-			row[7] = measure.Number(numpy.Median(seconds) / mine.Median(seconds))
-		}
-		t = append(t, row)
+		row := append([]string{phase, measure.Number(float64(mine[0].Operations))}, figures(mine)...)
+		row = append(row, figures(numpy)...)
+		t = append(t, append(row, measure.Number(numpy.Median(processor)/mine.Median(processor))))
 	}
 	return t.Print(out)
+}
+
+func processor(r measure.Result) float64 { return r.Processor }
+
+// figures are the medians of a system's figures, "" without any.
+func figures(all measure.Results) []string {
+	return []string{
+		measure.Number(all.Median(func(r measure.Result) float64 { return r.Seconds })), measure.Number(all.Median(processor)),
+		measure.Number(all.Median(func(r measure.Result) float64 { return r.PeakMiB })),
+	}
 }

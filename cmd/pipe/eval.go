@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"facepipe/eval"
+	"facepipe/eval/cohort"
 	"facepipe/eval/protocol"
 	"facepipe/eval/report"
 	"facepipe/eval/verification"
@@ -22,6 +24,7 @@ type evalOptions struct {
 	flags     *pflag.FlagSet
 	noFlip    bool
 	rule, far string
+	cohorts   []string
 	lists     map[string]*string // by the protocol's name
 	bins      []string
 	ijb       ijbFlags
@@ -48,7 +51,7 @@ WHAT IS COMPARED
   --model       ONNX files, which are run
   --teacher     teachers' caches of the dataset, which precompute-teacher has filled
   --embeddings  files of embeddings: .npy (keys a line each in FILE.npy.keys.txt or
-                keys.txt; without keys, rows in the order of the dataset), .npz,
+                keys.txt; without keys, rows in the order of the faces), .npz,
                 CSV or TSV (key, then numbers), Arrow (key, embedding), as pipe embed
                 writes them. Without --dataset a pair list's names are keys of the file.
                 Nothing is unpickled
@@ -90,6 +93,11 @@ func (o *evalOptions) addFlags(f *pflag.FlagSet) {
 	f.Lookup(protocol.Pairs.Name).Usage += ", or auto: drawn from the dataset's identities"
 	f.StringArrayVar(&o.bins, "bin", nil, "verification set `file` such as lfw.bin; may be given several times")
 	f.StringVar(&o.Out, "out", "", "`folder` for the report (default: write none)")
+	f.BoolVar(&o.NoIntervals, "no-intervals", false, "leave out intervals and the comparison of models, which take seconds a million pairs")
+	f.StringArrayVar(&o.cohorts, "cohort", nil, "error rates of groups by a `column`: an attribute or a measure such as sex, age=18,30,50, yaw=quantiles:4, country=top:5, norm (of the first --teacher); may be given several times; see docs/cohorts.md")
+	f.StringVar(&o.ExcludeOverlap, "exclude-overlap", "", "training `dataset` whose people and photographs are looked for in the tests: figures without them stand beside all; see docs/overlap.md")
+	f.StringVar(&o.OverlapTeacher, "overlap-teacher", "", "`name` of the caches, of both datasets, that --exclude-overlap looks with (default: the first --teacher)")
+	f.BoolVar(&o.Cost, "cost", false, "measure what models cost: latency and throughput by batch, and peak memory; some 15 seconds a model")
 	f.StringVar(&o.Scores, "scores", "", "CSV `file` for every comparison with its keys, label, fold and the cosines")
 	f.IntVar(&o.Auto.Pairs, "auto-pairs", 0, fmt.Sprintf("how many pairs --pairs auto draws (default: %d, or what is possible)", protocol.AutoPairs))
 	f.Uint64Var(&o.Auto.Seed, "seed", 1, "seed of the draw of --pairs auto")
@@ -113,7 +121,7 @@ func (o *evalOptions) addFlags(f *pflag.FlagSet) {
 func (o *evalOptions) validate(args []string) error {
 	o.chooseTests()
 	return errors.Join(
-		noArguments(args), o.chooseRule(), o.validateTests(), o.validateAuto(),
+		noArguments(args), o.chooseRule(), o.chooseCohorts(), o.validateTests(), o.validateAuto(),
 		o.ijb.validate(o.flags, &o.IJB, *o.lists[protocol.IJB.Name] != ""),
 		allNamed("--model", o.Models), allNamed("--teacher", o.Teachers), allNamed("--embeddings", o.Embeddings), allNamed("--bin", o.bins),
 		preprocessing(o.Preprocess),
@@ -184,6 +192,21 @@ func (o *evalOptions) chooseRule() error {
 	return nil
 }
 
+// chooseCohorts reads the columns that make groups.
+func (o *evalOptions) chooseCohorts() error {
+	for _, text := range o.cohorts {
+		spec, err := cohort.Parse(text)
+		if err != nil {
+			return fmt.Errorf("--cohort: %w", err)
+		}
+		o.Cohorts = append(o.Cohorts, spec)
+	}
+	if o.ExcludeOverlap == "" {
+		return misplaced(o.flags, "needs --exclude-overlap", "overlap-teacher")
+	}
+	return nil
+}
+
 // listsHelp says how the file of each protocol is written.
 func listsHelp() string {
 	var b strings.Builder
@@ -194,7 +217,10 @@ func listsHelp() string {
 }
 
 func (o *evalOptions) run(ctx context.Context, s *session) (*result, error) {
-	o.Runtime.Library, o.Progress = s.onnxruntime, s.progress()
+	o.Runtime.Library, o.Progress, o.Command = s.onnxruntime, s.progress(), s.given
+	if program, err := os.Executable(); err == nil {
+		o.CostCommand = []string{program, "peak-memory"}
+	}
 	if err := o.fillCaches(ctx); err != nil {
 		return nil, err
 	}

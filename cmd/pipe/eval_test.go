@@ -268,6 +268,11 @@ func TestEvalOfWholeSets(t *testing.T) {
 	if after, err := os.Stat(shard); err != nil || !after.ModTime().Equal(before.ModTime()) {
 		t.Errorf("embedded again (%v)", err)
 	}
+	bin := o
+	bin.Tests = append(slices.Clone(o.Tests), eval.Test{Bin: binFile(t, "lfw.bin", 4, 4)})
+	if r, err := eval.Run(t.Context(), bin.Options); err != nil || len(r.Models) != 2 || r.Models[1].Kind != "" || r.Models[1].AUC != r.Models[0].AUC {
+		t.Errorf("with a set that has no cache: %+v (%v)", r.Models, err)
+	}
 	o.Flip = false
 	if err := o.fillCaches(t.Context()); err != nil || o.Cached[model] == name {
 		t.Errorf("without mirror images: %v (%v)", o.Cached, err)
@@ -297,7 +302,7 @@ func TestEmbed(t *testing.T) {
 
 func TestEvalUsage(t *testing.T) {
 	for want, args := range map[string][]string{
-		"--pairs or --bin is missing":              {"eval", "--model", "m.onnx"},
+		"--megaface or --bin is missing":           {"eval", "--model", "m.onnx"},
 		"no model is named":                        {"eval", "--bin", "a.bin"},
 		"--dataset is missing":                     {"eval", "--model", "m.onnx", "--pairs", "p.txt"},
 		"--dataset has no say":                     {"eval", "--model", "m.onnx", "--dataset", "d", "--bin", "a.bin"},

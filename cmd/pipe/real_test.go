@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"facepipe/internal/pickle/pickletest"
 )
 
 // realData is the folder of real photographs, and the paths of the models in it.
@@ -46,6 +48,47 @@ func TestRealLFW(t *testing.T) {
 	near(w600k, "accuracy in percent", 100*number(t, w600k, "accuracy"), 99.52, 0.15)
 	near(w600k, "TAR at FAR 1e-3", number(t, w600k["tar_at_far"].(map[string]any), "1e-3"), 0.992, 0.003)
 	near(y1, "accuracy in percent", 100*number(t, y1, "accuracy"), 99.37, 0.15)
+}
+
+// Pairs drawn from aligned faces of 24 people and the .bin of the same pairs give one figure, which
+// is that of a good model.
+func TestRealAutoAndBin(t *testing.T) {
+	data, model := realData(t)
+	dataset, out := filepath.Join(t.TempDir(), "glint.ds"), filepath.Join(t.TempDir(), "report")
+	photos := filepath.Join(data, "glint24")
+	expect(t, exitDone, "ingest", "--source", "folder="+photos, "--out", dataset, "--max-reject-rate", "1")
+	drawn := expect(t, exitDone, "eval", "--json", "--dataset", dataset, "--pairs", "auto", "--auto-pairs", "120", "--out", out, "--model", model("w600k_mbf"))
+	want := drawn.object(t)["models"].([]any)[0].(map[string]any)
+	if accuracy := number(t, want, "accuracy"); accuracy < 0.95 {
+		t.Errorf("accuracy %g", accuracy)
+	}
+	text, err := os.ReadFile(filepath.Join(out, "pairs.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var images [][]byte
+	var same []bool
+	for _, line := range strings.Split(strings.TrimSpace(string(text)), "\n")[1:] {
+		columns := strings.Split(line, "\t")
+		for _, key := range columns[:2] {
+			image, err := os.ReadFile(filepath.Join(photos, key))
+			if err != nil {
+				t.Fatal(err)
+			}
+			images = append(images, image)
+		}
+		same = append(same, columns[2] == "1")
+	}
+	bin := filepath.Join(t.TempDir(), "glint.bin")
+	if err := os.WriteFile(bin, pickletest.Dialects()[0].Dump(images, same), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got := expect(t, exitDone, "eval", "--json", "--bin", bin, "--model", model("w600k_mbf")).object(t)["models"].([]any)[0].(map[string]any)
+	for _, key := range []string{"pairs", "auc", "eer"} {
+		if number(t, got, key) != number(t, want, key) {
+			t.Errorf("%s is %v of the .bin, %v of the dataset", key, got[key], want[key])
+		}
+	}
 }
 
 // What a teacher said of real faces is what it says again: to the last digits in fp32,

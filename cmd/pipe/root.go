@@ -18,6 +18,7 @@ import (
 // and what the verb has to say in the end.
 type session struct {
 	stdout, stderr io.Writer
+	given          []string // the command line
 
 	json        bool
 	quiet       bool
@@ -33,7 +34,7 @@ type session struct {
 // run executes the command line and returns the exit status. A verb that goes on later
 // stops when ctx is done.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	s := &session{stdout: stdout, stderr: stderr}
+	s := &session{stdout: stdout, stderr: stderr, given: append([]string{"pipe"}, args...)}
 	root := s.rootCommand()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)

@@ -82,7 +82,7 @@ type Batch struct {
 // Options tune a measurement.
 type Options struct {
 	// Sizes are the batches to measure, each at least 1. A model of a fixed batch is measured
-	// at that alone.
+	// at that alone. Without any, only what the file tells is: nothing is timed.
 	Sizes []int
 	// Seconds and Runs bound the runs of each size. A size of which a single run would take
 	// longer is left out, unless it is the first.
@@ -103,7 +103,7 @@ func (o Options) Validate() error {
 			return fmt.Errorf("a batch of %d crops is not within 1 and %d", size, embed.MaxBatch)
 		}
 	}
-	if len(o.Sizes) == 0 || !(o.Seconds > 0) || o.Runs < 1 {
+	if len(o.Sizes) > 0 && (!(o.Seconds > 0) || o.Runs < 1) {
 		return fmt.Errorf("%d batches of %d runs in %g seconds measure nothing", len(o.Sizes), o.Runs, o.Seconds)
 	}
 	return nil
@@ -134,6 +134,9 @@ func Measure(ctx context.Context, path string, model embed.Options, o Options) (
 		c.Load = &load
 	}
 	c.multiply(m)
+	if len(o.Sizes) == 0 {
+		return c, ctx.Err()
+	}
 	sizes := slices.Compact(slices.Sorted(slices.Values(o.Sizes)))
 	if image := file.Model.Graph.Images()[0]; image.Dims[0].Size > 0 || m.BatchReason() != "" {
 		sizes = []int{m.Batch()}

@@ -185,6 +185,12 @@ func (b *Bin) EachPair(visit func(first, second string, same bool) error) error 
 // Broken are the images that cannot be decoded, in the order of the file.
 func (b *Bin) Broken() []BrokenImage { return b.broken }
 
+// Images is the number of images in the file.
+func (b *Bin) Images() int { return len(b.faceOf) }
+
+// Number is the number of a face's first image in the file, from 0.
+func (b *Bin) Number(place int) int { return b.faces[place] }
+
 // Len is the number of different images.
 func (b *Bin) Len() int { return len(b.faces) }
 

@@ -51,6 +51,9 @@ func AllPairs(ctx context.Context, v Vectors, labels []int32, o PairOptions) (Re
 	if err != nil {
 		return Result{}, err
 	}
+	if len(labels) != v.Len() {
+		return Result{}, fmt.Errorf("compare all pairs: %d labels of %d vectors", len(labels), v.Len())
+	}
 	norms, err := norms(ctx, v, o.Workers)
 	if err != nil {
 		return Result{}, err
@@ -147,14 +150,18 @@ func (p *people) notes() (notes []string) {
 	return notes
 }
 
-// draw is the score of some non-mated pair.
-func (p *people) draw(rng *rand.Rand) (float32, error) {
-	for {
+// draw is the score of some non-mated pair; ok is false where these are so few among all pairs that
+// none was met.
+func (p *people) draw(rng *rand.Rand) (score float32, ok bool, err error) {
+	const tries = 100
+	for range tries {
 		a, b := rng.IntN(len(p.rows)), rng.IntN(len(p.rows))
 		if p.ends[a] != p.ends[b] {
-			return drawn(p.side, a, p.side, b)
+			score, err = drawn(p.side, a, p.side, b)
+			return score, true, err
 		}
 	}
+	return 0, false, nil
 }
 
 // drawn is the score of a pair, but for rounding.

@@ -34,6 +34,9 @@ func Distractors(ctx context.Context, probes Vectors, labels []int32, distractor
 	if err != nil {
 		return Result{}, err
 	}
+	if len(labels) != probes.Len() {
+		return Result{}, fmt.Errorf("compare with distractors: %d labels of %d probes", len(labels), probes.Len())
+	}
 	if probes.Dim() != distractors.Dim() {
 		return Result{}, fmt.Errorf("probes have %d dimensions and distractors %d: both must be of one model", probes.Dim(), distractors.Dim())
 	}
@@ -51,8 +54,9 @@ func Distractors(ctx context.Context, probes Vectors, labels []int32, distractor
 	}
 	targets, notes := c.measurable(o.Targets)
 	r.Notes = append(r.Notes, notes...)
-	draw := func(rng *rand.Rand) (float32, error) {
-		return drawn(f.people.side, rng.IntN(len(f.people.rows)), f.columns, rng.IntN(len(f.columns.rows)))
+	draw := func(rng *rand.Rand) (score float32, ok bool, err error) {
+		score, err = drawn(f.people.side, rng.IntN(len(f.people.rows)), f.columns, rng.IntN(len(f.columns.rows)))
+		return score, true, err
 	}
 	if c.floor, err = floorOf(largest, c.otherOf, draw); err != nil {
 		return Result{}, err

@@ -350,6 +350,12 @@ func TestDegenerateSearches(t *testing.T) {
 	if err != nil || all[0].Ranks[0].Hits.Errors != 2 {
 		t.Errorf("a mate and a probe that are not there: %+v, %v", all, err)
 	}
+	opposite := Rows{{-1, 0.5}, nil, {1, 0}, {-1, -1}}
+	o.FPIRs = []float64{0.6}
+	all, _, err = Identify(t.Context(), opposite, []Enrolment{{"far", []int32{0, 1}, []int32{1, 2}}}, Enrolment{"", []int32{2, 2, 3}, []int32{7, 8, 1}}, o)
+	if err != nil || math.Abs(all[0].OpenSet[0].Cosine+2/math.Sqrt(5)) > 1e-6 || all[0].OpenSet[0].TPIR.Errors != 0 {
+		t.Errorf("strangers opposite to all that is there: %+v, %v", all, err)
+	}
 	if _, _, err := Identify(t.Context(), rows, []Enrolment{{Name: "none"}}, Enrolment{}, o); err == nil {
 		t.Error("an empty gallery was searched")
 	}
@@ -504,6 +510,19 @@ func TestDegeneratePairs(t *testing.T) {
 		if _, err := AllPairs(t.Context(), Rows{one}, []int32{0}, PairOptions{Targets: targets}); err == nil {
 			t.Errorf("targets %v were taken", targets)
 		}
+	}
+}
+
+// Where nearly all pairs are mated no sample is drawn, which takes no longer.
+func TestFewStrangers(t *testing.T) {
+	p := &people{side: side{rows: make([]int32, 1<<20)}, ends: make([]int32, 1<<20)}
+	p.ends[0] = 1
+	floor, err := floorOf(0.1, 1<<30, p.draw)
+	if err != nil || !math.IsInf(float64(floor), -1) {
+		t.Errorf("floor %g, %v", floor, err)
+	}
+	if _, err := AllPairs(t.Context(), Rows{{1}}, nil, PairOptions{Targets: []float64{0.1}}); err == nil {
+		t.Error("vectors without labels were compared")
 	}
 }
 

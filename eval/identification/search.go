@@ -90,6 +90,7 @@ type searcher struct {
 	panels   []dots.Panel
 	mates    map[int32][]int32 // places in the gallery by subject
 	enrolled map[int32]bool    // by vector
+	absent   []int32           // places in the gallery
 	outcomes []outcome
 }
 
@@ -135,6 +136,9 @@ func (s *searcher) pack() error {
 		subject := s.gallery.Subjects[i]
 		s.mates[subject] = append(s.mates[subject], int32(i))
 		s.enrolled[row] = true
+		if s.norms[row] == 0 {
+			s.absent = append(s.absent, int32(i))
+		}
 		if err := s.unit(row, s.row(int32(i))); err != nil {
 			return err
 		}
@@ -202,6 +206,11 @@ func (b *probeBlock) search(from, to int) error {
 		tile.Multiply(&b.units, panel)
 		for r := range tile {
 			copy(b.scores[r][i*dots.Columns:], tile[r][:])
+		}
+	}
+	for _, place := range b.s.absent {
+		for r := range b.scores {
+			b.scores[r][place] = float32(nothing)
 		}
 	}
 	for i := from; i < to; i++ {

@@ -141,8 +141,8 @@ func (c *counts) curve(largest float64) []CurvePoint {
 const sampleSeed = 1
 
 // floorOf is a score that more comparisons than a target needs are certain to reach, as far as a
-// sample tells. draw gives the score of some comparison.
-func floorOf(target float64, of int64, draw func(*rand.Rand) (float32, error)) (float32, error) {
+// sample tells. draw gives the score of some comparison, if it finds one.
+func floorOf(target float64, of int64, draw func(*rand.Rand) (score float32, ok bool, err error)) (float32, error) {
 	const sample, least, spare = 1 << 15, 64, 1.3
 	none := float32(math.Inf(-1))
 	if of < 100*sample {
@@ -151,10 +151,11 @@ func floorOf(target float64, of int64, draw func(*rand.Rand) (float32, error)) (
 	rng := rand.New(rand.NewPCG(sampleSeed, uint64(of)))
 	scores := make([]float32, sample)
 	for i := range scores {
-		var err error
-		if scores[i], err = draw(rng); err != nil {
+		score, ok, err := draw(rng)
+		if !ok || err != nil {
 			return none, err
 		}
+		scores[i] = score
 	}
 	slices.Sort(scores)
 	k := max(least, int(spare*target*sample))

@@ -182,9 +182,9 @@ func checkText(r *bufio.Reader) error {
 	head, _ := r.Peek(512) // what is wrong with r, reading it says
 	switch {
 	case bytes.HasPrefix(head, []byte{0x80}) || bytes.HasPrefix(head, []byte("(lp")):
-		return errors.New("it is a pickle, as the .bin of a verification set, which holds the photographs themselves: `pipe ingest --source bin=FILE --pairs-out pairs.txt --out DATASET` stores them and writes their list")
+		return errors.New("it is a pickle, as the .bin of a verification set, which holds the photographs themselves: `pipe eval --bin FILE` takes it as it is, `pipe ingest --source bin=FILE --pairs-out pairs.txt --out DATASET` stores them and writes their list")
 	case bytes.HasPrefix(head, []byte("\x93NUMPY")):
-		return errors.New("it is an array of numpy, which names no images: write a list of \"a.jpg b.jpg 1\"")
+		return errors.New("it is an array of numpy, which names no images: if it holds embeddings, `pipe eval --embeddings FILE` compares them; for pairs write a list of \"a.jpg b.jpg 1\"")
 	case bytes.HasPrefix(head, []byte("\xff\xfe")) || bytes.HasPrefix(head, []byte("\xfe\xff")):
 		return errors.New("it is text in UTF-16: save it as UTF-8")
 	case bytes.HasPrefix(head, []byte("PK\x03\x04")) || bytes.HasPrefix(head, []byte{0x1f, 0x8b}):

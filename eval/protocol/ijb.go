@@ -3,6 +3,7 @@ package protocol
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -229,9 +230,13 @@ func (t *templates) Evaluate(ctx context.Context, e Embeddings, s Settings) (r R
 	for _, search := range found.Searches {
 		found.Notes = append(found.Notes, search.Notes...)
 	}
-	r.Identification, r.Scores = found, scores
-	figures, err := verification.Evaluate(scores, s.FAR)
-	r.Verification = &figures
+	r.Identification = found
+	figures, err := s.Rule.Evaluate(scores, s.FAR)
+	if errors.Is(err, verification.ErrTooFew) {
+		found.Notes = append(found.Notes, fmt.Sprintf("AUC and EER are not measurable: %v", err))
+		return r, nil
+	}
+	r.Verification, r.Scores = &figures, scores
 	return r, err
 }
 

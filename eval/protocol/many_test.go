@@ -205,6 +205,22 @@ func TestIJBNotes(t *testing.T) {
 	}
 }
 
+// Few pairs are no reason not to search.
+func TestIJBOfFewPairs(t *testing.T) {
+	set := openFaces(t)
+	files := janus()
+	files["ijbc_template_pair_label.txt"] = "0 100 1\n0 101 0\n"
+	p, err := IJB.Load(t.Context(), set, writeFiles(t, files), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := p.Evaluate(t.Context(), perfect(t, set, p.Faces()), Settings{FAR: []float64{0.1}})
+	if err != nil || r.Verification != nil || r.Scores != nil || r.Identification.Searches[0].Ranks[0].Hits.Rate != 1 ||
+		!strings.Contains(strings.Join(r.Identification.Notes, "\n"), "AUC and EER are not measurable: too few pairs") {
+		t.Errorf("%+v, %v", r.Identification, err)
+	}
+}
+
 // Pairs and the lists of the 1:N protocol that contradict each other are told.
 func TestIJBContradictions(t *testing.T) {
 	set := openFaces(t)

@@ -73,8 +73,8 @@ func (r Rows) Row(i int, dst []float32) (bool, error) {
 	return true, nil
 }
 
-// inMemory are embeddings as rows; a row is nil where there is no embedding.
-func inMemory(e Embeddings) (Rows, error) {
+// InMemory are embeddings as rows; a row is all zeros where there is no embedding.
+func InMemory(e Embeddings) (Rows, error) {
 	if rows, ok := e.(Rows); ok {
 		return rows, nil
 	}

@@ -10,7 +10,7 @@ import (
 // Verify computes the figures of embeddings, one for each of the protocol's faces.
 // [*UnusableError], [verification.ErrTooFew].
 func Verify(p Verification, e Embeddings, s Settings) (Result, error) {
-	rows, err := inMemory(e)
+	rows, err := InMemory(e)
 	if err != nil {
 		return Result{}, err
 	}

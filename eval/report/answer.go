@@ -47,6 +47,9 @@ func merit(m Model) float64 {
 	if n := len(m.Thresholds); n > 0 {
 		return -m.Thresholds[n-1].FNMR.Rate
 	}
+	if m.onlyIdentifies() && len(m.Identification.Verification) > 0 {
+		return m.Identification.Verification[0].TAR.Rate
+	}
 	return m.AUC
 }
 
@@ -59,6 +62,10 @@ func (r Report) achieves(m Model) string {
 	if n := len(m.Thresholds); n > 0 {
 		t := m.Thresholds[n-1]
 		return fmt.Sprintf("FNMR %s at FMR %s", rate(t.FNMR), t.Name())
+	}
+	if m.onlyIdentifies() {
+		first := m.Identification.Lines()[0]
+		return first.About + " " + first.Is
 	}
 	return fmt.Sprintf("AUC %.5f", m.AUC)
 }

@@ -20,15 +20,18 @@ func (r Report) identification() (facts []Fact) {
 	return facts
 }
 
+// onlyIdentifies says that a protocol of the model has no figures but its own.
+func (m Model) onlyIdentifies() bool { return m.Pairs == 0 && m.Identification != nil }
+
 // printIdentification writes the same for a terminal.
 func printIdentification(w io.Writer, r Report) {
 	for _, m := range r.Models {
 		if m.Identification == nil {
 			continue
 		}
-		fmt.Fprintf(w, "%s, protocol %s:\n", m.on(m.Model), m.Identification.Protocol)
+		fmt.Fprintf(w, "\n%s, protocol %s:\n", Printable(m.on(m.Model)), m.Identification.Protocol)
 		for _, line := range m.Identification.Lines() {
-			fmt.Fprintf(w, "  %s: %s\n", line.About, line.Is)
+			fmt.Fprintf(w, "  %s: %s\n", Printable(line.About), Printable(line.Is))
 		}
 	}
 }

@@ -6,9 +6,14 @@
 package report
 
 import (
+	"facepipe/eval/agreement"
+	"facepipe/eval/cohort"
+	"facepipe/eval/cost"
 	"facepipe/eval/faces"
 	"facepipe/eval/identification"
+	"facepipe/eval/overlap"
 	"facepipe/eval/protocol"
+	"facepipe/eval/uncertainty"
 	"facepipe/eval/verification"
 	"facepipe/internal/embed"
 	"facepipe/internal/selfcheck"
@@ -45,6 +50,20 @@ type Report struct {
 	Models []Model `json:"models"`
 	// Failed are models without figures.
 	Failed []Failed `json:"failed,omitempty"`
+	// Command made the report; nil if nobody says.
+	Command []string `json:"command,omitempty"`
+	// Comparisons are of each model with the first on the same test.
+	Comparisons []Comparison `json:"comparisons,omitempty"`
+	// Overlap is what a training set holds of the dataset's tests; Models' Clean are without it.
+	Overlap *overlap.Result `json:"overlap,omitempty"`
+	// OverlapFaces are the faces of the first of its hits, in their order.
+	OverlapFaces []HitFaces `json:"overlap_faces,omitempty"`
+	// Cohorts are rates of groups of faces, for each model and column.
+	Cohorts []Cohort `json:"cohorts,omitempty"`
+	// Agreement is of each model with the first on the same test.
+	Agreement []Agreement `json:"agreement,omitempty"`
+	// Variants are models that are one in several precisions.
+	Variants []cost.Variants `json:"variants,omitempty"`
 	// Warnings are what else a reader of figures must not overlook: see [Report.AllWarnings].
 	Warnings []string `json:"warnings,omitempty"`
 }
@@ -83,8 +102,44 @@ type Model struct {
 	// counted once.
 	Seconds         float64 `json:"seconds"`
 	ImagesPerSecond float64 `json:"images_per_second"`
+	// Uncertainty has the intervals of the figures; nil where they were not computed.
+	Uncertainty *uncertainty.Summary `json:"uncertainty,omitempty"`
+	// Clean are the figures without what the training set of [Report].Overlap holds.
+	Clean *Clean `json:"clean,omitempty"`
+	// Cost is what the model costs, on its first test; nil of what is no model.
+	Cost *cost.Cost `json:"cost,omitempty"`
 	// Worst are the errors that are worst; nil where nothing is compared in pairs.
 	Worst *Worst `json:"worst,omitempty"`
+}
+
+// Comparison is of two models on a test, the name of which is "" where there is one alone.
+type Comparison struct {
+	Test string `json:"test,omitempty"`
+	uncertainty.Comparison
+}
+
+// Cohort are a model's rates of groups of a test's faces.
+type Cohort struct {
+	Test string `json:"test,omitempty"`
+	cohort.Table
+}
+
+// Agreement is that of two models on a test.
+type Agreement struct {
+	Test string `json:"test,omitempty"`
+	agreement.Result
+}
+
+// HitFaces are the crops of a hit, as files in the report's folder.
+type HitFaces struct {
+	Test  string `json:"test"`
+	Train string `json:"train"`
+}
+
+// Clean are figures without some comparisons.
+type Clean struct {
+	verification.Result
+	Uncertainty *uncertainty.Summary `json:"uncertainty,omitempty"`
 }
 
 // Failed is a model that gave no figures.

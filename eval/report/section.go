@@ -81,7 +81,9 @@ func (r Report) protocol() []Fact {
 	add("TAR@FAR (= 1 − FNMR@FMR)", words("over all pairs, %s", verification.Pick(r.FARPick).About()))
 	add("Crops", words("%d pixels, template %s, warp %s, decoder %s, detector %s",
 		c.CropSize, c.Template, c.Warp, c.Decoder, strings.Join(r.Detector, " and ")))
-	add("Run", words("ONNX Runtime %s on %s, crops decoded by %s", r.Runtime, r.Provider, r.Decoder))
+	if r.Runtime != "" {
+		add("Run", words("ONNX Runtime %s on %s, crops decoded by %s", r.Runtime, r.Provider, r.Decoder))
+	}
 	add("Dataset", literal(r.Dataset.Path), words(", digest "), literal(r.Dataset.Digest))
 	add("Pair list", words("SHA-256 "), literal(r.Pairs.Digest))
 	return facts

@@ -21,6 +21,7 @@ func Print(w io.Writer, r Report) {
 		fmt.Fprintln(w)
 		printTable(w, t)
 	}
+	printIdentification(w, r)
 	fmt.Fprintln(w)
 	for _, warning := range r.AllWarnings() {
 		fmt.Fprintf(w, "warning: %s\n", spoken(warning))

@@ -381,7 +381,7 @@ func TestDegenerate(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkSummary(t, sum)
-	if sum.AUC != (Figure{0.5, sum.AUC.Interval}) || *sum.AUC.Interval != (Interval{0.5, 0.5}) || sum.OperatingPoints[0].FNMR.Value != 1 {
+	if sum.AUC != (Figure{0.5, sum.AUC.Interval}) || *sum.AUC.Interval != (Interval{Low: 0.5, High: 0.5}) || sum.OperatingPoints[0].FNMR.Value != 1 {
 		t.Errorf("all equal: %+v", sum)
 	}
 }
@@ -405,9 +405,27 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 }
 
+// On the scale of the logit the AUC is in the middle of its interval, whose width the replicates give.
+func TestAreaIsInTheMiddleOfItsLogits(t *testing.T) {
+	logit := func(p float64) float64 { return math.Log(p / (1 - p)) }
+	r := replicates{asked: 4, values: [][][]float64{{nil, {0.98, 0.99, 0.99, 1}, nil}}} // of standard deviation √0.5 %
+	f := r.area(0.99, 0.95)
+	low, high := logit(f.Value)-logit(f.Interval.Low), logit(f.Interval.High)-logit(f.Value)
+	want := 1.959964 * math.Sqrt(0.5) * 0.01 / (0.99 * 0.01)
+	if math.Abs(low-want) > 1e-6 || math.Abs(high-want) > 1e-6 {
+		t.Errorf("%v: logits reach %v and %v from the value, want %v", *f.Interval, low, high, want)
+	}
+	for _, value := range []float64{0, 1} {
+		r.values[0][auc] = []float64{value, 0.5, value, value}
+		if f := r.area(value, 0.5); f.Interval == nil || !f.Interval.Holds(value) || f.Interval.Low == f.Interval.High {
+			t.Errorf("%v has the interval %v", value, f.Interval)
+		}
+	}
+}
+
 // A threshold's interval says how far other people would move it.
 func TestCosineOfThreshold(t *testing.T) {
-	got := cosine(Figure{1, &Interval{0.8, 1.4}})
+	got := cosine(Figure{1, &Interval{Low: 0.8, High: 1.4}})
 	if got.Value != 0.5 || math.Abs(got.Interval.Low-0.3) > 1e-15 || math.Abs(got.Interval.High-0.6) > 1e-15 {
 		t.Errorf("%v, %v", got.Value, got.Interval)
 	}

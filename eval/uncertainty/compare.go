@@ -140,7 +140,7 @@ func spreadOf(deltas []float64, delta, level float64) (*Interval, *float64) {
 		}
 	}
 	p := min(1, 2*float64(min(notAbove, notBelow))/float64(len(deltas)+1))
-	i := percentiles(deltas, level).holding(delta)
+	i := holding(percentiles(deltas, level), delta)
 	return &i, &p
 }
 
@@ -150,7 +150,7 @@ func (d Difference) Better() (value float64, interval *Interval) {
 		return d.Delta, d.Interval
 	}
 	if d.Interval != nil {
-		interval = &Interval{-d.Interval.High, -d.Interval.Low}
+		interval = &Interval{Low: -d.Interval.High, High: -d.Interval.Low}
 	}
 	return 0 - d.Delta, interval
 }
@@ -166,7 +166,7 @@ func (d Difference) String() string {
 		word = "worse"
 		better = -better
 		if interval != nil {
-			interval = &Interval{-interval.High, -interval.Low}
+			interval = &Interval{Low: -interval.High, High: -interval.Low}
 		}
 	}
 	switch {

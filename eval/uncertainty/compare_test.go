@@ -161,12 +161,12 @@ func TestDifferenceInWords(t *testing.T) {
 		d    Difference
 		want string
 	}{
-		{Difference{Delta: 0.0018, Interval: &Interval{0.0002, 0.0034}}, "0.18 points better (0.02 to 0.34)"},
-		{Difference{Delta: -0.0018, Interval: &Interval{-0.0034, -0.0002}}, "0.18 points worse (0.02 to 0.34)"},
-		{Difference{Delta: -0.0018, Interval: &Interval{-0.0034, -0.0002}, LessIsBetter: true}, "0.18 points better (0.02 to 0.34)"},
-		{Difference{Delta: 0.0008, Interval: &Interval{-0.0004, 0.002}}, "not distinguishable: 0.08 points better (-0.04 to 0.20)"},
-		{Difference{Delta: 0, Interval: &Interval{0, 0}}, "not distinguishable: 0.00 points better (0.00 to 0.00)"},
-		{Difference{Delta: 0, Interval: &Interval{-0.01, 0.01}, LessIsBetter: true}, "not distinguishable: 0.00 points better (-1.00 to 1.00)"},
+		{Difference{Delta: 0.0018, Interval: &Interval{Low: 0.0002, High: 0.0034}}, "0.18 points better (0.02 to 0.34)"},
+		{Difference{Delta: -0.0018, Interval: &Interval{Low: -0.0034, High: -0.0002}}, "0.18 points worse (0.02 to 0.34)"},
+		{Difference{Delta: -0.0018, Interval: &Interval{Low: -0.0034, High: -0.0002}, LessIsBetter: true}, "0.18 points better (0.02 to 0.34)"},
+		{Difference{Delta: 0.0008, Interval: &Interval{Low: -0.0004, High: 0.002}}, "not distinguishable: 0.08 points better (-0.04 to 0.20)"},
+		{Difference{Delta: 0, Interval: &Interval{Low: 0, High: 0}}, "not distinguishable: 0.00 points better (0.00 to 0.00)"},
+		{Difference{Delta: 0, Interval: &Interval{Low: -0.01, High: 0.01}, LessIsBetter: true}, "not distinguishable: 0.00 points better (-1.00 to 1.00)"},
 		{Difference{Delta: 0.01}, "1.00 points better (interval not measurable)"},
 	} {
 		if got := c.d.String(); got != c.want {

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+
+	"facepipe/eval/verification"
 )
 
 // Defaults of [Options].
@@ -60,17 +62,11 @@ func (o Options) settle() (Options, error) {
 func inside(share float64) bool { return share > 0 && share < 1 }
 
 // Interval is that from Low to High, both included.
-type Interval struct {
-	Low  float64 `json:"low"`
-	High float64 `json:"high"`
-}
+type Interval = verification.Interval
 
-// Holds says whether a value is in the interval.
-func (i Interval) Holds(value float64) bool { return i.Low <= value && value <= i.High }
-
-// holding is the interval made as wide as a value asks for.
-func (i Interval) holding(value float64) Interval {
-	return Interval{min(i.Low, value), max(i.High, value)}
+// holding is an interval made as wide as a value asks for.
+func holding(i Interval, value float64) Interval {
+	return Interval{Low: min(i.Low, value), High: max(i.High, value)}
 }
 
 // percentiles are the ends of the middle share of values, which it sorts; between two values
@@ -85,5 +81,5 @@ func percentiles(values []float64, level float64) Interval {
 		}
 		return values[i] + float64((place-float64(i))*(values[i+1]-values[i]))
 	}
-	return Interval{at((1 - level) / 2), at((1 + level) / 2)}
+	return Interval{Low: at((1 - level) / 2), High: at((1 + level) / 2)}
 }

@@ -97,21 +97,25 @@ func Wilson(errors, of int, effective, level float64) Interval {
 	}
 	switch {
 	case errors == 0:
-		return Interval{0, min(few, 1)}
+		return Interval{Low: 0, High: min(few, 1)}
 	case errors == of:
-		return Interval{max(1-few, 0), 1}
+		return Interval{Low: max(1-few, 0), High: 1}
 	}
 	share := float64(errors) / float64(of)
-	z := math.Sqrt2 * math.Erfinv(level)
+	z := quantile(level)
 	scale := 1 + z*z/effective
 	middle := (share + z*z/(2*effective)) / scale
 	half := z * math.Sqrt((share*(1-share)+z*z/(4*effective))/effective) / scale
-	i := Interval{max(middle-half, 0), min(middle+half, 1)}
+	i := Interval{Low: max(middle-half, 0), High: min(middle+half, 1)}
 	if errors == 1 {
 		i.Low = -math.Log(level) / float64(of)
 	}
 	if errors == of-1 {
 		i.High = 1 + math.Log(level)/float64(of)
 	}
-	return i.holding(share)
+	return holding(i, share)
 }
+
+// quantile is how many standard deviations to either side of the mean the middle share of a normal
+// distribution reaches.
+func quantile(share float64) float64 { return math.Sqrt2 * math.Erfinv(share) }

@@ -128,7 +128,7 @@ func (m model) measureROC(s sample, into []float64) {
 			if m.most[cell] > m.least[cell] {
 				part = max(0, m.targets[k]*n-falses) / dFalse
 			}
-			into[fnmrAt(k)] = 1 - (trues+float64(part*dTrue))/total
+			into[fnmrAt(k)] = (total - trues - float64(part*dTrue)) / total
 			into[thresholdAt(k)] = m.least[cell] + float64(part*(m.most[cell]-m.least[cell]))
 		}
 		if !crossed && (falses+dFalse)*total+float64((trues+dTrue)*n) >= n*total {
@@ -181,7 +181,8 @@ func (m model) whole() []float64 {
 	into[auc], into[eer] = roc.AUC(), roc.EER()
 	for k, target := range m.targets {
 		at, _ := roc.AtFAR(target)
-		into[fnmrAt(k)], into[thresholdAt(k)] = 1-at.TAR, at.Threshold
+		into[fnmrAt(k)] = math.Round((1-at.TAR)*s.all[same]) / s.all[same] // a number of trials of all
+		into[thresholdAt(k)] = at.Threshold
 	}
 	return into
 }

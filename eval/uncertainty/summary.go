@@ -3,9 +3,11 @@ package uncertainty
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"facepipe/eval/verification"
+	"facepipe/internal/vec"
 )
 
 // ErrTooFew marks scores that lack trials of a kind.
@@ -114,7 +116,7 @@ func Summarize(s *verification.Scores, o Options) (Summary, error) {
 	sum.Replicates, sum.Unused, sum.Notes = r.asked, r.unused, append(notes, r.notes(p)...)
 	value := m.whole()
 	figure := func(k int) Figure { return r.figure(k, value[k], o.Level) }
-	sum.Accuracy, sum.AUC, sum.EER = figure(accuracy), figure(auc), figure(eer)
+	sum.Accuracy, sum.AUC, sum.EER = figure(accuracy), r.area(value[auc], o.Level), figure(eer)
 	thresholds := slices.Clone(o.Thresholds)
 	for k, target := range targets {
 		point := OperatingPoint{Target: target, Threshold: figure(thresholdAt(k)), FNMR: figure(fnmrAt(k))}
@@ -163,9 +165,27 @@ func measurable(s *verification.Scores, all []float64) (targets []float64, notes
 func (r replicates) figure(k int, value, level float64) Figure {
 	f := Figure{Value: value}
 	if r.enough() {
-		i := percentiles(r.values[0][k], level).holding(value)
+		i := holding(percentiles(r.values[0][k], level), value)
 		f.Interval = &i
 	}
+	return f
+}
+
+// area is the AUC with an interval that is symmetric on the scale of its logit, log(AUC/(1-AUC)), of
+// the width that the replicates' standard deviation gives. Near 1, where a few people make up all of
+// 1-AUC, percentiles are too short towards less: weights of nothing and double are as likely, so that
+// replicates are spread evenly where test sets are not. An AUC of 0 or 1 has no logit, and gets
+// percentiles.
+func (r replicates) area(value, level float64) Figure {
+	f := r.figure(auc, value, level)
+	if f.Interval == nil || value <= 0 || value >= 1 {
+		return f
+	}
+	_, variance := vec.Moments(r.values[0][auc])
+	reach := math.Exp(quantile(level) * math.Sqrt(variance) / (value * (1 - value)))
+	odds := value / (1 - value)
+	i := holding(Interval{Low: odds / (odds + reach), High: odds * reach / (odds*reach + 1)}, value)
+	f.Interval = &i
 	return f
 }
 
@@ -173,7 +193,7 @@ func (r replicates) figure(k int, value, level float64) Figure {
 func cosine(threshold Figure) Figure {
 	f := Figure{Value: verification.Cosine(threshold.Value)}
 	if i := threshold.Interval; i != nil {
-		f.Interval = &Interval{verification.Cosine(i.High), verification.Cosine(i.Low)}
+		f.Interval = &Interval{Low: verification.Cosine(i.High), High: verification.Cosine(i.Low)}
 	}
 	return f
 }

@@ -65,7 +65,7 @@ func TestSummaryHasTheFiguresOfVerification(t *testing.T) {
 		}
 		for i, p := range want.OperatingPoints {
 			q := got.OperatingPoints[i]
-			if q.Threshold.Value != p.Threshold || q.FNMR.Value != 1-p.TAR || q.Fixed.FMR.Value != p.FAR || math.Abs(q.Fixed.FNMR.Value-(1-p.TAR)) > 1e-15 {
+			if q.Threshold.Value != p.Threshold || q.FNMR.Value != q.Fixed.FNMR.Value || q.Fixed.FMR.Value != p.FAR || math.Abs(q.FNMR.Value-(1-p.TAR)) > 1e-15 {
 				t.Errorf("%+v, want %+v", q, p)
 			}
 		}

@@ -12,6 +12,9 @@ type Interval struct {
 	High float64 `json:"high"`
 }
 
+// Holds says whether a value is in the interval, whose ends are in it.
+func (i Interval) Holds(value float64) bool { return i.Low <= value && value <= i.High }
+
 // Rate is a share of errors with what stands behind it.
 type Rate struct {
 	// Rate is Errors / Of, 0 to 1.

@@ -1,0 +1,256 @@
+package eval
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"facepipe/eval/agreement"
+	"facepipe/eval/cohort"
+	"facepipe/eval/cost"
+	"facepipe/eval/faces"
+	"facepipe/eval/protocol"
+	"facepipe/eval/report"
+	"facepipe/eval/uncertainty"
+	"facepipe/eval/verification"
+	"facepipe/internal/embed"
+	"facepipe/internal/progress"
+)
+
+// maxKept is the number of values up to which a subject's embeddings of a test are kept, to
+// compare subjects.
+const maxKept = 1 << 27
+
+// further adds to figures what else there is to say about them.
+func further(ctx context.Context, o Options, s *tests, measured []measurement, r *report.Report) error {
+	for _, t := range s.all {
+		v, ok := t.Protocol.(protocol.Verification)
+		if !ok {
+			continue
+		}
+		of := slices.DeleteFunc(slices.Clone(measured), func(m measurement) bool { return m.test != t })
+		for _, step := range []func(context.Context, Options, *test, protocol.Verification, []measurement, *report.Report) error{
+			addIntervals, addComparisons, addCohorts, addAgreement, addWorst,
+		} {
+			if err := step(ctx, o, t, v, of, r); err != nil {
+				return fmt.Errorf("test %s: %w", t.name, err)
+			}
+		}
+	}
+	return addCosts(ctx, o, measured, r)
+}
+
+// bandTargets are the rates at which the band of a DET curve is computed, three in a decade.
+func bandTargets(different int) []float64 {
+	var targets []float64
+	for k := 0; ; k++ {
+		target := math.Pow(10, -float64(k)/3)
+		if target*float64(different) < 1 {
+			return targets
+		}
+		if target < 0.5 {
+			targets = append(targets, target)
+		}
+	}
+}
+
+// addIntervals says how far figures can be trusted.
+func addIntervals(_ context.Context, o Options, t *test, _ protocol.Verification, of []measurement, r *report.Report) error {
+	if o.NoIntervals {
+		return nil
+	}
+	for _, m := range of {
+		if m.Scores == nil {
+			continue
+		}
+		done := progress.Phase(o.Progress, "intervals of "+r.Models[m.model].Model+" on "+t.name)
+		model := &r.Models[m.model]
+		err := interval(o, m.Scores, &model.Result, &model.Uncertainty)
+		if err == nil && m.clean != nil {
+			err = interval(o, m.clean, &model.Clean.Result, &model.Clean.Uncertainty)
+		}
+		done()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// interval fills in the intervals of a result.
+func interval(o Options, s *verification.Scores, result *verification.Result, into **uncertainty.Summary) error {
+	targets := o.targets()
+	band := bandTargets(s.Different())
+	sum, err := uncertainty.Summarize(s, uncertainty.Options{Targets: slices.Concat(targets, band)})
+	if errors.Is(err, uncertainty.ErrTooFew) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	at := func(target float64) *uncertainty.OperatingPoint {
+		i := slices.IndexFunc(sum.OperatingPoints, func(p uncertainty.OperatingPoint) bool { return p.Target == target })
+		if i < 0 {
+			return nil
+		}
+		return &sum.OperatingPoints[i]
+	}
+	for i := range result.Thresholds {
+		h := &result.Thresholds[i]
+		if p := at(h.Target); p != nil {
+			h.CosineInterval, h.FMR.Interval, h.FNMR.Interval = p.ThresholdCosine.Interval, p.Fixed.FMR.Interval, p.Fixed.FNMR.Interval
+		}
+	}
+	for _, target := range band {
+		if p := at(target); p != nil && len(result.DET) > 0 {
+			nearest(result.DET, target).Interval = p.FNMR.Interval
+		}
+	}
+	sum.OperatingPoints = slices.DeleteFunc(sum.OperatingPoints, func(p uncertainty.OperatingPoint) bool { return !slices.Contains(targets, p.Target) })
+	*into = &sum
+	return nil
+}
+
+// nearest is the point of a curve whose FMR is most like a rate.
+func nearest(curve []verification.DETPoint, fmr float64) *verification.DETPoint {
+	best := 0
+	for i, p := range curve {
+		if math.Abs(p.FMR-fmr) < math.Abs(curve[best].FMR-fmr) {
+			best = i
+		}
+	}
+	return &curve[best]
+}
+
+// addComparisons compares each subject with the first.
+func addComparisons(_ context.Context, o Options, t *test, _ protocol.Verification, of []measurement, r *report.Report) error {
+	if o.NoIntervals || len(of) < 2 || of[0].Scores == nil {
+		return nil
+	}
+	first := len(r.Comparisons)
+	for _, m := range of[1:] {
+		done := progress.Phase(o.Progress, "compare "+r.Models[m.model].Model+" with "+r.Models[of[0].model].Model)
+		c, err := uncertainty.Compare(of[0].Scores, m.Scores, uncertainty.Options{Targets: o.targets()})
+		done()
+		if errors.Is(err, uncertainty.ErrTooFew) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		c.A, c.B = r.Models[of[0].model].Model, r.Models[m.model].Model
+		r.Comparisons = append(r.Comparisons, report.Comparison{Test: r.Models[m.model].Test, Comparison: c})
+	}
+	family := make([]uncertainty.Comparison, len(r.Comparisons)-first)
+	for i := range family {
+		family[i] = r.Comparisons[first+i].Comparison
+	}
+	uncertainty.Adjust(family)
+	for i := range family {
+		r.Comparisons[first+i].Comparison = family[i]
+	}
+	return nil
+}
+
+// addCohorts tells the rates of groups.
+func addCohorts(ctx context.Context, o Options, t *test, v protocol.Verification, of []measurement, r *report.Report) error {
+	if len(o.Cohorts) == 0 {
+		return nil
+	}
+	templates := v.Pool(make([][]float32, len(t.Faces())))
+	if templates.Shown != nil {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%s: cohorts are groups of single faces, and it compares templates of several", t.name))
+		return nil
+	}
+	norms, err := o.norms(t)
+	if err != nil {
+		return err
+	}
+	for _, spec := range o.Cohorts {
+		groups, err := cohort.Read(ctx, t.set, t.Faces(), spec, norms)
+		if err != nil {
+			return err
+		}
+		for _, m := range of {
+			w, target := thresholdOf(r.Models[m.model])
+			if w == nil || m.Distances == nil {
+				continue
+			}
+			table, err := cohort.Measure(groups, cohort.Trials{Comparisons: v.Comparisons(), Distances: m.Distances, Identities: templates.Identities},
+				cohort.At{Threshold: w.Threshold, TargetFMR: target})
+			if err != nil {
+				return err
+			}
+			table.Model = r.Models[m.model].Model
+			r.Cohorts = append(r.Cohorts, report.Cohort{Test: r.Models[m.model].Test, Table: table})
+		}
+	}
+	return nil
+}
+
+// norms are the lengths of a teacher's embeddings of a test's faces, if a cohort asks for them.
+func (o Options) norms(t *test) ([]float64, error) {
+	set, ok := t.set.(*faces.Dataset)
+	if !ok || !slices.ContainsFunc(o.Cohorts, func(c cohort.Spec) bool { return c.Column == cohort.Norm }) {
+		return nil, nil
+	}
+	return cohort.Norms(set.Dataset(), o.Teachers[0], t.Faces())
+}
+
+// addAgreement says how far each subject agrees with the first.
+func addAgreement(_ context.Context, _ Options, t *test, v protocol.Verification, of []measurement, r *report.Report) error {
+	if len(of) < 2 || of[0].rows == nil {
+		return nil
+	}
+	key := func(face int) (string, error) {
+		head, err := t.set.Head(t.Faces()[face])
+		return head.Key, err
+	}
+	for _, m := range of[1:] {
+		if m.rows == nil {
+			continue
+		}
+		a, err := agreement.Of(v, of[0].rows, m.rows, key)
+		if err != nil {
+			return err
+		}
+		a.A, a.B = r.Models[of[0].model].Model, r.Models[m.model].Model
+		r.Agreement = append(r.Agreement, report.Agreement{Test: r.Models[m.model].Test, Result: a})
+	}
+	return nil
+}
+
+// addCosts says what models cost: what their files tell, and with [Options].Cost what running
+// them takes. A cost that cannot be told is a warning.
+func addCosts(ctx context.Context, o Options, measured []measurement, r *report.Report) error {
+	var subjects []cost.Subject
+	seen := map[string]bool{}
+	for _, m := range measured {
+		model := &r.Models[m.model]
+		if !slices.Contains(o.Models, model.Model) || seen[model.Model] {
+			continue
+		}
+		seen[model.Model] = true
+		options := cost.Options{}
+		if o.Cost {
+			options = cost.DefaultOptions()
+			options.Command = o.CostCommand
+		}
+		done := progress.Phase(o.Progress, "cost of "+model.Model)
+		c, err := cost.Measure(ctx, model.Model, embed.Options{Preprocess: o.Preprocess, Output: o.Output, Crop: m.test.set.CropSize(), Batch: o.Batch, Runtime: o.Runtime}, options)
+		done()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("what %s costs cannot be told: %v", model.Model, err))
+			continue
+		}
+		model.Cost = c
+		subjects = append(subjects, cost.Subject{Name: model.Model, Cost: c, Embeddings: m.rows})
+	}
+	r.Variants = cost.Group(subjects)
+	return nil
+}
