@@ -3,6 +3,9 @@ package page
 import (
 	"fmt"
 	"path/filepath"
+
+	"facepipe/eval/report"
+	"facepipe/eval/uncertainty"
 )
 
 // Of cohorts so many tables are shown, of so many groups, and matrices of so few.
@@ -15,20 +18,20 @@ const (
 // cohorts are the rates of groups of faces at one threshold.
 func (e *evaluation) cohorts() Section {
 	s := Section{ID: "cohorts", Title: "Cohorts", Lead: "The rates of groups at one threshold for all. In italics: a group too small to tell."}
-	all := e.more.Cohorts
+	all := e.Cohorts
 	for _, c := range all[:min(len(all), maxCohorts)] {
-		s.Blocks = append(s.Blocks, Block{Title: e.cohortTitle(c), Table: c.table()})
+		s.Blocks = append(s.Blocks, Block{Title: e.cohortTitle(c), Table: cohortTable(c)})
 		if n := len(c.Groups); n > 1 && n <= maxMatrix && len(c.Matrix) == n {
-			s.Blocks = append(s.Blocks, Block{Title: "False match rate between groups", Table: c.matrix()})
+			s.Blocks = append(s.Blocks, Block{Title: "False match rate between groups", Table: cohortMatrix(c)})
 		}
-		if list := c.facts(); len(list) > 0 {
+		if list := cohortFacts(c); len(list) > 0 {
 			s.Blocks = append(s.Blocks, Block{Facts: list})
 		}
 	}
 	return s
 }
 
-func (e *evaluation) cohortTitle(c cohort) string {
+func (e *evaluation) cohortTitle(c report.Cohort) string {
 	text := c.Column
 	if c.Model != "" && len(e.Report.Models) > 1 {
 		text = e.labelOf(c.Model, e.labels()) + ": " + text
@@ -42,20 +45,20 @@ func (e *evaluation) cohortTitle(c cohort) string {
 	return text
 }
 
-func (c cohort) table() *Table {
+func cohortTable(c report.Cohort) *Table {
 	t := &Table{Head: c.Column, Columns: []Column{{Title: "faces"}, {Title: "people"}, {Title: "FMR", Define: "far"}, {Title: "FNMR", Define: "fnmr"}}}
-	all := append(cells("", ""), c.All.FMR.cell(false), c.All.FNMR.cell(false))
+	all := append(cells("", ""), cohortCell(c.All.FMR, false), cohortCell(c.All.FNMR, false))
 	t.Rows = append(t.Rows, Row{Head: "all", Cells: all})
 	for _, g := range c.Groups[:min(len(c.Groups), maxGroups)] {
-		row := append(cells(count(g.Faces), count(g.Identities)), g.FMR.cell(g.Small), g.FNMR.cell(g.Small))
+		row := append(cells(count(g.Faces), count(g.Identities)), cohortCell(g.FMR, g.Small), cohortCell(g.FNMR, g.Small))
 		t.Rows = append(t.Rows, Row{Head: g.Name, Note: g.SmallBecause, Cells: row})
 	}
 	t.More = max(0, len(c.Groups)-maxGroups)
 	return t
 }
 
-// cell shows a rate of a cohort; there may be none.
-func (r *rate) cell(faint bool) Cell {
+// cohortCell shows a rate of a cohort; there may be none.
+func cohortCell(r *uncertainty.Rate, faint bool) Cell {
 	if r == nil {
 		return Cell{Text: "–", Note: "no comparisons", Faint: true}
 	}
@@ -66,8 +69,8 @@ func (r *rate) cell(faint bool) Cell {
 	return c
 }
 
-// matrix is the false match rate between each two groups, darker where it is higher.
-func (c cohort) matrix() *Table {
+// cohortMatrix is the false match rate between each two groups, darker where it is higher.
+func cohortMatrix(c report.Cohort) *Table {
 	t := &Table{Head: c.Column}
 	most := 0.0
 	for _, row := range c.Matrix {
@@ -83,7 +86,7 @@ func (c cohort) matrix() *Table {
 		for k := range c.Groups {
 			cell := Cell{Text: "–", Faint: true}
 			if k < len(row) && row[k].FMR != nil {
-				cell = row[k].FMR.cell(c.Groups[i].Small || c.Groups[k].Small)
+				cell = cohortCell(row[k].FMR, c.Groups[i].Small || c.Groups[k].Small)
 				cell.Shade = shade(row[k].FMR.Value, most)
 			}
 			r.Cells = append(r.Cells, cell)
@@ -104,8 +107,8 @@ func shade(v, most float64) int {
 	return min(max(int(v/most*shades+0.5), 1), shades)
 }
 
-// facts are how unequal the groups are, and what is to be known of them.
-func (c cohort) facts() (list []Fact) {
+// cohortFacts are how unequal the groups are, and what is to be known of them.
+func cohortFacts(c report.Cohort) (list []Fact) {
 	if s := c.Summary; s != nil {
 		for _, ratio := range []struct {
 			name string
@@ -115,7 +118,14 @@ func (c cohort) facts() (list []Fact) {
 				list = append(list, Fact{ratio.name, brief(*ratio.of)})
 			}
 		}
-		list = append(list, Fact{"Fairness discrepancy rate", number(s.FDR, 4) + " (1 for equal groups)"}, Fact{"GARBE", number(s.GARBE, 4) + " (0 for equal groups)"})
+		for _, equal := range []struct {
+			name, of string
+			is       *float64
+		}{{"Fairness discrepancy rate", "1 for equal groups", s.FDR}, {"GARBE", "0 for equal groups", s.GARBE}} {
+			if equal.is != nil {
+				list = append(list, Fact{equal.name, number(*equal.is, 4) + " (" + equal.of + ")"})
+			}
+		}
 	}
 	for _, note := range c.Notes {
 		list = append(list, Fact{"Note", note})

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"facepipe/eval/report"
+	"facepipe/eval/uncertainty"
 	"facepipe/eval/verification"
 )
 
@@ -96,7 +97,7 @@ func (e *evaluation) figureOf(i int) string {
 		return "AUC " + number(m.AUC, 5)
 	}
 	text := "accuracy " + percent(m.Accuracy, 2)
-	if u := e.more.Models[i].Uncertainty; u != nil && u.Accuracy.Interval != nil {
+	if u := e.Report.Models[i].Uncertainty; u != nil && u.Accuracy.Interval != nil {
 		text += " (" + between(u.Accuracy.Interval, 100, 2) + ")"
 	}
 	return text
@@ -134,7 +135,7 @@ func (e *evaluation) answer() string {
 // looked at.
 func (e *evaluation) verdict(names []string) string {
 	var sure, unsure []string
-	for _, c := range e.more.Comparisons {
+	for _, c := range e.Comparisons {
 		p := c.Accuracy.Adjusted
 		if p == nil {
 			p = c.Accuracy.P
@@ -180,7 +181,7 @@ func oneIn(rate float64) string {
 func short(target float64) string { return verification.OperatingPoint{Target: target}.Name() }
 
 // between is an interval of values times a factor.
-func between(i *interval, factor float64, digits int) string {
+func between(i *uncertainty.Interval, factor float64, digits int) string {
 	return number(factor*i.Low, digits) + " to " + number(factor*i.High, digits)
 }
 
@@ -252,7 +253,7 @@ func (e *evaluation) models() Section {
 	if len(names) > 1 {
 		s.Lead = "★ is the best of its column."
 	}
-	if len(e.more.Comparisons) > 0 {
+	if len(e.Comparisons) > 0 {
 		s.Lead += " A difference in italics is no more than chance explains."
 	}
 	s.Blocks = []Block{{Table: t.cut()}}
@@ -292,11 +293,11 @@ func (e *evaluation) columns() []modelColumn {
 	return append(list,
 		modelColumn{Column{Title: "AUC", Define: "auc"}, 1, func(i int) (float64, Cell, bool) {
 			m := e.Report.Models[i]
-			return m.AUC, Cell{Text: number(m.AUC, 5), Note: e.noted(i, func(u *uncertainty) *interval { return u.AUC.Interval }, 1, 5)}, m.Pairs > 0
+			return m.AUC, Cell{Text: number(m.AUC, 5), Note: e.noted(i, func(u *uncertainty.Summary) *uncertainty.Interval { return u.AUC.Interval }, 1, 5)}, m.Pairs > 0
 		}},
 		modelColumn{Column{Title: "EER %", Define: "eer"}, -1, func(i int) (float64, Cell, bool) {
 			m := e.Report.Models[i]
-			return m.EER, Cell{Text: number(100*m.EER, 2), Note: e.noted(i, func(u *uncertainty) *interval { return u.EER.Interval }, 100, 2)}, m.Pairs > 0
+			return m.EER, Cell{Text: number(100*m.EER, 2), Note: e.noted(i, func(u *uncertainty.Summary) *uncertainty.Interval { return u.EER.Interval }, 100, 2)}, m.Pairs > 0
 		}},
 		modelColumn{Column{Title: "images/s"}, 1, func(i int) (float64, Cell, bool) {
 			m := e.Report.Models[i]
@@ -306,8 +307,8 @@ func (e *evaluation) columns() []modelColumn {
 }
 
 // noted is an interval as a cell's note, "" without one.
-func (e *evaluation) noted(i int, of func(*uncertainty) *interval, factor float64, digits int) string {
-	u := e.more.Models[i].Uncertainty
+func (e *evaluation) noted(i int, of func(*uncertainty.Summary) *uncertainty.Interval, factor float64, digits int) string {
+	u := e.Report.Models[i].Uncertainty
 	if u == nil || of(u) == nil {
 		return ""
 	}
@@ -329,15 +330,15 @@ func (e *evaluation) accuracyCell(i int) (float64, Cell, bool) {
 	if m.CrossValidation == nil {
 		return 0, Cell{}, false
 	}
-	note := e.noted(i, func(u *uncertainty) *interval { return u.Accuracy.Interval }, 100, 2)
+	note := e.noted(i, func(u *uncertainty.Summary) *uncertainty.Interval { return u.Accuracy.Interval }, 100, 2)
 	return m.Accuracy, Cell{Text: number(100*m.Accuracy, 2) + " ± " + number(100*m.AccuracyStd, 2), Note: note}, true
 }
 
 // deltaCell is the difference in accuracy to the first model.
 func (e *evaluation) deltaCell(i int) (float64, Cell, bool) {
-	for _, c := range e.more.Comparisons {
+	for _, c := range e.Comparisons {
 		if i > 0 && c.B == e.Report.Models[i].Model && (c.A == e.Report.Models[0].Model) {
-			return c.Accuracy.Delta, c.Accuracy.cell(100, 2), true
+			return c.Accuracy.Delta, differenceCell(c.Accuracy, 100, 2), true
 		}
 	}
 	first := e.Report.Models[0]
@@ -347,8 +348,8 @@ func (e *evaluation) deltaCell(i int) (float64, Cell, bool) {
 	return 0, Cell{}, false
 }
 
-// cell is a difference times a factor, with its interval and p.
-func (d difference) cell(factor float64, digits int) Cell {
+// differenceCell is a difference times a factor, with its interval and p.
+func differenceCell(d uncertainty.Difference, factor float64, digits int) Cell {
 	c := Cell{Text: signed(factor*d.Delta, digits)}
 	if d.Interval != nil {
 		c.Note = between(d.Interval, factor, digits)
@@ -400,10 +401,10 @@ func (e *evaluation) tarCell(i int, target float64) (float64, Cell, bool) {
 			continue
 		}
 		note := ""
-		if u := e.more.Models[i].Uncertainty; u != nil {
+		if u := e.Report.Models[i].Uncertainty; u != nil {
 			for _, op := range u.OperatingPoints {
 				if op.Target == target && op.FNMR.Interval != nil {
-					note = between(&interval{Low: 1 - op.FNMR.Interval.High, High: 1 - op.FNMR.Interval.Low}, 1, 4)
+					note = between(&uncertainty.Interval{Low: 1 - op.FNMR.Interval.High, High: 1 - op.FNMR.Interval.Low}, 1, 4)
 				}
 			}
 		}
@@ -465,19 +466,19 @@ func (e *evaluation) thresholdsOf(i int) []verification.Threshold {
 			})
 		}
 	}
-	if u := e.more.Models[i].Uncertainty; u != nil {
+	if u := e.Report.Models[i].Uncertainty; u != nil {
 		for k := range list {
-			u.widen(&list[k])
+			widen(&list[k], u)
 		}
 	}
 	return list
 }
 
 // widen adds the intervals that are known of a threshold.
-func (u *uncertainty) widen(t *verification.Threshold) {
+func widen(t *verification.Threshold, u *uncertainty.Summary) {
 	for _, p := range u.OperatingPoints {
 		if p.Target == t.Target {
-			t.CosineInterval = cmp.Or(t.CosineInterval, p.Threshold.Interval)
+			t.CosineInterval = cmp.Or(t.CosineInterval, p.ThresholdCosine.Interval)
 			t.FMR.Interval = cmp.Or(t.FMR.Interval, p.Fixed.FMR.Interval)
 			t.FNMR.Interval = cmp.Or(t.FNMR.Interval, p.Fixed.FNMR.Interval)
 		}
@@ -496,21 +497,21 @@ func rateCell(r verification.Rate) Cell {
 // differences are those of each model to the first.
 func (e *evaluation) differences() Section {
 	s := Section{ID: "differences", Title: "Differences to the first model", Lead: "In italics: no more than chance explains."}
-	if len(e.more.Comparisons) == 0 {
+	if len(e.Comparisons) == 0 {
 		return s
 	}
 	names := e.labels()
 	t := &Table{Head: "Model", Columns: []Column{{Title: "accuracy, points", Define: "accuracy"}, {Title: "AUC", Define: "auc"}, {Title: "EER, points", Define: "eer"}}}
-	for _, d := range e.more.Comparisons[0].FNMR {
+	for _, d := range e.Comparisons[0].FNMR {
 		t.Columns = append(t.Columns, Column{Title: "FNMR@FMR " + short(d.Target) + ", points", Define: "fnmr"})
 	}
 	t.Columns = append(t.Columns, Column{Title: "only the first right"}, Column{Title: "only this one right"}, Column{Title: "McNemar", Define: "p"})
-	for _, c := range e.more.Comparisons {
-		row := Row{Head: e.labelOf(c.B, names), Cells: []Cell{c.Accuracy.cell(100, 2), c.AUC.cell(1, 5), c.EER.cell(100, 2)}}
-		for k := range e.more.Comparisons[0].FNMR {
+	for _, c := range e.Comparisons {
+		row := Row{Head: e.labelOf(c.B, names), Cells: []Cell{differenceCell(c.Accuracy, 100, 2), differenceCell(c.AUC, 1, 5), differenceCell(c.EER, 100, 2)}}
+		for k := range e.Comparisons[0].FNMR {
 			cell := Cell{Text: "–", Faint: true}
 			if k < len(c.FNMR) {
-				cell = c.FNMR[k].cell(100, 2)
+				cell = differenceCell(c.FNMR[k], 100, 2)
 			}
 			row.Cells = append(row.Cells, cell)
 		}
@@ -568,8 +569,8 @@ func (e *evaluation) intervals() (list []Fact) {
 			}
 		}
 	}
-	for i, more := range e.more.Models {
-		u := more.Uncertainty
+	for i, m := range e.Report.Models {
+		u := m.Uncertainty
 		if u == nil {
 			continue
 		}
@@ -579,7 +580,7 @@ func (e *evaluation) intervals() (list []Fact) {
 		}
 		add(names[i], append([]string{text}, u.Notes...))
 	}
-	for _, c := range e.more.Comparisons {
+	for _, c := range e.Comparisons {
 		add(e.labelOf(c.B, names)+" and "+e.labelOf(c.A, names), c.Notes)
 	}
 	return list[:min(len(list), maxRows)]
@@ -616,8 +617,8 @@ func (e *evaluation) digests() Section {
 
 func (e *evaluation) command() Section {
 	s := Section{ID: "command", Title: "Command"}
-	if len(e.more.Command) > 0 {
-		s.Blocks = []Block{{Code: quoted(e.more.Command)}}
+	if len(e.Command) > 0 {
+		s.Blocks = []Block{{Code: quoted(e.Command)}}
 	}
 	return s
 }

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 
+	"facepipe/eval/cost"
+	"facepipe/eval/overlap"
 	"facepipe/eval/report"
 )
 
@@ -79,9 +81,9 @@ func (e *evaluation) agreement() Section {
 	var notes []Fact
 	var pairs []Block
 	const most = 12
-	for _, a := range e.more.Agreement[:min(len(e.more.Agreement), most)] {
+	for _, a := range e.Report.Agreement[:min(len(e.Report.Agreement), most)] {
 		who := e.labelOf(a.A, names) + " and " + e.labelOf(a.B, names)
-		row := cells(known(a.All), known(a.Same), known(a.Different), count(a.Pairs), "–")
+		row := cells(known(a.Spearman), known(a.SpearmanSame), known(a.SpearmanDifferent), count(a.Pairs), "–")
 		if c := a.Cosine; c != nil {
 			row[4] = Cell{Text: number(c.Mean, 4), Note: "one in a hundred below " + number(c.Percentile1, 4) + "\nleast " + number(c.Min, 4)}
 		}
@@ -115,10 +117,10 @@ func (e *evaluation) agreement() Section {
 func (e *evaluation) costs() Section {
 	s := Section{ID: "cost", Title: "Cost", Lead: "Measured on the machine that ran the eval: the network alone, without decoding."}
 	t := &Table{Head: "Model"}
-	var all []*cost
+	var all []*cost.Cost
 	var notes []Fact
 	for i, name := range e.labels() {
-		c := e.more.Models[i].Cost
+		c := e.Report.Models[i].Cost
 		all = append(all, c)
 		row := Row{Head: name}
 		if c != nil {
@@ -141,8 +143,8 @@ func (e *evaluation) costs() Section {
 	return s
 }
 
-func costColumns(all []*cost) []modelColumn {
-	column := func(title, define string, better int, of func(c *cost) (float64, string)) modelColumn {
+func costColumns(all []*cost.Cost) []modelColumn {
+	column := func(title, define string, better int, of func(c *cost.Cost) (float64, string)) modelColumn {
 		return modelColumn{Column{Title: title, Define: define}, better, func(i int) (float64, Cell, bool) {
 			if all[i] == nil {
 				return 0, Cell{}, false
@@ -152,16 +154,16 @@ func costColumns(all []*cost) []modelColumn {
 		}}
 	}
 	list := []modelColumn{
-		column("parameters", "", -1, func(c *cost) (float64, string) { return float64(c.Parameters), inMillions(c.Parameters) }),
-		column("MACs", "macs", -1, func(c *cost) (float64, string) {
+		column("parameters", "", -1, func(c *cost.Cost) (float64, string) { return float64(c.Parameters), inMillions(c.Parameters) }),
+		column("MACs", "macs", -1, func(c *cost.Cost) (float64, string) {
 			if c.Multiplications == nil {
 				return 0, ""
 			}
 			n := c.Multiplications.MACs + c.Multiplications.Attention
 			return float64(n), inMillions(n)
 		}),
-		column("file", "", -1, func(c *cost) (float64, string) { return float64(c.Bytes), size(c.Bytes) }),
-		column("precision", "", 0, func(c *cost) (float64, string) { return 0, c.Precision }),
+		column("file", "", -1, func(c *cost.Cost) (float64, string) { return float64(c.Bytes), size(c.Bytes) }),
+		column("precision", "", 0, func(c *cost.Cost) (float64, string) { return 0, c.Precision }),
 	}
 	sizes := map[int]bool{}
 	for _, c := range all {
@@ -175,13 +177,13 @@ func costColumns(all []*cost) []modelColumn {
 	const most = 8
 	ordered := slices.Sorted(maps.Keys(sizes))
 	for _, n := range ordered[:min(len(ordered), most)] {
-		list = append(list, modelColumn{Column{Title: fmt.Sprintf("ms, batch %d", n)}, -1, func(i int) (float64, Cell, bool) { return all[i].batch(n) }})
+		list = append(list, modelColumn{Column{Title: fmt.Sprintf("ms, batch %d", n)}, -1, func(i int) (float64, Cell, bool) { return batch(all[i], n) }})
 	}
-	return append(list, modelColumn{Column{Title: "peak memory"}, -1, func(i int) (float64, Cell, bool) { return all[i].memory() }})
+	return append(list, modelColumn{Column{Title: "peak memory"}, -1, func(i int) (float64, Cell, bool) { return memory(all[i]) }})
 }
 
 // memory is the largest that was measured.
-func (c *cost) memory() (float64, Cell, bool) {
+func memory(c *cost.Cost) (float64, Cell, bool) {
 	if c == nil || c.Memory == nil || len(c.Memory.Peaks) == 0 {
 		return 0, Cell{}, false
 	}
@@ -195,7 +197,7 @@ func (c *cost) memory() (float64, Cell, bool) {
 }
 
 // batch is the time of a run of n crops.
-func (c *cost) batch(n int) (float64, Cell, bool) {
+func batch(c *cost.Cost, n int) (float64, Cell, bool) {
 	if c == nil {
 		return 0, Cell{}, false
 	}
@@ -228,7 +230,7 @@ const maxHits = 50
 // overlaps are people and photographs of the test that a training set holds.
 func (e *evaluation) overlaps() Section {
 	s := Section{ID: "overlap", Title: "Overlap with the training set"}
-	o := e.more.Overlap
+	o := e.Report.Overlap
 	if o == nil {
 		return s
 	}
@@ -237,14 +239,14 @@ func (e *evaluation) overlaps() Section {
 	list := []Fact{{"Compared by", o.Teacher}}
 	for _, way := range []struct {
 		name string
-		of   *search
+		of   *overlap.Search
 	}{{"Class centres", o.Centres}, {"Images", o.Images}} {
 		if way.of == nil {
 			continue
 		}
 		text := fmt.Sprintf("%s from a cosine of %s", many(way.of.Hits, "hit"), number(way.of.Threshold, 3))
-		if way.of.Expected != nil {
-			text += fmt.Sprintf(", where chance gives %s", brief(*way.of.Expected))
+		if way.of.ExpectedFalseHits != nil {
+			text += fmt.Sprintf(", where chance gives %s", brief(*way.of.ExpectedFalseHits))
 		}
 		list = append(list, Fact{way.name, text})
 	}
