@@ -434,7 +434,7 @@ func keyboard(t *testing.T, tb *tab) {
 	tb.screen(390, 844, "light")
 	tb.open(fileURL(t, writePage(t, evalFolder(t, nil))))
 	met := map[string]bool{}
-	for range 80 {
+	for range 140 {
 		for _, kind := range []string{"keyDown", "keyUp"} {
 			tb.ask("Input.dispatchKeyEvent", object{"type": kind, "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9}, nil)
 		}

@@ -29,7 +29,7 @@ func evalParts(ctx context.Context, m *maker, paths []string) ([]Part, error) {
 	}
 	var parts []Part
 	if len(evals) > 1 {
-		parts = append(parts, compared(whole, evals))
+		parts = append(parts, compared(m, whole, evals))
 	}
 	for _, e := range evals {
 		parts = append(parts, e.part(m))
@@ -44,7 +44,7 @@ func (e *evaluation) part(m *maker) Part {
 	}
 	for _, s := range []Section{
 		e.models(), e.thresholds(), e.differences(), e.curves(), e.scores(), e.cohorts(), e.falseAccepts(m), e.falseRejects(m),
-		e.identification(), e.agreement(), e.costs(), e.overlaps(), e.failed(), e.further(), e.protocol(), e.digests(), e.command(),
+		e.identification(), e.agreement(), e.costs(), e.variants(), e.clean(), e.overlaps(m), e.failed(), e.further(), e.protocol(), e.digests(), e.command(),
 	} {
 		if len(s.Blocks) > 0 {
 			p.Sections = append(p.Sections, s)
@@ -330,8 +330,7 @@ func (e *evaluation) accuracyCell(i int) (float64, Cell, bool) {
 	if m.CrossValidation == nil {
 		return 0, Cell{}, false
 	}
-	note := e.noted(i, func(u *uncertainty.Summary) *uncertainty.Interval { return u.Accuracy.Interval }, 100, 2)
-	return m.Accuracy, Cell{Text: number(100*m.Accuracy, 2) + " ± " + number(100*m.AccuracyStd, 2), Note: note}, true
+	return m.Accuracy, accuracyOf(m.Result, m.Uncertainty), true
 }
 
 // deltaCell is the difference in accuracy to the first model.
@@ -637,7 +636,7 @@ func quoted(words []string) string {
 
 // compared puts the models of several tests side by side: a column a test. Evals of one test
 // share a column, unless a model is in both.
-func compared(whole, evals []*evaluation) Part {
+func compared(m *maker, whole, evals []*evaluation) Part {
 	p := Part{Path: whole[0].path, Title: many(len(evals), "evaluation")}
 	t := &Table{Head: "Model"}
 	keys := []string{}
@@ -672,7 +671,7 @@ func compared(whole, evals []*evaluation) Part {
 		if e.raw != nil && len(e.Report.Tests) > 1 {
 			p.Warnings = append(p.Warnings, e.Report.Warnings...)
 			p.Data = e.raw
-			for _, s := range []Section{e.overlaps(), e.failed(), e.further(), e.command()} {
+			for _, s := range []Section{e.overlaps(m), e.variants(), e.failed(), e.further(), e.command()} {
 				if len(s.Blocks) > 0 {
 					p.Sections = append(p.Sections, s)
 				}

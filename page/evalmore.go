@@ -9,6 +9,8 @@ import (
 	"facepipe/eval/cost"
 	"facepipe/eval/overlap"
 	"facepipe/eval/report"
+	"facepipe/eval/uncertainty"
+	"facepipe/eval/verification"
 )
 
 // maxWorst are the pairs of each kind that are shown for a model.
@@ -228,7 +230,7 @@ func inMillions(n int64) string {
 const maxHits = 50
 
 // overlaps are people and photographs of the test that a training set holds.
-func (e *evaluation) overlaps() Section {
+func (e *evaluation) overlaps(m *maker) Section {
 	s := Section{ID: "overlap", Title: "Overlap with the training set"}
 	o := e.Report.Overlap
 	if o == nil {
@@ -265,13 +267,84 @@ func (e *evaluation) overlaps() Section {
 	if len(t.Rows) > 0 {
 		s.Blocks = append(s.Blocks, Block{Table: t})
 	}
+	if pairs := e.hitFaces(m, o.Hits); len(pairs) > 0 {
+		s.Blocks = append(s.Blocks, Block{Title: "The most alike: of the test, of the training set", Pairs: pairs})
+	}
+	return s
+}
+
+// hitFaces are the faces of the first hits.
+func (e *evaluation) hitFaces(m *maker, hits []overlap.Hit) (pairs []Pair) {
+	for i, f := range e.OverlapFaces[:min(len(e.OverlapFaces), len(hits), maxWorst)] {
+		h := hits[i]
+		pairs = append(pairs, Pair{
+			First: Face{Key: h.TestKey, Note: h.TestIdentity, Source: e.pictureOf(m, f.Test)}, Second: Face{Key: h.TrainKey, Note: h.TrainIdentity, Source: e.pictureOf(m, f.Train)},
+			Opinions: []Opinion{{Model: "cosine", Cosine: number(h.Cosine, 3)}},
+		})
+	}
+	return pairs
+}
+
+// clean are the figures without what the training set holds, beside those of all pairs.
+func (e *evaluation) clean() Section {
+	s := Section{ID: "clean", Title: "Clean pairs", Lead: "The same figures without the pairs that the training set holds something of."}
+	t := &Table{Head: "Model", Columns: []Column{
+		{Title: "accuracy %, all", Define: "accuracy"}, {Title: "accuracy %, clean", Define: "accuracy"}, {Title: "AUC, all", Define: "auc"}, {Title: "AUC, clean", Define: "auc"}, {Title: "clean pairs"},
+	}}
+	names := e.labels()
+	for i, m := range e.Report.Models {
+		if m.Clean == nil {
+			continue
+		}
+		row := []Cell{accuracyOf(m.Result, m.Uncertainty), accuracyOf(m.Clean.Result, m.Clean.Uncertainty)}
+		row = append(row, cells(number(m.AUC, 5), number(m.Clean.AUC, 5))...)
+		t.Rows = append(t.Rows, Row{Head: names[i], Cells: append(row, Cell{Text: count(m.Clean.Pairs), Note: "of " + count(m.Pairs)})})
+	}
+	if len(t.Rows) > 0 {
+		s.Blocks = []Block{{Table: t.cut()}}
+	}
+	return s
+}
+
+// accuracyOf is an accuracy with its interval, a dash without folds.
+func accuracyOf(r verification.Result, u *uncertainty.Summary) Cell {
+	if r.CrossValidation == nil {
+		return Cell{Text: "–", Faint: true}
+	}
+	c := Cell{Text: number(100*r.Accuracy, 2) + " ± " + number(100*r.PlusMinus(), 2)}
+	if u != nil && u.Accuracy.Interval != nil {
+		c.Note = between(u.Accuracy.Interval, 100, 2)
+	}
+	return c
+}
+
+// variants are models that are one in several precisions.
+func (e *evaluation) variants() Section {
+	s := Section{ID: "variants", Title: "Precisions of one model"}
+	names := e.labels()
+	for _, v := range e.Variants {
+		t := &Table{Head: "Model", Columns: []Column{{Title: "precision", Words: true}, {Title: "file, of the first's"}, {Title: "latency, of the first's"}, {Title: "cosine of embeddings", Define: "cosine"}}}
+		for _, o := range v.Others {
+			row := cells(o.Precision, percent(o.Bytes, 0), "–", "–")
+			if o.Latency != nil {
+				row[2] = Cell{Text: percent(*o.Latency, 0), Note: fmt.Sprintf("batch %d", o.Batch)}
+			}
+			if o.Cosine != nil {
+				row[3] = Cell{Text: number(o.Cosine.Mean, 5), Note: "least " + number(o.Cosine.Min, 5)}
+			}
+			t.Rows = append(t.Rows, Row{Head: e.labelOf(o.Model, names), Cells: row})
+		}
+		if len(t.Rows) > 0 {
+			s.Blocks = append(s.Blocks, Block{Title: "Compared with " + e.labelOf(v.Baseline, names), Table: t.cut()})
+		}
+	}
 	return s
 }
 
 // wordedKeys are the parts of a report that sections word.
 var wordedKeys = []string{
 	"flip", "norm", "distance", "fold_rule", "folds", "far_pick", "detector", "decoder", "onnxruntime", "provider",
-	"dataset", "pairs", "models", "failed", "warnings", "command", "comparisons", "overlap", "cohorts", "agreement", "tests",
+	"dataset", "pairs", "models", "failed", "warnings", "command", "comparisons", "overlap", "overlap_faces", "cohorts", "agreement", "tests", "variants",
 }
 
 // further are the parts of a report that no section words: those of a newer pipe, for instance.

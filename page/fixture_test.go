@@ -77,6 +77,9 @@ func evalFolder(t *testing.T, change func(report map[string]any)) string {
 		"centres": map[string]any{"threshold": 0.61, "expected_false_hits": 0.5, "hits": 2},
 		"hits":    []any{map[string]any{"by": "centre", "test_key": "test/a.jpg", "train_key": "train/b.jpg", "cosine": 0.81}},
 	}
+	r["overlap_faces"] = []any{map[string]any{"test": "faces/a.jpg", "train": "faces/a.jpg"}}
+	r["variants"] = []any{map[string]any{"baseline": first["model"], "others": []any{map[string]any{"model": "run/student.onnx", "precision": "int8", "bytes_ratio": 0.27,
+		"latency_ratio": 0.55, "latency_batch": 1, "cosine": map[string]any{"mean": 0.99812, "min": 0.97}}}}}
 	r["agreement"] = []any{map[string]any{"a": first["model"], "b": "run/student.onnx", "faces": 24, "pairs": 100, "spearman": 0.91, "notes": []string{"a note on faces"},
 		"cosine": map[string]any{"mean": 0.8, "percentile_1": 0.6, "min": 0.55}, "differ": []any{map[string]any{"first": "p/1.jpg", "second": "q/2.jpg", "same": true, "cosine_a": 0.7, "cosine_b": 0.1, "difference": -0.5}}}}
 	r["from_a_newer_pipe"] = []any{map[string]any{"spearman": 0.83125}}
@@ -108,6 +111,7 @@ func enrich(m map[string]any, i int) {
 		"operating_points": []any{map[string]any{"target_fmr": 0.1, "fnmr": between01(0.2), "threshold_cosine": between01(0.3),
 			"at_threshold": map[string]any{"fmr": fixtureRate(9, 100), "fnmr": fixtureRate(40, 100)}}},
 	}
+	m["clean"] = map[string]any{"pairs": 77, "accuracy": 0.875, "accuracy_std": 0.01, "auc": 0.91234, "uncertainty": map[string]any{"accuracy": between01(0.875)}}
 	m["cost"] = map[string]any{
 		"bytes": 1 << 20, "parameters": 1_200_000 * (i + 1), "precision": "fp32", "provider": "cpu", "threads": 2,
 		"multiplications": map[string]any{"macs": 55_000_000}, "batches": []any{map[string]any{"size": 1, "median_ms": 1.9, "p95_ms": 2.4, "crops_per_second": 526}},

@@ -59,16 +59,16 @@ func TestEval(t *testing.T) {
 		t.Errorf("%s: %s", part.Kind, part.Answer)
 	}
 	for _, anchor := range []string{"models", "thresholds", "differences", "curves", "scores", "cohorts", "false-accepts", "false-rejects",
-		"identification", "cost", "overlap", "further", "protocol", "digests", "command", "warnings", "report", "definitions"} {
+		"identification", "cost", "variants", "clean", "overlap", "further", "protocol", "digests", "command", "warnings", "report", "definitions"} {
 		holds(t, html, `id="`+anchor+`"`)
 	}
 	holds(t, html, "−1.25", "p = 0.010", "−2.00 to −0.10", // the difference
 		"0.290 to 0.310", "55.00 M", "1.20 M", "2.40 M", "80.0 MiB", "p95 2.4", "TPIR@FPIR 1e-2", "80.00 %",
 		"young", "shade5", "Fairness discrepancy rate", "0.9900", "a note on age", "train/b.jpg", "where chance gives 0.5",
 		"0.910", "one in a hundred below 0.6000", "p/1.jpg", "−0.500", "a note on faces", "at a cosine of 0.5000 (FMR 1e-3)", "✗ same",
-		"95 % over 12 identities, 1,000 replicates of the bootstrap, seed 7", "a note on intervals",
+		"87.50 ± 1.00", "0.91234", "77", "27 %", "55 %", "0.99812", "86.50 to 88.50", "95 % over 12 identities, 1,000 replicates of the bootstrap, seed 7", "a note on intervals",
 		"a warning of the report", "pipe eval --model &#39;it&#39;\\&#39;&#39;s.onnx&#39;", "0.83125")
-	if strings.Count(html, `src="data:image/jpeg`) != 4 || strings.Count(html, "no picture") != 4 { // none from outside
+	if strings.Count(html, `src="data:image/jpeg`) != 6 || strings.Count(html, "no picture") != 4 { // none from outside
 		t.Errorf("%d pictures, %d missing", strings.Count(html, `src="data:image/jpeg`), strings.Count(html, "no picture"))
 	}
 	if strings.Contains(html, "alert(2)") {
@@ -84,11 +84,11 @@ func TestEval(t *testing.T) {
 // A section whose data is absent is left out, and an old report makes a page.
 func TestEvalOfAnOlderPipe(t *testing.T) {
 	_, html := made(t, evalFolder(t, func(r map[string]any) {
-		for _, key := range []string{"command", "comparisons", "cohorts", "overlap", "agreement", "warnings", "failed", "from_a_newer_pipe"} {
+		for _, key := range []string{"command", "comparisons", "cohorts", "overlap", "overlap_faces", "variants", "agreement", "warnings", "failed", "from_a_newer_pipe"} {
 			delete(r, key)
 		}
 		for _, m := range r["models"].([]any) {
-			for _, key := range []string{"uncertainty", "cost", "identification", "worst", "det", "histogram", "thresholds", "not_measurable", "few_errors"} {
+			for _, key := range []string{"uncertainty", "clean", "cost", "identification", "worst", "det", "histogram", "thresholds", "not_measurable", "few_errors"} {
 				delete(m.(map[string]any), key)
 			}
 		}
