@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 
 	"facepipe/eval/report"
-	"facepipe/eval/verification"
 	"facepipe/internal/imgcodec"
 	"facepipe/store"
 )
@@ -21,8 +20,6 @@ type evaluation struct {
 	report.Report
 	raw json.RawMessage
 }
-
-type interval = verification.Interval
 
 // reportFile is the report.json of a path, which may be the file itself.
 func reportFile(path string) string {

@@ -186,7 +186,7 @@ func hostileDataset(t *testing.T) string {
 // made is the page of some paths.
 func made(t *testing.T, what ...string) (Page, string) {
 	t.Helper()
-	p, err := Make(t.Context(), Options{What: what, Command: "pipe report " + hostile})
+	p, err := Make(t.Context(), Options{What: what, Command: []string{"pipe", "report", hostile}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,8 +20,8 @@ var ErrUnknown = errors.New("nothing to make a page of")
 type Options struct {
 	// What are the paths of the subjects; a teacher's cache may be given as DATASET:NAME.
 	What []string
-	// Command is the command line, for the foot of the page.
-	Command string
+	// Command is the command line, for the foot of the page; nil if nobody says.
+	Command []string
 	// Refresh is after how many seconds a browser is to ask again for what is still going
 	// on; 0 for never.
 	Refresh int
@@ -85,7 +85,7 @@ func Make(ctx context.Context, o Options) (Page, error) {
 		return Page{}, err
 	}
 	m := &maker{Options: o, album: newAlbum()}
-	p := Page{Command: o.Command, Pipe: release.Name + " " + release.Version}
+	p := Page{Command: quoted(o.Command), Pipe: release.Name + " " + release.Version}
 	for _, k := range Kinds() {
 		if len(found[k.Name]) == 0 {
 			continue

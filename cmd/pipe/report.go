@@ -107,7 +107,7 @@ func isAddress(text string) bool {
 }
 
 func (o *reportOptions) run(ctx context.Context, s *session) (*result, error) {
-	options := page.Options{What: o.what, Command: commandLine(os.Args), Agreement: agreement}
+	options := page.Options{What: o.what, Command: s.given, Agreement: agreement}
 	if o.flags.Changed("serve") {
 		return nil, page.Serve(ctx, o.serve, options, s.stderr)
 	}
@@ -141,11 +141,6 @@ func printReported(w io.Writer, sum reportSummary) {
 		}
 	}
 	fmt.Fprintf(w, "page in %s, %s\n", sum.Page, byteSize(int64(sum.Bytes)))
-}
-
-// commandLine is how the program was called, for people.
-func commandLine(args []string) string {
-	return strings.Join(append([]string{"pipe"}, args[min(1, len(args)):]...), " ")
 }
 
 // agreement compares two teachers' caches for a page.
