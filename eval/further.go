@@ -251,6 +251,8 @@ func addCosts(ctx context.Context, o Options, measured []measurement, r *report.
 		model.Cost = c
 		subjects = append(subjects, cost.Subject{Name: model.Model, Cost: c, Embeddings: m.rows})
 	}
-	r.Variants = cost.Group(subjects)
+	if variants := cost.Group(subjects); len(variants) > 0 {
+		r.Variants = variants
+	}
 	return nil
 }

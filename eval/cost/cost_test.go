@@ -150,9 +150,17 @@ func TestMeasureSaysWhatIsMissing(t *testing.T) {
 	}
 }
 
+// Without sizes nothing is timed, and what the file tells is there.
+func TestFileAlone(t *testing.T) {
+	c, err := Measure(t.Context(), model(t, nil), embed.Options{}, Options{})
+	if err != nil || c.Parameters == 0 || c.Bytes == 0 || c.Multiplications == nil || len(c.Batches) > 0 || c.Memory != nil {
+		t.Errorf("%+v (%v)", c, err)
+	}
+}
+
 func TestMeasureRefuses(t *testing.T) {
 	path := model(t, nil)
-	for name, o := range map[string]Options{"no sizes": {Seconds: 1, Runs: 1}, "no time": {Sizes: []int{1}, Runs: 1}, "no runs": {Sizes: []int{1}, Seconds: 1},
+	for name, o := range map[string]Options{"no time": {Sizes: []int{1}, Runs: 1}, "no runs": {Sizes: []int{1}, Seconds: 1},
 		"NaN": {Sizes: []int{1}, Seconds: math.NaN(), Runs: 1}, "size 0": {Sizes: []int{0}, Seconds: 1, Runs: 1}} {
 		if _, err := Measure(t.Context(), path, embed.Options{}, o); err == nil {
 			t.Errorf("%s: no error", name)

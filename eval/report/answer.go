@@ -36,7 +36,13 @@ func (r Report) Answer() Text {
 	} else if n > 1 {
 		answer = append(answer, words(" are the best of %d models", n))
 	}
-	return append(answer, words(": %s", r.achieves(r.Models[best[0]])))
+	answer = append(answer, words(": %s", r.achieves(r.Models[best[0]])))
+	for _, c := range r.Comparisons {
+		if len(r.Comparisons) == 1 {
+			answer = append(answer, words("; "), literal(c.B), words(" against "), literal(c.A), words(": %s", c.Accuracy))
+		}
+	}
+	return answer
 }
 
 // merit is the number by which the best model is found.

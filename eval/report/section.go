@@ -43,6 +43,7 @@ func (r Report) Sections() []Section {
 		sections = append(sections, Section{"Tests", r.tests()})
 	}
 	sections = append(sections, Section{"Models", r.models()})
+	sections = append(sections, r.furtherSections()...)
 	if facts := r.identification(); len(facts) > 0 {
 		sections = append(sections, Section{"Identification", facts})
 	}

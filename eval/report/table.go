@@ -37,12 +37,18 @@ func (r Report) Table() Table {
 	}
 	for _, f := range verification.Figures(r.targets()) {
 		t.add(Column{Title: f.Title, Alias: f.Alias}, r.Models, func(m Model) string { return m.figure(f) })
+		if f.Name == "accuracy" {
+			t.add(Column{Title: "95 % interval"}, r.Models, Model.interval)
+		}
 	}
+	t.add(Column{Title: "accuracy % without overlap"}, r.Models, Model.cleanAccuracy)
 	for _, target := range r.targets() {
 		name := verification.OperatingPoint{Target: target}.Name()
 		t.add(Column{Title: "VAL@FAR " + name}, r.Models, func(m Model) string { return m.val(target) })
 	}
 	t.add(Column{Title: "threshold (cosine)", Detail: true}, r.Models, Model.threshold)
+	t.add(Column{Title: "parameters", Detail: true}, r.Models, Model.parameters)
+	t.add(Column{Title: "MACs", Detail: true}, r.Models, Model.macs)
 	t.add(Column{Title: "images/s"}, r.Models, Model.speed)
 	return t
 }

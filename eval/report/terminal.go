@@ -23,6 +23,9 @@ func Print(w io.Writer, r Report) {
 	}
 	printIdentification(w, r)
 	fmt.Fprintln(w)
+	for _, c := range r.comparisons() {
+		fmt.Fprintf(w, "%s: %s\n", spoken(c.About), spoken(c.Is))
+	}
 	for _, warning := range r.AllWarnings() {
 		fmt.Fprintf(w, "warning: %s\n", spoken(warning))
 	}
