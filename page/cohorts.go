@@ -133,5 +133,5 @@ func cohortFacts(c report.Cohort) (list []Fact) {
 	if c.Cut != "" {
 		list = append(list, Fact{"Groups", fmt.Sprintf("%s, cut by %s", c.Column, c.Cut)})
 	}
-	return list[:min(len(list), maxRows)]
+	return list
 }

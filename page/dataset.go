@@ -377,5 +377,5 @@ func (d dataset) facts(context.Context) (Section, error) {
 			Fact{fmt.Sprintf("Source %d's landmarks", n), s.Landmarks}, Fact{fmt.Sprintf("Source %d was merged from", n), s.MergedFrom},
 		)...)
 	}
-	return Section{ID: "digests", Title: "Digests", Folded: true, Blocks: []Block{{Facts: list[:min(len(list), maxRows)]}}}, nil
+	return Section{ID: "digests", Title: "Digests", Folded: true, Blocks: []Block{{Facts: list}}}, nil
 }

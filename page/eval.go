@@ -536,7 +536,7 @@ func (e *evaluation) failed() Section {
 		list = append(list, Fact{f.Model, text})
 	}
 	if len(list) > 0 {
-		s.Blocks = []Block{{Facts: list[:min(len(list), maxRows)]}}
+		s.Blocks = []Block{{Facts: list}}
 	}
 	return s
 }
@@ -548,7 +548,6 @@ func (e *evaluation) protocol() Section {
 		b := Block{Title: section.Title}
 		b.Facts = worded(section.Facts, "")
 		if len(b.Facts) > 0 {
-			b.Facts = b.Facts[:min(len(b.Facts), maxRows)]
 			s.Blocks = append(s.Blocks, b)
 		}
 	}
@@ -582,7 +581,7 @@ func (e *evaluation) intervals() (list []Fact) {
 	for _, c := range e.Comparisons {
 		add(e.labelOf(c.B, names)+" and "+e.labelOf(c.A, names), c.Notes)
 	}
-	return list[:min(len(list), maxRows)]
+	return list
 }
 
 // worded are facts of a report, those below others after them.
@@ -611,7 +610,7 @@ func (e *evaluation) digests() Section {
 	for _, m := range e.Report.Models {
 		list = append(list, Fact{m.Model, m.Digest})
 	}
-	return Section{ID: "digests", Title: "Digests and environment", Folded: true, Blocks: []Block{{Facts: list[:min(len(list), maxRows)]}}}
+	return Section{ID: "digests", Title: "Digests and environment", Folded: true, Blocks: []Block{{Facts: list}}}
 }
 
 func (e *evaluation) command() Section {

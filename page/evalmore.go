@@ -110,7 +110,7 @@ func (e *evaluation) agreement() Section {
 	}
 	s.Blocks = append([]Block{{Table: t}}, pairs...)
 	if len(notes) > 0 {
-		s.Blocks = append(s.Blocks, Block{Facts: notes[:min(len(notes), maxRows)]})
+		s.Blocks = append(s.Blocks, Block{Facts: notes})
 	}
 	return s
 }
@@ -139,7 +139,7 @@ func (e *evaluation) costs() Section {
 	if len(t.Columns) > 0 {
 		s.Blocks = []Block{{Table: t.cut()}}
 		if len(notes) > 0 {
-			s.Blocks = append(s.Blocks, Block{Facts: notes[:min(len(notes), maxRows)]})
+			s.Blocks = append(s.Blocks, Block{Facts: notes})
 		}
 	}
 	return s
@@ -263,7 +263,7 @@ func (e *evaluation) overlaps(m *maker) Section {
 		t.More += n - maxHits
 		t.Rows = t.Rows[:maxHits]
 	}
-	s.Blocks = []Block{{Facts: list[:min(len(list), maxRows)]}}
+	s.Blocks = []Block{{Facts: list}}
 	if len(t.Rows) > 0 {
 		s.Blocks = append(s.Blocks, Block{Table: t})
 	}
@@ -360,7 +360,7 @@ func (e *evaluation) further() Section {
 		}
 		list := flattened("", all[key], nil)
 		if len(list) > 0 {
-			s.Blocks = append(s.Blocks, Block{Title: key, Facts: list[:min(len(list), maxRows)]})
+			s.Blocks = append(s.Blocks, Block{Title: key, Facts: list})
 		}
 	}
 	const most = 12

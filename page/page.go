@@ -1,6 +1,9 @@
 package page
 
-import "html/template"
+import (
+	"html/template"
+	"slices"
+)
 
 // Page is what is shown, as one file.
 type Page struct {
@@ -47,10 +50,12 @@ type Block struct {
 	Title string
 	Text  string
 	// Code is a command to copy.
-	Code   string
-	Table  *Table
-	Facts  []Fact
-	Charts []Chart
+	Code  string
+	Table *Table
+	Facts []Fact
+	// MoreFacts there are that are not shown.
+	MoreFacts int
+	Charts    []Chart
 	// Faces are a contact sheet, Pairs two faces a row.
 	Faces []Face
 	Pairs []Pair
@@ -138,14 +143,53 @@ func cells(texts ...string) []Cell {
 	return made
 }
 
-// maxRows are the rows of a table that are shown.
+// maxRows are the rows of a table that are shown, and the facts of a list.
 const maxRows = 200
 
 // cut keeps a table within its bounds.
 func (t *Table) cut() *Table {
-	if len(t.Rows) > maxRows {
-		t.More += len(t.Rows) - maxRows
-		t.Rows = t.Rows[:maxRows]
+	short := t.to(maxRows)
+	return &short
+}
+
+// to is the table with so many rows at most.
+func (t *Table) to(rows int) Table {
+	short := *t
+	if n := len(short.Rows); n > rows {
+		short.More += n - rows
+		short.Rows = short.Rows[:rows]
 	}
-	return t
+	return short
+}
+
+// to is the block with so many rows or facts at most.
+func (b Block) to(rows int) Block {
+	if b.Table != nil {
+		t := b.Table.to(rows)
+		b.Table = &t
+	}
+	if n := len(b.Facts); n > rows {
+		b.MoreFacts = n - rows
+		b.Facts = b.Facts[:rows]
+	}
+	b.Pairs = slices.Clone(b.Pairs[:min(len(b.Pairs), rows)])
+	for i, p := range b.Pairs {
+		b.Pairs[i].Opinions = p.Opinions[:min(len(p.Opinions), rows)]
+	}
+	return b
+}
+
+// to is the section with blocks of so many rows at most, and a quarter as many blocks.
+func (s Section) to(rows int) Section {
+	const fewest = 6
+	most := max(rows/4, fewest)
+	blocks := s.Blocks
+	s.Blocks = nil
+	for _, b := range blocks[:min(len(blocks), most)] {
+		s.Blocks = append(s.Blocks, b.to(rows))
+	}
+	if n := len(blocks) - most; n > 0 {
+		s.Blocks = append(s.Blocks, Block{Text: "and " + count(n) + " more, in the files themselves"})
+	}
+	return s
 }

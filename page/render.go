@@ -33,16 +33,26 @@ const (
 // picture that is not inside.
 const policy = "default-src 'none'; script-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
+// bounds are how much of what there is a page shows.
+type bounds struct {
+	text, rows int // characters of a text, rows of a table and facts of a list
+	data       int // bytes of JSON
+}
+
+// allBounds are tried until the page is small enough: the last ones suffice for what pipe
+// writes, with names as long as they may be.
+var allBounds = []bounds{{maxText, maxRows, maxData}, {120, 60, 0}, {60, 20, 0}, {40, 6, 0}}
+
 // maxText is how much of a text is shown.
 const maxText = 240
 
 // clip shows the beginning and the end of a text that is long: names differ in their ends.
-func clip(text string) string {
+func (b bounds) clip(text string) string {
 	runes := []rune(text)
-	if len(runes) <= maxText {
+	if len(runes) <= b.text {
 		return text
 	}
-	half := maxText / 2
+	half := b.text / 2
 	return string(runes[:half]) + " … " + string(runes[len(runes)-half:])
 }
 
@@ -73,15 +83,26 @@ func numbered(name string, n int) string {
 	return name + "-" + strconv.Itoa(n+1)
 }
 
-// HTML is the page as a file, of at most [MaxBytes].
-func (p Page) HTML() ([]byte, error) {
-	parsed, err := template.New("page").Funcs(template.FuncMap{"clip": clip}).Parse(source)
+// HTML is the page as a file, of at most [MaxBytes]: where there is too much, less is shown of
+// each.
+func (p Page) HTML() (html []byte, err error) {
+	for _, b := range allBounds {
+		if html, err = p.within(b); err != nil || len(html) <= MaxBytes {
+			return html, err
+		}
+	}
+	return nil, fmt.Errorf("the page would have %d bytes, more than %d: name fewer subjects", len(html), MaxBytes)
+}
+
+// within is the page within some bounds.
+func (p Page) within(limit bounds) ([]byte, error) {
+	parsed, err := template.New("page").Funcs(template.FuncMap{"clip": limit.clip}).Parse(source)
 	if err != nil {
 		return nil, err
 	}
 	s := shown{Page: p, Policy: template.HTMLAttr(`content="` + policy + `"`), Style: template.CSS(style), Glossary: p.glossary()}
 	for i, part := range p.Parts {
-		whole, err := p.part(i, part)
+		whole, err := p.part(i, part, limit)
 		if err != nil {
 			return nil, fmt.Errorf("page of %s: %w", part.Path, err)
 		}
@@ -91,20 +112,16 @@ func (p Page) HTML() ([]byte, error) {
 	if err := parsed.Execute(&b, s); err != nil {
 		return nil, err
 	}
-	html := readable(b.Bytes())
-	if len(html) > MaxBytes {
-		return nil, fmt.Errorf("the page would have %d bytes, more than %d: name fewer subjects", len(html), MaxBytes)
-	}
-	return html, nil
+	return readable(b.Bytes()), nil
 }
 
 // part gives the anchors of a part their number, and puts its data into it.
-func (p Page) part(number int, part Part) (shownPart, error) {
+func (p Page) part(number int, part Part, limit bounds) (shownPart, error) {
 	whole := shownPart{Part: part, ID: numbered("part", number), WarningsID: numbered("warnings", number), DataID: numbered("report", number)}
 	whole.Sections = make([]Section, len(part.Sections))
 	for i, s := range part.Sections {
 		s.ID = numbered(s.ID, number)
-		whole.Sections[i] = s
+		whole.Sections[i] = s.to(limit.rows)
 	}
 	if part.Data == nil {
 		return whole, nil
@@ -113,7 +130,7 @@ func (p Page) part(number int, part Part) (shownPart, error) {
 	if err != nil {
 		return whole, err
 	}
-	if len(data) > maxData/len(p.Parts) {
+	if len(data) > limit.data/len(p.Parts) {
 		data, err = json.Marshal(map[string]any{"left_out": fmt.Sprintf("%d bytes are too many to be in a page", len(data)), "path": part.Path})
 		if err != nil {
 			return whole, err

@@ -408,7 +408,7 @@ func (r *run) options() Section {
 		return s
 	}
 	if list := flattened("", options, nil); len(list) > 0 {
-		s.Blocks = []Block{{Facts: list[:min(len(list), maxRows)]}, {Title: "Run it again", Code: "pipe distill DATASET --config " + filepath.Join(r.path, "distill.yaml") + " --out OTHER"}}
+		s.Blocks = []Block{{Facts: list}, {Title: "Run it again", Code: "pipe distill DATASET --config " + filepath.Join(r.path, "distill.yaml") + " --out OTHER"}}
 	}
 	return s
 }

@@ -70,7 +70,7 @@ func foundBlocks(name string, r *identification.Result) (blocks []Block) {
 	for _, note := range r.Notes {
 		list = append(list, Fact{"Note", note})
 	}
-	return append(blocks, Block{Facts: list[:min(len(list), maxRows)]})
+	return append(blocks, Block{Facts: list})
 }
 
 func comparedTemplates(r *identification.Result) *Table {
