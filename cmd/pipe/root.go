@@ -78,6 +78,7 @@ once; students, losses and settings are then tried at the price of the student.
 		s.command(new(evalOptions)),
 		s.command(new(embedOptions)),
 		s.command(new(compareOptions)),
+		s.command(new(reportOptions)),
 		s.command(new(checkOptions)),
 		s.command(new(infoOptions)),
 		s.teachersCommand(),

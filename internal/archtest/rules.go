@@ -18,6 +18,7 @@ var allowedRooms = map[string][]string{
 	"student":  {"store", "internal"},
 	"eval":     {"store", "internal"},
 	"study":    {"student", "eval", "store", "internal"},
+	"page":     {"eval", "store", "internal"},
 	"store":    {"internal"},
 	"internal": {},
 }
