@@ -218,10 +218,16 @@ func (tb *tab) open(address string) {
 	if navigated.ErrorText != "" {
 		tb.t.Fatalf("open %s: %s", address, navigated.ErrorText)
 	}
-	select {
-	case <-tb.loaded:
-	case <-time.After(browserPatience):
-		tb.t.Fatalf("open %s: it does not load", address)
+	// A page that was open before may have loaded itself again meanwhile.
+	for late := time.After(browserPatience); ; {
+		select {
+		case <-tb.loaded:
+		case <-late:
+			tb.t.Fatalf("open %s: it does not load", address)
+		}
+		if at := value[string](tb, "document.readyState == 'complete' ? location.href : ''"); strings.TrimSuffix(at, "/") == strings.TrimSuffix(address, "/") {
+			return
+		}
 	}
 }
 
