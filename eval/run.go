@@ -214,11 +214,12 @@ func (found *measurement) evaluateClean(ctx context.Context, t *test, e protocol
 // conclude compares what was found, and writes all down.
 func conclude(ctx context.Context, o Options, s *tests, measured []measurement, r *report.Report) error {
 	r.Decoder = imgcodec.DecoderName()
-	if len(o.Models) > len(o.Cached) {
+	if slices.ContainsFunc(r.Models, func(m report.Model) bool { return m.Kind == "" }) {
 		r.Runtime = ort.Version()
 	}
 	r.Warnings = append(r.Warnings, warnings(*r)...)
-	if err := further(ctx, o, s, measured, r); err != nil {
+	faults, err := further(ctx, o, s, measured, r)
+	if err != nil {
 		return err
 	}
 	if o.Scores != "" {
@@ -227,9 +228,9 @@ func conclude(ctx context.Context, o Options, s *tests, measured []measurement, 
 		}
 	}
 	if o.Out == "" {
-		return nil
+		return faults
 	}
-	return r.Write(o.Out)
+	return errors.Join(faults, r.Write(o.Out))
 }
 
 // warnings say what may keep the figures from meaning what they seem to.

@@ -82,16 +82,13 @@ func openTests(ctx context.Context, o Options) (s *tests, err error) {
 	if err := s.openCommon(o); err != nil {
 		return s, err
 	}
-	names := map[string]int{}
+	names := map[string]bool{}
 	for _, spec := range o.Tests {
 		t, err := s.openTest(ctx, o, spec)
 		if missing := (*protocol.MissingError)(nil); errors.As(err, &missing) {
 			s.lacks = missing.Describe()
 		}
-		name := protocol.NameOf(spec.path())
-		if names[name]++; names[name] > 1 {
-			name = fmt.Sprintf("%s-%d", name, names[name])
-		}
+		name := unlike(names, protocol.NameOf(spec.path()))
 		if err != nil && (len(o.Tests) == 1 || ctx.Err() != nil || errors.Is(err, store.ErrDamaged)) {
 			return s, err
 		}
@@ -106,6 +103,16 @@ func openTests(ctx context.Context, o Options) (s *tests, err error) {
 		return s, s.faults
 	}
 	return s, nil
+}
+
+// unlike is a name that is none of the names, with a number if need be, and makes it one.
+func unlike(names map[string]bool, name string) string {
+	free := name
+	for n := 2; names[free]; n++ {
+		free = fmt.Sprintf("%s-%d", name, n)
+	}
+	names[free] = true
+	return free
 }
 
 // fail notes what could not be read.
