@@ -29,7 +29,6 @@ func Print(w io.Writer, r Report) {
 	for _, warning := range r.AllWarnings() {
 		fmt.Fprintf(w, "warning: %s\n", spoken(warning))
 	}
-	printIdentification(w, r)
 	folds := ""
 	if r.Folds > 0 {
 		folds = fmt.Sprintf(" in %d folds by the %s rule", r.Folds, r.rule().Name)
