@@ -1,6 +1,7 @@
 package identification
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math"
@@ -680,5 +681,17 @@ func TestNamesOfTargets(t *testing.T) {
 		if got := rateName(rate); got != want {
 			t.Errorf("%g is %q, want %q", rate, got, want)
 		}
+	}
+}
+
+// A bar of all pairs ends at all of them.
+func TestProgressOfAllPairs(t *testing.T) {
+	rows := Rows{{1, 0}, {1, 0.1}, {0, 1}, {0.1, 1}, {-1, 0}, {-1, 0.1}}
+	var b bytes.Buffer
+	if _, err := AllPairs(t.Context(), rows, []int32{0, 0, 1, 1, 2, 2}, PairOptions{Targets: []float64{0.5}, Progress: &b, block: 4}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(b.String(), "compare all pairs: 36/36 (100%)") {
+		t.Errorf("progress %q", b.String())
 	}
 }

@@ -247,7 +247,7 @@ func (r Report) cohorts() (facts []Fact) {
 
 func wanted(fmr float64) string {
 	if fmr == 0 {
-		return ""
+		return ", the threshold of the best accuracy"
 	}
 	return fmt.Sprintf(", the threshold for FMR %g over all pairs", fmr)
 }

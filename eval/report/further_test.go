@@ -124,13 +124,22 @@ func TestAnswerOfSeveralTests(t *testing.T) {
 	}
 }
 
-// A terminal shows the figures of whole sets once.
-func TestPrintsIdentificationOnce(t *testing.T) {
-	var b bytes.Buffer
-	Print(&b, Report{Models: []Model{{Model: "m.onnx", Identification: &identification.Result{
+// The figures of whole sets are shown once, and no others as if they were 0.
+func TestIdentificationAlone(t *testing.T) {
+	whole := Model{Model: "m.onnx", Kind: KindTeacher, Test: "all", Identification: &identification.Result{
 		Protocol: "all-pairs", Set: "all", Verification: []identification.OperatingPoint{{Target: 0.001, TAR: identification.Rate{Rate: 0.5, Errors: 1, Of: 2}, NonMated: 4000}},
-	}}}})
-	if strings.Count(b.String(), "protocol all-pairs") != 1 || strings.Count(b.String(), "  TAR@FAR 1e-3: 0.5000 (1 of 2 missed)") != 1 {
-		t.Errorf("printed\n%s", b.String())
+	}}
+	listed := measured(t, verification.Plain, "m.onnx", 1)
+	listed.Test = "lfw"
+	for _, r := range []Report{{Models: []Model{whole}}, {Models: []Model{listed, whole}, Tests: []Test{{Name: "lfw"}, {Name: "all"}}}} {
+		var b bytes.Buffer
+		Print(&b, r)
+		if strings.Count(b.String(), "protocol all-pairs") != 1 || strings.Count(b.String(), "  TAR@FAR 1e-3: 0.5000 (1 of 2 missed)") != 1 {
+			t.Errorf("printed\n%s", b.String())
+		}
+		document, err := markdown(r)
+		if err != nil || strings.Count(string(document), "EER: ") != len(r.Models)-1 || len(r.Models) > 1 && strings.Contains(string(document), "| `m.onnx on all` |") {
+			t.Errorf("%v:\n%s", err, document)
+		}
 	}
 }

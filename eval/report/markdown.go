@@ -57,7 +57,7 @@ func writeTable(b *bytes.Buffer, t Table) {
 	}
 	writeRow(b, header)
 	fmt.Fprintf(b, "| --- |%s\n", strings.Repeat(" ---: |", len(t.Columns)))
-	for _, row := range t.Rows {
+	for _, row := range t.shown() {
 		writeRow(b, append([]string{code(row.Label)}, row.Cells...))
 	}
 }

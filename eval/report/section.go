@@ -134,6 +134,9 @@ func (m Model) facts() []Fact {
 
 // figures are what stands behind a model's figures.
 func (m Model) figures() []Fact {
+	if m.Pairs == 0 {
+		return nil
+	}
 	var facts []Fact
 	add := func(about, is string) {
 		facts = append(facts, Fact{About: Text{words("%s", about)}, Is: Text{words("%s", is)}})

@@ -53,6 +53,16 @@ func (r Report) Table() Table {
 	return t
 }
 
+// shown are the rows that have a figure, or all if the table has none at all.
+func (t Table) shown() []Row {
+	if len(t.Columns) == 0 {
+		return t.Rows
+	}
+	return slices.DeleteFunc(slices.Clone(t.Rows), func(row Row) bool {
+		return !slices.ContainsFunc(row.Cells, func(cell string) bool { return cell != "" })
+	})
+}
+
 // figure is a figure of the comparisons, "" where a protocol makes none.
 func (m Model) figure(f verification.Figure) string {
 	if m.Pairs == 0 {

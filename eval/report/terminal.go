@@ -56,7 +56,7 @@ func printTable(w io.Writer, t Table) {
 		titles = append(titles, heading(c.Title))
 	}
 	line("MODEL", titles)
-	for _, row := range t.Rows {
+	for _, row := range t.shown() {
 		line(Printable(row.Model), row.Cells)
 	}
 	_ = tabs.Flush()
