@@ -179,7 +179,7 @@ func oneIn(rate float64) string {
 }
 
 // short is a target in the field's short form, "1e-3".
-func short(target float64) string { return verification.OperatingPoint{Target: target}.Name() }
+func short(target float64) string { return verification.RateName(target) }
 
 // between is an interval of values times a factor.
 func between(i *uncertainty.Interval, factor float64, digits int) string {

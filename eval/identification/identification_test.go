@@ -678,7 +678,7 @@ func TestErrorsAndStopping(t *testing.T) {
 
 func TestNamesOfTargets(t *testing.T) {
 	for rate, want := range map[float64]string{1e-4: "1e-4", 0.3: "3e-1", 2e-11: "2e-11"} {
-		if got := rateName(rate); got != want {
+		if got := verification.RateName(rate); got != want {
 			t.Errorf("%g is %q, want %q", rate, got, want)
 		}
 	}

@@ -37,7 +37,7 @@ const (
 
 // What is told of MegaFace. Its smaller sets of distractors are drawn with the seed.
 var (
-	megaFaceFARs  = []float64{1e-6, 1e-5, 1e-4, 1e-3}
+	megaFaceFARs  = []float64{1e-6, 1e-5, 1e-4, LargestFAR}
 	megaFaceSizes = []int{10, 100, 1000, 10_000, 100_000, 1_000_000}
 )
 

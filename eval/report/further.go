@@ -151,7 +151,7 @@ func (r Report) comparisons() (facts []Fact) {
 			differences = append(differences, struct {
 				name string
 				uncertainty.Difference
-			}{"FNMR at FMR " + uncertainty.OperatingPoint{Target: d.Target}.Name(), d})
+			}{"FNMR at FMR " + verification.RateName(d.Target), d})
 		}
 		for _, d := range differences {
 			f.More = append(f.More, fact(Text{words("%s", d.name)}, "%s%s", d.Difference, because(d.Difference)))

@@ -43,7 +43,7 @@ func (r Report) Table() Table {
 	}
 	t.add(Column{Title: "accuracy % without overlap"}, r.Models, Model.cleanAccuracy)
 	for _, target := range r.targets() {
-		name := verification.OperatingPoint{Target: target}.Name()
+		name := verification.RateName(target)
 		t.add(Column{Title: "VAL@FAR " + name}, r.Models, func(m Model) string { return m.val(target) })
 	}
 	t.add(Column{Title: "threshold (cosine)", Detail: true}, r.Models, Model.threshold)

@@ -89,7 +89,7 @@ type CurvePoint struct {
 
 // Name is the target in the field's short form, "1e-3".
 func (p OperatingPoint) Name() string {
-	return verification.OperatingPoint{Target: p.Target}.Name()
+	return verification.RateName(p.Target)
 }
 
 // Fixed are the rates at a threshold that does not depend on the trials.
@@ -173,7 +173,7 @@ func measurable(s *verification.Scores, all []float64) (targets []float64, notes
 			continue
 		}
 		notes = append(notes, fmt.Sprintf("FNMR at FMR %s is not measurable: needs %.0f different-person comparisons, there are %d",
-			verification.OperatingPoint{Target: target}.Name(), 1/target, s.Different()))
+			verification.RateName(target), 1/target, s.Different()))
 	}
 	return targets, notes
 }
