@@ -196,6 +196,11 @@ func (o *evalOptions) validateEffect() error {
 	}
 	if !pairs && !o.asks(protocol.IJB) {
 		errs = append(errs, misplaced(o.flags, "needs --pairs, --bin or --ijb", "rule", "far-pick"))
+		for _, far := range o.FAR {
+			if o.flags.Changed("far") && far > protocol.LargestFAR {
+				errs = append(errs, fmt.Errorf("--far %g needs --pairs, --bin or --ijb: of whole sets rates are told up to %g", far, protocol.LargestFAR))
+			}
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -168,6 +168,7 @@ func TestWrongUsage(t *testing.T) {
 		{"eval with the preprocessing of no model", "eval --dataset d --teacher t --pairs p --preprocess raw", "--preprocess needs --model"},
 		{"eval of groups without pairs", "eval --dataset d --model m.onnx --all-pairs all --cohort sex", "--cohort needs --pairs or --bin"},
 		{"eval with scores of no pairs", "eval --dataset d --model m.onnx --ijb i --scores s.csv", "--scores needs --pairs or --bin"},
+		{"eval at a rate that whole sets do not tell", "eval --dataset d --model m.onnx --all-pairs all --far 0.01", "--far 0.01 needs --pairs, --bin or --ijb: of whole sets rates are told up to 0.001"},
 		{"eval by a rule without pairs", "eval --dataset d --model m.onnx --megaface g --rule facexzoo", "--rule needs --pairs, --bin or --ijb"},
 		{"eval at a false accept rate of none", "eval --dataset d --model m.onnx --pairs p --far 0.1,0", "false accept rate 0 is not between 0 and 1"},
 		{"eval at a false accept rate of all", "eval --dataset d --model m.onnx --pairs p --far 1", "false accept rate 1 is not between 0 and 1"},
