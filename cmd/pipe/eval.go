@@ -93,12 +93,11 @@ func (o *evalOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Dataset, "dataset", "", "`dataset` that holds the crops (not needed with --bin)")
 	o.lists = map[string]*[]string{}
 	for _, k := range protocol.Kinds() {
-		o.lists[k.Name] = f.StringArray(k.Name, nil, "`file` of "+k.About+"; may be given several times")
+		o.lists[k.Name] = f.StringArray(k.Name, nil, k.About+"; may be given several times")
 	}
-	f.Lookup(protocol.Pairs.Name).Usage = "`file` of pairs, or auto: drawn from the dataset's identities; may be given several times"
 	f.StringArrayVar(&o.bins, "bin", nil, "verification set `file` such as lfw.bin; may be given several times")
 	f.StringVar(&o.Out, "out", "", "`folder` for the report (default: write none)")
-	f.BoolVar(&o.NoIntervals, "no-intervals", false, "leave out intervals and the comparison of models, which take seconds a million pairs")
+	f.BoolVar(&o.NoIntervals, "no-intervals", false, "leave out intervals and the comparison of models, which take some ten seconds for 15 million pairs")
 	f.StringArrayVar(&o.cohorts, "cohort", nil, "error rates of groups by a `column`: an attribute or a measure such as sex, age=18,30,50, yaw=quantiles:4, country=top:5, norm (of the first --teacher); may be given several times; see docs/cohorts.md")
 	f.StringVar(&o.ExcludeOverlap, "exclude-overlap", "", "training `dataset` whose people and photographs are looked for in the tests: figures without them stand beside all; see docs/overlap.md")
 	f.StringVar(&o.OverlapTeacher, "overlap-teacher", "", "`name` of the caches, of both datasets, that --exclude-overlap looks with (default: the first --teacher)")
@@ -111,7 +110,7 @@ func (o *evalOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.rule, "rule", o.Rule.Name, "`name` of the rule that published figures follow: plain, insightface, facexzoo; see docs/figures.md")
 	f.StringVar(&o.far, "far-pick", "", "where TAR is read at a FAR: le, nearest, interp (default: as the rule does)")
 	f.BoolVar(&o.Flip, "flip", o.Flip, "add the mirrored crop's embedding to the crop's own; without this flag as the rule does")
-	f.BoolVar(&o.noFlip, "no-flip", false, "do not; the same as --flip=false")
+	f.BoolVar(&o.noFlip, "no-flip", false, "do not add it; the same as --flip=false")
 	f.Float64SliceVar(&o.FAR, "far", o.FAR, "false accept `rates` to tell TAR at, each between 0 and 1, by commas; a rate of less than one false accept is not measurable")
 	f.Lookup("far").DefValue = strings.ReplaceAll(strings.Trim(fmt.Sprint(o.FAR), "[]"), " ", ",") // pflag's has six digits
 	f.BoolVar(&o.AllowMissing, "allow-missing", false, "leave out pairs whose images the dataset lacks, or that cannot be decoded")

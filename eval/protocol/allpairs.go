@@ -17,7 +17,7 @@ const All = "all"
 
 // AllPairs compares every face that has an identity with every other, as MFR does.
 var AllPairs = Kind{
-	Name: "all-pairs", About: "images to leave out when every crop is compared with every other; all leaves out none",
+	Name: "all-pairs", About: "compare every crop with every other: all, or a `file` of images to leave out",
 	Help: `every crop of an identity with every other crop, as MFR-ALL does: TAR at FAR 1e-6 and so on.
 all compares all; a file names images to leave out, a key on each line.`,
 	WholeSet: true,

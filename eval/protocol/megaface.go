@@ -18,7 +18,7 @@ import (
 
 // MegaFace looks for probes among distractors.
 var MegaFace = Kind{
-	Name: "megaface", About: "MegaFace's lists: the folder that they are in",
+	Name: "megaface", About: "`folder` with MegaFace's lists",
 	Help: `a folder with facescrub_lst, the probes as PERSON/IMAGE, a line each, and perhaps
 megaface_lst, the distractors (without it: all other crops of the dataset), and
 facescrub_noises.txt, megaface_noises.txt: images to leave out, by the end of their paths.

@@ -189,8 +189,8 @@ type Options struct {
 type Kind struct {
 	// Name is also that of the flag that takes the file.
 	Name string
-	// About says in a few words what the file holds, and Help in some lines how it is
-	// written.
+	// About says in a few words what the flag takes, a `file` or a `folder`, and Help in some
+	// lines how it is written.
 	About, Help string
 	// WholeSet says that all of a set, or nearly, is to be embedded: embeddings are then kept
 	// in the dataset's cache, and are read from it.
