@@ -24,13 +24,12 @@ import (
 // compare subjects.
 const maxKept = 1 << 27
 
-// further adds to figures what else there is to say about them. faults say what could not be said,
-// and are among the report's warnings; err ends the run.
-func further(ctx context.Context, o Options, s *tests, measured []measurement, r *report.Report) (faults, err error) {
+// further adds to figures what else there is to say about them.
+func further(ctx context.Context, o Options, s *tests, measured []measurement, r *report.Report) error {
 	for _, t := range s.all {
 		of := slices.DeleteFunc(slices.Clone(measured), func(m measurement) bool { return m.test != t })
 		if err := errors.Join(addIntervals(ctx, o, t, of, r), addComparisons(ctx, o, of, r)); err != nil {
-			return nil, fmt.Errorf("test %s: %w", t.name, err)
+			return fmt.Errorf("test %s: %w", t.name, err)
 		}
 		v, ok := t.Protocol.(protocol.Verification)
 		if !ok {
@@ -40,16 +39,11 @@ func further(ctx context.Context, o Options, s *tests, measured []measurement, r
 		if n := t.Describe().Used; n > maxDistances && o.Scores == "" {
 			r.Warnings = append(r.Warnings, fmt.Sprintf("%s: groups and worst errors are not told of %d comparisons, of more than %d", t.name, n, maxDistances))
 		}
-		fault, err := addCohorts(ctx, o, t, v, of, r)
-		if err == nil {
-			err = errors.Join(addAgreement(t, v, of, r), addWorst(o, t, v, of, r))
+		if err := errors.Join(addCohorts(t, v, of, r), addAgreement(t, v, of, r), addWorst(o, t, v, of, r)); err != nil {
+			return fmt.Errorf("test %s: %w", t.name, err)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("test %s: %w", t.name, err)
-		}
-		faults = errors.Join(faults, fault)
 	}
-	return faults, addCosts(ctx, o, measured, r)
+	return addCosts(ctx, o, measured, r)
 }
 
 // warnOfWhole says what was asked for and is not told of a test that has no list of pairs of faces.
@@ -189,45 +183,63 @@ func addComparisons(ctx context.Context, o Options, of []measurement, r *report.
 	return nil
 }
 
-// addCohorts tells the rates of groups. A column of which there are none is a fault.
-func addCohorts(ctx context.Context, o Options, t *test, v protocol.Verification, of []measurement, r *report.Report) (faults, err error) {
-	if len(o.Cohorts) == 0 {
-		return nil, nil
-	}
-	templates := v.Pool(make([][]float32, len(t.Faces())))
-	if templates.Shown != nil {
-		r.Warnings = append(r.Warnings, fmt.Sprintf("%s: cohorts are groups of single faces, and it compares templates of several", t.name))
-		return nil, nil
-	}
-	norms, err := o.norms(t)
-	if err != nil {
-		return nil, err
-	}
-	for _, spec := range o.Cohorts {
-		groups, err := cohort.Read(ctx, t.set, t.Faces(), spec, norms)
-		if ctx.Err() != nil || errors.Is(err, store.ErrDamaged) {
-			return nil, err
-		}
-		if err != nil {
-			r.Warnings = append(r.Warnings, fmt.Sprintf("%s: %v", t.name, err))
-			faults = errors.Join(faults, fmt.Errorf("test %s: %w", t.name, err))
+// readCohorts makes the groups of all tests. A column of which there are none is a fault of the
+// run, and stops nothing.
+func (s *tests) readCohorts(ctx context.Context, o Options, r *report.Report) error {
+	for _, t := range s.all {
+		v, ok := t.Protocol.(protocol.Verification)
+		if !ok || len(o.Cohorts) == 0 {
 			continue
 		}
+		if v.Pool(make([][]float32, len(t.Faces()))).Shown != nil {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("%s: cohorts are groups of single faces, and it compares templates of several", t.name))
+			continue
+		}
+		norms, err := o.norms(t)
+		if err != nil {
+			return err
+		}
+		for _, spec := range o.Cohorts {
+			groups, err := cohort.Read(ctx, t.set, t.Faces(), spec, norms)
+			if ctx.Err() != nil || errors.Is(err, store.ErrDamaged) {
+				return err
+			}
+			if err != nil {
+				err = fmt.Errorf("%s: %w", t.name, err)
+				if r.Warnings = append(r.Warnings, err.Error()); o.Progress != nil {
+					fmt.Fprintf(o.Progress, "warning: %v\n", err)
+				}
+				s.faults = errors.Join(s.faults, err)
+				continue
+			}
+			t.groups = append(t.groups, groups)
+		}
+	}
+	return nil
+}
+
+// addCohorts tells the rates of groups.
+func addCohorts(t *test, v protocol.Verification, of []measurement, r *report.Report) error {
+	if len(t.groups) == 0 {
+		return nil
+	}
+	identities := v.Pool(make([][]float32, len(t.Faces()))).Identities
+	for _, groups := range t.groups {
 		for _, m := range of {
 			w, target := thresholdOf(r.Models[m.model])
 			if w == nil || m.Distances == nil {
 				continue
 			}
-			table, err := cohort.Measure(groups, cohort.Trials{Comparisons: v.Comparisons(), Distances: m.Distances, Identities: templates.Identities},
+			table, err := cohort.Measure(groups, cohort.Trials{Comparisons: v.Comparisons(), Distances: m.Distances, Identities: identities},
 				cohort.At{Threshold: w.Threshold, TargetFMR: target})
 			if err != nil {
-				return nil, err
+				return err
 			}
 			table.Model = r.Models[m.model].Model
 			r.Cohorts = append(r.Cohorts, report.Cohort{Test: r.Models[m.model].Test, Table: table})
 		}
 	}
-	return faults, nil
+	return nil
 }
 
 // norms are the lengths of a teacher's embeddings of a test's faces, if a cohort asks for them.

@@ -82,10 +82,14 @@ func TestComparesOnlyTheSameTrials(t *testing.T) {
 // A column that no face has is named in the report, which has all the rest.
 func TestFaultyCohortStopsNothing(t *testing.T) {
 	o := setUp(t)
-	o.Cohorts = []cohort.Spec{{Column: "gender"}, {Column: "yaw"}}
+	var progress strings.Builder
+	o.Cohorts, o.Progress = []cohort.Spec{{Column: "gender"}, {Column: "yaw"}}, &progress
 	r, err := Run(t.Context(), o)
 	if err == nil || !strings.Contains(err.Error(), "cohort gender of ") {
 		t.Errorf("error %v", err)
+	}
+	if said, opened := strings.Index(progress.String(), "warning: pairs: cohort gender"), strings.Index(progress.String(), "self-test"); said < 0 || said > opened {
+		t.Errorf("it is not said before the models are run: %s", progress.String())
 	}
 	text, errRead := os.ReadFile(filepath.Join(o.Out, "report.json"))
 	if errRead != nil {

@@ -52,6 +52,9 @@ func Run(ctx context.Context, o Options) (report.Report, error) {
 	if err := o.makeFolders(); err != nil {
 		return r, err
 	}
+	if err := s.readCohorts(ctx, o, &r); err != nil {
+		return r, err
+	}
 	if err := findOverlap(ctx, o, s, &r); err != nil {
 		return r, err
 	}
@@ -218,8 +221,7 @@ func conclude(ctx context.Context, o Options, s *tests, measured []measurement, 
 		r.Runtime = ort.Version()
 	}
 	r.Warnings = append(r.Warnings, warnings(*r)...)
-	faults, err := further(ctx, o, s, measured, r)
-	if err != nil {
+	if err := further(ctx, o, s, measured, r); err != nil {
 		return err
 	}
 	if o.Scores != "" {
@@ -228,9 +230,9 @@ func conclude(ctx context.Context, o Options, s *tests, measured []measurement, 
 		}
 	}
 	if o.Out == "" {
-		return faults
+		return nil
 	}
-	return errors.Join(faults, r.Write(o.Out))
+	return r.Write(o.Out)
 }
 
 // warnings say what may keep the figures from meaning what they seem to.

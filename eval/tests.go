@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"facepipe/eval/cohort"
 	"facepipe/eval/embeddings"
 	"facepipe/eval/faces"
 	"facepipe/eval/protocol"
@@ -23,6 +24,8 @@ type test struct {
 	protocol.Protocol
 	// clean are the comparisons without what a training set holds; nil where that is not asked.
 	clean protocol.Verification
+	// groups are those of the options' Cohorts that there are.
+	groups []*cohort.Groups
 }
 
 // faceOf is the face that a template is shown by, an index of Faces.
@@ -51,7 +54,7 @@ type tests struct {
 	common faces.Set            // of all but .bin files, nil if there is none
 	tables []*embeddings.Table  // of the options' Embeddings
 	failed []report.Failed      // tests and embeddings that could not be read, if others could
-	faults error                // the same
+	faults error                // the same, and columns that make no groups
 	lacks  protocol.Description // what is known of one whose images are missing
 }
 
