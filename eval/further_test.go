@@ -120,6 +120,15 @@ func TestWarnsOfWholeSets(t *testing.T) {
 	}
 }
 
+// Images that a list of a whole set names and the dataset lacks are in the report.
+func TestMissingImagesOfAWholeSet(t *testing.T) {
+	o := setUp(t)
+	o.Tests = []Test{{Protocol: protocol.AllPairs, List: facestest.WriteFile(t, "out.txt", "P04/P04_0009\n")}}
+	if r, err := Run(t.Context(), o); err == nil || !slices.Equal(r.Pairs.Missing, []string{"P04/P04_0009"}) {
+		t.Errorf("%+v (%v)", r.Pairs, err)
+	}
+}
+
 // No two tests of a run have one name.
 func TestTestNames(t *testing.T) {
 	names := map[string]bool{}

@@ -33,7 +33,7 @@ func Run(ctx context.Context, o Options) (report.Report, error) {
 	s, err := openTests(ctx, o)
 	if err != nil {
 		r := report.Report{}
-		if s.lacks.Listed > 0 && s.common != nil {
+		if len(s.lacks.Missing) > 0 && s.common != nil {
 			r = newReport(o, s.common)
 			r.Pairs = s.lacks
 		}
