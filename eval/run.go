@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"slices"
 
@@ -47,7 +46,7 @@ func Run(ctx context.Context, o Options) (report.Report, error) {
 		if len(o.Tests) > 1 {
 			r.Tests = append(r.Tests, t.describe())
 		}
-		printNotes(o.Progress, t.Describe())
+		t.Describe().PrintNotes(o.Progress)
 	}
 	if err := o.makeFolders(); err != nil {
 		return r, err
@@ -99,14 +98,6 @@ func newReport(o Options, set faces.Set) report.Report {
 		}
 	}
 	return r
-}
-
-// printNotes says what was left out, and what was guessed.
-func printNotes(w io.Writer, d protocol.Description) {
-	if n := len(d.Missing); n > 0 && w != nil {
-		fmt.Fprintf(w, "%d of %d pairs are left out: %d images are not in the dataset\n", d.MissingPairs, d.Listed, n)
-	}
-	d.PrintNotes(w)
 }
 
 // measurement is what was found of a subject on a test.

@@ -166,12 +166,16 @@ type Note struct {
 	Text  string `json:"text"`
 }
 
-// PrintNotes writes the notes to w, if any and if w is not nil.
+// PrintNotes says to w, unless it is nil, what was left out and the notes.
 func (d Description) PrintNotes(w io.Writer) {
+	if w == nil {
+		return
+	}
+	if d.MissingPairs > 0 {
+		fmt.Fprintf(w, "%d of %d pairs are left out: %d images are not in the dataset\n", d.MissingPairs, d.Listed, len(d.Missing))
+	}
 	for _, n := range d.Notes {
-		if w != nil {
-			fmt.Fprintf(w, "note: pair list %s: %s: %s\n", d.Path, strings.ToLower(n.About), n.Text)
-		}
+		fmt.Fprintf(w, "note: pair list %s: %s: %s\n", d.Path, strings.ToLower(n.About), n.Text)
 	}
 }
 
