@@ -2,7 +2,6 @@ package eval
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -16,6 +15,9 @@ import (
 
 // overlapFile is the list of what a training set holds, in a report's folder.
 const overlapFile = "overlap.csv"
+
+// reportedHits is how many hits a report has, where the list has all.
+const reportedHits = 1000
 
 // shownHits is how many hits a report shows by their faces.
 const shownHits = 24
@@ -65,7 +67,14 @@ func findOverlap(ctx context.Context, o Options, s *tests, r *report.Report) err
 	if o.Out == "" {
 		return nil
 	}
-	return errors.Join(found.WriteList(filepath.Join(o.Out, overlapFile)), writeHits(o, set, faces.Of(train), r))
+	if err := found.WriteList(filepath.Join(o.Out, overlapFile)); err != nil {
+		return err
+	}
+	if n := len(found.Hits) - reportedHits; n > 0 {
+		found.Hits, found.Unlisted = found.Hits[:reportedHits], found.Unlisted+n
+		found.Notes = append(found.Notes, fmt.Sprintf("%d hits more are in %s", n, overlapFile))
+	}
+	return writeHits(o, set, faces.Of(train), r)
 }
 
 // writeHits writes the faces of the first hits.

@@ -17,6 +17,7 @@ import (
 	"facepipe/eval/verification"
 	"facepipe/internal/embed"
 	"facepipe/internal/progress"
+	"facepipe/store"
 )
 
 // maxKept is the number of values up to which a subject's embeddings of a test are kept, to
@@ -26,20 +27,33 @@ const maxKept = 1 << 27
 // further adds to figures what else there is to say about them.
 func further(ctx context.Context, o Options, s *tests, measured []measurement, r *report.Report) error {
 	for _, t := range s.all {
+		of := slices.DeleteFunc(slices.Clone(measured), func(m measurement) bool { return m.test != t })
+		if err := errors.Join(addIntervals(ctx, o, t, of, r), addComparisons(ctx, o, of, r)); err != nil {
+			return fmt.Errorf("test %s: %w", t.name, err)
+		}
 		v, ok := t.Protocol.(protocol.Verification)
 		if !ok {
+			o.warnOfWhole(t, r)
 			continue
 		}
-		of := slices.DeleteFunc(slices.Clone(measured), func(m measurement) bool { return m.test != t })
-		for _, step := range []func(context.Context, Options, *test, protocol.Verification, []measurement, *report.Report) error{
-			addIntervals, addComparisons, addCohorts, addAgreement, addWorst,
-		} {
-			if err := step(ctx, o, t, v, of, r); err != nil {
-				return fmt.Errorf("test %s: %w", t.name, err)
-			}
+		if n := t.Describe().Used; n > maxDistances && o.Scores == "" {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("%s: groups and worst errors are not told of %d comparisons, of more than %d", t.name, n, maxDistances))
+		}
+		if err := errors.Join(addCohorts(t, v, of, r), addAgreement(t, v, of, r), addWorst(o, t, v, of, r)); err != nil {
+			return fmt.Errorf("test %s: %w", t.name, err)
 		}
 	}
 	return addCosts(ctx, o, measured, r)
+}
+
+// warnOfWhole says what was asked for and is not told of a test that has no list of pairs of faces.
+func (o Options) warnOfWhole(t *test, r *report.Report) {
+	if len(o.Cohorts) > 0 {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%s: groups are told of lists of pairs alone", t.name))
+	}
+	if o.Scores != "" {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%s: scores are written of lists of pairs alone", t.name))
+	}
 }
 
 // bandTargets are the rates at which the band of a DET curve is computed, three in a decade.
@@ -57,11 +71,14 @@ func bandTargets(different int) []float64 {
 }
 
 // addIntervals says how far figures can be trusted.
-func addIntervals(_ context.Context, o Options, t *test, _ protocol.Verification, of []measurement, r *report.Report) error {
+func addIntervals(ctx context.Context, o Options, t *test, of []measurement, r *report.Report) error {
 	if o.NoIntervals {
 		return nil
 	}
 	for _, m := range of {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if m.Scores == nil {
 			continue
 		}
@@ -81,9 +98,7 @@ func addIntervals(_ context.Context, o Options, t *test, _ protocol.Verification
 
 // interval fills in the intervals of a result.
 func interval(o Options, s *verification.Scores, result *verification.Result, into **uncertainty.Summary) error {
-	targets := o.targets()
-	band := bandTargets(s.Different())
-	sum, err := uncertainty.Summarize(s, uncertainty.Options{Targets: slices.Concat(targets, band)})
+	sum, err := uncertainty.Summarize(s, uncertainty.Options{Targets: o.targets(), Curve: bandTargets(s.Different())})
 	if errors.Is(err, uncertainty.ErrTooFew) {
 		return nil
 	}
@@ -103,15 +118,18 @@ func interval(o Options, s *verification.Scores, result *verification.Result, in
 			h.CosineInterval, h.FMR.Interval, h.FNMR.Interval = p.ThresholdCosine.Interval, p.Fixed.FMR.Interval, p.Fixed.FNMR.Interval
 		}
 	}
-	for _, target := range band {
-		if p := at(target); p != nil && len(result.DET) > 0 {
-			nearest(result.DET, target).Interval = p.FNMR.Interval
-		}
+	for _, p := range sum.Curve {
+		nearest(result.DET, p.Target).Interval = p.FNMR.Interval
 	}
-	sum.OperatingPoints = slices.DeleteFunc(sum.OperatingPoints, func(p uncertainty.OperatingPoint) bool { return !slices.Contains(targets, p.Target) })
+	if c := result.CrossValidation; c != nil && c.Rule == verification.FaceXZoo.Name {
+		sum.Notes = append(sum.Notes, plainAccuracy)
+	}
 	*into = &sum
 	return nil
 }
+
+// plainAccuracy is what is to be known of intervals by the one rule that finds thresholds otherwise.
+const plainAccuracy = "the interval of accuracy is found by the plain rule in the same folds, whose value may be another"
 
 // nearest is the point of a curve whose FMR is most like a rate.
 func nearest(curve []verification.DETPoint, fmr float64) *verification.DETPoint {
@@ -125,20 +143,31 @@ func nearest(curve []verification.DETPoint, fmr float64) *verification.DETPoint 
 }
 
 // addComparisons compares each subject with the first.
-func addComparisons(_ context.Context, o Options, t *test, _ protocol.Verification, of []measurement, r *report.Report) error {
-	if o.NoIntervals || len(of) < 2 || of[0].Scores == nil {
+func addComparisons(ctx context.Context, o Options, of []measurement, r *report.Report) error {
+	of = slices.DeleteFunc(slices.Clone(of), func(m measurement) bool { return m.Scores == nil })
+	if o.NoIntervals || len(of) < 2 {
 		return nil
 	}
 	first := len(r.Comparisons)
 	for _, m := range of[1:] {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		done := progress.Phase(o.Progress, "compare "+r.Models[m.model].Model+" with "+r.Models[of[0].model].Model)
 		c, err := uncertainty.Compare(of[0].Scores, m.Scores, uncertainty.Options{Targets: o.targets()})
 		done()
 		if errors.Is(err, uncertainty.ErrTooFew) {
 			return nil
 		}
+		if errors.Is(err, uncertainty.ErrOtherTrials) { // templates without a face of use were left out
+			r.Warnings = append(r.Warnings, fmt.Sprintf("%s is not compared with %s: %v", r.Models[m.model].Model, r.Models[of[0].model].Model, err))
+			continue
+		}
 		if err != nil {
 			return err
+		}
+		if o.Rule.Name == verification.FaceXZoo.Name && of[0].Scores.Folds() > 0 {
+			c.Notes = append(c.Notes, plainAccuracy)
 		}
 		c.A, c.B = r.Models[of[0].model].Model, r.Models[m.model].Model
 		r.Comparisons = append(r.Comparisons, report.Comparison{Test: r.Models[m.model].Test, Comparison: c})
@@ -154,31 +183,54 @@ func addComparisons(_ context.Context, o Options, t *test, _ protocol.Verificati
 	return nil
 }
 
-// addCohorts tells the rates of groups.
-func addCohorts(ctx context.Context, o Options, t *test, v protocol.Verification, of []measurement, r *report.Report) error {
-	if len(o.Cohorts) == 0 {
-		return nil
-	}
-	templates := v.Pool(make([][]float32, len(t.Faces())))
-	if templates.Shown != nil {
-		r.Warnings = append(r.Warnings, fmt.Sprintf("%s: cohorts are groups of single faces, and it compares templates of several", t.name))
-		return nil
-	}
-	norms, err := o.norms(t)
-	if err != nil {
-		return err
-	}
-	for _, spec := range o.Cohorts {
-		groups, err := cohort.Read(ctx, t.set, t.Faces(), spec, norms)
+// readCohorts makes the groups of all tests. A column of which there are none is a fault of the
+// run, and stops nothing.
+func (s *tests) readCohorts(ctx context.Context, o Options, r *report.Report) error {
+	for _, t := range s.all {
+		v, ok := t.Protocol.(protocol.Verification)
+		if !ok || len(o.Cohorts) == 0 {
+			continue
+		}
+		if v.Pool(make([][]float32, len(t.Faces()))).Shown != nil {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("%s: cohorts are groups of single faces, and it compares templates of several", t.name))
+			continue
+		}
+		norms, err := o.norms(t)
 		if err != nil {
 			return err
 		}
+		for _, spec := range o.Cohorts {
+			groups, err := cohort.Read(ctx, t.set, t.Faces(), spec, norms)
+			if ctx.Err() != nil || errors.Is(err, store.ErrDamaged) {
+				return err
+			}
+			if err != nil {
+				err = fmt.Errorf("%s: %w", t.name, err)
+				if r.Warnings = append(r.Warnings, err.Error()); o.Progress != nil {
+					fmt.Fprintf(o.Progress, "warning: %v\n", err)
+				}
+				s.faults = errors.Join(s.faults, err)
+				continue
+			}
+			t.groups = append(t.groups, groups)
+		}
+	}
+	return nil
+}
+
+// addCohorts tells the rates of groups.
+func addCohorts(t *test, v protocol.Verification, of []measurement, r *report.Report) error {
+	if len(t.groups) == 0 {
+		return nil
+	}
+	identities := v.Pool(make([][]float32, len(t.Faces()))).Identities
+	for _, groups := range t.groups {
 		for _, m := range of {
 			w, target := thresholdOf(r.Models[m.model])
 			if w == nil || m.Distances == nil {
 				continue
 			}
-			table, err := cohort.Measure(groups, cohort.Trials{Comparisons: v.Comparisons(), Distances: m.Distances, Identities: templates.Identities},
+			table, err := cohort.Measure(groups, cohort.Trials{Comparisons: v.Comparisons(), Distances: m.Distances, Identities: identities},
 				cohort.At{Threshold: w.Threshold, TargetFMR: target})
 			if err != nil {
 				return err
@@ -200,8 +252,12 @@ func (o Options) norms(t *test) ([]float64, error) {
 }
 
 // addAgreement says how far each subject agrees with the first.
-func addAgreement(_ context.Context, _ Options, t *test, v protocol.Verification, of []measurement, r *report.Report) error {
-	if len(of) < 2 || of[0].rows == nil {
+func addAgreement(t *test, v protocol.Verification, of []measurement, r *report.Report) error {
+	if len(of) < 2 {
+		return nil
+	}
+	if slices.ContainsFunc(of, func(m measurement) bool { return m.rows == nil }) {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%s: how far models agree is not told: the embeddings of %d faces are too many to keep", t.name, len(t.Faces())))
 		return nil
 	}
 	key := func(face int) (string, error) {
@@ -209,9 +265,6 @@ func addAgreement(_ context.Context, _ Options, t *test, v protocol.Verification
 		return head.Key, err
 	}
 	for _, m := range of[1:] {
-		if m.rows == nil {
-			continue
-		}
 		a, err := agreement.Of(v, of[0].rows, m.rows, key)
 		if err != nil {
 			return err

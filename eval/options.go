@@ -136,10 +136,11 @@ func (o Options) validateTests() error {
 		} else if o.Dataset == "" && (len(o.Embeddings) == 0 || len(o.Models)+len(o.Teachers) > 0) {
 			return errors.New("no dataset is named")
 		}
-		if paths[t.path()] {
+		named := t.Protocol.Name + "\x00" + t.path()
+		if paths[named] {
 			return fmt.Errorf("%s is named twice", t.path())
 		}
-		paths[t.path()] = true
+		paths[named] = true
 	}
 	switch {
 	case len(o.Tests) == 0:

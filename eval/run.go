@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"slices"
 
@@ -33,7 +32,7 @@ func Run(ctx context.Context, o Options) (report.Report, error) {
 	s, err := openTests(ctx, o)
 	if err != nil {
 		r := report.Report{}
-		if s.lacks.Listed > 0 && s.common != nil {
+		if len(s.lacks.Missing) > 0 && s.common != nil {
 			r = newReport(o, s.common)
 			r.Pairs = s.lacks
 		}
@@ -47,9 +46,12 @@ func Run(ctx context.Context, o Options) (report.Report, error) {
 		if len(o.Tests) > 1 {
 			r.Tests = append(r.Tests, t.describe())
 		}
-		printNotes(o.Progress, t.Describe())
+		t.Describe().PrintNotes(o.Progress)
 	}
 	if err := o.makeFolders(); err != nil {
+		return r, err
+	}
+	if err := s.readCohorts(ctx, o, &r); err != nil {
 		return r, err
 	}
 	if err := findOverlap(ctx, o, s, &r); err != nil {
@@ -96,14 +98,6 @@ func newReport(o Options, set faces.Set) report.Report {
 		}
 	}
 	return r
-}
-
-// printNotes says what was left out, and what was guessed.
-func printNotes(w io.Writer, d protocol.Description) {
-	if n := len(d.Missing); n > 0 && w != nil {
-		fmt.Fprintf(w, "%d of %d pairs are left out: %d images are not in the dataset\n", d.MissingPairs, d.Listed, n)
-	}
-	d.PrintNotes(w)
 }
 
 // measurement is what was found of a subject on a test.
@@ -214,7 +208,7 @@ func (found *measurement) evaluateClean(ctx context.Context, t *test, e protocol
 // conclude compares what was found, and writes all down.
 func conclude(ctx context.Context, o Options, s *tests, measured []measurement, r *report.Report) error {
 	r.Decoder = imgcodec.DecoderName()
-	if len(o.Models) > len(o.Cached) {
+	if slices.ContainsFunc(r.Models, func(m report.Model) bool { return m.Kind == "" }) {
 		r.Runtime = ort.Version()
 	}
 	r.Warnings = append(r.Warnings, warnings(*r)...)

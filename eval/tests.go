@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"facepipe/eval/cohort"
 	"facepipe/eval/embeddings"
 	"facepipe/eval/faces"
 	"facepipe/eval/protocol"
@@ -23,6 +24,8 @@ type test struct {
 	protocol.Protocol
 	// clean are the comparisons without what a training set holds; nil where that is not asked.
 	clean protocol.Verification
+	// groups are those of the options' Cohorts that there are.
+	groups []*cohort.Groups
 }
 
 // faceOf is the face that a template is shown by, an index of Faces.
@@ -51,7 +54,7 @@ type tests struct {
 	common faces.Set            // of all but .bin files, nil if there is none
 	tables []*embeddings.Table  // of the options' Embeddings
 	failed []report.Failed      // tests and embeddings that could not be read, if others could
-	faults error                // the same
+	faults error                // the same, and columns that make no groups
 	lacks  protocol.Description // what is known of one whose images are missing
 }
 
@@ -82,16 +85,13 @@ func openTests(ctx context.Context, o Options) (s *tests, err error) {
 	if err := s.openCommon(o); err != nil {
 		return s, err
 	}
-	names := map[string]int{}
+	names := map[string]bool{}
 	for _, spec := range o.Tests {
 		t, err := s.openTest(ctx, o, spec)
 		if missing := (*protocol.MissingError)(nil); errors.As(err, &missing) {
 			s.lacks = missing.Describe()
 		}
-		name := protocol.NameOf(spec.path())
-		if names[name]++; names[name] > 1 {
-			name = fmt.Sprintf("%s-%d", name, names[name])
-		}
+		name := unlike(names, protocol.NameOf(spec.path()))
 		if err != nil && (len(o.Tests) == 1 || ctx.Err() != nil || errors.Is(err, store.ErrDamaged)) {
 			return s, err
 		}
@@ -106,6 +106,16 @@ func openTests(ctx context.Context, o Options) (s *tests, err error) {
 		return s, s.faults
 	}
 	return s, nil
+}
+
+// unlike is a name that is none of the names, with a number if need be, and makes it one.
+func unlike(names map[string]bool, name string) string {
+	free := name
+	for n := 2; names[free]; n++ {
+		free = fmt.Sprintf("%s-%d", name, n)
+	}
+	names[free] = true
+	return free
 }
 
 // fail notes what could not be read.

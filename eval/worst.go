@@ -2,7 +2,6 @@ package eval
 
 import (
 	"cmp"
-	"context"
 	"crypto/sha256"
 	"encoding/csv"
 	"encoding/hex"
@@ -26,7 +25,7 @@ const worstOfKind = 12
 const worstFAR = 1e-3
 
 // addWorst finds the worst errors of each model on a test, and writes their crops.
-func addWorst(_ context.Context, o Options, t *test, v protocol.Verification, of []measurement, r *report.Report) error {
+func addWorst(o Options, t *test, v protocol.Verification, of []measurement, r *report.Report) error {
 	of = slices.DeleteFunc(slices.Clone(of), func(m measurement) bool { return m.Distances == nil })
 	templates := v.Pool(make([][]float32, len(v.Faces())))
 	files := faceFiles{out: o.Out, set: t.set}

@@ -136,10 +136,11 @@ func (e *evaluation) answer() string {
 func (e *evaluation) verdict(names []string) string {
 	var sure, unsure []string
 	for _, c := range e.Comparisons {
-		p := c.Accuracy.Adjusted
-		if p == nil {
-			p = c.Accuracy.P
+		d := c.Accuracy
+		if c.AccuracyRule == uncertainty.BestThreshold { // there are no folds: see merit
+			d = c.AUC
 		}
+		p := cmp.Or(d.Adjusted, d.P)
 		switch {
 		case p == nil:
 		case *p < 0.05:
@@ -178,7 +179,7 @@ func oneIn(rate float64) string {
 }
 
 // short is a target in the field's short form, "1e-3".
-func short(target float64) string { return verification.OperatingPoint{Target: target}.Name() }
+func short(target float64) string { return verification.RateName(target) }
 
 // between is an interval of values times a factor.
 func between(i *uncertainty.Interval, factor float64, digits int) string {
@@ -551,37 +552,7 @@ func (e *evaluation) protocol() Section {
 			s.Blocks = append(s.Blocks, b)
 		}
 	}
-	if list := e.intervals(); len(list) > 0 {
-		s.Blocks = append(s.Blocks, Block{Title: "Intervals", Facts: list})
-	}
 	return s
-}
-
-// intervals say how the intervals were found, and what is missing of them.
-func (e *evaluation) intervals() (list []Fact) {
-	names := e.labels()
-	add := func(who string, notes []string) {
-		for _, note := range notes {
-			if f := (Fact{who, note}); !slices.Contains(list, f) {
-				list = append(list, f)
-			}
-		}
-	}
-	for i, m := range e.Report.Models {
-		u := m.Uncertainty
-		if u == nil {
-			continue
-		}
-		text := fmt.Sprintf("%s over %s", percent(u.Level, 0), many(u.Identities, "identity"))
-		if u.Replicates > 0 {
-			text += fmt.Sprintf(", %s of the bootstrap, seed %d", many(u.Replicates, "replicate"), u.Seed)
-		}
-		add(names[i], append([]string{text}, u.Notes...))
-	}
-	for _, c := range e.Comparisons {
-		add(e.labelOf(c.B, names)+" and "+e.labelOf(c.A, names), c.Notes)
-	}
-	return list
 }
 
 // worded are facts of a report, those below others after them.

@@ -66,7 +66,7 @@ func TestEval(t *testing.T) {
 		"0.290 to 0.310", "55.00 M", "1.20 M", "2.40 M", "80.0 MiB", "p95 2.4", "TPIR@FPIR 1e-2", "80.00 %",
 		"young", "shade5", "Fairness discrepancy rate", "0.9900", "a note on age", "train/b.jpg", "where chance gives 0.5",
 		"0.910", "one in a hundred below 0.6000", "p/1.jpg", "−0.500", "a note on faces", "at a cosine of 0.5000 (FMR 1e-3)", "✗ same",
-		"87.50 ± 1.00", "0.91234", "77", "27 %", "55 %", "0.99812", "86.50 to 88.50", "95 % over 12 identities, 1,000 replicates of the bootstrap, seed 7", "a note on intervals",
+		"87.50 ± 1.00", "0.91234", "77", "27 %", "55 %", "0.99812", "86.50 to 88.50", "95 % intervals over 12 people, 1000 replicates of the bootstrap (seed 7)", "a note on intervals",
 		"a warning of the report", "pipe eval --model &#39;it&#39;\\&#39;&#39;s.onnx&#39;", "0.83125")
 	if strings.Count(html, `src="data:image/jpeg`) != 6 || strings.Count(html, "no picture") != 4 { // none from outside
 		t.Errorf("%d pictures, %d missing", strings.Count(html, `src="data:image/jpeg`), strings.Count(html, "no picture"))

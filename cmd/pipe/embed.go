@@ -30,6 +30,7 @@ type embedOptions struct {
 	detector string
 	keep     string
 	out      string
+	left     string // what is said of photographs without an embedding
 }
 
 func (o *embedOptions) describe() *cobra.Command {
@@ -119,6 +120,9 @@ func (o *embedOptions) run(ctx context.Context, s *session) (*result, error) {
 	if err := errors.Join(err, set.Close()); err != nil {
 		return nil, err
 	}
+	if o.left != "" {
+		summary.Notes = append(summary.Notes, o.left)
+	}
 	return &result{summary, func(w io.Writer) { printEmbedded(w, summary) }}, nil
 }
 
@@ -165,7 +169,8 @@ func (o *embedOptions) ingest(ctx context.Context) (set faces.Set, discard func(
 		ONNXRuntime: o.Runtime.Library, Progress: o.Progress,
 	})
 	if summary.Rejected > 0 {
-		fmt.Fprintf(o.Progress, "%d photographs have no embedding: %v\n", summary.Rejected, summary.RejectReasons)
+		o.left = fmt.Sprintf("%d photographs have no embedding: %v", summary.Rejected, summary.RejectReasons)
+		fmt.Fprintln(o.Progress, o.left)
 	}
 	if err == nil {
 		set, err = faces.Open(dataset)

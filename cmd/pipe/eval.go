@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -25,7 +26,7 @@ type evalOptions struct {
 	noFlip    bool
 	rule, far string
 	cohorts   []string
-	lists     map[string]*string // by the protocol's name
+	lists     map[string]*[]string // by the protocol's name
 	bins      []string
 	ijb       ijbFlags
 }
@@ -34,18 +35,22 @@ func (o *evalOptions) describe() *cobra.Command {
 	return &cobra.Command{
 		Use:   "eval --model FILE.onnx (--dataset DATASET --pairs FILE|auto | --bin FILE) --out DIR",
 		Short: "Measure how well models tell faces apart",
-		Long: `Eval says how well models tell same from different people: ten-fold accuracy by the LFW
-protocol, TAR@FAR, AUC, EER and the threshold to set for the false match rate you want. DIR
-gets report.json, report.md, roc.svg, det.svg, scores.svg and, in faces, the crops of the worst
-errors. What so few pairs cannot tell is said, not left out.
+		Long: `Eval says how well models tell same from different people: accuracy over ten folds as on LFW,
+TAR@FAR, AUC, EER, and which threshold to set for the false match rate (FMR) you want. Each
+figure has its 95 % interval and its counts; one that needs more pairs than there are is named
+as not measurable. DIR gets report.md to read, report.json for programs, roc.svg, det.svg,
+scores.svg and, in faces, the crops of the worst errors; pipe report DIR --out page.html makes
+one page of all.
 
 YOUR OWN PHOTOGRAPHS
   A folder with a folder for each person (four at least, two of them with two photographs;
-  better twenty and more) takes two lines; SCRFD.onnx is a face detector, such as
-  insightface's scrfd_2.5g_bnkps or det_10g:
+  better twenty and more) takes three lines; SCRFD.onnx is a face detector, such as
+  insightface's scrfd_2.5g_bnkps or det_10g, and MODEL.onnx what is to be measured, such as
+  insightface's w600k_mbf:
     pipe ingest --source folder=PHOTOS --detector scrfd=SCRFD.onnx --out my.ds
     pipe eval --model MODEL.onnx --dataset my.ds --pairs auto --out report
-  Open report/report.md. The more people and pairs, the less of a figure is chance.
+    pipe report report --out page.html
+  Open page.html in a browser. The more people and pairs, the less of a figure is chance.
 
 WHAT IS COMPARED
   --model       ONNX files, which are run
@@ -86,14 +91,13 @@ func (o *evalOptions) addFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.Teachers, "teacher", nil, "`name` of a teacher's cache of the dataset to measure; may be given several times")
 	f.StringArrayVar(&o.Embeddings, "embeddings", nil, "`file` of embeddings to measure: .npy, .npz, .csv, .tsv, .arrow; may be given several times")
 	f.StringVar(&o.Dataset, "dataset", "", "`dataset` that holds the crops (not needed with --bin)")
-	o.lists = map[string]*string{}
+	o.lists = map[string]*[]string{}
 	for _, k := range protocol.Kinds() {
-		o.lists[k.Name] = f.String(k.Name, "", "`file` of "+k.About)
+		o.lists[k.Name] = f.StringArray(k.Name, nil, k.About+"; may be given several times")
 	}
-	f.Lookup(protocol.Pairs.Name).Usage += ", or auto: drawn from the dataset's identities"
 	f.StringArrayVar(&o.bins, "bin", nil, "verification set `file` such as lfw.bin; may be given several times")
 	f.StringVar(&o.Out, "out", "", "`folder` for the report (default: write none)")
-	f.BoolVar(&o.NoIntervals, "no-intervals", false, "leave out intervals and the comparison of models, which take seconds a million pairs")
+	f.BoolVar(&o.NoIntervals, "no-intervals", false, "leave out intervals and the comparison of models, which take some ten seconds for 15 million pairs")
 	f.StringArrayVar(&o.cohorts, "cohort", nil, "error rates of groups by a `column`: an attribute or a measure such as sex, age=18,30,50, yaw=quantiles:4, country=top:5, norm (of the first --teacher); may be given several times; see docs/cohorts.md")
 	f.StringVar(&o.ExcludeOverlap, "exclude-overlap", "", "training `dataset` whose people and photographs are looked for in the tests: figures without them stand beside all; see docs/overlap.md")
 	f.StringVar(&o.OverlapTeacher, "overlap-teacher", "", "`name` of the caches, of both datasets, that --exclude-overlap looks with (default: the first --teacher)")
@@ -106,7 +110,7 @@ func (o *evalOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.rule, "rule", o.Rule.Name, "`name` of the rule that published figures follow: plain, insightface, facexzoo; see docs/figures.md")
 	f.StringVar(&o.far, "far-pick", "", "where TAR is read at a FAR: le, nearest, interp (default: as the rule does)")
 	f.BoolVar(&o.Flip, "flip", o.Flip, "add the mirrored crop's embedding to the crop's own; without this flag as the rule does")
-	f.BoolVar(&o.noFlip, "no-flip", false, "do not; the same as --flip=false")
+	f.BoolVar(&o.noFlip, "no-flip", false, "do not add it; the same as --flip=false")
 	f.Float64SliceVar(&o.FAR, "far", o.FAR, "false accept `rates` to tell TAR at, each between 0 and 1, by commas; a rate of less than one false accept is not measurable")
 	f.Lookup("far").DefValue = strings.ReplaceAll(strings.Trim(fmt.Sprint(o.FAR), "[]"), " ", ",") // pflag's has six digits
 	f.BoolVar(&o.AllowMissing, "allow-missing", false, "leave out pairs whose images the dataset lacks, or that cannot be decoded")
@@ -121,8 +125,8 @@ func (o *evalOptions) addFlags(f *pflag.FlagSet) {
 func (o *evalOptions) validate(args []string) error {
 	o.chooseTests()
 	return errors.Join(
-		noArguments(args), o.chooseRule(), o.chooseCohorts(), o.validateTests(), o.validateAuto(),
-		o.ijb.validate(o.flags, &o.IJB, *o.lists[protocol.IJB.Name] != ""),
+		noArguments(args), o.chooseRule(), o.chooseCohorts(), o.validateTests(), o.validateAuto(), o.validateEffect(),
+		o.ijb.validate(o.flags, &o.IJB, o.asks(protocol.IJB)),
 		allNamed("--model", o.Models), allNamed("--teacher", o.Teachers), allNamed("--embeddings", o.Embeddings), allNamed("--bin", o.bins),
 		preprocessing(o.Preprocess),
 		oneOf("--provider", o.Runtime.Provider, ort.Providers()...),
@@ -133,7 +137,7 @@ func (o *evalOptions) validate(args []string) error {
 // chooseTests takes the lists and the sets that are given.
 func (o *evalOptions) chooseTests() {
 	for _, k := range protocol.Kinds() {
-		if path := *o.lists[k.Name]; path != "" {
+		for _, path := range *o.lists[k.Name] {
 			o.Tests = append(o.Tests, eval.Test{Protocol: k, List: path})
 		}
 	}
@@ -149,7 +153,12 @@ func (o *evalOptions) validateTests() error {
 		for _, k := range protocol.Kinds() {
 			names = append(names, "--"+k.Name)
 		}
-		return required(strings.Join(append(names, "--bin"), " or "), "")
+		return required(strings.Join(names, ", ")+" or --bin", "")
+	}
+	for _, k := range protocol.Kinds() {
+		if err := allNamed("--"+k.Name, *o.lists[k.Name]); err != nil {
+			return err
+		}
 	}
 	listed := len(o.Tests) > len(o.bins)
 	if listed && (len(o.Models)+len(o.Teachers) > 0 || len(o.Embeddings) == 0) {
@@ -165,10 +174,34 @@ func (o *evalOptions) validateTests() error {
 
 // validateAuto refuses flags of a draw where nothing is drawn.
 func (o *evalOptions) validateAuto() error {
-	if *o.lists[protocol.Pairs.Name] != eval.AutoList {
+	if !slices.Contains(*o.lists[protocol.Pairs.Name], eval.AutoList) {
 		return misplaced(o.flags, "needs --pairs auto", "auto-pairs", "seed", "hard")
 	}
 	return notNegative("--auto-pairs", o.Auto.Pairs)
+}
+
+// asks says whether a protocol is asked for.
+func (o *evalOptions) asks(k protocol.Kind) bool { return len(*o.lists[k.Name]) > 0 }
+
+// validateEffect refuses flags that would change nothing in a report.
+func (o *evalOptions) validateEffect() error {
+	var errs []error
+	if len(o.Models) == 0 {
+		errs = append(errs, misplaced(o.flags, "needs --model", "cost", "preprocess", "output"))
+	}
+	pairs := o.asks(protocol.Pairs) || len(o.bins) > 0
+	if !pairs {
+		errs = append(errs, misplaced(o.flags, "needs --pairs or --bin", "cohort", "scores"))
+	}
+	if !pairs && !o.asks(protocol.IJB) {
+		errs = append(errs, misplaced(o.flags, "needs --pairs, --bin or --ijb", "rule", "far-pick"))
+		for _, far := range o.FAR {
+			if o.flags.Changed("far") && far > protocol.LargestFAR {
+				errs = append(errs, fmt.Errorf("--far %g needs --pairs, --bin or --ijb: of whole sets rates are told up to %g", far, protocol.LargestFAR))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // chooseRule takes the rule and what else it says, unless flags say otherwise.
@@ -185,6 +218,8 @@ func (o *evalOptions) chooseRule() error {
 	o.Rule = rule
 	if !o.flags.Changed("flip") {
 		o.Flip = rule.Flip
+	} else if o.noFlip && o.Flip {
+		return errors.New("--flip and --no-flip contradict each other")
 	}
 	if o.noFlip {
 		o.Flip = false

@@ -44,6 +44,12 @@ func TestEvalOfManyComparisons(t *testing.T) {
 	report := expect(t, exitDone, both...).object(t)
 	found := map[string]map[string]any{}
 	for _, m := range report["models"].([]any) {
+		if m := m.(map[string]any); m["pairs"] != 0.0 { // those of templates
+			fmr := m["uncertainty"].(map[string]any)["operating_points"].([]any)[0].(map[string]any)["at_threshold"].(map[string]any)["fmr"].(map[string]any)
+			if fmr["interval"] == nil {
+				t.Errorf("no interval of templates: %v", fmr)
+			}
+		}
 		r := m.(map[string]any)["identification"].(map[string]any)
 		found[r["protocol"].(string)] = r
 	}

@@ -102,6 +102,16 @@ func TestEvalOfBins(t *testing.T) {
 	}
 }
 
+// Of several lists each is a test.
+func TestEvalOfLists(t *testing.T) {
+	dataset, model := ingestAligned(t, 4, 4), tinyTeacher(t)
+	r := expect(t, exitDone, "eval", "--model", model, "--dataset", dataset, "--pairs", pairsFile(t, 4, 4), "--pairs", pairsFile(t, 4, 3), "--json").object(t)
+	models := modelsOf(t, r)
+	if number(t, models["tiny.onnx pairs"], "pairs") != 24 || number(t, models["tiny.onnx pairs-2"], "pairs") != 16 {
+		t.Errorf("models %v", models)
+	}
+}
+
 // Drawn pairs are written, and the file gives the same figures.
 func TestEvalAuto(t *testing.T) {
 	dataset := ingestAligned(t, 12, 3)

@@ -1,6 +1,7 @@
 package identification
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math"
@@ -677,8 +678,20 @@ func TestErrorsAndStopping(t *testing.T) {
 
 func TestNamesOfTargets(t *testing.T) {
 	for rate, want := range map[float64]string{1e-4: "1e-4", 0.3: "3e-1", 2e-11: "2e-11"} {
-		if got := rateName(rate); got != want {
+		if got := verification.RateName(rate); got != want {
 			t.Errorf("%g is %q, want %q", rate, got, want)
 		}
+	}
+}
+
+// A bar of all pairs ends at all of them.
+func TestProgressOfAllPairs(t *testing.T) {
+	rows := Rows{{1, 0}, {1, 0.1}, {0, 1}, {0.1, 1}, {-1, 0}, {-1, 0.1}}
+	var b bytes.Buffer
+	if _, err := AllPairs(t.Context(), rows, []int32{0, 0, 1, 1, 2, 2}, PairOptions{Targets: []float64{0.5}, Progress: &b, block: 4}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(b.String(), "compare all pairs: 36/36 (100%)") {
+		t.Errorf("progress %q", b.String())
 	}
 }

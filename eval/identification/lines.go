@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"facepipe/eval/verification"
 )
 
 // Line is a figure for people: what it is about, and what it is.
@@ -16,14 +18,14 @@ func (r Result) Lines() (lines []Line) {
 		lines = append(lines, Line{about, fmt.Sprintf(format, args...)})
 	}
 	for _, p := range r.Verification {
-		add("TAR@FAR "+rateName(p.Target), "%s; %d of %d false accepts, cosine %.4f", p.TAR.text(), p.FalseAccepts, p.NonMated, p.Cosine)
+		add("TAR@FAR "+verification.RateName(p.Target), "%s; %d of %d false accepts, cosine %.4f", p.TAR.text(), p.FalseAccepts, p.NonMated, p.Cosine)
 	}
 	if r.Mean != nil {
 		for _, m := range r.Mean.Ranks {
 			add(fmt.Sprintf("rank %d", m.Rank), "%.4f, mean of the galleries; together %s", m.Mean, m.Pooled.text())
 		}
 		for _, m := range r.Mean.OpenSet {
-			add("TPIR@FPIR "+rateName(m.Target), "%.4f, mean of the galleries", m.TPIR)
+			add("TPIR@FPIR "+verification.RateName(m.Target), "%.4f, mean of the galleries", m.TPIR)
 		}
 	}
 	for _, s := range r.Searches {
@@ -48,7 +50,7 @@ func (s Search) text() string {
 		texts = append(texts, fmt.Sprintf("rank %d %s", k.Rank, k.Hits.text()))
 	}
 	for _, p := range s.OpenSet {
-		texts = append(texts, fmt.Sprintf("TPIR@FPIR %s %s, cosine %.4f", rateName(p.Target), p.TPIR.text(), p.Cosine))
+		texts = append(texts, fmt.Sprintf("TPIR@FPIR %s %s, cosine %.4f", verification.RateName(p.Target), p.TPIR.text(), p.Cosine))
 	}
 	return strings.Join(texts, "; ")
 }

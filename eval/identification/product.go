@@ -105,7 +105,7 @@ func newBlock(p product, visit visitor) *block {
 // multiply takes the block that begins at a row and a column.
 func (b *block) multiply(ctx context.Context, row, column int) error {
 	rows, end := min(b.p.size, len(b.p.rows.rows)-row), min(column+b.p.size, len(b.p.columns.rows))
-	defer func() { b.p.bar.Add(int64(rows) * int64(end-column)) }()
+	defer b.p.bar.Add(int64(rows) * int64(end-column))
 	if b.p.upper && end <= row+1 {
 		return nil
 	}

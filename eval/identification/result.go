@@ -3,8 +3,8 @@ package identification
 import (
 	"fmt"
 	"math"
-	"strconv"
-	"strings"
+
+	"facepipe/eval/verification"
 )
 
 // Result is all that one protocol says of one model.
@@ -124,14 +124,9 @@ type RankOne struct {
 	Hits        Rate  `json:"hits"`
 }
 
-// rateName is a rate in the field's short form, "1e-3".
-func rateName(rate float64) string {
-	return strings.Replace(strconv.FormatFloat(rate, 'e', -1, 64), "e-0", "e-", 1)
-}
-
 // notMeasurable says what a target lacks.
 func notMeasurable(figure string, target float64, have int64, of string) string {
-	return fmt.Sprintf("%s %s is not measurable: needs %.0f %s, has %d", figure, rateName(target), math.Ceil(1/target), of, have)
+	return fmt.Sprintf("%s %s is not measurable: needs %.0f %s, has %d", figure, verification.RateName(target), math.Ceil(1/target), of, have)
 }
 
 // allowed is the largest number of n whose share is at most the target. Shares themselves are

@@ -49,8 +49,9 @@ type Result struct {
 	// no threshold could be chosen, Images that by single photographs.
 	Centres *Search `json:"centres,omitempty"`
 	Images  *Search `json:"images,omitempty"`
-	// Hits are the most alike first. Of more than a hundred thousand the others are only
-	// counted, Unlisted; they do make crops dirty.
+	// Hits are the most alike first. Of more than a hundred thousand, and of more than a thousand
+	// in a report beside a list of them, the others are only counted, Unlisted; they do make
+	// crops dirty.
 	Hits     []Hit `json:"hits"`
 	Unlisted int   `json:"unlisted,omitempty"`
 	// DirtyCrops of the test are in a hit, or show a person who is in one; DirtyIdentities are

@@ -18,7 +18,7 @@ import (
 // IJB is the protocols of IJB-B and IJB-C: 1:1 of templates and, where there are galleries, 1:N.
 // Loading it may also fail with [ijb.ErrFormat].
 var IJB = Kind{
-	Name: "ijb", About: "IJB-B's or IJB-C's metadata: the folder above them",
+	Name: "ijb", About: "`folder` with IJB-B's or IJB-C's metadata, or above it",
 	Help: `the folder IJBB or IJBC of insightface's release, with meta/ijbc_face_tid_mid.txt,
 ijbc_name_5pts_score.txt, ijbc_template_pair_label.txt and, for 1:N, ijbc_1N_*.csv;
 the dataset is ingested from its images first:

@@ -18,7 +18,7 @@ import (
 
 // MegaFace looks for probes among distractors.
 var MegaFace = Kind{
-	Name: "megaface", About: "MegaFace's lists: the folder that they are in",
+	Name: "megaface", About: "`folder` with MegaFace's lists",
 	Help: `a folder with facescrub_lst, the probes as PERSON/IMAGE, a line each, and perhaps
 megaface_lst, the distractors (without it: all other crops of the dataset), and
 facescrub_noises.txt, megaface_noises.txt: images to leave out, by the end of their paths.
@@ -37,7 +37,7 @@ const (
 
 // What is told of MegaFace. Its smaller sets of distractors are drawn with the seed.
 var (
-	megaFaceFARs  = []float64{1e-6, 1e-5, 1e-4, 1e-3}
+	megaFaceFARs  = []float64{1e-6, 1e-5, 1e-4, LargestFAR}
 	megaFaceSizes = []int{10, 100, 1000, 10_000, 100_000, 1_000_000}
 )
 

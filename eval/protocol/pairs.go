@@ -17,7 +17,7 @@ import (
 // [verification.Rule.Folds], the list's own first. Loading it may also fail with
 // [pairlist.ErrFormat] and [verification.ErrTooFew].
 var Pairs = Kind{
-	Name: "pairs", About: "pairs",
+	Name: "pairs", About: "`file` of pairs, or auto: drawn from the dataset's identities",
 	Help: `LFW's pairs.txt: "NAME 1 2" and "NAME 1 OTHER 3", resolved as NAME/NAME_0001.jpg
 a plain list:    "a.jpg b.jpg 1" for the same person, 0 for two, by dataset keys
 a table:         names of columns first, as "file_x,file_y,Decision"; by commas or tabs

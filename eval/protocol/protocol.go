@@ -166,12 +166,16 @@ type Note struct {
 	Text  string `json:"text"`
 }
 
-// PrintNotes writes the notes to w, if any and if w is not nil.
+// PrintNotes says to w, unless it is nil, what was left out and the notes.
 func (d Description) PrintNotes(w io.Writer) {
+	if w == nil {
+		return
+	}
+	if d.MissingPairs > 0 {
+		fmt.Fprintf(w, "%d of %d pairs are left out: %d images are not in the dataset\n", d.MissingPairs, d.Listed, len(d.Missing))
+	}
 	for _, n := range d.Notes {
-		if w != nil {
-			fmt.Fprintf(w, "note: pair list %s: %s: %s\n", d.Path, strings.ToLower(n.About), n.Text)
-		}
+		fmt.Fprintf(w, "note: pair list %s: %s: %s\n", d.Path, strings.ToLower(n.About), n.Text)
 	}
 }
 
@@ -189,8 +193,8 @@ type Options struct {
 type Kind struct {
 	// Name is also that of the flag that takes the file.
 	Name string
-	// About says in a few words what the file holds, and Help in some lines how it is
-	// written.
+	// About says in a few words what the flag takes, a `file` or a `folder`, and Help in some
+	// lines how it is written.
 	About, Help string
 	// WholeSet says that all of a set, or nearly, is to be embedded: embeddings are then kept
 	// in the dataset's cache, and are read from it.

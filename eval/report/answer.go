@@ -2,19 +2,39 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"facepipe/eval/verification"
 )
 
-// Answer is what was found in one sentence: the best model by accuracy, or without folds by
-// FNMR at the least false match rate that can be told. It is nil without a model.
-func (r Report) Answer() Text {
-	if len(r.Models) == 0 {
-		return nil
+// Answer is what was found in one sentence, or one for each test: the best model by accuracy, or
+// without folds by FNMR at the least false match rate that can be told. It is nil without a model.
+func (r Report) Answer() (answer Text) {
+	var tests []string
+	for _, m := range r.Models {
+		if !slices.Contains(tests, m.Test) {
+			tests = append(tests, m.Test)
+		}
 	}
+	for i, test := range tests {
+		if i > 0 {
+			answer = append(answer, words(". "))
+		}
+		answer = append(answer, r.answerOn(test)...)
+	}
+	return answer
+}
+
+// answerOn is the answer of the models of a test.
+func (r Report) answerOn(test string) (answer Text) {
 	var best []int
+	models := 0
 	for i, m := range r.Models {
+		if m.Test != test {
+			continue
+		}
+		models++
 		if len(best) > 0 && merit(m) < merit(r.Models[best[0]]) {
 			continue
 		}
@@ -23,7 +43,6 @@ func (r Report) Answer() Text {
 		}
 		best = append(best, i)
 	}
-	var answer Text
 	labels := r.labels()
 	for n, i := range best {
 		if n > 0 {
@@ -31,18 +50,33 @@ func (r Report) Answer() Text {
 		}
 		answer = append(answer, literal(labels[i]))
 	}
-	if n := len(r.Models); n > 1 && len(best) == 1 {
-		answer = append(answer, words(" is the best of %d models", n))
-	} else if n > 1 {
-		answer = append(answer, words(" are the best of %d models", n))
+	if models > 1 && len(best) == 1 {
+		answer = append(answer, words(" is the best of %d models", models))
+	} else if models > 1 {
+		answer = append(answer, words(" are the best of %d models", models))
 	}
 	answer = append(answer, words(": %s", r.achieves(r.Models[best[0]])))
-	for _, c := range r.Comparisons {
-		if len(r.Comparisons) == 1 {
-			answer = append(answer, words("; "), literal(c.B), words(" against "), literal(c.A), words(": %s", c.Accuracy))
-		}
+	compared := slices.DeleteFunc(slices.Clone(r.Comparisons), func(c Comparison) bool { return c.Test != test })
+	if len(compared) == 1 {
+		c := compared[0]
+		answer = append(answer, words("; "), literal(c.B), words(" against "), literal(c.A), words(": %s", c.headline(r.Models[best[0]])))
 	}
 	return answer
+}
+
+// headline is the difference in what [Report.Answer] tells of a model of the comparison.
+func (c Comparison) headline(m Model) string {
+	if m.CrossValidation == nil && len(m.Thresholds) > 0 {
+		for _, d := range c.FNMR {
+			if d.Target == m.Thresholds[len(m.Thresholds)-1].Target {
+				return d.String()
+			}
+		}
+	}
+	if m.CrossValidation == nil {
+		return c.AUC.String()
+	}
+	return c.Accuracy.String()
 }
 
 // merit is the number by which the best model is found.

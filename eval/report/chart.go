@@ -12,7 +12,7 @@ func roc(r Report) ([]byte, error) {
 	c := plot.Chart{Title: r.chartTitle("Face verification"), Subtitle: r.chartSubtitle()}
 	for i, label := range r.labels() {
 		m := r.Models[i]
-		c.Different = m.Different
+		c.Different = max(c.Different, m.Different)
 		curve := plot.Curve{Label: Printable(label), Note: note(m)}
 		for _, p := range m.Curve {
 			curve.Points = append(curve.Points, plot.Point{FAR: p.FAR, TAR: p.TAR})
@@ -27,7 +27,7 @@ func det(r Report) ([]byte, error) {
 	c := plot.DETChart{Title: r.chartTitle("Errors of face verification"), Subtitle: r.chartSubtitle()}
 	for i, label := range r.labels() {
 		m := r.Models[i]
-		c.Same, c.Different = m.Same, m.Different
+		c.Same, c.Different = max(c.Same, m.Same), max(c.Different, m.Different)
 		curve := plot.DETCurve{Label: Printable(label), Note: "EER " + percent(m.EER)}
 		for _, p := range m.DET {
 			point := plot.DETPoint{FMR: p.FMR, FNMR: p.FNMR}
@@ -56,13 +56,19 @@ func scores(r Report) ([]byte, error) {
 }
 
 func (r Report) chartTitle(of string) string {
+	if n := len(r.Tests); n > 1 {
+		return fmt.Sprintf("%s on %d tests", of, n)
+	}
 	return of + " on " + Printable(filepath.Base(r.Pairs.Path))
 }
 
-// chartSubtitle says how many pairs there are. All models have the same ones.
+// chartSubtitle says how many pairs there are. All models have the same ones of a test.
 func (r Report) chartSubtitle() string {
 	if len(r.Models) == 0 {
 		return ""
+	}
+	if len(r.Tests) > 1 {
+		return r.embedding()
 	}
 	m := r.Models[0]
 	return fmt.Sprintf("%d pairs of the same person, %d of different people; %s", m.Same, m.Different, r.embedding())

@@ -7,6 +7,7 @@ import (
 	"facepipe/eval/cohort"
 	"facepipe/eval/cost"
 	"facepipe/eval/uncertainty"
+	"facepipe/eval/verification"
 )
 
 // accuracyInterval is that of a model's accuracy, in percent, "" where it was not computed.
@@ -25,12 +26,20 @@ func (m Model) interval() string {
 	return accuracyInterval(m.Uncertainty)
 }
 
+// accuracyOf is an accuracy in percent, "" where there is none.
+func accuracyOf(r verification.Result) string {
+	if r.CrossValidation == nil {
+		return ""
+	}
+	return fmt.Sprintf("%.2f ± %.2f", 100*r.Accuracy, 100*r.PlusMinus())
+}
+
 // cleanAccuracy is a model's accuracy without what a training set holds.
 func (m Model) cleanAccuracy() string {
 	if m.Clean == nil || m.Clean.CrossValidation == nil {
 		return ""
 	}
-	text := fmt.Sprintf("%.2f ± %.2f", 100*m.Clean.Accuracy, 100*m.Clean.PlusMinus())
+	text := accuracyOf(m.Clean.Result)
 	if interval := accuracyInterval(m.Clean.Uncertainty); interval != "" {
 		text += " (" + interval + ")"
 	}
@@ -55,7 +64,7 @@ func (m Model) macs() string {
 // furtherSections are what is said beside figures.
 func (r Report) furtherSections() (sections []Section) {
 	for _, s := range []Section{
-		{"Comparison with the first", r.comparisons()}, {"Overlap with the training set", r.overlap()}, {"Groups", r.cohorts()},
+		{"Intervals", r.intervals()}, {"Comparison with the first", r.comparisons()}, {"Overlap with the training set", r.overlap()}, {"Groups", r.cohorts()},
 		{"Agreement with the first", r.agreements()}, {"Cost", r.costs()}, {"Precisions of one model", r.variants()},
 	} {
 		if len(s.Facts) > 0 {
@@ -77,19 +86,72 @@ func on(test string) Span {
 	return words(" on %s", test)
 }
 
+// intervals are those of figures that no table has, and how all were found.
+func (r Report) intervals() (facts []Fact) {
+	labels := r.labels()
+	for i, m := range r.Models {
+		if m.Uncertainty == nil {
+			continue
+		}
+		facts = append(facts, intervalsOf(labels[i], m.Result, *m.Uncertainty))
+		if m.Clean != nil && m.Clean.Uncertainty != nil {
+			facts = append(facts, intervalsOf(labels[i]+" without overlap", m.Clean.Result, *m.Clean.Uncertainty))
+		}
+	}
+	return facts
+}
+
+// intervalsOf are those of a model.
+func intervalsOf(label string, result verification.Result, u uncertainty.Summary) Fact {
+	how := words("%g %% intervals over %d people", 100*u.Level, u.Identities)
+	if u.Replicates > 0 {
+		how.Text += fmt.Sprintf(", %d replicates of the bootstrap (seed %d)", u.Replicates, u.Seed)
+	}
+	f := Fact{About: Text{literal(label)}, Is: Text{how}}
+	add := func(about string, i *uncertainty.Interval, format string, factor float64) {
+		if i != nil {
+			f.More = append(f.More, fact(Text{words("%s", about)}, format, factor*i.Low, factor*i.High))
+		}
+	}
+	if result.CrossValidation != nil {
+		add("accuracy", u.Accuracy.Interval, "%.2f to %.2f %%", 100)
+	}
+	add("AUC", u.AUC.Interval, "%.5f to %.5f", 1)
+	add("EER", u.EER.Interval, "%.2f to %.2f %%", 100)
+	for _, p := range u.OperatingPoints {
+		add("TAR@FAR "+p.Name(), tarInterval(p.FNMR.Interval), "%.4f to %.4f, the threshold found anew", 1)
+	}
+	for _, note := range u.Notes {
+		f.More = append(f.More, fact(Text{words("note")}, "%s", note))
+	}
+	return f
+}
+
+// tarInterval is that of TAR = 1 - FNMR.
+func tarInterval(fnmr *uncertainty.Interval) *uncertainty.Interval {
+	if fnmr == nil {
+		return nil
+	}
+	return &uncertainty.Interval{Low: 1 - fnmr.High, High: 1 - fnmr.Low}
+}
+
 // comparisons say how models differ from the first.
 func (r Report) comparisons() (facts []Fact) {
 	for _, c := range r.Comparisons {
-		f := Fact{About: Text{literal(c.B), words(" against "), literal(c.A), on(c.Test)}, Is: Text{words("accuracy %s", c.Accuracy)}}
+		accuracy := "accuracy"
+		if c.AccuracyRule == uncertainty.BestThreshold {
+			accuracy = "accuracy at each one's best threshold"
+		}
+		f := Fact{About: Text{literal(c.B), words(" against "), literal(c.A), on(c.Test)}, Is: Text{words("%s: %s%s", accuracy, c.Accuracy, because(c.Accuracy))}}
 		differences := []struct {
 			name string
 			uncertainty.Difference
-		}{{"accuracy", c.Accuracy}, {"AUC", c.AUC}, {"EER", c.EER}}
+		}{{"AUC", c.AUC}, {"EER", c.EER}}
 		for _, d := range c.FNMR {
 			differences = append(differences, struct {
 				name string
 				uncertainty.Difference
-			}{"FNMR at FMR " + uncertainty.OperatingPoint{Target: d.Target}.Name(), d})
+			}{"FNMR at FMR " + verification.RateName(d.Target), d})
 		}
 		for _, d := range differences {
 			f.More = append(f.More, fact(Text{words("%s", d.name)}, "%s%s", d.Difference, because(d.Difference)))
@@ -129,15 +191,15 @@ func (r Report) overlap() (facts []Fact) {
 	facts = append(facts, Fact{About: Text{words("Training set")}, Is: Text{literal(o.Train), words(", looked for by teacher "), literal(o.Teacher)}},
 		fact(Text{words("Found")}, "%d of %d test crops are in a hit or show a person who is; %d people; %d hits", o.DirtyCrops, o.TestSide.Crops, o.DirtyIdentities, len(o.Hits)+o.Unlisted))
 	if s := o.Centres; s != nil {
-		facts = append(facts, fact(Text{words("By people")}, "%d hits at cosine %.3f or more%s", s.Hits, s.Threshold, expected(s.ExpectedFalseHits)))
+		facts = append(facts, fact(Text{words("By people")}, "%s at cosine %.3f or more%s", count(s.Hits, "hit"), s.Threshold, expected(s.ExpectedFalseHits)))
 	}
 	if s := o.Images; s != nil {
-		facts = append(facts, fact(Text{words("By photographs")}, "%d hits at cosine %.3f or more%s", s.Hits, s.Threshold, expected(s.ExpectedFalseHits)))
+		facts = append(facts, fact(Text{words("By photographs")}, "%s at cosine %.3f or more%s", count(s.Hits, "hit"), s.Threshold, expected(s.ExpectedFalseHits)))
 	}
 	for _, m := range r.Models {
 		if m.Clean != nil {
-			facts = append(facts, Fact{About: Text{literal(m.on(m.Model)), words(" without them")}, Is: Text{words("%d of %d pairs; accuracy %s, AUC %.5f; of all pairs %.2f, %.5f",
-				m.Clean.Pairs, m.Pairs, m.cleanAccuracy(), m.Clean.AUC, 100*accuracyOf(m), m.AUC)}})
+			facts = append(facts, Fact{About: Text{literal(m.on(m.Model)), words(" without them")}, Is: Text{words("%d of %d pairs; %sAUC %.5f; of all pairs %sAUC %.5f",
+				m.Clean.Pairs, m.Pairs, accuracyAnd(m.cleanAccuracy()), m.Clean.AUC, accuracyAnd(accuracyOf(m.Result)), m.AUC)}})
 		}
 	}
 	for _, note := range o.Notes {
@@ -146,11 +208,12 @@ func (r Report) overlap() (facts []Fact) {
 	return facts
 }
 
-func accuracyOf(m Model) float64 {
-	if m.CrossValidation == nil {
-		return 0
+// accuracyAnd is an accuracy before other figures.
+func accuracyAnd(percent string) string {
+	if percent == "" {
+		return ""
 	}
-	return m.Accuracy
+	return "accuracy " + percent + " %, "
 }
 
 func expected(hits *float64) string {
@@ -163,7 +226,7 @@ func expected(hits *float64) string {
 // cohorts say how groups do at one threshold.
 func (r Report) cohorts() (facts []Fact) {
 	for _, c := range r.Cohorts {
-		f := Fact{About: Text{words("%s by ", c.Column), literal(c.Model), on(c.Test)}, Is: Text{words("%s; at cosine %.4f%s", c.Cut, c.ThresholdCosine, wanted(c.TargetFMR))}}
+		f := Fact{About: Text{words("%s, model ", c.Column), literal(c.Model), on(c.Test)}, Is: Text{words("groups are %s; at cosine %.4f%s", c.Cut, c.ThresholdCosine, wanted(c.TargetFMR))}}
 		for _, g := range c.Groups {
 			small := ""
 			if g.Small {
@@ -172,7 +235,7 @@ func (r Report) cohorts() (facts []Fact) {
 			f.More = append(f.More, Fact{About: Text{literal(g.Name)}, Is: Text{words("%d faces of %d people; FMR %s, FNMR %s%s", g.Faces, g.Identities, cell(g.Cell.FMR), cell(g.Cell.FNMR), small)}})
 		}
 		if s := c.Summary; s != nil {
-			f.More = append(f.More, fact(Text{words("largest by smallest")}, "%s", ratios(s)))
+			f.More = append(f.More, fact(Text{words("largest rate by smallest")}, "%s", ratios(s)))
 		}
 		for _, note := range c.Notes {
 			f.More = append(f.More, fact(Text{words("note")}, "%s", note))
@@ -184,9 +247,9 @@ func (r Report) cohorts() (facts []Fact) {
 
 func wanted(fmr float64) string {
 	if fmr == 0 {
-		return ""
+		return ", the threshold of the best accuracy"
 	}
-	return fmt.Sprintf(", that of FMR %g over all", fmr)
+	return fmt.Sprintf(", the threshold for FMR %g over all pairs", fmr)
 }
 
 // cell is a rate of a group.
@@ -275,7 +338,7 @@ func timesOf(b cost.Batch) string {
 // variants set the precisions of one model side by side.
 func (r Report) variants() (facts []Fact) {
 	for _, v := range r.Variants {
-		f := Fact{About: Text{words("against "), literal(v.Baseline)}, Is: Text{words("%d other precisions", len(v.Others))}}
+		f := Fact{About: Text{words("against "), literal(v.Baseline)}, Is: Text{words("%s", count(len(v.Others), "other precision"))}}
 		if !v.Stated {
 			f.Is = append(f.Is, words(", taken for the same model by their figures"))
 		}

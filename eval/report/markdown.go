@@ -30,7 +30,8 @@ func markdown(r Report) ([]byte, error) {
 
 // thresholdsAre says what the table of thresholds is for.
 const thresholdsAre = "What to set for the false match rate (FMR) you want: two faces match if their cosine is above the threshold, " +
-	"or the squared distance of their embeddings of length one below it. FMR and FNMR are those of these pairs at that threshold."
+	"or the squared distance of their embeddings of length one below it. FMR and FNMR are those of these pairs at that threshold. " +
+	"A range in brackets is the 95 % interval: as far as other people would move the figure."
 
 func writeWarnings(b *bytes.Buffer, warnings []Text) {
 	if len(warnings) == 0 {
@@ -56,7 +57,7 @@ func writeTable(b *bytes.Buffer, t Table) {
 	}
 	writeRow(b, header)
 	fmt.Fprintf(b, "| --- |%s\n", strings.Repeat(" ---: |", len(t.Columns)))
-	for _, row := range t.Rows {
+	for _, row := range t.shown() {
 		writeRow(b, append([]string{code(row.Label)}, row.Cells...))
 	}
 }

@@ -53,8 +53,13 @@ func (r Report) Sections() []Section {
 // tests are what models were measured on, where that is several.
 func (r Report) tests() (facts []Fact) {
 	for _, t := range r.Tests {
-		f := Fact{About: Text{literal(t.Name)}, Is: Text{literal(t.Pairs.Path), words(" (format %s), %d of %d pairs used; %d folds, %s; SHA-256 ",
-			t.Pairs.Format, t.Pairs.Used, t.Pairs.Listed, t.Folds, t.FoldRule.About()), literal(t.Pairs.Digest)}}
+		f := Fact{About: Text{literal(t.Name)}, Is: Text{literal(t.Pairs.Path), words(" (format %s), %d of %d pairs used", t.Pairs.Format, t.Pairs.Used, t.Pairs.Listed)}}
+		if t.Folds > 0 {
+			f.Is = append(f.Is, words("; %d folds, %s", t.Folds, t.FoldRule.About()))
+		}
+		if t.Pairs.Digest != "" {
+			f.Is = append(f.Is, words("; SHA-256 "), literal(t.Pairs.Digest))
+		}
 		for _, n := range t.Pairs.Notes {
 			f.More = append(f.More, Fact{About: Text{words("%s", n.About)}, Is: Text{literal(n.Text)}})
 		}
@@ -86,7 +91,9 @@ func (r Report) protocol() []Fact {
 		add("Run", words("ONNX Runtime %s on %s, crops decoded by %s", r.Runtime, r.Provider, r.Decoder))
 	}
 	add("Dataset", literal(r.Dataset.Path), words(", digest "), literal(r.Dataset.Digest))
-	add("Pair list", words("SHA-256 "), literal(r.Pairs.Digest))
+	if r.Pairs.Digest != "" {
+		add("Pair list", words("SHA-256 "), literal(r.Pairs.Digest))
+	}
 	return facts
 }
 
@@ -127,6 +134,9 @@ func (m Model) facts() []Fact {
 
 // figures are what stands behind a model's figures.
 func (m Model) figures() []Fact {
+	if m.Pairs == 0 {
+		return nil
+	}
 	var facts []Fact
 	add := func(about, is string) {
 		facts = append(facts, Fact{About: Text{words("%s", about)}, Is: Text{words("%s", is)}})

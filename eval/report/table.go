@@ -43,7 +43,7 @@ func (r Report) Table() Table {
 	}
 	t.add(Column{Title: "accuracy % without overlap"}, r.Models, Model.cleanAccuracy)
 	for _, target := range r.targets() {
-		name := verification.OperatingPoint{Target: target}.Name()
+		name := verification.RateName(target)
 		t.add(Column{Title: "VAL@FAR " + name}, r.Models, func(m Model) string { return m.val(target) })
 	}
 	t.add(Column{Title: "threshold (cosine)", Detail: true}, r.Models, Model.threshold)
@@ -51,6 +51,16 @@ func (r Report) Table() Table {
 	t.add(Column{Title: "MACs", Detail: true}, r.Models, Model.macs)
 	t.add(Column{Title: "images/s"}, r.Models, Model.speed)
 	return t
+}
+
+// shown are the rows that have a figure, or all if the table has none at all.
+func (t Table) shown() []Row {
+	if len(t.Columns) == 0 {
+		return t.Rows
+	}
+	return slices.DeleteFunc(slices.Clone(t.Rows), func(row Row) bool {
+		return !slices.ContainsFunc(row.Cells, func(cell string) bool { return cell != "" })
+	})
 }
 
 // figure is a figure of the comparisons, "" where a protocol makes none.

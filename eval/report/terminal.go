@@ -29,7 +29,6 @@ func Print(w io.Writer, r Report) {
 	for _, warning := range r.AllWarnings() {
 		fmt.Fprintf(w, "warning: %s\n", spoken(warning))
 	}
-	printIdentification(w, r)
 	folds := ""
 	if r.Folds > 0 {
 		folds = fmt.Sprintf(" in %d folds by the %s rule", r.Folds, r.rule().Name)
@@ -57,7 +56,7 @@ func printTable(w io.Writer, t Table) {
 		titles = append(titles, heading(c.Title))
 	}
 	line("MODEL", titles)
-	for _, row := range t.Rows {
+	for _, row := range t.shown() {
 		line(Printable(row.Model), row.Cells)
 	}
 	_ = tabs.Flush()

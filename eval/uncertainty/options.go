@@ -30,6 +30,8 @@ type Options struct {
 	Seed uint64
 	// Targets are false match rates, above 0 and below 1.
 	Targets []float64
+	// Curve are false match rates at which [Summarize] tells FNMR alone, for the band of a curve.
+	Curve []float64
 	// Thresholds are distances at which FMR and FNMR are told as well.
 	Thresholds []float64
 }
@@ -46,7 +48,7 @@ func (o Options) settle() (Options, error) {
 	if o.Replicates < 0 {
 		return o, fmt.Errorf("uncertainty: %d replicates of the bootstrap", o.Replicates)
 	}
-	for _, target := range o.Targets {
+	for _, target := range slices.Concat(o.Targets, o.Curve) {
 		if !inside(target) {
 			return o, fmt.Errorf("uncertainty: the false match rate %v is not between 0 and 1", target)
 		}

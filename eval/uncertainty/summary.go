@@ -41,9 +41,12 @@ type Summary struct {
 	EER          Figure `json:"eer"`
 	// OperatingPoints are in the order of the targets, as far as they can be measured.
 	OperatingPoints []OperatingPoint `json:"operating_points"`
+	// Curve are in the order of the options' Curve, as far as they can be measured.
+	Curve []CurvePoint `json:"-"`
 	// Fixed are the rates at the thresholds that were asked for, in their order.
 	Fixed []Fixed `json:"fixed,omitempty"`
-	// Notes say what is missing and what is in doubt.
+	// Notes say what is missing for want of people, and what is in doubt. Targets that cannot be
+	// measured, and rates that few errors stand behind, are those of [verification.Result].
 	Notes []string `json:"notes,omitempty"`
 }
 
@@ -78,9 +81,15 @@ type OperatingPoint struct {
 	Fixed Fixed `json:"at_threshold"`
 }
 
+// CurvePoint is the FNMR at a target FMR, as that of [OperatingPoint].
+type CurvePoint struct {
+	Target float64
+	FNMR   Figure
+}
+
 // Name is the target in the field's short form, "1e-3".
 func (p OperatingPoint) Name() string {
-	return verification.OperatingPoint{Target: p.Target}.Name()
+	return verification.RateName(p.Target)
 }
 
 // Fixed are the rates at a threshold that does not depend on the trials.
@@ -90,10 +99,6 @@ type Fixed struct {
 	FMR             Rate    `json:"fmr"`
 	FNMR            Rate    `json:"fnmr"`
 }
-
-// fewErrors is the number of errors below which a rate is hardly known: the rule of 30 (Doddington
-// et al., "The NIST speaker recognition evaluation", Speech Communication, 2000).
-const fewErrors = 30
 
 // Summarize says how far a model's figures can be trusted. [ErrTooFew] where there are no trials of
 // a kind.
@@ -109,11 +114,12 @@ func Summarize(s *verification.Scores, o Options) (Summary, error) {
 	sum := Summary{
 		Level: o.Level, Identities: p.count, Seed: o.Seed, AccuracyRule: rule(s), OperatingPoints: []OperatingPoint{},
 	}
-	targets, notes := measurable(s, o.Targets)
-	m := newModel(s, p, targets, o.Thresholds)
+	targets, _ := measurable(s, o.Targets)
+	curve, _ := measurable(s, o.Curve)
+	m := newModel(s, p, slices.Concat(targets, curve), o.Thresholds)
 	sum.Binning = m.binning()
 	r := resample([]model{m}, p, o)
-	sum.Replicates, sum.Unused, sum.Notes = r.asked, r.unused, append(notes, r.notes(p)...)
+	sum.Replicates, sum.Unused, sum.Notes = r.asked, r.unused, r.notes(p)
 	value := m.whole()
 	figure := func(k int) Figure { return r.figure(k, value[k], o.Level) }
 	sum.Accuracy, sum.AUC, sum.EER = figure(accuracy), r.area(value[auc], o.Level), figure(eer)
@@ -124,14 +130,25 @@ func Summarize(s *verification.Scores, o Options) (Summary, error) {
 		sum.OperatingPoints = append(sum.OperatingPoints, point)
 		thresholds = append(thresholds, point.Threshold.Value)
 	}
+	for k, target := range curve {
+		sum.Curve = append(sum.Curve, CurvePoint{target, figure(fnmrAt(len(targets) + k))})
+	}
 	fixed := p.fixed(s, thresholds, o.Level)
 	sum.Fixed = fixed[:len(o.Thresholds):len(o.Thresholds)]
 	for k := range targets {
 		sum.OperatingPoints[k].Fixed = fixed[len(o.Thresholds)+k]
 	}
-	sum.warn()
+	if met := p.met[different]; r.asked > 0 && 2*s.Different() < fewComparisons*met {
+		sum.Notes = append(sum.Notes, fmt.Sprintf("a person is in %.1f different-person comparisons on average: intervals by the bootstrap (of accuracy, AUC, EER, thresholds and FNMR at an FMR) are cautious here, up to 1.7 times as wide as they need be",
+			2*float64(s.Different())/float64(met)))
+	}
 	return sum, nil
 }
+
+// fewComparisons is how many different-person comparisons a person is in on average, below which
+// single comparisons make up most of the noise: the bootstrap takes theirs for up to three times
+// its variance, as it counts a comparison four times or not at all.
+const fewComparisons = 10
 
 func checkKinds(s *verification.Scores) error {
 	if s.Same() == 0 || s.Different() == 0 {
@@ -156,7 +173,7 @@ func measurable(s *verification.Scores, all []float64) (targets []float64, notes
 			continue
 		}
 		notes = append(notes, fmt.Sprintf("FNMR at FMR %s is not measurable: needs %.0f different-person comparisons, there are %d",
-			verification.OperatingPoint{Target: target}.Name(), 1/target, s.Different()))
+			verification.RateName(target), 1/target, s.Different()))
 	}
 	return targets, notes
 }
@@ -222,14 +239,4 @@ func (m model) binning() *Binning {
 	}
 	b.AUCError = b.AUCError / float64(len(m.byCell[same].pairs)) / float64(len(m.byCell[different].pairs))
 	return &b
-}
-
-// warn notes which operating points are hardly known.
-func (sum *Summary) warn() {
-	for _, p := range sum.OperatingPoints {
-		if n := p.Fixed.FMR.Errors; n < fewErrors {
-			sum.Notes = append(sum.Notes, fmt.Sprintf("FMR %s rests on %d false matches: at least %d are needed to know it to a third of itself",
-				p.Name(), n, fewErrors))
-		}
-	}
 }

@@ -18,7 +18,7 @@ type Figure struct {
 func Figures(targets []float64) []Figure {
 	figures := []Figure{{"accuracy", "accuracy %", "", 1, accuracy}}
 	for _, target := range targets {
-		figures = append(figures, tarAt(OperatingPoint{Target: target}.Name()))
+		figures = append(figures, tarAt(RateName(target)))
 	}
 	return append(figures,
 		Figure{"auc", "AUC", "", 1, func(r Result) (float64, string) { return r.AUC, fmt.Sprintf("%.5f", r.AUC) }},

@@ -47,7 +47,7 @@ type VALPoint struct {
 }
 
 // Name is the target in the field's short form, "1e-3".
-func (p VALPoint) Name() string { return shortRate(p.Target) }
+func (p VALPoint) Name() string { return RateName(p.Target) }
 
 // valPoints are the points at targets that can be measured.
 func valPoints(s *Scores, targets []float64) []VALPoint {

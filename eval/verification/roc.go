@@ -139,10 +139,10 @@ type OperatingPoint struct {
 }
 
 // Name is the target in the field's short form, "1e-3".
-func (p OperatingPoint) Name() string { return shortRate(p.Target) }
+func (p OperatingPoint) Name() string { return RateName(p.Target) }
 
-// shortRate writes a rate in the field's short form, "1e-3".
-func shortRate(rate float64) string {
+// RateName is a rate in the field's short form, "1e-3".
+func RateName(rate float64) string {
 	return strings.Replace(strconv.FormatFloat(rate, 'e', -1, 64), "e-0", "e-", 1)
 }
 

@@ -44,7 +44,7 @@ type Threshold struct {
 }
 
 // Name is the target in the field's short form, "1e-3".
-func (t Threshold) Name() string { return shortRate(t.Target) }
+func (t Threshold) Name() string { return RateName(t.Target) }
 
 // threshold is the threshold for a target that can be measured.
 func (r ROC) threshold(target float64) Threshold {
@@ -67,7 +67,7 @@ type NotMeasurable struct {
 
 // String says it in words.
 func (n NotMeasurable) String() string {
-	return fmt.Sprintf("TAR@FAR %s is not measurable: needs at least %d different-person pairs, there are %d", shortRate(n.Target), n.Needs, n.Different)
+	return fmt.Sprintf("TAR@FAR %s is not measurable: needs at least %d different-person pairs, there are %d", RateName(n.Target), n.Needs, n.Different)
 }
 
 // needed is the least number of different-person pairs, one of which is not more than a target.
@@ -109,7 +109,7 @@ func (f FewErrors) String() string {
 	if f.Rate == "FNMR" {
 		at = "at FMR"
 	}
-	return fmt.Sprintf("%s %s %s (%d)", f.Rate, at, shortRate(f.Target), f.Errors)
+	return fmt.Sprintf("%s %s %s (%d)", f.Rate, at, RateName(f.Target), f.Errors)
 }
 
 // fewErrors are those of the accuracy and of the operating points.
