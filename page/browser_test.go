@@ -229,11 +229,6 @@ func (tb *tab) open(address string) {
 			return
 		}
 	}
-	for begun := time.Now(); value[string](tb, "document.readyState") != "complete"; time.Sleep(10 * time.Millisecond) {
-		if time.Since(begun) > browserPatience { // what loaded was the page before
-			tb.t.Fatalf("open %s: it does not finish", address)
-		}
-	}
 }
 
 // value evaluates an expression in the page.
