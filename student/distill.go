@@ -55,7 +55,8 @@ type run struct {
 	ds       *store.Dataset
 	teachers teachers
 	loader   *data.Loader
-	excluded *data.Exclusion // nil without lists
+	excluded *data.Exclusion // what lists and the fraction leave out; nil for nothing
+	sampled  int             // crops that the fraction leaves out
 	schedule optim.Schedule
 	flip     bool
 	manifest manifest
@@ -86,7 +87,23 @@ type run struct {
 // all takes the stages of a run in their order.
 func (r *run) all(ctx context.Context) (_ Summary, err error) {
 	defer func() { r.bar.Finish(); err = r.close(err) }()
-	for _, stage := range []func(context.Context) error{
+	for _, stage := range r.beforeSteps() {
+		if err := stage(ctx); err != nil {
+			return Summary{}, interrupted(err, "stopped before the first step")
+		}
+	}
+	if err := r.takeSteps(ctx); err != nil {
+		return Summary{}, err
+	}
+	if err := r.exportStudent(); err != nil {
+		return Summary{}, err
+	}
+	return r.writeSummary()
+}
+
+// beforeSteps are the stages up to the first step.
+func (r *run) beforeSteps() []func(context.Context) error {
+	return []func(context.Context) error{
 		r.openDataset,
 		r.lockFolder,
 		r.readExisting,
@@ -99,18 +116,7 @@ func (r *run) all(ctx context.Context) (_ Summary, err error) {
 		r.agreeWithRanks,
 		r.takeFolder,
 		r.openJournal,
-	} {
-		if err := stage(ctx); err != nil {
-			return Summary{}, interrupted(err, "stopped before the first step")
-		}
 	}
-	if err := r.takeSteps(ctx); err != nil {
-		return Summary{}, err
-	}
-	if err := r.exportStudent(); err != nil {
-		return Summary{}, err
-	}
-	return r.writeSummary()
 }
 
 // close gives back what the stages took, the last one's first, and says how the run ended.
