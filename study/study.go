@@ -154,6 +154,9 @@ func (s *Study) validate() error {
 	if s.Select != "" && s.Validation == nil {
 		return fmt.Errorf("select %s needs a validation set: a checkpoint is never chosen on a test", s.Select)
 	}
+	if s.Select != "" && s.Validation.Bin != "" {
+		return fmt.Errorf("select %s needs a validation by pairs of a dataset, which the trainer can read: pipe ingest --source bin=%s --pairs-out makes both", s.Select, s.Validation.Bin)
+	}
 	return errors.Join(s.Budget.validate(s.Base), s.validateAxes(), s.validateRows(), s.validateTests())
 }
 
