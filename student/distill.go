@@ -124,6 +124,7 @@ func (r *run) close(err error) error {
 	r.metrics.close()
 	if r.model != nil {
 		r.model.close()
+		r.engine.Trim() // the process may go on, with another run
 	}
 	err = r.world.leave(err)
 	for _, tables := range r.opened {
