@@ -140,7 +140,7 @@ func (s *Study) findBaseline(groups []Explicit) error {
 // foresee finds out what every row would be. All that are refused are named. shared are rows of
 // the dataset that tests have, too; foresee tells for each row of the study which are trained on.
 func (r *runner) foresee(ctx context.Context, shared []int) error {
-	var refused []string
+	var refused refusals
 	seen := map[string]*Row{}
 	for _, row := range r.rows {
 		if r.Validation != nil {
@@ -153,17 +153,47 @@ func (r *runner) foresee(ctx context.Context, shared []int) error {
 		case errors.Is(err, store.ErrDamaged):
 			return fmt.Errorf("row %q: %w", row.Name(), err)
 		case err != nil:
-			refused = append(refused, fmt.Sprintf("row %q: %v", row.Name(), err))
+			refused.add(row, strings.TrimPrefix(err.Error(), student.ErrUsage.Error()+": "))
 		case other != nil:
-			refused = append(refused, fmt.Sprintf("row %q is the same run as %q", row.Name(), other.Name()))
+			refused.add(row, fmt.Sprintf("it is the same run as %q", other.Name()))
 		default:
 			seen[row.Digest] = row
 		}
 	}
-	if len(refused) == 0 {
+	return refused.err(len(r.rows))
+}
+
+// refusals are rows that cannot be trained, those of a group that differ in their seed alone as one.
+type refusals struct {
+	rows    int
+	reasons []string
+	at      map[string]int // places in reasons, by group and reason
+	more    map[string]int // how often each came again
+}
+
+func (f *refusals) add(row *Row, reason string) {
+	f.rows++
+	if f.at == nil {
+		f.at, f.more = map[string]int{}, map[string]int{}
+	}
+	key := row.Group + "\n" + reason
+	if _, told := f.at[key]; told {
+		f.more[key]++
+		return
+	}
+	f.at[key] = len(f.reasons)
+	f.reasons = append(f.reasons, fmt.Sprintf("row %q: %s", row.Name(), reason))
+}
+
+// err names all of so many rows.
+func (f *refusals) err(of int) error {
+	if f.rows == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: %d of %d rows cannot be trained:\n  %s", ErrUsage, len(refused), len(r.rows), strings.Join(refused, "\n  "))
+	for key, more := range f.more {
+		f.reasons[f.at[key]] += fmt.Sprintf(" (and %d more seeds)", more)
+	}
+	return fmt.Errorf("%w: %d of %d rows cannot be trained:\n  %s", ErrUsage, f.rows, of, strings.Join(f.reasons, "\n  "))
 }
 
 func (r *runner) settle(ctx context.Context, row *Row, shared []int) (err error) {

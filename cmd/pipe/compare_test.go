@@ -164,7 +164,7 @@ baseline: tame`)
 	s.out += "2"
 	s.write(t, `rows: [{name: a, settings: {batch: 99}}, {name: b, settings: {teacher: nobody}}, {name: c, settings: {loss: cosine}}, {name: d, settings: {loss: cosine, epochs: 2}}]`)
 	o = expect(t, exitUsage, s.args()...)
-	for _, want := range []string{"3 of 4 rows cannot", `row "a, seed 1": `, `row "b, seed 1": `, "nobody", `row "d, seed 1" is the same run as "c, seed 1"`} {
+	for _, want := range []string{"3 of 4 rows cannot", `row "a, seed 1": `, `row "b, seed 1": `, "nobody", `row "d, seed 1": it is the same run as "c, seed 1"`} {
 		if !strings.Contains(o.stderr, want) {
 			t.Errorf("%q is not in %s", want, o.stderr)
 		}
