@@ -158,6 +158,14 @@ func (res *Result) sentences(check bool) []string {
 	return lines
 }
 
+// many is a number of things, with an s unless it is one.
+func many(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
 // spread says how far the baseline's seeds lie apart, and which difference from it that lets so
 // many seeds find: those of two settings deviate independently, so that their differences spread
 // √2 times as far.
@@ -216,7 +224,7 @@ func (res *Result) verdict(test, figure string) string {
 		parts = []string{"no difference can be told"}
 	}
 	if least *= float64(compared); least > 0.05 {
-		parts = append(parts, fmt.Sprintf("%d seeds and %d differences: p by Holm is at least %.2g, so that none can be significant at 5 %%", seeds, compared, min(least, 1)))
+		parts = append(parts, fmt.Sprintf("%s and %s: p by Holm is at least %.2g, so that none can be significant at 5 %%", many(seeds, "seed"), many(compared, "difference"), min(least, 1)))
 	}
 	if largest > 0 {
 		parts = append(parts, fmt.Sprintf("differences of %s points or more would be found four times in five", shown(figure, largest)))

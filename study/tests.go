@@ -251,6 +251,14 @@ func (r *runner) warn(all []shared, rows []int) {
 				s.test, s.faces, ids, keys))
 		}
 	}
+	for _, t := range r.tests[min(1, len(r.tests)):] {
+		if r.Validation != nil && t.digest == r.tests[0].digest {
+			r.warnings = append(r.warnings, fmt.Sprintf("test %s is the validation %s: what is chosen by it is not tested by it", t.Name, r.Validation.Name))
+		}
+	}
+	if other := slices.IndexFunc(r.rows, func(row *Row) bool { return row.Outlook.Flip != r.rows[0].Outlook.Flip }); other >= 0 {
+		r.warnings = append(r.warnings, fmt.Sprintf("rows %q and %q differ in whether crops are mirrored: set flip for all", r.rows[0].Name(), r.rows[other].Name()))
+	}
 	for _, text := range r.warnings {
 		fmt.Fprintf(r.o.Progress, "warning: %s\n", text)
 	}
