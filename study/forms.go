@@ -29,14 +29,11 @@ const (
 // write puts what has been found so far into the study's folder. One process does so at a time, so
 // that the last table has all rows.
 func (r *runner) write(ctx context.Context) (_ *Result, err error) {
-	lock, err := durable.WaitLock(ctx, filepath.Join(r.o.Out, tableLock))
+	lock, err := lockTable(ctx, r.o.Out)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	if err := durable.RemoveTemps(r.o.Out); err != nil {
-		return nil, err
-	}
 	res, err := r.result(ctx)
 	if err != nil {
 		return nil, err

@@ -136,7 +136,7 @@ func MergePlan(ctx context.Context, folder string, o Options) (result *Result, e
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	if err := r.claimStudy(r.o.Out, r.train); err != nil {
+	if err := r.claimStudy(ctx, r.o.Out, r.train); err != nil {
 		return nil, err
 	}
 	if result, err = r.write(ctx); err != nil {

@@ -68,7 +68,7 @@ func Run(ctx context.Context, s *Study, o Options) (result *Result, err error) {
 }
 
 func (r *runner) run(ctx context.Context) (*Result, error) {
-	if err := r.claimStudy(r.o.Out, r.train); err != nil {
+	if err := r.claimStudy(ctx, r.o.Out, r.train); err != nil {
 		return nil, err
 	}
 	result, err := r.write(ctx) // what there is, and that it is going on

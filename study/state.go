@@ -237,9 +237,33 @@ type identity struct {
 	Crops   string `json:"crops_digest"`
 }
 
+// lockTable has this process alone write into the study's folder itself: it also removes what
+// killed ones left.
+func lockTable(ctx context.Context, dir string) (*durable.Lock, error) {
+	lock, err := durable.WaitLock(ctx, filepath.Join(dir, tableLock))
+	if err != nil {
+		return nil, err
+	}
+	if err := durable.RemoveTemps(dir); err != nil {
+		return nil, errors.Join(err, lock.Unlock())
+	}
+	return lock, nil
+}
+
 // claimStudy makes a folder this study's. One that holds another is an error; the same dataset
 // may have grown, or lie elsewhere.
-func (s *Study) claimStudy(dir string, train *store.Dataset) error {
+func (s *Study) claimStudy(ctx context.Context, dir string, train *store.Dataset) (err error) {
+	if err := refuseForeign(dir); err != nil {
+		return err
+	}
+	if err := durable.MkdirAll(filepath.Join(dir, rowsFolder), 0o755); err != nil {
+		return err
+	}
+	lock, err := lockTable(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Unlock()) }()
 	dataset, err := filepath.Abs(s.Dataset)
 	if err != nil {
 		return err
@@ -249,9 +273,6 @@ func (s *Study) claimStudy(dir string, train *store.Dataset) error {
 	var was identity
 	switch err := readJSON(path, &was); {
 	case errors.Is(err, os.ErrNotExist):
-		if err := refuseForeign(dir); err != nil {
-			return err
-		}
 	case err != nil:
 		return err
 	case was.File != now.File || was.Dataset != now.Dataset && was.Crops != now.Crops:
@@ -259,27 +280,31 @@ func (s *Study) claimStudy(dir string, train *store.Dataset) error {
 	case was == now:
 		return nil
 	}
-	if err := durable.MkdirAll(filepath.Join(dir, rowsFolder), 0o755); err != nil {
-		return err
-	}
 	return writeJSON(path, now)
 }
 
-// refuseForeign is an error for a folder that holds something else.
+// refuseForeign is an error for a folder that holds something else than a study.
 func refuseForeign(dir string) error {
 	entries, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) || err == nil && len(entries) == 0 {
+	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	foreign := ""
 	for _, e := range entries {
-		if e.Name() != rowsFolder && !strings.HasPrefix(e.Name(), ".") {
-			return fmt.Errorf("%w: %s is no study and not empty (%s): choose another --out", ErrUsage, dir, e.Name())
+		switch name := e.Name(); {
+		case name == studyFile:
+			return nil // whose it is, that says
+		case name != rowsFolder && !strings.HasPrefix(name, "."):
+			foreign = name
 		}
 	}
-	return nil
+	if foreign == "" {
+		return nil
+	}
+	return fmt.Errorf("%w: %s is no study and not empty (%s): choose another --out", ErrUsage, dir, foreign)
 }
 
 // errChanged marks inputs that changed while the study ran.

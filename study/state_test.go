@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"facepipe/internal/durable"
@@ -117,7 +118,7 @@ func TestChangedBetweenRows(t *testing.T) {
 		t.Errorf("%+v, %v", res, err)
 	}
 	// The folder is still this study's; that of another name or dataset is not.
-	if err := now.claimStudy(r.o.Out, now.train); err != nil {
+	if err := now.claimStudy(t.Context(), r.o.Out, now.train); err != nil {
 		t.Error(err)
 	}
 	other := *s
@@ -126,8 +127,37 @@ func TestChangedBetweenRows(t *testing.T) {
 		if path == s.Path {
 			other.Dataset = filepath.Join(dir, "test.ds")
 		}
-		if err := other.claimStudy(r.o.Out, now.tests[0].validation().Dataset); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "study.yaml on ") {
+		if err := other.claimStudy(t.Context(), r.o.Out, now.tests[0].validation().Dataset); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "study.yaml on ") {
 			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+// Many processes that begin a study at once are in nobody's way.
+func TestBegunByMany(t *testing.T) {
+	_, s := madeStudy(t, labelsAlone)
+	r := opened(t, s, "")
+	for range 3 {
+		r.o.Out = filepath.Join(t.TempDir(), "study")
+		if err := findFolders(r.o.Out, r.rows); err != nil {
+			t.Fatal(err)
+		}
+		var all errgroup.Group
+		for range 4 {
+			all.Go(func() error {
+				for range 2 {
+					if err := r.claimStudy(t.Context(), r.o.Out, r.train); err != nil {
+						return err
+					}
+					if _, err := r.write(t.Context()); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		if err := all.Wait(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
