@@ -146,6 +146,7 @@ func (r *runner) foresee(ctx context.Context, shared []int) error {
 		if r.Validation != nil {
 			row.options.Validation = r.tests[0].validation()
 		}
+		row.placeOn(r.o.Machine)
 		err := r.settle(ctx, row, shared)
 		switch other := seen[row.Digest]; {
 		case ctx.Err() != nil:
@@ -194,6 +195,17 @@ func (f *refusals) err(of int) error {
 		f.reasons[f.at[key]] += fmt.Sprintf(" (and %d more seeds)", more)
 	}
 	return fmt.Errorf("%w: %d of %d rows cannot be trained:\n  %s", ErrUsage, f.rows, of, strings.Join(f.reasons, "\n  "))
+}
+
+// placeOn says on what the row is trained. Its own number of threads goes before none.
+func (r *Row) placeOn(machine student.MachineOptions) {
+	if machine.Threads == 0 {
+		machine.Threads = r.options.Threads
+	}
+	if machine.Device == "" {
+		machine.Device = r.options.Device
+	}
+	r.options.MachineOptions = machine
 }
 
 func (r *runner) settle(ctx context.Context, row *Row, shared []int) (err error) {

@@ -13,6 +13,7 @@ import (
 	"facepipe/eval/uncertainty"
 	"facepipe/internal/durable"
 	"facepipe/internal/ort"
+	"facepipe/internal/stop"
 	"facepipe/store"
 	"facepipe/student"
 	"facepipe/student/export"
@@ -170,6 +171,8 @@ func (r *runner) take(ctx context.Context, number int, row *Row) (_ State, err e
 	case err == nil:
 		fmt.Fprintf(r.o.Progress, "row %d of %d: %s: done in %s: %s\n", number+1, len(r.rows), row.Name(), time.Since(begun).Round(time.Second), r.brief(f))
 		return Done, nil
+	case errors.Is(ctx.Err(), context.Canceled):
+		return "", stop.Saying("stopped in row " + row.Name() + "; what it has reached is kept")
 	case ctx.Err() != nil || fatal(err):
 		return "", err
 	}
@@ -243,10 +246,6 @@ func (r *runner) do(ctx context.Context, row *Row) (f figures, err error) {
 // trainRow takes the row's run to its end, from wherever it is.
 func (r *runner) trainRow(ctx context.Context, row *Row) (trained, error) {
 	o := row.options
-	o.MachineOptions = r.o.Machine
-	if o.Threads == 0 {
-		o.Threads = row.options.Threads
-	}
 	o.Out, o.Resume, o.Progress = row.dir, true, r.o.Progress
 	peak := watchMemory()
 	s, err := student.Distill(ctx, o)

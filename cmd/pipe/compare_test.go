@@ -17,6 +17,7 @@ import (
 // faceStudy is a study of tiny students on generated faces.
 type faceStudy struct {
 	dir, file, out string
+	tests          string // besides the list of pairs
 }
 
 // newStudy draws its datasets. Its test has people that it trains on.
@@ -41,7 +42,7 @@ func (s *faceStudy) write(t *testing.T, more string) {
 	writeFile(t, s.file, `dataset: faces.ds
 base: {teacher: tiny, threads: 1, batch: 6, warmup_epochs: 0, size: {width: 0.125, dim: 16}}
 budget: {epochs: 2}
-tests: [{name: faces, dataset: test.ds, pairs: pairs.txt}]
+tests: [{name: faces, dataset: test.ds, pairs: pairs.txt}`+s.tests+`]
 `+more+"\n")
 }
 
@@ -147,6 +148,7 @@ baseline: B`)
 // A row that fails stops no other, is listed first, and is trained again if that is asked for.
 func TestCompareWithFailures(t *testing.T) {
 	s := newStudy(t)
+	s.tests = ", {bin: " + binFile(t, "others.bin", 8, 4) + "}"
 	s.write(t, `rows: [{name: wild, settings: {loss: l2, lr: 1e30}}, {name: tame, settings: {loss: cosine}}]
 baseline: tame`)
 	o := expect(t, exitRejects, s.args("--fail-fast")...)
@@ -154,7 +156,7 @@ baseline: tame`)
 		t.Errorf("--fail-fast: %v", r)
 	}
 	o = expect(t, exitRejects, "compare", s.file, "--out", s.out)
-	if !strings.HasPrefix(o.stdout, "FAILED wild, seed 1: ") || !strings.Contains(o.stdout, "1 of 2 rows are done") || strings.Contains(o.stderr, "row 1 of 2") {
+	if !strings.HasPrefix(o.stdout, "FAILED wild, seed 1: ") || !strings.Contains(o.stdout, "1 of 2 rows are done") || strings.Contains(o.stderr, "row 1 of 2") || !strings.Contains(o.stdout, "OTHERS ACCURACY") {
 		t.Errorf("%s\n%s", o.stdout, o.stderr)
 	}
 	if o = expect(t, exitRejects, s.args("--retry-failed")...); !strings.Contains(o.stderr, "row 1 of 2: wild, seed 1 failed") || strings.Contains(o.stderr, "row 2") {
@@ -163,6 +165,9 @@ baseline: tame`)
 	// What distill refuses is said of all rows before anything runs.
 	s.out += "2"
 	s.write(t, `rows: [{name: a, settings: {batch: 99}}, {name: b, settings: {teacher: nobody}}, {name: c, settings: {loss: cosine}}, {name: d, settings: {loss: cosine, epochs: 2}}]`)
+	if o := expect(t, exitUsage, s.args("--device", "tpu")...); !strings.Contains(o.stderr, `device "tpu"`) {
+		t.Error(o.stderr)
+	}
 	o = expect(t, exitUsage, s.args()...)
 	for _, want := range []string{"3 of 4 rows cannot", `row "a, seed 1": `, `row "b, seed 1": `, "nobody", `row "d, seed 1": it is the same run as "c, seed 1"`} {
 		if !strings.Contains(o.stderr, want) {
