@@ -171,6 +171,9 @@ func (r *runner) take(ctx context.Context, number int, row *Row) (_ State, err e
 	case err == nil:
 		fmt.Fprintf(r.o.Progress, "row %d of %d: %s: done in %s: %s\n", number+1, len(r.rows), row.Name(), time.Since(begun).Round(time.Second), r.brief(f))
 		return Done, nil
+	case errors.Is(err, durable.ErrLocked): // by distill itself, or by who derives what a loss needs
+		fmt.Fprintf(r.o.Progress, "row %d of %d: %s is left: %v\n", number+1, len(r.rows), row.Name(), err)
+		return "", nil
 	case errors.Is(ctx.Err(), context.Canceled):
 		return "", stop.Saying("stopped in row " + row.Name() + "; what it has reached is kept")
 	case ctx.Err() != nil || fatal(err):

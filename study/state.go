@@ -253,7 +253,7 @@ func lockTable(ctx context.Context, dir string) (*durable.Lock, error) {
 // claimStudy makes a folder this study's. One that holds another is an error; the same dataset
 // may have grown, or lie elsewhere.
 func (s *Study) claimStudy(ctx context.Context, dir string, train *store.Dataset) (err error) {
-	if err := refuseForeign(dir); err != nil {
+	if err := s.refuseForeign(dir); err != nil {
 		return err
 	}
 	if err := durable.MkdirAll(filepath.Join(dir, rowsFolder), 0o755); err != nil {
@@ -283,8 +283,8 @@ func (s *Study) claimStudy(ctx context.Context, dir string, train *store.Dataset
 	return writeJSON(path, now)
 }
 
-// refuseForeign is an error for a folder that holds something else than a study.
-func refuseForeign(dir string) error {
+// refuseForeign is an error for a folder that holds something else than a study, or its file.
+func (s *Study) refuseForeign(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -297,7 +297,7 @@ func refuseForeign(dir string) error {
 		switch name := e.Name(); {
 		case name == studyFile:
 			return nil // whose it is, that says
-		case name != rowsFolder && !strings.HasPrefix(name, "."):
+		case name != rowsFolder && !strings.HasPrefix(name, ".") && !durable.SameFile(filepath.Join(dir, name), s.Path):
 			foreign = name
 		}
 	}

@@ -127,6 +127,11 @@ func TestChangedBetweenRows(t *testing.T) {
 		if path == s.Path {
 			other.Dataset = filepath.Join(dir, "test.ds")
 		}
+		if path == s.Path {
+			if err := s.claimStudy(t.Context(), filepath.Dir(path), now.train); !errors.Is(err, ErrUsage) || strings.Contains(err.Error(), "study.yaml") {
+				t.Errorf("a folder of datasets: %v", err) // in which its own file is in nobody's way
+			}
+		}
 		if err := other.claimStudy(t.Context(), r.o.Out, now.tests[0].validation().Dataset); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "study.yaml on ") {
 			t.Errorf("%s: %v", path, err)
 		}
@@ -159,6 +164,26 @@ func TestBegunByMany(t *testing.T) {
 		if err := all.Wait(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A row whose run somebody goes on with by hand is left alone, and has not failed.
+func TestRowInUse(t *testing.T) {
+	_, s := madeStudy(t, labelsAlone)
+	r := opened(t, s, filepath.Join(t.TempDir(), "study"))
+	touch(t, r.rows[0], "metrics.jsonl", "")
+	lock, err := durable.TryLock(r.rows[0].file(".lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if state, err := r.take(t.Context(), 0, r.rows[0]); state != "" || err != nil {
+		t.Errorf("%s, %v", state, err)
+	}
+	if err := lock.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if state, err := r.rows[0].reached(r.measured); state != Begun || err != nil {
+		t.Errorf("%s, %v", state, err)
 	}
 }
 
