@@ -56,6 +56,7 @@ type studyGroup struct {
 		Parameters     int     `json:"parameters"`
 		Steps          int     `json:"steps"`
 		SecondsPerStep float64 `json:"seconds_per_step"`
+		WithTeacher    float64 `json:"seconds_per_step_with_teacher"`
 		Hours          float64 `json:"hours"`
 		PeakMiB        float64 `json:"peak_mib"`
 	} `json:"cost"`
@@ -391,13 +392,16 @@ func together(curves [][]plot.Sample) []plot.Sample {
 // cost is what rows took.
 func (c *comparison) cost() Section {
 	s := Section{ID: "cost", Title: "Cost", Lead: "Medians over the seeds. The peak of memory is the process's."}
-	t := &Table{Head: "Row", Columns: []Column{{Title: "Parameters"}, {Title: "Steps"}, {Title: "ms a step"}, {Title: "Hours"}, {Title: "Peak MiB"}}}
+	t := &Table{Head: "Row", Columns: []Column{{Title: "Parameters"}, {Title: "Steps"}, {Title: "ms a step"}, {Title: "with the teacher in the loop"}, {Title: "Hours"}, {Title: "Peak MiB"}}}
 	for _, g := range c.Groups {
-		memory := "–"
+		memory, loop := "–", "–"
+		if g.Cost.WithTeacher > 0 {
+			loop = number(1000*g.Cost.WithTeacher, 1)
+		}
 		if g.Cost.PeakMiB > 0 {
 			memory = count(int(math.Round(g.Cost.PeakMiB)))
 		}
-		t.Rows = append(t.Rows, Row{Head: g.Name, Cells: cells(count(g.Cost.Parameters), count(g.Cost.Steps), number(1000*g.Cost.SecondsPerStep, 1), number(g.Cost.Hours, 2), memory)})
+		t.Rows = append(t.Rows, Row{Head: g.Name, Cells: cells(count(g.Cost.Parameters), count(g.Cost.Steps), number(1000*g.Cost.SecondsPerStep, 1), loop, number(g.Cost.Hours, 2), memory)})
 	}
 	if len(t.Rows) > 0 {
 		s.Blocks = []Block{{Table: t.cut()}}

@@ -269,6 +269,15 @@ func (res *Result) Print(w io.Writer) {
 	_ = tabs.Flush()
 }
 
+// inTheLoop is what a step would take with the teacher in the loop, in ms, and how many times that
+// is as long.
+func (c Cost) inTheLoop() string {
+	if c.WithTeacher == 0 || c.SecondsPerStep == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.0f (×%.1f)", 1000*c.WithTeacher, c.WithTeacher/c.SecondsPerStep)
+}
+
 // memory is the peak in MiB.
 func (c Cost) memory() string {
 	if c.PeakMiB == 0 {
@@ -289,10 +298,10 @@ func (res *Result) markdown() ([]byte, error) {
 	for _, test := range res.Tests {
 		res.markdownTest(&b, test)
 	}
-	fmt.Fprintf(&b, "\n## Cost\n\n| row | loss | seeds | parameters | steps | ms a step | hours | MiB |\n| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |\n")
+	fmt.Fprintf(&b, "\n## Cost\n\n| row | loss | seeds | parameters | steps | ms a step | with the teacher in the loop | hours | MiB |\n| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n")
 	for _, g := range res.Groups {
-		fmt.Fprintf(&b, "| %s | %s | %s | %d | %d | %.0f | %.2f | %s |\n", cell(g.Name), cell(g.Loss), cell(strings.Trim(fmt.Sprint(g.Seeds), "[]")),
-			g.Cost.Parameters, g.Cost.Steps, 1000*g.Cost.SecondsPerStep, g.Cost.Hours, g.Cost.memory())
+		fmt.Fprintf(&b, "| %s | %s | %s | %d | %d | %.0f | %s | %.2f | %s |\n", cell(g.Name), cell(g.Loss), cell(strings.Trim(fmt.Sprint(g.Seeds), "[]")),
+			g.Cost.Parameters, g.Cost.Steps, 1000*g.Cost.SecondsPerStep, g.Cost.inTheLoop(), g.Cost.Hours, g.Cost.memory())
 	}
 	return b.Bytes(), nil
 }

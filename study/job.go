@@ -139,6 +139,9 @@ func MergePlan(ctx context.Context, folder string, o Options) (result *Result, e
 	if err := r.claimStudy(ctx, r.o.Out, r.train); err != nil {
 		return nil, err
 	}
+	if err := r.timeTeacher(ctx); err != nil {
+		return nil, err
+	}
 	if result, err = r.write(ctx); err != nil {
 		return nil, err
 	}
@@ -160,7 +163,7 @@ func (s *Study) Paths() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	paths := []string{s.Path, s.Dataset}
+	paths := []string{s.Path, s.Dataset, s.TeacherModel}
 	tests := s.Tests
 	if s.Validation != nil {
 		tests = append(slices.Clone(tests), *s.Validation)

@@ -35,6 +35,8 @@ type Result struct {
 	// Tests are the columns: those of the validation first, if there is one.
 	Tests      []string `json:"tests"`
 	Validation string   `json:"validation,omitempty"`
+	// Teacher is what the teacher takes, if the study names its model.
+	Teacher *TeacherCost `json:"teacher,omitempty"`
 	// Groups are rows that differ in nothing but the seed.
 	Groups []Group `json:"groups"`
 }
@@ -91,7 +93,9 @@ type Cost struct {
 	Parameters     int     `json:"parameters"`
 	Steps          int     `json:"steps"`
 	SecondsPerStep float64 `json:"seconds_per_step"`
-	Hours          float64 `json:"hours"`
+	// WithTeacher is what a step would take with the teacher in the loop, 0 where nobody knows.
+	WithTeacher float64 `json:"seconds_per_step_with_teacher,omitempty"`
+	Hours       float64 `json:"hours"`
 	// PeakMiB is 0 where nobody knows.
 	PeakMiB float64 `json:"peak_mib"`
 }
@@ -113,7 +117,7 @@ type done struct {
 
 // result reads what all rows have reached.
 func (r *runner) result(ctx context.Context) (*Result, error) {
-	res := &Result{Study: r.Path, Baseline: r.Baseline, ChosenBy: "the last step", States: map[State]int{}, Failed: []FailedRow{}, Warnings: r.warnings, Groups: []Group{}}
+	res := &Result{Study: r.Path, Baseline: r.Baseline, ChosenBy: "the last step", States: map[State]int{}, Failed: []FailedRow{}, Warnings: r.warnings, Teacher: r.teacher, Groups: []Group{}}
 	if r.Validation != nil {
 		res.Validation = r.Validation.Name
 	}
@@ -216,6 +220,9 @@ func (r *runner) group(rows, baseline []done) (Group, error) {
 		SecondsPerStep: median(func(c cost) float64 { return c.SecondsPerStep }),
 		Hours:          median(func(c cost) float64 { return c.Hours }),
 		PeakMiB:        median(func(c cost) float64 { return c.PeakMiB }),
+	}
+	if r.teacher != nil {
+		g.Cost.WithTeacher = g.Cost.SecondsPerStep + r.teacher.SecondsPerCrop*float64(first.Outlook.StepCrops)
 	}
 	for _, t := range r.tests {
 		figures, err := r.figuresOf(t, rows, baseline)

@@ -51,6 +51,7 @@ type runner struct {
 	tests    []*test // those of the study, the validation first if there is one
 	measured string  // digest of how rows are measured
 	warnings []string
+	teacher  *TeacherCost // nil if nobody asks
 	// compared are the differences that were computed, by what they are of.
 	compared map[string]uncertainty.SeedComparison
 }
@@ -70,6 +71,9 @@ func Run(ctx context.Context, s *Study, o Options) (result *Result, err error) {
 
 func (r *runner) run(ctx context.Context) (*Result, error) {
 	if err := r.claimStudy(ctx, r.o.Out, r.train); err != nil {
+		return nil, err
+	}
+	if err := r.timeTeacher(ctx); err != nil {
 		return nil, err
 	}
 	result, err := r.write(ctx) // what there is, and that it is going on

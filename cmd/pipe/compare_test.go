@@ -17,6 +17,7 @@ import (
 // faceStudy is a study of tiny students on generated faces.
 type faceStudy struct {
 	dir, file, out string
+	teacher        string // its model
 	tests          string // besides the list of pairs
 }
 
@@ -24,8 +25,7 @@ type faceStudy struct {
 func newStudy(t *testing.T) *faceStudy {
 	t.Helper()
 	dataset := ingestAligned(t, 4, 6)
-	precompute(t, dataset)
-	s := &faceStudy{dir: t.TempDir(), out: filepath.Join(t.TempDir(), "study")}
+	s := &faceStudy{teacher: precompute(t, dataset), dir: t.TempDir(), out: filepath.Join(t.TempDir(), "study")}
 	s.file = filepath.Join(s.dir, "study.yaml")
 	for name, to := range map[string]string{"faces.ds": dataset, "test.ds": ingestAligned(t, 8, 4), "pairs.txt": pairsFile(t, 8, 4)} {
 		if err := os.Symlink(to, filepath.Join(s.dir, name)); err != nil {
@@ -182,10 +182,14 @@ baseline: tame`)
 // A dataset that has grown makes rows stale: they are named with what changed, and trained anew.
 func TestCompareOfStaleRows(t *testing.T) {
 	s := newStudy(t)
-	s.write(t, "axes: {loss: [cosine]}\nvalidation: {name: val, dataset: test.ds, pairs: pairs.txt}\nselect: accuracy")
+	s.write(t, "axes: {loss: [cosine]}\nvalidation: {name: val, dataset: test.ds, pairs: pairs.txt}\nselect: accuracy\nteacher_model: "+s.teacher)
 	first := expect(t, exitDone, s.args()...).object(t)
 	if states(first) != "map[done:1]" || !strings.Contains(fmt.Sprint(first["chosen_by"]), "best checkpoint by accuracy on val") {
 		t.Errorf("%v", first)
+	}
+	cost := first["groups"].([]any)[0].(map[string]any)["cost"].(map[string]any)
+	if number(t, cost, "seconds_per_step_with_teacher") <= number(t, cost, "seconds_per_step") || first["teacher"] == nil {
+		t.Errorf("the teacher in the loop costs nothing: %v", cost)
 	}
 	dataset := filepath.Join(s.dir, "faces.ds")
 	expect(t, exitDone, "ingest", "--source", "folder="+alignedFaces(t, 6, 6), "--key-prefix", "more/", "--out", dataset)
