@@ -20,7 +20,7 @@ const teacherFile, teacherCrops = "teacher.json", 64
 type TeacherCost struct {
 	Model  string `json:"model"`
 	Digest string `json:"digest"`
-	// SecondsPerCrop is of the processor, with the threads that rows are trained with.
+	// SecondsPerCrop is of the processor, with as many threads as the first row is trained with.
 	SecondsPerCrop float64 `json:"seconds_per_crop"`
 }
 
@@ -42,7 +42,7 @@ func (r *runner) timeTeacher(ctx context.Context) error {
 		r.teacher = &known
 		return nil
 	}
-	m, err := embed.Open(r.TeacherModel, embed.Options{Crop: r.train.Contract().CropSize, Runtime: ort.Options{Library: r.o.ONNXRuntime, Threads: r.o.Machine.Threads}})
+	m, err := embed.Open(r.TeacherModel, embed.Options{Crop: r.train.Contract().CropSize, Runtime: ort.Options{Library: r.o.ONNXRuntime, Threads: r.rows[0].options.Threads}})
 	if err != nil {
 		return fmt.Errorf("teacher_model %s: %w", r.TeacherModel, err)
 	}

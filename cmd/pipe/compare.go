@@ -52,6 +52,7 @@ STUDY.yaml:
     - {bin: agedb_30.bin}
   select: accuracy                # test the best checkpoint by validation; default: the last step
   baseline: cosine
+  teacher_model: w600k_r50.onnx   # tell what a step would take with the teacher in the loop
 
 Settings are those of distill's --config. Every combination of the axes is a row, and every
 row of rows once for each seed. Rows of one seed begin with the same weights and see the same
