@@ -51,7 +51,7 @@ test-real: deps build engine
 # Debian's slurm-wlm and munge, and starts their daemons on loopback for some minutes.
 test-slurm: deps build engine
 	@SLURM=yes third_party/deps.sh
-	PIPE_TEST_SLURM=yes $(GOTEST) -run '^TestSlurm$$' -v ./cmd/pipe
+	PIPE_TEST_SLURM=yes $(GOTEST) -run '^TestSlurm' -v ./cmd/pipe
 
 # The engine's loops for arm64 in an emulator, as root: brings Debian's compiler and
 # emulator. Where these are, make test does it as well.

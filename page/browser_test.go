@@ -415,7 +415,7 @@ func looks(t *testing.T, tb *tab) {
 		}
 	})
 	for _, what := range [][]string{
-		{evalFolder(t, nil)}, {evalFolder(t, nil), runFolder(t, 5000, true), faces, faces + ":r50"}, {evalFolder(t, nil), evil, hostileDataset(t)},
+		{evalFolder(t, nil)}, {evalFolder(t, nil), runFolder(t, 5000, true), faces, faces + ":r50"}, {evalFolder(t, nil), evil, hostileDataset(t)}, {studyFolder(t)},
 	} {
 		look(t, tb, fileURL(t, writePage(t, what...)))
 	}

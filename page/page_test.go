@@ -19,7 +19,7 @@ func TestKindsAreFoundByWhatLiesThere(t *testing.T) {
 	faces := withTeachers(t)
 	folder := evalFolder(t, nil)
 	for path, want := range map[string]string{
-		folder: "eval", filepath.Join(folder, "report.json"): "eval", runFolder(t, 20, false): "run",
+		studyFolder(t): "study", folder: "eval", filepath.Join(folder, "report.json"): "eval", runFolder(t, 20, false): "run",
 		faces: "dataset", faces + ":r50": "cache", filepath.Join(faces, "teachers", "other"): "cache",
 	} {
 		kinds, err := kindsOf(path)

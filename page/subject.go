@@ -51,6 +51,7 @@ type Kind struct {
 func Kinds() []Kind {
 	return []Kind{
 		{"eval", "an eval's report.json, or its folder", isEval, evalParts},
+		{"study", "a study's folder, with table.json", isStudy, each(studyPart)},
 		{"run", "a run's folder, with run.json", isRun, each(runPart)},
 		{"cache", "a teacher's cache, as its folder or as DATASET:NAME", isCache, each(cachePart)},
 		{"dataset", "a dataset, with dataset.json", store.IsDataset, each(datasetPart)},

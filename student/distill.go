@@ -55,7 +55,8 @@ type run struct {
 	ds       *store.Dataset
 	teachers teachers
 	loader   *data.Loader
-	excluded *data.Exclusion // nil without lists
+	excluded *data.Exclusion // what lists and the fraction leave out; nil for nothing
+	sampled  int             // crops that the fraction leaves out
 	schedule optim.Schedule
 	flip     bool
 	manifest manifest
@@ -86,20 +87,7 @@ type run struct {
 // all takes the stages of a run in their order.
 func (r *run) all(ctx context.Context) (_ Summary, err error) {
 	defer func() { r.bar.Finish(); err = r.close(err) }()
-	for _, stage := range []func(context.Context) error{
-		r.openDataset,
-		r.lockFolder,
-		r.readExisting,
-		r.openData,
-		r.refuseOtherSettings,
-		r.startEngine,
-		r.meetRanks,
-		r.buildModel,
-		r.restoreNewest,
-		r.agreeWithRanks,
-		r.takeFolder,
-		r.openJournal,
-	} {
+	for _, stage := range r.beforeSteps() {
 		if err := stage(ctx); err != nil {
 			return Summary{}, interrupted(err, "stopped before the first step")
 		}
@@ -113,11 +101,30 @@ func (r *run) all(ctx context.Context) (_ Summary, err error) {
 	return r.writeSummary()
 }
 
+// beforeSteps are the stages up to the first step.
+func (r *run) beforeSteps() []func(context.Context) error {
+	return []func(context.Context) error{
+		r.openDataset,
+		r.lockFolder,
+		r.readExisting,
+		r.openData,
+		r.refuseOtherSettings,
+		r.startEngine,
+		r.meetRanks,
+		r.buildModel,
+		r.restoreNewest,
+		r.agreeWithRanks,
+		r.takeFolder,
+		r.openJournal,
+	}
+}
+
 // close gives back what the stages took, the last one's first, and says how the run ended.
 func (r *run) close(err error) error {
 	r.metrics.close()
 	if r.model != nil {
 		r.model.close()
+		r.engine.Trim() // the process may go on, with another run
 	}
 	err = r.world.leave(err)
 	for _, tables := range r.opened {

@@ -3,6 +3,7 @@ package student
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -59,6 +60,20 @@ type excludedRows struct {
 	Digest string `json:"digest"`
 	// Crops that are excluded, of those of the split.
 	Crops int `json:"crops"`
+}
+
+// choose settles which crops of the split are trained on.
+func (r *run) choose(ctx context.Context) error {
+	if err := r.exclude(ctx); err != nil || r.o.Fraction == 1 {
+		return err
+	}
+	sampled, n, of, err := r.excluded.Sample(ctx, r.ds, r.o.Split, r.o.Fraction)
+	if err != nil {
+		return err
+	}
+	r.notes = append(r.notes, fmt.Sprintf("fraction %g: %d of %d crops, the same for every seed", r.o.Fraction, n, of))
+	r.excluded, r.sampled = sampled, of-n
+	return nil
 }
 
 // exclude reads the lists of what is not to be trained on. Lists that take nothing out are

@@ -49,6 +49,10 @@ type DataOptions struct {
 	// Exclude are lists of keys and identities that are not trained on; see [data.Exclude].
 	// run.json has the digest of what they come to.
 	Exclude FileList `json:"-" yaml:"exclude,omitempty"`
+	// Fraction of the crops that Split and Exclude leave, above 0, at most 1, is trained on: which
+	// ones does not depend on the seed, and a smaller fraction lies within a larger one. run.json
+	// has no such key for 1.
+	Fraction float64 `json:"fraction,omitempty" yaml:"fraction"`
 }
 
 // NetworkOptions say what the student is.
@@ -162,6 +166,7 @@ type MachineOptions struct {
 // DefaultOptions are the settings of a run that says nothing.
 func DefaultOptions() Options {
 	return Options{
+		DataOptions:    DataOptions{Fraction: 1},
 		NetworkOptions: NetworkOptions{Network: "mobilefacenet", Size: net.Config{Dim: 512, Width: 1}},
 		Loss:           loss.Config{Name: "unified"},
 		TrainingOptions: TrainingOptions{

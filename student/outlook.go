@@ -25,11 +25,14 @@ type Outlook struct {
 	Parameters int `json:"parameters"`
 	// Flip is whether crops are mirrored at random.
 	Flip bool `json:"flip"`
+	// Held says of the rows that were asked for which are trained on.
+	Held []bool `json:"-"`
 }
 
 // Foresee says what [Distill] would do, and refuses what it would refuse before the engine is
-// asked: [ErrUsage], [store.ErrDamaged], [store.ErrNotFound]. It leaves o.Out alone.
-func Foresee(ctx context.Context, o Options) (a Outlook, err error) {
+// asked: [ErrUsage], [store.ErrDamaged], [store.ErrNotFound]. It leaves o.Out alone. Of the rows of
+// the dataset it tells whether they are among those that are trained on.
+func Foresee(ctx context.Context, o Options, rows ...int) (a Outlook, err error) {
 	if err := o.validate(); err != nil {
 		return Outlook{}, err
 	}
@@ -53,6 +56,9 @@ func Foresee(ctx context.Context, o Options) (a Outlook, err error) {
 	}
 	a = Outlook{Loss: r.o.Loss.Canonical(), Crops: r.loader.Crops(), Steps: r.schedule.Total, StepCrops: r.o.Batch * r.o.Accumulate,
 		Parameters: n.Parameters(), Flip: r.flip}
+	for _, row := range rows {
+		a.Held = append(a.Held, r.loader.Holds(row))
+	}
 	if a.Manifest, err = json.Marshal(r.manifest); err != nil {
 		return Outlook{}, err
 	}

@@ -135,6 +135,7 @@ func (r *run) readExisting(context.Context) (err error) {
 	if was := r.found.Exclude; was != nil {
 		r.manifest.Crops -= was.Crops
 	}
+	r.manifest.Crops = data.Share(r.manifest.Crops, r.o.Fraction)
 	return fmt.Errorf("%w: the run in %s: %w", ErrUsage, r.o.Out, grown(r.found.Dataset, r.found.CropsDigest, r.found.Crops, &r.manifest))
 }
 
@@ -281,6 +282,9 @@ func values(before, now any) string {
 func (o Options) recorded() Options {
 	if o.Accumulate == 1 {
 		o.Accumulate = 0
+	}
+	if o.Fraction == 1 {
+		o.Fraction = 0
 	}
 	if o.Sampler == data.Uniform {
 		o.Sampler, o.PerIdentity = "", 0

@@ -60,14 +60,14 @@ func (r *run) openData(ctx context.Context) (err error) {
 		o.Init, r.manifest.Init = r.weights.path, r.weights.digest // of a run's folder, a file
 	}
 	r.flip = o.Flip == "on" || (o.Flip == "auto" && r.teachers.flip())
-	if err = r.exclude(ctx); err != nil {
+	if err = r.choose(ctx); err != nil {
 		return err
 	}
 	if r.loader, err = r.newLoader(r.world.slice()); err != nil {
 		return err
 	}
 	if r.manifest.Exclude != nil {
-		r.manifest.Exclude.Crops = r.loader.Excluded()
+		r.manifest.Exclude.Crops = r.loader.Excluded() - r.sampled
 	}
 	if r.schedule, err = o.schedule(r.loader.StepsPerEpoch()); err != nil {
 		return err

@@ -2,15 +2,20 @@ package study
 
 import (
 	"bytes"
+	"context"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 
 	"facepipe/eval/uncertainty"
+	"facepipe/eval/verification"
 	"facepipe/internal/durable"
 )
 
@@ -21,9 +26,15 @@ const (
 	tableCSV      = "table.csv"
 )
 
-// write puts what has been found so far into the study's folder.
-func (r *runner) write() (*Result, error) {
-	res, err := r.result()
+// write puts what has been found so far into the study's folder. One process does so at a time, so
+// that the last table has all rows.
+func (r *runner) write(ctx context.Context) (_ *Result, err error) {
+	lock, err := lockTable(ctx, r.o.Out)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, lock.Unlock()) }()
+	res, err := r.result(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +69,10 @@ func shown(figure string, v float64) string {
 }
 
 // text is a figure over its seeds: mean ± standard deviation (number).
-func (f Figure) text() string {
+func (f *Figure) text() string {
+	if f == nil {
+		return "–"
+	}
 	if f.Std == nil {
 		return shown(f.Name, f.Mean) + " (1)"
 	}
@@ -66,11 +80,11 @@ func (f Figure) text() string {
 }
 
 // differenceText is the difference to the baseline.
-func (f Figure) differenceText() string {
-	d := f.Difference
-	if d == nil {
+func (f *Figure) differenceText() string {
+	if f == nil || f.Difference == nil {
 		return ""
 	}
+	d := f.Difference
 	sign := func(v float64) string {
 		if v >= 0 {
 			return "+" + shown(f.Name, v)
@@ -90,153 +104,227 @@ func (f Figure) differenceText() string {
 	return text
 }
 
-// main are the figures that the terminal and the first table show.
-func (g Group) main(tests []string) []Figure {
-	var figures []Figure
-	for _, test := range tests {
-		for _, f := range g.Figures {
-			if f.Test == test && (f.Name == "accuracy" || f.Name == "tar_at_far 1e-3") {
-				figures = append(figures, f)
-			}
+// find is a figure of a group, nil if it has none.
+func (g Group) find(test, name string) *Figure {
+	for i := range g.Figures {
+		if f := &g.Figures[i]; f.Test == test && f.Name == name {
+			return f
 		}
 	}
-	return figures
+	return nil
 }
 
-// Sentences say first what a reader wants to know.
-func (res *Result) Sentences() []string {
-	var lines []string
+// names are the figures that any group has of a test, in their order.
+func (res *Result) names(test string) []string {
+	var names []string
+	for _, f := range verification.Figures(falseAccepts) {
+		if slices.ContainsFunc(res.Groups, func(g Group) bool { return g.find(test, f.Name) != nil }) {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
+// sentences say first what a reader wants to know. check asks for what the baseline's seeds tell.
+func (res *Result) sentences(check bool) []string {
+	lines := []string{}
 	for _, f := range res.Failed {
-		lines = append(lines, fmt.Sprintf("FAILED %s: %s", f.Row, f.Error))
+		lines = append(lines, fmt.Sprintf("FAILED %s: %s", f.Row, f.lastLine()))
 	}
-	if n := len(res.Rows) - res.States[Done]; n > 0 {
-		lines = append(lines, fmt.Sprintf("%d of %d rows are done.", res.States[Done], len(res.Rows)))
+	for _, text := range res.Warnings {
+		lines = append(lines, "warning: "+text)
 	}
-	for _, name := range res.Changed {
-		lines = append(lines, fmt.Sprintf("%s: settings or inputs changed since it was trained; it is trained anew", name))
+	if n := len(res.Rows); res.States[Done] < n {
+		text := fmt.Sprintf("%d of %d rows are done", res.States[Done], n)
+		if running := res.States[Running]; running > 0 {
+			text += fmt.Sprintf(", %d are with another process", running)
+		}
+		lines = append(lines, text+".")
 	}
-	if len(res.Groups) > 1 {
-		lines = append(lines, res.verdict(res.Tests[len(res.Tests)-1], "accuracy"))
+	for _, c := range res.Changed {
+		lines = append(lines, c.String()+".")
+	}
+	for _, test := range res.Tests {
+		if check || len(res.Groups) == 1 {
+			lines = append(lines, res.spread(test)...)
+		}
+		if len(res.Groups) > 1 && test != res.Validation {
+			lines = append(lines, res.verdict(test, "accuracy"))
+		}
 	}
 	return lines
 }
 
+// many is a number of things, with an s unless it is one.
+func many(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// spread says how far the baseline's seeds lie apart, and which difference from it that lets so
+// many seeds find: those of two settings deviate independently, so that their differences spread
+// √2 times as far.
+func (res *Result) spread(test string) []string {
+	for _, g := range res.Groups {
+		f := g.find(test, "accuracy")
+		if g.Name != res.Baseline || f == nil || f.Std == nil {
+			continue
+		}
+		n := float64(len(f.Values))
+		return []string{fmt.Sprintf("accuracy on %s of %s: %s; %.0f seeds would find a difference of %s points from that four times in five.",
+			test, g.Name, f.text(), n, shown(f.Name, power80*math.Sqrt2**f.Std/math.Sqrt(n)))}
+	}
+	return nil
+}
+
 // verdict says which groups differ from the baseline in a figure.
 func (res *Result) verdict(test, figure string) string {
-	var better, worse []string
-	floor, largest := "", 0.0
-	compared := 0
+	kinds := []struct {
+		text   string
+		groups []string
+	}{{text: "better"}, {text: "worse"}, {text: "better by the interval alone"}, {text: "worse by the interval alone"}}
+	compared, seeds, largest, least := 0, 0, 0.0, 0.0
 	for _, g := range res.Groups {
-		for _, f := range g.Figures {
-			d := f.Difference
-			if f.Test != test || f.Name != figure || d == nil {
-				continue
-			}
-			compared++
-			floor = d.Floor
-			if d.Detectable != nil {
-				largest = max(largest, *d.Detectable)
-			}
-			if d.Interval == nil || d.Interval.Holds(0) || d.Floor != "" || f.Adjusted != nil && *f.Adjusted > 0.05 {
-				continue
-			}
-			if d.Delta.Mean > 0 {
-				better = append(better, g.Name)
-			} else {
-				worse = append(worse, g.Name)
-			}
+		f := g.find(test, figure)
+		if f == nil || f.Difference == nil {
+			continue
+		}
+		d := f.Difference
+		compared, seeds, least = compared+1, max(seeds, len(d.Delta.Values)), max(least, d.LeastP)
+		if d.Detectable != nil {
+			largest = max(largest, *d.Detectable)
+		}
+		kind := 0
+		if d.Delta.Mean < 0 {
+			kind++
+		}
+		if !f.real() {
+			kind += 2
+		}
+		if d.Interval != nil && !d.Interval.Holds(0) && len(d.Delta.Values) > 1 {
+			kinds[kind].groups = append(kinds[kind].groups, g.Name)
 		}
 	}
-	var parts []string
-	if len(better) > 0 {
-		parts = append(parts, strings.Join(better, ", ")+" better")
-	}
-	if len(worse) > 0 {
-		parts = append(parts, strings.Join(worse, ", ")+" worse")
-	}
 	text := fmt.Sprintf("%s on %s against %s: ", figure, test, res.Baseline)
-	switch {
-	case compared == 0:
+	if compared == 0 {
 		return text + "nothing to compare yet."
-	case len(parts) == 0:
-		text += "no difference can be told"
-	default:
-		text += strings.Join(parts, "; ") + "; the others cannot be told apart"
 	}
-	if floor != "" {
-		text += " (" + floor + ")"
+	var parts []string
+	for _, k := range kinds {
+		if len(k.groups) > 0 {
+			parts = append(parts, strings.Join(k.groups, ", ")+" "+k.text)
+		}
+	}
+	if parts == nil {
+		parts = []string{"no difference can be told"}
+	}
+	if least *= float64(compared); least > 0.05 {
+		parts = append(parts, fmt.Sprintf("%s and %s: p by Holm is at least %.2g, so that none can be significant at 5 %%", many(seeds, "seed"), many(compared, "difference"), min(least, 1)))
 	}
 	if largest > 0 {
-		text += fmt.Sprintf("; differences of %s points or more would be found four times in five", shown(figure, largest))
+		parts = append(parts, fmt.Sprintf("differences of %s points or more would be found four times in five", shown(figure, largest)))
 	}
-	return text + "."
+	return text + strings.Join(parts, "; ") + "."
+}
+
+// real is whether a difference is one by both measures: the interval over seeds and people, and the
+// p of the seeds, adjusted.
+func (f *Figure) real() bool {
+	d := f.Difference
+	return d.Interval != nil && !d.Interval.Holds(0) && f.Adjusted != nil && *f.Adjusted <= 0.05
 }
 
 // Print writes the table for a terminal.
 func (res *Result) Print(w io.Writer) {
-	for _, line := range res.Sentences() {
+	for _, line := range res.Says {
 		fmt.Fprintln(w, line)
 	}
+	if len(res.Groups) == 0 {
+		return
+	}
+	main := []string{"accuracy", "tar_at_far 1e-3"}
 	tabs := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for i, g := range res.Groups {
-		figures := g.main(res.Tests)
-		if i == 0 {
-			fmt.Fprint(tabs, "ROW")
-			for _, f := range figures {
-				fmt.Fprintf(tabs, "\t%s\tDIFFERENCE", strings.ToUpper(f.Test+" "+f.Name))
+	fmt.Fprint(tabs, "ROW")
+	each := func(visit func(test, figure string)) {
+		for _, test := range res.Tests {
+			for _, figure := range res.names(test) {
+				if slices.Contains(main, figure) {
+					visit(test, figure)
+				}
 			}
-			fmt.Fprintln(tabs, "\tMS/STEP\tHOURS\tMIB")
 		}
+	}
+	each(func(test, figure string) { fmt.Fprintf(tabs, "\t%s\tDIFFERENCE", strings.ToUpper(test+" "+figure)) })
+	fmt.Fprintln(tabs, "\tMS/STEP\tHOURS\tMIB")
+	for _, g := range res.Groups {
 		fmt.Fprint(tabs, g.Name)
-		for _, f := range figures {
+		each(func(test, figure string) {
+			f := g.find(test, figure)
 			fmt.Fprintf(tabs, "\t%s\t%s", f.text(), f.differenceText())
-		}
-		fmt.Fprintf(tabs, "\t%.0f\t%.2f\t%.0f\n", 1000*g.Cost.SecondsPerStep, g.Cost.Hours, g.Cost.PeakMiB)
+		})
+		fmt.Fprintf(tabs, "\t%.0f\t%.2f\t%s\n", 1000*g.Cost.SecondsPerStep, g.Cost.Hours, g.Cost.memory())
 	}
 	_ = tabs.Flush()
+}
+
+// inTheLoop is what a step would take with the teacher in the loop, in ms, and how many times that
+// is as long.
+func (c Cost) inTheLoop() string {
+	if c.WithTeacher == 0 || c.SecondsPerStep == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.0f (×%.1f)", 1000*c.WithTeacher, c.WithTeacher/c.SecondsPerStep)
+}
+
+// memory is the peak in MiB.
+func (c Cost) memory() string {
+	if c.PeakMiB == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.0f", c.PeakMiB)
 }
 
 // markdown is the table for people who read files.
 func (res *Result) markdown() ([]byte, error) {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "# %s\n\n", strings.TrimSuffix(filepath.Base(res.Study), filepath.Ext(res.Study)))
-	for _, line := range res.Sentences() {
-		fmt.Fprintf(&b, "%s\n\n", line)
+	for _, line := range res.Says {
+		fmt.Fprintf(&b, "%s\n\n", cell(line))
 	}
 	fmt.Fprintf(&b, "Mean ± standard deviation over seeds (their number). Differences are to %s, paired by seed, with the %.0f %% interval of a bootstrap over seeds and people, and the p of all sign flips. Tested: %s.\n",
-		res.Baseline, 100*uncertainty.DefaultLevel, res.ChosenBy)
+		cell(res.Baseline), 100*uncertainty.DefaultLevel, res.ChosenBy)
 	for _, test := range res.Tests {
-		fmt.Fprintf(&b, "\n## %s\n\n", test)
 		res.markdownTest(&b, test)
 	}
-	fmt.Fprintf(&b, "\n## Cost\n\n| row | loss | seeds | parameters | steps | ms a step | hours | MiB |\n| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |\n")
+	fmt.Fprintf(&b, "\n## Cost\n\n| row | loss | seeds | parameters | steps | ms a step | with the teacher in the loop | hours | MiB |\n| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n")
 	for _, g := range res.Groups {
-		fmt.Fprintf(&b, "| %s | %s | %s | %d | %d | %.0f | %.2f | %.0f |\n", cell(g.Name), cell(g.Loss), cell(strings.Trim(fmt.Sprint(g.Seeds), "[]")),
-			g.Cost.Parameters, g.Cost.Steps, 1000*g.Cost.SecondsPerStep, g.Cost.Hours, g.Cost.PeakMiB)
+		fmt.Fprintf(&b, "| %s | %s | %s | %d | %d | %.0f | %s | %.2f | %s |\n", cell(g.Name), cell(g.Loss), cell(strings.Trim(fmt.Sprint(g.Seeds), "[]")),
+			g.Cost.Parameters, g.Cost.Steps, 1000*g.Cost.SecondsPerStep, g.Cost.inTheLoop(), g.Cost.Hours, g.Cost.memory())
 	}
 	return b.Bytes(), nil
 }
 
 func (res *Result) markdownTest(b *bytes.Buffer, test string) {
-	for i, g := range res.Groups {
-		header, rule, line := "| row |", "| --- |", "| "+cell(g.Name)+" |"
-		for _, f := range g.Figures {
-			if f.Test != test {
-				continue
-			}
-			header += " " + f.Name + " |"
-			rule += " ---: |"
-			line += " " + f.text() + " |"
-			if f.Name == "accuracy" {
-				header += " difference |"
-				rule += " ---: |"
-				line += " " + f.differenceText() + " |"
-			}
+	names := res.names(test)
+	if len(names) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n## %s\n\n| row |", test)
+	rule := "| --- |"
+	for _, name := range names {
+		fmt.Fprintf(b, " %s | difference |", name)
+		rule += " ---: | ---: |"
+	}
+	fmt.Fprintf(b, "\n%s\n", rule)
+	for _, g := range res.Groups {
+		fmt.Fprintf(b, "| %s |", cell(g.Name))
+		for _, name := range names {
+			f := g.find(test, name)
+			fmt.Fprintf(b, " %s | %s |", f.text(), f.differenceText())
 		}
-		if i == 0 {
-			fmt.Fprintf(b, "%s\n%s\n", header, rule)
-		}
-		fmt.Fprintln(b, line)
+		fmt.Fprintln(b)
 	}
 }
 

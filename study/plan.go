@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"path/filepath"
 	"time"
 
 	"facepipe/student"
@@ -23,9 +22,12 @@ type Outlook struct {
 	// Seeds of every group, and what they can tell.
 	Seeds int    `json:"seeds"`
 	Power string `json:"power"`
-	// Changed and Gone are as in [Result].
-	Changed []string `json:"changed,omitempty"`
-	Gone    []string `json:"gone,omitempty"`
+	// Spread says how far the baseline's seeds lie apart, if some are done.
+	Spread []string `json:"spread,omitempty"`
+	// Warnings, Changed and Gone are as in [Result].
+	Warnings []string `json:"warnings,omitempty"`
+	Changed  []Change `json:"changed,omitempty"`
+	Gone     []string `json:"gone,omitempty"`
 }
 
 // RowOutlook is a row that is to be trained, or was.
@@ -54,35 +56,36 @@ func bytesAParameter(o student.Options) int64 {
 // secondsPerStep is of a row that is like the others, 0 if nobody knows: rows that are done
 // tell.
 func Foresee(ctx context.Context, s *Study, o Options, secondsPerStep float64) (a Outlook, err error) {
-	if o.Progress == nil {
-		o.Progress = io.Discard
-	}
 	r, err := open(ctx, s, o)
 	if err != nil {
 		return Outlook{}, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	seeds := map[uint64]bool{}
-	measured := map[string]float64{}
-	for _, row := range r.rows {
-		var f figures
-		if readJSON(filepath.Join(row.folder(o.Out), figuresFile), &f) == nil {
-			measured[row.Group] = f.SecondsPerStep
-			secondsPerStep = f.SecondsPerStep
-		}
+	res := &Result{Baseline: r.Baseline, States: map[State]int{}}
+	states, err := r.look(ctx, res)
+	if err != nil {
+		return Outlook{}, err
 	}
-	hours := 0.0
-	for _, row := range r.rows {
-		state, err := row.state(o.Out)
-		if err != nil {
-			return Outlook{}, err
+	groups, order, err := r.doneByGroup(states)
+	if err != nil {
+		return Outlook{}, err
+	}
+	rates := map[string]float64{}
+	for _, name := range order {
+		rates[name] = groups[name][0].figures.SecondsPerStep
+		secondsPerStep = rates[name]
+	}
+	seeds, hours := map[uint64]bool{}, 0.0
+	for i, row := range r.rows {
+		if o.BaselineOnly && row.Group != r.Baseline {
+			continue
 		}
 		seeds[row.Seed] = true
-		one := RowOutlook{Row: row.Name(), State: state, Loss: row.Outlook.Loss, Crops: row.Outlook.Crops, Steps: row.Outlook.Steps, Parameters: row.Outlook.Parameters}
-		if state != Done {
-			rate := secondsPerStep
-			if own, ok := measured[row.Group]; ok {
-				rate = own
+		one := RowOutlook{Row: row.Name(), State: res.Rows[i].State, Loss: row.Outlook.Loss, Crops: row.Outlook.Crops, Steps: row.Outlook.Steps, Parameters: row.Outlook.Parameters}
+		if one.State != Done && one.State != Trained {
+			rate, ok := rates[row.Group]
+			if !ok {
+				rate = secondsPerStep
 			}
 			one.Hours = rate * float64(one.Steps) / time.Hour.Seconds()
 			hours += one.Hours
@@ -94,12 +97,30 @@ func Foresee(ctx context.Context, s *Study, o Options, secondsPerStep float64) (
 	if secondsPerStep > 0 {
 		a.Hours = &hours
 	}
-	if a.Changed, a.Gone, err = stale(o.Out, r.rows); err != nil {
-		return Outlook{}, err
-	}
-	a.Seeds, a.Power = len(seeds), power(len(seeds))
-	return a, nil
+	a.Seeds, a.Power, a.Warnings, a.Changed, a.Gone = len(seeds), power(len(seeds)), r.warnings, res.Changed, res.Gone
+	a.Spread, err = r.baselineSpread(groups[r.Baseline])
+	return a, err
 }
+
+// baselineSpread says how far the baseline's seeds lie apart.
+func (r *runner) baselineSpread(rows []done) (lines []string, err error) {
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	g, err := r.group(rows, nil)
+	if err != nil {
+		return nil, err
+	}
+	res := &Result{Baseline: r.Baseline, Groups: []Group{g}}
+	for _, t := range r.tests {
+		lines = append(lines, res.spread(t.Name)...)
+	}
+	return lines, nil
+}
+
+// power80 is how many standard errors a difference must have to be found at the level of 5 % four
+// times in five: 1.96 + 0.84.
+const power80 = 2.8
 
 // power says what so many seeds can tell.
 func power(seeds int) string {
@@ -114,7 +135,7 @@ func power(seeds int) string {
 	if least > 0.05 {
 		text += ", which cannot be significant at 5 %"
 	}
-	return text + fmt.Sprintf("; four times in five they find one of 2.8/√%d = %.2f standard deviations of the paired differences", seeds, 2.8/math.Sqrt(float64(seeds)))
+	return text + fmt.Sprintf("; four times in five they find one of 2.8/√%d = %.2f standard deviations of the paired differences", seeds, power80/math.Sqrt(float64(seeds)))
 }
 
 // Print writes it for a terminal.
@@ -131,8 +152,14 @@ func (a Outlook) Print(w io.Writer) {
 		fmt.Fprint(w, " (how long they are, the first row that is done will tell; or --seconds-per-step)")
 	}
 	fmt.Fprintf(w, ", up to %.1f GB\n%s\n", float64(a.Bytes)/1e9, a.Power)
-	for _, name := range a.Changed {
-		fmt.Fprintf(w, "stale: %s: settings or inputs changed since it was trained\n", name)
+	for _, line := range a.Spread {
+		fmt.Fprintln(w, line)
+	}
+	for _, text := range a.Warnings {
+		fmt.Fprintf(w, "warning: %s\n", text)
+	}
+	for _, c := range a.Changed {
+		fmt.Fprintln(w, c)
 	}
 	for _, name := range a.Gone {
 		fmt.Fprintf(w, "gone: %s: the study has it no more; its folder stays\n", name)

@@ -1,34 +1,42 @@
 package study
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"facepipe/eval/uncertainty"
 	"facepipe/eval/verification"
 )
 
-// Result is what a study has found so far.
+// Result is what a study has found so far; table.json is one.
 type Result struct {
 	Study    string `json:"study"`
 	Baseline string `json:"baseline"`
 	// ChosenBy says which weights were tested: the last step's, or the best by a figure of the
 	// validation.
 	ChosenBy string `json:"chosen_by"`
+	// Says are the sentences that come first.
+	Says []string `json:"says"`
+	// Warnings are what must not be overlooked.
+	Warnings []string `json:"warnings,omitempty"`
 	// Rows of all seeds, and how many are in each state.
 	Rows   []RowState    `json:"rows"`
 	States map[State]int `json:"states"`
 	// Failed rows, with their errors.
 	Failed []FailedRow `json:"failed"`
-	// Changed are rows of which the folder holds runs of other settings or inputs; Gone are rows
-	// that the study no longer has.
-	Changed []string `json:"changed,omitempty"`
+	// Changed are rows that are stale; Gone are runs in the folder that the study does not have.
+	Changed []Change `json:"changed,omitempty"`
 	Gone    []string `json:"gone,omitempty"`
 	// Tests are the columns: those of the validation first, if there is one.
-	Tests []string `json:"tests"`
+	Tests      []string `json:"tests"`
+	Validation string   `json:"validation,omitempty"`
+	// Teacher is what the teacher takes, if the study names its model.
+	Teacher *TeacherCost `json:"teacher,omitempty"`
 	// Groups are rows that differ in nothing but the seed.
 	Groups []Group `json:"groups"`
 }
@@ -47,6 +55,12 @@ type RowState struct {
 type FailedRow struct {
 	Row   string `json:"row"`
 	Error string `json:"error"`
+}
+
+// lastLine is that of the error.
+func (f FailedRow) lastLine() string {
+	text := strings.TrimSpace(f.Error)
+	return strings.TrimSpace(text[strings.LastIndexByte(text, '\n')+1:])
 }
 
 // Group is what is known of rows that differ in nothing but the seed.
@@ -79,8 +93,20 @@ type Cost struct {
 	Parameters     int     `json:"parameters"`
 	Steps          int     `json:"steps"`
 	SecondsPerStep float64 `json:"seconds_per_step"`
-	Hours          float64 `json:"hours"`
-	PeakMiB        float64 `json:"peak_mib"`
+	// WithTeacher is what a step would take with the teacher in the loop, 0 where nobody knows.
+	WithTeacher float64 `json:"seconds_per_step_with_teacher,omitempty"`
+	Hours       float64 `json:"hours"`
+	// PeakMiB is 0 where nobody knows.
+	PeakMiB float64 `json:"peak_mib"`
+}
+
+// err is [ErrRows] if rows have failed.
+func (res *Result) err() error {
+	n := len(res.Failed)
+	if n == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %d of %d; the first, %s: %s", ErrRows, n, len(res.Rows), res.Failed[0].Row, res.Failed[0].lastLine())
 }
 
 // done is a row with its figures.
@@ -90,41 +116,26 @@ type done struct {
 }
 
 // result reads what all rows have reached.
-func (r *runner) result() (*Result, error) {
-	res := &Result{Study: r.Path, Baseline: r.Baseline, ChosenBy: "the last step", States: map[State]int{}, Failed: []FailedRow{}}
+func (r *runner) result(ctx context.Context) (*Result, error) {
+	res := &Result{Study: r.Path, Baseline: r.Baseline, ChosenBy: "the last step", States: map[State]int{}, Failed: []FailedRow{}, Warnings: r.warnings, Teacher: r.teacher, Groups: []Group{}}
+	if r.Validation != nil {
+		res.Validation = r.Validation.Name
+	}
 	if r.Select != "" {
 		res.ChosenBy = fmt.Sprintf("the best checkpoint by %s on %s", r.Select, r.Validation.Name)
 	}
 	for _, t := range r.tests {
 		res.Tests = append(res.Tests, t.Name)
 	}
-	groups := map[string][]done{}
-	var order []string
-	for _, row := range r.rows {
-		state, err := r.look(row, res)
-		if err != nil {
-			return nil, err
-		}
-		if !slices.Contains(order, row.Group) {
-			order = append(order, row.Group)
-		}
-		if state != Done {
-			continue
-		}
-		one := done{row: row}
-		if err := readJSON(filepath.Join(row.folder(r.o.Out), figuresFile), &one.figures); err != nil {
-			return nil, err
-		}
-		groups[row.Group] = append(groups[row.Group], one)
+	states, err := r.look(ctx, res)
+	if err != nil {
+		return nil, err
 	}
-	var err error
-	if res.Changed, res.Gone, err = stale(r.o.Out, r.rows); err != nil {
+	groups, order, err := r.doneByGroup(states)
+	if err != nil {
 		return nil, err
 	}
 	for _, name := range order {
-		if len(groups[name]) == 0 {
-			continue
-		}
 		g, err := r.group(groups[name], groups[r.Baseline])
 		if err != nil {
 			return nil, err
@@ -132,27 +143,59 @@ func (r *runner) result() (*Result, error) {
 		res.Groups = append(res.Groups, g)
 	}
 	res.adjust()
+	res.Says = res.sentences(r.o.BaselineOnly)
 	return res, nil
 }
 
-// look notes how far a row is.
-func (r *runner) look(row *Row, res *Result) (State, error) {
-	state, err := row.state(r.o.Out)
-	if err != nil {
-		return "", err
+// look finds out how far all rows are.
+func (r *runner) look(ctx context.Context, res *Result) (states map[*Row]State, err error) {
+	states = map[*Row]State{}
+	for _, row := range r.rows {
+		if states[row], err = row.state(ctx, r.measured); err != nil {
+			return nil, err
+		}
 	}
-	dir := row.folder(r.o.Out)
-	res.States[state]++
-	res.Rows = append(res.Rows, RowState{row.Name(), row.Group, row.Seed, state, filepath.Base(dir), row.Outlook.Digest})
-	if state != Failed {
-		return state, nil
+	if res.Changed, res.Gone, err = leftovers(r.o.Out, r.rows, func(row *Row) bool { return states[row] == Done }); err != nil {
+		return nil, err
 	}
-	var f failure
-	if err := readJSON(filepath.Join(dir, failedFile), &f); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return "", err
+	for _, row := range r.rows {
+		if states[row] == New && slices.ContainsFunc(res.Changed, func(c Change) bool { return c.Row == row.Name() }) {
+			states[row] = Stale
+		}
+		state := states[row]
+		res.States[state]++
+		res.Rows = append(res.Rows, RowState{row.Name(), row.Group, row.Seed, state, filepath.Base(row.dir), row.Digest})
+		if state != Failed {
+			continue
+		}
+		var f failure
+		if err := readJSON(row.file(failedFile), &f); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+		res.Failed = append(res.Failed, FailedRow{row.Name(), f.Error})
 	}
-	res.Failed = append(res.Failed, FailedRow{row.Name(), f.Error})
-	return state, nil
+	return states, nil
+}
+
+// doneByGroup are the rows that are done, by the names of their groups, which come in order.
+func (r *runner) doneByGroup(states map[*Row]State) (groups map[string][]done, order []string, err error) {
+	groups = map[string][]done{}
+	for _, row := range r.rows {
+		if states[row] != Done {
+			continue
+		}
+		one := done{row: row}
+		if err := readJSON(row.file(figuresFile), &one.figures); err != nil {
+			return nil, nil, err
+		}
+		groups[row.Group] = append(groups[row.Group], one)
+	}
+	for _, row := range r.rows {
+		if groups[row.Group] != nil && !slices.Contains(order, row.Group) {
+			order = append(order, row.Group)
+		}
+	}
+	return groups, order, nil
 }
 
 // group sums up the rows of a group.
@@ -163,9 +206,11 @@ func (r *runner) group(rows, baseline []done) (Group, error) {
 		g.Seeds = append(g.Seeds, d.row.Seed)
 	}
 	median := func(of func(cost) float64) float64 {
-		values := make([]float64, len(rows))
-		for i, d := range rows {
-			values[i] = of(d.figures.cost)
+		values := []float64{0}
+		for _, d := range rows {
+			if v := of(d.figures.cost); v > 0 { // it is known
+				values = append(values, v)
+			}
 		}
 		slices.Sort(values)
 		return values[len(values)/2]
@@ -175,6 +220,9 @@ func (r *runner) group(rows, baseline []done) (Group, error) {
 		SecondsPerStep: median(func(c cost) float64 { return c.SecondsPerStep }),
 		Hours:          median(func(c cost) float64 { return c.Hours }),
 		PeakMiB:        median(func(c cost) float64 { return c.PeakMiB }),
+	}
+	if r.teacher != nil {
+		g.Cost.WithTeacher = g.Cost.SecondsPerStep + r.teacher.SecondsPerCrop*float64(first.Outlook.StepCrops)
 	}
 	for _, t := range r.tests {
 		figures, err := r.figuresOf(t, rows, baseline)
@@ -236,24 +284,36 @@ func (r *runner) differences(t *test, mine, theirs []done) (map[string]uncertain
 	if len(mine) == 0 {
 		return nil, nil
 	}
-	var a, b []*verification.Scores
+	key := t.Name
 	for i := range mine {
-		for _, one := range []struct {
-			row *Row
-			to  *[]*verification.Scores
-		}{{theirs[i].row, &a}, {mine[i].row, &b}} {
-			s, err := t.readScores(one.row.folder(r.o.Out))
-			if err != nil {
-				return nil, err
-			}
-			*one.to = append(*one.to, s)
-		}
+		key += " " + theirs[i].row.Digest + " " + mine[i].row.Digest
 	}
-	c, err := uncertainty.CompareSeeds(a, b, uncertainty.Options{})
-	if err != nil {
-		return nil, fmt.Errorf("compare on %s: %w", t.Name, err)
+	c, known := r.compared[key]
+	if !known {
+		var err error
+		if c, err = t.compare(mine, theirs); err != nil {
+			return nil, err
+		}
+		r.compared[key] = c
 	}
 	return map[string]uncertainty.SeedDifference{"accuracy": c.Accuracy, "auc": c.AUC, "eer": c.EER}, nil
+}
+
+// compare compares the scores of rows with those of the baseline.
+func (t *test) compare(mine, theirs []done) (c uncertainty.SeedComparison, err error) {
+	a, b := make([]*verification.Scores, len(mine)), make([]*verification.Scores, len(mine))
+	for i := range mine {
+		if a[i], err = t.readScores(theirs[i].row.dir); err != nil {
+			return c, err
+		}
+		if b[i], err = t.readScores(mine[i].row.dir); err != nil {
+			return c, err
+		}
+	}
+	if c, err = uncertainty.CompareSeeds(a, b, uncertainty.Options{}); err != nil {
+		return c, fmt.Errorf("compare on %s: %w", t.Name, err)
+	}
+	return c, nil
 }
 
 // adjust makes the p of each figure one of a family: the groups that are compared with the

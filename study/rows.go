@@ -3,7 +3,9 @@ package study
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,20 +13,24 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"facepipe/internal/strictyaml"
+	"facepipe/store"
 	"facepipe/student"
 )
 
 // Row is one student of a study.
 type Row struct {
 	// Group is what the row is called without its seed.
-	Group string `json:"group"`
-	Seed  uint64 `json:"seed"`
+	Group string
+	Seed  uint64
 	// Differs are the settings in which it differs from the base.
-	Differs Settings `json:"-"`
-	// Outlook is what its run would be, of all its settings and inputs.
-	Outlook student.Outlook `json:"outlook"`
+	Differs Settings
+	// Outlook is what its run would be; Digest identifies that, and how its checkpoint is chosen.
+	Outlook student.Outlook
+	Digest  string
 
 	options student.Options
+	inputs  map[string]any // that the digest is of
+	dir     string         // its run's folder
 }
 
 // Name tells a row from all others of the study.
@@ -91,8 +97,11 @@ func (s *Study) row(g Explicit, seed string) (*Row, error) {
 		return nil, err
 	}
 	s.Budget.apply(o)
-	if s.Select != "" {
-		o.KeepBest = s.Select
+	o.KeepBest = s.Select
+	from := filepath.Dir(s.Path)
+	o.Init = below(from, o.Init)
+	for i, path := range o.Exclude {
+		o.Exclude[i] = below(from, path)
 	}
 	return row, nil
 }
@@ -128,26 +137,81 @@ func (s *Study) findBaseline(groups []Explicit) error {
 	return fmt.Errorf("%w: study %s: no row is called %q, which is the baseline; did you mean %q?", ErrUsage, s.Path, s.Baseline, near)
 }
 
-// foresee finds out what every row would be. All that are refused are named.
-func foresee(ctx context.Context, rows []*Row) error {
-	var refused []string
+// foresee finds out what every row would be. All that are refused are named. shared are rows of
+// the dataset that tests have, too; foresee tells for each row of the study which are trained on.
+func (r *runner) foresee(ctx context.Context, shared []int) error {
+	var refused refusals
 	seen := map[string]*Row{}
-	for _, r := range rows {
-		var err error
-		if r.Outlook, err = student.Foresee(ctx, r.options); ctx.Err() != nil {
+	for _, row := range r.rows {
+		if r.Validation != nil {
+			row.options.Validation = r.tests[0].validation()
+		}
+		row.placeOn(r.o.Machine)
+		err := r.settle(ctx, row, shared)
+		switch other := seen[row.Digest]; {
+		case ctx.Err() != nil:
 			return ctx.Err()
+		case errors.Is(err, store.ErrDamaged):
+			return fmt.Errorf("row %q: %w", row.Name(), err)
+		case err != nil:
+			refused.add(row, strings.TrimPrefix(err.Error(), student.ErrUsage.Error()+": "))
+		case other != nil:
+			refused.add(row, fmt.Sprintf("it is the same run as %q", other.Name()))
+		default:
+			seen[row.Digest] = row
 		}
-		if err != nil {
-			refused = append(refused, fmt.Sprintf("row %q: %v", r.Name(), err))
-			continue
-		}
-		if other := seen[r.Outlook.Digest]; other != nil {
-			refused = append(refused, fmt.Sprintf("row %q is the same run as %q", r.Name(), other.Name()))
-		}
-		seen[r.Outlook.Digest] = r
 	}
-	if len(refused) == 0 {
+	return refused.err(len(r.rows))
+}
+
+// refusals are rows that cannot be trained, those of a group that differ in their seed alone as one.
+type refusals struct {
+	rows    int
+	reasons []string
+	at      map[string]int // places in reasons, by group and reason
+	more    map[string]int // how often each came again
+}
+
+func (f *refusals) add(row *Row, reason string) {
+	f.rows++
+	if f.at == nil {
+		f.at, f.more = map[string]int{}, map[string]int{}
+	}
+	key := row.Group + "\n" + reason
+	if _, told := f.at[key]; told {
+		f.more[key]++
+		return
+	}
+	f.at[key] = len(f.reasons)
+	f.reasons = append(f.reasons, fmt.Sprintf("row %q: %s", row.Name(), reason))
+}
+
+// err names all of so many rows.
+func (f *refusals) err(of int) error {
+	if f.rows == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: %d of %d rows cannot be trained:\n  %s", ErrUsage, len(refused), len(rows), strings.Join(refused, "\n  "))
+	for key, more := range f.more {
+		f.reasons[f.at[key]] += fmt.Sprintf(" (and %d more seeds)", more)
+	}
+	return fmt.Errorf("%w: %d of %d rows cannot be trained:\n  %s", ErrUsage, f.rows, of, strings.Join(f.reasons, "\n  "))
+}
+
+// placeOn says on what the row is trained. Its own number of threads goes before none.
+func (r *Row) placeOn(machine student.MachineOptions) {
+	if machine.Threads == 0 {
+		machine.Threads = r.options.Threads
+	}
+	if machine.Device == "" {
+		machine.Device = r.options.Device
+	}
+	r.options.MachineOptions = machine
+}
+
+func (r *runner) settle(ctx context.Context, row *Row, shared []int) (err error) {
+	if row.Outlook, err = student.Foresee(ctx, row.options, shared...); err != nil {
+		return err
+	}
+	row.Digest, row.inputs, err = r.identify(row.Outlook)
+	return err
 }

@@ -6,13 +6,15 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"facepipe/eval/uncertainty"
 	"facepipe/internal/durable"
 	"facepipe/internal/ort"
+	"facepipe/internal/stop"
+	"facepipe/store"
 	"facepipe/student"
 	"facepipe/student/export"
 	"facepipe/student/torch"
@@ -43,9 +45,15 @@ var ErrRows = errors.New("rows failed")
 // runner is a study being run.
 type runner struct {
 	*Study
-	o     Options
-	rows  []*Row
-	tests []*test // those of the study, the validation first if there is one
+	o        Options
+	train    *store.Dataset
+	rows     []*Row
+	tests    []*test // those of the study, the validation first if there is one
+	measured string  // digest of how rows are measured
+	warnings []string
+	teacher  *TeacherCost // nil if nobody asks
+	// compared are the differences that were computed, by what they are of.
+	compared map[string]uncertainty.SeedComparison
 }
 
 // Run trains and measures the rows that are missing, one after another, and writes the table
@@ -53,108 +61,152 @@ type runner struct {
 // [ErrRows], and comes with the result. Other errors: [ErrUsage], [store.ErrDamaged], the
 // context's.
 func Run(ctx context.Context, s *Study, o Options) (result *Result, err error) {
-	if o.Progress == nil {
-		o.Progress = io.Discard
-	}
 	r, err := open(ctx, s, o)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	if err := s.claimStudy(o.Out); err != nil {
+	return r.run(ctx)
+}
+
+func (r *runner) run(ctx context.Context) (*Result, error) {
+	if err := r.claimStudy(ctx, r.o.Out, r.train); err != nil {
 		return nil, err
 	}
+	if err := r.timeTeacher(ctx); err != nil {
+		return nil, err
+	}
+	result, err := r.write(ctx) // what there is, and that it is going on
 	for i, row := range r.rows {
-		if o.Mine != nil && !o.Mine(i) {
-			continue
-		}
-		took, err := r.take(ctx, i, row)
 		if err != nil {
 			return nil, err
 		}
-		if took {
-			if result, err = r.write(); err != nil {
-				return nil, err
-			}
+		if !r.wants(i) {
+			continue
 		}
-		if o.FailFast && result != nil && len(result.Failed) > 0 {
-			break
+		state, err := r.take(ctx, i, row)
+		if err != nil {
+			return nil, err
+		}
+		if state == "" {
+			continue
+		}
+		if result, err = r.write(ctx); err == nil && state == Failed && r.o.FailFast {
+			return result, result.err()
 		}
 	}
-	if result, err = r.write(); err != nil {
+	if err == nil {
+		result, err = r.write(ctx)
+	}
+	if err != nil {
 		return nil, err
 	}
-	if n := len(result.Failed); n > 0 {
-		return result, fmt.Errorf("%w: %d of %d; the first, %s: %s", ErrRows, n, len(r.rows), result.Failed[0].Row, result.Failed[0].Error)
+	return result, result.err()
+}
+
+// wants is whether this process is to take a row.
+func (r *runner) wants(number int) bool {
+	if r.o.BaselineOnly && r.rows[number].Group != r.Baseline {
+		return false
 	}
-	return result, nil
+	return r.o.Mine == nil || r.o.Mine(number)
 }
 
 // open settles the rows and opens the tests.
-func open(ctx context.Context, s *Study, o Options) (*runner, error) {
-	r := &runner{Study: s, o: o}
-	var err error
+func open(ctx context.Context, s *Study, o Options) (_ *runner, err error) {
+	if o.Progress == nil {
+		o.Progress = io.Discard
+	}
+	o.Progress = once(o.Progress)
+	r := &runner{Study: s, o: o, compared: map[string]uncertainty.SeedComparison{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.close())
+		}
+	}()
 	if r.rows, err = s.expand(); err != nil {
 		return nil, err
 	}
-	if o.BaselineOnly {
-		r.keepBaseline()
-	}
-	if err := foresee(ctx, r.rows); err != nil {
+	if r.train, err = store.Open(s.Dataset); err != nil {
 		return nil, err
 	}
-	if err := r.openTests(ctx); err != nil {
-		return nil, errors.Join(err, r.close())
+	if err = r.openTests(ctx); err != nil {
+		return nil, err
 	}
-	return r, nil
+	all, rows, err := r.findAllShared(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err = r.foresee(ctx, rows); err != nil {
+		return nil, err
+	}
+	r.warn(all, rows)
+	return r, findFolders(o.Out, r.rows)
 }
 
-func (r *runner) keepBaseline() {
-	var kept []*Row
-	for _, row := range r.rows {
-		if row.Group == r.Baseline {
-			kept = append(kept, row)
-		}
+// take trains and measures a row, if it is to be, and says what became of it: Done, Failed, or ""
+// if there was nothing to do.
+func (r *runner) take(ctx context.Context, number int, row *Row) (_ State, err error) {
+	if due, err := r.due(row); err != nil || !due {
+		return "", err
 	}
-	r.rows = kept
-}
-
-// take trains and measures a row, if it is to be.
-func (r *runner) take(ctx context.Context, number int, row *Row) (took bool, err error) {
-	dir := row.folder(r.o.Out)
-	state, err := row.state(r.o.Out)
-	if err != nil || state == Done || state == Running || state == Failed && !r.o.RetryFailed {
-		return false, err
+	if err := durable.MkdirAll(row.dir, 0o755); err != nil {
+		return "", err
 	}
-	if err := durable.MkdirAll(dir, 0o755); err != nil {
-		return false, err
-	}
-	lock, err := durable.TryLock(filepath.Join(dir, lockFile))
+	lock, err := row.claim(ctx)
 	if errors.Is(err, durable.ErrLocked) {
-		return false, nil // another worker was faster
+		return "", nil // another worker was faster
 	}
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	if err := os.Remove(filepath.Join(dir, failedFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return false, err
+	// It may also have been done with it, meanwhile.
+	if due, err := r.due(row); err != nil || !due {
+		return "", err
 	}
-	if err := writeJSON(filepath.Join(dir, rowFile), row.recorded()); err != nil {
-		return false, err
+	if err := r.begin(row); err != nil {
+		return "", err
 	}
 	fmt.Fprintf(r.o.Progress, "row %d of %d: %s\n", number+1, len(r.rows), row.Name())
-	err = r.do(ctx, row)
-	if err == nil || ctx.Err() != nil || fatal(err) {
-		return err == nil, err
+	begun := time.Now()
+	f, err := r.do(ctx, row)
+	switch {
+	case err == nil:
+		fmt.Fprintf(r.o.Progress, "row %d of %d: %s: done in %s: %s\n", number+1, len(r.rows), row.Name(), time.Since(begun).Round(time.Second), r.brief(f))
+		return Done, nil
+	case errors.Is(err, durable.ErrLocked): // by distill itself, or by who derives what a loss needs
+		fmt.Fprintf(r.o.Progress, "row %d of %d: %s is left: %v\n", number+1, len(r.rows), row.Name(), err)
+		return "", nil
+	case errors.Is(ctx.Err(), context.Canceled):
+		return "", stop.Saying("stopped in row " + row.Name() + "; what it has reached is kept")
+	case ctx.Err() != nil || fatal(err):
+		return "", err
 	}
-	fmt.Fprintf(r.o.Progress, "row %s failed: %v\n", row.Name(), err)
-	return true, writeJSON(filepath.Join(dir, failedFile), failure{err.Error()})
+	fmt.Fprintf(r.o.Progress, "row %d of %d: %s failed: %v\n", number+1, len(r.rows), row.Name(), err)
+	return Failed, writeJSON(row.file(failedFile), failure{err.Error()})
+}
+
+// due is whether a row is to be trained or measured, whoever does so.
+func (r *runner) due(row *Row) (bool, error) {
+	state, err := row.reached(r.measured)
+	return err == nil && state != Done && (state != Failed || r.o.RetryFailed), err
+}
+
+// begin notes whose the folder is, and forgets what became of an earlier try.
+func (r *runner) begin(row *Row) error {
+	if err := os.Remove(row.file(failedFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := durable.RemoveTemps(row.dir); err != nil {
+		return err
+	}
+	return writeJSON(row.file(rowFile), row.recorded())
 }
 
 // recorded is what the row's folder says of it.
 func (r *Row) recorded() recorded {
-	w := recorded{Group: r.Group, Seed: r.Seed, Digest: r.Outlook.Digest, Settings: map[string]string{}}
+	w := recorded{Group: r.Group, Seed: r.Seed, Digest: r.Digest, Settings: map[string]string{}, Inputs: r.inputs}
 	for _, s := range r.Differs {
 		w.Settings[s.Key] = text(s.Value)
 	}
@@ -162,46 +214,72 @@ func (r *Row) recorded() recorded {
 }
 
 // do trains a row to its end and measures the student.
-func (r *runner) do(ctx context.Context, row *Row) error {
-	o := row.options
-	o.MachineOptions = r.o.Machine
-	if o.Threads == 0 {
-		o.Threads = row.options.Threads
+func (r *runner) do(ctx context.Context, row *Row) (f figures, err error) {
+	if err := r.unchanged(ctx, row); err != nil {
+		return f, err
 	}
-	o.Out, o.Resume, o.Progress = row.folder(r.o.Out), true, r.o.Progress
-	if r.Validation != nil {
-		o.Validation = r.tests[0].validation()
+	t, done, err := row.trained()
+	if err == nil && !done {
+		t, err = r.trainRow(ctx, row)
 	}
-	peak := watchMemory()
-	summary, err := student.Distill(ctx, o)
 	if err != nil {
-		return err
+		return f, err
 	}
-	f := figures{Validation: summary.Validation, cost: cost{Parameters: summary.Parameters, PeakMiB: peak()}}
-	if f.SecondsPerStep, err = secondsPerStep(o.Out); err != nil {
-		return err
+	f = figures{Validation: t.Validation, cost: cost{Parameters: t.Parameters}}
+	var peak cost // of a run that was killed on its way nobody knows
+	if err := readJSON(row.file(costFile), &peak); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return f, err
 	}
-	f.Hours = f.SecondsPerStep * float64(summary.Steps) / time.Hour.Seconds()
-	model := summary.ONNX
+	f.PeakMiB = peak.PeakMiB
+	if f.SecondsPerStep, err = secondsPerStep(row.dir); err != nil {
+		return f, err
+	}
+	f.Hours = f.SecondsPerStep * float64(t.Steps) / time.Hour.Seconds()
+	model := t.ONNX
 	if r.Select != "" {
-		if model, err = r.exportBest(o.Out); err != nil {
-			return err
+		f.Step = t.BestStep
+		best, err := export.Run(export.Options{Checkpoint: row.dir, Best: true, Form: export.DefaultForm(), Out: row.file("best.onnx")})
+		if err != nil {
+			return f, err
 		}
-		f.Step = summary.BestStep
+		model = best.ONNX
 	}
-	if err := r.measure(ctx, o.Out, model, &f); err != nil {
-		return err
+	if err := r.measure(ctx, row.dir, model, &f); err != nil {
+		return f, err
 	}
-	return writeJSON(filepath.Join(o.Out, figuresFile), f)
+	return f, writeJSON(row.file(figuresFile), f)
 }
 
-// exportBest writes the best checkpoint as a model, and says where.
-func (r *runner) exportBest(run string) (string, error) {
-	s, err := export.Run(export.Options{Checkpoint: run, Best: true, Form: export.DefaultForm(), Out: filepath.Join(run, "best.onnx")})
-	return s.ONNX, err
+// trainRow takes the row's run to its end, from wherever it is.
+func (r *runner) trainRow(ctx context.Context, row *Row) (trained, error) {
+	o := row.options
+	o.Out, o.Resume, o.Progress = row.dir, true, r.o.Progress
+	peak := watchMemory()
+	s, err := student.Distill(ctx, o)
+	if err != nil {
+		return trained{}, err
+	}
+	return trained{Steps: s.Steps, Parameters: s.Parameters, BestStep: s.BestStep, ONNX: s.ONNX, Validation: s.Validation},
+		writeJSON(row.file(costFile), cost{PeakMiB: peak()})
 }
 
-// fatal is whether an error is not a row's own: every other row would meet it too.
+// fatal is whether an error is not a row's own: every other row would meet it, too.
 func fatal(err error) bool {
-	return errors.Is(err, torch.ErrEngine) || errors.Is(err, ort.ErrRuntime) || errors.Is(err, unix.ENOSPC)
+	for _, of := range []error{errChanged, torch.ErrEngine, ort.ErrRuntime, store.ErrDamaged, unix.ENOSPC, unix.EDQUOT, unix.EROFS} {
+		if errors.Is(err, of) {
+			return true
+		}
+	}
+	return false
+}
+
+// brief is what a row came to in a line.
+func (r *runner) brief(f figures) string {
+	text := ""
+	for _, t := range r.tests {
+		if v, ok := f.Tests[t.Name]["accuracy"]; ok {
+			text += fmt.Sprintf(", accuracy on %s %s", t.Name, shown("accuracy", v))
+		}
+	}
+	return text[min(2, len(text)):]
 }

@@ -1,14 +1,19 @@
 package study
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"facepipe/internal/durable"
+	"facepipe/store"
+	"facepipe/student"
 )
 
 // State is how far a row is, as its files tell.
@@ -17,8 +22,10 @@ type State string
 // The states of a row.
 const (
 	New     State = "new"
+	Stale   State = "stale"   // it was trained with other settings or inputs, and is to be anew
 	Running State = "running" // another process holds it
 	Begun   State = "begun"   // a process that is gone began it
+	Trained State = "trained" // it is not measured, or was by other tests
 	Done    State = "done"
 	Failed  State = "failed"
 )
@@ -28,9 +35,11 @@ const (
 	studyFile   = "study.json"
 	rowsFolder  = "rows"
 	rowFile     = "row.json"
+	costFile    = "cost.json"
 	figuresFile = "figures.json"
 	failedFile  = "failed.json"
-	lockFile    = ".row.lock" // beside that of the run, which a row holds while it trains
+	lockFile    = ".lock.row" // beside that of the run, which a row holds while it trains
+	tableLock   = ".lock.table"
 )
 
 // recorded is row.json: which row a folder is of.
@@ -39,6 +48,8 @@ type recorded struct {
 	Seed     uint64            `json:"seed"`
 	Digest   string            `json:"digest"`
 	Settings map[string]string `json:"settings"`
+	// Inputs are all that the digest is of.
+	Inputs map[string]any `json:"inputs"`
 }
 
 // failure is failed.json.
@@ -46,9 +57,35 @@ type failure struct {
 	Error string `json:"error"`
 }
 
-// folder is where a row is trained.
-func (r *Row) folder(study string) string {
-	return filepath.Join(study, rowsFolder, fmt.Sprintf("%s-seed%d-%s", slug(r.Group), r.Seed, r.Outlook.Digest[:12]))
+// trained is what the study reads of a run's summary.json.
+type trained struct {
+	Steps      int                `json:"steps"`
+	Parameters int                `json:"parameters"`
+	BestStep   int                `json:"best_step"`
+	ONNX       string             `json:"-"`
+	Validation map[string]float64 `json:"validation"`
+}
+
+// findFolders gives every row the folder that it has, whatever the row was called when that was
+// made, or else the one that it is to have.
+func findFolders(study string, rows []*Row) error {
+	entries, err := os.ReadDir(filepath.Join(study, rowsFolder))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	had := map[string]string{}
+	for _, e := range entries {
+		had[e.Name()[strings.LastIndexByte(e.Name(), '-')+1:]] = e.Name()
+	}
+	for _, r := range rows {
+		end := r.Digest[:12]
+		name, ok := had[end]
+		if !ok {
+			name = fmt.Sprintf("%s-seed%d-%s", slug(r.Group), r.Seed, end)
+		}
+		r.dir = filepath.Join(study, rowsFolder, name)
+	}
+	return nil
 }
 
 // slug is a name as part of a file's.
@@ -64,53 +101,105 @@ func slug(name string) string {
 	return strings.TrimLeft(text[:min(len(text), longest)], ".")
 }
 
-// state looks at a row's files.
-func (r *Row) state(study string) (State, error) {
-	dir := r.folder(study)
-	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+// file is the path of a file of the row.
+func (r *Row) file(name string) string { return filepath.Join(r.dir, name) }
+
+// reached looks at a row's files; measured is the digest of how rows are measured. Who holds the
+// row it does not tell.
+func (r *Row) reached(measured string) (State, error) {
+	if _, err := os.Stat(r.dir); errors.Is(err, os.ErrNotExist) {
 		return New, nil
 	}
-	for file, state := range map[string]State{figuresFile: Done, failedFile: Failed} {
-		if _, err := os.Stat(filepath.Join(dir, file)); err == nil {
-			return state, nil
-		}
+	var f figures
+	err := readJSON(r.file(figuresFile), &f)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", err
 	}
-	lock, err := durable.TryLock(filepath.Join(dir, lockFile))
+	if err == nil && f.Measured == measured {
+		return Done, nil
+	}
+	if _, err := os.Stat(r.file(failedFile)); err == nil {
+		return Failed, nil
+	}
+	_, ok, err := r.trained()
+	if ok {
+		return Trained, err
+	}
+	return Begun, err
+}
+
+// trained is the row's finished run, if it is finished: its summary is what a run writes last.
+func (r *Row) trained() (t trained, ok bool, err error) {
+	err = readJSON(r.file("summary.json"), &t)
+	if errors.Is(err, os.ErrNotExist) {
+		return t, false, nil
+	}
+	t.ONNX = r.file("student.onnx")
+	_, missing := os.Stat(t.ONNX)
+	return t, missing == nil && t.Steps == r.Outlook.Steps, err
+}
+
+// state is how far a row is, and whether somebody is at it.
+func (r *Row) state(ctx context.Context, measured string) (State, error) {
+	state, err := r.reached(measured)
+	if err != nil || state != Begun && state != Trained {
+		return state, err
+	}
+	lock, err := r.claim(ctx)
 	if errors.Is(err, durable.ErrLocked) {
 		return Running, nil
 	}
 	if err != nil {
 		return "", err
 	}
-	return Begun, lock.Unlock()
+	return state, lock.Unlock()
 }
 
-// stale are the folders of rows that the study has no more: whose settings or inputs changed,
-// by the names of the rows, and whose rows are gone.
-func stale(study string, rows []*Row) (changed, gone []string, err error) {
-	entries, err := os.ReadDir(filepath.Join(study, rowsFolder))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil, nil
+// claim locks a row, or fails with [durable.ErrLocked]. Others who only look hold the lock for a
+// moment.
+func (r *Row) claim(ctx context.Context) (*durable.Lock, error) {
+	const moment = 300 * time.Millisecond
+	soon, cancel := context.WithTimeout(ctx, moment)
+	defer cancel()
+	lock, err := durable.WaitLock(soon, r.file(lockFile))
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err()
 	}
-	if err != nil {
+	return lock, err
+}
+
+// Change is a row whose settings or inputs are others than when it was trained.
+type Change struct {
+	Row string `json:"row"`
+	// Folder is that of the earlier run, which stays; Differs are the keys of what differs.
+	Folder  string   `json:"folder"`
+	Differs []string `json:"differs"`
+}
+
+// String says what changed.
+func (c Change) String() string {
+	return fmt.Sprintf("%s is stale: %s changed since it was trained", c.Row, strings.Join(c.Differs, ", "))
+}
+
+// leftovers are the folders that belong to no row of the study. Those of a row that has the name
+// are changed, as long as that one is not done; the names of the others are gone.
+func leftovers(study string, rows []*Row, isDone func(*Row) bool) (changed []Change, gone []string, err error) {
+	entries, err := os.ReadDir(filepath.Join(study, rowsFolder))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, nil, err
 	}
-	current, named := map[string]bool{}, map[string]bool{}
+	current, named := map[string]bool{}, map[string]*Row{}
 	for _, r := range rows {
-		current[filepath.Base(r.folder(study))], named[r.Name()] = true, true
+		current[filepath.Base(r.dir)], named[r.Name()] = true, r
 	}
 	for _, e := range entries {
-		if current[e.Name()] {
-			continue
-		}
-		path := filepath.Join(study, rowsFolder, e.Name())
 		var was recorded
-		if err := readJSON(filepath.Join(path, rowFile), &was); err != nil {
-			continue // nothing was begun in it
+		if current[e.Name()] || readJSON(filepath.Join(study, rowsFolder, e.Name(), rowFile), &was) != nil {
+			continue // of the study, or nothing was begun in it
 		}
 		name := (&Row{Group: was.Group, Seed: was.Seed}).Name()
-		if named[name] {
-			changed = append(changed, name)
+		if now := named[name]; now != nil && !isDone(now) {
+			changed = append(changed, Change{name, e.Name(), differing(was.Inputs, now.inputs)})
 		} else {
 			gone = append(gone, name)
 		}
@@ -118,14 +207,16 @@ func stale(study string, rows []*Row) (changed, gone []string, err error) {
 	return changed, gone, nil
 }
 
-// readJSON reads a file that the study wrote.
+// readJSON reads a file that the study, or a run, wrote.
 func readJSON(path string, into any) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(data, into); err != nil {
-		return fmt.Errorf("%s is damaged: %w; remove it, and the row is measured again", path, err)
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	if err := d.Decode(into); err != nil {
+		return fmt.Errorf("%w: %s: %w; remove it, and what it says is found anew", store.ErrDamaged, path, err)
 	}
 	return nil
 }
@@ -139,54 +230,97 @@ func writeJSON(path string, v any) error {
 	return durable.WriteFile(path, append(data, '\n'), 0o644)
 }
 
-// claimStudy makes a folder this study's. One that holds another is an error.
-func (s *Study) claimStudy(dir string) error {
-	type identity struct {
-		File    string `json:"file"`
-		Dataset string `json:"dataset"`
+// identity is study.json: whose folder it is.
+type identity struct {
+	File    string `json:"file"`
+	Dataset string `json:"dataset"`
+	Crops   string `json:"crops_digest"`
+}
+
+// lockTable has this process alone write into the study's folder itself: it also removes what
+// killed ones left.
+func lockTable(ctx context.Context, dir string) (*durable.Lock, error) {
+	lock, err := durable.WaitLock(ctx, filepath.Join(dir, tableLock))
+	if err != nil {
+		return nil, err
 	}
-	file, err := filepath.Abs(s.Path)
+	if err := durable.RemoveTemps(dir); err != nil {
+		return nil, errors.Join(err, lock.Unlock())
+	}
+	return lock, nil
+}
+
+// claimStudy makes a folder this study's. One that holds another is an error; the same dataset
+// may have grown, or lie elsewhere.
+func (s *Study) claimStudy(ctx context.Context, dir string, train *store.Dataset) (err error) {
+	if err := s.refuseForeign(dir); err != nil {
+		return err
+	}
+	if err := durable.MkdirAll(filepath.Join(dir, rowsFolder), 0o755); err != nil {
+		return err
+	}
+	lock, err := lockTable(ctx, dir)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, lock.Unlock()) }()
 	dataset, err := filepath.Abs(s.Dataset)
 	if err != nil {
 		return err
 	}
-	now := identity{filepath.Base(file), dataset}
+	now := identity{filepath.Base(s.Path), dataset, train.CropsDigest()}
 	path := filepath.Join(dir, studyFile)
 	var was identity
 	switch err := readJSON(path, &was); {
 	case errors.Is(err, os.ErrNotExist):
 	case err != nil:
 		return err
-	case was != now:
+	case was.File != now.File || was.Dataset != now.Dataset && was.Crops != now.Crops:
 		return fmt.Errorf("%w: %s holds the study %s on %s: choose another --out", ErrUsage, dir, was.File, was.Dataset)
-	default:
+	case was == now:
 		return nil
-	}
-	if err := refuseForeign(dir); err != nil {
-		return err
-	}
-	if err := durable.MkdirAll(filepath.Join(dir, rowsFolder), 0o755); err != nil {
-		return err
 	}
 	return writeJSON(path, now)
 }
 
-// refuseForeign is an error for a folder that holds something else.
-func refuseForeign(dir string) error {
+// refuseForeign is an error for a folder that holds something else than a study, or its file.
+func (s *Study) refuseForeign(dir string) error {
 	entries, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) || err == nil && len(entries) == 0 {
+	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	foreign := ""
 	for _, e := range entries {
-		if e.Name() != rowsFolder && !strings.HasPrefix(e.Name(), ".") {
-			return fmt.Errorf("%w: %s is no study and not empty (%s): choose another --out", ErrUsage, dir, e.Name())
+		switch name := e.Name(); {
+		case name == studyFile:
+			return nil // whose it is, that says
+		case name != rowsFolder && !strings.HasPrefix(name, ".") && !durable.SameFile(filepath.Join(dir, name), s.Path):
+			foreign = name
 		}
 	}
-	return nil
+	if foreign == "" {
+		return nil
+	}
+	return fmt.Errorf("%w: %s is no study and not empty (%s): choose another --out", ErrUsage, dir, foreign)
+}
+
+// errChanged marks inputs that changed while the study ran.
+var errChanged = errors.New("the inputs changed since this command began")
+
+// unchanged is [errChanged] if a row is not what it was when the study was opened: then all that was
+// foreseen is to be anew.
+func (r *runner) unchanged(ctx context.Context, row *Row) error {
+	a, err := student.Foresee(ctx, row.options)
+	if err != nil {
+		return err
+	}
+	digest, inputs, err := r.identify(a)
+	if err != nil || digest == row.Digest {
+		return err
+	}
+	return fmt.Errorf("row %q: %w: %s: rows that were trained before are stale; the same command trains them anew",
+		row.Name(), errChanged, strings.Join(differing(row.inputs, inputs), ", "))
 }

@@ -39,6 +39,10 @@ type Study struct {
 	// Baseline is the name of the row that the others are compared with; "" is the first.
 	Baseline string `yaml:"baseline"`
 
+	// TeacherModel is the teacher's file, if the table is to say what a step would take with the
+	// teacher in the loop.
+	TeacherModel string `yaml:"teacher_model"`
+
 	// Path is the file's.
 	Path string `yaml:"-"`
 }
@@ -117,7 +121,7 @@ func Read(path string) (*Study, error) {
 // settle fills in names, and makes paths those of the working folder.
 func (s *Study) settle() {
 	from := filepath.Dir(s.Path)
-	s.Dataset = below(from, s.Dataset)
+	s.Dataset, s.TeacherModel = below(from, s.Dataset), below(from, s.TeacherModel)
 	tests := []*Test{}
 	if s.Validation != nil {
 		tests = append(tests, s.Validation)
@@ -153,6 +157,9 @@ func (s *Study) validate() error {
 	}
 	if s.Select != "" && s.Validation == nil {
 		return fmt.Errorf("select %s needs a validation set: a checkpoint is never chosen on a test", s.Select)
+	}
+	if s.Select != "" && s.Validation.Bin != "" {
+		return fmt.Errorf("select %s needs a validation by pairs of a dataset, which the trainer can read: pipe ingest --source bin=%s --pairs-out makes both", s.Select, s.Validation.Bin)
 	}
 	return errors.Join(s.Budget.validate(s.Base), s.validateAxes(), s.validateRows(), s.validateTests())
 }

@@ -125,6 +125,7 @@ func (o *distillOptions) addLearningFlags(f *pflag.FlagSet) {
 	f.Var(&o.Teacher, "teacher", "`name` of the teacher cache to learn from; may be given several times: losses learn from the mean of the teachers, or from the one that they name by @")
 	f.StringVar(&o.Split, "split", o.Split, "`name` of the split to train on (default: all crops)")
 	f.Var(&o.Exclude, "exclude", "`file` of keys and identities not to train on, one a line, or CSV such as eval's list of overlaps; may be given several times")
+	f.Float64Var(&o.Fraction, "fraction", o.Fraction, "`share` of these crops to train on, such as 0.1; the same ones for every seed, and those of a smaller share lie among those of a larger one")
 	f.StringVar(&o.Network, "student", o.Network, "`network` to train: "+strings.Join(net.Architectures(), ", "))
 	f.IntVar(&o.Size.Dim, "dim", o.Size.Dim, "length of the student's embedding")
 	f.Float64Var(&o.Size.Width, "width", o.Size.Width, "`factor` on the channels of every layer")

@@ -74,7 +74,7 @@ EXIT STATUS
   0   done
   1   failed
   2   wrong usage
-  3   done, but more was refused than --max-reject-rate allows
+  3   done, but more was refused than --max-reject-rate allows, or rows of a study failed
   4   data on disk is damaged
   75  stopped by a signal: run the same command (distill: with --resume) again to go on
 `

@@ -14,6 +14,7 @@ import (
 	"facepipe/store/cache"
 	"facepipe/store/merge"
 	"facepipe/store/plan"
+	"facepipe/study"
 	"facepipe/teacher"
 )
 
@@ -48,7 +49,8 @@ With --plan it takes over what the workers of a plan did into the teacher cache 
 plan's dataset, or of --out if that lies elsewhere on this machine. Shares that are
 missing, damaged, of another teacher or of no task are named, and then nothing is taken.
 A dataset that a plan of ingest makes must be as it was when the plan was made, or what
-an interrupted merge of this plan has left. --clean deletes the shares after the merge.`,
+an interrupted merge of this plan has left. --clean deletes the shares after the merge.
+Of a plan of compare it writes the study's table, and names rows that are missing.`,
 		Example: `  pipe merge casia.ds celeb.ds --out both.ds
   pipe merge a.ds b.ds c.ds --out all.ds --without-teachers --json
   pipe merge a.ds b.ds --key-prefix a/ --key-prefix b/ --out both.ds
@@ -118,6 +120,12 @@ func (o *mergeOptions) mergePlan(ctx context.Context, s *session) (*result, erro
 			printIngested(w, m.Summary)
 			printRemoved(w, m.Removed)
 		}}, err
+	}
+	if p.Verb == study.PlanVerb {
+		if o.clean || o.out != "" {
+			return nil, usagef("a study's rows stay in its folder: neither --clean nor --out is for a plan of compare")
+		}
+		return compared(study.MergePlan(ctx, o.plan, study.Options{Progress: o.Progress}))
 	}
 	m, err := teacher.MergePlan(ctx, o.plan, teacher.MergeOptions{
 		Dataset: o.out, Clean: o.clean, Progress: o.Progress, MaxRejectRate: o.MaxRejectRate})

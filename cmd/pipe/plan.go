@@ -33,7 +33,8 @@ together what they did; the result is that of a single process, byte for byte.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: unknownVerb,
 	}
-	c.AddCommand(s.command(&planPrecomputeOptions{jobOptions: jobOptions{session: s}}), s.command(&planIngestOptions{jobOptions: jobOptions{session: s}}))
+	c.AddCommand(s.command(&planPrecomputeOptions{jobOptions: jobOptions{session: s}}), s.command(&planIngestOptions{jobOptions: jobOptions{session: s}}),
+		s.command(&planCompareOptions{jobOptions: jobOptions{session: s}}))
 	return c
 }
 

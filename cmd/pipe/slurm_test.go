@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -190,6 +191,50 @@ func TestSlurm(t *testing.T) {
 	}
 	s.await("the merge", func() bool { return state(ids[1]) == "COMPLETED" })
 	j.merged(t)
+}
+
+// A study on Slurm: two workers at a time, one of which is killed while it trains and goes on when
+// the job is submitted again; the table is that of one process.
+func TestSlurmCompare(t *testing.T) {
+	if os.Getenv("PIPE_TEST_SLURM") == "" {
+		t.Skip("PIPE_TEST_SLURM is not set")
+	}
+	s, study := startSlurm(t), newStudy(t)
+	expect(t, exitDone, study.args()...)
+	alone := study.table(t)
+	study.out = filepath.Join(t.TempDir(), "study")
+	plan, submit := filepath.Join(t.TempDir(), "job"), filepath.Join(t.TempDir(), "submit.sh")
+	writeFile(t, submit, expect(t, exitDone, "plan", "compare", study.file, "--out", study.out, "--plan", plan, "--emit", "slurm", "--workers", "4",
+		"--max-running", "2", "--cpus", "1", "--memory", "1", "--threads", "1", "--job-name", "study").stdout)
+	jobs := func() (array, merge string) {
+		t.Helper()
+		said := s.try("sh", submit)
+		ids := regexp.MustCompile(`workers: job (\d+); merge: job (\d+)`).FindStringSubmatch(said)
+		if ids == nil {
+			t.Fatalf("submitted: %s", said)
+		}
+		return ids[1], ids[2]
+	}
+	state := func(job string) string {
+		return strings.TrimSpace(s.try("squeue", "-h", "-a", "-t", "all", "-o", "%T", "-j", job))
+	}
+	array, _ := jobs()
+	s.await("a row to be trained", func() bool {
+		found, _ := filepath.Glob(filepath.Join(study.out, "rows", "l2-seed1-*", "checkpoints", "*"))
+		return len(found) > 0
+	})
+	if said := s.try("kill", "-9", s.worker(plan, array, "1")); said != "" {
+		t.Fatalf("kill: %s", said)
+	}
+	s.await("the killed task to fail", func() bool { return state(array+"_1") == "FAILED" })
+	s.await("the others to end", func() bool {
+		return state(array+"_0") == "COMPLETED" && state(array+"_2") == "COMPLETED" && state(array+"_3") == "COMPLETED"
+	})
+	_, merge := jobs()
+	s.await("the merge", func() bool { return state(merge) == "COMPLETED" })
+	if table := study.table(t); !reflect.DeepEqual(table, alone) {
+		t.Errorf("on Slurm the table is %v\nand without %v", table, alone)
+	}
 }
 
 // worker is the process of a task's pipe, found by its environment; "" if there is none.

@@ -195,10 +195,13 @@ func (l Lines) describe() string {
 }
 
 // beginSmall starts a small picture; words are the picture for those who do not see it.
-func beginSmall(title, words string) *drawing {
+func beginSmall(title, words string) *drawing { return beginSized(title, words, smallHeight) }
+
+// beginSized is [beginSmall] of another height.
+func beginSized(title, words string, height float64) *drawing {
 	d := &drawing{}
 	d.add(`<svg xmlns="http://www.w3.org/2000/svg" class="plot" viewBox="0 0 %s %s" width="%s" height="%s" role="img">`,
-		coord(smallWidth), coord(smallHeight), coord(smallWidth), coord(smallHeight))
+		coord(smallWidth), coord(height), coord(smallWidth), coord(height))
 	d.add("<title>%s</title>", escaped(title))
 	d.add("<desc>%s</desc>", escaped(words))
 	d.add("<style>\n%s\n%s\n</style>", style(), smallStyle)

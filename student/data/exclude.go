@@ -100,19 +100,24 @@ func Exclude(ctx context.Context, ds *store.Dataset, paths []string) (*Exclusion
 		e.Rows = append(e.Rows, row)
 	}
 	slices.Sort(e.Rows)
+	return e, e.noteLabels(ctx, ds)
+}
+
+// noteLabels notes who is on the rows.
+func (e *Exclusion) noteLabels(ctx context.Context, ds *store.Dataset) error {
 	if len(e.Rows) == 0 {
-		return e, nil
+		return nil
 	}
 	labels, err := ds.Labels(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, row := range e.Rows {
 		if labels[row] != store.NoLabel {
 			e.Labels[labels[row]] = true
 		}
 	}
-	return e, nil
+	return nil
 }
 
 // Kinds of names, which add up.

@@ -7,6 +7,7 @@
 
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
+#include <malloc.h>
 #include <sys/mman.h>
 #include <torch/version.h>
 
@@ -116,6 +117,13 @@ void install_caching_allocator() {
   (void)done;
 }
 
-void trim_caching_allocator() { CachingAllocator::instance().trim(); }
+void trim_caching_allocator() {
+  CachingAllocator::instance().trim();
+#ifdef __GLIBC__
+  // Small requests leave holes in the C library's arenas, of which each thread that trains takes
+  // another: a process that trains one model after another would grow by each.
+  malloc_trim(0);
+#endif
+}
 
 }  // namespace engine

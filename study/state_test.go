@@ -1,0 +1,287 @@
+package study
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"facepipe/internal/durable"
+	"facepipe/internal/progress"
+	"facepipe/store"
+	"facepipe/student/torch"
+)
+
+// What a row has reached follows from its files.
+func TestStates(t *testing.T) {
+	_, s := madeStudy(t, labelsAlone)
+	r := opened(t, s, filepath.Join(t.TempDir(), "study"))
+	row := r.rows[0]
+	is := func(want State) {
+		t.Helper()
+		if state, err := row.state(t.Context(), r.measured); err != nil || state != want {
+			t.Errorf("%s, %v, want %s", state, err, want)
+		}
+	}
+	is(New)
+	touch(t, row, rowFile, "{}")
+	is(Begun)
+	lock, err := row.claim(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	is(Running)
+	// Whoever only looks holds the lock for a moment: that keeps nobody from the row.
+	time.AfterFunc(50*time.Millisecond, func() { _ = lock.Unlock() })
+	again, err := row.claim(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	touch(t, row, "summary.json", `{"steps": 1}`)
+	touch(t, row, "student.onnx", "")
+	is(Begun) // of two steps
+	touch(t, row, "summary.json", `{"steps": 2}`)
+	is(Trained)
+	touch(t, row, failedFile, `{"error": "x"}`)
+	is(Failed)
+	touch(t, row, figuresFile, `{"measured": "by other tests"}`)
+	is(Failed)
+	touch(t, row, figuresFile, fmt.Sprintf(`{"measured": %q}`, r.measured))
+	is(Done)
+	touch(t, row, figuresFile, `{"measured`)
+	if _, err := row.state(t.Context(), r.measured); !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), figuresFile+": ") || !strings.Contains(err.Error(), "remove it") {
+		t.Errorf("damage: %v", err)
+	}
+}
+
+// A row has its folder by what it is, not by its name; what the study has no more is told apart
+// from what changed.
+func TestFolders(t *testing.T) {
+	dir, s := madeStudy(t, labelsAlone)
+	out := filepath.Join(t.TempDir(), "study")
+	before := opened(t, s, out)
+	for _, row := range before.rows {
+		touch(t, row, rowFile, "{}")
+		if err := before.begin(row); err != nil {
+			t.Fatal(err)
+		}
+	}
+	after := opened(t, rewritten(t, dir, `
+axes: {seed: [1, 2]}
+rows: [{name: margin, settings: {loss: arcface}}, {name: cosface, settings: {loss: cosface, lr: 0.01}}]
+tests: [{name: faces, dataset: test.ds, pairs: pairs.txt}]`), out)
+	if margin := after.rows[0]; margin.Group != "margin" || margin.dir != before.rows[0].dir {
+		t.Errorf("%s is in %s", margin.Group, margin.dir)
+	}
+	res, err := after.result(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(res.Changed) != 2 || res.Changed[0].Row != "cosface, seed 1" || !slices.Equal(res.Changed[0].Differs, []string{"options.lr"}) || res.States[Stale] != 2 || res.States[Begun] != 2 || res.Gone != nil {
+		t.Errorf("changed %v, gone %v, %v", res.Changed, res.Gone, res.States)
+	}
+	if says := strings.Join(res.Says, "\n"); !strings.Contains(says, "cosface, seed 2 is stale: options.lr changed") {
+		t.Error(says)
+	}
+	fewer := opened(t, rewritten(t, dir, strings.Replace(labelsAlone, ", cosface", "", 1)), out)
+	if res, err = fewer.result(t.Context()); err != nil || res.Changed != nil || !slices.Equal(res.Gone, []string{"cosface, seed 1", "cosface, seed 2"}) {
+		t.Errorf("changed %v, gone %v, %v", res.Changed, res.Gone, err)
+	}
+}
+
+// A dataset that changes between two rows ends the study there, and says why.
+func TestChangedBetweenRows(t *testing.T) {
+	dir, s := madeStudy(t, labelsAlone)
+	r := opened(t, s, filepath.Join(t.TempDir(), "study"))
+	addPhotos(t, filepath.Join(dir, "train.ds"), contract, people(200, 203, 2))
+	_, err := r.run(t.Context())
+	if !errors.Is(err, errChanged) || !strings.Contains(err.Error(), "crops_digest") || !strings.Contains(err.Error(), `"arcface, seed 1"`) {
+		t.Errorf("%v", err)
+	}
+	now := opened(t, s, r.o.Out)
+	res, err := now.result(t.Context())
+	if err != nil || len(res.Changed) != 1 || res.States[Stale] != 1 {
+		t.Errorf("%+v, %v", res, err)
+	}
+	// The folder is still this study's; that of another name or dataset is not.
+	if err := now.claimStudy(t.Context(), r.o.Out, now.train); err != nil {
+		t.Error(err)
+	}
+	other := *s
+	for _, path := range []string{filepath.Join(dir, "other.yaml"), s.Path} {
+		other.Path = path
+		if path == s.Path {
+			other.Dataset = filepath.Join(dir, "test.ds")
+		}
+		if path == s.Path {
+			if err := s.claimStudy(t.Context(), filepath.Dir(path), now.train); !errors.Is(err, ErrUsage) || strings.Contains(err.Error(), "study.yaml") {
+				t.Errorf("a folder of datasets: %v", err) // in which its own file is in nobody's way
+			}
+		}
+		if err := other.claimStudy(t.Context(), r.o.Out, now.tests[0].validation().Dataset); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "study.yaml on ") {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+// Many processes that begin a study at once are in nobody's way.
+func TestBegunByMany(t *testing.T) {
+	_, s := madeStudy(t, labelsAlone)
+	r := opened(t, s, "")
+	for range 3 {
+		r.o.Out = filepath.Join(t.TempDir(), "study")
+		if err := findFolders(r.o.Out, r.rows); err != nil {
+			t.Fatal(err)
+		}
+		var all errgroup.Group
+		for range 4 {
+			all.Go(func() error {
+				for range 2 {
+					if err := r.claimStudy(t.Context(), r.o.Out, r.train); err != nil {
+						return err
+					}
+					if _, err := r.write(t.Context()); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		if err := all.Wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A row whose run somebody goes on with by hand is left alone, and has not failed.
+func TestRowInUse(t *testing.T) {
+	_, s := madeStudy(t, labelsAlone)
+	r := opened(t, s, filepath.Join(t.TempDir(), "study"))
+	touch(t, r.rows[0], "metrics.jsonl", "")
+	lock, err := durable.TryLock(r.rows[0].file(".lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if state, err := r.take(t.Context(), 0, r.rows[0]); state != "" || err != nil {
+		t.Errorf("%s, %v", state, err)
+	}
+	if err := lock.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if state, err := r.rows[0].reached(r.measured); state != Begun || err != nil {
+		t.Errorf("%s, %v", state, err)
+	}
+}
+
+// What every row would meet ends the study; what is a row's own does not.
+func TestFatal(t *testing.T) {
+	for _, err := range []error{unix.ENOSPC, &os.PathError{Op: "write", Err: unix.EDQUOT}, store.ErrDamaged, torch.ErrEngine, errChanged} {
+		if !fatal(fmt.Errorf("row: %w", err)) {
+			t.Errorf("%v lets the next row begin", err)
+		}
+	}
+	if fatal(errors.New("diverged at step 3")) || fatal(durable.ErrLocked) {
+		t.Error("a row's own failure ends the study")
+	}
+}
+
+// Scores are read back bit by bit; those of another list, or damaged ones, are an error that says
+// what to remove.
+func TestScores(t *testing.T) {
+	_, s := madeStudy(t, labelsAlone)
+	r := opened(t, s, t.TempDir())
+	one, dir := r.tests[0], t.TempDir()
+	distances := make([]float64, 80)
+	for i := range distances {
+		distances[i] = float64(i) / 21
+	}
+	if err := one.writeScores(dir, distances); err != nil {
+		t.Fatal(err)
+	}
+	if scores, err := one.readScores(dir); err != nil || scores.Same() != 40 || scores.Different() != 40 {
+		t.Errorf("%v", err)
+	}
+	refused := func(want string) {
+		t.Helper()
+		if _, err := one.readScores(dir); !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "remove "+filepath.Join(dir, figuresFile)) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	if err := one.writeScores(dir, distances[:79]); err != nil {
+		t.Fatal(err)
+	}
+	refused("79 distances of 80")
+	distances[3] = math.NaN()
+	if err := one.writeScores(dir, distances); err != nil {
+		t.Fatal(err)
+	}
+	refused("no distance")
+	data, err := os.ReadFile(one.scoresPath(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cut := range [][]byte{data[:len(data)-1], data[:7], nil, binary.LittleEndian.AppendUint64(slices.Clone(data), 0)} {
+		if err := os.WriteFile(one.scoresPath(dir), cut, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		refused(one.scoresPath(dir))
+	}
+	if err := os.Remove(one.scoresPath(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := one.readScores(dir); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "measured again") {
+		t.Error(err)
+	}
+}
+
+// Inputs differ in the keys whose values do, numbers to their last digit.
+func TestDiffering(t *testing.T) {
+	read := func(text string) (v map[string]any) {
+		d := json.NewDecoder(strings.NewReader(text))
+		d.UseNumber()
+		if err := d.Decode(&v); err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	a := read(`{"options": {"seed": 12345678901234567890, "lr": 0.15, "teacher": "a"}, "crops": 7}`)
+	b := read(`{"options": {"seed": 12345678901234567891, "lr": 0.15, "fraction": 0.3}, "crops": 7}`)
+	if got := differing(a, b); !slices.Equal(got, []string{"options.fraction", "options.seed", "options.teacher"}) {
+		t.Error(got)
+	}
+	if got := differing(a, a); got != nil {
+		t.Error(got)
+	}
+}
+
+// Lines are told once, bars every time, and whoever watches bars does so.
+func TestOnce(t *testing.T) {
+	var b bytes.Buffer
+	w := once(&b)
+	for range 3 {
+		fmt.Fprintln(w, "note: the same")
+		bar := progress.New(w, "bar", 4)
+		bar.Add(4)
+		bar.Finish()
+	}
+	if n := strings.Count(b.String(), "note: the same"); n != 1 {
+		t.Errorf("told %d times", n)
+	}
+	if n := strings.Count(b.String(), "bar: 4/4"); n != 3 {
+		t.Errorf("%d bars in %s", n, b.String())
+	}
+}
