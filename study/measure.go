@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"facepipe/eval"
 	"facepipe/eval/protocol"
 	"facepipe/eval/verification"
 	"facepipe/internal/durable"
@@ -98,12 +99,9 @@ func (t *test) embed(ctx context.Context, m *embed.Model) (protocol.Rows, error)
 	places := t.protocol.Faces()
 	rows := make(protocol.Rows, len(places))
 	_, err := m.Stream(ctx, len(places), func(i int, rgb []byte) error { return t.set.Decode(places[i], rgb) }, func(i int, both [][]float32) error {
-		rows[i] = make([]float32, len(both[0]))
-		for k := range rows[i] {
-			rows[i][k] = both[0][k] + both[1][k]
-		}
+		rows[i] = eval.Sum(both)
 		return nil
-	}, embed.StreamOptions{Flips: []bool{false, true}})
+	}, embed.StreamOptions{Flips: eval.Flips(true)})
 	return rows, err
 }
 
