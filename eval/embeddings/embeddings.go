@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"facepipe/internal/filedigest"
 	"facepipe/internal/npy"
 	"facepipe/internal/regular"
 )
@@ -60,7 +61,7 @@ func (t *Table) note(format string, args ...any) {
 // Open reads a file; its first bytes say of what kind it is. [ErrFormat], or an error of the file.
 func Open(ctx context.Context, path string) (*Table, error) {
 	t := &Table{Path: path}
-	file, info, err := regular.Open(path)
+	file, info, err := regular.OpenInput(path)
 	if err != nil {
 		return nil, fmt.Errorf("embeddings %s: %w", path, err)
 	}
@@ -71,7 +72,7 @@ func Open(ctx context.Context, path string) (*Table, error) {
 	if err := t.check(); err != nil {
 		return nil, fmt.Errorf("embeddings %s: %w", path, err)
 	}
-	if t.Digest, err = regular.Digest(ctx, file); err != nil {
+	if t.Digest, err = filedigest.OfFile(ctx, file); err != nil {
 		return nil, fmt.Errorf("embeddings %s: %w", path, err)
 	}
 	return t, nil
@@ -145,7 +146,7 @@ func KeysFile(path string) string { return path + ".keys.txt" }
 func (t *Table) readKeys() error {
 	stem := strings.TrimSuffix(t.Path, filepath.Ext(t.Path))
 	for _, path := range []string{KeysFile(t.Path), KeysFile(stem), filepath.Join(filepath.Dir(t.Path), "keys.txt")} {
-		file, _, err := regular.Open(path)
+		file, _, err := regular.OpenInput(path)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}

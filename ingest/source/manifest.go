@@ -61,7 +61,7 @@ a detector the face in the box is taken`,
 }
 
 func openManifest(ctx context.Context, path string) (Source, error) {
-	file, _, err := regular.Open(path)
+	file, _, err := regular.OpenInput(path)
 	if err != nil {
 		return nil, err
 	}

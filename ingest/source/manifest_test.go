@@ -173,7 +173,7 @@ func TestManifestBadRows(t *testing.T) {
 			"../b.png |  | line 3: the path leads out of the manifest's folder",
 			"//line 4 |  | line 4: names no file",
 			"c.png | ",
-			". |  | not a regular file but d---------",
+			". |  | not a regular file but a folder",
 			"none.png |  | stat: no such file or directory",
 			"//line 8 |  | line 8: the path holds a NUL byte",
 			root + "/d.png | D",

@@ -109,7 +109,7 @@ func findRecords(path string) (string, error) {
 func (s *recordIO) open(ctx context.Context) error {
 	var info fs.FileInfo
 	var err error
-	if s.file, info, err = regular.Open(s.path); err != nil {
+	if s.file, info, err = regular.OpenInput(s.path); err != nil {
 		return err
 	}
 	s.size = info.Size()
@@ -212,7 +212,7 @@ func (s *recordIO) openIndex() error {
 }
 
 func (s *recordIO) readIndex(path string) error {
-	file, info, err := regular.Open(path)
+	file, info, err := regular.OpenInput(path)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"facepipe/ingest/align"
+	"facepipe/internal/filedigest"
 	"facepipe/internal/regular"
 	"facepipe/internal/webdataset"
 )
@@ -71,12 +72,12 @@ func openWebDataset(ctx context.Context, path string) (Source, error) {
 		return nil, err
 	}
 	if len(paths) == 1 && paths[0] == path {
-		file, _, err := regular.Open(path)
+		file, _, err := regular.OpenInput(path)
 		if err != nil {
 			return nil, err
 		}
 		defer file.Close()
-		s.digest, err = regular.Digest(ctx, file)
+		s.digest, err = filedigest.OfFile(ctx, file)
 		return s, err
 	}
 	return s, nil
@@ -249,7 +250,7 @@ func (s *tarShard) open() error {
 	if s.shard != nil {
 		return nil
 	}
-	file, _, err := regular.Open(s.path)
+	file, _, err := regular.OpenInput(s.path)
 	if err != nil {
 		return err
 	}

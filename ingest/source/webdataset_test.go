@@ -118,7 +118,7 @@ func TestWebDatasetPatterns(t *testing.T) {
 	walk(t, openedShards(t, filepath.Join(dir, "train-{08..11}.tar"))).want(t, []string{
 		"train-08/0.jpg |  | A",
 		"train-09/@0 |  ! is cut short in a header; 10 bytes passed over",
-		"train-10/ |  ! stat: no such file or directory",
+		"train-10/ |  ! open: no such file or directory",
 		"train-11/0.jpg | faces/1 | B",
 	})
 	walk(t, openedShards(t, filepath.Join(dir, "{x,y}", "0.tar"))).want(t, []string{"x/0/0.jpg |  | C", "y/0/0.jpg |  | D"})
@@ -136,7 +136,7 @@ func TestWebDatasetRefusals(t *testing.T) {
 		{dir, "would have the same keys"},
 		{filepath.Join(dir, "{a,a}.tar"), "would have the same keys"},
 		{empty, "no .tar, .tar.gz or .tar.zst in it (1 files"},
-		{filepath.Join(dir, "{x,y}.tar"), "no image that can be read in 2 shards; first x/: stat: no such file or directory"},
+		{filepath.Join(dir, "{x,y}.tar"), "no image that can be read in 2 shards; first x/: open: no such file or directory"},
 		{filepath.Join(dir, "text.tar"), "no image in it (1 shards"},
 		{filepath.Join(dir, "bad.tar"), "first bad/@0: is cut short in a header"},
 		{filepath.Join(dir, "labels.tar"), "sample has a label and no image"},

@@ -2,20 +2,30 @@
 package filedigest
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
-	"os"
+
+	"facepipe/internal/ctxio"
+	"facepipe/internal/regular"
 )
 
-// Of is the digest of the file at path. The error is that of opening or reading it.
+// Of is the digest of the regular file at path. The error is that of opening or reading it.
 func Of(path string) (string, error) {
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
 	return OfReader(f)
+}
+
+// OfFile is the digest of a whole open file, wherever its offset is. Errors do not name it.
+func OfFile(ctx context.Context, file io.ReaderAt) (string, error) {
+	const wholeFile = 1<<63 - 1
+	sum, err := OfReader(ctxio.NewReader(ctx, io.NewSectionReader(file, 0, wholeFile)))
+	return sum, regular.Reason(err)
 }
 
 // OfReader is the digest of all that r gives. The error is r's.

@@ -1,6 +1,10 @@
 package imgcodec
 
-import "bytes"
+import (
+	"bytes"
+
+	"facepipe/internal/regular"
+)
 
 // Format names how the bytes of an image are encoded. Its values are written
 // into datasets and never change.
@@ -85,25 +89,9 @@ func (s signature) matches(data []byte) bool {
 	return true
 }
 
-// Stray says what stands in for a file that did not arrive, a web page or a pointer of Git LFS,
-// and what to do; "" if data, its beginning, is neither.
-func Stray(data []byte) string {
-	start := bytes.ToLower(bytes.TrimLeft(bytes.TrimPrefix(data[:min(len(data), StrayLen)], []byte("\ufeff")), " \t\r\n"))
-	switch {
-	case bytes.HasPrefix(start, []byte("<!doctype html")), bytes.HasPrefix(start, []byte("<html")):
-		return "a web page (HTML): download the file again"
-	case bytes.HasPrefix(start, []byte("version https://git-lfs")):
-		return "a Git LFS pointer: fetch the file with git lfs pull"
-	}
-	return ""
-}
-
-// StrayLen is the number of leading bytes that decide [Stray].
-const StrayLen = 256
-
 // describe says what bytes are that are no image, for the refusal.
 func describe(data []byte) string {
-	if stray := Stray(data); stray != "" {
+	if stray := regular.Stray(data); stray != "" {
 		return stray
 	}
 	head := data[:min(len(data), SniffLen)]

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 
+	"facepipe/internal/filedigest"
 	"facepipe/internal/pickle"
 	"facepipe/internal/regular"
 )
@@ -28,7 +29,7 @@ type File struct {
 
 // Open reads the structure of the file at path. Errors do not name the file.
 func Open(ctx context.Context, path string) (*File, error) {
-	file, info, err := regular.Open(path)
+	file, info, err := regular.OpenInput(path)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +95,7 @@ func (f *File) load(ctx context.Context, size int64) error {
 	if len(f.images) == 0 {
 		return errors.New("no image in it")
 	}
-	f.Digest, err = regular.Digest(ctx, f.file)
+	f.Digest, err = filedigest.OfFile(ctx, f.file)
 	return err
 }
 
