@@ -29,6 +29,9 @@ type Options struct {
 	RetryFailed, FailFast bool
 	// BaselineOnly trains the baseline's rows alone, to see how far seeds lie apart.
 	BaselineOnly bool
+	// Reuse are folders of other studies. What they have trained with the same settings and inputs
+	// is copied.
+	Reuse []string
 	// Mine says which rows, by their number, this process takes; nil for all.
 	Mine func(row int) bool
 	// Machine is what rows are trained on.
@@ -165,8 +168,11 @@ func (r *runner) take(ctx context.Context, number int, row *Row) (_ State, err e
 	if due, err := r.due(row); err != nil || !due {
 		return "", err
 	}
-	if err := r.begin(row); err != nil {
+	if err := r.takeOver(row); err != nil {
 		return "", err
+	}
+	if due, err := r.due(row); err != nil || !due { // it came with its figures
+		return Done, err
 	}
 	fmt.Fprintf(r.o.Progress, "row %d of %d: %s\n", number+1, len(r.rows), row.Name())
 	begun := time.Now()
@@ -191,6 +197,18 @@ func (r *runner) take(ctx context.Context, number int, row *Row) (_ State, err e
 func (r *runner) due(row *Row) (bool, error) {
 	state, err := row.reached(r.measured)
 	return err == nil && state != Done && (state != Failed || r.o.RetryFailed), err
+}
+
+// takeOver begins a row with what another study has of it, if any.
+func (r *runner) takeOver(row *Row) error {
+	_, finished, err := row.trained()
+	if err == nil && !finished {
+		err = r.reuse(row)
+	}
+	if err != nil {
+		return err
+	}
+	return r.begin(row)
 }
 
 // begin notes whose the folder is, and forgets what became of an earlier try.

@@ -37,6 +37,7 @@ const (
 	rowFile     = "row.json"
 	costFile    = "cost.json"
 	figuresFile = "figures.json"
+	summaryFile = "summary.json" // the run's own, which it writes last
 	failedFile  = "failed.json"
 	lockFile    = ".lock.row" // beside that of the run, which a row holds while it trains
 	tableLock   = ".lock.table"
@@ -130,7 +131,7 @@ func (r *Row) reached(measured string) (State, error) {
 
 // trained is the row's finished run, if it is finished: its summary is what a run writes last.
 func (r *Row) trained() (t trained, ok bool, err error) {
-	err = readJSON(r.file("summary.json"), &t)
+	err = readJSON(r.file(summaryFile), &t)
 	if errors.Is(err, os.ErrNotExist) {
 		return t, false, nil
 	}

@@ -76,6 +76,7 @@ func (o *compareOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Out, "out", "", "`folder` of the study (required without --plan)")
 	f.BoolVar(&o.dryRun, "dry-run", false, "say which rows there are and what they would take, and train nothing")
 	f.BoolVar(&o.BaselineOnly, "check", false, "train the baseline alone, over all seeds: how far they lie apart, and what that can detect")
+	f.StringArrayVar(&o.Reuse, "reuse", nil, "`folder` of another study: rows that it has trained with the same settings and inputs are copied; may be repeated")
 	f.BoolVar(&o.RetryFailed, "retry-failed", false, "train rows again that failed")
 	f.BoolVar(&o.FailFast, "fail-fast", false, "end with the first row that fails")
 	f.StringVar(&o.plan, "plan", "", "`folder` of a plan, a worker's rows of which are done")
