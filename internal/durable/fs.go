@@ -4,6 +4,10 @@ import (
 	"errors"
 	"io"
 	"os"
+
+	"golang.org/x/sys/unix"
+
+	"facepipe/internal/regular"
 )
 
 // FS is what a commit asks of a file system. Errors name their file, like those of package os.
@@ -57,7 +61,7 @@ func (OS) Mkdir(name string, perm os.FileMode) error { return os.Mkdir(name, per
 
 // SyncDir opens the folder and calls fsync on it.
 func (OS) SyncDir(dir string) error {
-	f, err := os.Open(dir)
+	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY, 0) // which does not wait at a pipe
 	if err != nil {
 		return err
 	}
@@ -70,7 +74,7 @@ func (OS) SyncDir(dir string) error {
 
 // Seal opens the file, changes its mode and calls fsync on it.
 func (OS) Seal(name string, perm os.FileMode) error {
-	f, err := os.Open(name)
+	f, err := regular.OpenOwn(name)
 	if err != nil {
 		return err
 	}
