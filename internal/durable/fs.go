@@ -61,7 +61,7 @@ func (OS) Mkdir(name string, perm os.FileMode) error { return os.Mkdir(name, per
 
 // SyncDir opens the folder and calls fsync on it.
 func (OS) SyncDir(dir string) error {
-	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY, 0) // which does not wait at a pipe
+	f, err := OpenFolder(dir)
 	if err != nil {
 		return err
 	}
@@ -70,6 +70,11 @@ func (OS) SyncDir(dir string) error {
 		err = cerr
 	}
 	return err
+}
+
+// OpenFolder opens a folder to sync it, and does not wait at a pipe in its place.
+func OpenFolder(dir string) (*os.File, error) {
+	return os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY, 0)
 }
 
 // Seal opens the file, changes its mode and calls fsync on it.
