@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"facepipe/ingest/detect/detecttest"
+	"facepipe/internal/crash"
 	"facepipe/internal/imgcodec"
 	"facepipe/internal/stop"
 )
@@ -377,6 +378,23 @@ func saysOnce(t *testing.T, stderr fmt.Stringer) {
 	if strings.Contains(stderr.String(), context.Canceled.Error()) {
 		t.Errorf("a stop reads\n%s", stderr)
 	}
+}
+
+// A crash in the middle of the work is no wrong usage, also not for launch's caller, and what
+// is on disk is whole.
+func TestCrashIsNoWrongUsage(t *testing.T) {
+	dataset := filepath.Join(t.TempDir(), "faces.ds")
+	ingest := []string{"ingest", "--source", "folder=" + alignedFaces(t, 8, 10), "--out", dataset, "--shard-rows", "1"}
+	c, stderr := begin(t, filepath.Join(dataset, "crops", "000000.json"), ingest...)
+	if err := c.Process.Signal(syscall.SIGSEGV); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Wait() // its state tells
+	if !crash.Of(c.ProcessState) || !strings.Contains(stderr.String(), "SIGSEGV") {
+		t.Errorf("%v: %.200s", c.ProcessState, stderr)
+	}
+	expect(t, exitDone, ingest...)
+	expect(t, exitDone, "check", dataset, "--read-data")
 }
 
 func TestStopAndGoOn(t *testing.T) {
