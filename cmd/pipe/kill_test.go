@@ -20,6 +20,7 @@ import (
 
 	"facepipe/ingest/detect/detecttest"
 	"facepipe/internal/crash"
+	"facepipe/internal/durable"
 	"facepipe/internal/imgcodec"
 	"facepipe/internal/stop"
 )
@@ -395,6 +396,29 @@ func TestCrashIsNoWrongUsage(t *testing.T) {
 	}
 	expect(t, exitDone, ingest...)
 	expect(t, exitDone, "check", dataset, "--read-data")
+}
+
+// A wait for another process that builds the index is stopped like work.
+func TestStopWaitingForIndex(t *testing.T) {
+	dataset := ingestAligned(t, 4, 4)
+	if err := os.RemoveAll(filepath.Join(dataset, "index")); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := durable.TryLock(filepath.Join(dataset, ".lock-index"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Unlock()
+	pairs := filepath.Join(t.TempDir(), "pairs.txt")
+	writeFile(t, pairs, "a.png b.png 1\na.png c.png 0\n")
+	for _, args := range [][]string{
+		{"eval", "--model", tinyTeacher(t), "--dataset", dataset, "--pairs", pairs},
+		{"ingest", "--source", "folder=" + alignedFaces(t, 2, 2), "--key-prefix", "more/", "--out", dataset},
+	} {
+		begun := time.Now()
+		c, stderr := beginWhen(t, func() bool { return time.Since(begun) > time.Second }, args...)
+		stopped(t, c, stderr, syscall.SIGTERM)
+	}
 }
 
 func TestStopAndGoOn(t *testing.T) {
