@@ -82,7 +82,7 @@ func openTests(ctx context.Context, o Options) (s *tests, err error) {
 	if err := s.openTables(ctx, o); err != nil {
 		return s, err
 	}
-	if err := s.openCommon(o); err != nil {
+	if err := s.openCommon(ctx, o); err != nil {
 		return s, err
 	}
 	names := map[string]bool{}
@@ -144,12 +144,12 @@ func (s *tests) openTables(ctx context.Context, o Options) error {
 }
 
 // openCommon opens what the tests with lists have in common.
-func (s *tests) openCommon(o Options) (err error) {
+func (s *tests) openCommon(ctx context.Context, o Options) (err error) {
 	switch {
 	case !slices.ContainsFunc(o.Tests, func(t Test) bool { return t.Bin == "" }):
 	case o.Dataset != "":
 		var set *faces.Dataset
-		if set, err = faces.Open(o.Dataset); err == nil {
+		if set, err = faces.Open(o.Dataset, store.WithContext(ctx)); err == nil {
 			s.common = set
 		}
 	default:

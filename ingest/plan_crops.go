@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 // planCrops gives the crops that the workers of a plan have made of each item. All workers of
 // a run use it at once.
 type planCrops struct {
+	ctx      context.Context // of the merge
 	tasks    []plan.Task
 	folder   string            // of the plan
 	progress io.Writer         // gets the bar
@@ -114,7 +116,7 @@ func (p *planCrops) use(n int) (*part, error) {
 		p.open[i].users++
 		return p.open[i], nil
 	}
-	opened, err := openPart(partDataset(p.folder, number), number)
+	opened, err := openPart(p.ctx, partDataset(p.folder, number), number)
 	if err != nil {
 		return nil, err
 	}
@@ -154,8 +156,8 @@ func (p *planCrops) close() error {
 	return err
 }
 
-func openPart(dir string, number int) (*part, error) {
-	d, err := store.Open(dir)
+func openPart(ctx context.Context, dir string, number int) (*part, error) {
+	d, err := store.Open(dir, store.WithContext(ctx))
 	if err != nil {
 		return nil, err
 	}

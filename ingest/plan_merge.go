@@ -46,7 +46,7 @@ func MergePlan(ctx context.Context, dir string, o MergeOptions) (PlanMerge, erro
 		return PlanMerge{}, err
 	}
 	planned.Out = cmp.Or(o.Out, planned.Out)
-	planned.made = &planCrops{tasks: p.Tasks, folder: dir, output: p.Output, progress: planned.Progress}
+	planned.made = &planCrops{ctx: ctx, tasks: p.Tasks, folder: dir, output: p.Output, progress: planned.Progress}
 	if err := planned.made.ready(ctx, planned.Out); err != nil {
 		return PlanMerge{}, fmt.Errorf("merge plan %s: %w", dir, err)
 	}

@@ -83,7 +83,7 @@ func (r *run) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if err := r.openWriter(); err != nil {
+	if err := r.openWriter(ctx); err != nil {
 		return err
 	}
 	finish := r.openBar()
@@ -169,10 +169,10 @@ func (r *run) closeWriter() error {
 	return r.writer.Close()
 }
 
-func (r *run) openWriter() (err error) {
+func (r *run) openWriter(ctx context.Context) (err error) {
 	defer r.phase("open " + r.options.Out)()
 	r.writer, err = store.OpenWriter(r.options.Out, r.cropper.contract, store.WriterOptions{
-		ShardRows: r.options.ShardRows, Logger: r.options.Logger,
+		ShardRows: r.options.ShardRows, Logger: r.options.Logger, Context: ctx,
 	})
 	if err != nil {
 		return err

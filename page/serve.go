@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"facepipe/internal/stop"
+	"facepipe/internal/webserver"
 )
 
 // ErrAddress marks an address that others than this machine could reach.
@@ -72,14 +73,7 @@ func Serve(ctx context.Context, address string, o Options, out io.Writer) error 
 	if err != nil {
 		return fmt.Errorf("serve the page: %w", err)
 	}
-	s := &http.Server{
-		Handler:           &server{ctx: ctx, o: o},
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      time.Minute,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    16 << 10,
-	}
+	s := webserver.New(&server{ctx: ctx, o: o}, time.Minute)
 	fmt.Fprintf(out, "http://%s/ shows %s; stop it with Ctrl-C\n", listener.Addr(), strings.Join(o.What, ", "))
 	failed := make(chan error, 1)
 	go func() { failed <- s.Serve(listener) }()
@@ -87,22 +81,11 @@ func Serve(ctx context.Context, address string, o Options, out io.Writer) error 
 	case err = <-failed:
 		return fmt.Errorf("serve the page: %w", err)
 	case <-ctx.Done():
-		return errors.Join(stop.Saying("stopped: the page is served no longer"), shut(s))
+		return errors.Join(stop.Saying("stopped: the page is served no longer"), webserver.Close(s))
 	}
 }
 
-// shut ends a server. It first answers a request that has begun.
-func shut(s *http.Server) error {
-	const patience = time.Second
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	return s.Close()
-}
-
-// ServeHTTP answers GET and HEAD of / with the page, whoever asks by a name of this machine:
+// ServeHTTP answers for / with the page, whoever asks by a name of this machine:
 // another name in Host is that of a web site that would like to read along.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	host, _, err := net.SplitHostPort(r.Host)
@@ -112,9 +95,6 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !loops(host):
 		http.Error(w, "ask by localhost", http.StatusForbidden)
-	case r.Method != http.MethodGet && r.Method != http.MethodHead:
-		w.Header().Set("Allow", "GET, HEAD")
-		http.Error(w, "only GET and HEAD", http.StatusMethodNotAllowed)
 	case r.URL.Path != "/":
 		http.NotFound(w, r)
 	default:

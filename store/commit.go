@@ -71,8 +71,7 @@ func (w *Writer) Close() error {
 		return errors.Join(err, w.Abort())
 	}
 	w.forget()
-	w.prepareIndex()
-	return w.unlock()
+	return errors.Join(w.prepareIndex(), w.unlock())
 }
 
 // forget makes room for the building of the index, which takes as much.
@@ -161,13 +160,18 @@ func writeRejects(disk durable.Disk, dir string, shards int, gone superseded) er
 }
 
 // prepareIndex builds the index so that the first reader finds it. A failure is no
-// failure of the dataset, from which the index can be made at any time.
-func (w *Writer) prepareIndex() {
+// failure of the dataset, from which the index can be made at any time; being stopped is
+// told.
+func (w *Writer) prepareIndex() error {
 	d, err := Open(w.dir, WithLogger(w.log), WithDisk(w.disk))
 	if err == nil {
-		err = errors.Join(d.indexSource().Ensure(), d.indexSource().Tidy(), d.Close())
+		err = errors.Join(d.indexSource().Ensure(w.ctx), d.indexSource().Tidy(), d.Close())
 	}
 	if err != nil {
 		w.log.Warn("index is not built; look-ups will read all keys", "dataset", w.dir, "cause", err)
+		if w.ctx.Err() != nil {
+			return fmt.Errorf("index dataset %s: %w", w.dir, w.ctx.Err())
+		}
 	}
+	return nil
 }

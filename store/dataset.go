@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -22,6 +23,7 @@ import (
 // at once. Safe for concurrent use.
 type Dataset struct {
 	dir    string
+	ctx    context.Context // of look-ups
 	log    *slog.Logger
 	disk   durable.Disk // for what is derived
 	doc    *datasetDoc
@@ -49,6 +51,10 @@ type Option func(*Dataset)
 // WithLogger sends notices (such as that the index is rebuilt) to l instead of
 // [slog.Default].
 func WithLogger(l *slog.Logger) Option { return func(d *Dataset) { d.log = l } }
+
+// WithContext has the first look-up, which may build the index or wait for another process
+// that does, end with ctx. Without it that cannot be stopped.
+func WithContext(ctx context.Context) Option { return func(d *Dataset) { d.ctx = ctx } }
 
 // WithDisk has what is derived (the index, caches, what is derived from these) written to a
 // disk other than the system's: tests look at what one that fails makes of it.
@@ -85,7 +91,7 @@ func IsDataset(dir string) bool {
 
 // newDataset is the dataset that doc describes, its shards not loaded.
 func newDataset(dir string, doc *datasetDoc, options ...Option) *Dataset {
-	d := &Dataset{dir: dir, log: slog.Default(), disk: durable.Disk{FS: durable.OS{}}, doc: doc}
+	d := &Dataset{dir: dir, ctx: context.Background(), log: slog.Default(), disk: durable.Disk{FS: durable.OS{}}, doc: doc}
 	for _, o := range options {
 		o(d)
 	}
@@ -150,6 +156,9 @@ func (d *Dataset) Close() error {
 	}
 	return (*ix).Close()
 }
+
+// Context is the one of [WithContext].
+func (d *Dataset) Context() context.Context { return d.ctx }
 
 // Dir is the dataset's folder.
 func (d *Dataset) Dir() string { return d.dir }

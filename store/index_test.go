@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -8,7 +9,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"facepipe/internal/durable"
 	"facepipe/store"
 	"facepipe/store/internal/index"
 	"facepipe/store/storetest"
@@ -145,6 +148,38 @@ func TestLookupReadOnly(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, index.Folder)); err == nil {
 		t.Error("an index appeared")
+	}
+}
+
+// Who waits for another process that builds the index can be told to stop; what a writer has
+// committed is there then.
+func TestWaitForIndexEnds(t *testing.T) {
+	dir := storetest.Build(t, 20, 8)
+	lock, err := durable.TryLock(filepath.Join(dir, index.LockFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Unlock()
+	soon := func() context.Context {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(50*time.Millisecond, cancel)
+		return ctx
+	}
+	w, err := store.OpenWriter(dir, storetest.Contract, store.WriterOptions{ShardRows: 8, Logger: storetest.Quiet, Context: soon()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	storetest.Ingest(t, w, storetest.Source, 20, 24)
+	if err := w.Close(); !errors.Is(err, context.Canceled) {
+		t.Errorf("a writer is stopped: %v", err)
+	}
+	d, err := store.Open(dir, store.WithLogger(storetest.Quiet), store.WithContext(soon()))
+	if err != nil || d.Rows() != 24 {
+		t.Fatal(d, err)
+	}
+	defer d.Close()
+	if _, err := d.Lookup(storetest.Crop(0, 3).Key); !errors.Is(err, context.Canceled) {
+		t.Errorf("a reader is stopped: %v", err)
 	}
 }
 

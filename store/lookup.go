@@ -124,10 +124,13 @@ func (d *Dataset) openedIndex() (index.Index, error) {
 		return *ix, nil
 	}
 	source := d.indexSource()
-	ix, err := source.OpenOrBuild()
+	ix, err := source.OpenOrBuild(d.ctx)
+	if d.ctx.Err() != nil && err != nil {
+		return nil, err
+	}
 	if err != nil {
 		d.log.Warn("index on disk cannot be used; reading all keys", "dataset", d.dir, "cause", err)
-		if ix, err = index.NewMemory(context.Background(), source); err != nil {
+		if ix, err = index.NewMemory(d.ctx, source); err != nil {
 			return nil, err
 		}
 	}

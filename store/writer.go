@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -34,6 +35,9 @@ type WriterOptions struct {
 	// Disk is written to; the zero value is the system's. Tests look at what one that
 	// fails makes of it.
 	Disk durable.Disk
+	// Context ends the building of the index, and a wait for another process that builds it, when
+	// the writer is closed; nil does not.
+	Context context.Context
 }
 
 // Outcome is what became of an appended crop.
@@ -65,6 +69,7 @@ type Writer struct {
 	rows     int // of a full shard
 	log      *slog.Logger
 	disk     durable.Disk
+	ctx      context.Context // of the index
 	lock     *durable.Lock
 
 	mu    sync.Mutex // guards known
@@ -102,7 +107,10 @@ func OpenWriter(dir string, c Contract, o WriterOptions) (*Writer, error) {
 	if o.ShardRows < 0 || o.ShardRows > math.MaxInt32 {
 		return nil, fmt.Errorf("write dataset %s: %d rows a shard", dir, o.ShardRows)
 	}
-	w := &Writer{dir: dir, contract: c, rows: o.ShardRows, log: o.Logger, disk: disk}
+	w := &Writer{dir: dir, contract: c, rows: o.ShardRows, log: o.Logger, disk: disk, ctx: o.Context}
+	if w.ctx == nil {
+		w.ctx = context.Background()
+	}
 	if w.rows == 0 {
 		w.rows = DefaultShardRows
 	}

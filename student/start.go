@@ -17,8 +17,8 @@ import (
 	"facepipe/student/torch"
 )
 
-func (r *run) openDataset(context.Context) (err error) {
-	if r.ds, err = store.Open(r.o.Dataset); err != nil {
+func (r *run) openDataset(ctx context.Context) (err error) {
+	if r.ds, err = store.Open(r.o.Dataset, store.WithContext(ctx)); err != nil {
 		return err
 	}
 	if err := takesCrops(r.ds); err != nil || r.o.Validation == nil {

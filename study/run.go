@@ -130,7 +130,7 @@ func open(ctx context.Context, s *Study, o Options) (_ *runner, err error) {
 	if r.rows, err = s.expand(); err != nil {
 		return nil, err
 	}
-	if r.train, err = store.Open(s.Dataset); err != nil {
+	if r.train, err = store.Open(s.Dataset, store.WithContext(ctx)); err != nil {
 		return nil, err
 	}
 	if err = r.openTests(ctx); err != nil {

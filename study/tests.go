@@ -66,7 +66,7 @@ func (r *runner) openTest(ctx context.Context, t Test) ([]*test, error) {
 		one.protocol, err = protocol.OfBin(ctx, bin, protocol.Options{})
 		return []*test{one}, err
 	}
-	set, err := faces.Open(t.Dataset)
+	set, err := faces.Open(t.Dataset, store.WithContext(ctx))
 	if err != nil {
 		return nil, err
 	}

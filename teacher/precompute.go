@@ -28,7 +28,7 @@ import (
 func Precompute(ctx context.Context, o Options) (Summary, error) {
 	clock := startClock()
 	o = o.withDefaults()
-	ds, err := store.Open(o.Dataset)
+	ds, err := store.Open(o.Dataset, store.WithContext(ctx))
 	if err != nil {
 		return Summary{}, err
 	}

@@ -69,7 +69,7 @@ const maxNormError = 0.01
 // compares the outcome with the cache. store.ErrNotFound if there is no such cache,
 // [ErrSeveral], store.ErrFingerprint if the model file is not the cache's.
 func Replay(ctx context.Context, o ReplayOptions) (ReplayReport, error) {
-	ds, err := store.Open(o.Dataset)
+	ds, err := store.Open(o.Dataset, store.WithContext(ctx))
 	if err != nil {
 		return ReplayReport{}, err
 	}

@@ -263,7 +263,7 @@ func (o *distillOptions) run(ctx context.Context, s *session) (*result, error) {
 // the rooms student and eval do not know each other. What is guessed about pairs is noted.
 // The caller closes its Dataset.
 func openValidation(ctx context.Context, pairs, dataset string, notes io.Writer) (*student.Validation, error) {
-	ds, err := store.Open(dataset)
+	ds, err := store.Open(dataset, store.WithContext(ctx))
 	if err != nil {
 		return nil, err
 	}

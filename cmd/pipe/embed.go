@@ -19,6 +19,7 @@ import (
 	"facepipe/eval/protocol"
 	"facepipe/ingest"
 	"facepipe/ingest/detect"
+	"facepipe/store"
 )
 
 type embedOptions struct {
@@ -131,7 +132,7 @@ func (o *embedOptions) open(ctx context.Context) (set faces.Set, discard func(),
 	discard = func() {}
 	switch {
 	case o.Dataset != "":
-		set, err = faces.Open(o.Dataset)
+		set, err = faces.Open(o.Dataset, store.WithContext(ctx))
 	case o.bin != "":
 		set, err = openWholeBin(ctx, o.bin)
 	case o.detector == "":
@@ -173,7 +174,7 @@ func (o *embedOptions) ingest(ctx context.Context) (set faces.Set, discard func(
 		fmt.Fprintln(o.Progress, o.left)
 	}
 	if err == nil {
-		set, err = faces.Open(dataset)
+		set, err = faces.Open(dataset, store.WithContext(ctx))
 	}
 	if err == nil && set.Len() == 0 {
 		err = errors.Join(fmt.Errorf("no face was found in %s", o.folder), set.Close())

@@ -77,4 +77,5 @@ EXIT STATUS
   3   done, but more was refused than --max-reject-rate allows, or rows of a study failed
   4   data on disk is damaged
   75  stopped by a signal: run the same command (distill: with --resume) again to go on
+  134 crashed: a fault of the program, or of a library that it uses; what is on disk is whole
 `

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"facepipe/ingest/detect/detecttest"
+	"facepipe/internal/crash"
+	"facepipe/internal/durable"
 	"facepipe/internal/imgcodec"
 	"facepipe/internal/stop"
 )
@@ -376,6 +378,46 @@ func saysOnce(t *testing.T, stderr fmt.Stringer) {
 	}
 	if strings.Contains(stderr.String(), context.Canceled.Error()) {
 		t.Errorf("a stop reads\n%s", stderr)
+	}
+}
+
+// A crash in the middle of the work is no wrong usage, also not for launch's caller, and what
+// is on disk is whole.
+func TestCrashIsNoWrongUsage(t *testing.T) {
+	dataset := filepath.Join(t.TempDir(), "faces.ds")
+	ingest := []string{"ingest", "--source", "folder=" + alignedFaces(t, 8, 10), "--out", dataset, "--shard-rows", "1"}
+	c, stderr := begin(t, filepath.Join(dataset, "crops", "000000.json"), ingest...)
+	if err := c.Process.Signal(syscall.SIGSEGV); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Wait() // its state tells
+	if !crash.Of(c.ProcessState) || !strings.Contains(stderr.String(), "SIGSEGV") {
+		t.Errorf("%v: %.200s", c.ProcessState, stderr)
+	}
+	expect(t, exitDone, ingest...)
+	expect(t, exitDone, "check", dataset, "--read-data")
+}
+
+// A wait for another process that builds the index is stopped like work.
+func TestStopWaitingForIndex(t *testing.T) {
+	dataset := ingestAligned(t, 4, 4)
+	if err := os.RemoveAll(filepath.Join(dataset, "index")); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := durable.TryLock(filepath.Join(dataset, ".lock-index"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Unlock()
+	pairs := filepath.Join(t.TempDir(), "pairs.txt")
+	writeFile(t, pairs, "a.png b.png 1\na.png c.png 0\n")
+	for _, args := range [][]string{
+		{"eval", "--model", tinyTeacher(t), "--dataset", dataset, "--pairs", pairs},
+		{"ingest", "--source", "folder=" + alignedFaces(t, 2, 2), "--key-prefix", "more/", "--out", dataset},
+	} {
+		begun := time.Now()
+		c, stderr := beginWhen(t, func() bool { return time.Since(begun) > time.Second }, args...)
+		stopped(t, c, stderr, syscall.SIGTERM)
 	}
 }
 

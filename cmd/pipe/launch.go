@@ -38,7 +38,7 @@ For several machines run it on each of them with the same --nnodes, --master-add
 environment by itself.
 
 Lines that a rank prints begin with its number in brackets. When one fails the others are
-ended, and its exit status is launch's.`,
+ended, and its exit status is launch's; one that crashed makes launch end with 134, too.`,
 		Example: `  pipe launch --nproc 2 -- distill faces.ds --teacher w600k --batch 128 --out run
   pipe launch --nproc 8 --nnodes 2 --node-rank 1 --master-addr 10.0.0.7 --master-port 29500 -- \
       distill faces.ds --teacher w600k --device cuda --batch 2048 --out /shared/run`,

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"facepipe/ingest"
+	"facepipe/internal/crash"
 	"facepipe/store"
 	"facepipe/store/merge"
 	"facepipe/student"
@@ -269,7 +270,7 @@ func TestHelpNamesExitStatus(t *testing.T) {
 		if code := run(t.Context(), []string{name, "--help"}, &stdout, &stderr); code != exitDone {
 			t.Errorf("%s --help ends with %d", name, code)
 		}
-		for _, want := range []string{"EXIT STATUS", "75  stopped by a signal"} {
+		for _, want := range []string{"EXIT STATUS", "75  stopped by a signal", fmt.Sprint(crash.Status, " crashed")} {
 			if !strings.Contains(stdout.String(), want) {
 				t.Errorf("%s --help does not say %q", name, want)
 			}

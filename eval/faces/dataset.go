@@ -15,8 +15,8 @@ type Dataset struct {
 }
 
 // Open opens the dataset in dir. Errors are those of [store.Open].
-func Open(dir string) (*Dataset, error) {
-	ds, err := store.Open(dir)
+func Open(dir string, options ...store.Option) (*Dataset, error) {
+	ds, err := store.Open(dir, options...)
 	if err != nil {
 		return nil, err
 	}

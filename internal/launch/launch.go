@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"facepipe/internal/crash"
 	"facepipe/internal/stop"
 )
 
@@ -47,7 +48,7 @@ type Options struct {
 // ExitError is the end of the rank that failed first.
 type ExitError struct {
 	Rank int
-	// Status is its exit status, 1 if a signal ended it.
+	// Status is its exit status: [crash.Status] if it crashed, 1 if another signal ended it.
 	Status int
 	// State describes its end.
 	State string
@@ -227,6 +228,8 @@ func (e end) failure() *ExitError {
 	switch {
 	case e.state == nil:
 		return &ExitError{e.rank, 1, e.err.Error()}
+	case crash.Of(e.state):
+		return &ExitError{e.rank, crash.Status, e.state.String()}
 	case !e.state.Exited():
 		return &ExitError{e.rank, 1, e.state.String()}
 	case e.state.ExitCode() != 0:

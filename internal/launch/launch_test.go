@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"facepipe/internal/crash"
 )
 
 // shell runs a script as ranks.
@@ -79,6 +81,17 @@ func TestKilledRank(t *testing.T) {
 	var failed *ExitError
 	if !errors.As(err, &failed) || failed.Rank != 0 || failed.Status != 1 || !strings.Contains(failed.Error(), "killed") {
 		t.Errorf("%v", err)
+	}
+}
+
+// A rank that crashes is none that was used in a wrong way, whichever signal it was.
+func TestCrashedRank(t *testing.T) {
+	for _, name := range []string{"ABRT", "SEGV"} {
+		_, _, err := shell(t.Context(), 2, `ulimit -c 0; test $RANK = 1 && kill -`+name+` $$; exec sleep 60`)
+		var failed *ExitError
+		if !errors.As(err, &failed) || failed.Rank != 1 || failed.Status != crash.Status {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

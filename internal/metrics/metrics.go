@@ -2,8 +2,6 @@
 package metrics
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"facepipe/internal/progress"
+	"facepipe/internal/webserver"
 )
 
 // Server serves /metrics. Besides the figures of every Go process it has, with the label of a
@@ -32,10 +31,13 @@ import (
 // The last two go on counting when a stage is repeated.
 type Server struct {
 	listener              net.Listener
-	server                http.Server
+	server                *http.Server
 	done, rejected, total *prometheus.GaugeVec
 	rejects, seconds      *prometheus.CounterVec
 }
+
+// mostScrapes are answered at the same time; others are to come again.
+const mostScrapes = 4
 
 // Serve begins to serve on an address, HOST:PORT, :PORT or PORT. Without a host it answers
 // this machine only. Port 0 takes a free port.
@@ -62,8 +64,8 @@ func Serve(address string) (*Server, error) {
 	registry.MustRegister(s.done, s.rejected, s.total, s.rejects, s.seconds,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
-	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	s.server = http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: mostScrapes}))
+	s.server = webserver.New(mux, 10*time.Second)
 	go func() { _ = s.server.Serve(listener) }() // ends with Close
 	return s, nil
 }
@@ -83,15 +85,7 @@ func local(address string) string {
 func (s *Server) Address() string { return s.listener.Addr().String() }
 
 // Close ends the server. It first answers a request that has begun.
-func (s *Server) Close() error {
-	const patience = time.Second
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := s.server.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	return s.server.Close()
-}
+func (s *Server) Close() error { return webserver.Close(s.server) }
 
 // Watch is a writer that passes a run's messages on to w. The server shows the bars that write
 // to it.

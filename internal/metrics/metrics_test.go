@@ -39,6 +39,9 @@ func TestServer(t *testing.T) {
 			t.Errorf("%q is not in\n%s", line, page)
 		}
 	}
+	if r, err := http.Post("http://"+s.Address()+"/metrics", "text/plain", strings.NewReader("x")); err != nil || r.StatusCode != http.StatusMethodNotAllowed {
+		t.Errorf("POST: %v, %v", r, err)
+	}
 	// The stage again, as a demo has it: gauges begin anew, counters go on.
 	again := progress.New(s.Watch(io.Discard), "ingest", 4)
 	again.Add(1)

@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -103,16 +104,23 @@ func TestSlurmSignals(t *testing.T) {
 	for name, c := range map[string]struct {
 		worker   string // a script for sh
 		signal   string
+		restarts int // before this run
 		status   int
 		requeued bool
 	}{
-		"done":                         {"exit 0", "", 0, false},
-		"failed":                       {"exit 1", "", 1, false},
-		"killed":                       {"kill -9 $$", "", 137, false},
-		"out of time":                  {"trap 'exit 75' USR1; " + untilSignal, "USR1", 75, true},
-		"out of time, and stops later": {"trap 'sleep 1; exit 75' USR1; " + untilSignal, "USR1", 75, true},
-		"out of time, but done":        {"trap 'exit 0' USR1; " + untilSignal, "USR1", 0, false},
-		"ended":                        {"trap 'exit 75' TERM; " + untilSignal, "TERM", 75, false},
+		"done":                         {"exit 0", "", 0, 0, false},
+		"failed":                       {"exit 1", "", 0, 1, false},
+		"killed":                       {"kill -9 $$", "", 0, 137, false},
+		"out of time":                  {"trap 'exit 75' USR1; " + untilSignal, "USR1", 0, 75, true},
+		"out of time, and stops later": {"trap 'sleep 1; exit 75' USR1; " + untilSignal, "USR1", 0, 75, true},
+		"out of time, but done":        {"trap 'exit 0' USR1; " + untilSignal, "USR1", 0, 0, false},
+		"ended":                        {"trap 'exit 75' TERM; " + untilSignal, "TERM", 0, 75, false},
+		"crashed":                      {"ulimit -c 0; kill -ABRT $$", "", 0, 134, true},
+		"crashed in a library":         {"ulimit -c 0; kill -SEGV $$", "", 0, 139, true},
+		"crashed after two others":     {"exit 134", "", 2, 134, false},
+		"out of time, and crashed":     {"trap 'exit 134' USR1; " + untilSignal, "USR1", 7, 134, false},
+		"out of time, and failed":      {"trap 'exit 1' USR1; " + untilSignal, "USR1", 0, 1, false},
+		"used in a wrong way":          {"exit 2", "", 0, 2, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -128,6 +136,9 @@ func TestSlurmSignals(t *testing.T) {
 			run := exec.Command("bash", workers.script)
 			run.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "BASH_ENV="+slow, "READY="+filepath.Join(dir, "ready"),
 				"SLURM_CPUS_PER_TASK=2", "SLURM_ARRAY_JOB_ID=7", "SLURM_ARRAY_TASK_ID=3")
+			if c.restarts > 0 { // Slurm says nothing in a first run
+				run.Env = append(run.Env, fmt.Sprint("SLURM_RESTART_COUNT=", c.restarts))
+			}
 			if err := run.Start(); err != nil {
 				t.Fatal(err)
 			}

@@ -3,8 +3,11 @@ package schedule
 import (
 	_ "embed"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"text/template"
+
+	"facepipe/internal/crash"
 )
 
 //go:embed slurm.sh.tmpl
@@ -19,6 +22,11 @@ var functions = template.FuncMap{
 	"list":   list,
 	"logs":   logs,
 	"last":   func(n int) int { return n - 1 },
+
+	"crashed": func() int { return crash.Status },
+	"crashes": func() string {
+		return strings.Trim(strings.ReplaceAll(fmt.Sprint(crash.ShellStatuses()), " ", "|"), "[]")
+	},
 }
 
 var (

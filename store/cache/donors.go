@@ -57,7 +57,7 @@ func OpenDonors(d *store.Dataset, info Info, dirs []string) (*Donors, error) {
 
 // add opens what the dataset in dir has.
 func (s *Donors) add(to *store.Dataset, dir string) error {
-	d, err := store.Open(dir, store.WithLogger(to.Logger()))
+	d, err := store.Open(dir, store.WithLogger(to.Logger()), store.WithContext(to.Context()))
 	if err != nil {
 		return err
 	}

@@ -217,7 +217,7 @@ func (m *merge) open(inputs []string) error {
 
 // crops writes the crops, and all else that shards hold, as an ingest would.
 func (m *merge) crops() (err error) {
-	w, err := store.OpenWriter(m.out, m.inputs[0].Contract(), store.WriterOptions{ShardRows: m.options.ShardRows, Logger: m.options.Logger})
+	w, err := store.OpenWriter(m.out, m.inputs[0].Contract(), store.WriterOptions{ShardRows: m.options.ShardRows, Logger: m.options.Logger, Context: m.ctx})
 	if err != nil {
 		return err
 	}

@@ -104,7 +104,9 @@ type Model struct {
 
 // Write writes a student as an ONNX file, with what a user must know to run it: its
 // preprocessing, its teacher and its training.
-func (m Model) Write(path string, form Form) error {
+func (m Model) Write(path string, form Form) error { return m.write(path, form, durable.WriteFile) }
+
+func (m Model) write(path string, form Form, put func(path string, data []byte, perm os.FileMode) error) error {
 	contract := embed.Preprocess{ChannelOrder: "RGB", Height: net.InputSide, Width: net.InputSide, Layout: "NCHW",
 		Mean: [3]float32{net.InputMean, net.InputMean, net.InputMean}, Std: [3]float32{net.InputStd, net.InputStd, net.InputStd}}
 	if form.InputNorm == "inside" {
@@ -127,7 +129,7 @@ func (m Model) Write(path string, form Form) error {
 	}
 	model, err := m.Network.Export(m.Values, o)
 	if err == nil {
-		err = durable.WriteFile(path, model.Marshal(), 0o644)
+		err = put(path, model.Marshal(), 0o644)
 	}
 	if err != nil {
 		return fmt.Errorf("export the student: %w", err)
@@ -182,7 +184,7 @@ func Run(o Options) (Summary, error) {
 	if o.Form.InputNorm == "" {
 		o.Form.InputNorm = m.At.InputNorm
 	}
-	if err := m.Write(o.Out, o.Form); err != nil {
+	if err := m.write(o.Out, o.Form, durable.Replace); err != nil {
 		return Summary{}, err
 	}
 	written, err := os.Stat(o.Out)

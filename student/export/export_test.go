@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"facepipe/internal/durable"
 	"facepipe/internal/embed"
 	"facepipe/internal/onnx"
 	"facepipe/internal/release"
@@ -146,6 +147,21 @@ func TestWhileTheRunPrunes(t *testing.T) {
 	}})
 	if want := []string{checkpoint.Name(10), checkpoint.Name(11)}; !slices.Equal(read, want) || e.Step != 11 {
 		t.Errorf("read %v and exported step %d, want %v", read, e.Step, want)
+	}
+}
+
+// What an export left that was killed is gone after the next of the same file.
+func TestAfterAKilledExport(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "student.onnx")
+	temp := filepath.Join(filepath.Dir(out), durable.TempPrefix+"student.onnx")
+	if err := os.WriteFile(temp, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(Options{Checkpoint: checkpointed(t, 5), Form: DefaultForm(), Out: out}); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := filepath.Glob(filepath.Join(filepath.Dir(out), ".*")); err != nil || len(left) > 0 {
+		t.Errorf("left %v, %v", left, err)
 	}
 }
 

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"facepipe/internal/worker"
@@ -129,13 +131,15 @@ func receive(ctx context.Context, r worker.Rank, timeout time.Duration) error {
 	defer cancel()
 	over := time.NewTimer(timeout)
 	defer over.Stop()
-	l, err := net.Listen("tcp", ":"+strconv.Itoa(r.Port))
+	door, err := open(ctx, r)
 	if err != nil {
 		return err
 	}
-	defer l.Close()
+	defer door.Close()
 	news := make(chan guest)
-	go welcome(ctx, l, news)
+	for _, l := range door {
+		go welcome(ctx, l, news)
+	}
 	here := map[int]guest{}
 	for len(here) < r.Count-1 {
 		select {
@@ -163,7 +167,7 @@ func receive(ctx context.Context, r worker.Rank, timeout time.Duration) error {
 			return err
 		}
 	}
-	if err := l.Close(); err != nil {
+	if err := door.Close(); err != nil {
 		return err
 	}
 	for _, g := range here {
@@ -172,6 +176,62 @@ func receive(ctx context.Context, r worker.Rank, timeout time.Duration) error {
 		}
 	}
 	return nil
+}
+
+// listeners are where rank 0 waits.
+type listeners []net.Listener
+
+// Close closes those that are open.
+func (ls listeners) Close() error {
+	var errs []error
+	for _, l := range ls {
+		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// open listens on the addresses of rank 0 that the ranks were given, and on no other. Where this
+// machine has none of them (there is a service in front of it, or its own list of names has
+// loopback for its name), it listens on all, and says so.
+func open(ctx context.Context, r worker.Rank) (ls listeners, err error) {
+	listen := func(host string) (net.Listener, error) {
+		return new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(r.Port)))
+	}
+	hosts, cause := addresses(ctx, r.Host)
+	for _, host := range hosts {
+		l, err := listen(host)
+		switch {
+		case err == nil:
+			ls = append(ls, l)
+		case errors.Is(err, syscall.EADDRNOTAVAIL):
+			cause = err
+		default:
+			return nil, errors.Join(err, ls.Close())
+		}
+	}
+	if len(ls) > 0 {
+		return ls, nil
+	}
+	slog.Warn("rank 0 waits at all addresses of this machine, which has not the one that was given", "given", r.Master(), "cause", cause)
+	l, err := listen("")
+	return listeners{l}, err
+}
+
+// addresses are those that other machines may reach a host at.
+func addresses(ctx context.Context, host string) ([]string, error) {
+	if host == "localhost" || net.ParseIP(host) != nil {
+		return []string{host}, nil
+	}
+	found, err := net.DefaultResolver.LookupIPAddr(ctx, host)
+	var hosts []string
+	for _, a := range found {
+		if !a.IP.IsLoopback() {
+			hosts = append(hosts, a.String())
+		}
+	}
+	return hosts, err
 }
 
 // missing says who did not come.

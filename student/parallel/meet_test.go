@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -49,6 +52,48 @@ func TestMeet(t *testing.T) {
 		t.Fatalf("the port is not free: %v", err)
 	}
 	l.Close()
+}
+
+// Rank 0 waits where it was told to and nowhere else, unless it cannot.
+func TestListensWhereItIsTold(t *testing.T) {
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reaches := func(host string, port int) bool {
+		c, err := net.DialTimeout("tcp", net.JoinHostPort(host, strconv.Itoa(port)), 5*time.Second)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	}
+	for _, c := range []struct{ given, at, elsewhere string }{
+		{"127.0.0.1", "127.0.0.1", "127.0.0.2"}, {"127.0.0.2", "127.0.0.2", "127.0.0.1"}, {"localhost", "localhost", "127.0.0.2"},
+		{host, host, ""}, {"192.0.2.7", "127.0.0.1", ""}, {"nowhere.invalid", "127.0.0.1", ""},
+	} {
+		r := rankAt(0, 2, torchtest.FreePort(t))
+		r.Host = c.given
+		door, err := open(t.Context(), r)
+		if err != nil {
+			t.Errorf("%s: %v", c.given, err)
+			continue
+		}
+		if !reaches(c.at, r.Port) || c.elsewhere != "" && reaches(c.elsewhere, r.Port) {
+			t.Errorf("%s: it listens on %v", c.given, door[0].Addr())
+		}
+		if err := errors.Join(door.Close(), door.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+	taken := rankAt(0, 2, torchtest.FreePort(t))
+	door, err := open(t.Context(), taken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer door.Close()
+	if _, err := open(t.Context(), taken); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("a port that is taken: %v", err)
+	}
 }
 
 // Who is missing is known to all that came.

@@ -93,7 +93,7 @@ func checkWorkers(t *testing.T, spec batchv1.JobSpec) {
 	}
 	checkFailures(t, spec, map[int32]batchv1.PodFailurePolicyAction{
 		1: "", 2: batchv1.PodFailurePolicyActionFailIndex, 4: batchv1.PodFailurePolicyActionFailIndex,
-		75: batchv1.PodFailurePolicyActionIgnore, 137: "",
+		75: batchv1.PodFailurePolicyActionIgnore, 134: batchv1.PodFailurePolicyActionCount, 137: "",
 	})
 }
 
@@ -104,7 +104,7 @@ func checkMerge(t *testing.T, j jobs, text []byte) {
 	}
 	checkFailures(t, j.merge.Spec, map[int32]batchv1.PodFailurePolicyAction{
 		1: "", 2: batchv1.PodFailurePolicyActionFailJob, 3: batchv1.PodFailurePolicyActionFailJob, 4: batchv1.PodFailurePolicyActionFailJob,
-		75: batchv1.PodFailurePolicyActionIgnore, 137: "",
+		75: batchv1.PodFailurePolicyActionIgnore, 134: batchv1.PodFailurePolicyActionCount, 137: "",
 	})
 	// It waits, until it is patched as the file says.
 	if j.merge.Spec.Suspend == nil || !*j.merge.Spec.Suspend {

@@ -33,7 +33,14 @@ while :; do
 	status=$?
 	[ -n "$signalled" ] || break
 done
-if [ "$status" -eq 75 ] && [ -n "$again" ]; then
+# A crash (134, or 128 and a signal) may not come again: the task is queued again, too, where it
+# was not twice already. Wrong usage (2) and damaged data (4) would.
+case $status in
+	75) ;;
+	134|139|135|132|136|133|159|131) if [ "${SLURM_RESTART_COUNT:-0}" -lt 2 ]; then again=yes; else again=; fi ;;
+	*) again= ;;
+esac
+if [ -n "$again" ]; then
 	scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"
 fi
 exit "$status"

@@ -65,16 +65,17 @@ type Source struct {
 }
 
 // Ensure builds the index on disk unless it is there.
-func (s *Source) Ensure() error {
-	ix, err := s.OpenOrBuild()
+func (s *Source) Ensure(ctx context.Context) error {
+	ix, err := s.OpenOrBuild(ctx)
 	if err != nil {
 		return err
 	}
 	return ix.Close()
 }
 
-// OpenOrBuild is the index on disk if it is good, else that one built anew.
-func (s *Source) OpenOrBuild() (Index, error) {
+// OpenOrBuild is the index on disk if it is good, else that one built anew. Building, and
+// waiting for another process that builds, end with ctx.
+func (s *Source) OpenOrBuild(ctx context.Context) (Index, error) {
 	ix, err := Open(s.Dir, s.Digest)
 	if err == nil {
 		return ix, nil
@@ -82,7 +83,7 @@ func (s *Source) OpenOrBuild() (Index, error) {
 	if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, errStaleIndex) {
 		s.Log.Warn("damaged index is rebuilt", "dataset", s.Dir, "cause", err)
 	}
-	if err := s.rebuild(); err != nil {
+	if err := s.rebuild(ctx); err != nil {
 		return nil, err
 	}
 	return Open(s.Dir, s.Digest)
@@ -90,8 +91,8 @@ func (s *Source) OpenOrBuild() (Index, error) {
 
 // rebuild builds the index beside the old one and then takes its place. One
 // process does; others wait and then find it done.
-func (s *Source) rebuild() error {
-	lock, err := durable.WaitLock(context.Background(), filepath.Join(s.Dir, LockFile))
+func (s *Source) rebuild(ctx context.Context) error {
+	lock, err := durable.WaitLock(ctx, filepath.Join(s.Dir, LockFile))
 	if err != nil {
 		return err
 	}
@@ -108,7 +109,7 @@ func (s *Source) rebuild() error {
 	if now != s.Digest {
 		return errors.New("the dataset has grown since it was opened")
 	}
-	return s.Replace(context.Background())
+	return s.Replace(ctx)
 }
 
 // Replace builds the index and puts it in the place of whatever is there. The
