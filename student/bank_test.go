@@ -80,11 +80,12 @@ func older(t *testing.T, o Options) {
 	var m map[string]any
 	err := json.Unmarshal([]byte(read(t, o, "run.json")), &m)
 	m["version"] = 2
+	delete(m, "seal")
 	delete(m["options"].(map[string]any)["loss"].(map[string]any)["rpsd"].(map[string]any), "repeats")
 	text, err2 := json.Marshal(m)
 	config := strings.Replace(read(t, o, "distill.yaml"), "repeats: keep\n", "\n", 1)
-	if err := errors.Join(err, err2, os.WriteFile(manifestPath(o.Out), text, 0o644),
-		os.WriteFile(filepath.Join(o.Out, "distill.yaml"), []byte(config), 0o644)); err != nil {
+	beforeSeals(t, o, text)
+	if err := errors.Join(err, err2, os.WriteFile(filepath.Join(o.Out, "distill.yaml"), []byte(config), 0o644)); err != nil {
 		t.Fatal(err)
 	}
 }

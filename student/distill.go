@@ -61,6 +61,7 @@ type run struct {
 	flip     bool
 	manifest manifest
 	found    *manifest    // of the run to resume, nil if there is none
+	id       string       // by which checkpoints know the run
 	notes    []string     // on what the loss's settings come to
 	opened   []io.Closer  // for the losses
 	unlock   func()       // lets go of the folder, nil where it is not locked

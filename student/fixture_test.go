@@ -2,9 +2,12 @@ package student
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -12,8 +15,10 @@ import (
 
 	"facepipe/internal/imgcodec"
 	"facepipe/internal/safetensors"
+	"facepipe/internal/seal"
 	"facepipe/store"
 	"facepipe/store/cache"
+	"facepipe/student/checkpoint"
 	"facepipe/student/loss"
 )
 
@@ -145,4 +150,52 @@ func options(t testing.TB, dataset string) Options {
 	tune(&o.Loss, "{iled: {warmup: 4}, rpsd: {bank: 24, negatives: 8, ramp: 4}}")
 	o.LR, o.WarmupEpochs, o.Threads = 0.05, 1, 1
 	return o
+}
+
+// beforeSeals makes a run one of before files carried their digests, with this run.json.
+func beforeSeals(t testing.TB, o Options, runFile []byte) {
+	t.Helper()
+	if err := os.WriteFile(checkpoint.RunFile(o.Out), unsealed(t, runFile), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	files, err := checkpoint.List(o.Out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range files {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := safetensors.Unmarshal(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const key = "pipe.position"
+		var at map[string]any
+		if err := json.Unmarshal([]byte(file.Metadata[key]), &at); err != nil {
+			t.Fatal(err)
+		}
+		delete(at, "run")
+		delete(at, "metrics_lines")
+		text, err := json.Marshal(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var old bytes.Buffer
+		if err := errors.Join(safetensors.Write(&old, safetensors.Sources(file.Tensors), map[string]string{key: string(text)}),
+			os.WriteFile(path, old.Bytes(), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// unsealed is a JSON object without its seal.
+func unsealed(t testing.TB, object []byte) []byte {
+	t.Helper()
+	body, _, found := bytes.Cut(object, []byte(seal.Lead))
+	if !found {
+		return object
+	}
+	return append(bytes.Clone(body), "\n}\n"...)
 }

@@ -12,7 +12,7 @@ import (
 	"slices"
 
 	"facepipe/internal/durable"
-	"facepipe/internal/regular"
+	"facepipe/internal/seal"
 	"facepipe/store"
 	"facepipe/student/checkpoint"
 	"facepipe/student/data"
@@ -47,39 +47,47 @@ type manifest struct {
 
 	Flip  bool `json:"flip"`
 	Crops int  `json:"crops"`
+
+	// text is that of the file it was read from, and sealed whether that carries its digest, as
+	// those of older versions do not.
+	text   []byte
+	sealed bool
 }
 
-func manifestPath(run string) string { return filepath.Join(run, "run.json") }
-
-// maxManifest is the longest run.json, in bytes.
-const maxManifest = 16 << 20
-
 // readManifest is the run.json of a run's folder, nil if there is none.
+//
+// Errors: [store.ErrDamaged].
 func readManifest(run string) (*manifest, error) {
-	path := manifestPath(run)
-	text, err := regular.ReadOwn(path, maxManifest)
+	path := checkpoint.RunFile(run)
+	text, sealed, err := checkpoint.ReadRunFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	m := new(manifest)
+	var m struct {
+		manifest
+		Seal string `json:"seal"`
+	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields() // a setting that is not known cannot be compared
-	if err := d.Decode(m); err != nil {
-		return nil, fmt.Errorf("%s is damaged, or of a newer pipe: %w", path, err)
-	}
+	err = d.Decode(&m)
 	switch {
 	case m.Version > manifestVersion:
 		return nil, fmt.Errorf("%s is of a newer pipe (version %d, this one reads up to %d)", path, m.Version, manifestVersion)
+	case err != nil && sealed:
+		return nil, fmt.Errorf("%s is of a newer pipe: %w", path, err)
+	case err != nil:
+		return nil, checkpoint.DamagedRunFile(path, err)
 	case m.Version < 2:
 		m.Options.Loss.ForgetZeros()
 	}
 	if m.Version < 3 {
 		m.Options.Loss = m.Options.Loss.Earlier()
 	}
-	return m, nil
+	m.text, m.sealed = text, sealed
+	return &m.manifest, nil
 }
 
 // lockFolder makes and locks the run's folder. Unlocking it removes a folder that was made for
@@ -173,7 +181,7 @@ func (r *run) refuseOtherSettings(context.Context) error {
 	was := *r.found
 	var err error
 	if was.Options, err = was.Options.settled(was.Flip); err != nil {
-		return fmt.Errorf("%s: %w", manifestPath(r.o.Out), err)
+		return fmt.Errorf("%s: %w", checkpoint.RunFile(r.o.Out), err)
 	}
 	was.Options = was.Options.recorded()
 	// What was rejected may differ, and the others follow from what is compared.
@@ -205,10 +213,8 @@ func (r *run) takeFolder(context.Context) error {
 	if err := r.writeConfig(); err != nil {
 		return err
 	}
-	if r.found == nil {
-		if err := writeJSON(manifestPath(r.o.Out), r.manifest); err != nil {
-			return err
-		}
+	if err := r.settleRunFile(); err != nil {
+		return err
 	}
 	for _, folder := range []string{r.o.Out, checkpoint.Folder(r.o.Out)} {
 		if err := durable.RemoveTemps(folder); err != nil {
@@ -219,6 +225,34 @@ func (r *run) takeFolder(context.Context) error {
 		return err
 	}
 	return forgetDiagnosis(r.o.Out)
+}
+
+// settleRunFile leaves a sealed run.json in the folder. One that is there stays as it is: those of
+// older versions get a seal.
+func (r *run) settleRunFile() error {
+	text, err := r.runFile()
+	if err != nil || r.found != nil && r.found.sealed {
+		return err
+	}
+	path := checkpoint.RunFile(r.o.Out)
+	if r.found != nil {
+		fmt.Fprintf(r.progress, "%s is of an older pipe and carries no digest: whether it is what was written cannot be told; from now on it does\n", path)
+	}
+	return durable.WriteFile(path, text, 0o644)
+}
+
+// runFile is the text of the run.json that the folder has, or is to have; of it the run has its id.
+func (r *run) runFile() (text []byte, err error) {
+	switch {
+	case r.found == nil:
+		text, err = seal.Encode(r.manifest)
+	case r.found.sealed:
+		text = r.found.text
+	default:
+		text = seal.Close(r.found.text)
+	}
+	r.id = checkpoint.RunID(text)
+	return text, err
 }
 
 // writeJSON writes a file for people to read.

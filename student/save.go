@@ -40,7 +40,7 @@ func (r *run) position() checkpoint.Position {
 	at.Ranks, at.Scaler = r.world.ranks(), (*checkpoint.Scaler)(r.model.scaler)
 	at.Teacher, at.Fingerprint, at.Epochs = string(r.o.Teacher), r.manifest.TeacherFingerprint, r.epochs()
 	at.Precision, at.InputNorm, at.Total = r.o.Precision, r.o.InputNorm, r.schedule.Total
-	at.Init = cmp.Or(at.Init, r.origin)
+	at.Init, at.Run, at.Lines = cmp.Or(at.Init, r.origin), r.id, r.metrics.count()
 	return at
 }
 
@@ -116,6 +116,9 @@ func (r *run) belongs(at checkpoint.Position) error {
 	if at.Version < 2 {
 		return nil
 	}
+	if err := r.lostRunFile(at); err != nil {
+		return err
+	}
 	if n := r.model.network; at.Network != n.Name || at.Size != n.Config {
 		return fmt.Errorf("it is of another network, %s with %+v; this run trains %s with %+v", at.Network, at.Size, n.Name, n.Config)
 	}
@@ -125,6 +128,23 @@ func (r *run) belongs(at checkpoint.Position) error {
 	if !sameCrops(at.Dataset, at.CropsDigest, &r.manifest) {
 		return grown(at.Dataset, at.CropsDigest, at.Crops, &r.manifest)
 	}
+	return nil
+}
+
+// lostRunFile tells of a run that lost its run.json, and reports if it is not the one that these
+// settings make.
+func (r *run) lostRunFile(at checkpoint.Position) error {
+	if r.found != nil {
+		return nil
+	}
+	if _, err := r.runFile(); err != nil {
+		return err
+	}
+	path := checkpoint.RunFile(r.o.Out)
+	if at.Run != "" && at.Run != r.id {
+		return fmt.Errorf("%s is missing, and the run was begun with other settings or data than these: give those of its distill.yaml (--config), or put run.json back", path)
+	}
+	fmt.Fprintf(r.progress, "warning: %s was missing: it is made anew\n", path)
 	return nil
 }
 

@@ -205,8 +205,12 @@ func (r *run) openJournal(context.Context) (err error) {
 		return nil
 	}
 	o := &r.o
-	if r.metrics, err = openMetrics(o.Out, r.last); err != nil {
+	var lost string
+	if r.metrics, lost, err = openMetrics(o.Out, r.last); err != nil {
 		return err
+	}
+	if lost != "" {
+		fmt.Fprintf(r.progress, "warning: %s %s: what is missing was lost; the weights are not concerned, and the run goes on\n", journalPath(o.Out), lost)
 	}
 	r.world.describe(r.progress, o)
 	fmt.Fprintf(r.progress, "train %s (%d parameters, %d-d) with %s on %d crops: %s epochs of %d steps of %s, %s, mirroring %s\n",

@@ -37,9 +37,7 @@ func TestResumeWithItsOwnConfig(t *testing.T) {
 	}
 	old := unsettled(t, given, read(t, given, "run.json"))
 	for _, runFile := range []string{read(t, given, "run.json"), old} {
-		if err := os.WriteFile(manifestPath(given.Out), []byte(runFile), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		beforeSeals(t, given, []byte(runFile))
 		for name, o := range map[string]Options{"given": given, "written": written} {
 			if s, err := Distill(t.Context(), o); err != nil || s.ResumedAt != 5 {
 				t.Errorf("%s: %+v, %v, run.json is\n%s", name, s, err, runFile)
@@ -55,7 +53,7 @@ func TestResumeWithItsOwnConfig(t *testing.T) {
 		t.Errorf("what older versions wrote is\n%s", old)
 	}
 	unknown := strings.Replace(old, `"options": {`, `"options": {"magic": 1,`, 1)
-	if err := os.WriteFile(manifestPath(given.Out), []byte(unknown), 0o644); err != nil {
+	if err := os.WriteFile(checkpoint.RunFile(given.Out), []byte(unknown), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Distill(t.Context(), given); err == nil || !strings.Contains(err.Error(), "magic") {
@@ -94,10 +92,12 @@ func TestOldRunGoesOn(t *testing.T) {
 		settings["loss"] = json.RawMessage(section)
 		m["options"], _ = json.Marshal(settings)
 		delete(m, "version")
+		delete(m, "seal")
 		text, err2 := json.Marshal(m)
-		if err := errors.Join(err, err2, os.WriteFile(manifestPath(o.Out), text, 0o644)); err != nil {
+		if err := errors.Join(err, err2); err != nil {
 			t.Fatal(err)
 		}
+		beforeSeals(t, o, text)
 		if s, err := Distill(t.Context(), o); err != nil || s.ResumedAt != 5 {
 			t.Errorf("%s: %+v, %v", name, s, err)
 		}
@@ -109,8 +109,8 @@ func TestOldRunGoesOn(t *testing.T) {
 			}
 		}
 	}
-	newer := strings.Replace(read(t, o, "run.json"), "{", `{"version": 9,`, 1)
-	if err := os.WriteFile(manifestPath(o.Out), []byte(newer), 0o644); err != nil {
+	newer := strings.Replace(string(unsealed(t, []byte(read(t, o, "run.json")))), "{", `{"version": 9,`, 1)
+	if err := os.WriteFile(checkpoint.RunFile(o.Out), []byte(newer), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Distill(t.Context(), o); err == nil || !strings.Contains(err.Error(), "of a newer pipe") {
@@ -214,7 +214,7 @@ func TestHalfClaimedFolder(t *testing.T) {
 	if text := read(t, o, "distill.yaml"); !strings.Contains(text, "epochs: 1\n") {
 		t.Errorf("the settings are\n%s", text)
 	}
-	if err := os.Remove(manifestPath(o.Out)); err != nil {
+	if err := os.Remove(checkpoint.RunFile(o.Out)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Distill(t.Context(), o); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "holds a run already") {
@@ -264,10 +264,12 @@ func TestGrownDataset(t *testing.T) {
 		t.Fatal(err)
 	}
 	delete(was, "crops_digest")
+	delete(was, "seal")
 	old, err := json.Marshal(was)
-	if err := errors.Join(err, os.WriteFile(manifestPath(o.Out), old, 0o644)); err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
+	beforeSeals(t, o, old)
 	if _, err := Distill(t.Context(), o); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "or only what it rejected") {
 		t.Errorf("after rejects, a run of an older version: %v", err)
 	}

@@ -1,6 +1,7 @@
 // Package checkpoint keeps the states of a training run: files of named tensors, each with the
 // [Position] in the run that it was taken at. A file is in the safetensors format and lies in
-// the folder checkpoints of the run's; best.json beside them names the best one.
+// the folder checkpoints of the run's; best.json beside them names the best one. A checkpoint knows
+// its step and its run, so that one that was copied over another passes for neither.
 package checkpoint
 
 import (
@@ -30,6 +31,10 @@ type Position struct {
 	Loss    float64 `json:"loss"` // of the last step
 	// Digest is the SHA-256 of the tensors, so that damage is found.
 	Digest string `json:"digest"`
+	// Run is the SHA-256 of the run's run.json, see [RunID]; "" in checkpoints of older versions.
+	Run string `json:"run,omitempty"`
+	// Lines is how many lines the run's metrics.jsonl had; 0 in checkpoints of older versions.
+	Lines int `json:"metrics_lines,omitempty"`
 
 	// Network, Size and Objective (the loss) say what the tensors belong to; Dataset is
 	// the digest of what they were trained on, CropsDigest that of what of it matters,
@@ -120,11 +125,21 @@ func withPrefix(tensors map[string]safetensors.Tensor, prefix string) map[string
 	return weights
 }
 
+// checkpointsFolder is the one in a run's.
+const checkpointsFolder = "checkpoints"
+
 // Folder is where a run's checkpoints are.
-func Folder(run string) string { return filepath.Join(run, "checkpoints") }
+func Folder(run string) string { return filepath.Join(run, checkpointsFolder) }
 
 // Name is what the file of a step is called.
 func Name(step int) string { return fmt.Sprintf("step-%09d.safetensors", step) }
+
+// stepOf is the step that a file's name tells; ok is false of a name that is not a checkpoint's.
+func stepOf(path string) (step int, ok bool) {
+	name := filepath.Base(path)
+	_, err := fmt.Sscanf(name, "step-%d.safetensors", &step)
+	return step, err == nil && name == Name(step)
+}
 
 // List lists the files in a run's folder, newest first.
 func List(run string) ([]string, error) {
@@ -134,7 +149,7 @@ func List(run string) ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), "step-") && strings.HasSuffix(e.Name(), ".safetensors") {
+		if _, ok := stepOf(e.Name()); ok {
 			names = append(names, filepath.Join(Folder(run), e.Name()))
 		}
 	}

@@ -11,10 +11,14 @@ import (
 
 	"facepipe/internal/durable"
 	"facepipe/internal/safetensors"
+	"facepipe/internal/seal"
 )
 
-// positionKey is that of the position in a checkpoint's metadata.
-const positionKey = "pipe.position"
+// Keys of a checkpoint's metadata.
+const (
+	positionKey = "pipe.position"
+	sealKey     = "pipe.position.sha256" // of the position's text; older versions have none
+)
 
 // Save writes a checkpoint of a run, says which one is the best, and drops those that are
 // neither that nor among the newest, keep in number.
@@ -48,7 +52,7 @@ func Write(path string, tensors []safetensors.Source, at Position) error {
 	if err != nil {
 		return err
 	}
-	if err := safetensors.Write(w, tensors, map[string]string{positionKey: string(text)}); err != nil {
+	if err := safetensors.Write(w, tensors, map[string]string{positionKey: string(text), sealKey: seal.Digits(text)}); err != nil {
 		return errors.Join(err, w.Abort())
 	}
 	return w.Commit()

@@ -1,10 +1,14 @@
 package table
 
-import "errors"
+import (
+	"errors"
+
+	"facepipe/internal/seal"
+)
 
 // ErrDamaged: what is on disk is not what was written. Nothing of it was
 // returned. The remedy is a copy of the file, or building it anew.
-var ErrDamaged = errors.New("damaged data")
+var ErrDamaged = seal.ErrDamaged
 
 // ErrVersion: the dataset has a format version that this program cannot read.
 var ErrVersion = errors.New("unknown format version")

@@ -1,14 +1,12 @@
 package table
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 
 	"facepipe/internal/regular"
+	"facepipe/internal/seal"
 )
 
 // FormatVersion is the newest version of a file that this package writes.
@@ -62,13 +60,10 @@ const (
 // HeaderOf begins a file of a kind that is written now.
 func HeaderOf(format string) Header { return Header{Format: format, Version: NewestVersion(format)} }
 
-// A sealed file is a JSON object whose last member, "seal", is the SHA-256 of all
-// bytes before its value. Text that was altered by a bit would else often still
-// parse, and say something else. The digits stand between SealLead and SealTail.
+// The digits of a sealed file's seal stand between SealLead and SealTail; see package seal.
 const (
-	SealLead   = ",\n  \"seal\": \""
-	SealTail   = "\"\n}\n"
-	sealDigits = 2 * sha256.Size
+	SealLead = seal.Lead
+	SealTail = seal.Tail
 )
 
 // maxSealedBytes bounds what a reader loads. The longest, the manifest of a crop shard, holds
@@ -76,22 +71,7 @@ const (
 const maxSealedBytes = 1 << 30
 
 // EncodeSealed is doc, a struct with at least one field, as a sealed file.
-func EncodeSealed(doc any) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	// Keys are file names: escaping & and < would only make them unreadable.
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(doc); err != nil {
-		return nil, err
-	}
-	b.Truncate(b.Len() - len("\n}\n"))
-	b.WriteString(SealLead)
-	sum := sha256.Sum256(b.Bytes())
-	b.WriteString(hex.EncodeToString(sum[:]))
-	b.WriteString(SealTail)
-	return b.Bytes(), nil
-}
+func EncodeSealed(doc any) ([]byte, error) { return seal.Encode(doc) }
 
 // DecodeSealed reads a sealed file of the given kind into doc. The version is
 // looked at first, since a later one may be sealed in another way: [ErrVersion].
@@ -106,26 +86,11 @@ func DecodeSealed(data []byte, format string, doc any) error {
 	if newest := NewestVersion(format); h.Version < minFormatVersion || h.Version > newest {
 		return fmt.Errorf("%w %d: this program reads %d to %d", ErrVersion, h.Version, minFormatVersion, newest)
 	}
-	if err := verifySeal(data); err != nil {
+	if err := seal.Verify(data); err != nil {
 		return err
 	}
 	if err := json.Unmarshal(data, doc); err != nil {
 		return fmt.Errorf("parse JSON: %w", err)
-	}
-	return nil
-}
-
-var errSeal = errors.New("contents do not match the seal")
-
-func verifySeal(data []byte) error {
-	body, ok := bytes.CutSuffix(data, []byte(SealTail))
-	if !ok || len(body) < sealDigits {
-		return errSeal
-	}
-	body, digits := body[:len(body)-sealDigits], body[len(body)-sealDigits:]
-	sum := sha256.Sum256(body)
-	if !bytes.HasSuffix(body, []byte(SealLead)) || hex.EncodeToString(sum[:]) != string(digits) {
-		return errSeal
 	}
 	return nil
 }
