@@ -16,6 +16,7 @@ import (
 
 	"facepipe/ingest"
 	"facepipe/internal/ort"
+	"facepipe/internal/plain"
 	"facepipe/internal/schedule"
 	"facepipe/teacher"
 )
@@ -126,7 +127,7 @@ func (o *jobOptions) result(summary any, print func(io.Writer)) (*result, error)
 		return &result{summary, print}, nil
 	}
 	for _, note := range o.job.Notes(o.emit) {
-		fmt.Fprintln(o.session.progress(), "note:", note)
+			plain.Fprintf(o.session.progress(), "note: %s\n", note)
 	}
 	script, err := o.job.Emit(o.emit)
 	if err != nil {

@@ -1,14 +1,19 @@
 package plain
 
-import "strings"
+import (
+	"strings"
+)
 
 // markdown is what would make words of Markdown more than words: emphasis, code, HTML, entities,
-// links, the border of a cell. A bracket alone is none.
-var markdown = strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "~", `\~`, "<", `\<`, "&", `\&`, "|", `\|`,
+// links. A bracket alone is none.
+var markdown = strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "~", `\~`, "<", `\<`, "&", `\&`,
 	"](", `]\(`, "://", `\://`, "www.", `www\.`)
 
-// Markdown is text that shows as it is within a line or a cell of Markdown.
+// Markdown is text that shows as it is within a line of Markdown.
 func Markdown(text string) string { return markdown.Replace(Text(text)) }
+
+// Cell is [Markdown] within a cell of a table.
+func Cell(text string) string { return strings.ReplaceAll(Markdown(text), "|", `\|`) }
 
 // Code is a code span of Markdown, which shows any text as it is; spaces beside each other become
 // one. In a cell of a table its "|" must be quoted, too.

@@ -22,6 +22,9 @@ var evil = map[string]string{
 	"a\u009b31mb":              `a\u009b31mb`,
 	"a\npipe: done\r\n\tb":     `a\npipe: done\r\n\tb`,
 	"gpj\u202egnp.exe\u2066":   `gpj\u202egnp.exe\u2066`,
+	`"q" \ 'x'`:                `"q" \ 'x'`,
+	"\u200b\u00a0":             `\u200b\u00a0`,
+	"":                         "",
 	"a\xffb\xc3":               `a\xffb\xc3`,
 	"a\u2028b\u2029c\ufeff":    `a\u2028b\u2029c\ufeff`,
 	"a\U000e0001b\ufffd\uffff": `a\U000e0001b` + "\ufffd" + `\uffff`,
@@ -53,16 +56,24 @@ func TestEveryForm(t *testing.T) {
 func TestMarkdown(t *testing.T) {
 	for text, want := range map[string]string{
 		"iresnet50 x 0.5":           "iresnet50 x 0.5",
-		"a|b":                       `a\|b`,
+		"a|b":                       `a|b`,
 		"<img src=x onerror=a()>":   `\<img src=x onerror=a()>`,
 		"[x](javascript:a)":         `[x]\(javascript:a)`,
 		"*a* _b_ ~c~ `d` &lt; \\":   "\\*a\\* \\_b\\_ \\~c\\~ \\`d\\` \\&lt; \\\\",
 		"see http://x or www.x.com": `see http\://x or www\.x.com`,
 		"a\n# b":                    `a\\n# b`,
+		"(x - [127.5]) / [1 2]":     "(x - [127.5]) / [1 2]",
+		`C:\x`:                      `C:\\x`,
 	} {
 		if got := plain.Markdown(text); got != want {
 			t.Errorf("%q: %q, want %q", text, got, want)
 		}
+	}
+}
+
+func TestCell(t *testing.T) {
+	if got := plain.Cell("a|<b"); got != `a\|\<b` {
+		t.Error(got)
 	}
 }
 
