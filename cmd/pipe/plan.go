@@ -16,7 +16,6 @@ import (
 
 	"facepipe/ingest"
 	"facepipe/internal/ort"
-	"facepipe/internal/plain"
 	"facepipe/internal/schedule"
 	"facepipe/teacher"
 )
@@ -127,7 +126,7 @@ func (o *jobOptions) result(summary any, print func(io.Writer)) (*result, error)
 		return &result{summary, print}, nil
 	}
 	for _, note := range o.job.Notes(o.emit) {
-			plain.Fprintf(o.session.progress(), "note: %s\n", note)
+		fmt.Fprintln(o.session.progress(), "note:", note)
 	}
 	script, err := o.job.Emit(o.emit)
 	if err != nil {
