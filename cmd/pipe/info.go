@@ -39,10 +39,10 @@ func (o *infoOptions) validate(args []string) error { return oneDataset(args, &o
 
 func (o *infoOptions) run(ctx context.Context, _ *session) (*result, error) {
 	info, err := info.Read(ctx, o.dataset)
-	if err != nil {
+	if info.Teachers == nil {
 		return nil, err
 	}
-	return &result{info, func(w io.Writer) { printInfo(w, info) }}, nil
+	return &result{info, func(w io.Writer) { printInfo(w, info) }}, err
 }
 
 func printInfo(w io.Writer, i info.Info) {
@@ -55,6 +55,9 @@ func printInfo(w io.Writer, i info.Info) {
 		plain.Fprintf(w, "  splits      %s\n", counts(i.Splits))
 	}
 	plain.Fprintf(w, "  duplicates  %d\n", i.Duplicates)
+	if i.UnlistedShards > 0 {
+		plain.Fprintf(w, "  unfinished  %d shards of an interrupted ingest are not counted: run it again\n", i.UnlistedShards)
+	}
 	plain.Fprintf(w, "  index       %s, %s\n", i.Index, byteSize(i.IndexBytes))
 	printIdentities(w, i.Identities)
 	for n, s := range i.Sources {

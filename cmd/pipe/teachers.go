@@ -61,10 +61,10 @@ func (o *teachersOptions) validate(args []string) error { return oneDataset(args
 
 func (o *teachersOptions) run(context.Context, *session) (*result, error) {
 	states, err := info.Caches(o.dataset)
-	if err != nil {
+	if err != nil && len(states) == 0 {
 		return nil, err
 	}
-	return &result{teacherList{o.dataset, states}, func(w io.Writer) { printTeachers(w, o.dataset, states) }}, nil
+	return &result{teacherList{o.dataset, states}, func(w io.Writer) { printTeachers(w, o.dataset, states) }}, err
 }
 
 func printTeachers(w io.Writer, dataset string, states []info.Cache) {

@@ -4,12 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io/fs"
 	"math"
 	"os"
 	"runtime/debug"
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"facepipe/internal/regular"
 )
 
 // Checksum is a CRC-32C (Castagnoli), written as 8 hexadecimal digits. It finds
@@ -94,7 +97,7 @@ func mapFile(path string, size int64) ([]byte, error) {
 	}
 	data, err := unix.Mmap(int(f.Fd()), 0, int(size), unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {
-		return nil, fmt.Errorf("map %s: %w", path, err)
+		return nil, &fs.PathError{Op: "map", Path: path, Err: err}
 	}
 	return data, nil
 }
@@ -108,12 +111,15 @@ func unmapFile(path string, data []byte) error {
 
 // CheckSize wants a file of a size, which its manifest says; it reads nothing.
 func CheckSize(path string, size int64) error {
-	info, err := os.Stat(path)
+	info, err := os.Lstat(path) // readers follow no link either
 	if errors.Is(err, os.ErrNotExist) {
 		return Damaged(path, "missing")
 	}
 	if err != nil {
 		return err
+	}
+	if !info.Mode().IsRegular() {
+		return Damaged(path, "is not a regular file but %s", regular.DescribeMode(info.Mode()))
 	}
 	if info.Size() != size {
 		return Damaged(path, "has %d bytes, its manifest says %d", info.Size(), size)
