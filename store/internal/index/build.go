@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"facepipe/internal/durable"
+	"facepipe/internal/regular"
 	"facepipe/store/internal/table"
 )
 
@@ -61,7 +62,7 @@ func verifyBuilt(dir, digest string) (folder string, err error) {
 
 // describeFile reads a file and sums it up.
 func describeFile(folder, name string) (builtFile, error) {
-	f, err := os.Open(filepath.Join(folder, name))
+	f, err := regular.OpenOwn(filepath.Join(folder, name))
 	if err != nil {
 		return builtFile{}, err
 	}

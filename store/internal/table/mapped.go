@@ -77,12 +77,12 @@ func Guarded(read func()) (err error) {
 // mapFile maps a whole file of the given size for reading. The descriptor is closed
 // again: a dataset may have more shards than a process may have files open.
 func mapFile(path string, size int64) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := regular.OpenOwn(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, Damaged(path, "missing")
 	}
 	if err != nil {
-		return nil, err
+		return nil, Unfit(path, err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
@@ -111,7 +111,7 @@ func unmapFile(path string, data []byte) error {
 
 // CheckSize wants a file of a size, which its manifest says; it reads nothing.
 func CheckSize(path string, size int64) error {
-	info, err := os.Lstat(path) // readers follow no link either
+	info, err := os.Lstat(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return Damaged(path, "missing")
 	}
@@ -119,7 +119,7 @@ func CheckSize(path string, size int64) error {
 		return err
 	}
 	if !info.Mode().IsRegular() {
-		return Damaged(path, "is not a regular file but %s", regular.DescribeMode(info.Mode()))
+		return Damaged(path, "%w but %s", regular.ErrIrregular, regular.DescribeMode(info.Mode()))
 	}
 	if info.Size() != size {
 		return Damaged(path, "has %d bytes, its manifest says %d", info.Size(), size)
