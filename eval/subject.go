@@ -14,6 +14,7 @@ import (
 	"facepipe/eval/report"
 	"facepipe/internal/embed"
 	"facepipe/internal/ort"
+	"facepipe/internal/plain"
 	"facepipe/internal/progress"
 	"facepipe/internal/selfcheck"
 )
@@ -125,7 +126,7 @@ func (s *model) open(ctx context.Context, crop int, faces func() selfcheck.Faces
 	s.selfTest, s.notes = test, slices.Concat(m.Notes(), doubts)
 	if o.Progress != nil {
 		for _, note := range s.notes {
-			fmt.Fprintf(o.Progress, "note: %s: %s\n", s.path, note)
+			plain.Fprintf(o.Progress, "note: %s: %s\n", s.path, note)
 		}
 	}
 	return nil

@@ -194,7 +194,7 @@ func (e *evaluation) warnings() (list []string) {
 		}
 	}
 	for _, w := range e.AllWarnings() {
-		warn("%s", plain(w))
+		warn("%s", inWords(w))
 	}
 	if n := e.Pairs.MissingPairs; n > 0 {
 		warn("%s left out, as %s missing from the dataset.", are(n, "pair"), are(len(e.Pairs.Missing), "image"))
@@ -558,13 +558,13 @@ func (e *evaluation) protocol() Section {
 // worded are facts of a report, those below others after them.
 func worded(facts []report.Fact, above string) (list []Fact) {
 	for _, f := range facts {
-		list = append(list, Fact{above + plain(f.About), plain(f.Is)})
+		list = append(list, Fact{above + inWords(f.About), inWords(f.Is)})
 		list = append(list, worded(f.More, "· ")...)
 	}
 	return list
 }
 
-func plain(t report.Text) string {
+func inWords(t report.Text) string {
 	var b strings.Builder
 	for _, span := range t {
 		b.WriteString(span.Text)

@@ -9,8 +9,9 @@ import (
 	"html/template"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
+
+	"facepipe/internal/plain"
 )
 
 //go:embed page.html
@@ -170,12 +171,7 @@ func readable(html []byte) []byte {
 }
 
 // hidden says whether a character must not be in a page as it is.
-func hidden(r rune) bool {
-	if r == '\n' || r == '\t' {
-		return false
-	}
-	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == 0xFEFF || r == 0xFFFE || r == 0xFFFF || r == 0x2028 || r == 0x2029
-}
+func hidden(r rune) bool { return r != '\n' && r != '\t' && plain.Commands(r) }
 
 // oneLine is text without breaks, for what stands in a line.
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }

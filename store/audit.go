@@ -131,17 +131,56 @@ func (d *Dataset) AuditIndex(a *table.Audit) error { return d.indexSource().Audi
 // AuditRemains mentions what interrupted runs left of crops and index.
 func (d *Dataset) AuditRemains(a *table.Audit) error {
 	crops := filepath.Join(d.dir, cropsFolder)
-	manifests, err := table.ListShards(crops, table.ManifestSuffix)
+	unlisted, err := d.Unlisted()
 	if err != nil {
 		return err
 	}
-	if n := len(manifests) - d.Shards(); n > 0 {
+	if n := len(unlisted); n > 0 {
 		a.Note("%d shards are committed and not part of the dataset yet: run the interrupted ingest again", n)
+	}
+	if err := d.auditUnlisted(a, unlisted); err != nil {
+		return err
 	}
 	if err := a.NoteTemps(d.dir, durable.TempPrefix, index.TempPrefix); err != nil {
 		return err
 	}
 	return a.NoteTemps(crops, durable.TempPrefix)
+}
+
+// Unlisted are the numbers of shards that an interrupted ingest has committed and that are no part
+// of the dataset yet.
+func (d *Dataset) Unlisted() ([]int, error) {
+	manifests, err := table.ListShards(filepath.Join(d.dir, cropsFolder), table.ManifestSuffix)
+	return slices.DeleteFunc(manifests, func(shard int) bool { return shard < d.Shards() }), err
+}
+
+// auditUnlisted looks at those shards, which the next ingest takes up: they go on from the dataset's
+// without a gap.
+func (d *Dataset) auditUnlisted(a *table.Audit, unlisted []int) error {
+	crops := filepath.Join(d.dir, cropsFolder)
+	next := d.Shards()
+	for _, shard := range unlisted {
+		if shard > next {
+			if err := a.Fault(table.Damaged(filepath.Join(crops, table.ManifestName(next)), "missing, though a later shard is there")); err != nil {
+				return err
+			}
+		}
+		next = shard + 1
+		m, err := readCropManifest(crops, shard)
+		if err == nil && m.File != nil {
+			err = table.CheckSize(d.cropPath(shard), m.File.Bytes)
+		}
+		if err := a.Fault(err); err != nil {
+			return err
+		}
+	}
+	tables, err := table.ListShards(crops, table.ArrowSuffix)
+	for _, shard := range tables {
+		if _, described := slices.BinarySearch(unlisted, shard); shard >= d.Shards() && !described {
+			a.Note("%s has no manifest: an ingest was interrupted, or the manifest is lost; the next ingest makes the shard anew", d.cropPath(shard))
+		}
+	}
+	return err
 }
 
 // checkCropData reads all of crop shard i. It returns the number of crops whose ids

@@ -95,7 +95,7 @@ func TestLostFilesAreFound(t *testing.T) {
 				want = store.ErrUnfinished // ingest writes it again
 			}
 			if verb == "removed" && name == "teachers/r50/teacher.json" {
-				want = store.ErrNotFound
+				want = store.ErrDamaged
 			}
 			if err := storetest.ReadEverything(dir); !errors.Is(err, want) {
 				t.Errorf("%s %s: %v, want %v", name, verb, err, want)

@@ -92,7 +92,7 @@ func explainMissing(dir string) error {
 		return fmt.Errorf("open dataset %s: %w", dir, ErrNotFound)
 	}
 	if _, err := os.Stat(filepath.Join(dir, cropsFolder)); err == nil {
-		return fmt.Errorf("open dataset %s: %w: run the same ingest again to finish it", dir, ErrUnfinished)
+		return fmt.Errorf("open dataset %s: %w: it has no %s: run the same ingest again to finish it", dir, ErrUnfinished, datasetFile)
 	}
 	return fmt.Errorf("open dataset %s: %w: the folder has no %s", dir, ErrNotFound, datasetFile)
 }

@@ -17,6 +17,7 @@ import (
 	"facepipe/eval/uncertainty"
 	"facepipe/eval/verification"
 	"facepipe/internal/durable"
+	"facepipe/internal/plain"
 )
 
 // The forms of the table, in a study's folder.
@@ -239,7 +240,7 @@ func (f *Figure) real() bool {
 // Print writes the table for a terminal.
 func (res *Result) Print(w io.Writer) {
 	for _, line := range res.Says {
-		fmt.Fprintln(w, line)
+		plain.Fprintf(w, "%s\n", line)
 	}
 	if len(res.Groups) == 0 {
 		return
@@ -256,10 +257,12 @@ func (res *Result) Print(w io.Writer) {
 			}
 		}
 	}
-	each(func(test, figure string) { fmt.Fprintf(tabs, "\t%s\tDIFFERENCE", strings.ToUpper(test+" "+figure)) })
+	each(func(test, figure string) {
+		fmt.Fprintf(tabs, "\t%s\tDIFFERENCE", strings.ToUpper(plain.Text(test)+" "+figure))
+	})
 	fmt.Fprintln(tabs, "\tMS/STEP\tHOURS\tMIB")
 	for _, g := range res.Groups {
-		fmt.Fprint(tabs, g.Name)
+		fmt.Fprint(tabs, plain.Text(g.Name))
 		each(func(test, figure string) {
 			f := g.find(test, figure)
 			fmt.Fprintf(tabs, "\t%s\t%s", f.text(), f.differenceText())
@@ -289,18 +292,18 @@ func (c Cost) memory() string {
 // markdown is the table for people who read files.
 func (res *Result) markdown() ([]byte, error) {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# %s\n\n", strings.TrimSuffix(filepath.Base(res.Study), filepath.Ext(res.Study)))
+	fmt.Fprintf(&b, "# %s\n\n", plain.Markdown(strings.TrimSuffix(filepath.Base(res.Study), filepath.Ext(res.Study))))
 	for _, line := range res.Says {
-		fmt.Fprintf(&b, "%s\n\n", cell(line))
+		fmt.Fprintf(&b, "%s\n\n", plain.Markdown(line))
 	}
 	fmt.Fprintf(&b, "Mean ± standard deviation over seeds (their number). Differences are to %s, paired by seed, with the %.0f %% interval of a bootstrap over seeds and people, and the p of all sign flips. Tested: %s.\n",
-		cell(res.Baseline), 100*uncertainty.DefaultLevel, res.ChosenBy)
+		plain.Markdown(res.Baseline), 100*uncertainty.DefaultLevel, res.ChosenBy)
 	for _, test := range res.Tests {
 		res.markdownTest(&b, test)
 	}
 	fmt.Fprintf(&b, "\n## Cost\n\n| row | loss | seeds | parameters | steps | ms a step | with the teacher in the loop | hours | MiB |\n| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n")
 	for _, g := range res.Groups {
-		fmt.Fprintf(&b, "| %s | %s | %s | %d | %d | %.0f | %s | %.2f | %s |\n", cell(g.Name), cell(g.Loss), cell(strings.Trim(fmt.Sprint(g.Seeds), "[]")),
+		fmt.Fprintf(&b, "| %s | %s | %s | %d | %d | %.0f | %s | %.2f | %s |\n", plain.Cell(g.Name), plain.Cell(g.Loss), plain.Cell(strings.Trim(fmt.Sprint(g.Seeds), "[]")),
 			g.Cost.Parameters, g.Cost.Steps, 1000*g.Cost.SecondsPerStep, g.Cost.inTheLoop(), g.Cost.Hours, g.Cost.memory())
 	}
 	return b.Bytes(), nil
@@ -311,7 +314,7 @@ func (res *Result) markdownTest(b *bytes.Buffer, test string) {
 	if len(names) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "\n## %s\n\n| row |", test)
+	fmt.Fprintf(b, "\n## %s\n\n| row |", plain.Markdown(test))
 	rule := "| --- |"
 	for _, name := range names {
 		fmt.Fprintf(b, " %s | difference |", name)
@@ -319,18 +322,13 @@ func (res *Result) markdownTest(b *bytes.Buffer, test string) {
 	}
 	fmt.Fprintf(b, "\n%s\n", rule)
 	for _, g := range res.Groups {
-		fmt.Fprintf(b, "| %s |", cell(g.Name))
+		fmt.Fprintf(b, "| %s |", plain.Cell(g.Name))
 		for _, name := range names {
 			f := g.find(test, name)
 			fmt.Fprintf(b, " %s | %s |", f.text(), f.differenceText())
 		}
 		fmt.Fprintln(b)
 	}
-}
-
-// cell is text in a cell of a table.
-func cell(text string) string {
-	return strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;").Replace(text)
 }
 
 // csv has a line for every figure of every row.

@@ -117,7 +117,7 @@ func TestTables(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{`up\|&lt;b>`, "92.01 ± 1.01 (3)", "+1.01 [+0.20, +1.80] p 0.250 (Holm 0.500)", "0.92922 ± 0.0506", "| – |"} {
+	for _, want := range []string{`up\|\<b>`, "92.01 ± 1.01 (3)", "+1.01 [+0.20, +1.80] p 0.250 (Holm 0.500)", "0.92922 ± 0.0506", "| – |"} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("%q is not in\n%s", want, text)
 		}

@@ -2,13 +2,13 @@ package study
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"facepipe/internal/durable"
+	"facepipe/internal/plain"
 	"facepipe/internal/regular"
 )
 
@@ -32,7 +32,7 @@ func (r *runner) reuse(row *Row) error {
 		if was.Digest != row.Digest || !finished {
 			continue
 		}
-		fmt.Fprintf(r.o.Progress, "%s is taken over from %s\n", row.Name(), from.dir)
+		plain.Fprintf(r.o.Progress, "%s is taken over from %s\n", row.Name(), from.dir)
 		return copyRun(from.dir, row.dir)
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"facepipe/eval/uncertainty"
 	"facepipe/internal/durable"
 	"facepipe/internal/ort"
+	"facepipe/internal/plain"
 	"facepipe/internal/stop"
 	"facepipe/store"
 	"facepipe/student"
@@ -174,22 +175,22 @@ func (r *runner) take(ctx context.Context, number int, row *Row) (_ State, err e
 	if due, err := r.due(row); err != nil || !due { // it came with its figures
 		return Done, err
 	}
-	fmt.Fprintf(r.o.Progress, "row %d of %d: %s\n", number+1, len(r.rows), row.Name())
+	plain.Fprintf(r.o.Progress, "row %d of %d: %s\n", number+1, len(r.rows), row.Name())
 	begun := time.Now()
 	f, err := r.do(ctx, row)
 	switch {
 	case err == nil:
-		fmt.Fprintf(r.o.Progress, "row %d of %d: %s: done in %s: %s\n", number+1, len(r.rows), row.Name(), time.Since(begun).Round(time.Second), r.brief(f))
+		plain.Fprintf(r.o.Progress, "row %d of %d: %s: done in %s: %s\n", number+1, len(r.rows), row.Name(), time.Since(begun).Round(time.Second), r.brief(f))
 		return Done, nil
 	case errors.Is(err, durable.ErrLocked): // by distill itself, or by who derives what a loss needs
-		fmt.Fprintf(r.o.Progress, "row %d of %d: %s is left: %v\n", number+1, len(r.rows), row.Name(), err)
+		plain.Fprintf(r.o.Progress, "row %d of %d: %s is left: %v\n", number+1, len(r.rows), row.Name(), err)
 		return "", nil
 	case errors.Is(ctx.Err(), context.Canceled):
 		return "", stop.Saying("stopped in row " + row.Name() + "; what it has reached is kept")
 	case ctx.Err() != nil || fatal(err):
 		return "", err
 	}
-	fmt.Fprintf(r.o.Progress, "row %d of %d: %s failed: %v\n", number+1, len(r.rows), row.Name(), err)
+	plain.Fprintf(r.o.Progress, "row %d of %d: %s failed: %v\n", number+1, len(r.rows), row.Name(), err)
 	return Failed, writeJSON(row.file(failedFile), failure{err.Error()})
 }
 

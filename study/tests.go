@@ -13,6 +13,7 @@ import (
 	"facepipe/eval/protocol"
 	"facepipe/eval/verification"
 	"facepipe/internal/durable"
+	"facepipe/internal/plain"
 	"facepipe/store"
 	"facepipe/student"
 )
@@ -113,7 +114,7 @@ func (r *runner) openClean(ctx context.Context, t *test, ds *store.Dataset) (*te
 	for range clean.protocol.Comparisons() {
 		left++
 	}
-	fmt.Fprintf(r.o.Progress, "test %s: teacher %s finds %d of %d faces in %s; %d pairs are without them\n", t.Name, t.ExcludeOverlap, n, len(dirty), r.train.Dir(), left)
+	plain.Fprintf(r.o.Progress, "test %s: teacher %s finds %d of %d faces in %s; %d pairs are without them\n", t.Name, t.ExcludeOverlap, n, len(dirty), r.train.Dir(), left)
 	if left == 0 {
 		return nil, errors.New("no pair is left without the faces that are trained on")
 	}
@@ -260,6 +261,6 @@ func (r *runner) warn(all []shared, rows []int) {
 		r.warnings = append(r.warnings, fmt.Sprintf("rows %q and %q differ in whether crops are mirrored: set flip for all", r.rows[0].Name(), r.rows[other].Name()))
 	}
 	for _, text := range r.warnings {
-		fmt.Fprintf(r.o.Progress, "warning: %s\n", text)
+		plain.Fprintf(r.o.Progress, "warning: %s\n", text)
 	}
 }

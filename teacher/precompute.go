@@ -12,6 +12,7 @@ import (
 	"facepipe/internal/embed"
 	"facepipe/internal/imgcodec"
 	"facepipe/internal/ort"
+	"facepipe/internal/plain"
 	"facepipe/internal/progress"
 	"facepipe/internal/verdict"
 	"facepipe/store"
@@ -152,7 +153,7 @@ func (r *run) note(notes ...string) {
 		return
 	}
 	for _, note := range notes {
-		fmt.Fprintln(r.o.Progress, "note:", note)
+		plain.Fprintf(r.o.Progress, "note: %s\n", note)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"facepipe/internal/embed"
+	"facepipe/internal/plain"
 	"facepipe/internal/selfcheck"
 	"facepipe/store"
 	"facepipe/store/cache"
@@ -93,7 +94,7 @@ func (r *run) summarizeContract() {
 func (r *run) warn(text string) {
 	r.summary.Warnings = append(r.summary.Warnings, text)
 	if r.o.Progress != nil {
-		fmt.Fprintln(r.o.Progress, "warning:", text)
+		plain.Fprintf(r.o.Progress, "warning: %s\n", text)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"facepipe/internal/plain"
 	"facepipe/store"
 	"facepipe/store/check"
 	"facepipe/teacher"
@@ -142,17 +143,17 @@ func (c *checkSummary) damage(dataset string) error {
 
 func printChecked(w io.Writer, c *checkSummary) {
 	for _, p := range c.Problems {
-		fmt.Fprintf(w, "%s: %s\n", p.File, p.What)
+		plain.Fprintf(w, "%s: %s\n", p.File, p.What)
 	}
 	for _, note := range c.Notes {
-		fmt.Fprintf(w, "note: %s\n", note)
+		plain.Fprintf(w, "note: %s\n", note)
 	}
 	if r := c.Replay; r != nil && r.Compared == 0 {
-		fmt.Fprintf(w, "replayed %d crops with %s: none has a usable embedding to compare\n", r.Rows, r.Teacher)
+		plain.Fprintf(w, "replayed %d crops with %s: none has a usable embedding to compare\n", r.Rows, r.Teacher)
 	} else if r != nil {
-		fmt.Fprintf(w, "replayed %d crops with %s: cosine at least %s, %s on average\n", r.Rows, r.Teacher, nearOne(r.MinCosine), nearOne(r.MeanCosine))
+		plain.Fprintf(w, "replayed %d crops with %s: cosine at least %s, %s on average\n", r.Rows, r.Teacher, nearOne(r.MinCosine), nearOne(r.MeanCosine))
 		if d := r.Drift; d != nil {
-			fmt.Fprintf(w, "  of that fp16 alone: at least %s, %s on average\n", nearOne(d.MinCosine), nearOne(d.MeanCosine))
+			plain.Fprintf(w, "  of that fp16 alone: at least %s, %s on average\n", nearOne(d.MinCosine), nearOne(d.MeanCosine))
 		}
 	}
 	if c.OK {

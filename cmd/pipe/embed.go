@@ -19,6 +19,7 @@ import (
 	"facepipe/eval/protocol"
 	"facepipe/ingest"
 	"facepipe/ingest/detect"
+	"facepipe/internal/plain"
 	"facepipe/store"
 )
 
@@ -171,7 +172,7 @@ func (o *embedOptions) ingest(ctx context.Context) (set faces.Set, discard func(
 	})
 	if summary.Rejected > 0 {
 		o.left = fmt.Sprintf("%d photographs have no embedding: %v", summary.Rejected, summary.RejectReasons)
-		fmt.Fprintln(o.Progress, o.left)
+		plain.Fprintf(o.Progress, "%s\n", o.left)
 	}
 	if err == nil {
 		set, err = faces.Open(dataset, store.WithContext(ctx))
@@ -186,13 +187,13 @@ func (o *embedOptions) ingest(ctx context.Context) (set faces.Set, discard func(
 }
 
 func printEmbedded(w io.Writer, s eval.Embedded) {
-	fmt.Fprintf(w, "%s: %d embeddings, %d-d float32, mirror images added: %v\n", s.File, s.Rows, s.Dim, s.Flip)
+	plain.Fprintf(w, "%s: %d embeddings, %d-d float32, mirror images added: %v\n", s.File, s.Rows, s.Dim, s.Flip)
 	if s.Keys != "" {
-		fmt.Fprintf(w, "  keys           %s\n", s.Keys)
+		plain.Fprintf(w, "  keys           %s\n", s.Keys)
 	}
-	fmt.Fprintf(w, "  preprocessing  %v (%s)\n", s.Preprocess, s.PreprocessReason)
-	fmt.Fprintf(w, "  computed       in %.1f s (%.0f images/s)\n", s.Seconds, s.ImagesPerSecond)
+	plain.Fprintf(w, "  preprocessing  %v (%s)\n", s.Preprocess, s.PreprocessReason)
+	plain.Fprintf(w, "  computed       in %.1f s (%.0f images/s)\n", s.Seconds, s.ImagesPerSecond)
 	if n := len(s.Unusable); n > 0 {
-		fmt.Fprintf(w, "  without use    %d are zero or not finite: %s\n", n, protocol.FirstFew(s.Unusable))
+		plain.Fprintf(w, "  without use    %d are zero or not finite: %s\n", n, protocol.FirstFew(s.Unusable))
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"facepipe/internal/plain"
 	"facepipe/store"
 	"facepipe/store/info"
 )
@@ -38,38 +39,41 @@ func (o *infoOptions) validate(args []string) error { return oneDataset(args, &o
 
 func (o *infoOptions) run(ctx context.Context, _ *session) (*result, error) {
 	info, err := info.Read(ctx, o.dataset)
-	if err != nil {
+	if info.Teachers == nil {
 		return nil, err
 	}
-	return &result{info, func(w io.Writer) { printInfo(w, info) }}, nil
+	return &result{info, func(w io.Writer) { printInfo(w, info) }}, err
 }
 
 func printInfo(w io.Writer, i info.Info) {
-	fmt.Fprintf(w, "%s: %d crops in %d shards, %s\n", i.Dataset, i.Rows, i.Shards, byteSize(i.CropBytes))
-	fmt.Fprintf(w, "  digest      %s, format version %d\n", i.Digest, i.FormatVersion)
-	fmt.Fprintf(w, "  contract    %dx%d pixels, template %s, warp %s, decoder %s\n",
+	plain.Fprintf(w, "%s: %d crops in %d shards, %s\n", i.Dataset, i.Rows, i.Shards, byteSize(i.CropBytes))
+	plain.Fprintf(w, "  digest      %s, format version %d\n", i.Digest, i.FormatVersion)
+	plain.Fprintf(w, "  contract    %dx%d pixels, template %s, warp %s, decoder %s\n",
 		i.Contract.CropSize, i.Contract.CropSize, i.Contract.Template, i.Contract.Warp, i.Contract.Decoder)
-	fmt.Fprintf(w, "  encodings   %s\n", counts(i.Encodings))
+	plain.Fprintf(w, "  encodings   %s\n", counts(i.Encodings))
 	if i.Splits[""] < i.Rows {
-		fmt.Fprintf(w, "  splits      %s\n", counts(i.Splits))
+		plain.Fprintf(w, "  splits      %s\n", counts(i.Splits))
 	}
-	fmt.Fprintf(w, "  duplicates  %d\n", i.Duplicates)
-	fmt.Fprintf(w, "  index       %s, %s\n", i.Index, byteSize(i.IndexBytes))
+	plain.Fprintf(w, "  duplicates  %d\n", i.Duplicates)
+	if i.UnlistedShards > 0 {
+		plain.Fprintf(w, "  unfinished  %d shards of an interrupted ingest are not counted: run it again\n", i.UnlistedShards)
+	}
+	plain.Fprintf(w, "  index       %s, %s\n", i.Index, byteSize(i.IndexBytes))
 	printIdentities(w, i.Identities)
 	for n, s := range i.Sources {
-		fmt.Fprintf(w, "source %d: %s=%s: %d crops, %d duplicates, %d rejects\n", n, s.Kind, s.Path, s.Rows, s.Duplicates, s.Rejects)
+		plain.Fprintf(w, "source %d: %s=%s: %d crops, %d duplicates, %d rejects\n", n, s.Kind, s.Path, s.Rows, s.Duplicates, s.Rejects)
 		for _, part := range []struct{ name, value string }{
 			{"digest", s.Digest}, {"detector", s.Detector}, {"model", s.DetectorDigest}, {"landmarks", s.Landmarks}, {"merged from", s.MergedFrom}, {"key prefix", s.KeyPrefix},
 		} {
 			if part.value != "" {
-				fmt.Fprintf(w, "  %-11s %s\n", part.name, part.value)
+				plain.Fprintf(w, "  %-11s %s\n", part.name, part.value)
 			}
 		}
 	}
 	for _, stage := range i.Rejects {
-		fmt.Fprintf(w, "rejects at stage %s: %d\n", stage.Stage, stage.Count)
+		plain.Fprintf(w, "rejects at stage %s: %d\n", stage.Stage, stage.Count)
 		for _, r := range stage.Reasons {
-			fmt.Fprintf(w, "  %6d  %s\n", r.Count, r.Reason)
+			plain.Fprintf(w, "  %6d  %s\n", r.Count, r.Reason)
 		}
 	}
 	for _, t := range i.Teachers {
@@ -87,37 +91,37 @@ func counts(of map[string]int) string {
 }
 
 func printIdentities(w io.Writer, i store.IdentityInfo) {
-	fmt.Fprintf(w, "identities: %d, with %d to %d images, median %d; %d crops have none\n", i.Count, i.Min, i.Max, i.Median, i.Nameless)
+	plain.Fprintf(w, "identities: %d, with %d to %d images, median %d; %d crops have none\n", i.Count, i.Min, i.Max, i.Median, i.Nameless)
 	widest := 1
 	for _, bin := range i.Histogram {
 		widest = max(widest, bin.Identities)
 	}
 	for _, bin := range i.Histogram {
 		bar := strings.Repeat("#", (40*bin.Identities+widest-1)/widest)
-		fmt.Fprintf(w, "  %6d to %-6d %8d  %s\n", bin.From, bin.To, bin.Identities, bar)
+		plain.Fprintf(w, "  %6d to %-6d %8d  %s\n", bin.From, bin.To, bin.Identities, bar)
 	}
 }
 
 func printTeacher(w io.Writer, t info.Cache, rows int) {
-	fmt.Fprintf(w, "teacher %s: %d of %d crops, %d-d %s, mirrored too: %v, %s\n", t.Name, t.Rows, rows, t.Dim, t.DType, t.Flip, byteSize(t.Bytes))
-	fmt.Fprintf(w, "  model       %s, SHA-256 %s\n", t.ModelFile, t.ModelDigest)
-	fmt.Fprintf(w, "  fingerprint %s\n", t.Fingerprint)
+	plain.Fprintf(w, "teacher %s: %d of %d crops, %d-d %s, mirrored too: %v, %s\n", t.Name, t.Rows, rows, t.Dim, t.DType, t.Flip, byteSize(t.Bytes))
+	plain.Fprintf(w, "  model       %s, SHA-256 %s\n", t.ModelFile, t.ModelDigest)
+	plain.Fprintf(w, "  fingerprint %s\n", t.Fingerprint)
 	if t.Runs.Runs > 0 {
-		fmt.Fprintf(w, "  runs        %s\n", runsText(t.Runs))
+		plain.Fprintf(w, "  runs        %s\n", runsText(t.Runs))
 	}
 	if t.MissingShards > 0 {
-		fmt.Fprintf(w, "  missing     %d shards\n", t.MissingShards)
+		plain.Fprintf(w, "  missing     %d shards\n", t.MissingShards)
 	}
 	for _, table := range []struct {
 		name, state string
 		bytes       int64
 	}{{"centres", t.Centres, t.CentresBytes}, {"neighbours", t.Neighbours, t.NeighboursBytes}, {"alignment", t.Alignment, t.AlignmentBytes}} {
 		if table.state != "missing" {
-			fmt.Fprintf(w, "  %-11s %s, %s\n", table.name, table.state, byteSize(table.bytes))
+			plain.Fprintf(w, "  %-11s %s, %s\n", table.name, table.state, byteSize(table.bytes))
 		}
 	}
 	if t.Invalid > 0 {
-		fmt.Fprintf(w, "  unusable    %d embeddings were not finite or zero\n", t.Invalid)
+		plain.Fprintf(w, "  unusable    %d embeddings were not finite or zero\n", t.Invalid)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"facepipe/ingest/detect"
 	"facepipe/ingest/source"
 	"facepipe/internal/imgcodec"
+	"facepipe/internal/plain"
 	"facepipe/internal/worker"
 	"facepipe/store"
 )
@@ -152,26 +153,26 @@ func (o *ingestOptions) work(ctx context.Context) (*result, error) {
 }
 
 func printIngested(w io.Writer, s ingest.Summary) {
-	fmt.Fprintf(w, "%s: %d crops of %d identities in %d shards\n", s.Dataset, s.Rows, s.Identities, s.Shards)
-	fmt.Fprintf(w, "  seen        %d in %.1f s (%.0f images/s)\n", s.Seen, s.Seconds, s.ImagesPerSecond)
-	fmt.Fprintf(w, "  written     %d\n", s.Written)
-	fmt.Fprintf(w, "  skipped     %d, known from earlier runs (%d rejected)\n", s.Skipped, s.RejectedBefore)
-	fmt.Fprintf(w, "  duplicates  %d\n", s.Duplicates)
-	fmt.Fprintf(w, "  rejected    %d\n", s.Rejected)
+	plain.Fprintf(w, "%s: %d crops of %d identities in %d shards\n", s.Dataset, s.Rows, s.Identities, s.Shards)
+	plain.Fprintf(w, "  seen        %d in %.1f s (%.0f images/s)\n", s.Seen, s.Seconds, s.ImagesPerSecond)
+	plain.Fprintf(w, "  written     %d\n", s.Written)
+	plain.Fprintf(w, "  skipped     %d, known from earlier runs (%d rejected)\n", s.Skipped, s.RejectedBefore)
+	plain.Fprintf(w, "  duplicates  %d\n", s.Duplicates)
+	plain.Fprintf(w, "  rejected    %d\n", s.Rejected)
 	for _, reason := range slices.Sorted(maps.Keys(s.RejectReasons)) {
-		fmt.Fprintf(w, "    %6d  %s\n", s.RejectReasons[reason], reason)
+		plain.Fprintf(w, "    %6d  %s\n", s.RejectReasons[reason], reason)
 	}
 	if s.Retried > 0 {
-		fmt.Fprintf(w, "  retried     %d, rejected before and looked at again\n", s.Retried)
+		plain.Fprintf(w, "  retried     %d, rejected before and looked at again\n", s.Retried)
 	}
 	if s.Changed > 0 {
-		fmt.Fprintf(w, "  changed     %d of the skipped have other files now; the dataset keeps their old crops\n", s.Changed)
+		plain.Fprintf(w, "  changed     %d of the skipped have other files now; the dataset keeps their old crops\n", s.Changed)
 	}
 	if s.Filtered > 0 {
-		fmt.Fprintf(w, "  filtered    %d, of identities with too few photographs\n", s.Filtered)
+		plain.Fprintf(w, "  filtered    %d, of identities with too few photographs\n", s.Filtered)
 	}
 	if s.Pairs > 0 {
-		fmt.Fprintf(w, "  pairs       %d\n", s.Pairs)
+		plain.Fprintf(w, "  pairs       %d\n", s.Pairs)
 	}
-	fmt.Fprintf(w, "  decoder     %s\n  detector    %s\n", s.Decoder, s.Detector)
+	plain.Fprintf(w, "  decoder     %s\n  detector    %s\n", s.Decoder, s.Detector)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"facepipe/ingest"
+	"facepipe/internal/plain"
 	"facepipe/store"
 	"facepipe/store/cache"
 	"facepipe/store/merge"
@@ -136,42 +137,42 @@ func (o *mergeOptions) mergePlan(ctx context.Context, s *session) (*result, erro
 }
 
 func printPlanMerged(w io.Writer, m teacher.PlanMerge) {
-	fmt.Fprintf(w, "%s, teacher %s: %d crops of plan %.12s…, %d of them there before\n", m.Dataset, m.Teacher, m.Rows, m.ID, m.Reused)
+	plain.Fprintf(w, "%s, teacher %s: %d crops of plan %.12s…, %d of them there before\n", m.Dataset, m.Teacher, m.Rows, m.ID, m.Reused)
 	if m.Invalid > 0 {
-		fmt.Fprintf(w, "  unusable    %d embeddings were not finite or zero\n", m.Invalid)
+		plain.Fprintf(w, "  unusable    %d embeddings were not finite or zero\n", m.Invalid)
 	}
 	if m.MissingShards > 0 {
-		fmt.Fprintf(w, "  missing     %d shards, which the dataset did not have when the plan was made\n", m.MissingShards)
+		plain.Fprintf(w, "  missing     %d shards, which the dataset did not have when the plan was made\n", m.MissingShards)
 	} else {
-		fmt.Fprintf(w, "  digest      %s\n", m.Digest)
+		plain.Fprintf(w, "  digest      %s\n", m.Digest)
 	}
-	fmt.Fprintf(w, "  runs        %s\n", runsText(m.Runs))
+	plain.Fprintf(w, "  runs        %s\n", runsText(m.Runs))
 	printRemoved(w, m.Removed)
 	for _, note := range m.Notes {
-		fmt.Fprintf(w, "note: %s\n", note)
+		plain.Fprintf(w, "note: %s\n", note)
 	}
 }
 
 // printRemoved tells what of the workers' files was deleted.
 func printRemoved(w io.Writer, r cache.Removed) {
 	if r.Files > 0 {
-		fmt.Fprintf(w, "  removed     %d files of the workers, %.1f MB\n", r.Files, float64(r.Bytes)/1e6)
+		plain.Fprintf(w, "  removed     %d files of the workers, %.1f MB\n", r.Files, float64(r.Bytes)/1e6)
 	}
 }
 
 func printMerged(w io.Writer, s merge.Summary) {
-	fmt.Fprintf(w, "%s: %d crops of %d identities in %d shards, of %d datasets in %.1f s\n",
+	plain.Fprintf(w, "%s: %d crops of %d identities in %d shards, of %d datasets in %.1f s\n",
 		s.Dataset, s.Rows, s.Identities, s.Shards, len(s.Inputs), s.Seconds)
-	fmt.Fprintf(w, "  seen        %d\n", s.Seen)
-	fmt.Fprintf(w, "  written     %d\n", s.Written)
-	fmt.Fprintf(w, "  skipped     %d, known from an earlier run or input (%d rejected)\n", s.Skipped, s.RejectedBefore)
-	fmt.Fprintf(w, "  duplicates  %d\n", s.Duplicates)
-	fmt.Fprintf(w, "  rejected    %d, their keys being taken\n", s.Rejected)
-	fmt.Fprintf(w, "  taken over  %d rejects\n", s.CarriedRejects)
+	plain.Fprintf(w, "  seen        %d\n", s.Seen)
+	plain.Fprintf(w, "  written     %d\n", s.Written)
+	plain.Fprintf(w, "  skipped     %d, known from an earlier run or input (%d rejected)\n", s.Skipped, s.RejectedBefore)
+	plain.Fprintf(w, "  duplicates  %d\n", s.Duplicates)
+	plain.Fprintf(w, "  rejected    %d, their keys being taken\n", s.Rejected)
+	plain.Fprintf(w, "  taken over  %d rejects\n", s.CarriedRejects)
 	for _, t := range s.Teachers {
-		fmt.Fprintf(w, "  teacher %s: %d embeddings copied, %d reused, %d missing\n", t.Teacher, t.Copied, t.Reused, t.Missing)
+		plain.Fprintf(w, "  teacher %s: %d embeddings copied, %d reused, %d missing\n", t.Teacher, t.Copied, t.Reused, t.Missing)
 	}
 	for _, note := range s.Notes {
-		fmt.Fprintf(w, "note: %s\n", note)
+		plain.Fprintf(w, "note: %s\n", note)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"strings"
 
+	"facepipe/internal/plain"
 	"facepipe/internal/stop"
 )
 
@@ -31,7 +33,8 @@ func (s *session) finish(err error) int {
 		err = stop.Saying(strings.ReplaceAll(err.Error(), context.Canceled.Error(), "stopped"))
 	}
 	if err != nil {
-		fmt.Fprintln(s.stderr, "pipe:", err)
+		// What an error has in further lines cannot pass for a line of its own.
+		fmt.Fprintln(s.stderr, "pipe:", strings.ReplaceAll(err.Error(), "\n", "\n      "))
 		if code != exitStopped || !strings.Contains(err.Error(), stop.GoOn) { // which some say themselves
 			fmt.Fprint(s.stderr, s.hint(code))
 		}
@@ -71,10 +74,15 @@ func (s *session) print(err error, code int) error {
 }
 
 func (s *session) printJSON(v any) error {
-	e := json.NewEncoder(s.stdout)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
-	return e.Encode(v)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	_, err := s.stdout.Write(plain.JSON(b.Bytes()))
+	return err
 }
 
 // firstError remembers the first error of a writer, so that printing reads as a

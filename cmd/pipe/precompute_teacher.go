@@ -14,6 +14,7 @@ import (
 	"facepipe/eval"
 	"facepipe/eval/protocol"
 	"facepipe/internal/ort"
+	"facepipe/internal/plain"
 	"facepipe/internal/worker"
 	"facepipe/store/cache"
 	"facepipe/teacher"
@@ -193,27 +194,27 @@ func (o *precomputeOptions) verify(ctx context.Context, runtime ort.Options) err
 }
 
 func printPrecomputed(w io.Writer, s teacher.Summary) {
-	fmt.Fprintf(w, "teacher %s: %d crops, %d-d %s, mirrored too: %v\n", s.Teacher, s.Rows, s.Dim, s.DType, s.Flip)
-	fmt.Fprintf(w, "  preprocessing  %v (%s)\n", s.Preprocess, s.PreprocessReason)
-	fmt.Fprintf(w, "  computed       %d in %.1f s (%.0f images/s)\n", s.Computed, s.Seconds, s.ImagesPerSecond)
-	fmt.Fprintf(w, "  reused         %d\n", s.Reused)
+	plain.Fprintf(w, "teacher %s: %d crops, %d-d %s, mirrored too: %v\n", s.Teacher, s.Rows, s.Dim, s.DType, s.Flip)
+	plain.Fprintf(w, "  preprocessing  %v (%s)\n", s.Preprocess, s.PreprocessReason)
+	plain.Fprintf(w, "  computed       %d in %.1f s (%.0f images/s)\n", s.Computed, s.Seconds, s.ImagesPerSecond)
+	plain.Fprintf(w, "  reused         %d\n", s.Reused)
 	for _, d := range s.CopiedFrom {
-		fmt.Fprintf(w, "  copied         %d of %s, teacher %s\n", d.Copied, d.Dataset, d.Teacher)
+		plain.Fprintf(w, "  copied         %d of %s, teacher %s\n", d.Copied, d.Dataset, d.Teacher)
 	}
 	if s.Appended > 0 {
-		fmt.Fprintf(w, "  appended       %d crops since the run began: the same command embeds them\n", s.Appended)
+		plain.Fprintf(w, "  appended       %d crops since the run began: the same command embeds them\n", s.Appended)
 	}
 	t := s.Stages
-	fmt.Fprintf(w, "  stages         open %.1f s, self-test %.1f s; then read %.1f s, decode %.1f s, normalise %.1f s, infer %.1f s (waited %.1f s), write %.1f s, commit %.1f s\n",
+	plain.Fprintf(w, "  stages         open %.1f s, self-test %.1f s; then read %.1f s, decode %.1f s, normalise %.1f s, infer %.1f s (waited %.1f s), write %.1f s, commit %.1f s\n",
 		t.Open, t.SelfTest, t.Read, t.Decode, t.Normalise, t.Infer, t.Wait, t.Write, t.Commit)
-	fmt.Fprintf(w, "  cost           %.1f s of processors, %.1f s of devices\n", s.CPUSeconds, s.DeviceSeconds)
+	plain.Fprintf(w, "  cost           %.1f s of processors, %.1f s of devices\n", s.CPUSeconds, s.DeviceSeconds)
 	if d := s.Drift; d != nil {
-		fmt.Fprintf(w, "  fp16           cosine to what the teacher said at least %s, on average %s\n", nearOne(d.MinCosine), nearOne(d.MeanCosine))
+		plain.Fprintf(w, "  fp16           cosine to what the teacher said at least %s, on average %s\n", nearOne(d.MinCosine), nearOne(d.MeanCosine))
 	}
 	for _, warning := range s.Warnings {
-		fmt.Fprintf(w, "  WARNING        %s\n", warning)
+		plain.Fprintf(w, "  WARNING        %s\n", warning)
 	}
 	if s.Invalid > 0 {
-		fmt.Fprintf(w, "  unusable       %d embeddings were not finite or zero\n", s.Invalid)
+		plain.Fprintf(w, "  unusable       %d embeddings were not finite or zero\n", s.Invalid)
 	}
 }

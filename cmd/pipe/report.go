@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"facepipe/internal/durable"
+	"facepipe/internal/plain"
 	"facepipe/page"
 	"facepipe/teacher/compare"
 )
@@ -135,12 +136,12 @@ func (o *reportOptions) run(ctx context.Context, s *session) (*result, error) {
 
 func printReported(w io.Writer, sum reportSummary) {
 	for _, p := range sum.Parts {
-		fmt.Fprintf(w, "%s %s: %s\n", p.Kind, p.Path, p.Answer)
+		plain.Fprintf(w, "%s %s: %s\n", p.Kind, p.Path, p.Answer)
 		for _, warning := range p.Warnings {
-			fmt.Fprintf(w, "  warning: %s\n", warning)
+			plain.Fprintf(w, "  warning: %s\n", warning)
 		}
 	}
-	fmt.Fprintf(w, "page in %s, %s\n", sum.Page, byteSize(int64(sum.Bytes)))
+	plain.Fprintf(w, "page in %s, %s\n", sum.Page, byteSize(int64(sum.Bytes)))
 }
 
 // agreement compares two teachers' caches for a page.

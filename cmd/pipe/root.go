@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
+	"os"
 	"slices"
 	"strings"
 
@@ -12,9 +14,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"facepipe/internal/metrics"
+	"facepipe/internal/plain"
 )
 
-// session is one run of the program: its streams, the flags that every verb takes,
+// session is one run of the program: its streams, which quote what a terminal would obey, the flags that every verb takes,
 // and what the verb has to say in the end.
 type session struct {
 	stdout, stderr io.Writer
@@ -34,14 +37,22 @@ type session struct {
 // run executes the command line and returns the exit status. A verb that goes on later
 // stops when ctx is done.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	s := &session{stdout: stdout, stderr: stderr, given: append([]string{"pipe"}, args...)}
+	out, errs := plain.NewWriter(stdout), plain.NewWriter(stderr)
+	if stderr == io.Writer(os.Stderr) {
+		log.SetOutput(errs) // where slog.Default writes, too
+	}
+	s := &session{stdout: out, stderr: errs, given: append([]string{"pipe"}, args...)}
 	root := s.rootCommand()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	// Flags after one that is wrong are not looked at, but whoever asked for JSON
 	// waits for it all the same.
 	s.json = s.json || slices.Contains(args, "--json")
-	return s.finish(err)
+	code := s.finish(err)
+	if err := errors.Join(out.Flush(), errs.Flush()); err != nil {
+		return max(code, exitFailed)
+	}
+	return code
 }
 
 func (s *session) rootCommand() *cobra.Command {

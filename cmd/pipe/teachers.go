@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"facepipe/internal/embed"
+	"facepipe/internal/plain"
 	"facepipe/store/cache"
 	"facepipe/store/derived"
 	"facepipe/store/info"
@@ -60,21 +61,21 @@ func (o *teachersOptions) validate(args []string) error { return oneDataset(args
 
 func (o *teachersOptions) run(context.Context, *session) (*result, error) {
 	states, err := info.Caches(o.dataset)
-	if err != nil {
+	if err != nil && len(states) == 0 {
 		return nil, err
 	}
-	return &result{teacherList{o.dataset, states}, func(w io.Writer) { printTeachers(w, o.dataset, states) }}, nil
+	return &result{teacherList{o.dataset, states}, func(w io.Writer) { printTeachers(w, o.dataset, states) }}, err
 }
 
 func printTeachers(w io.Writer, dataset string, states []info.Cache) {
 	if len(states) == 0 {
-		fmt.Fprintf(w, "%s has no teacher caches\n", dataset)
+		plain.Fprintf(w, "%s has no teacher caches\n", dataset)
 		return
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "NAME\tMODEL\tPREPROCESSING\tDIM\tTYPE\tFLIP\tCROPS\tMISSING\tUNUSABLE\tSIZE\tRUNS\tDEVICE TIME\tCENTRES\tNEIGHBOURS\tALIGNMENT\tCLASSIFIER")
 	for _, t := range states {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%v\t%d\t%d\t%d\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", t.Name, cmp.Or(t.ModelFile, "-"), preprocessText(t.Preprocess),
+		plain.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%v\t%d\t%d\t%d\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", t.Name, cmp.Or(t.ModelFile, "-"), preprocessText(t.Preprocess),
 			t.Dim, t.DType, t.Flip, t.Rows, t.Missing, t.Invalid, byteSize(t.Bytes), t.Runs.Runs, duration(t.Runs.DeviceSeconds), t.Centres, t.Neighbours, t.Alignment, classifierText(t.Classifier))
 	}
 	table.Flush() // an error is remembered by w

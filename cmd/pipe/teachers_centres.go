@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"facepipe/internal/plain"
 	"facepipe/store/derived"
 )
 
@@ -55,9 +56,9 @@ func printCentres(w io.Writer, s derived.CentresSummary) {
 	if s.Reused {
 		state = "there already"
 	}
-	fmt.Fprintf(w, "%s: teacher %s: centres of %d identities, qualities of %d crops, %s, %s\n", s.Dataset, s.Teacher, s.Identities, s.Rows, byteSize(s.Bytes), state)
-	fmt.Fprintf(w, "  mean spread    %.4f (cosine distance to the centre)\n", s.MeanSpread)
+	plain.Fprintf(w, "%s: teacher %s: centres of %d identities, qualities of %d crops, %s, %s\n", s.Dataset, s.Teacher, s.Identities, s.Rows, byteSize(s.Bytes), state)
+	plain.Fprintf(w, "  mean spread    %.4f (cosine distance to the centre)\n", s.MeanSpread)
 	if s.WithoutCentre > 0 {
-		fmt.Fprintf(w, "  without centre %d identities, which have no usable embedding\n", s.WithoutCentre)
+		plain.Fprintf(w, "  without centre %d identities, which have no usable embedding\n", s.WithoutCentre)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"facepipe/internal/plain"
 	"facepipe/teacher/classifier"
 )
 
@@ -63,6 +64,6 @@ func printClassifier(w io.Writer, s classifier.Summary) {
 	if s.Reused {
 		state = "there already"
 	}
-	fmt.Fprintf(w, "%s: teacher %s: classifier of %d classes x %d, %s of %s, %s\n", s.Dataset, s.Teacher, s.Rows, s.Dim, s.DType, s.Origin, state)
-	fmt.Fprintf(w, "  matched  %d of the dataset's %d identities\n", s.Matched, s.Identities)
+	plain.Fprintf(w, "%s: teacher %s: classifier of %d classes x %d, %s of %s, %s\n", s.Dataset, s.Teacher, s.Rows, s.Dim, s.DType, s.Origin, state)
+	plain.Fprintf(w, "  matched  %d of the dataset's %d identities\n", s.Matched, s.Identities)
 }

@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"facepipe/internal/plain"
 	"facepipe/store/cache"
 )
 
@@ -48,6 +48,6 @@ func (o *teachersDropOptions) run(context.Context, *session) (*result, error) {
 		if dropped.DryRun {
 			what = "would be removed"
 		}
-		fmt.Fprintf(w, "%s: teacher %s %s: %d files, %s\n", dropped.Dataset, dropped.Teacher, what, dropped.Files, byteSize(dropped.Bytes))
+		plain.Fprintf(w, "%s: teacher %s %s: %d files, %s\n", dropped.Dataset, dropped.Teacher, what, dropped.Files, byteSize(dropped.Bytes))
 	}}, nil
 }

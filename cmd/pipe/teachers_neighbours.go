@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"facepipe/internal/plain"
 	"facepipe/store/derived"
 )
 
@@ -72,20 +73,20 @@ func printNeighbours(w io.Writer, s derived.NeighboursSummary) {
 	if s.Reused {
 		state = "there already"
 	}
-	fmt.Fprintf(w, "%s: teacher %s: %d neighbours of %d crops, %s, %s\n", s.Dataset, s.Teacher, s.K, s.Rows, byteSize(s.Bytes), state)
+	plain.Fprintf(w, "%s: teacher %s: %d neighbours of %d crops, %s, %s\n", s.Dataset, s.Teacher, s.K, s.Rows, byteSize(s.Bytes), state)
 	if s.Exact {
-		fmt.Fprintf(w, "  compared   each crop with all\n")
+		plain.Fprintf(w, "  compared   each crop with all\n")
 	} else {
-		fmt.Fprintf(w, "  compared   each crop with those in %d of %d lists\n", s.Probes, s.Lists)
-		fmt.Fprintf(w, "  recall     %.4f of the nearest of other people, measured on %d crops\n", s.Recall, s.Sample)
+		plain.Fprintf(w, "  compared   each crop with those in %d of %d lists\n", s.Probes, s.Lists)
+		plain.Fprintf(w, "  recall     %.4f of the nearest of other people, measured on %d crops\n", s.Recall, s.Sample)
 	}
 	if s.Resumed > 0 {
-		fmt.Fprintf(w, "  resumed    %d crops were done before\n", s.Resumed)
+		plain.Fprintf(w, "  resumed    %d crops were done before\n", s.Resumed)
 	}
 	if s.Unusable > 0 {
-		fmt.Fprintf(w, "  unusable   %d crops have no embedding and no neighbours\n", s.Unusable)
+		plain.Fprintf(w, "  unusable   %d crops have no embedding and no neighbours\n", s.Unusable)
 	}
 	if s.Unlabelled > 0 {
-		fmt.Fprintf(w, "  unlabelled %d crops have no identity: to them all others are other people's\n", s.Unlabelled)
+		plain.Fprintf(w, "  unlabelled %d crops have no identity: to them all others are other people's\n", s.Unlabelled)
 	}
 }

@@ -3,6 +3,8 @@ package plot
 import (
 	"fmt"
 	"math"
+
+	"facepipe/internal/plain"
 )
 
 // Bars is a histogram: how many there are in each of some ranges.
@@ -96,7 +98,7 @@ func (b Bars) draw(d *drawing, y scale) {
 		if bar.Count > 0 {
 			top := min(y.of(float64(bar.Count)), smallBase-1) // the least is seen
 			d.add(`<rect class="bar f0" x="%s" y="%s" width="%s" height="%s"><title>%s</title></rect>`,
-				coord(left+min(1, width/8)), coord(top), coord(width-min(2, width/4)), coord(smallBase-top), escaped(bar.words()))
+				coord(left+min(1, width/8)), coord(top), coord(width-min(2, width/4)), coord(smallBase-top), plain.XML(bar.words()))
 		}
 		if bar.Name != "" && i%every == 0 {
 			d.text("tick", "middle", left+width/2, smallBase+17, shortened(bar.Name, 14))

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"facepipe/internal/plain"
 )
 
 // Forest shows differences with their intervals, a line each, beside the line of no difference.
@@ -66,7 +68,7 @@ func (f Forest) draw(d *drawing, row Interval, x scale, y float64) {
 		return
 	}
 	y += forestLine / 3
-	d.add("<g><title>%s</title>", escaped(row.words()))
+	d.add("<g><title>%s</title>", plain.XML(row.words()))
 	if row.bounded() {
 		d.add(`<path class="curve c0" d="M%s %sL%s %s"/>`, coord(x.of(row.Low)), coord(y), coord(x.of(row.High)), coord(y))
 	}

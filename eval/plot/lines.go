@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"facepipe/internal/plain"
 )
 
 // Lines is a chart of quantities over another one, such as losses over a run's steps.
@@ -202,8 +204,8 @@ func beginSized(title, words string, height float64) *drawing {
 	d := &drawing{}
 	d.add(`<svg xmlns="http://www.w3.org/2000/svg" class="plot" viewBox="0 0 %s %s" width="%s" height="%s" role="img">`,
 		coord(smallWidth), coord(height), coord(smallWidth), coord(height))
-	d.add("<title>%s</title>", escaped(title))
-	d.add("<desc>%s</desc>", escaped(words))
+	d.add("<title>%s</title>", plain.XML(title))
+	d.add("<desc>%s</desc>", plain.XML(words))
 	d.add("<style>\n%s\n%s\n</style>", style(), smallStyle)
 	d.add(`<rect class="paper" width="%s" height="%s"/>`, coord(smallWidth), coord(smallHeight))
 	d.text("title", "start", 0, 22, shortened(title, 44))
@@ -245,7 +247,7 @@ func (l Lines) drawSeries(d *drawing, number int, s Series, x, y scale) {
 			d.add(`<circle class="f%d" cx="%s" cy="%s" r="2.5"/>`, hue(number), coord(x.of(run[0].X)), coord(y.of(run[0].Y)))
 			continue
 		}
-		d.add(`<path %s d="%s"><title>%s</title></path>`, thin(number), line.String(), escaped(s.Label))
+		d.add(`<path %s d="%s"><title>%s</title></path>`, thin(number), line.String(), plain.XML(s.Label))
 	}
 }
 

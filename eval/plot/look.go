@@ -3,6 +3,8 @@ package plot
 import (
 	"fmt"
 	"strings"
+
+	"facepipe/internal/plain"
 )
 
 // palette are the colours of a chart for a light or a dark background.
@@ -64,8 +66,8 @@ func begin(title, subtitle, description string, height float64) *drawing {
 	d := &drawing{}
 	d.add(`<svg xmlns="http://www.w3.org/2000/svg" class="plot" viewBox="0 0 %s %s" width="%s" height="%s" role="img">`,
 		coord(width), coord(height), coord(width), coord(height))
-	d.add("<title>%s</title>", escaped(title))
-	d.add("<desc>%s</desc>", escaped(description))
+	d.add("<title>%s</title>", plain.XML(title))
+	d.add("<desc>%s</desc>", plain.XML(description))
 	d.add("<style>\n%s\n</style>", style())
 	d.add(`<rect class="paper" width="%s" height="%s"/>`, coord(width), coord(height))
 	d.text("title", "start", frameLeft, 38, title)
@@ -107,7 +109,7 @@ func (d *drawing) frame() { d.rect("frame", frameLeft, frameTop, frameRight, fra
 
 // curve draws curve number i within the frame of that id.
 func (d *drawing) curve(i int, frame, label, path string) {
-	d.add(`<path %s clip-path="url(#%s)" d="%s"><title>%s</title></path>`, stroke(i), frame, path, escaped(label))
+	d.add(`<path %s clip-path="url(#%s)" d="%s"><title>%s</title></path>`, stroke(i), frame, path, plain.XML(label))
 }
 
 // describe is a picture in words: its subtitle, and each curve's note.

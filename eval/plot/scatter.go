@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"facepipe/internal/plain"
 )
 
 // Scatter shows groups of points, such as accuracy over cost.
@@ -53,7 +55,7 @@ func (s Scatter) SVG() []byte {
 	for i, g := range s.Groups {
 		for _, at := range g.finite() {
 			d.add(`<circle class="f%d" cx="%s" cy="%s" r="%s"><title>%s</title></circle>`, hue(i), coord(x.of(at[0])), coord(y.of(at[1])), radius(i),
-				escaped(fmt.Sprintf("%s: %.4g, %.4g", g.Label, at[0], at[1])))
+				plain.XML(fmt.Sprintf("%s: %.4g, %.4g", g.Label, at[0], at[1])))
 		}
 	}
 	legend.drawLegend(d)

@@ -5,15 +5,14 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"facepipe/internal/plain"
 )
 
 // drawing is an SVG document on its way.
 type drawing struct{ bytes.Buffer }
 
-// add appends one line of markup. Arguments that are text must be [escaped].
+// add appends one line of markup. Arguments that are text must be escaped by [plain.XML].
 func (d *drawing) add(format string, args ...any) {
 	fmt.Fprintf(d, format+"\n", args...)
 }
@@ -24,12 +23,12 @@ func (d *drawing) line(class string, x1, y1, x2, y2 float64) {
 
 // text places text with its anchor (start, middle, end) and baseline at x, y.
 func (d *drawing) text(class, anchor string, x, y float64, text string) {
-	d.add(`<text class="%s" text-anchor="%s" x="%s" y="%s">%s</text>`, class, anchor, coord(x), coord(y), escaped(text))
+	d.add(`<text class="%s" text-anchor="%s" x="%s" y="%s">%s</text>`, class, anchor, coord(x), coord(y), plain.XML(text))
 }
 
 // upright places text that reads upwards, its middle at x, y.
 func (d *drawing) upright(class string, x, y float64, text string) {
-	d.add(`<text class="%s" text-anchor="middle" transform="translate(%s %s) rotate(-90)">%s</text>`, class, coord(x), coord(y), escaped(text))
+	d.add(`<text class="%s" text-anchor="middle" transform="translate(%s %s) rotate(-90)">%s</text>`, class, coord(x), coord(y), plain.XML(text))
 }
 
 // rect draws a rectangle between two corners.
@@ -42,20 +41,6 @@ func tenths(v float64) int { return int(math.Round(10 * v)) }
 
 // coord writes a coordinate in tenths of a pixel.
 func coord(v float64) string { return strconv.FormatFloat(float64(tenths(v))/10, 'f', -1, 64) }
-
-var entities = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "'", "&#39;")
-
-// escaped is text as XML holds it. What XML cannot hold at all (control characters,
-// bytes that are not UTF-8) becomes the replacement character.
-func escaped(text string) string {
-	printable := strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == 0xFFFE || r == 0xFFFF {
-			return utf8.RuneError
-		}
-		return r
-	}, text)
-	return entities.Replace(printable)
-}
 
 // shortened keeps the end of a text, where paths differ, within n characters.
 func shortened(text string, n int) string {

@@ -13,7 +13,7 @@ func roc(r Report) ([]byte, error) {
 	for i, label := range r.labels() {
 		m := r.Models[i]
 		c.Different = max(c.Different, m.Different)
-		curve := plot.Curve{Label: Printable(label), Note: note(m)}
+		curve := plot.Curve{Label: label, Note: note(m)}
 		for _, p := range m.Curve {
 			curve.Points = append(curve.Points, plot.Point{FAR: p.FAR, TAR: p.TAR})
 		}
@@ -28,7 +28,7 @@ func det(r Report) ([]byte, error) {
 	for i, label := range r.labels() {
 		m := r.Models[i]
 		c.Same, c.Different = max(c.Same, m.Same), max(c.Different, m.Different)
-		curve := plot.DETCurve{Label: Printable(label), Note: "EER " + percent(m.EER)}
+		curve := plot.DETCurve{Label: label, Note: "EER " + percent(m.EER)}
 		for _, p := range m.DET {
 			point := plot.DETPoint{FMR: p.FMR, FNMR: p.FNMR}
 			if p.Interval != nil {
@@ -46,7 +46,7 @@ func scores(r Report) ([]byte, error) {
 	c := plot.HistogramChart{Title: r.chartTitle("Cosines of pairs"), Subtitle: r.chartSubtitle()}
 	for i, label := range r.labels() {
 		m := r.Models[i]
-		panel := plot.Histogram{Label: Printable(label), Note: note(m), Same: m.Histogram.Same, Different: m.Histogram.Different}
+		panel := plot.Histogram{Label: label, Note: note(m), Same: m.Histogram.Same, Different: m.Histogram.Different}
 		if n := len(m.Thresholds); n > 0 {
 			panel.Marks = []plot.Mark{{At: m.Thresholds[n-1].Cosine, Label: "FMR " + m.Thresholds[n-1].Name()}}
 		}
@@ -59,7 +59,7 @@ func (r Report) chartTitle(of string) string {
 	if n := len(r.Tests); n > 1 {
 		return fmt.Sprintf("%s on %d tests", of, n)
 	}
-	return of + " on " + Printable(filepath.Base(r.Pairs.Path))
+	return of + " on " + filepath.Base(r.Pairs.Path)
 }
 
 // chartSubtitle says how many pairs there are. All models have the same ones of a test.

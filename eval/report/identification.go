@@ -1,8 +1,9 @@
 package report
 
 import (
-	"fmt"
 	"io"
+
+	"facepipe/internal/plain"
 )
 
 // identification are the figures of protocols with many comparisons, by model; none without such.
@@ -29,9 +30,9 @@ func printIdentification(w io.Writer, r Report) {
 		if m.Identification == nil {
 			continue
 		}
-		fmt.Fprintf(w, "\n%s, protocol %s:\n", Printable(m.on(m.Model)), m.Identification.Protocol)
+		plain.Fprintf(w, "\n%s, protocol %s:\n", m.on(m.Model), m.Identification.Protocol)
 		for _, line := range m.Identification.Lines() {
-			fmt.Fprintf(w, "  %s: %s\n", Printable(line.About), Printable(line.Is))
+			plain.Fprintf(w, "  %s: %s\n", line.About, line.Is)
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+
+	"facepipe/internal/plain"
 )
 
 // markdown is the report for people who read files: the answer, tables, warnings, pictures, and
@@ -58,7 +60,7 @@ func writeTable(b *bytes.Buffer, t Table) {
 	writeRow(b, header)
 	fmt.Fprintf(b, "| --- |%s\n", strings.Repeat(" ---: |", len(t.Columns)))
 	for _, row := range t.shown() {
-		writeRow(b, append([]string{code(row.Label)}, row.Cells...))
+		writeRow(b, append([]string{plain.Code(row.Label)}, row.Cells...))
 	}
 }
 
@@ -84,32 +86,12 @@ func marked(t Text) string {
 	for _, span := range t {
 		switch {
 		case span.Literal:
-			b.WriteString(code(span.Text))
+			b.WriteString(plain.Code(span.Text))
 		case span.Strong:
-			b.WriteString("**" + plain(span.Text) + "**")
+			b.WriteString("**" + plain.Markdown(span.Text) + "**")
 		default:
-			b.WriteString(plain(span.Text))
+			b.WriteString(plain.Markdown(span.Text))
 		}
 	}
 	return b.String()
-}
-
-// markup is what would make words of Markdown more than words: emphasis, code, HTML, entities,
-// links. A bracket alone is none.
-var markup = strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "~", `\~`, "<", `\<`, "&", `\&`, "](", `]\(`, "://", `\://`, "www.", `www\.`)
-
-// plain shows words as they are.
-func plain(text string) string { return markup.Replace(Printable(text)) }
-
-// code is a code span, which shows any text as it is.
-func code(text string) string {
-	text = Printable(strings.Join(strings.Fields(text), " "))
-	if !strings.Contains(text, "`") {
-		return "`" + text + "`"
-	}
-	fence := "`"
-	for strings.Contains(text, fence) {
-		fence += "`"
-	}
-	return fence + " " + text + " " + fence
 }

@@ -5,16 +5,6 @@ import (
 	"testing"
 )
 
-func TestCode(t *testing.T) {
-	for text, want := range map[string]string{
-		"a.onnx": "`a.onnx`", "a\n b": "`a b`", "a`b": "`` a`b ``", "``": "``` `` ```",
-	} {
-		if got := code(text); got != want {
-			t.Errorf("%q: %q, want %q", text, got, want)
-		}
-	}
-}
-
 func TestLabels(t *testing.T) {
 	for _, c := range []struct{ paths, want []string }{
 		{nil, []string{}},

@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 
 	"facepipe/eval/verification"
+	"facepipe/internal/plain"
 )
 
 // Print writes the answer, the tables, the warnings and the most important switches for a
@@ -57,7 +58,7 @@ func printTable(w io.Writer, t Table) {
 	}
 	line("MODEL", titles)
 	for _, row := range t.shown() {
-		line(Printable(row.Model), row.Cells)
+		line(plain.Text(row.Model), row.Cells)
 	}
 	_ = tabs.Flush()
 }
@@ -66,7 +67,7 @@ func printTable(w io.Writer, t Table) {
 func spoken(t Text) string {
 	var b strings.Builder
 	for _, span := range t {
-		b.WriteString(Printable(span.Text))
+		b.WriteString(plain.Text(span.Text))
 	}
 	return b.String()
 }

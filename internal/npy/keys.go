@@ -6,16 +6,18 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"facepipe/internal/plain"
 )
 
 // AppendKey appends a key as a line of the text file that goes with an array, a line a row; one
-// that breaks lines, or looks like one that does, as a JSON string.
+// that would do more in a line than stand there, or looks like one that does, as a JSON string.
 func AppendKey(dst []byte, key string) []byte {
-	if !strings.ContainsAny(key, "\n\r\v\f\x1c\x1d\x1e\u0085\u2028\u2029") && !strings.HasPrefix(key, `"`) {
+	if plain.Harmless(key) && !strings.HasPrefix(key, `"`) {
 		return append(append(dst, key...), '\n')
 	}
 	line, _ := json.Marshal(key) // a string always encodes
-	return append(append(dst, line...), '\n')
+	return append(append(dst, plain.JSON(line)...), '\n')
 }
 
 // maxKeyLine bounds the line of a key.
@@ -30,9 +32,9 @@ func ReadKeys(r io.Reader) ([]string, error) {
 	for lines.Scan() {
 		key := strings.TrimSuffix(lines.Text(), "\r")
 		if strings.HasPrefix(key, `"`) {
-			var plain string
-			if json.Unmarshal([]byte(key), &plain) == nil {
-				key = plain
+			var unquoted string
+			if json.Unmarshal([]byte(key), &unquoted) == nil {
+				key = unquoted
 			}
 		}
 		if len(keys) == 0 {

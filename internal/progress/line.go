@@ -5,7 +5,6 @@ import (
 	"io"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/rivo/uniseg"
 )
@@ -91,16 +90,6 @@ func cutStart(text string, cells int) string {
 		wide -= first
 	}
 	return "…" + text
-}
-
-// plain is a text without what would break a line or command a terminal.
-func plain(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, text)
 }
 
 // percent is a share in whole percent, rounded down: 100 % is the end.

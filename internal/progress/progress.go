@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"facepipe/internal/plain"
 )
 
 // How often a bar is shown. On a terminal it is drawn at once, and again after each redraw if
@@ -81,9 +83,9 @@ func New(w io.Writer, label string, total int64) *Bar {
 	if w == nil || w == io.Discard {
 		return nil
 	}
-	b := &Bar{label: plain(label), total: total, now: time.Now}
+	b := &Bar{label: plain.Text(label), total: total, now: time.Now}
 	if o, ok := w.(Observer); ok {
-		b.watcher, w = o.Observe(label), o.Unwrap()
+		b.watcher, w = o.Observe(b.label), o.Unwrap()
 		b.watcher.Total(total)
 	}
 	b.w = w
@@ -100,13 +102,17 @@ func Phase(w io.Writer, label string) (end func()) {
 	if w == nil || w == io.Discard {
 		return func() {}
 	}
-	b := &Bar{w: w, label: plain(label), phase: true, total: -1, now: time.Now}
+	b := &Bar{w: w, label: plain.Text(label), phase: true, total: -1, now: time.Now}
 	b.start(terminal(w))
 	return b.Finish
 }
 
-// terminal is the line to draw on; nil if w is no terminal.
+// terminal is the line to draw on; nil if w is no terminal. What quotes text on its way there
+// would quote the drawing, too.
 func terminal(w io.Writer) *screen {
+	if quoting, ok := w.(*plain.Writer); ok {
+		w = quoting.Unwrap()
+	}
 	f, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return nil
@@ -208,7 +214,7 @@ func (b *Bar) Note(text string) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.note = plain(text)
+	b.note = plain.Text(text)
 }
 
 // Reject counts n of the items that are done as rejected, for a reason in a word or two, and
@@ -223,7 +229,7 @@ func (b *Bar) Reject(n int64, reason string) {
 	b.note = fmt.Sprintf("%d rejected", b.rejected)
 	b.tell()
 	if b.watcher != nil {
-		b.watcher.Reject(n, reason)
+		b.watcher.Reject(n, plain.Text(reason))
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/rivo/uniseg"
+
+	"facepipe/internal/plain"
 )
 
 // timed is a bar whose clock a test turns on.
@@ -22,7 +24,7 @@ type timed struct {
 // begin starts a bar; width 0 is a log file.
 func begin(t *testing.T, label string, total int64, width int) *timed {
 	c := &timed{time: time.Unix(0, 0)}
-	c.Bar = &Bar{w: &c.out, label: plain(label), total: total, now: func() time.Time { return c.time }}
+	c.Bar = &Bar{w: &c.out, label: plain.Text(label), total: total, now: func() time.Time { return c.time }}
 	var s *screen
 	if width > 0 {
 		s = &screen{w: &c.out, width: func() int { return width }}
@@ -176,7 +178,7 @@ func TestDrawnLineStaysALine(t *testing.T) {
 				if wide := uniseg.StringWidth(frame); wide >= max(width, minCells+1) {
 					t.Errorf("%q on %d cells takes %d: %q", label, width, wide, frame)
 				}
-				if frame != plain(frame) {
+				if frame != plain.Text(frame) {
 					t.Errorf("%q breaks the line: %q", label, frame)
 				}
 				if width >= 60 && frame != "" && !strings.Contains(frame, "/1000") {

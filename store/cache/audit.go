@@ -16,35 +16,6 @@ import (
 	"facepipe/store/internal/table"
 )
 
-// AuditNames are the names of the teacher caches. It looks for caches that have lost what
-// says whose they are, which is written before any shard. It is for store/check.
-func AuditNames(a *table.Audit, d *store.Dataset) ([]string, error) {
-	names, err := Names(d)
-	if err != nil {
-		return nil, err
-	}
-	folder := filepath.Join(d.Dir(), store.TeachersFolder)
-	entries, err := os.ReadDir(folder)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	for _, e := range entries {
-		if !e.IsDir() || slices.Contains(names, e.Name()) || !validName.MatchString(e.Name()) {
-			continue // what is called otherwise is not ours
-		}
-		for _, suffix := range []string{table.ManifestSuffix, table.ArrowSuffix} {
-			shards, err := table.ListShards(filepath.Join(folder, e.Name()), suffix)
-			if err == nil && len(shards) > 0 {
-				err = a.Fault(table.Damaged(filepath.Join(folder, e.Name(), infoFile), "missing, though there are shards of the teacher"))
-			}
-			if err != nil {
-				return nil, err
-			}
-		}
-	}
-	return names, nil
-}
-
 // Audit looks at all of a cache. It returns the cache, nil if nothing can be told of it. It
 // is for store/check.
 func Audit(a *table.Audit, d *store.Dataset, name string) (*Cache, error) {
@@ -77,7 +48,55 @@ func Audit(a *table.Audit, d *store.Dataset, name string) (*Cache, error) {
 	if missing > 0 {
 		a.Note("teacher %s: %d shards are not embedded yet", t.info.Name, missing)
 	}
+	for _, loss := range t.Losses() {
+		if err := a.Fault(loss); err != nil {
+			return nil, err
+		}
+	}
 	return t, t.checkRuns(a.Fault)
+}
+
+// Losses are damage that [Open] lets pass, since running precompute-teacher again mends it: shards
+// whose manifest is gone, and those of crops that the dataset does not have. It is for
+// store/check, store/info and merging.
+func (t *Cache) Losses() (losses []error) {
+	lose := func(shard int, format string, args ...any) {
+		losses = append(losses, table.Damaged(filepath.Join(t.folder, table.ManifestName(shard)), format, args...))
+	}
+	manifests, err := table.ListShards(t.folder, table.ManifestSuffix)
+	if err != nil {
+		return []error{err}
+	}
+	orphans, err := orphansIn(t.folder, manifests)
+	if err != nil {
+		return []error{err}
+	}
+	if !table.Interrupted(t.folder) {
+		for _, shard := range orphans {
+			lose(shard, "missing, though %s is there: run the same precompute-teacher again, which embeds the shard anew", table.ArrowName(shard))
+		}
+	}
+	for _, shard := range manifests {
+		if shard < t.dataset.Shards() && t.dataset.ShardRows(shard) > 0 {
+			continue
+		}
+		if grown, err := t.dataset.Grown(); err == nil && grown > 0 {
+			break // since the dataset was opened
+		}
+		lose(shard, "is of crops that the dataset does not have: put back the dataset.json that knows them, or delete it and %s", table.ArrowName(shard))
+	}
+	return losses
+}
+
+// orphansIn are the tables of shards in a folder that none of the manifests, ascending, describes.
+func orphansIn(folder string, manifests []int) (orphans []int, err error) {
+	shards, err := table.ListShards(folder, table.ArrowSuffix)
+	for _, shard := range shards {
+		if _, described := slices.BinarySearch(manifests, shard); !described {
+			orphans = append(orphans, shard)
+		}
+	}
+	return orphans, err
 }
 
 // AuditRemains mentions what interrupted runs left of the caches. It is for store/check.
@@ -110,19 +129,21 @@ func AuditRemains(a *table.Audit, d *store.Dataset) error {
 	return nil
 }
 
-// noteOrphans mentions a teacher's shards without a manifest: of an interrupted run, as
-// a rule, but a manifest that was lost looks the same.
+// noteOrphans mentions a teacher's shards without a manifest where a run was interrupted: elsewhere
+// they are [Cache.Losses].
 func noteOrphans(a *table.Audit, folder string) error {
-	shards, err := table.ListShards(folder, table.ArrowSuffix)
+	if !table.Interrupted(folder) {
+		return nil
+	}
+	manifests, err := table.ListShards(folder, table.ManifestSuffix)
 	if err != nil {
 		return err
 	}
-	for _, shard := range shards {
-		if _, err := os.Stat(filepath.Join(folder, table.ManifestName(shard))); errors.Is(err, os.ErrNotExist) {
-			a.Note("%s has no manifest: a run was interrupted, or the manifest is lost; the shard is embedded anew", filepath.Join(folder, table.ArrowName(shard)))
-		}
+	orphans, err := orphansIn(folder, manifests)
+	for _, shard := range orphans {
+		a.Note("%s has no manifest: a run was interrupted, or the manifest is lost; the shard is embedded anew", filepath.Join(folder, table.ArrowName(shard)))
 	}
-	return nil
+	return err
 }
 
 // checkShard reads all of a teacher's shard i and compares it with the crops.

@@ -22,9 +22,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"golang.org/x/sys/unix"
 
 	"facepipe/store"
 	"facepipe/store/internal/table"
@@ -54,7 +56,7 @@ func folderOf(d *store.Dataset, name string) string {
 	return filepath.Join(d.Dir(), store.TeachersFolder, name)
 }
 
-// Names are the names of the teacher caches, sorted.
+// Names are the names of the teacher caches, sorted; also of those that [Open] finds damaged.
 func Names(d *store.Dataset) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(d.Dir(), store.TeachersFolder))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -65,11 +67,27 @@ func Names(d *store.Dataset) ([]string, error) {
 		if !validName.MatchString(e.Name()) {
 			continue // on its way out, perhaps
 		}
-		if _, err := os.Stat(filepath.Join(folderOf(d, e.Name()), infoFile)); err == nil {
+		folder := folderOf(d, e.Name())
+		if _, err := os.Lstat(filepath.Join(folder, infoFile)); err == nil || outlives(folder) {
 			names = append(names, e.Name())
 		}
 	}
 	return names, nil
+}
+
+// outlives is whether a folder has what is only written after teacher.json: shards, records of runs,
+// what is derived. A folder that cannot be looked at may have some.
+func outlives(folder string) bool {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ENOTDIR)
+	}
+	return slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+		_, shard := table.ParseShardName(e.Name(), table.ArrowSuffix)
+		_, manifest := table.ParseShardName(e.Name(), table.ManifestSuffix)
+		_, err := os.Lstat(filepath.Join(folder, e.Name(), table.LockFile))
+		return shard || manifest || e.IsDir() && (e.Name() == runsFolder || err == nil)
+	})
 }
 
 // Open opens a teacher cache for reading. It reads all manifests and compares them with
@@ -133,7 +151,7 @@ func unloaded(d *store.Dataset, name string) (*Cache, error) {
 		return nil, fmt.Errorf("open teacher %q: %w", name, os.ErrNotExist)
 	}
 	folder := folderOf(d, name)
-	info, err := readInfo(folder, name)
+	info, err := findInfo(folder, name)
 	if err != nil {
 		return nil, err
 	}

@@ -92,7 +92,7 @@ func (s *Donors) add(to *store.Dataset, dir string) error {
 // addCache takes a cache up if it is of the fingerprint.
 func (s *Donors) addCache(d *store.Dataset, name string) (taken bool, err error) {
 	folder := folderOf(d, name)
-	info, err := readInfo(folder, name)
+	info, err := findInfo(folder, name)
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil // dropped since it was listed
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -123,6 +124,15 @@ func readInfo(folder, name string) (Info, error) {
 		t.Preprocess = compact.Bytes()
 	}
 	return t, nil
+}
+
+// findInfo is readInfo, and [store.ErrDamaged] where only teacher.json is missing.
+func findInfo(folder, name string) (Info, error) {
+	info, err := readInfo(folder, name)
+	if errors.Is(err, os.ErrNotExist) && outlives(folder) {
+		err = table.Damaged(filepath.Join(folder, infoFile), "missing, though there is more of the teacher: run the same precompute-teacher again, which writes it, or drop the teacher")
+	}
+	return info, err
 }
 
 // conflict says what keeps the cache in a folder from holding what another description is

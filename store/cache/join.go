@@ -76,6 +76,9 @@ func joinNamed(inputs []*store.Dataset, name string) (j Joint, without []*store.
 		case first == nil:
 			first, j.info = t, t.info
 		}
+		if losses := t.Losses(); len(losses) > 0 {
+			return j, nil, fmt.Errorf("%w; or merge without teachers", errors.Join(losses...))
+		}
 		if err := sameTeacher(first.folder, first.info, t.folder, t.info); err != nil {
 			return j, nil, fmt.Errorf("%w; leave teachers out, or embed one of the two under another name", err)
 		}

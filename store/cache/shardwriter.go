@@ -73,7 +73,11 @@ func (w *Writer) publish(shard int, out *table.Writer[Columns], manifest []byte)
 	if err := out.Commit(); err != nil {
 		return err
 	}
-	if err := w.disk.WriteFile(filepath.Join(w.cache.folder, table.ManifestName(shard)), manifest, table.OnceMode); err != nil {
+	path := filepath.Join(w.cache.folder, table.ManifestName(shard))
+	if err := w.disk.WriteFile(path, manifest, table.OnceMode); err != nil {
+		if _, gone := os.Lstat(path); errors.Is(gone, os.ErrNotExist) {
+			err = errors.Join(err, table.RemoveShard(w.disk, out.Path)) // which nothing describes
+		}
 		return err
 	}
 	w.written(shard)

@@ -2,12 +2,13 @@
 //
 // It knows no file: every layer looks at its own ([store.Dataset.AuditCrops],
 // [cache.Audit], [derived.Audit]) and reports to one [table.Audit], and this package asks them
-// in turn and gathers what they say. It changes nothing, goes on after damage, and fails only
-// where it cannot look.
+// in turn and gathers what they say. It changes nothing, goes on after damage and over what it
+// cannot read, and fails only where there is nothing to look at.
 package check
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -34,7 +35,7 @@ type Options struct {
 	Progress io.Writer
 }
 
-// Problem is damage: something on disk is not what was written.
+// Problem is damage: something on disk is not what was written, or cannot be read.
 type Problem struct {
 	// File is relative to the dataset's folder.
 	File string `json:"file"`
@@ -55,8 +56,9 @@ type Report struct {
 }
 
 // Run looks for damage in a dataset, goes on after it finds some, and changes
-// nothing. An error means that it could not look: there is no dataset
-// ([store.ErrNotFound], [store.ErrUnfinished], [store.ErrVersion]), a file cannot be read, ctx is done.
+// nothing. A file that cannot be read, for whatever reason, is a problem like any other. An error
+// means that it could not look: there is no dataset ([store.ErrNotFound], [store.ErrUnfinished],
+// [store.ErrVersion]), the machine is short of something, ctx is done.
 func Run(ctx context.Context, dir string, o Options) (Report, error) {
 	c := &checker{dir: dir, report: Report{Problems: []Problem{}}} // a list in JSON, not null
 	err := c.run(ctx, o)
@@ -75,24 +77,31 @@ type checker struct {
 func (c *checker) run(ctx context.Context, o Options) error {
 	a := &table.Audit{Context: ctx, Fault: c.fault, Note: c.note}
 	d, err := store.BeginAudit(c.dir)
+	if errors.Is(err, store.ErrVersion) {
+		return err
+	}
 	if err != nil {
 		return c.fault(err)
 	}
 	c.choose(a, d.Shards(), o)
 	defer c.show(a, d, o)()
 	sound, err := d.AuditCrops(a)
-	if err != nil {
-		return err
+	layers := []func() error{
+		func() error { return err },
+		func() error { return c.caches(a, d, sound) },
+		func() error { return d.AuditIndex(a) },
+		func() error { return d.AuditRemains(a) },
+		func() error { return cache.AuditRemains(a, d) },
 	}
-	if err := c.caches(a, d, sound); err != nil {
-		return err
+	if !sound {
+		layers[2] = func() error { return nil } // it indexes what is damaged
 	}
-	if sound {
-		if err := d.AuditIndex(a); err != nil {
+	for _, layer := range layers {
+		if err := c.fault(layer()); err != nil {
 			return err
 		}
 	}
-	return c.remains(a, d)
+	return nil
 }
 
 // choose decides which shards are read.
@@ -134,7 +143,7 @@ func (c *checker) show(a *table.Audit, d *store.Dataset, o Options) (end func())
 
 // caches looks at the teachers' caches, and at what is derived from each.
 func (c *checker) caches(a *table.Audit, d *store.Dataset, sound bool) error {
-	names, err := cache.AuditNames(a, d)
+	names, err := cache.Names(d)
 	if err != nil {
 		return err
 	}
@@ -153,17 +162,12 @@ func (c *checker) caches(a *table.Audit, d *store.Dataset, sound bool) error {
 	return nil
 }
 
-// remains mentions what interrupted runs left, which the next run takes up or removes.
-func (c *checker) remains(a *table.Audit, d *store.Dataset) error {
-	if err := d.AuditRemains(a); err != nil {
-		return err
-	}
-	return cache.AuditRemains(a, d)
-}
-
-// fault takes damage down as a problem; other errors it returns.
+// fault takes damage down as a problem, and what cannot be read; other errors it returns.
 func (c *checker) fault(err error) error {
 	file, what, ok := table.DamageIn(err)
+	if !ok {
+		file, what, ok = table.UnreadableIn(err)
+	}
 	if !ok {
 		return err
 	}

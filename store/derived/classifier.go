@@ -105,6 +105,11 @@ func readClassifierManifest(t *cache.Cache) (classifierManifest, error) {
 func lookAtClassifier(t *cache.Cache) (m classifierManifest, err error) {
 	f := folderIn(t, classifierFolder)
 	if err := table.ReadSealed(f.manifest(), table.FormatClassifier, &m); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			if lost := f.lost(); lost != nil {
+				return m, fmt.Errorf("%w: import it again with --replace", lost)
+			}
+		}
 		return m, err
 	}
 	if err := table.AsDamage(f.manifest(), m.validate(t)); err != nil {

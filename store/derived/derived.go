@@ -25,10 +25,10 @@ import (
 // audits is the register of what lies in a folder of its own beside a cache's shards. A new
 // kind is a file, and a line here.
 var audits = []func(a *table.Audit, t *cache.Cache) error{
-	auditOf("class centres", readCentres),
-	auditOf("classifier", OpenClassifier),
-	auditOf("alignment", readAlignment),
-	auditOf("neighbours", func(t *cache.Cache) (*Neighbours, error) { return readNeighbours(t, 0) }),
+	auditOf("class centres", centresFolder, readCentres),
+	auditOf("classifier", classifierFolder, OpenClassifier),
+	auditOf("alignment", alignmentFolder, readAlignment),
+	auditOf("neighbours", neighboursFolder, func(t *cache.Cache) (*Neighbours, error) { return readNeighbours(t, 0) }),
 }
 
 // Audit looks at all that is derived from a cache. It is for store/check.
@@ -62,14 +62,14 @@ type opened interface {
 	audit() error
 }
 
-// auditOf looks for damage of a kind, whose tables open opens. Where all shards are read it
+// auditOf looks for damage of a kind, whose tables lie in the folder of a name and open opens. Where all shards are read it
 // reads the tables.
-func auditOf[T opened](what string, open func(*cache.Cache) (T, error)) func(*table.Audit, *cache.Cache) error {
+func auditOf[T opened](what, name string, open func(*cache.Cache) (T, error)) func(*table.Audit, *cache.Cache) error {
 	return func(a *table.Audit, t *cache.Cache) (err error) {
 		tables, err := open(t)
 		switch {
 		case errors.Is(err, os.ErrNotExist), errors.Is(err, store.ErrNotFound):
-			return nil
+			return folderIn(t, name).noteOrphans(a)
 		case errors.Is(err, errStale):
 			a.Note("teacher %s: its %s %v and are derived anew when they are needed", t.Info().Name, what, errStale)
 			return nil

@@ -109,6 +109,38 @@ func (f folder) others(tables []string) (paths []string, err error) {
 	return paths, err
 }
 
+// orphans are the tables of a folder without a manifest, but for those that wait for others.
+func (f folder) orphans() (paths []string, err error) {
+	paths, err = f.others(nil)
+	complete := slices.Clone(paths)
+	paths = slices.DeleteFunc(paths, func(path string) bool {
+		return strings.HasSuffix(path, partSuffix) || slices.Contains(complete, part(path))
+	})
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	return paths, err
+}
+
+// noteOrphans mentions the tables of a folder without a manifest.
+func (f folder) noteOrphans(a *table.Audit) error {
+	orphans, err := f.orphans()
+	for _, path := range orphans {
+		a.Note("%s has no %s: a run was interrupted, or the manifest is lost; it is made anew when it is needed", path, filepath.Base(f.manifest()))
+	}
+	return err
+}
+
+// lost is damage where tables have lost their manifest by no interruption. It is for what cannot be
+// made anew.
+func (f folder) lost() error {
+	orphans, err := f.orphans()
+	if err != nil || len(orphans) == 0 || table.Interrupted(f.dir) {
+		return err
+	}
+	return table.Damaged(f.manifest(), "missing, though %s is there", filepath.Base(orphans[0]))
+}
+
 // tidy deletes what a writer left that was killed when its manifest was in place: all
 // tables but those that the manifest refers to, which tables reads. While another
 // writes, it leaves that to the next.

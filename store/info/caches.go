@@ -39,7 +39,9 @@ type Cache struct {
 }
 
 // Caches looks at all manifests of the teacher caches of the dataset in dir, sorted by name;
-// at no embedding. The errors are those of [store.Open] and [cache.Open].
+// at no embedding. The errors are those of [store.Open] and [cache.Open]. What is wrong with one
+// cache keeps nothing from being said of the others: the list is nil only if there is nothing to
+// say.
 func Caches(dir string, options ...store.Option) (states []Cache, err error) {
 	d, err := store.Open(dir, options...)
 	if err != nil {
@@ -56,17 +58,15 @@ func caches(d *store.Dataset) ([]Cache, error) {
 	}
 	states := []Cache{}
 	for _, name := range names {
-		t, err := cache.Open(d, name)
-		if err != nil {
-			return nil, err
+		t, openErr := cache.Open(d, name)
+		if openErr != nil {
+			err = errors.Join(err, openErr)
+			continue
 		}
-		s, err := stateOf(t)
-		if err != nil {
-			return nil, err
-		}
-		states = append(states, s)
+		s, stateErr := stateOf(t)
+		states, err = append(states, s), errors.Join(err, stateErr, errors.Join(t.Losses()...))
 	}
-	return states, nil
+	return states, err
 }
 
 func stateOf(t *cache.Cache) (s Cache, err error) {
@@ -75,16 +75,13 @@ func stateOf(t *cache.Cache) (s Cache, err error) {
 	s.Centres, s.CentresBytes = derived.CentresState(t)
 	s.Neighbours, s.NeighboursBytes = derived.NeighboursState(t)
 	s.Alignment, s.AlignmentBytes = derived.AlignmentState(t)
-	if s.Classifier, err = derived.FindClassifier(t); err != nil {
-		return s, err
-	}
-	runs, err := t.Runs()
-	if err != nil {
-		return s, err
-	}
+	s.Classifier, err = derived.FindClassifier(t)
+	runs, runsErr := t.Runs()
 	s.Runs = cache.SumRuns(runs)
 	if s.MissingShards == 0 {
-		s.Digest, err = t.Digest()
+		var digestErr error
+		s.Digest, digestErr = t.Digest()
+		err = errors.Join(err, digestErr)
 	}
-	return s, err
+	return s, errors.Join(err, runsErr)
 }

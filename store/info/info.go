@@ -1,8 +1,9 @@
 // Package info says what a dataset and its teacher caches hold, by what is cheap to read:
 // manifests and the columns that describe crops, no image, no embedding and no derived table.
 //
-// It gathers what the wings say of themselves. A damaged file that it has to read ends it with
-// [store.ErrDamaged]; an index, class centres, neighbours or an alignment that are damaged are only reported.
+// It gathers what the wings say of themselves. A damaged file of the crops ends it with
+// [store.ErrDamaged]; one of a teacher cache is told in the end, with all else said. An index, class
+// centres, neighbours or an alignment that are damaged are only reported.
 package info
 
 import (
@@ -22,7 +23,9 @@ type Info struct {
 	Contract      store.Contract `json:"contract"`
 	Rows          int            `json:"rows"`
 	Shards        int            `json:"shards"`
-	Duplicates    int            `json:"duplicates"`
+	// UnlistedShards were committed by an interrupted ingest and are not counted here.
+	UnlistedShards int `json:"unlisted_shards,omitempty"`
+	Duplicates     int `json:"duplicates"`
 	// CropBytes is the size of the crop shards, without manifests.
 	CropBytes int64 `json:"crop_bytes"`
 	// Encodings counts the crops by the format of their images.
@@ -33,14 +36,16 @@ type Info struct {
 	Sources    []store.SourceContent `json:"sources"`
 	Identities store.IdentityInfo    `json:"identities"`
 	Rejects    []store.StageRejects  `json:"rejects"`
-	Teachers   []Cache               `json:"teachers"`
+	// Teachers are the caches that can be opened; nil if the crops could not be read.
+	Teachers []Cache `json:"teachers"`
 	// Index is current, outdated, missing or damaged. Its files are not read.
 	Index      string `json:"index"`
 	IndexBytes int64  `json:"index_bytes"`
 }
 
 // Read looks at all manifests of the dataset in dir and at what describes the crops,
-// not at images and embeddings. It builds no index.
+// not at images and embeddings. It builds no index. An error may come with all that could be read:
+// see [Info.Teachers].
 func Read(ctx context.Context, dir string, options ...store.Option) (Info, error) {
 	info, err := readInfo(ctx, dir, options)
 	if err != nil {
@@ -60,11 +65,16 @@ func readInfo(ctx context.Context, dir string, options []store.Option) (info Inf
 		Dataset: dir, Digest: d.Digest(), FormatVersion: d.FormatVersion(), Contract: d.Contract(),
 		Rows: d.Rows(), Shards: d.Shards(), Duplicates: d.Duplicates(),
 		CropBytes: t.CropBytes, Encodings: t.Encodings, Splits: t.Splits, Sources: t.Sources,
-		Identities: t.Identities, Rejects: t.Rejects, Teachers: []Cache{},
+		Identities: t.Identities, Rejects: t.Rejects,
 	}
 	if err != nil {
 		return info, err
 	}
+	unlisted, err := d.Unlisted()
+	if err != nil {
+		return info, err
+	}
+	info.UnlistedShards = len(unlisted)
 	info.Index, info.IndexBytes = d.IndexState()
 	info.Teachers, err = caches(d)
 	return info, err

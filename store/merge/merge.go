@@ -146,9 +146,11 @@ func (m *merge) run(inputs []string) (err error) {
 		return err
 	}
 	if !m.options.WithoutTeachers {
-		if m.joints, m.summary.Notes, err = cache.Join(m.inputs); err != nil {
+		var notes []string
+		if m.joints, notes, err = cache.Join(m.inputs); err != nil {
 			return err
 		}
+		m.summary.Notes = append(m.summary.Notes, notes...)
 	}
 	if err := m.keepApart(); err != nil {
 		return err
@@ -209,6 +211,13 @@ func (m *merge) open(inputs []string) error {
 		if first := m.inputs[0]; d.Contract() != first.Contract() {
 			return fmt.Errorf("%w: the crops of %s are made under %+v, those of %s under %+v",
 				store.ErrContract, first.Dir(), first.Contract(), d.Dir(), d.Contract())
+		}
+		unlisted, err := d.Unlisted()
+		if err != nil {
+			return err
+		}
+		if n := len(unlisted); n > 0 {
+			m.summary.Notes = append(m.summary.Notes, fmt.Sprintf("%s: %d shards of an interrupted ingest are not merged: run that ingest again, and the merge into a new folder", dir, n))
 		}
 		m.summary.Inputs = append(m.summary.Inputs, Input{Dataset: dir, Digest: d.Digest(), Rows: d.Rows()})
 	}

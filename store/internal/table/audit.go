@@ -32,6 +32,14 @@ func (a *Audit) ReadsAll() bool {
 	return a.Chosen != nil && !slices.Contains(a.Chosen, false)
 }
 
+// Interrupted is whether a run may have been cut off while it wrote in a folder: whoever holds the
+// folder's lock is at work, or was killed. A lock that was let go of is empty. Where there is none
+// nobody can tell.
+func Interrupted(folder string) bool {
+	info, err := os.Lstat(filepath.Join(folder, LockFile))
+	return err != nil || info.Size() > 0
+}
+
 // NoteTemps mentions the unfinished files in a folder, whose names begin with one of the
 // prefixes.
 func (a *Audit) NoteTemps(folder string, prefixes ...string) error {

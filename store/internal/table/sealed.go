@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"facepipe/internal/regular"
 	"facepipe/internal/seal"
@@ -111,7 +112,7 @@ func LoadSealed(path, format string, doc any) ([]byte, error) {
 	}
 	err = DecodeSealed(data, format, doc)
 	if errors.Is(err, ErrVersion) {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, &fs.PathError{Op: "read", Path: path, Err: err}
 	}
 	return data, AsDamage(path, err)
 }
