@@ -260,7 +260,7 @@ func (s *Study) claimStudy(ctx context.Context, dir string, train *store.Dataset
 	if err := s.refuseForeign(dir); err != nil {
 		return err
 	}
-	if err := durable.MkdirAll(filepath.Join(dir, rowsFolder), 0o755); err != nil {
+	if err := durable.MkdirBelow(dir, rowsFolder, 0o755); err != nil {
 		return err
 	}
 	lock, err := lockTable(ctx, dir)
