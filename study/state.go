@@ -160,6 +160,10 @@ func (r *Row) state(ctx context.Context, measured string) (State, error) {
 // moment.
 func (r *Row) claim(ctx context.Context) (*durable.Lock, error) {
 	const moment = 300 * time.Millisecond
+	rows := filepath.Dir(r.dir)
+	if err := durable.NoLinks(filepath.Dir(rows), filepath.Join(filepath.Base(rows), filepath.Base(r.dir))); err != nil {
+		return nil, err
+	}
 	soon, cancel := context.WithTimeout(ctx, moment)
 	defer cancel()
 	lock, err := durable.WaitLock(soon, r.file(lockFile))
