@@ -131,7 +131,7 @@ func (f *faceFiles) write(place int) (string, error) {
 	}
 	if f.written == nil {
 		f.written = map[int]string{}
-		if err := durable.MkdirAll(filepath.Join(f.out, facesFolder), 0o755); err != nil {
+		if err := durable.MkdirBelow(f.out, facesFolder, 0o755); err != nil {
 			return "", err
 		}
 	}

@@ -278,6 +278,13 @@ func (s *WorkSummary) task(ctx context.Context, i int, t plan.Task, o Options) e
 		return nil
 	}
 	part := partDataset(s.Plan, i)
+	below, err := filepath.Rel(s.Plan, part)
+	if err == nil {
+		err = durable.NoLinks(s.Plan, below)
+	}
+	if err != nil {
+		return err
+	}
 	if err := durable.MkdirAll(filepath.Dir(part), 0o755); err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ func oursByName(name string) bool {
 // resume cleans up after an interrupted run and takes up what was committed.
 func (w *Writer) resume() error {
 	crops := filepath.Join(w.dir, cropsFolder)
-	if err := w.disk.MkdirAll(crops, table.FolderMode); err != nil {
+	if err := w.disk.MkdirBelow(w.dir, cropsFolder, table.FolderMode); err != nil {
 		return err
 	}
 	for _, folder := range []string{w.dir, crops} {

@@ -216,6 +216,9 @@ func (r *run) takeFolder(context.Context) error {
 	if err := r.settleRunFile(); err != nil {
 		return err
 	}
+	if err := durable.NoLinks(r.o.Out, filepath.Base(checkpoint.Folder(r.o.Out))); err != nil {
+		return err
+	}
 	for _, folder := range []string{r.o.Out, checkpoint.Folder(r.o.Out)} {
 		if err := durable.RemoveTemps(folder); err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -154,7 +155,7 @@ func (r *runner) take(ctx context.Context, number int, row *Row) (_ State, err e
 	if due, err := r.due(row); err != nil || !due {
 		return "", err
 	}
-	if err := durable.MkdirAll(row.dir, 0o755); err != nil {
+	if err := durable.MkdirBelow(r.o.Out, filepath.Join(rowsFolder, filepath.Base(row.dir)), 0o755); err != nil {
 		return "", err
 	}
 	lock, err := row.claim(ctx)

@@ -161,6 +161,10 @@ func (r *Row) state(ctx context.Context, measured string) (State, error) {
 // moment.
 func (r *Row) claim(ctx context.Context) (*durable.Lock, error) {
 	const moment = 300 * time.Millisecond
+	rows := filepath.Dir(r.dir)
+	if err := durable.NoLinks(filepath.Dir(rows), filepath.Join(filepath.Base(rows), filepath.Base(r.dir))); err != nil {
+		return nil, err
+	}
 	soon, cancel := context.WithTimeout(ctx, moment)
 	defer cancel()
 	lock, err := durable.WaitLock(soon, r.file(lockFile))
@@ -261,7 +265,7 @@ func (s *Study) claimStudy(ctx context.Context, dir string, train *store.Dataset
 	if err := s.refuseForeign(dir); err != nil {
 		return err
 	}
-	if err := durable.MkdirAll(filepath.Join(dir, rowsFolder), 0o755); err != nil {
+	if err := durable.MkdirBelow(dir, rowsFolder, 0o755); err != nil {
 		return err
 	}
 	lock, err := lockTable(ctx, dir)

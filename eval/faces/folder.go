@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -45,12 +46,9 @@ func OpenFolder(ctx context.Context, dir string) (*Folder, error) {
 		if entry.IsDir() || strings.HasPrefix(entry.Name(), ".") {
 			return nil
 		}
-		data, err := regular.Read(filepath.Join(dir, filepath.FromSlash(key)), maxImage)
-		if err != nil {
+		data, err := readImage(filepath.Join(dir, filepath.FromSlash(key)))
+		if err != nil || data == nil {
 			return err
-		}
-		if imgcodec.Sniff(data) == imgcodec.Unknown {
-			return nil
 		}
 		if err := f.add(key, data); err != nil {
 			return fmt.Errorf("%s: %w", filepath.Join(dir, key), err)
@@ -68,6 +66,18 @@ func OpenFolder(ctx context.Context, dir string) (*Folder, error) {
 	f.digest = hex.EncodeToString(sum.Sum(nil))
 	f.identify()
 	return f, nil
+}
+
+// readImage reads a file that begins like an image; nil of anything else.
+func readImage(path string) ([]byte, error) {
+	head, err := regular.Head(path, imgcodec.SniffLen)
+	if errors.Is(err, regular.ErrIrregular) || err == nil && imgcodec.Sniff(head) == imgcodec.Unknown {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return regular.Read(path, maxImage)
 }
 
 func firstOf(errs ...error) error {

@@ -64,6 +64,7 @@ var fileRules = []func(sourceFile) []Violation{
 	shortMain,
 	noInit,
 	noFlagVariables,
+	oneOpener,
 	tellingPackageName,
 	documentedExports,
 }
@@ -181,6 +182,39 @@ func noFlagVariables(f sourceFile) []Violation {
 			}
 		}
 	}
+	return found
+}
+
+// openers are the functions of package os that open files in ways that internal/regular
+// refuses to: they wait at a pipe, read a device without end, or follow a link.
+var openers = []string{"Open", "OpenFile", "ReadFile", "Create", "WriteFile", "Truncate"}
+
+// ownOpeners are where they may be called nevertheless.
+var ownOpeners = map[string]string{
+	"internal/regular":    "is the opener",
+	"internal/durable":    "opens folders to sync them, which are no files",
+	"internal/powerloss":  "is a disk of tests, in folders of theirs",
+	"eval/cost/memory.go": "writes to /proc, where there is no regular file",
+	"study/cost.go":       "writes to /proc, where there is no regular file",
+}
+
+// oneOpener wants every file of the program opened by internal/regular. Tests and benchmarks
+// read what they have written.
+func oneOpener(f sourceFile) []Violation {
+	_, file := ownOpeners[f.path]
+	_, folder := ownOpeners[f.dir()]
+	if file || folder || f.isTest() || testPackages.MatchString(f.dir()) || room(f.path) == "bench" {
+		return nil
+	}
+	var found []Violation
+	ast.Inspect(f.ast, func(n ast.Node) bool {
+		if s, ok := n.(*ast.SelectorExpr); ok && slices.Contains(openers, s.Sel.Name) {
+			if pkg, ok := s.X.(*ast.Ident); ok && pkg.Name == "os" {
+				found = append(found, f.violation(s.Pos(), "os.%s: open it by internal/regular, or write it by internal/durable", s.Sel.Name))
+			}
+		}
+		return true
+	})
 	return found
 }
 

@@ -10,11 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"facepipe/internal/onnx"
 	"facepipe/internal/ort"
+	"facepipe/internal/regular"
 )
 
 // tiny writes an embedder that averages each channel over the crop and multiplies
@@ -272,7 +272,7 @@ func TestRefusesWhatIsNoEmbedder(t *testing.T) {
 		"text":        {text, onnx.ErrFormat},
 		"truncated":   {cut, onnx.ErrFormat},
 		"missing":     {filepath.Join(t.TempDir(), "no.onnx"), os.ErrNotExist},
-		"a folder":    {t.TempDir(), syscall.EISDIR},
+		"a folder":    {t.TempDir(), regular.ErrIrregular},
 		"no image":    {tiny(t, func(m *onnx.Model) { m.Graph.Inputs[0].Dims = m.Graph.Inputs[0].Dims[:2] }), ErrShape},
 		"wrong layer": {tiny(t, func(m *onnx.Model) { m.Graph.Nodes[0].OpType = "NoSuchOperator" }), ort.ErrModel},
 		"two inputs": {tiny(t, func(m *onnx.Model) {

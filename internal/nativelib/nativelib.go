@@ -41,7 +41,7 @@ func (s Search) Path() (string, error) {
 		if named.path == "" {
 			continue
 		}
-		if info, err := os.Stat(named.path); err != nil || info.IsDir() {
+		if _, err := regular.Stat(named.path); err != nil {
 			return "", fmt.Errorf("%w: %s is not at %s (%s); %s", ErrMissing, s.Name, named.path, named.by, s.Remedy)
 		}
 		return named.path, nil

@@ -99,7 +99,7 @@ func TestExternalFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(got, m) {
+	if !reflect.DeepEqual(got.Graph, m.Graph) {
 		t.Errorf("got %+v\nwant %+v", got, m)
 	}
 	if got, want := got.ExternalFiles(), []string{"more/w.data", "w.data"}; !slices.Equal(got, want) {

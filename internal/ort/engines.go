@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"facepipe/internal/durable"
 )
 
 // keepEngines finds a folder for what TensorRT builds of a model, and says which it is.
@@ -25,7 +27,10 @@ func keepEngines(model, digest string) (folder, said string) {
 func engineFolder(model, digest string) (string, error) {
 	short := digest[:min(16, len(digest))]
 	beside := filepath.Join(strings.TrimSuffix(model, filepath.Ext(model))+".tensorrt", short)
-	err := makeWritable(beside)
+	err := durable.NoLinks(filepath.Dir(model), filepath.Join(filepath.Base(filepath.Dir(beside)), short))
+	if err == nil {
+		err = makeWritable(beside)
+	}
 	if err == nil {
 		return beside, nil
 	}

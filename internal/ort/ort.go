@@ -178,16 +178,14 @@ func Open(path string, o Options) (*Session, error) {
 // verify makes sure of all files that the runtime is going to open: it would wait at a pipe, read
 // a device until memory ends, and follow a model's words to any file.
 func (o Options) verify(path string) error {
-	if _, err := regular.Stat(path); err != nil {
-		return err
-	}
-	external := o.External
-	if external == nil {
-		m, err := onnx.ReadFile(path)
-		if err != nil {
-			return regular.Reason(err)
+	if o.Model == nil {
+		if _, err := regular.Stat(path); err != nil {
+			return err
 		}
-		external = m.ExternalFiles()
+	}
+	external, err := o.external(path)
+	if err != nil {
+		return err
 	}
 	for _, name := range external {
 		if _, err := onnx.Beside(path, name); err != nil {
@@ -195,6 +193,25 @@ func (o Options) verify(path string) error {
 		}
 	}
 	return nil
+}
+
+// external are the files of weights beside the model.
+func (o Options) external(path string) ([]string, error) {
+	if o.External != nil {
+		return o.External, nil
+	}
+	data, err := o.Model, error(nil)
+	if data == nil {
+		data, err = regular.Read(path, onnx.MaxBytes)
+	}
+	if err != nil {
+		return nil, regular.Reason(err)
+	}
+	m, err := onnx.Unmarshal(data)
+	if err != nil {
+		return nil, err
+	}
+	return m.ExternalFiles(), nil
 }
 
 // load loads the model's file, or bytes that stand for it.

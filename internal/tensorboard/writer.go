@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"facepipe/internal/durable"
 	"facepipe/internal/regular"
 )
 
@@ -28,7 +29,7 @@ type Writer struct {
 // is none. Each file is cut before the first event that keep refuses, and where it is torn or
 // damaged.
 func Open(dir string, next int64, keep func(Event) bool) (*Writer, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := durable.MkdirBelow(filepath.Dir(dir), filepath.Base(dir), 0o755); err != nil {
 		return nil, err
 	}
 	names, err := files(dir)

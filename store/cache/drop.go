@@ -54,6 +54,9 @@ func drop(disk durable.Disk, dir, name string, dryRun bool) (report Dropped, err
 	if !validName.MatchString(name) {
 		return report, store.ErrNotFound
 	}
+	if err := durable.NoLinks(dir, filepath.Join(store.TeachersFolder, name)); err != nil {
+		return report, err
+	}
 	if !table.IsFolder(folder) {
 		return finishDrop(disk, condemned, report)
 	}

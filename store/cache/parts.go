@@ -34,7 +34,7 @@ func OpenParts(d *store.Dataset, info Info, dir string) (*Parts, error) {
 	if err := info.Validate(); err != nil {
 		return nil, fmt.Errorf("open parts: %w", err)
 	}
-	if err := p.disk.MkdirAll(dir, table.FolderMode); err != nil {
+	if err := p.disk.MkdirBelow(filepath.Dir(dir), filepath.Base(dir), table.FolderMode); err != nil {
 		return nil, fmt.Errorf("open parts: %w", err)
 	}
 	// The folder's name may be there and not be durable yet, whoever made it.
@@ -323,7 +323,7 @@ func (p *Parts) list() (files []partFile, err error) {
 // remove deletes a file, unless another has.
 func (p *Parts) remove(f partFile, r *Removed) error {
 	path := filepath.Join(p.dir, f.name)
-	info, err := os.Stat(path)
+	info, err := os.Lstat(path)
 	if err == nil {
 		err = p.disk.FS.Remove(path)
 	}

@@ -174,7 +174,7 @@ func recordRun(disk durable.Disk, dir, fingerprint string, r Run) error {
 
 // putRun makes a record durable under the name of its contents.
 func putRun(disk durable.Disk, dir string, data []byte) error {
-	if err := disk.MkdirAll(dir, table.FolderMode); err != nil {
+	if err := disk.MkdirBelow(filepath.Dir(dir), filepath.Base(dir), table.FolderMode); err != nil {
 		return err
 	}
 	err := disk.PutIfAbsent(filepath.Join(dir, nameOfRun(data)), data, table.OnceMode)

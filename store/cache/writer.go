@@ -33,7 +33,7 @@ func Create(d *store.Dataset, info Info) (*Writer, error) {
 		return nil, fmt.Errorf("write teacher cache: %w", err)
 	}
 	folder := folderOf(d, info.Name)
-	if err := disk.MkdirAll(folder, table.FolderMode); err != nil {
+	if err := disk.MkdirBelow(d.Dir(), filepath.Join(store.TeachersFolder, info.Name), table.FolderMode); err != nil {
 		return nil, fmt.Errorf("write teacher cache: %w", err)
 	}
 	lock, err := durable.TryLock(filepath.Join(folder, table.LockFile))
@@ -51,6 +51,9 @@ func Create(d *store.Dataset, info Info) (*Writer, error) {
 // and takes up what was committed.
 func (w *Writer) resume(d *store.Dataset, info Info) error {
 	folder := folderOf(d, info.Name)
+	if err := durable.NoLinks(folder, runsFolder); err != nil {
+		return err
+	}
 	for _, dir := range []string{folder, filepath.Join(folder, runsFolder)} {
 		if err := w.disk.RemoveTemps(dir); err != nil {
 			return fmt.Errorf("clean up teacher cache: %w", err)

@@ -20,16 +20,24 @@ import (
 type folder struct {
 	dir  string
 	disk durable.Disk
+	// The folder's path, taken apart: the dataset's, and what is below it.
+	dataset, below string
 }
 
 // folderIn is a table's folder in a cache's.
 func folderIn(t *cache.Cache, name string) folder {
-	return folder{dir: filepath.Join(t.Folder(), name), disk: t.Dataset().Disk()}
+	d := t.Dataset()
+	return folder{
+		dir: filepath.Join(t.Folder(), name), disk: d.Disk(), dataset: d.Dir(), below: filepath.Join(store.TeachersFolder, t.Info().Name, name),
+	}
 }
 
 // claim makes the folder if it is new, takes its lock in one of the ways of package durable,
 // and deletes what killed writers left unfinished.
 func (f folder) claim(take func(path string) (*durable.Lock, error)) (*durable.Lock, error) {
+	if err := durable.NoLinks(f.dataset, f.below); err != nil {
+		return nil, err
+	}
 	// Not its parents: the teacher may have been dropped.
 	if err := f.disk.FS.Mkdir(f.dir, table.FolderMode); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, err

@@ -28,7 +28,7 @@ func (s *syncs) SyncDir(dir string) error {
 // durable: who finds it makes it so before anything is committed in it.
 func TestFoundFolderIsMadeDurable(t *testing.T) {
 	dir, fs := t.TempDir(), new(syncs)
-	f := folder{dir: filepath.Join(dir, "centres"), disk: durable.Disk{FS: fs}}
+	f := folder{dir: filepath.Join(dir, "centres"), dataset: dir, below: "centres", disk: durable.Disk{FS: fs}}
 	if err := os.Mkdir(f.dir, table.FolderMode); err != nil {
 		t.Fatal(err)
 	}

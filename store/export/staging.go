@@ -71,7 +71,7 @@ func newStaging(out string, m marker) (*staging, error) {
 	if err := s.look(); err != nil || s.done {
 		return s, err
 	}
-	if err := durable.MkdirAll(s.dir, folderMode); err != nil {
+	if err := durable.MkdirBelow(filepath.Dir(s.dir), filepath.Base(s.dir), folderMode); err != nil {
 		return nil, fmt.Errorf("create %s: %w", s.dir, err)
 	}
 	if s.lock, err = durable.TryLock(filepath.Join(s.dir, lockName)); err != nil {

@@ -49,6 +49,10 @@ func ReadMergeState(plan string) (*MergeState, error) {
 // RemovePart deletes the dataset that a worker has made of its part of a plan, if it is
 // there.
 func RemovePart(dir string) (cache.Removed, error) {
+	parts := filepath.Dir(dir)
+	if err := durable.NoLinks(filepath.Dir(parts), filepath.Join(filepath.Base(parts), filepath.Base(dir))); err != nil {
+		return cache.Removed{}, err
+	}
 	r, err := cache.CountFiles(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return cache.Removed{}, nil

@@ -24,7 +24,7 @@ const (
 // neither that nor among the newest, keep in number.
 func Save(run string, tensors []safetensors.Source, at Position, keep int) error {
 	folder := Folder(run)
-	if err := os.MkdirAll(folder, 0o755); err != nil {
+	if err := durable.MkdirBelow(run, filepath.Base(folder), 0o755); err != nil {
 		return err
 	}
 	if err := Write(filepath.Join(folder, Name(at.Step)), tensors, at); err != nil {
