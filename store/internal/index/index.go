@@ -91,16 +91,29 @@ func (s *Source) OpenOrBuild() (Index, error) {
 // rebuild builds the index beside the old one and then takes its place. One
 // process does; others wait and then find it done.
 func (s *Source) rebuild() error {
+	return s.locked(func() error {
+		if ix, err := Open(s.Dir, s.Digest); err == nil {
+			return ix.Close()
+		}
+		return s.replaceCurrent()
+	})
+}
+
+// Renew replaces an index that is whole and says what is not so.
+func (s *Source) Renew() error { return s.locked(s.replaceCurrent) }
+
+func (s *Source) locked(do func() error) error {
 	lock, err := durable.WaitLock(context.Background(), filepath.Join(s.Dir, LockFile))
 	if err != nil {
 		return err
 	}
 	defer lock.Unlock()
-	if ix, err := Open(s.Dir, s.Digest); err == nil {
-		return ix.Close()
-	}
-	// An older snapshot must not take the place of a newer one's index, or the two
-	// would keep rebuilding it.
+	return do()
+}
+
+// replaceCurrent is Replace if the dataset is what it was: an older snapshot must not take the
+// place of a newer one's index, or the two would keep rebuilding it.
+func (s *Source) replaceCurrent() error {
 	now, err := s.Current()
 	if err != nil {
 		return err
