@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -14,6 +13,7 @@ import (
 	"facepipe/eval/protocol"
 	"facepipe/eval/report"
 	"facepipe/internal/durable"
+	"facepipe/internal/regular"
 	"facepipe/store"
 )
 
@@ -231,8 +231,8 @@ func (o Options) draw(ctx context.Context, set faces.Set) (protocol.Protocol, er
 
 // keepOthers writes a file, unless it is there and another.
 func keepOthers(path string, text []byte) error {
-	old, err := os.ReadFile(path)
-	if err == nil && string(old) != string(text) {
+	old, err := regular.Read(path, int64(len(text)))
+	if err == nil && string(old) != string(text) || errors.Is(err, regular.ErrTooLarge) {
 		return fmt.Errorf("pairs are to be written to %s, where another list is: give another --out, or that list as --pairs", path)
 	}
 	return durable.WriteFile(path, text, 0o644)

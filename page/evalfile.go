@@ -10,6 +10,7 @@ import (
 
 	"facepipe/eval/report"
 	"facepipe/internal/imgcodec"
+	"facepipe/internal/regular"
 	"facepipe/store"
 )
 
@@ -40,7 +41,11 @@ func isEval(path string) bool {
 // readEval reads a report of bounded size.
 func readEval(path string) (*evaluation, error) {
 	e := &evaluation{path: path, folder: filepath.Dir(reportFile(path))}
-	data, err := readFile(reportFile(path), maxFile)
+	read := readFile
+	if isFile(path) {
+		read = regular.Read // wherever the user's own link leads
+	}
+	data, err := read(reportFile(path), maxFile)
 	if err != nil {
 		return nil, err
 	}

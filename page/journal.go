@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"facepipe/eval/plot"
+	"facepipe/internal/regular"
 )
 
 // maxPoints are the points of a curve, maxCurves the curves of a journal, and maxLine the
@@ -97,10 +98,13 @@ type journal struct {
 // logged is what a line has of every run.
 type logged struct{ step, seconds, wait float64 }
 
+// maxJournal is the longest journal that is read, in bytes.
+const maxJournal = 4 << 30
+
 // readJournal reads a journal in bounded memory; a run that has not begun has none.
 func readJournal(path string, imagesPerStep float64) (*journal, error) {
 	j := &journal{train: map[string]*curve{}, val: map[string]*curve{}}
-	f, err := os.Open(path)
+	f, err := asDamage(regular.OpenOwnUpTo(path, maxJournal))
 	if errors.Is(err, os.ErrNotExist) {
 		return j, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"facepipe/internal/imgcodec"
+	"facepipe/internal/regular"
 	"facepipe/store"
 )
 
@@ -97,7 +98,7 @@ func (d dataset) photograph(r store.Reject) template.URL {
 	if r.Source < 0 || r.Source >= len(sources) || sources[r.Source].Kind != "folder" || !filepath.IsLocal(r.Key) {
 		return ""
 	}
-	data, err := readFile(filepath.Join(sources[r.Source].Path, filepath.FromSlash(r.Key)), maxPhotoBytes)
+	data, err := regular.Read(filepath.Join(sources[r.Source].Path, filepath.FromSlash(r.Key)), maxPhotoBytes)
 	if err != nil {
 		return ""
 	}

@@ -5,10 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
+	"facepipe/internal/regular"
 	"facepipe/internal/release"
 	"facepipe/store"
 )
@@ -156,21 +156,17 @@ func isFile(path string) bool {
 // maxFile is the longest file that is read whole.
 const maxFile = 64 << 20
 
-// readFile reads a file of at most limit bytes.
+// readFile reads a file of a folder of pipe's, of at most limit bytes.
 func readFile(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
+	return asDamage(regular.ReadOwn(path, limit))
+}
+
+// asDamage makes damage of what stands in the place of a file, and cannot be one of pipe's.
+func asDamage[T any](read T, err error) (T, error) {
+	if errors.Is(err, regular.ErrIrregular) || errors.Is(err, regular.ErrTooLarge) {
+		err = fmt.Errorf("%w: %w", store.ErrDamaged, err)
 	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no file", path)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(data)) > limit {
-		err = fmt.Errorf("%w: %s has more than %d bytes, which none that pipe writes has", store.ErrDamaged, path, limit)
-	}
-	return data, err
+	return read, err
 }
 
 // readJSON decodes a file that pipe wrote. One that does not decode is [store.ErrDamaged].

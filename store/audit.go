@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -16,6 +15,7 @@ import (
 
 	"facepipe/internal/durable"
 	"facepipe/internal/imgcodec"
+	"facepipe/internal/regular"
 	"facepipe/store/internal/index"
 	"facepipe/store/internal/table"
 )
@@ -98,7 +98,7 @@ func (d *Dataset) auditCounts(a *table.Audit) (sound bool, err error) {
 // interrupted append may have left more at its end.
 func (d *Dataset) auditRejects(a *table.Audit) error {
 	path := filepath.Join(d.dir, rejectsFile)
-	f, err := os.Open(path)
+	f, err := regular.OpenOwn(path)
 	if err != nil {
 		return a.Fault(table.MissingIsDamage(path, err))
 	}

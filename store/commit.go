@@ -6,10 +6,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"facepipe/internal/durable"
+	"facepipe/internal/regular"
 	"facepipe/store/internal/table"
 )
 
@@ -127,7 +127,7 @@ func (w *Writer) writeDataset() error {
 		return fmt.Errorf("encode %s: %w", datasetFile, err)
 	}
 	path := filepath.Join(w.dir, datasetFile)
-	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
+	if old, err := regular.ReadOwn(path, int64(len(data))); err == nil && bytes.Equal(old, data) {
 		return nil
 	}
 	if err := writeRejects(w.disk, w.dir, len(w.shards), w.superseded); err != nil {

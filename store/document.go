@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"facepipe/internal/regular"
 	"facepipe/store/internal/table"
 )
 
@@ -109,8 +110,8 @@ func Lies(dir string, entries []os.DirEntry) bool {
 	if !names[datasetFile] {
 		return begun && names[cropsFolder] && names[table.LockFile]
 	}
-	data, err := os.ReadFile(filepath.Join(dir, datasetFile))
-	return err == nil && bytes.Contains(data[:min(len(data), 256)], []byte(`"`+table.FormatDataset+`"`))
+	head, err := regular.Head(filepath.Join(dir, datasetFile), 256)
+	return err == nil && bytes.Contains(head, []byte(`"`+table.FormatDataset+`"`))
 }
 
 // Probe says what keeps dir from being a dataset, by its dataset.json alone: [ErrNotFound],

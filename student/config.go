@@ -5,23 +5,26 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"strconv"
 
 	"go.yaml.in/yaml/v3"
 
 	"facepipe/internal/durable"
+	"facepipe/internal/regular"
 	"facepipe/internal/strictyaml"
 	"facepipe/student/net"
 )
+
+// maxConfig is the longest file of settings, in bytes.
+const maxConfig = 4 << 20
 
 // ReadFile overlays the settings of a YAML file, such as the distill.yaml of a run. An
 // unknown key is an error that names it, its line and the key that was probably meant.
 // flags has, by their names with underscores, the keys that the program's flags set, or
 // what a flag that sets none is called on the command line; it may be nil.
 func (o *Options) ReadFile(path string, flags map[string]string) error {
-	data, err := os.ReadFile(path)
+	data, err := regular.Read(path, maxConfig)
 	if err != nil {
 		return fmt.Errorf("%w: config: %w", ErrUsage, err)
 	}

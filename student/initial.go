@@ -9,11 +9,11 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
 	"strings"
 
 	"facepipe/internal/onnx"
+	"facepipe/internal/regular"
 	"facepipe/internal/safetensors"
 	"facepipe/student/checkpoint"
 	"facepipe/student/data"
@@ -50,7 +50,7 @@ func readWeights(path string) (*weightsFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrWeights, err)
 	}
-	data, err := os.ReadFile(path)
+	data, err := regular.Read(path, checkpoint.MaxBytes)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrWeights, err)
 	}

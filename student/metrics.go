@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"facepipe/internal/durable"
+	"facepipe/internal/regular"
 	"facepipe/internal/tensorboard"
 	"facepipe/student/checkpoint"
 )
@@ -44,7 +45,7 @@ func openMetrics(run string, at checkpoint.Position) (*metrics, error) {
 	if err := durable.WriteFile(path, kept, 0o644); err != nil {
 		return nil, fmt.Errorf("write the metrics: %w", err)
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0o644)
+	f, err := regular.OpenOwnFile(path, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -60,8 +61,11 @@ func openMetrics(run string, at checkpoint.Position) (*metrics, error) {
 	return &metrics{f, events}, nil
 }
 
+// maxJournal is the longest journal that a run goes on with, in bytes.
+const maxJournal = 4 << 30
+
 func linesUpTo(path string, at checkpoint.Position) ([]byte, error) {
-	data, err := os.ReadFile(path)
+	data, err := regular.ReadOwn(path, maxJournal)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}

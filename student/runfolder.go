@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"facepipe/internal/durable"
+	"facepipe/internal/regular"
 	"facepipe/store"
 	"facepipe/student/checkpoint"
 	"facepipe/student/data"
@@ -50,10 +51,13 @@ type manifest struct {
 
 func manifestPath(run string) string { return filepath.Join(run, "run.json") }
 
+// maxManifest is the longest run.json, in bytes.
+const maxManifest = 16 << 20
+
 // readManifest is the run.json of a run's folder, nil if there is none.
 func readManifest(run string) (*manifest, error) {
 	path := manifestPath(run)
-	text, err := os.ReadFile(path)
+	text, err := regular.ReadOwn(path, maxManifest)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}

@@ -9,12 +9,17 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"facepipe/internal/regular"
 )
+
+// maxJournal is the longest journal of a run that is read, in bytes.
+const maxJournal = 4 << 30
 
 // secondsPerStep is the median over what a run logged of the time that a step took. It counts
 // no pause of the run, and little of a machine that was busy at times.
 func secondsPerStep(run string) (float64, error) {
-	f, err := os.Open(filepath.Join(run, "metrics.jsonl"))
+	f, err := regular.OpenOwnUpTo(filepath.Join(run, "metrics.jsonl"), maxJournal)
 	if err != nil {
 		return 0, err
 	}
@@ -56,7 +61,7 @@ func watchMemory() func() float64 {
 	// Linux starts the mark anew. Where it does not, the mark is that of an earlier row at most.
 	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
 	return func() float64 {
-		data, err := os.ReadFile("/proc/self/status")
+		data, err := regular.Read("/proc/self/status", 1<<20)
 		if err != nil {
 			return 0
 		}

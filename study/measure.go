@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -17,6 +16,7 @@ import (
 	"facepipe/internal/embed"
 	"facepipe/internal/npy"
 	"facepipe/internal/ort"
+	"facepipe/internal/regular"
 	"facepipe/store"
 )
 
@@ -118,10 +118,13 @@ func (t *test) writeScores(dir string, distances []float64) error {
 	return durable.WriteFile(t.scoresPath(dir), data, 0o644)
 }
 
+// maxScores is the longest file of comparisons, in bytes: 8 for each.
+const maxScores = 2 << 30
+
 // readScores gives a row's comparisons back. Of damage the error says how they are made anew.
 func (t *test) readScores(dir string) (*verification.Scores, error) {
 	path := t.scoresPath(dir)
-	data, err := os.ReadFile(path)
+	data, err := regular.ReadOwn(path, maxScores)
 	if err != nil {
 		return nil, fmt.Errorf("%w; remove %s, and the row is measured again", err, filepath.Join(dir, figuresFile))
 	}

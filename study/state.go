@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"facepipe/internal/durable"
+	"facepipe/internal/regular"
 	"facepipe/store"
 	"facepipe/student"
 )
@@ -207,9 +208,12 @@ func leftovers(study string, rows []*Row, isDone func(*Row) bool) (changed []Cha
 	return changed, gone, nil
 }
 
+// maxJSON is the longest JSON file of a study or a run, in bytes.
+const maxJSON = 64 << 20
+
 // readJSON reads a file that the study, or a run, wrote.
 func readJSON(path string, into any) error {
-	data, err := os.ReadFile(path)
+	data, err := regular.ReadOwn(path, maxJSON)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package study
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -11,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"facepipe/internal/regular"
 	"facepipe/internal/strictyaml"
 )
 
@@ -101,9 +101,12 @@ type Test struct {
 	ExcludeOverlap string `yaml:"exclude_overlap"`
 }
 
+// maxStudy is the longest study's file, in bytes.
+const maxStudy = 4 << 20
+
 // Read reads a study's file: [ErrUsage].
 func Read(path string) (*Study, error) {
-	data, err := os.ReadFile(path)
+	data, err := regular.Read(path, maxStudy)
 	if err != nil {
 		return nil, fmt.Errorf("%w: study: %w", ErrUsage, err)
 	}

@@ -5,11 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"os"
 	"slices"
 
 	"facepipe/eval"
 	"facepipe/internal/embed"
+	"facepipe/internal/regular"
 	"facepipe/store/cache"
 	"facepipe/teacher"
 )
@@ -47,7 +47,7 @@ func (o *evalOptions) cacheName(model string) (string, error) {
 		return "", err
 	}
 	preprocess := o.Preprocess
-	if text, err := os.ReadFile(preprocess); err == nil { // a file's contents count, not its name
+	if text, err := regular.Read(preprocess, embed.MaxPreprocess); err == nil { // a file's contents count, not its name
 		preprocess = string(text)
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%s\x00%v\x00%v", digest, preprocess, o.Output, o.Flip, o.Runtime.Half))

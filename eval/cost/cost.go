@@ -11,7 +11,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -21,6 +20,7 @@ import (
 	"facepipe/internal/embed"
 	"facepipe/internal/onnx"
 	"facepipe/internal/ort"
+	"facepipe/internal/regular"
 )
 
 // Cost is what a model costs. What could not be found out is absent, and Notes say why.
@@ -227,7 +227,7 @@ func (c *Cost) expected(size int) float64 {
 
 // loadAverage is that of the last minute; false if the system does not tell.
 func loadAverage() (float64, bool) {
-	text, err := os.ReadFile("/proc/loadavg")
+	text, err := regular.Read("/proc/loadavg", 1<<10)
 	if err != nil {
 		return 0, false
 	}

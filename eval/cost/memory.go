@@ -13,6 +13,7 @@ import (
 
 	"facepipe/internal/embed"
 	"facepipe/internal/ort"
+	"facepipe/internal/regular"
 )
 
 // Memory is what the process takes that runs a model, on the machine and not on a device. Beside
@@ -148,7 +149,7 @@ func (r request) peaks() (peaks []Peak, err error) {
 
 // resident is a figure of this process's memory, in bytes.
 func resident(name string) (int64, error) {
-	status, err := os.ReadFile("/proc/self/status")
+	status, err := regular.Read("/proc/self/status", 1<<20)
 	if err != nil {
 		return 0, err
 	}

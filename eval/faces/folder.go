@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"strings"
 
 	"facepipe/internal/imgcodec"
+	"facepipe/internal/regular"
 	"facepipe/store"
 )
 
@@ -30,6 +30,9 @@ type Folder struct {
 	digest string
 }
 
+// maxImage is the longest file of a folder of crops, in bytes.
+const maxImage = 1 << 28
+
 // OpenFolder looks at the headers of all images below dir. Other files are passed over. An image
 // of another size than the first, or one that is not square, is an error that says what to do.
 func OpenFolder(ctx context.Context, dir string) (*Folder, error) {
@@ -42,7 +45,7 @@ func OpenFolder(ctx context.Context, dir string) (*Folder, error) {
 		if entry.IsDir() || strings.HasPrefix(entry.Name(), ".") {
 			return nil
 		}
-		data, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(key)))
+		data, err := regular.Read(filepath.Join(dir, filepath.FromSlash(key)), maxImage)
 		if err != nil {
 			return err
 		}
@@ -157,12 +160,7 @@ func (f *Folder) CropSize() int { return f.size }
 // Decode reads and decodes a crop.
 func (f *Folder) Decode(place int, rgb []byte) error {
 	path := filepath.Join(f.dir, filepath.FromSlash(f.keys[place]))
-	file, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	data, err := io.ReadAll(file)
+	data, err := regular.Read(path, maxImage)
 	if err != nil {
 		return err
 	}

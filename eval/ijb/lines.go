@@ -11,6 +11,8 @@ import (
 	"io"
 	"math"
 	"os"
+
+	"facepipe/internal/regular"
 )
 
 // ErrFormat marks a file that is not what its name says.
@@ -35,9 +37,12 @@ type lines struct {
 	fields [][]byte
 }
 
+// maxText is the longest of IJB's texts, in bytes: the pairs of templates of IJB-C have 300 million.
+const maxText = 16 << 30
+
 // openLines opens a file of text, to be closed after use.
 func openLines(path string) (*lines, error) {
-	file, err := os.Open(path)
+	file, err := regular.OpenUpTo(path, maxText)
 	if err != nil {
 		return nil, fmt.Errorf("open IJB metadata: %w", err)
 	}

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"facepipe/internal/regular"
 )
 
 // The files of CFP's protocol. Split/FF and Split/FP have a folder for every set, with
@@ -188,9 +190,12 @@ func (c *cfp) image(images []Image, field string) (Image, error) {
 	return images[n-1], nil
 }
 
+// maxFold is the longest list of CFP's folder, in bytes: they have some thousand.
+const maxFold = 16 << 20
+
 // lines visits the lines of a file that are not empty.
 func (c *cfp) lines(path string, visit func(line string) error) error {
-	data, err := os.ReadFile(path)
+	data, err := regular.Read(path, maxFold)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"facepipe/internal/regular"
 )
 
 // ErrFormat marks a file that is no list of pairs.
@@ -101,8 +103,11 @@ func Read(path string) (*List, error) {
 	return l, nil
 }
 
+// maxList is the longest list of pairs that is read, in bytes: some ten million pairs.
+const maxList = 2 << 30
+
 func readFile(path string, digest hash.Hash) (*List, error) {
-	f, err := os.Open(path)
+	f, err := regular.OpenUpTo(path, maxList)
 	if err != nil {
 		return nil, fmt.Errorf("read pair list: %w", err)
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"facepipe/eval/faces"
 	"facepipe/eval/identification"
 	"facepipe/internal/filedigest"
+	"facepipe/internal/regular"
 )
 
 // MegaFace looks for probes among distractors.
@@ -259,10 +259,13 @@ func (f *field) Describe() Description { return f.description }
 // maxName is the longest line of a list of names.
 const maxName = 16 << 10
 
+// maxNames is the longest list of names, in bytes: the whole of MegaFace's has a hundred million.
+const maxNames = 4 << 30
+
 // readNames reads a list of images, a line each: the last of columns that tabs separate. Lines that
 // begin with # are comments.
 func readNames(path string) (names []string, err error) {
-	file, err := os.Open(path)
+	file, err := regular.OpenUpTo(path, maxNames)
 	if err != nil {
 		return nil, err
 	}

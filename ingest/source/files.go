@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"facepipe/internal/imgcodec"
@@ -30,7 +29,7 @@ func isRegular(path string) bool {
 
 // readFile reads a whole file, refusing one that is too large to be a photograph.
 func readFile(path string) ([]byte, error) {
-	file, err := os.Open(path)
+	file, err := regular.Open(path)
 	if err != nil {
 		return nil, regular.Reason(err)
 	}
@@ -54,14 +53,8 @@ func readFile(path string) ([]byte, error) {
 
 // startsLikeImage says whether a file begins like an image of a known format.
 func startsLikeImage(path string) bool {
-	file, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	defer file.Close()
-	head := make([]byte, imgcodec.SniffLen)
-	n, _ := io.ReadFull(file, head)
-	return imgcodec.Sniff(head[:n]) != imgcodec.Unknown
+	head, err := regular.Head(path, imgcodec.SniffLen)
+	return err == nil && imgcodec.Sniff(head) != imgcodec.Unknown
 }
 
 // photoEndings are what the names of photographs end in, as far as lists leave it out.

@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"facepipe/ingest/align"
+	"facepipe/internal/regular"
 )
 
 // Landmarks is a text file of landmarks, one photograph a line: the key, then x and y of the
@@ -60,7 +61,7 @@ const maxLine = 64 << 10
 // OpenLandmarks checks and opens a landmark file. The error of a faulty line names
 // the file and the line.
 func OpenLandmarks(name string) (*Landmarks, error) {
-	file, err := os.Open(name)
+	file, err := regular.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("open landmarks: %w", err)
 	}

@@ -27,7 +27,7 @@ type listCursor struct {
 const listWindow = 4096
 
 func openList(path string) (*listCursor, error) {
-	file, err := os.Open(path)
+	file, err := regular.Open(path)
 	if err != nil {
 		return nil, regular.Reason(err)
 	}

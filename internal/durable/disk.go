@@ -12,6 +12,10 @@ import (
 // TempPrefix begins the name of every file that is not committed yet.
 const TempPrefix = ".tmp-"
 
+// ErrLink marks a folder of the program's own that is a symbolic link. Nothing is written or
+// deleted through it.
+var ErrLink = errors.New("folder is a symbolic link, through which nothing is written")
+
 // Disk commits files through an [FS].
 type Disk struct{ FS FS }
 
@@ -31,6 +35,12 @@ func SyncDir(dir string) error { return system.FS.SyncDir(dir) }
 
 // MkdirAll creates a folder and its missing parents and makes their names durable.
 func MkdirAll(dir string, perm os.FileMode) error { return system.MkdirAll(dir, perm) }
+
+// MkdirBelow is [MkdirAll] of a path below root, a folder of the program's own: none of the
+// folders below root may be a symbolic link, [ErrLink].
+func MkdirBelow(root, path string, perm os.FileMode) error {
+	return system.MkdirBelow(root, path, perm)
+}
 
 // RemoveTemps deletes the temporary files that killed writers left in dir (not in
 // its sub-folders). The caller must know that no writer is at work there, by
@@ -112,6 +122,37 @@ func (d Disk) MkdirAll(dir string, perm os.FileMode) error {
 		return err
 	}
 	return d.FS.SyncDir(parent)
+}
+
+// MkdirBelow is the package's [MkdirBelow] on this disk.
+func (d Disk) MkdirBelow(root, path string, perm os.FileMode) error {
+	if err := NoLinks(root, path); err != nil {
+		return err
+	}
+	return d.MkdirAll(filepath.Join(root, path), perm)
+}
+
+// NoLinks is an error, which names it, if a folder of a relative path below root is a symbolic
+// link. What would be written or deleted through it could lie anywhere. The root itself may be
+// one: a user has named it. What is not there is no link.
+func NoLinks(root, path string) error {
+	if !filepath.IsLocal(path) {
+		return fmt.Errorf("folder %s is not below %s", path, root)
+	}
+	for name := range strings.SplitSeq(filepath.Clean(path), string(filepath.Separator)) {
+		root = filepath.Join(root, name)
+		info, err := os.Lstat(root)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if info.Mode().Type() == os.ModeSymlink {
+			return fmt.Errorf("%w: %s: put the folder itself in its place", ErrLink, root)
+		}
+	}
+	return nil
 }
 
 // RemoveTemps is the package's [RemoveTemps] on this disk.

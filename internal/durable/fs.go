@@ -4,6 +4,10 @@ import (
 	"errors"
 	"io"
 	"os"
+
+	"golang.org/x/sys/unix"
+
+	"facepipe/internal/regular"
 )
 
 // FS is what a commit asks of a file system. Errors name their file, like those of package os.
@@ -57,7 +61,7 @@ func (OS) Mkdir(name string, perm os.FileMode) error { return os.Mkdir(name, per
 
 // SyncDir opens the folder and calls fsync on it.
 func (OS) SyncDir(dir string) error {
-	f, err := os.Open(dir)
+	f, err := OpenFolder(dir)
 	if err != nil {
 		return err
 	}
@@ -68,9 +72,14 @@ func (OS) SyncDir(dir string) error {
 	return err
 }
 
+// OpenFolder opens a folder to sync it, and does not wait at a pipe in its place.
+func OpenFolder(dir string) (*os.File, error) {
+	return os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY, 0)
+}
+
 // Seal opens the file, changes its mode and calls fsync on it.
 func (OS) Seal(name string, perm os.FileMode) error {
-	f, err := os.Open(name)
+	f, err := regular.OpenOwn(name)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,16 +12,25 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"facepipe/internal/regular"
 )
 
 // ErrLocked means that another run holds the lock.
 var ErrLocked = errors.New("in use by another run")
 
+// ErrForeignLock means that a lock's file holds what no run has written: it is somebody's data
+// under the name of a lock, and is left alone.
+var ErrForeignLock = errors.New("not a lock file of pipe")
+
 // Lock is an exclusive advisory lock (flock) on a file. The kernel drops it when the holder
 // exits, however it exits. The file itself stays, or is deleted by its holder along with all
 // that it guards. While the lock is held the file tells people who wait who holds it. Nothing
 // is decided by that. An unlocked file is empty unless its holder was killed.
-type Lock struct{ file *os.File }
+type Lock struct {
+	file   *os.File
+	signed bool
+}
 
 // TryLock takes the lock on path, creating the file, or fails at once with
 // [ErrLocked] if somebody has it.
@@ -54,9 +64,9 @@ func WaitLock(ctx context.Context, path string) (*Lock, error) {
 }
 
 func lockFile(path string) (*Lock, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := regular.OpenOwnFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("lock: %w", err)
 	}
 	for {
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
@@ -64,34 +74,55 @@ func lockFile(path string) (*Lock, error) {
 			break
 		}
 	}
+	l := &Lock{file: f}
 	if err == nil {
-		l := &Lock{file: f}
-		l.sign()
-		return l, nil
+		err = l.sign()
+	} else if errors.Is(err, unix.EWOULDBLOCK) {
+		err = fmt.Errorf("%w%s", ErrLocked, advice(f))
 	}
-	defer f.Close()
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, fmt.Errorf("lock %s: %w%s", path, ErrLocked, advice(f))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
 	}
-	return nil, fmt.Errorf("lock %s: %w", path, err)
+	return l, nil
 }
 
-// sign writes down who holds the lock. If it cannot, that does no harm.
-func (l *Lock) sign() {
+// sign writes down who holds the lock, in place of who was killed with it. Anything else in the
+// file is [ErrForeignLock]. A file that has a second name, in a snapshot made of links or where
+// somebody has put a link, is not written to. If it cannot write, that does no harm.
+func (l *Lock) sign() error {
+	text, _ := io.ReadAll(io.LimitReader(l.file, longestSignature+1))
+	if _, _, signed := signature(text); !signed && len(bytes.Trim(text, "\x00")) > 0 { // zeros are left by a power cut
+		return fmt.Errorf("%w: it holds something else; move it away", ErrForeignLock)
+	}
+	var s unix.Stat_t
+	if err := unix.Fstat(int(l.file.Fd()), &s); err != nil || s.Nlink > 1 {
+		return err
+	}
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
+	l.signed = true
 	_ = l.file.Truncate(0)
-	_, _ = fmt.Fprintf(l.file, "%d@%s\n", os.Getpid(), host)
+	_, _ = l.file.WriteAt(fmt.Appendf(nil, "%d@%s\n", os.Getpid(), host), 0)
+	return nil
+}
+
+// longestSignature bounds what tells who holds a lock: a host's name has at most 255 bytes.
+const longestSignature = 300
+
+// signature is who holds a lock, by the text in its file.
+func signature(text []byte) (pid, host string, ok bool) {
+	pid, host, ok = strings.Cut(strings.TrimSpace(string(text)), "@")
+	_, err := strconv.ParseUint(pid, 10, 32)
+	return pid, host, ok && err == nil && len(text) <= longestSignature && strconv.Quote(host) == `"`+host+`"`
 }
 
 // advice is what to do about a lock that somebody else holds.
 func advice(f *os.File) string {
-	const longest = 300 // a host's name has at most 255 bytes
-	text, _ := io.ReadAll(io.LimitReader(f, longest))
-	pid, host, signed := strings.Cut(strings.TrimSpace(string(text)), "@")
-	if _, err := strconv.ParseUint(pid, 10, 32); err != nil || !signed || strconv.Quote(host) != `"`+host+`"` {
+	text, _ := io.ReadAll(io.LimitReader(f, longestSignature+1))
+	pid, host, signed := signature(text)
+	if !signed {
 		return "; wait for it, or find it with fuser"
 	}
 	return fmt.Sprintf(" (process %s on %s); wait for it, or stop it", pid, host)
@@ -103,7 +134,7 @@ func (l *Lock) guards(path string) bool {
 	if err != nil {
 		return false
 	}
-	there, err := os.Stat(path)
+	there, err := os.Lstat(path)
 	return err == nil && os.SameFile(have, there)
 }
 
@@ -114,6 +145,8 @@ func (l *Lock) Unlock() error {
 	}
 	f := l.file
 	l.file = nil
-	_ = f.Truncate(0)
+	if l.signed {
+		_ = f.Truncate(0)
+	}
 	return f.Close()
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"path/filepath"
 
 	"facepipe/internal/filedigest"
 	"facepipe/internal/onnx"
@@ -35,10 +34,11 @@ func modelDigest(path string, external []string) (string, error) {
 	all := sha256.New()
 	fmt.Fprintf(all, "facepipe model v1\n%s\n", sum)
 	for _, name := range external {
-		if !filepath.IsLocal(name) {
-			return "", fmt.Errorf("%w: its weights are in %q, which is not below its folder", ErrWeights, name)
+		beside, err := onnx.Beside(path, name)
+		if err == nil {
+			sum, err = filedigest.Of(beside)
 		}
-		if sum, err = filedigest.Of(filepath.Join(filepath.Dir(path), name)); err != nil {
+		if err != nil {
 			return "", fmt.Errorf("%w: %w", ErrWeights, err)
 		}
 		fmt.Fprintf(all, "%q %s\n", name, sum)

@@ -7,13 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"facepipe/internal/onnx"
 	"facepipe/internal/ort"
+	"facepipe/internal/regular"
 )
 
 var (
@@ -100,7 +100,7 @@ func Open(path string, o Options) (*Model, error) {
 	if err := m.identify(parsed, o); err != nil {
 		return nil, fmt.Errorf("open model %s: %w", path, err)
 	}
-	o.Runtime.Digest = m.digest
+	o.Runtime.Digest, o.Runtime.External = m.digest, m.external
 	if err := m.start(parsed, o); err != nil {
 		m.Close()
 		return nil, err
@@ -149,7 +149,7 @@ func (m *Model) rewritten(g *onnx.Graph) ([]byte, error) {
 	if g.IsFloat32() && !declaresOtherBatch(g) {
 		return nil, nil
 	}
-	data, err := os.ReadFile(m.path)
+	data, err := regular.Read(m.path, onnx.MaxBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +198,7 @@ func (m *Model) identify(parsed *onnx.Model, o Options) (err error) {
 		return err
 	}
 	m.fill, m.coarse = newFiller(m.resolved.Preprocess, m.crop), isCoarse(&parsed.Graph)
-	m.external = parsed.ExternalFiles()
+	m.external = append([]string{}, parsed.ExternalFiles()...) // not nil: they are known
 	m.digest, err = modelDigest(m.path, m.external)
 	return err
 }

@@ -7,10 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 
 	"facepipe/internal/onnx"
+	"facepipe/internal/regular"
 )
 
 // PreprocessKey is the metadata entry in which an ONNX model of pipe carries its
@@ -115,8 +115,11 @@ func imageInput(g *onnx.Graph) string {
 	return ""
 }
 
+// MaxPreprocess is the longest preprocessing file, in bytes.
+const MaxPreprocess = 1 << 20
+
 func readPreprocess(path string) (Preprocess, freedom, error) {
-	text, err := os.ReadFile(path)
+	text, err := regular.Read(path, MaxPreprocess)
 	if err != nil {
 		return Preprocess{}, freedom{}, fmt.Errorf("%w %q is none of auto, arcface, raw, nor a file: %w", ErrPreprocess, path, err)
 	}

@@ -2,10 +2,10 @@ package embed
 
 import (
 	"fmt"
-	"os"
 
 	"facepipe/internal/onnx"
 	"facepipe/internal/ort"
+	"facepipe/internal/regular"
 )
 
 // Multiplications counts what the model multiplies for one crop, by the shapes that the runtime
@@ -20,7 +20,7 @@ func (m *Model) Multiplications() (onnx.Multiplications, error) {
 }
 
 func (m *Model) multiplications() (none onnx.Multiplications, err error) {
-	data, err := os.ReadFile(m.path)
+	data, err := regular.Read(m.path, onnx.MaxBytes)
 	if err != nil {
 		return none, err
 	}
@@ -43,7 +43,7 @@ func (m *Model) multiplications() (none onnx.Multiplications, err error) {
 
 // probed are the outputs of another model for a batch of black crops.
 func (m *Model) probed(model []byte, batch int) (outputs [][]float32, err error) {
-	session, err := ort.Open(m.path, ort.Options{Model: model, Threads: 1})
+	session, err := ort.Open(m.path, ort.Options{Model: model, External: m.external, Threads: 1})
 	if err != nil {
 		return nil, err
 	}

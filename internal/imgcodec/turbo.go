@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"image/color"
 	"image/jpeg"
-	"os"
 	"regexp"
 	"sync"
 	"unsafe"
@@ -14,6 +13,7 @@ import (
 	"github.com/ebitengine/purego"
 
 	"facepipe/internal/nativelib"
+	"facepipe/internal/regular"
 )
 
 // turboEnv names a libturbojpeg to use instead of the system's.
@@ -103,10 +103,13 @@ func loadTurbo(path string) (*turboJPEG, error) {
 
 var turboVersionText = regexp.MustCompile(`libjpeg-turbo version (\d[\w.]*)`)
 
+// maxLibrary is the longest library that is looked through, in bytes: libturbojpeg has a million.
+const maxLibrary = 64 << 20
+
 // turboVersion reads the version from the text that the library has for its command line
 // tools. It has no function for it.
 func turboVersion(path string) string {
-	image, err := os.ReadFile(path)
+	image, err := regular.Read(path, maxLibrary)
 	if err != nil {
 		return "of unknown version"
 	}

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"facepipe/internal/regular"
 )
 
 // ErrMissing marks a library that was not found.
@@ -74,6 +76,9 @@ func existing(folder string, patterns []string) []string {
 	return found
 }
 
+// maxText is the longest go.mod or configuration of the loader that is read, in bytes.
+const maxText = 1 << 20
+
 // roots are the folders below which pinned libraries are looked for: the program's, the folder
 // above it (for bin/pipe), and the source tree around the working directory (for tests).
 func roots() []string {
@@ -98,7 +103,7 @@ func sourceTree() string {
 		return ""
 	}
 	for {
-		text, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+		text, err := regular.Read(filepath.Join(dir, "go.mod"), maxText)
 		if err == nil && bytes.HasPrefix(text, []byte("module facepipe\n")) {
 			return dir
 		}
@@ -132,7 +137,7 @@ func systemFolders() []string {
 func configuredFolders(patterns ...string) []string {
 	var out []string
 	for _, file := range existing("", patterns) {
-		text, err := os.ReadFile(file)
+		text, err := regular.Read(file, maxText)
 		if err != nil {
 			continue // the loader could not read it either
 		}

@@ -10,7 +10,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 
 	"facepipe/internal/half"
@@ -55,20 +54,8 @@ type Model struct {
 	OpsetVersion int64  // of the default operator set
 	Metadata     []Property
 	Graph        Graph
-}
 
-// ExternalFiles are the files beside the model that hold some of its weights,
-// relative to the model's folder, sorted. Models of more than 2 GB have them, and
-// some exporters make them for every model.
-func (m *Model) ExternalFiles() []string {
-	var files []string
-	for _, t := range m.Graph.Initializers {
-		if file := t.file(); file != "" {
-			files = append(files, file)
-		}
-	}
-	slices.Sort(files)
-	return slices.Compact(files)
+	external []string
 }
 
 // Property is one entry of a model's metadata.

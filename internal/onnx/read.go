@@ -5,19 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"facepipe/internal/protobuf"
+	"facepipe/internal/regular"
 )
 
 // ErrFormat marks bytes that are no ONNX model.
 var ErrFormat = errors.New("not an ONNX model")
 
+// MaxBytes is the longest model file: protobuf has no larger messages. Larger models keep their
+// weights in files beside it.
+const MaxBytes = math.MaxInt32
+
 // ReadFile reads a model file; errors name it.
 func ReadFile(path string) (*Model, error) {
-	data, err := os.ReadFile(path)
+	data, err := regular.Read(path, MaxBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -33,6 +38,11 @@ func ReadFile(path string) (*Model, error) {
 func Unmarshal(data []byte) (*Model, error) {
 	m := &Model{}
 	err := m.read(data)
+	if err == nil {
+		m.external, err = locations(nil, data, modelMessage, 0)
+		slices.Sort(m.external)
+		m.external = slices.Compact(m.external)
+	}
 	if err == nil && len(m.Graph.Outputs) == 0 {
 		err = errors.New("it has no graph with an output")
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"facepipe/internal/onnx"
+	"facepipe/internal/regular"
 )
 
 // ProviderState says whether a provider runs models here.
@@ -43,7 +44,7 @@ func Probe(library string) (State, error) {
 	}
 	defer os.RemoveAll(dir)
 	model := filepath.Join(dir, "add.onnx")
-	if err := os.WriteFile(model, addition(), 0o600); err != nil {
+	if err := regular.WriteNew(model, addition(), 0o600); err != nil {
 		return s, err
 	}
 	for _, p := range providers {

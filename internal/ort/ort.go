@@ -10,7 +10,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -21,6 +20,7 @@ import (
 
 	"facepipe/internal/nativelib"
 	"facepipe/internal/onnx"
+	"facepipe/internal/regular"
 )
 
 // ErrRuntime marks a runtime that is missing, too old or unusable.
@@ -105,6 +105,8 @@ type Options struct {
 	Half bool
 	// Digest identifies the model's bytes, for what TensorRT keeps of it; "" keeps nothing.
 	Digest string
+	// External are the files of weights beside the model; nil has [Open] look for them.
+	External []string
 	// AllowFallback lets the processor do what the provider cannot. Without it a model is
 	// refused if any part of it would run on the processor, even if the runtime only prefers
 	// to compute some shapes there.
@@ -154,8 +156,8 @@ func Open(path string, o Options) (*Session, error) {
 	if err := Init(o.Library); err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrModel, err)
+	if err := o.verify(path); err != nil {
+		return nil, fmt.Errorf("%w %s: %w", ErrModel, path, err)
 	}
 	s := &Session{path: path, copiesInputs: o.place() != ""}
 	options, err := s.options(o)
@@ -171,6 +173,28 @@ func Open(path string, o Options) (*Session, error) {
 	}
 	s.elsewhere = placedElsewhere(s.session, o)
 	return s, nil
+}
+
+// verify makes sure of all files that the runtime is going to open: it would wait at a pipe, read
+// a device until memory ends, and follow a model's words to any file.
+func (o Options) verify(path string) error {
+	if _, err := regular.Stat(path); err != nil {
+		return err
+	}
+	external := o.External
+	if external == nil {
+		m, err := onnx.ReadFile(path)
+		if err != nil {
+			return regular.Reason(err)
+		}
+		external = m.ExternalFiles()
+	}
+	for _, name := range external {
+		if _, err := onnx.Beside(path, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // load loads the model's file, or bytes that stand for it.

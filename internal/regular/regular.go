@@ -1,5 +1,5 @@
-// Package regular opens files to read. Everything that the program reads by a name goes through
-// it: a name may stand for a pipe that nobody writes to, a device without end, a link to somewhere
+// Package regular opens files. Everything that the program reads by a name goes through it: a
+// name may stand for a pipe that nobody writes to, a device without end, a link to somewhere
 // else, or more bytes than memory holds.
 package regular
 
@@ -9,36 +9,75 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 
 	"golang.org/x/sys/unix"
 )
 
-// ErrTooLarge marks a file that is larger than its kind ever is.
-var ErrTooLarge = errors.New("too large")
+var (
+	// ErrTooLarge marks a file that is larger than its kind ever is.
+	ErrTooLarge = errors.New("too large")
+	// ErrIrregular marks what is no regular file: a folder, a pipe, a device, or a link where
+	// none is followed.
+	ErrIrregular = errors.New("not a regular file")
+)
 
 // Open opens a file that a user names, to read. It must be a regular one: a pipe, a socket or a
 // device is refused, and never waited for. Links are followed. Errors are [*fs.PathError].
-func Open(path string) (*os.File, error) { return open(path, 0) }
+func Open(path string) (*os.File, error) { return open(path, os.O_RDONLY, 0) }
 
 // OpenOwn opens a file that the program wrote into a folder of its own: a dataset, a run, a plan, a
 // study. It is [Open], but a link is refused: in a stranger's folder it could lead anywhere.
-func OpenOwn(path string) (*os.File, error) { return open(path, unix.O_NOFOLLOW) }
+func OpenOwn(path string) (*os.File, error) { return OpenOwnFile(path, os.O_RDONLY, 0) }
+
+// OpenOwnFile is [os.OpenFile] of what is a regular file, or with [os.O_CREATE] of nothing. A link
+// is refused, also one that leads nowhere: nothing is made or changed at its other end.
+func OpenOwnFile(path string, flags int, perm os.FileMode) (*os.File, error) {
+	return open(path, flags|unix.O_NOFOLLOW, perm)
+}
+
+// OpenUpTo is [Open] of a file of at most limit bytes: [ErrTooLarge].
+func OpenUpTo(path string, limit int64) (*os.File, error) { return bounded(limit)(Open(path)) }
+
+// OpenOwnUpTo is [OpenOwn] of a file of at most limit bytes: [ErrTooLarge].
+func OpenOwnUpTo(path string, limit int64) (*os.File, error) { return bounded(limit)(OpenOwn(path)) }
 
 // Read reads the whole of a file that a user names and that has at most limit bytes: [Open],
 // [ErrTooLarge].
-func Read(path string, limit int64) ([]byte, error) { return read(path, 0, limit) }
+func Read(path string, limit int64) ([]byte, error) { return read(Open, path, limit) }
 
 // ReadOwn reads the whole of a file that the program wrote: [OpenOwn], [ErrTooLarge].
-func ReadOwn(path string, limit int64) ([]byte, error) { return read(path, unix.O_NOFOLLOW, limit) }
+func ReadOwn(path string, limit int64) ([]byte, error) { return read(OpenOwn, path, limit) }
 
-func open(path string, flags int) (*os.File, error) {
-	// Without O_NONBLOCK, opening a named pipe would wait for somebody who writes to it.
-	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|flags, 0)
-	if errors.Is(err, unix.ELOOP) && flags&unix.O_NOFOLLOW != 0 {
-		return nil, fault(path, errors.New("is a symbolic link, which is not followed here: put the file itself in its place"))
+// Head reads the first bytes of a file that a user names, at most n.
+func Head(path string, n int) (head []byte, err error) {
+	file, err := Open(path)
+	if err != nil {
+		return nil, err
 	}
-	if errors.Is(err, unix.ENXIO) { // a socket, or a device that is not there
+	defer func() { err = errors.Join(err, file.Close()) }()
+	return io.ReadAll(io.LimitReader(file, int64(n)))
+}
+
+// WriteNew writes a file where there is none, into a folder that nobody else writes to. It is not
+// made durable: see package durable.
+func WriteNew(path string, data []byte, perm os.FileMode) error {
+	file, err := OpenOwnFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	return errors.Join(err, file.Close())
+}
+
+func open(path string, flags int, perm os.FileMode) (*os.File, error) {
+	// Without O_NONBLOCK, opening a named pipe would wait for whoever is at its other end.
+	file, err := os.OpenFile(path, flags|unix.O_NONBLOCK|unix.O_NOCTTY, perm)
+	if errors.Is(err, unix.ELOOP) && flags&unix.O_NOFOLLOW != 0 {
+		return nil, fault(path, fmt.Errorf("%w but a symbolic link, which is not followed here: put the file itself in its place", ErrIrregular))
+	}
+	if errors.Is(err, unix.ENXIO) || errors.Is(err, unix.EISDIR) { // a socket, a pipe that nobody reads, a folder to write to
 		if info, e := os.Stat(path); e == nil {
 			return nil, fault(path, notRegular(info.Mode()))
 		}
@@ -56,8 +95,26 @@ func open(path string, flags int) (*os.File, error) {
 	return file, nil
 }
 
-func read(path string, flags int, limit int64) (data []byte, err error) {
-	file, err := open(path, flags)
+// bounded closes a file again that has more bytes than limit.
+func bounded(limit int64) func(*os.File, error) (*os.File, error) {
+	return func(file *os.File, err error) (*os.File, error) {
+		if err != nil {
+			return nil, err
+		}
+		info, err := file.Stat()
+		if err == nil && info.Size() > limit {
+			err = tooLarge(file.Name(), info.Size(), limit)
+		}
+		if err != nil {
+			return nil, errors.Join(err, file.Close())
+		}
+		return file, nil
+	}
+}
+
+func read(open func(string) (*os.File, error), path string, limit int64) (data []byte, err error) {
+	limit = min(limit, memory())
+	file, err := bounded(limit)(open(path))
 	if err != nil {
 		return nil, err
 	}
@@ -67,10 +124,10 @@ func read(path string, flags int, limit int64) (data []byte, err error) {
 		return nil, err
 	}
 	// The size is not asked twice: a file may grow, and those of /proc say that they are empty.
-	buffer := bytes.NewBuffer(make([]byte, 0, min(info.Size(), limit)+bytes.MinRead))
+	buffer := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
 	n, err := buffer.ReadFrom(io.LimitReader(file, limit+1))
-	if err == nil && (n > limit || info.Size() > limit) {
-		err = fault(path, fmt.Errorf("%w: %d bytes, and a file of its kind has at most %d", ErrTooLarge, max(n, info.Size()), limit))
+	if err == nil && n > limit {
+		err = tooLarge(path, n, limit)
 	}
 	if err != nil {
 		return nil, err
@@ -78,10 +135,23 @@ func read(path string, flags int, limit int64) (data []byte, err error) {
 	return buffer.Bytes(), nil
 }
 
+// memory is the size of the machine's, in bytes: no file is read whole that is larger.
+func memory() int64 {
+	var machine unix.Sysinfo_t
+	if err := unix.Sysinfo(&machine); err != nil {
+		return math.MaxInt64 - 1
+	}
+	return int64(machine.Totalram) * int64(machine.Unit)
+}
+
+func tooLarge(path string, n, limit int64) error {
+	return fault(path, fmt.Errorf("%w: %d bytes, where at most %d are read", ErrTooLarge, n, limit))
+}
+
 func fault(path string, err error) error { return &fs.PathError{Op: "open", Path: path, Err: err} }
 
 func notRegular(m fs.FileMode) error {
-	return fmt.Errorf("not a regular file but %s", DescribeMode(m))
+	return fmt.Errorf("%w but %s", ErrIrregular, DescribeMode(m))
 }
 
 // Stat looks at a file that must be a regular one, without opening it. Errors do not name the file.
@@ -124,6 +194,8 @@ func DescribeMode(m fs.FileMode) string {
 		return "a named pipe"
 	case m&fs.ModeSocket != 0:
 		return "a socket"
+	case m&fs.ModeSymlink != 0:
+		return "a symbolic link"
 	case m&fs.ModeDevice != 0:
 		return "a device"
 	}

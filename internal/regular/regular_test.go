@@ -3,6 +3,7 @@ package regular_test
 import (
 	"errors"
 	"io/fs"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -121,6 +122,66 @@ func TestStandInsAreNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, _, err := regular.OpenInput(path); err == nil || !strings.Contains(err.Error(), "Git LFS") {
+		t.Error(err)
+	}
+}
+
+// To write, too, links and what is no file are refused, and nothing is made behind one.
+func TestFilesToWrite(t *testing.T) {
+	for path := range strange(t) {
+		if filepath.Dir(path) == "/dev" || filepath.Base(path) == "not there" {
+			continue
+		}
+		for _, flags := range []int{os.O_WRONLY | os.O_APPEND, os.O_RDWR | os.O_CREATE, os.O_WRONLY | os.O_CREATE} {
+			if _, err := regular.OpenOwnFile(path, flags, 0o600); !errors.Is(err, regular.ErrIrregular) || !strings.Contains(err.Error(), path) {
+				t.Errorf("%s with flags %x: %v", filepath.Base(path), flags, err)
+			}
+		}
+		if err := regular.WriteNew(path, nil, 0o600); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("%s written anew: %v", filepath.Base(path), err)
+		}
+		if link, err := os.Readlink(path); err == nil && filepath.Base(link) == "nowhere" {
+			if _, err := os.Lstat(link); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s was made: %v", link, err)
+			}
+		}
+	}
+	path := filepath.Join(t.TempDir(), "new")
+	if err := regular.WriteNew(path, []byte("abc"), 0o600); err != nil {
+		t.Error(err)
+	}
+	if data, err := regular.ReadOwn(path, 3); string(data) != "abc" || err != nil {
+		t.Errorf("%q, %v", data, err)
+	}
+	for n, want := range map[int]string{0: "", 2: "ab", 9: "abc"} {
+		if head, err := regular.Head(path, n); string(head) != want || err != nil {
+			t.Errorf("head of %d: %q, %v", n, head, err)
+		}
+	}
+}
+
+func TestStreamsHaveLimits(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "five")
+	if err := os.WriteFile(path, []byte("12345"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, open := range []func(string, int64) (*os.File, error){regular.OpenUpTo, regular.OpenOwnUpTo} {
+		if f, err := open(path, 5); err != nil || f.Close() != nil {
+			t.Error(err)
+		}
+		if _, err := open(path, 4); !errors.Is(err, regular.ErrTooLarge) || !strings.Contains(err.Error(), path) {
+			t.Errorf("a byte too many: %v", err)
+		}
+	}
+}
+
+// What the machine has no memory for is not begun to be read, whatever the limit.
+func TestMemoryIsALimit(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sparse")
+	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, 1<<43)); err != nil {
+		t.Skip(err) // a file system that has no files of that size
+	}
+	if _, err := regular.Read(path, math.MaxInt64); !errors.Is(err, regular.ErrTooLarge) {
 		t.Error(err)
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"facepipe/internal/durable"
 	"facepipe/internal/imgcodec"
+	"facepipe/internal/regular"
 )
 
 // FolderOptions says which faces a folder holds.
@@ -120,6 +121,9 @@ func (o FolderOptions) manifest(dir string) Manifest {
 	return m
 }
 
+// maxDescription is the longest description of faces that is read, in bytes.
+const maxDescription = 1 << 20
+
 // alreadyIn says whether dir holds the finished faces of these options.
 func (o FolderOptions) alreadyIn(dir string) (bool, error) {
 	images := filepath.Join(dir, imagesName)
@@ -128,7 +132,7 @@ func (o FolderOptions) alreadyIn(dir string) (bool, error) {
 	} else if err != nil {
 		return false, fmt.Errorf("look for faces: %w", err)
 	}
-	data, err := os.ReadFile(filepath.Join(dir, descriptionName))
+	data, err := regular.Read(filepath.Join(dir, descriptionName), maxDescription)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, fmt.Errorf("%w: %s is there, %s is not", ErrOtherFaces, images, descriptionName)
 	} else if err != nil {
@@ -172,7 +176,7 @@ func (o FolderOptions) writeIdentity(ctx context.Context, g *Generator, root str
 			return err
 		}
 		data, _ := g.JPEG(i, j, o.photo())
-		if err := os.WriteFile(filepath.Join(root, filepath.FromSlash(Key(i, j))), data, 0o644); err != nil {
+		if err := regular.WriteNew(filepath.Join(root, filepath.FromSlash(Key(i, j))), data, 0o644); err != nil {
 			return fmt.Errorf("write photo: %w", err)
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"facepipe/internal/regular"
 )
 
 // prefix begins the names of files that TensorBoard looks for; a number follows.
@@ -45,7 +47,7 @@ func Open(dir string, next int64, keep func(Event) bool) (*Writer, error) {
 func (w *Writer) Write(e Event) error {
 	var records []byte
 	if w.f == nil {
-		f, err := os.OpenFile(w.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o644)
+		f, err := regular.OpenOwnFile(w.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o644)
 		if err != nil {
 			return err
 		}
@@ -105,7 +107,7 @@ func following(names []string) int {
 
 // cut shortens a file to the events before the first that keep refuses.
 func cut(path string, keep func(Event) bool) error {
-	f, err := os.Open(path)
+	f, err := regular.OpenOwnFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
@@ -124,5 +126,5 @@ func cut(path string, keep func(Event) bool) error {
 	if info, err := f.Stat(); err != nil || info.Size() == end {
 		return err
 	}
-	return os.Truncate(path, end)
+	return f.Truncate(end)
 }

@@ -9,6 +9,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"facepipe/internal/regular"
 )
 
 // Shard is one archive. Its file does not stay open. Its methods may be called from several
@@ -46,18 +48,15 @@ type Damage struct {
 
 // Open looks at the shard at path, which must be a regular file.
 func Open(path string) (*Shard, error) {
-	info, err := os.Stat(path) // before opening, which would wait at a pipe
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("not a regular file but %s", info.Mode().Type())
-	}
-	file, err := os.Open(path)
+	file, err := regular.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
 	packed, err := compressionOf(file)
 	if err != nil {
 		return nil, err
@@ -70,7 +69,7 @@ func (s *Shard) Compressed() bool { return s.packed != uncompressed }
 
 // open opens the file, if it is still the one that was looked at.
 func (s *Shard) open() (*os.File, error) {
-	file, err := os.Open(s.path)
+	file, err := regular.Open(s.path)
 	if err != nil {
 		return nil, err
 	}

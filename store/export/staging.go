@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"facepipe/internal/durable"
+	"facepipe/internal/regular"
 )
 
 const (
@@ -21,6 +22,9 @@ const (
 	markerName   = ".export.json"
 	markerFormat = "facepipe export 1"
 	lockName     = ".lock"
+
+	// maxMarker is the longest such file that is read, in bytes.
+	maxMarker = 1 << 20
 
 	folderMode os.FileMode = 0o755
 	fileMode   os.FileMode = 0o644
@@ -78,7 +82,7 @@ func newStaging(out string, m marker) (*staging, error) {
 		err = s.empty()
 	}
 	if err == nil && !s.done {
-		s.files, err = os.Open(s.dir)
+		s.files, err = durable.OpenFolder(s.dir)
 	}
 	if err != nil || s.done {
 		err = errors.Join(err, s.lock.Unlock())
@@ -111,7 +115,7 @@ func (s *staging) look() error {
 	if len(entries) == 0 {
 		return s.refuseMount()
 	}
-	data, err := os.ReadFile(filepath.Join(s.out, markerName))
+	data, err := regular.ReadOwn(filepath.Join(s.out, markerName), maxMarker)
 	if errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%s is not empty; name a new folder", s.out)
 	}
@@ -171,12 +175,12 @@ func (s *staging) write(name string, data []byte) error {
 // create begins a file, and the folder it lies in.
 func (s *staging) create(name string) (*file, error) {
 	path := filepath.Join(s.dir, filepath.FromSlash(name))
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
+	f, err := regular.OpenOwnFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
 	if errors.Is(err, os.ErrNotExist) {
 		if err := os.MkdirAll(filepath.Dir(path), folderMode); err != nil {
 			return nil, err
 		}
-		f, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
+		f, err = regular.OpenOwnFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
 	}
 	if err != nil {
 		return nil, err
@@ -230,7 +234,7 @@ func (s *staging) publish() error {
 	if err := enc.Encode(s.marker); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(s.dir, markerName), data.Bytes(), fileMode); err != nil {
+	if err := regular.WriteNew(filepath.Join(s.dir, markerName), data.Bytes(), fileMode); err != nil {
 		return err
 	}
 	if err := s.sync(); err != nil {

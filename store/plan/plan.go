@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 
 	"facepipe/internal/durable"
+	"facepipe/internal/regular"
 	"facepipe/store"
 	"facepipe/store/cache"
 	"facepipe/store/internal/table"
@@ -100,7 +101,7 @@ func WriteOn(disk durable.Disk, dir string, p Plan) (id string, err error) {
 	if !errors.Is(err, os.ErrExist) {
 		return id, err
 	}
-	have, err := os.ReadFile(path)
+	have, err := regular.ReadOwn(path, maxPlan)
 	if err != nil {
 		return id, fmt.Errorf("write plan: %w", err)
 	}
@@ -109,6 +110,9 @@ func WriteOn(disk durable.Disk, dir string, p Plan) (id string, err error) {
 	}
 	return id, disk.FS.SyncDir(dir)
 }
+
+// maxPlan is the longest plan that is compared with another, in bytes.
+const maxPlan = 1 << 30
 
 func planID(data []byte) string {
 	sum := sha256.Sum256(data)
@@ -119,13 +123,10 @@ func planID(data []byte) string {
 func Read(dir string) (p Plan, id string, err error) {
 	path := filepath.Join(dir, planFile)
 	var doc planDoc
-	if err := table.ReadSealed(path, table.FormatPlan, &doc); err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			return p, "", fmt.Errorf("read plan %s: %w", dir, store.ErrNotFound)
-		}
-		return p, "", err
+	data, err := table.LoadSealed(path, table.FormatPlan, &doc)
+	if errors.Is(err, os.ErrNotExist) {
+		return p, "", fmt.Errorf("read plan %s: %w", dir, store.ErrNotFound)
 	}
-	data, err := os.ReadFile(path)
 	if err != nil {
 		return p, "", err
 	}

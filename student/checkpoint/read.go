@@ -4,20 +4,27 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
+	"facepipe/internal/regular"
 	"facepipe/internal/safetensors"
 )
 
 // Is reports whether a safetensors file says of itself that it is a checkpoint.
 func Is(f safetensors.File) bool { return f.Metadata[positionKey] != "" }
 
+// MaxBytes is the longest checkpoint that is read, whole. The optimizer's state and a bank of
+// vectors are several times a network.
+const MaxBytes = 32 << 30
+
+// maxBest is the longest best.json, in bytes.
+const maxBest = 1 << 20
+
 // Read reads and verifies a file.
 //
 // Errors: [ErrUnusable].
 func Read(path string) (map[string]safetensors.Tensor, Position, error) {
-	data, err := os.ReadFile(path)
+	data, err := regular.Read(path, MaxBytes)
 	if err != nil {
 		return nil, Position{}, err
 	}
@@ -77,7 +84,7 @@ func WithRemedy(err error, path string) error {
 // Errors: [ErrUnusable].
 func BestOf(run string) (string, error) {
 	path := bestPath(run)
-	text, err := os.ReadFile(path)
+	text, err := regular.ReadOwn(path, maxBest)
 	if err != nil {
 		return "", fmt.Errorf("%w: %s keeps no best checkpoint (distill --keep-best): %w", ErrUnusable, run, err)
 	}

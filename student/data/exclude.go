@@ -11,10 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
+	"facepipe/internal/regular"
 	"facepipe/store"
 )
 
@@ -146,9 +146,12 @@ func (x *excluded) add(name string, kind int) error {
 // maxLine bounds a line of a list: no name is so long.
 const maxLine = 64 << 10
 
+// maxExclude is the longest list, in bytes: names of all crops of the largest sets.
+const maxExclude = 8 << 30
+
 // readNames reads a list.
 func readNames(path string) (*excluded, error) {
-	f, err := os.Open(path)
+	f, err := regular.OpenUpTo(path, maxExclude)
 	if err != nil {
 		return nil, err
 	}

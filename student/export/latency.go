@@ -8,6 +8,7 @@ import (
 
 	"facepipe/internal/embed"
 	"facepipe/internal/ort"
+	"facepipe/internal/regular"
 	"facepipe/student/net"
 )
 
@@ -43,5 +44,5 @@ func exportInitial(n *net.Network, path string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, model.Marshal(), 0o600)
+	return regular.WriteNew(path, model.Marshal(), 0o600)
 }

@@ -17,6 +17,7 @@ import (
 	"facepipe/internal/embed"
 	"facepipe/internal/filedigest"
 	"facepipe/internal/progress"
+	"facepipe/internal/regular"
 	"facepipe/store"
 	"facepipe/store/cache"
 	"facepipe/store/derived"
@@ -226,7 +227,7 @@ func (o *Options) names(rows int) (*rowNames, error) {
 		return n, nil
 	}
 	var err error
-	if n.file, err = os.Open(o.Identities); err != nil {
+	if n.file, err = regular.Open(o.Identities); err != nil {
 		return nil, err
 	}
 	n.lines = bufio.NewScanner(n.file)

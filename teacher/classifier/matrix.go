@@ -15,6 +15,7 @@ import (
 	"facepipe/internal/half"
 	"facepipe/internal/npy"
 	"facepipe/internal/onnx"
+	"facepipe/internal/regular"
 )
 
 // ErrMatrix marks a file in which there is no classifier matrix for a teacher.
@@ -95,7 +96,7 @@ func (m *matrix) close() error {
 
 // openArray opens a .npy file, which must hold the matrix and nothing else.
 func openArray(path string) (m *matrix, err error) {
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -206,10 +207,11 @@ func (m *matrix) locate(path string, t onnx.Tensor) error {
 		m.data = bytes.NewReader(t.Data)
 		return nil
 	}
-	if !filepath.IsLocal(file) {
-		return fmt.Errorf("its weights are in %q, which is not below the model's folder", file)
+	beside, err := onnx.Beside(path, file)
+	if err != nil {
+		return err
 	}
-	f, err := os.Open(filepath.Join(filepath.Dir(path), file))
+	f, err := regular.Open(beside)
 	if err != nil {
 		return err
 	}

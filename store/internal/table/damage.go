@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"facepipe/internal/regular"
 )
 
 // damageError is damage in one file.
@@ -39,6 +41,15 @@ func DamageIn(err error) (file string, what error, ok bool) {
 		return "", nil, false
 	}
 	return d.file, d.what, true
+}
+
+// Unfit makes damage of what stands in the place of a file and cannot be one of ours: a link, a
+// pipe, a folder, or far too many bytes.
+func Unfit(path string, err error) error {
+	if errors.Is(err, regular.ErrIrregular) || errors.Is(err, regular.ErrTooLarge) {
+		return AsDamage(path, regular.Reason(err))
+	}
+	return err
 }
 
 // MissingIsDamage makes a file that should be there and is not a case of damage.

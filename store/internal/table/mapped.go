@@ -10,6 +10,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"facepipe/internal/regular"
 )
 
 // Checksum is a CRC-32C (Castagnoli), written as 8 hexadecimal digits. It finds
@@ -74,12 +76,12 @@ func Guarded(read func()) (err error) {
 // mapFile maps a whole file of the given size for reading. The descriptor is closed
 // again: a dataset may have more shards than a process may have files open.
 func mapFile(path string, size int64) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := regular.OpenOwn(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, Damaged(path, "missing")
 	}
 	if err != nil {
-		return nil, err
+		return nil, Unfit(path, err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
@@ -126,12 +128,15 @@ func unmapFile(path string, data []byte) error {
 
 // CheckSize wants a file of a size, which its manifest says; it reads nothing.
 func CheckSize(path string, size int64) error {
-	info, err := os.Stat(path)
+	info, err := os.Lstat(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return Damaged(path, "missing")
 	}
 	if err != nil {
 		return err
+	}
+	if !info.Mode().IsRegular() {
+		return Damaged(path, "%w but %s", regular.ErrIrregular, regular.DescribeMode(info.Mode()))
 	}
 	if info.Size() != size {
 		return Damaged(path, "has %d bytes, its manifest says %d", info.Size(), size)

@@ -7,7 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
+
+	"facepipe/internal/regular"
 )
 
 // FormatVersion is the newest version of a file that this package writes.
@@ -139,16 +140,9 @@ func ReadSealed(path, format string, doc any) error {
 
 // LoadSealed is ReadSealed, and the file's bytes.
 func LoadSealed(path, format string, doc any) ([]byte, error) {
-	info, err := os.Stat(path)
+	data, err := regular.ReadOwn(path, maxSealedBytes)
 	if err != nil {
-		return nil, err
-	}
-	if info.Size() > maxSealedBytes {
-		return nil, Damaged(path, "%d bytes are more than such a file can have", info.Size())
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
+		return nil, Unfit(path, err)
 	}
 	err = DecodeSealed(data, format, doc)
 	if errors.Is(err, ErrVersion) {
