@@ -39,19 +39,24 @@ func openSorted(path string, built builtFile) (*sorted, error) {
 		return nil, err
 	}
 	s := &sorted{path: path, data: data}
-	err = table.Guarded(func() {
-		_, rest := cutLast(data)
+	if err := s.readList(); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+// readList finds the list of blocks, of which there is one at least.
+func (s *sorted) readList() error {
+	err := table.Guarded(func() {
+		_, rest := cutLast(s.data)
 		list, _ := cutLast(rest)
 		s.list = fb.GetRootAsTableIndex(list, 0)
-		if s.list.OffsetsLength() == 0 {
-			panic("has no blocks")
-		}
 		s.first(0)
 	})
 	if err != nil {
-		return nil, errors.Join(table.Damaged(path, "%w", err), s.close())
+		return table.Damaged(s.path, "%w", err)
 	}
-	return s, nil
+	return nil
 }
 
 // cutLast takes what stands before its length at the end of data.
