@@ -85,7 +85,7 @@ const (
 	// counted.
 	minObjectBytes = 40
 	// fewValues may be shorter: objects that are no elements of a list, and all other elements.
-	fewValues = 1 << 16
+	fewValues = 1 << 12
 )
 
 // checkDensity refuses JSON text with more objects than such a file has room for, or more elements
