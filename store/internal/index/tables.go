@@ -77,8 +77,10 @@ func (s *sorted) first(block int) []byte {
 	return withoutVersion(of.KeyBytes())
 }
 
-// withoutVersion cuts off what Badger adds to a key: there is one version of each.
-func withoutVersion(key []byte) []byte { return key[:len(key)-8] }
+// versionBytes are at the end of each of Badger's keys: there is one version of each.
+const versionBytes = 8
+
+func withoutVersion(key []byte) []byte { return key[:len(key)-versionBytes] }
 
 // block opens a block.
 func (s *sorted) block(i int) entryBlock {
@@ -99,20 +101,11 @@ func (s *sorted) find(key []byte) []byte {
 		return nil
 	}
 	b := s.block(after - 1)
-	var memory [128]byte
-	scratch := memory[:0]
-	at := sort.Search(b.len(), func(i int) bool {
-		k, _ := b.entry(i, scratch)
-		return bytes.Compare(k, key) >= 0
-	})
-	if at == b.len() {
+	at, found := sort.Find(b.len(), func(i int) int { return b.entry(i).compare(key) })
+	if !found {
 		return nil
 	}
-	k, value := b.entry(at, scratch)
-	if !bytes.Equal(k, key) {
-		return nil
-	}
-	return value
+	return b.entry(at).value()
 }
 
 // entryBlock is a block. The key of an entry is so many bytes of the first one's and then its own:
@@ -127,25 +120,44 @@ func (b entryBlock) at(i int) []byte { return b.entries[binary.LittleEndian.Uint
 // keyHeader is the length of the two lengths before a key.
 const keyHeader = 4
 
-// entry is the key of an entry, made in scratch, and its value.
-func (b entryBlock) entry(i int, scratch []byte) (key, value []byte) {
+// entry is an entry: its key is shared and then own, its value is stored after marks of Badger's.
+type entry struct{ shared, own, stored []byte }
+
+func (b entryBlock) entry(i int) entry {
 	e := b.at(i)
 	if i+1 < b.len() {
 		e = e[:len(e)-len(b.at(i+1))]
 	}
 	shared, own := binary.LittleEndian.Uint16(e), keyHeader+int(binary.LittleEndian.Uint16(e[2:]))
-	key = append(append(scratch, b.entries[keyHeader:][:shared]...), e[keyHeader:own]...)
-	return withoutVersion(key), plainValue(e[own:])
+	parts := entry{b.entries[keyHeader:][:shared], e[keyHeader:own], e[own:]}
+	if n := len(parts.own); n < versionBytes {
+		parts.shared, parts.own = parts.shared[:int(shared)+n-versionBytes], nil
+	} else {
+		parts.own = parts.own[:n-versionBytes]
+	}
+	return parts
 }
 
-// plainValue is what was stored of a value: marks of Badger's and an end of its life precede it,
-// and are 0 in an index.
-func plainValue(v []byte) []byte {
+// compare compares a key with that of the entry.
+func (e entry) compare(key []byte) int {
+	n := min(len(key), len(e.shared))
+	if c := bytes.Compare(key[:n], e.shared); c != 0 {
+		return c
+	}
+	return bytes.Compare(key[n:], e.own)
+}
+
+// appendKey appends the key.
+func (e entry) appendKey(b []byte) []byte { return append(append(b, e.shared...), e.own...) }
+
+// value is what was stored of a value: marks of Badger's and an end of its life precede it, and are
+// 0 in an index.
+func (e entry) value() []byte {
 	const marks = 3
-	if v[0] != 0 || v[1] != 0 || v[2] != 0 {
+	if e.stored[0] != 0 || e.stored[1] != 0 || e.stored[2] != 0 {
 		panic("a value is marked")
 	}
-	return v[marks:]
+	return e.stored[marks:]
 }
 
 // tables are those of an index, in the order of their keys.
@@ -176,11 +188,12 @@ func (t tables) each(ctx context.Context, visit func(key, value []byte) error) e
 			}
 			b := s.block(i)
 			for k := range b.len() {
-				key, value := b.entry(k, scratch[:0])
+				e := b.entry(k)
+				key := e.appendKey(scratch[:0])
 				if last != nil && bytes.Compare(last, key) >= 0 {
 					return table.Damaged(s.path, "entry %.40q does not come after %.40q", key, last)
 				}
-				if err := visit(key, value); err != nil {
+				if err := visit(key, e.value()); err != nil {
 					return err
 				}
 				last, scratch = key, last
