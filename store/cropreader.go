@@ -72,6 +72,15 @@ func (r *CropReader) Head(at Location) (Crop, error) {
 	return shard.Head(int(at.Row))
 }
 
+// is asks of the row at a location whether it is one that is looked for; its image is not read.
+func (r *CropReader) is(at Location, one func(*cropColumns, int) bool) (bool, error) {
+	shard, err := r.shard(at.Shard)
+	if err != nil {
+		return false, err
+	}
+	return shard.is(int(at.Row), one)
+}
+
 func (r *CropReader) shard(number uint32) (*CropShard, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -105,5 +114,6 @@ func (r *CropReader) Close() error {
 	for _, s := range r.shards {
 		err = errors.Join(err, s.Close())
 	}
+	clear(r.shards)
 	return err
 }

@@ -115,18 +115,30 @@ func (s *CropShard) Prefetch(row, n int) {
 // Head reads a row as [CropShard.Crop] does, but leaves Image empty: images are neither
 // read nor verified.
 func (s *CropShard) Head(row int) (Crop, error) {
-	f := s.view.Use()
-	if f.File == nil {
-		panic("store: crop of a shard without rows")
-	}
-	b, k := f.Find(row)
-	c, err := f.Columns[b]()
+	c, k, err := s.columns(row)
 	if err != nil {
 		return Crop{}, err
 	}
 	crop := c.crop(k)
 	crop.Image = nil
 	return crop, nil
+}
+
+// is asks of a row whether it is one that is looked for.
+func (s *CropShard) is(row int, one func(*cropColumns, int) bool) (bool, error) {
+	c, k, err := s.columns(row)
+	return err == nil && one(c, k), err
+}
+
+// columns are those of the batch that holds a row, images not verified, and the row's place there.
+func (s *CropShard) columns(row int) (*cropColumns, int, error) {
+	f := s.view.Use()
+	if f.File == nil {
+		panic("store: crop of a shard without rows")
+	}
+	b, k := f.Find(row)
+	c, err := f.Columns[b]()
+	return c, k, err
 }
 
 // Retain is a second view of the shard, to be closed by itself.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -35,6 +36,9 @@ type Dataset struct {
 
 	indexMu sync.Mutex // held by who opens or closes the index
 	index   atomic.Pointer[index.Index]
+	retired []index.Index // that others may still be asking
+	renewed sync.Once     // the index on disk
+	named   *CropReader   // of rows that look-ups lead to
 }
 
 // shardInfo is what an open dataset keeps of a crop shard's manifest.
@@ -92,6 +96,7 @@ func IsDataset(dir string) bool {
 // newDataset is the dataset that doc describes, its shards not loaded.
 func newDataset(dir string, doc *datasetDoc, options ...Option) *Dataset {
 	d := &Dataset{dir: dir, ctx: context.Background(), log: slog.Default(), disk: durable.Disk{FS: durable.OS{}}, doc: doc}
+	d.named = d.CropReader()
 	for _, o := range options {
 		o(d)
 	}
@@ -146,15 +151,19 @@ func (d *Dataset) cropPath(shard int) string {
 	return filepath.Join(d.dir, cropsFolder, table.ArrowName(shard))
 }
 
-// Close releases the index. Open shards stay valid until they are closed.
+// Close releases the index, and what look-ups opened. Open shards stay valid until they are closed.
 func (d *Dataset) Close() error {
 	d.indexMu.Lock()
 	defer d.indexMu.Unlock()
-	ix := d.index.Swap(nil)
-	if ix == nil {
-		return nil
+	err := d.named.Close()
+	if ix := d.index.Swap(nil); ix != nil {
+		err = errors.Join(err, (*ix).Close())
 	}
-	return (*ix).Close()
+	for _, ix := range d.retired {
+		err = errors.Join(err, ix.Close())
+	}
+	d.retired = nil
+	return err
 }
 
 // Context is the one of [WithContext].

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"facepipe/internal/alloctest"
 	"facepipe/store"
 	"facepipe/store/internal/table"
 	"facepipe/store/storetest"
@@ -16,7 +17,12 @@ func FuzzCropManifest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, text := range [][]byte{data, storetest.Reseal(data)} {
 			var m store.CropManifest
-			if table.DecodeSealed(text, table.FormatCrops, &m) != nil || m.Validate(m.Shard) != nil {
+			var err error
+			alloctest.AtMost(t, storetest.AllocationOf(len(text)), func() {
+				m = store.CropManifest{}
+				err = table.DecodeSealed(text, table.FormatCrops, &m)
+			})
+			if err != nil || m.Validate(m.Shard) != nil {
 				continue
 			}
 			if m.File != nil {
@@ -47,7 +53,9 @@ func FuzzDataset(f *testing.F) {
 			if err := os.WriteFile(path, text, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			d, err := store.Open(dir, store.WithLogger(storetest.Quiet))
+			var d *store.Dataset
+			var err error
+			alloctest.AtMost(t, storetest.AllocationOf(len(text)), func() { d, err = store.Open(dir, store.WithLogger(storetest.Quiet)) })
 			if err != nil {
 				if !errors.Is(err, store.ErrDamaged) && !errors.Is(err, store.ErrVersion) {
 					t.Fatalf("neither damaged nor of another version: %v", err)

@@ -1,9 +1,11 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +15,7 @@ import (
 
 	"facepipe/internal/durable"
 	"facepipe/store"
+	"facepipe/store/check"
 	"facepipe/store/internal/index"
 	"facepipe/store/storetest"
 )
@@ -206,4 +209,130 @@ func TestIndexConcurrently(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// lying is the source of an index that says what a change makes of the entries.
+type lying struct {
+	index.Entries
+	crop func(to index.Entries, row int, id store.ID, key string) error
+}
+
+func (l lying) Crop(row int, id store.ID, key string) error { return l.crop(l.Entries, row, id, key) }
+
+// Whoever made the index on disk: look-ups say what the shards say, and then the index does, too.
+func TestStrangersIndexIsNotBelieved(t *testing.T) {
+	const n = 40
+	crop := func(row int) store.Crop { return storetest.Crop(0, row) }
+	for name, tell := range map[string]func(to index.Entries, row int, id store.ID, key string) error{
+		"another row": func(to index.Entries, row int, id store.ID, key string) error {
+			return to.Crop((row+1)%n, id, key)
+		},
+		"another crop's id": func(to index.Entries, row int, id store.ID, key string) error {
+			return to.Crop(row, crop((row+1)%n).ID, key)
+		},
+		"one less": func(to index.Entries, row int, id store.ID, key string) error {
+			if row == 12 {
+				return nil
+			}
+			return to.Crop(row, id, key)
+		},
+		"a key that is none": func(to index.Entries, row int, id store.ID, key string) error {
+			if row == 12 {
+				key = "nobody"
+			}
+			return to.Crop(row, id, key)
+		},
+		"nothing": func(index.Entries, int, store.ID, string) error { return nil },
+	} {
+		dir := storetest.Build(t, n, 16)
+		source := storetest.Open(t, dir).IndexSource()
+		truth := source.Each
+		source.Each = func(ctx context.Context, to index.Entries) error {
+			return truth(ctx, lying{to, tell})
+		}
+		if err := source.Replace(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := check.Run(t.Context(), dir, check.Options{ReadData: true}); err != nil || r.OK {
+			t.Errorf("%s: check says %+v, %v", name, r, err)
+		}
+		var log notices
+		d, err := store.Open(dir, log.option())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for row := range n {
+			for what, find := range map[string]func() (store.Location, error){
+				"key": func() (store.Location, error) { return d.Lookup(crop(row).Key) },
+				"id":  func() (store.Location, error) { return d.LookupID(crop(row).ID) },
+			} {
+				if l, err := find(); err != nil || d.RowOf(l) != row {
+					t.Errorf("%s: %s of row %d: %+v, %v", name, what, row, l, err)
+				}
+			}
+		}
+		if l, err := d.Lookup("twins/0020.png"); err != nil || d.RowOf(l) != 19 {
+			t.Errorf("%s: duplicate: %+v, %v", name, l, err)
+		}
+		if _, err := d.Lookup("nobody"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("%s: unknown key: %v", name, err)
+		}
+		if text := log.text.String(); strings.Count(text, "wrong index is rebuilt") != 1 {
+			t.Errorf("%s: notices are %q", name, text)
+		}
+		storetest.Close(t, d)
+		storetest.CleanCheck(t, dir)
+	}
+}
+
+// A good index is left alone, whatever is asked: names that nobody has, and those of duplicates.
+func TestGoodIndexIsLeftAlone(t *testing.T) {
+	dir := storetest.Build(t, 40, 16)
+	var log notices
+	d, err := store.Open(dir, log.option())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := storetest.Contents(t, dir)
+	var wg sync.WaitGroup
+	for row := range 40 {
+		wg.Go(func() {
+			if l, err := d.Lookup(storetest.Crop(0, row).Key); err != nil || d.RowOf(l) != row {
+				t.Errorf("row %d: %+v, %v", row, l, err)
+			}
+			if _, err := d.LookupID(store.ID{byte(row)}); !errors.Is(err, store.ErrNotFound) {
+				t.Errorf("unknown id: %v", err)
+			}
+			if l, err := d.Lookup("twins/0020.png"); err != nil || d.RowOf(l) != 19 {
+				t.Errorf("duplicate: %+v, %v", l, err)
+			}
+		})
+	}
+	wg.Wait()
+	storetest.Close(t, d)
+	if text := log.text.String(); text != "" {
+		t.Errorf("notices are %q", text)
+	}
+	if n := mappings(t, dir); n != 0 {
+		t.Errorf("%d files are still open", n)
+	}
+	if after := storetest.Contents(t, dir); !maps.EqualFunc(before, after, bytes.Equal) {
+		t.Error("files were changed")
+	}
+}
+
+// A shard that is damaged is named by a look-up that it could answer.
+func TestLookupInDamagedShard(t *testing.T) {
+	dir := storetest.Build(t, 40, 16)
+	path := filepath.Join(dir, store.CropsFolder, "000001.arrow")
+	storetest.FlipBit(t, path, 2000)
+	d := storetest.Open(t, dir)
+	if l, err := d.Lookup(storetest.Crop(0, 3).Key); err != nil || d.RowOf(l) != 3 {
+		t.Errorf("in another shard: %+v, %v", l, err)
+	}
+	for _, key := range []string{storetest.Crop(0, 20).Key, "nobody"} {
+		if l, err := d.Lookup(key); !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%q: %+v, %v", key, l, err)
+		}
+	}
 }

@@ -2,57 +2,113 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"path/filepath"
 
 	"facepipe/store/internal/index"
-	"facepipe/store/internal/table"
 )
 
 // Lookup finds a crop by its key; the key of a duplicate leads to the crop that is
-// stored. [ErrNotFound].
+// stored. [ErrNotFound]. Where the first key comes that is not that of a crop, the keys of all
+// shards are read, about 50 bytes a crop, which stay in memory.
 func (d *Dataset) Lookup(key string) (Location, error) {
 	if ValidKey(key) != nil {
 		return Location{}, d.notFound("key", key)
 	}
-	ix, err := d.openedIndex()
-	if err != nil {
-		return Location{}, err
-	}
-	l, ok, err := ix.ByKey(key)
+	l, ok, err := d.ask(func(ix index.Index) (Location, bool, error) { return ix.ByKey(key) },
+		func(c *cropColumns, k int) bool { return c.key.Value(k) == key })
 	return d.found(l, ok, err, "key", key)
 }
 
-// LookupID finds a crop by its ID. [ErrNotFound].
+// LookupID finds a crop by its ID, as [Dataset.Lookup] does by its key. [ErrNotFound].
 func (d *Dataset) LookupID(id ID) (Location, error) {
-	ix, err := d.openedIndex()
-	if err != nil {
-		return Location{}, err
-	}
-	l, ok, err := ix.ByID(id)
+	l, ok, err := d.ask(func(ix index.Index) (Location, bool, error) { return ix.ByID(id) },
+		func(c *cropColumns, k int) bool { return c.idAt(k) == id })
 	return d.found(l, ok, err, "crop", id.String())
 }
 
-// found checks an index's answer: whatever it says, a location is one of this
-// snapshot's.
+// ask asks the index. Whoever made the one on disk, it is believed where the row that it leads to
+// confirms it. Everything else, a name that it does not know, or a key that is not the row's, as
+// that of a duplicate, is asked of one that is made of the shards; if that says otherwise, the one
+// on disk is made anew.
+func (d *Dataset) ask(what func(index.Index) (Location, bool, error), isRow func(*cropColumns, int) bool) (l Location, ok bool, err error) {
+	ix, err := d.openedIndex()
+	if err != nil {
+		return l, false, err
+	}
+	l, ok, err = what(ix)
+	if _, inMemory := ix.(*index.Memory); inMemory || err == nil && ok && d.confirms(l, isRow) {
+		return l, ok, err
+	}
+	certain, err2 := d.certainIndex()
+	if err2 != nil {
+		return l, false, err2
+	}
+	is, known, err2 := what(certain)
+	if err2 == nil && (err != nil || ok != known || ok && l != is) {
+		d.renewIndex(err)
+	}
+	return is, known, err2
+}
+
+// confirms is whether there is a row at l that is the one that was looked for.
+func (d *Dataset) confirms(l Location, isRow func(*cropColumns, int) bool) bool {
+	if int(l.Shard) >= d.Shards() || int(l.Row) >= d.ShardRows(int(l.Shard)) {
+		return false
+	}
+	is, err := d.named.is(l, isRow)
+	return err == nil && is
+}
+
+// certainIndex is the index in memory, which takes the place of the one on disk.
+func (d *Dataset) certainIndex() (*index.Memory, error) {
+	d.indexMu.Lock()
+	defer d.indexMu.Unlock()
+	old := d.index.Load()
+	if old != nil {
+		if m, ok := (*old).(*index.Memory); ok {
+			return m, nil
+		}
+	}
+	m, err := index.NewMemory(d.ctx, d.indexSource())
+	if err != nil {
+		return nil, err
+	}
+	var ix index.Index = m
+	d.index.Store(&ix)
+	if old != nil {
+		d.retired = append(d.retired, *old) // others may be asking it
+	}
+	return m, nil
+}
+
+// renewIndex replaces an index on disk that said what is not so, once. If that fails, look-ups
+// go on in memory.
+func (d *Dataset) renewIndex(cause error) {
+	d.renewed.Do(func() {
+		if cause == nil {
+			cause = errors.New("it does not say what the shards say")
+		}
+		d.log.Warn("wrong index is rebuilt", "dataset", d.dir, "cause", cause)
+		if err := d.indexSource().Renew(d.ctx); err != nil {
+			d.log.Warn("index on disk cannot be rebuilt; look-ups go on in memory", "dataset", d.dir, "cause", err)
+		}
+	})
+}
+
+// found is the answer to who looked something up.
 func (d *Dataset) found(l Location, ok bool, err error, what, name string) (Location, error) {
 	switch {
 	case err != nil:
 		return Location{}, fmt.Errorf("look up %s %q: %w", what, name, err)
 	case !ok:
 		return Location{}, d.notFound(what, name)
-	case int(l.Shard) >= d.Shards() || int(l.Row) >= d.ShardRows(int(l.Shard)):
-		return Location{}, d.astray(what, name)
 	}
 	return l, nil
 }
 
 func (d *Dataset) notFound(what, name string) error {
 	return fmt.Errorf("look up %s %q in %s: %w", what, name, d.dir, ErrNotFound)
-}
-
-func (d *Dataset) astray(what, name string) error {
-	return table.Damaged(filepath.Join(d.dir, index.Folder), "%s %q leads to a crop that does not exist", what, name)
 }
 
 // eachEntry tells an index all it is made of. It reads the keys of all shards, no

@@ -97,6 +97,9 @@ func (m *cropManifest) validate(shard int) error {
 		if err := m.File.Validate(m.Rows); err != nil {
 			return err
 		}
+		if n := len(m.File.Batch); m.Rows > n*table.MaxBatchRows {
+			return fmt.Errorf("lists %d rows in %d record batches of %d at most", m.Rows, n, table.MaxBatchRows)
+		}
 	}
 	if n := len(m.Stamps); n != 0 && n != stampBytes*(m.Rows+len(m.Duplicates)+len(m.Rejects)) {
 		return fmt.Errorf("has %d bytes of stamps", n)

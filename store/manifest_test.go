@@ -33,6 +33,8 @@ func TestManifestsThatDoNotFit(t *testing.T) {
 		{"another shard's", "manifest of shard 0", crops(func(m *store.CropManifest) { m.Shard = 0 })},
 		{"no file", "counts do not fit", crops(func(m *store.CropManifest) { m.File = nil })},
 		{"rows", "record batches hold", crops(func(m *store.CropManifest) { m.Rows++ })},
+		{"more rows than batches have", "rows in 1 record batches", crops(func(m *store.CropManifest) { m.Rows, m.File.Batch[0].Rows = 513, 513 })},
+		{"more rows than memory", "record batch 0 has", crops(func(m *store.CropManifest) { m.Rows, m.File.Batch[0].Rows = 1<<40, 1<<40 })},
 		{"other file", "digest is", crops(func(m *store.CropManifest) { m.File.SHA256 = zeros })},
 		{"other rejects", "digest is", crops(func(m *store.CropManifest) { m.Rejects = append(m.Rejects, store.Reject{Key: "x"}) })},
 		{"other contract", "contract", crops(func(m *store.CropManifest) { m.Contract.Warp = "other" })},

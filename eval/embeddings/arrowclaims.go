@@ -32,7 +32,7 @@ func checkClaims(file *os.File, size int64) error {
 	if err := footer.checkSchema(schema); err != nil {
 		return err
 	}
-	footer.vector(root, footerMetadata, 4)
+	footer.texts(root, footerMetadata)
 	for _, slot := range []int{footerDictionaries, footerBatches} {
 		start, n := footer.vector(root, slot, blockBytes)
 		for i := range n {
@@ -54,12 +54,15 @@ const (
 	schemaFields       = 6
 	schemaMetadata     = 8
 	schemaFeatures     = 10
+	fieldName          = 4
 	fieldKind          = 8
 	fieldChildren      = 14
 	fieldMetadata      = 16
 	messageKind        = 6
 	messageHeader      = 8
 	messageMetadata    = 12
+	textKey            = 4
+	textValue          = 6
 	dictionaryData     = 6
 	batchNodes         = 6
 	batchBuffers       = 8
@@ -70,6 +73,7 @@ const (
 const (
 	blockBytes      = 24
 	nodeBytes       = 16
+	fieldBytes      = 16 // less than a field, or an entry of metadata, takes
 	unionKind       = 14
 	dictionaryBatch = 2
 )
@@ -88,7 +92,7 @@ func checkBlock(file *os.File, size, offset, length int64) error {
 	}
 	m = m[4:]
 	root := m.ref(0)
-	m.vector(root, messageMetadata, 4)
+	m.texts(root, messageMetadata)
 	header := m.ref(m.must(root, messageHeader))
 	if m[m.must(root, messageKind)] == dictionaryBatch {
 		header = m.ref(m.must(header, dictionaryData))
@@ -143,18 +147,36 @@ func (c claims) vector(table, slot, element int) (start, n int) {
 	return at + 4, n
 }
 
-// checkSchema looks at the lists of a schema and of all its fields, which may not be more than
-// there are bytes.
+// text is how long a table's text is.
+func (c claims) text(table, slot int) int {
+	_, n := c.vector(table, slot, 1)
+	return n
+}
+
+// texts is how long all texts of a table's list of metadata are. They may share their bytes, and
+// may not be longer together than what they are in.
+func (c claims) texts(table, slot int) (bytes int) {
+	start, n := c.vector(table, slot, 4)
+	for i := range n {
+		entry := c.ref(start + 4*i)
+		if bytes += fieldBytes + c.text(entry, textKey) + c.text(entry, textValue); bytes > len(c) {
+			panic("its metadata are nested without end")
+		}
+	}
+	return bytes
+}
+
+// checkSchema looks at the lists and texts of a schema and of all its fields, which may not be more
+// together than there are bytes: fields may share what is below them.
 func (c claims) checkSchema(schema int) error {
-	c.vector(schema, schemaMetadata, 4)
 	c.vector(schema, schemaFeatures, 8)
-	seen := 0
+	seen := c.texts(schema, schemaMetadata)
 	type list struct{ table, slot int }
 	for todo := []list{{schema, schemaFields}}; len(todo) > 0; {
 		next := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
 		start, n := c.vector(next.table, next.slot, 4)
-		if seen += n; seen > len(c) {
+		if seen += n * fieldBytes; seen > len(c) {
 			return errors.New("its columns are nested without end")
 		}
 		for i := range n {
@@ -162,7 +184,9 @@ func (c claims) checkSchema(schema int) error {
 			if c[c.must(field, fieldKind)] == unionKind {
 				return errors.New("a column is a union")
 			}
-			c.vector(field, fieldMetadata, 4)
+			if seen += c.text(field, fieldName) + c.texts(field, fieldMetadata); seen > len(c) {
+				return errors.New("its columns are nested without end")
+			}
 			todo = append(todo, list{field, fieldChildren})
 		}
 	}

@@ -13,6 +13,9 @@ import (
 	"strings"
 	"testing"
 
+	flatbuffers "github.com/google/flatbuffers/go"
+
+	"facepipe/internal/alloctest"
 	"facepipe/internal/npy"
 )
 
@@ -237,12 +240,70 @@ func TestDamagedArrow(t *testing.T) {
 		for _, to := range []byte{0x00, 0x7f, 0xff} {
 			data := slices.Clone(whole)
 			data[at] = to
-			table, err := Open(t.Context(), write(t, "e.arrow", data))
+			path := write(t, "e.arrow", data)
+			var table *Table
+			var err error
+			alloctest.AtMost(t, 300*len(whole)+1<<20, func() { table, err = Open(t.Context(), path) })
 			if err == nil && table.Len() > 3 || err != nil && !errors.Is(err, ErrFormat) {
 				t.Fatalf("byte %d as %x: %v, %v", at, to, table, err)
 			}
 		}
 	}
+}
+
+// Columns that share a name, or their metadata, are not copied out one by one until memory ends.
+func TestSharedArrowTexts(t *testing.T) {
+	for name, shared := range map[string]bool{"names": false, "metadata": true} {
+		path := write(t, "e.arrow", sharedTexts(shared))
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		alloctest.AtMost(t, 8*int(info.Size())+1<<20, func() {
+			if _, err := Open(t.Context(), path); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "nested without end") {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+}
+
+// sharedTexts is an Arrow file of 4096 columns, which all have one name of 64 KiB, or one text of
+// metadata.
+func sharedTexts(metadata bool) []byte {
+	const columns = 4096
+	b := flatbuffers.NewBuilder(0)
+	text := b.CreateString(strings.Repeat("n", 1<<16))
+	b.StartObject(2) // an entry of metadata
+	b.PrependUOffsetTSlot(0, text, 0)
+	entry := b.EndObject()
+	b.StartVector(4, 1, 4)
+	b.PrependUOffsetT(entry)
+	entries := b.EndVector(1)
+	b.StartObject(3)
+	kind := b.EndObject()
+	b.StartObject(7) // a field
+	if metadata {
+		b.PrependUOffsetTSlot(6, entries, 0)
+	} else {
+		b.PrependUOffsetTSlot(0, text, 0)
+	}
+	b.PrependByteSlot(2, 5, 0) // of text
+	b.PrependUOffsetTSlot(3, kind, 0)
+	field := b.EndObject()
+	b.StartVector(4, columns, 4)
+	for range columns {
+		b.PrependUOffsetT(field)
+	}
+	fields := b.EndVector(columns)
+	b.StartObject(4) // a schema
+	b.PrependUOffsetTSlot(1, fields, 0)
+	schema := b.EndObject()
+	b.StartObject(5) // the footer
+	b.PrependUOffsetTSlot(1, schema, 0)
+	b.Finish(b.EndObject())
+	footer := b.FinishedBytes()
+	file := append([]byte("ARROW1\x00\x00\xff\xff\xff\xff\x00\x00\x00\x00"), footer...)
+	return append(binary.LittleEndian.AppendUint32(file, uint32(len(footer))), "ARROW1"...)
 }
 
 // A file that is not finished has no name, and leaves nothing behind.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"facepipe/internal/alloctest"
 	"facepipe/store"
 	"facepipe/store/cache"
 	"facepipe/store/internal/table"
@@ -23,7 +24,12 @@ func FuzzManifest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, text := range [][]byte{data, storetest.Reseal(data)} {
 			var m cache.Manifest
-			if table.DecodeSealed(text, table.FormatEmbeddings, &m) != nil || m.Validate(m.Shard, m.Rows) != nil {
+			var err error
+			alloctest.AtMost(t, storetest.AllocationOf(len(text)), func() {
+				m = cache.Manifest{}
+				err = table.DecodeSealed(text, table.FormatEmbeddings, &m)
+			})
+			if err != nil || m.Validate(m.Shard, m.Rows) != nil {
 				continue
 			}
 			storetest.InBounds(t, m.File)

@@ -2,7 +2,9 @@ package storetest
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 
+	"facepipe/internal/alloctest"
 	"facepipe/store/internal/table"
 )
 
@@ -48,22 +51,24 @@ type Table[C any] struct {
 	Parse  table.ParseColumns[C]
 }
 
-// OpenMutated opens Arrow bytes that were made from those of whole. As they are, they
-// must be refused. Then the bodies of the batches are taken as though their checksums
-// were right: what a body holds, whatever it is, must not crash a reader. (Arrow's
-// metadata is only protected by the checksums: the library does not verify it.)
+// AllocationOf bounds what a reader of so many bytes may allocate.
+func AllocationOf(bytes int) int { return 64*bytes + 4<<20 }
+
+// OpenMutated opens Arrow bytes that were made from those of whole. As they are, they must be
+// refused, and as though all their checksums were right they must be read or refused. Then the
+// bodies of the batches alone are taken as though their checksums were right: what a body holds,
+// whatever it is, must not crash a reader.
 func (whole Table[C]) OpenMutated(t *testing.T, data []byte) *table.File[C] {
 	t.Helper()
 	info := whole.Info
-	if f, err := table.Open(writeTemp(t, data), &info, whole.Schema, whole.Parse); err == nil {
-		if err := f.Audit(); (err == nil) != bytes.Equal(data, whole.Data) {
+	alloctest.AtMost(t, AllocationOf(len(data)), func() {
+		if err := whole.read(t, data, &info); (err == nil) != bytes.Equal(data, whole.Data) {
 			t.Fatalf("read with error %v", err)
 		}
-		if err := f.Close(); err != nil {
-			t.Fatal(err)
-		}
-	} else if !errors.Is(err, table.ErrDamaged) {
-		t.Fatalf("not damaged: %v", err)
+	})
+	if last := info.Batch[len(info.Batch)-1]; int64(len(data)) > last.Offset+last.Bytes {
+		resealed := resealed(data, &whole.Info)
+		alloctest.AtMost(t, AllocationOf(len(data)), func() { _ = whole.read(t, data, resealed) })
 	}
 
 	mixed := bytes.Clone(whole.Data)
@@ -84,6 +89,35 @@ func (whole Table[C]) OpenMutated(t *testing.T, data []byte) *table.File[C] {
 	}
 	t.Cleanup(func() { Close(t, f) })
 	return f
+}
+
+// read reads all of a table; damage is the only error.
+func (whole Table[C]) read(t *testing.T, data []byte, info *table.FileInfo) error {
+	f, err := table.Open(writeTemp(t, data), info, whole.Schema, whole.Parse)
+	if err == nil {
+		err = f.Audit()
+		Close(t, f)
+	}
+	if err != nil && !errors.Is(err, table.ErrDamaged) {
+		t.Fatalf("not damaged: %v", err)
+	}
+	return err
+}
+
+// resealed is what a manifest would say of data whose batches are where info says.
+func resealed(data []byte, info *table.FileInfo) *table.FileInfo {
+	r := *info
+	r.Bytes, r.Batch = int64(len(data)), slices.Clone(info.Batch)
+	sum := sha256.Sum256(data)
+	r.SHA256 = hex.EncodeToString(sum[:])
+	for i := range r.Batch {
+		b := &r.Batch[i]
+		payload := b.Offset + b.Bytes - b.PayloadBytes
+		b.Columns, b.Payload = checksum(data[b.Offset:payload]), checksum(data[payload:b.Offset+b.Bytes])
+	}
+	first, last := r.Batch[0], r.Batch[len(r.Batch)-1]
+	r.Frame = checksum(data[:first.Offset]).Extend(data[last.Offset+last.Bytes:])
+	return &r
 }
 
 func checksum(p []byte) table.Checksum { return table.Checksum(0).Extend(p) }

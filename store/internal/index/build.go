@@ -16,8 +16,7 @@ import (
 )
 
 // builtDoc is index/BUILT.json. It is written last, and says which snapshot the
-// index is of and what every byte of it should be: Badger ends the process when it
-// meets some kinds of damage, so that it is only given files that have none.
+// index is of and what every byte of it should be.
 type builtDoc struct {
 	table.Header
 	// Dataset is the digest of the dataset.
@@ -34,30 +33,46 @@ type builtFile struct {
 // errStaleIndex is of an index that was good until the dataset grew.
 var errStaleIndex = errors.New("is of another state of the dataset")
 
-// verifyBuilt returns the index's folder if its files are as they were built, for
-// this snapshot. A missing index is [os.ErrNotExist].
-func verifyBuilt(dir, digest string) (folder string, err error) {
+// readBuilt reads the list of an index's files, and returns the folder. A missing index is
+// [os.ErrNotExist].
+func readBuilt(dir string) (folder string, doc builtDoc, err error) {
 	folder = filepath.Join(dir, Folder)
-	var doc builtDoc
-	if err := table.ReadSealed(filepath.Join(folder, builtName), table.FormatIndex, &doc); err != nil {
-		return "", err
+	path := filepath.Join(folder, builtName)
+	if err := table.ReadSealed(path, table.FormatIndex, &doc); err != nil {
+		return folder, doc, err
 	}
-	if doc.Dataset != digest {
-		return "", fmt.Errorf("%s %w", folder, errStaleIndex)
+	for _, f := range doc.Files {
+		if filepath.Base(f.Name) != f.Name {
+			return folder, doc, table.Damaged(path, "lists a file %q", f.Name)
+		}
 	}
+	return folder, doc, nil
+}
+
+// tableSuffix ends the names of Badger's tables. The other files are for Badger itself.
+const tableSuffix = ".sst"
+
+// openBuilt opens the tables of an index if all its files are as they were built.
+func openBuilt(folder string, doc builtDoc) (t tables, err error) {
 	for _, want := range doc.Files {
-		if filepath.Base(want.Name) != want.Name {
-			return "", table.Damaged(filepath.Join(folder, builtName), "lists a file %q", want.Name)
+		path := filepath.Join(folder, want.Name)
+		if filepath.Ext(path) == tableSuffix {
+			s, err := openSorted(path, want)
+			if err != nil {
+				return t, err
+			}
+			t = append(t, s)
+			continue
 		}
 		got, err := describeFile(folder, want.Name)
 		if err != nil {
-			return "", table.MissingIsDamage(filepath.Join(folder, want.Name), err)
+			return t, table.MissingIsDamage(path, err)
 		}
 		if got != want {
-			return "", table.Damaged(filepath.Join(folder, want.Name), "is not what was built")
+			return t, table.Damaged(path, "is not what was built")
 		}
 	}
-	return folder, nil
+	return t, nil
 }
 
 // describeFile reads a file and sums it up.

@@ -92,16 +92,31 @@ func (s *Source) OpenOrBuild(ctx context.Context) (Index, error) {
 // rebuild builds the index beside the old one and then takes its place. One
 // process does; others wait and then find it done.
 func (s *Source) rebuild(ctx context.Context) error {
+	return s.locked(ctx, func() error {
+		if ix, err := Open(s.Dir, s.Digest); err == nil {
+			return ix.Close()
+		}
+		return s.replaceCurrent(ctx)
+	})
+}
+
+// Renew replaces an index that is whole and says what is not so.
+func (s *Source) Renew(ctx context.Context) error {
+	return s.locked(ctx, func() error { return s.replaceCurrent(ctx) })
+}
+
+func (s *Source) locked(ctx context.Context, do func() error) error {
 	lock, err := durable.WaitLock(ctx, filepath.Join(s.Dir, LockFile))
 	if err != nil {
 		return err
 	}
 	defer lock.Unlock()
-	if ix, err := Open(s.Dir, s.Digest); err == nil {
-		return ix.Close()
-	}
-	// An older snapshot must not take the place of a newer one's index, or the two
-	// would keep rebuilding it.
+	return do()
+}
+
+// replaceCurrent is Replace if the dataset is what it was: an older snapshot must not take the
+// place of a newer one's index, or the two would keep rebuilding it.
+func (s *Source) replaceCurrent(ctx context.Context) error {
 	now, err := s.Current()
 	if err != nil {
 		return err

@@ -22,7 +22,7 @@ func locate(row int) table.Location {
 }
 
 // sourceOf is a dataset of n crops in shards of 8, of which every thirteenth has a second key.
-func sourceOf(t *testing.T, n int) *Source {
+func sourceOf(t testing.TB, n int) *Source {
 	t.Helper()
 	return &Source{
 		Dir: t.TempDir(), Digest: fmt.Sprint(n), Inputs: 2 * n, Disk: durable.Disk{FS: durable.OS{}}, Log: slog.Default(),

@@ -84,15 +84,15 @@ func (f *File[C]) readFooter(schema *arrow.Schema) (err error) {
 		return fmt.Errorf("frame: %w", err)
 	}
 	defer recoverParse(&err)
+	if err := errors.Join(checkHead(head, schema), checkTail(tail, schema, f.Info.Batch)); err != nil {
+		return err
+	}
 	f.reader, err = ipc.NewMappedFileReader(f.Data,
 		ipc.WithBodySizeLimit(maxBodyBytes), ipc.WithMetadataSizeLimit(maxMetaBytes),
 		// A big-endian file would be byte-swapped in place, in a read-only mapping.
 		ipc.WithEnsureNativeEndian(false))
 	if err != nil {
 		return err
-	}
-	if n := f.reader.NumRecords(); n != len(f.Info.Batch) {
-		return fmt.Errorf("has %d record batches, its manifest lists %d", n, len(f.Info.Batch))
 	}
 	return matchSchema(f.reader.Schema(), schema)
 }
@@ -109,6 +109,9 @@ func (f *File[C]) loadBatch(i int, parse ParseColumns[C]) (c C, err error) {
 		return c, err
 	}
 	defer recoverParse(&err)
+	if err := checkBatch(f.Data[b.Offset:b.Offset+b.Bytes], f.reader.Schema(), b.Rows); err != nil {
+		return c, err
+	}
 	rec, err := f.reader.RecordBatchAt(i)
 	if err != nil {
 		return c, err

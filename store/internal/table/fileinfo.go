@@ -44,6 +44,10 @@ func (f *FileInfo) Rows() int {
 	return n
 }
 
+// maxListedRows are the most rows of a batch, those of tables with few bytes a row. Memory is taken
+// for as many rows as a manifest lists, so that it must not list more than it has room for.
+const maxListedRows = 1 << 13
+
 // Validate checks that the parts fit each other. All offsets are then inside the
 // file, so that a reader may slice by them.
 func (f *FileInfo) Validate(rows int) error {
@@ -65,7 +69,7 @@ func (f *FileInfo) Validate(rows int) error {
 		if b.PayloadBytes < 0 || b.PayloadBytes >= b.Bytes {
 			return fmt.Errorf("record batch %d of %d bytes has a payload of %d", i, b.Bytes, b.PayloadBytes)
 		}
-		if b.Rows <= 0 || b.Rows > left {
+		if b.Rows <= 0 || b.Rows > left || b.Rows > maxListedRows {
 			return fmt.Errorf("record batch %d has %d rows of %d", i, b.Rows, rows)
 		}
 		at += b.Bytes

@@ -15,6 +15,11 @@ func TestFileInfoValidate(t *testing.T) {
 	if f := good(); f.Validate(5) != nil || f.Rows() != 5 {
 		t.Fatal(f.Validate(5))
 	}
+	many := good()
+	many.Batch[0].Rows = maxListedRows + 1
+	if many.Validate(maxListedRows+3) == nil {
+		t.Error("a batch of any number of rows is valid")
+	}
 	for name, spoil := range map[string]func(*FileInfo){
 		"digest":           func(f *FileInfo) { f.SHA256 = "00" },
 		"no batches":       func(f *FileInfo) { f.Batch = nil },

@@ -102,6 +102,24 @@ func mapFile(path string, size int64) ([]byte, error) {
 	return data, nil
 }
 
+// MapVerified maps a whole file that was built with a size and a checksum, to be unmapped by [Unmap].
+func MapVerified(path string, size int64, sum Checksum) ([]byte, error) {
+	if info, err := os.Lstat(path); err == nil && info.Size() != size {
+		return nil, Damaged(path, "is not what was built: has %d bytes, not %d", info.Size(), size)
+	}
+	data, err := mapFile(path, size)
+	if err != nil {
+		return nil, err
+	}
+	if err := sum.verify(data); err != nil {
+		return nil, errors.Join(Damaged(path, "is not what was built: %w", err), Unmap(path, data))
+	}
+	return data, nil
+}
+
+// Unmap ends what mapping a file began.
+func Unmap(path string, data []byte) error { return unmapFile(path, data) }
+
 func unmapFile(path string, data []byte) error {
 	if err := unix.Munmap(data); err != nil {
 		return fmt.Errorf("unmap %s: %w", path, err)

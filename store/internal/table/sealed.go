@@ -1,6 +1,7 @@
 package table
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,6 +43,9 @@ type Header struct {
 	Version int    `json:"version"`
 }
 
+// header is that of the document that the header is part of.
+func (h Header) header() Header { return h }
+
 // The kinds of JSON file.
 const (
 	FormatDataset    = "facepipe dataset"
@@ -71,14 +75,69 @@ const (
 // some hundred bytes for each of at most 65,536 inputs.
 const maxSealedBytes = 1 << 30
 
+// Limits of what a sealed file holds, so that reading it takes a few times its size: an element of
+// a list takes up to 144 bytes in memory, and only 2 in the text of somebody who means harm.
+const (
+	// minObjectBytes is less than the shortest object in a list that is written, its indentation
+	// counted.
+	minObjectBytes = 40
+	// fewValues may be shorter: objects that are no elements of a list, and all other elements.
+	fewValues = 1 << 12
+)
+
+// checkDensity refuses JSON text with more objects than such a file has room for, or more elements
+// that are none. Text that is no JSON passes, or does not.
+func checkDensity(data []byte) error {
+	var lists []bool // whether each value that is open is a list
+	objects, others := 0, 0
+	begins := false // an element of a list
+	for i := 0; i < len(data); i++ {
+		c := data[i]
+		if c <= ' ' {
+			continue
+		}
+		if c == '{' {
+			objects++
+		} else if begins && c != ']' {
+			others++
+		}
+		begins = false
+		switch c {
+		case '"':
+			i = endOfString(data, i)
+		case '{', '[':
+			lists = append(lists, c == '[')
+			begins = c == '['
+		case '}', ']':
+			lists = lists[:max(0, len(lists)-1)]
+		case ',':
+			begins = len(lists) > 0 && lists[len(lists)-1]
+		}
+	}
+	if objects > fewValues+len(data)/minObjectBytes || others > fewValues {
+		return fmt.Errorf("%d objects and %d other elements of lists in %d bytes are more than such a file can have", objects, others, len(data))
+	}
+	return nil
+}
+
+// endOfString is where the string ends that begins at i.
+func endOfString(data []byte, i int) int {
+	for i++; i < len(data) && data[i] != '"'; i++ {
+		if data[i] == '\\' {
+			i++
+		}
+	}
+	return i
+}
+
 // EncodeSealed is doc, a struct with at least one field, as a sealed file.
 func EncodeSealed(doc any) ([]byte, error) { return seal.Encode(doc) }
 
 // DecodeSealed reads a sealed file of the given kind into doc. The version is
 // looked at first, since a later one may be sealed in another way: [ErrVersion].
 func DecodeSealed(data []byte, format string, doc any) error {
-	var h Header
-	if err := json.Unmarshal(data, &h); err != nil {
+	h, err := headerIn(data)
+	if err != nil {
 		return fmt.Errorf("parse JSON: %w", err)
 	}
 	if h.Format != format {
@@ -87,13 +146,39 @@ func DecodeSealed(data []byte, format string, doc any) error {
 	if newest := NewestVersion(format); h.Version < minFormatVersion || h.Version > newest {
 		return fmt.Errorf("%w %d: this program reads %d to %d", ErrVersion, h.Version, minFormatVersion, newest)
 	}
-	if err := seal.Verify(data); err != nil {
+	if err := errors.Join(seal.Verify(data), checkDensity(data)); err != nil {
 		return err
 	}
 	if err := json.Unmarshal(data, doc); err != nil {
 		return fmt.Errorf("parse JSON: %w", err)
 	}
+	// Of a member that comes twice, JSON's last one counts.
+	if d, ok := doc.(interface{ header() Header }); ok && d.header() != h {
+		return fmt.Errorf("is %+v at its beginning and %+v after it", h, d.header())
+	}
 	return nil
+}
+
+// headerIn is the header that JSON text begins with. Where other members come first, all of the text
+// is searched for it.
+func headerIn(data []byte) (h Header, err error) {
+	d := json.NewDecoder(bytes.NewReader(data))
+	for _, step := range []any{json.Delim('{'), "format", &h.Format, "version", &h.Version} {
+		switch want := step.(type) {
+		case *string, *int:
+			err = d.Decode(want)
+		default:
+			token, tokenErr := d.Token()
+			if err = tokenErr; err == nil && token != want {
+				err = errors.New("another member")
+			}
+		}
+		if err != nil {
+			h = Header{}
+			return h, json.Unmarshal(data, &h)
+		}
+	}
+	return h, nil
 }
 
 // ReadSealed reads the sealed file at path into doc. A missing file is
