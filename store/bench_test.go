@@ -181,7 +181,8 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
-// BenchmarkLookup finds a key in the index on disk and in memory.
+// BenchmarkLookup finds a key in the index on disk and in memory, and as a reader does, who has the
+// row confirm it.
 func BenchmarkLookup(b *testing.B) {
 	d := benchDataset(b)
 	crops := benchCrops(benchRows)
@@ -202,6 +203,13 @@ func BenchmarkLookup(b *testing.B) {
 			}
 		})
 	}
+	b.Run("dataset", func(b *testing.B) {
+		for i := 0; b.Loop(); i++ {
+			if _, err := d.Lookup(crops[i%benchRows].Key); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }
 
 // BenchmarkMerge copies raw crops and their embeddings, commits and index included.
