@@ -45,7 +45,7 @@ func large(t testing.TB, w, h int) map[string][]byte {
 func TestDecodingTakesWhatIsForeseen(t *testing.T) {
 	for _, choice := range []string{Std, Turbo} {
 		use(t, choice)
-		for name, data := range large(t, 500, 400) {
+		for name, data := range large(t, 400, 300) {
 			h, err := Inspect(data)
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
@@ -73,7 +73,7 @@ func (n named) Errorf(format string, args ...any) {
 func TestPhotoReservesWhatItTakes(t *testing.T) {
 	for _, choice := range []string{Std, Turbo} {
 		use(t, choice)
-		for name, data := range large(t, 500, 400) {
+		for name, data := range large(t, 400, 300) {
 			p, err := OpenPhoto(data, Limits{})
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
@@ -110,7 +110,7 @@ func TestDoubtIsReserved(t *testing.T) {
 		}
 		return nil
 	}
-	if _, err := p.Decode(8); !errors.Is(err, full) || len(asked) != 2 || asked[1] < 5*asked[0] {
+	if _, err := p.Decode(8); !errors.Is(err, full) || len(asked) != 2 || asked[1] < asked[0]+6*500*400 {
 		t.Errorf("asked for %v: %v", asked, err)
 	}
 	p.Reserve = nil
