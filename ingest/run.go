@@ -63,6 +63,8 @@ func (r *run) run(ctx context.Context) (err error) {
 	if err := imgcodec.Use(r.options.Decoder); err != nil {
 		return err
 	}
+	r.summary.Memory = r.parsed.memory
+	defer newBudget(r.parsed.memory).keepHeap()()
 	if err := r.openSources(ctx); err != nil {
 		return err
 	}
@@ -87,7 +89,7 @@ func (r *run) run(ctx context.Context) (err error) {
 		return err
 	}
 	finish := r.openBar()
-	err = pipeline(ctx, r.parsed.workers, r.produce, r.consume)
+	err = pipeline(ctx, r.parsed.workers, r.cropper.budget, r.produce, r.consume)
 	finish()
 	r.summary.Filtered, r.summary.Changed = r.filtered, r.changed.count
 	r.changed.warn(ctx, r.logger(), r.options.Out)
@@ -259,7 +261,7 @@ func (r *run) task(n, i int, item source.Item) *task {
 		crop.Key = substitute(crop.Key)
 	}
 	t := &task{source: crop.Source, key: crop.Key, known: r.writer.Seen(crop.Source, crop.Key), held: item.Held}
-	t.look = func() looked { return r.look(i, crop.Key, item) }
+	t.look = func(ctx context.Context) looked { return r.look(ctx, i, crop.Key, item) }
 	t.make = func(ctx context.Context) ([]candidate, error) {
 		if refused != nil {
 			return nil, refused

@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"facepipe/internal/imgcodec"
+	"facepipe/internal/regular"
 	"facepipe/store"
 )
 
@@ -42,15 +43,16 @@ func OpenFolder(ctx context.Context, dir string) (*Folder, error) {
 		if entry.IsDir() || strings.HasPrefix(entry.Name(), ".") {
 			return nil
 		}
-		data, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(key)))
-		if err != nil {
-			return err
-		}
-		if imgcodec.Sniff(data) == imgcodec.Unknown {
+		path := filepath.Join(dir, filepath.FromSlash(key))
+		data, err := readCrop(path)
+		if errors.Is(err, imgcodec.ErrNotImage) {
 			return nil
 		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
 		if err := f.add(key, data); err != nil {
-			return fmt.Errorf("%s: %w", filepath.Join(dir, key), err)
+			return fmt.Errorf("%s: %w", path, err)
 		}
 		fmt.Fprintf(sum, "%s\x00%d\x00", key, len(data))
 		sum.Write(data)
@@ -83,12 +85,51 @@ func (f *Folder) add(key string, data []byte) error {
 		return err
 	}
 	if f.size == 0 {
-		f.size = h.W
+		if f.size = h.W; f.size > maxCropSize {
+			return fmt.Errorf("is %d x %d pixels, and aligned crops have at most %[3]d x %[3]d: detect and align photographs with --detector, or with pipe ingest", h.W, h.H, maxCropSize)
+		}
 	}
 	if h.W != f.size || h.H != f.size {
 		return fmt.Errorf("is %d x %d pixels, and aligned crops are square and of one size (the first has %d): detect and align photographs with --detector, or with pipe ingest", h.W, h.H, f.size)
 	}
 	f.keys = append(f.keys, key)
+	return nil
+}
+
+// Bounds of an aligned crop: its side in pixels, and its file in bytes.
+const (
+	maxCropSize  = 1024
+	maxCropBytes = 32 << 20
+)
+
+// readCrop reads an image; [imgcodec.ErrNotImage] if it is none. The error does not name the file.
+func readCrop(path string) ([]byte, error) {
+	file, err := regular.Open(path)
+	if err != nil {
+		return nil, regular.Reason(err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, regular.Reason(err)
+	}
+	data, err := imgcodec.Read(file, 0, info.Size(), admitCrop)
+	return data, regular.Reason(err)
+}
+
+// admitCrop refuses what is no image, or too large for an aligned crop, before it is read into
+// memory.
+func admitCrop(size int64, head []byte) error {
+	if imgcodec.Sniff(head) == imgcodec.Unknown {
+		return imgcodec.ErrNotImage
+	}
+	return checkCropBytes(size)
+}
+
+func checkCropBytes(size int64) error {
+	if size > maxCropBytes {
+		return fmt.Errorf("has %d bytes, more than the limit of %d for an aligned crop", size, maxCropBytes)
+	}
 	return nil
 }
 
@@ -157,14 +198,9 @@ func (f *Folder) CropSize() int { return f.size }
 // Decode reads and decodes a crop.
 func (f *Folder) Decode(place int, rgb []byte) error {
 	path := filepath.Join(f.dir, filepath.FromSlash(f.keys[place]))
-	file, err := os.Open(path)
+	data, err := readCrop(path)
 	if err != nil {
-		return err
-	}
-	defer file.Close()
-	data, err := io.ReadAll(file)
-	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	if err := imgcodec.DecodeRGB(imgcodec.Sniff(data), data, f.size, f.size, rgb); err != nil {
 		return fmt.Errorf("decode %s: %w", path, err)

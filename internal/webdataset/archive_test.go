@@ -86,7 +86,7 @@ func walk(t testing.TB, data []byte, hold func(*webdataset.Member) bool) []strin
 		Sample: func(s webdataset.Sample) error {
 			line := s.Key + ":"
 			for i := range s.Members {
-				data, err := shard.Read(&s.Members[i])
+				data, err := shard.Read(&s.Members[i], nil)
 				line += fmt.Sprintf(" %s=%.20q", s.Members[i].Extension, data)
 				if err != nil {
 					line += "(" + err.Error() + ")"
@@ -344,7 +344,7 @@ func sound(t testing.TB, path string) (got map[string]string, damages int) {
 		Sample: func(s webdataset.Sample) error {
 			var parts []string
 			for i := range s.Members {
-				data, err := shard.Read(&s.Members[i])
+				data, err := shard.Read(&s.Members[i], nil)
 				if err != nil {
 					return nil
 				}
@@ -618,13 +618,13 @@ func TestChangedArchive(t *testing.T) {
 	if err := shard.Walk(t.Context(), v); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := shard.Read(&member); err != nil {
+	if _, err := shard.Read(&member, nil); err != nil {
 		t.Errorf("before: %v", err)
 	}
 	if err := os.WriteFile(path, archive[:len(archive)-512], 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := shard.Read(&member); err == nil || !strings.Contains(err.Error(), "changed") {
+	if _, err := shard.Read(&member, nil); err == nil || !strings.Contains(err.Error(), "changed") {
 		t.Errorf("afterwards: %v", err)
 	}
 	if err := shard.Walk(t.Context(), v); err == nil || !strings.Contains(err.Error(), "changed") {
@@ -662,7 +662,7 @@ func FuzzShard(f *testing.F) {
 					if m.Fault != nil || m.Size > 1<<20 {
 						continue
 					}
-					got, err := shard.Read(m)
+					got, err := shard.Read(m, nil)
 					if err != nil || int64(len(got)) != m.Size {
 						t.Fatalf("%q: %d bytes of %d, %v", m.Name, len(got), m.Size, err)
 					}

@@ -9,6 +9,9 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"facepipe/internal/imgcodec"
+	"facepipe/internal/regular"
 )
 
 // Shard is one archive. Its file does not stay open. Its methods may be called from several
@@ -46,18 +49,15 @@ type Damage struct {
 
 // Open looks at the shard at path, which must be a regular file.
 func Open(path string) (*Shard, error) {
-	info, err := os.Stat(path) // before opening, which would wait at a pipe
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("not a regular file but %s", info.Mode().Type())
-	}
-	file, err := os.Open(path)
+	file, err := regular.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
 	packed, err := compressionOf(file)
 	if err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func (s *Shard) Compressed() bool { return s.packed != uncompressed }
 
 // open opens the file, if it is still the one that was looked at.
 func (s *Shard) open() (*os.File, error) {
-	file, err := os.Open(s.path)
+	file, err := regular.Open(s.path)
 	if err != nil {
 		return nil, err
 	}
@@ -84,8 +84,8 @@ func (s *Shard) open() (*os.File, error) {
 	return file, nil
 }
 
-// Read gives a member's bytes.
-func (s *Shard) Read(m *Member) ([]byte, error) {
+// Read gives a member's bytes. Before they are read into memory admit is asked.
+func (s *Shard) Read(m *Member, admit imgcodec.Admit) ([]byte, error) {
 	if m.Fault != nil || m.held {
 		return m.data, m.Fault
 	}
@@ -94,18 +94,24 @@ func (s *Shard) Read(m *Member) ([]byte, error) {
 		return nil, err
 	}
 	defer file.Close()
-	if s.Compressed() {
-		return s.inflate(file, m)
+	if !s.Compressed() {
+		return imgcodec.Read(file, m.offset, m.Size, admit)
 	}
-	data := make([]byte, m.Size) // within the file, or there would be a fault
-	if _, err := file.ReadAt(data, m.offset); err != nil {
-		return nil, truncation(err)
+	if err := admit.Ask(m.Size, m.Head()); err != nil {
+		return nil, err
 	}
-	return data, nil
+	return s.inflate(file, m)
 }
+
+// unpacking bounds the windows of zstd, of up to [maxWindow] each: members are inflated one by one.
+var unpacking sync.Mutex
 
 // inflate reads a member of a compressed archive.
 func (s *Shard) inflate(file *os.File, m *Member) ([]byte, error) {
+	if s.packed == zstandard {
+		unpacking.Lock()
+		defer unpacking.Unlock()
+	}
 	in, err := newInput(context.Background(), file, s.size, s.packed)
 	if err != nil {
 		return nil, err
