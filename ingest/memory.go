@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime/debug"
+	"runtime/metrics"
 	"strconv"
 	"strings"
 
@@ -27,9 +28,9 @@ const (
 	maxDefaultMemory = 4 << 30
 )
 
-// besideBytes is what a run takes beside its budget: the program, the index of a dataset, the shard
-// in flight, walkers' windows. The garbage collector is told to keep to the sum.
-const besideBytes = 256 << 20
+// besideBytes is what a run takes beside its budget: tables, the shard in flight, windows of
+// sources, and room for what is garbage already. The garbage collector is told to keep to the sum.
+const besideBytes = 128 << 20
 
 // DefaultMemory is the memory of a run that states none: a quarter of the machine's, or of what its
 // control group may have if that is less, and at most 4 GiB.
@@ -98,11 +99,13 @@ func newBudget(memory int64) *budget {
 func decodingPart(memory int64) int64 { return memory / 8 * 5 }
 func memoryFor(decoding int64) int64  { return (decoding + 4) / 5 * 8 }
 
-// keepHeap makes the garbage collector keep to the budget. restore ends that.
-func (b *budget) keepHeap() (restore func()) {
-	was := debug.SetMemoryLimit(-1)
-	debug.SetMemoryLimit(min(was, b.memory+besideBytes))
-	return func() { debug.SetMemoryLimit(was) }
+// keepHeap makes the garbage collector keep to the budget, and to more only if more is in use: the
+// keys of a dataset of a hundred million crops. It has been given the limit of before.
+func (b *budget) keepHeap(before int64) {
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(live)
+	limit := max(b.memory, int64(live[0].Value.Uint64())) + besideBytes
+	debug.SetMemoryLimit(min(before, limit))
 }
 
 // admit asks for the memory of an encoded photograph, for the claim to give back. One that declares

@@ -279,8 +279,8 @@ func recordHead(size int64) []byte {
 // fit by itself is refused with what it would take.
 func TestMemoryIsBounded(t *testing.T) {
 	const memory = 128 << 20
-	g := greedy{dir: t.TempDir(), side: 1500, pictures: 24, huge: 9990, hugeReason: "--memory", readable: memory / 5 &^ 3, refused: memory / 2}
-	g.check(t, memory, 24)
+	g := greedy{dir: t.TempDir(), side: 1500, pictures: 48, huge: 9990, hugeReason: "--memory", readable: memory / 5 &^ 3, refused: memory / 2}
+	g.check(t, memory, 48)
 }
 
 // TestAttackMemory is the same at full size.
@@ -294,7 +294,7 @@ func TestAttackMemory(t *testing.T) {
 }
 
 // besides is what the program takes beside --memory, without a detector, as pipe ingest --help says.
-const besides = 384 << 20
+const besides = 256 << 20
 
 func (g greedy) check(t *testing.T, memory int64, workers int) {
 	o := g.layOut(t)

@@ -62,7 +62,8 @@ MEMORY
   take at once: bytes, so that one of 16 bits a sample counts twice. A quarter of it is for
   encoded photographs, five eighths for decoding. A photograph that takes more is refused,
   before it is read where its beginning tells, and the reason says how much --memory it
-  takes. The program itself takes up to 384 MiB beside it, and the detector what it takes.
+  takes. The program itself takes up to 256 MiB beside it, more for a dataset of many million
+  crops, and the detector what it takes.
 QUALITY
   What is measured is recorded with every crop; the limits (--min-face and so on) are
   off unless given. An aligned crop only tells its sharpness.
