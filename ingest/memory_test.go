@@ -55,14 +55,12 @@ func TestClaimsDoNotWaitForEachOther(t *testing.T) {
 	for range 8 {
 		go func() {
 			var c claim
-			defer c.release()
-			for i := range 200 {
-				if err := c.hold(ctx, &s, int64(1+i%100)); err != nil {
-					done <- err
-					return
-				}
+			var err error
+			for i := 0; i < 200 && err == nil; i++ {
+				err = c.hold(ctx, &s, int64(1+i%100))
 			}
-			done <- nil
+			c.release()
+			done <- err
 		}()
 	}
 	for range 8 {

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"facepipe/internal/alloctest"
 )
 
 func TestScannerReadsEveryRecord(t *testing.T) {
@@ -350,7 +352,9 @@ func FuzzScanner(f *testing.F) {
 	f.Add([]byte("junk" + string(file)))
 	f.Add([]byte{0x0a, 0x23, 0xd7, 0xce, 0xff, 0xff, 0xff, 0xff})
 	f.Add([]byte{0x0a, 0x23, 0xd7, 0x3e, 0, 0, 0, 0})
-	f.Fuzz(func(t *testing.T, file []byte) { scan(t, file) })
+	f.Fuzz(func(t *testing.T, file []byte) {
+		alloctest.AtMost(t, 256*len(file)+windowSize+1<<20, func() { scan(t, file) })
+	})
 }
 
 func FuzzFrames(f *testing.F) {

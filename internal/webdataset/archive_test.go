@@ -16,6 +16,7 @@ import (
 	"strings"
 	"testing"
 
+	"facepipe/internal/alloctest"
 	"facepipe/internal/webdataset"
 )
 
@@ -654,6 +655,18 @@ func FuzzShard(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		// A compressed archive may hold a thousand times its bytes, and zstd takes a window.
+		limit := 1<<20 + 64*len(data)
+		if shard.Compressed() {
+			limit = 384<<20 + 1<<14*len(data)
+		}
+		alloctest.AtMost(t, limit, func() {
+			_ = shard.Walk(t.Context(), webdataset.Visitor{
+				Hold:   func(*webdataset.Member) bool { return true },
+				Sample: func(webdataset.Sample) error { return nil },
+				Damage: func(webdataset.Damage) error { return nil },
+			})
+		})
 		err = shard.Walk(t.Context(), webdataset.Visitor{
 			Hold: func(m *webdataset.Member) bool { return m.Extension == "cls" },
 			Sample: func(s webdataset.Sample) error {
@@ -680,4 +693,19 @@ func FuzzShard(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// A name that no file system has is damage, and what follows is read.
+func TestEndlessNames(t *testing.T) {
+	long := strings.Repeat("n", 20<<10)
+	record := fmt.Sprintf("%d path=%s\n", len(long)+len("20000 path=\n"), long)
+	for name, extension := range map[string][]byte{
+		"GNU": join(block("././@LongLink", len(long), 'L', nil), padded(long)),
+		"pax": join(block("pax", len(record), 'x', nil), padded(record)),
+	} {
+		got := walk(t, join(extension, block("0.jpg", 1, '0', nil), padded("A"), pack(t, entry{"1.jpg", "B"})), nil)
+		if len(got) != 3 || !strings.Contains(got[0], "a name of 20480 bytes, more than the limit of 16384") || got[2] != `1: jpg="B"` {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
 }
