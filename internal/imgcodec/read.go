@@ -18,15 +18,17 @@ const HeadBytes = 64 << 10
 // head how the image begins, as far as that is known. Its error is the reading's; nil admits all.
 type Admit func(size int64, head []byte) error
 
-// Ask asks admit, after the size was compared with [MaxBytes].
+// Ask asks admit, and compares the size with [MaxBytes].
 func (admit Admit) Ask(size int64, head []byte) error {
+	if admit != nil {
+		if err := admit(size, head); err != nil {
+			return err
+		}
+	}
 	if size > MaxBytes {
 		return fmt.Errorf("has %d bytes, more than the limit of %d", size, int64(MaxBytes))
 	}
-	if admit == nil {
-		return nil
-	}
-	return admit(size, head)
+	return nil
 }
 
 // Read reads an encoded image of size bytes at offset, if admit agrees.

@@ -325,7 +325,7 @@ func TestFlippedBits(t *testing.T) {
 			code := []byte(w.pickle)
 			code[i/8] ^= 1 << (i % 8)
 			alloctest.AtMost(t, 512*len(code)+1<<20, func() { _, _ = pickle.Load(bytes.NewReader(code), int64(len(code))) })
-		images, _, err := set(string(code))
+			images, _, err := set(string(code))
 			for _, image := range images {
 				if err == nil && len(image) > len(code) {
 					t.Fatalf("%s: bit %d: an image of %d bytes", w.by, i, len(image))

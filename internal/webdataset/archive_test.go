@@ -700,8 +700,8 @@ func TestEndlessNames(t *testing.T) {
 	long := strings.Repeat("n", 20<<10)
 	record := fmt.Sprintf("%d path=%s\n", len(long)+len("20000 path=\n"), long)
 	for name, extension := range map[string][]byte{
-		"GNU": join(block("././@LongLink", len(long), 'L', nil), padded(long)),
-		"pax": join(block("pax", len(record), 'x', nil), padded(record)),
+		"GNU": join(block("././@LongLink", int64(len(long)), 'L', nil), padded(long)),
+		"pax": join(block("pax", int64(len(record)), 'x', nil), padded(record)),
 	} {
 		got := walk(t, join(extension, block("0.jpg", 1, '0', nil), padded("A"), pack(t, entry{"1.jpg", "B"})), nil)
 		if len(got) != 3 || !strings.Contains(got[0], "a name of 20480 bytes, more than the limit of 16384") || got[2] != `1: jpg="B"` {
