@@ -396,3 +396,20 @@ func BenchmarkScanner(b *testing.B) {
 		}
 	}
 }
+
+// A head is the beginning of a record's first frame.
+func TestReadHead(t *testing.T) {
+	file, at := fixtureFile()
+	for i, r := range at {
+		for _, n := range []int64{0, 1, 5, 1 << 20} {
+			got, err := ReadHead(bytes.NewReader(file), r, n)
+			whole := fixture[i].record
+			if err != nil || int64(len(got)) > n || !strings.HasPrefix(whole, string(got)) || len(got) == 0 && n > 0 && !strings.HasPrefix(whole, string(magicBytes[:])) && whole != "" {
+				t.Errorf("record %d, %d bytes: %q, %v", i, n, got, err)
+			}
+		}
+		if _, err := ReadHead(bytes.NewReader(file[4:]), r, 8); err == nil {
+			t.Errorf("record %d: no error where another head is", i)
+		}
+	}
+}
