@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"facepipe/ingest/source"
+	"facepipe/internal/imgcodec"
 	"facepipe/store"
 )
 
@@ -39,7 +40,7 @@ func (r *run) fileStamp(i int, item source.Item) uint32 {
 
 // look compares an item of source i that was met before, under a key of the dataset, with its
 // file. It reads the file only if its size or time is another, or if it could not be read before.
-func (r *run) look(i int, key string, item source.Item) looked {
+func (r *run) look(ctx context.Context, i int, key string, item source.Item) looked {
 	s := r.numbers[i]
 	refused := r.writer.Refused(s, key)
 	if refused && r.options.RetryRejects {
@@ -49,7 +50,9 @@ func (r *run) look(i int, key string, item source.Item) looked {
 	if !was.Known() || was.Bytes != 0 && was.File == r.fileStamp(i, item) {
 		return asBefore
 	}
-	data, err := item.Read()
+	var encoded claim
+	defer encoded.release()
+	data, err := item.Read(r.cropper.budget.admit(ctx, &encoded))
 	switch {
 	case err != nil || store.StampOfBytes(data) == was.Bytes:
 		return asBefore
@@ -65,8 +68,8 @@ func (r *run) stamped(i int, item source.Item, stamp *store.Stamp) source.Item {
 		return item
 	}
 	read := item.Read
-	item.Read = func() ([]byte, error) {
-		data, err := read()
+	item.Read = func(admit imgcodec.Admit) ([]byte, error) {
+		data, err := read(admit)
 		if err == nil {
 			stamp.Bytes = store.StampOfBytes(data)
 		}

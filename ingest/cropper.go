@@ -8,18 +8,12 @@ import (
 	"slices"
 	"sync/atomic"
 
-	"golang.org/x/sync/semaphore"
-
 	"facepipe/ingest/align"
 	"facepipe/ingest/detect"
 	"facepipe/ingest/source"
 	"facepipe/internal/imgcodec"
 	"facepipe/store"
 )
-
-// pixelBudget bounds the decoded pixels that all workers together have in memory: two of the
-// largest photographs, or some thousand small ones.
-const pixelBudget = 2 * imgcodec.DefaultMaxPixels
 
 // cropper makes crops of photographs. It is used by all workers at once.
 type cropper struct {
@@ -32,7 +26,7 @@ type cropper struct {
 	landmarks   *source.Landmarks      // nil without a file
 	named       atomic.Bool            // the file has named a photograph
 	unnamed     atomic.Pointer[string] // the key of one that it has not
-	pixels      *semaphore.Weighted
+	budget      *budget
 }
 
 func newCropper(p parsed, gate Gate) *cropper {
@@ -47,7 +41,7 @@ func newCropper(p parsed, gate Gate) *cropper {
 		jpegQuality: p.quality,
 		faces:       p.faces,
 		gate:        gate,
-		pixels:      semaphore.NewWeighted(pixelBudget),
+		budget:      newBudget(p.memory),
 	}
 }
 
@@ -72,11 +66,17 @@ type face struct {
 // crops makes the crops of one item, the main face's last, without source, key and identity.
 // A fault of the item, or of one face, is a [refusal].
 func (c *cropper) crops(ctx context.Context, item source.Item, key string) ([]candidate, error) {
-	data, err := item.Read()
-	if machineFault(err) {
+	var encoded claim
+	defer encoded.release()
+	data, err := item.Read(c.budget.admit(ctx, &encoded))
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case machineFault(err):
 		return nil, fmt.Errorf("read: %w; run the same command again once that is mended, or without this file", err)
-	}
-	if err != nil {
+	case isRefusal(err):
+		return nil, err
+	case err != nil:
 		return nil, refuse(stageRead, fmt.Errorf("%w: %w", errUnreadable, err))
 	}
 	opened, err := imgcodec.OpenPhoto(data, imgcodec.Limits{})
@@ -94,7 +94,7 @@ func (c *cropper) crops(ctx context.Context, item source.Item, key string) ([]ca
 		crop, err := c.passThrough(opened.Header, data)
 		return []candidate{{crop, nil}}, err
 	}
-	photo := &photograph{Photo: opened, budget: c.pixels}
+	photo := c.budget.open(ctx, opened)
 	defer photo.close()
 	faces := []face{}
 	if given != nil {
@@ -177,6 +177,9 @@ func (c *cropper) detect(ctx context.Context, photo *photograph, item source.Ite
 func (c *cropper) alignFaces(ctx context.Context, photo *photograph, faces []face) ([]candidate, error) {
 	// A photograph is decoded at one size at a time, so faces that need the same size follow
 	// each other. A face whose reduction has an error is refused with it below.
+	if most := int64(len(faces)) * int64(3*c.contract.CropSize*c.contract.CropSize); most > c.budget.decoding.size {
+		return nil, refuse(stageAlign, fmt.Errorf("%w: the crops of %d faces take %d bytes, and --memory of %d leaves %d", errMemory, len(faces), most, c.budget.memory, c.budget.decoding.size))
+	}
 	order, reductions := make([]int, len(faces)), make([]int, len(faces))
 	for i, f := range faces {
 		order[i] = i
@@ -222,6 +225,10 @@ func (c *cropper) judge(crop store.Crop, pixels *imgcodec.Image, landmarks *alig
 	return crop, c.gate.judge(crop.Quality)
 }
 
+// mostKept is how many bytes of an aligned crop of a size are kept as they came. What is larger has
+// far more in it than its pixels.
+func mostKept(size int) int { return 8*size*size + 1<<20 }
+
 // passThrough takes a photograph that is an aligned crop already. It keeps the original bytes
 // if every decoder makes the same of them.
 func (c *cropper) passThrough(header imgcodec.Header, data []byte) (store.Crop, error) {
@@ -237,7 +244,7 @@ func (c *cropper) passThrough(header imgcodec.Header, data []byte) (store.Crop, 
 		defer imgcodec.Recycle(photo)
 	}
 	crop := store.Crop{ID: store.CropID(c.contract, photo.Pix), Encoding: format, Image: data}
-	if c.raw || header.Orientation != 1 || format != imgcodec.JPEG && format != imgcodec.PNG {
+	if c.raw || header.Orientation != 1 || format != imgcodec.JPEG && format != imgcodec.PNG || len(data) > mostKept(c.contract.CropSize) {
 		crop = c.encode(photo)
 	}
 	return c.judge(crop, photo, nil)

@@ -90,6 +90,9 @@ type Options struct {
 	PairsOut string `json:",omitempty"`
 	// Workers is the number of photographs processed at once, 0 for one a core.
 	Workers int `json:"-"`
+	// Memory is how many bytes photographs and crops in work may take at once, at least
+	// [MinMemory]; 0 is [DefaultMemory]. What takes more by itself is refused.
+	Memory int64 `json:"-"`
 	// ShardRows is the number of crops in a shard, 0 for the store's default.
 	ShardRows int
 	// MaxRejectRate is the fraction of refused inputs, 0 to 1, above which [Run] returns a
@@ -138,6 +141,7 @@ type parsed struct {
 	raw      bool
 	quality  int // of JPEG crops, 0 for PNG
 	workers  int
+	memory   int64
 	side     int // of crops
 }
 
@@ -159,6 +163,8 @@ func (o Options) parse() (p parsed, err error) {
 		return p, fmt.Errorf("a score of %v is not in 0..1", o.MinScore)
 	case o.CropSize != 0 && (o.CropSize < MinCropSize || o.CropSize > MaxCropSize):
 		return p, fmt.Errorf("a crop size of %d is not in %d..%d", o.CropSize, MinCropSize, MaxCropSize)
+	case o.Memory != 0 && o.Memory < MinMemory:
+		return p, fmt.Errorf("a memory of %d bytes is less than %d", o.Memory, int64(MinMemory))
 	case o.DetSize < 0 || o.Workers < 0 || o.ShardRows < 0 || o.MinImages < 0:
 		return p, errors.New("sizes and numbers must not be negative")
 	}
@@ -181,6 +187,9 @@ func (o Options) parse() (p parsed, err error) {
 		return p, err
 	}
 	p.side = cmp.Or(o.CropSize, DefaultCropSize)
+	if p.memory = o.Memory; p.memory == 0 {
+		p.memory = DefaultMemory()
+	}
 	p.workers = o.Workers
 	if p.workers == 0 {
 		p.workers = runtime.GOMAXPROCS(0)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"golang.org/x/sync/semaphore"
-
 	"facepipe/ingest/align"
 	"facepipe/ingest/detect"
 	"facepipe/internal/imgcodec"
@@ -26,12 +24,26 @@ const (
 )
 
 // photograph is one that is being worked on. At most one decoded picture of it is kept, which
-// takes its pixels from the budget of all workers.
+// takes its memory from the budget of all workers.
 type photograph struct {
 	*imgcodec.Photo
-	budget   *semaphore.Weighted
-	reserved int64 // pixels of the budget
+	decoding claim
 	current  *imgcodec.Reduced
+}
+
+// open begins work on a photograph, which ends with close.
+func (b *budget) open(ctx context.Context, opened *imgcodec.Photo) *photograph {
+	p := &photograph{Photo: opened}
+	opened.Reserve = func(bytes int64) error {
+		if bytes != p.decoding.bytes {
+			p.close() // for nobody waits with pictures in hand
+		}
+		if err := b.fits(bytes); err != nil {
+			return refuse(stageDecode, err)
+		}
+		return p.decoding.hold(ctx, &b.decoding, bytes)
+	}
+	return p
 }
 
 // close releases all pictures, and gives back the budget.
@@ -39,28 +51,24 @@ func (p *photograph) close() {
 	p.Recycle(p.current)
 	p.current = nil
 	p.Close()
-	p.budget.Release(p.reserved)
-	p.reserved = 0
+	p.decoding.release()
 }
 
-// at decodes the photograph at a reduction. It first releases what was decoded before, with its
-// budget: two that wait for more, each with some in hand, could wait forever.
+// at decodes the photograph at a reduction. It first releases what was decoded before.
 func (p *photograph) at(ctx context.Context, reduction int) (*imgcodec.Reduced, error) {
 	if p.current != nil && p.current.Reduction == reduction {
 		return p.current, nil
 	}
 	p.Recycle(p.current)
 	p.current = nil
-	if need := p.Pixels(reduction); need != p.reserved {
-		p.close()
-		if err := p.budget.Acquire(ctx, need); err != nil {
-			return nil, err
-		}
-		p.reserved = need
-	}
 	r, err := p.Decode(reduction)
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil && !isRefusal(err):
 		return nil, refuse(stageDecode, err)
+	case err != nil:
+		return nil, err
 	}
 	p.current = r
 	return r, nil

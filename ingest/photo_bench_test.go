@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"golang.org/x/sync/semaphore"
-
 	"facepipe/ingest/align"
 	"facepipe/ingest/detect"
 	"facepipe/ingest/detect/detecttest"
@@ -100,7 +98,7 @@ func BenchmarkLargePhotograph(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			photo := &photograph{Photo: opened, budget: semaphore.NewWeighted(pixelBudget)}
+			photo := newBudget(DefaultMemory()).open(b.Context(), opened)
 			defer photo.close()
 			if look {
 				if _, err := photo.detect(b.Context(), detector); err != nil {

@@ -10,13 +10,9 @@ import (
 	"facepipe/store"
 )
 
-// How far workers may be ahead of the consumer. It is enough that neither one large photograph
-// nor the commit of a shard leaves them idle.
-const (
-	windowPerWorker = 256      // items
-	windowBytes     = 64 << 20 // of crops that wait in memory, about
-	heldBytes       = 64 << 20 // of encoded photographs that items hold
-)
+// windowPerWorker is how many items workers may be ahead of the consumer, each. It is enough that
+// neither one large photograph nor the commit of a shard leaves them idle.
+const windowPerWorker = 256
 
 // task is one item on its way through the pipeline. Its worker writes the fields below done
 // before it closes done.
@@ -27,7 +23,7 @@ type task struct {
 	// known marks an item that an earlier run dealt with. It is skipped unless look, whose result
 	// is found, wants it anew.
 	known bool
-	look  func() looked
+	look  func(context.Context) looked
 	found looked
 	// stamp is of the item's file.
 	stamp store.Stamp
@@ -49,7 +45,7 @@ func (t *task) work(ctx context.Context) {
 		return
 	}
 	if t.known {
-		t.found = t.look()
+		t.found = t.look(ctx)
 	}
 	if !t.skip() {
 		t.faces, t.err = t.make(ctx)
@@ -65,10 +61,6 @@ func (t *task) size() int {
 	return n
 }
 
-// holds is what the task takes of [heldBytes]. A larger item takes all of them and waits to be
-// alone.
-func (t *task) holds() int64 { return int64(min(t.held, heldBytes)) }
-
 // candidate is a face on its way into the dataset: its crop, or why there is none. The crop
 // has a source and a key in any case.
 type candidate struct {
@@ -79,7 +71,7 @@ type candidate struct {
 // pipeline runs produce, some workers and consume at once. produce submits tasks, a worker
 // makes each, and consume gets them in the order of submission. The first error, or the end of
 // ctx, stops everything and is returned.
-func pipeline(ctx context.Context, workers int,
+func pipeline(ctx context.Context, workers int, b *budget,
 	produce func(ctx context.Context, submit func(*task) error) error,
 	consume func(*task) error,
 ) error {
@@ -87,8 +79,10 @@ func pipeline(ctx context.Context, workers int,
 	// A task is in order before it is in work, so that the consumer waits for every task that
 	// a worker may have.
 	order, work := make(chan *task, window), make(chan *task, window)
-	waiting := newBacklog(windowBytes)
-	room := semaphore.NewWeighted(heldBytes)
+	waiting := newBacklog(int(b.finished))
+	room := semaphore.NewWeighted(b.held)
+	// A larger item takes all of the room and waits to be alone.
+	holds := func(t *task) int64 { return min(int64(t.held), b.held) }
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		defer close(order)
@@ -97,7 +91,7 @@ func pipeline(ctx context.Context, workers int,
 		return produce(ctx, func(t *task) error {
 			t.done, t.number = make(chan struct{}), submitted
 			submitted++
-			if err := room.Acquire(ctx, t.holds()); err != nil {
+			if err := room.Acquire(ctx, holds(t)); err != nil {
 				return err
 			}
 			for _, queue := range []chan *task{order, work} {
@@ -116,7 +110,7 @@ func pipeline(ctx context.Context, workers int,
 				waiting.enter(t.number)
 				t.work(ctx)
 				t.look, t.make = nil, nil // releases what the item holds
-				room.Release(t.holds())
+				room.Release(holds(t))
 				waiting.add(t.size())
 				close(t.done)
 			}

@@ -11,11 +11,14 @@ import (
 	"time"
 
 	"facepipe/ingest/source"
+	"facepipe/internal/imgcodec"
 )
 
 // However fast a source is, what its items hold in memory stays bounded.
 func TestPipelineBoundsWhatItemsHold(t *testing.T) {
-	const items, held = 64, heldBytes / 4
+	const items = 64
+	budget := newBudget(1 << 30)
+	held := int(budget.held / 4)
 	var holding, most atomic.Int64
 	// Nothing is made at first, so that a source that nobody stops is through by then.
 	begin := make(chan struct{})
@@ -24,26 +27,26 @@ func TestPipelineBoundsWhatItemsHold(t *testing.T) {
 		for range items {
 			item := &task{held: held, make: func(context.Context) ([]candidate, error) {
 				<-begin
-				holding.Add(-held)
+				holding.Add(-int64(held))
 				return nil, nil
 			}}
 			if err := submit(item); err != nil {
 				return err
 			}
-			most.Store(max(most.Load(), holding.Add(held)))
+			most.Store(max(most.Load(), holding.Add(int64(held))))
 		}
 		return nil
 	}
 	consumed := 0
-	if err := pipeline(t.Context(), 2, produce, func(*task) error { consumed++; return nil }); err != nil {
+	if err := pipeline(t.Context(), 2, budget, produce, func(*task) error { consumed++; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	// One is counted before what makes room for it was, and one is in work.
-	if consumed != items || most.Load() > heldBytes+2*held {
-		t.Errorf("%d items consumed; they held %d bytes, the limit is %d", consumed, most.Load(), heldBytes)
+	if consumed != items || most.Load() > budget.held+2*int64(held) {
+		t.Errorf("%d items consumed; they held %d bytes, the limit is %d", consumed, most.Load(), budget.held)
 	}
-	if err := pipeline(t.Context(), 1, func(_ context.Context, submit func(*task) error) error {
-		return submit(&task{held: 3 * heldBytes, make: func(context.Context) ([]candidate, error) { return nil, nil }})
+	if err := pipeline(t.Context(), 1, budget, func(_ context.Context, submit func(*task) error) error {
+		return submit(&task{held: 3 * int(budget.held), make: func(context.Context) ([]candidate, error) { return nil, nil }})
 	}, func(*task) error { return nil }); err != nil {
 		t.Errorf("an item larger than the room: %v", err)
 	}
@@ -52,7 +55,7 @@ func TestPipelineBoundsWhatItemsHold(t *testing.T) {
 // A disk that fails is no property of a photograph: it stops the run, which can be done
 // again, where a reject would stay one.
 func TestMachineFaultsStopTheRun(t *testing.T) {
-	c := newCropper(parsed{side: DefaultCropSize}, Gate{})
+	c := newCropper(parsed{side: DefaultCropSize, memory: MinMemory}, Gate{})
 	for _, tt := range []struct {
 		err   error
 		stops bool
@@ -64,7 +67,7 @@ func TestMachineFaultsStopTheRun(t *testing.T) {
 		{syscall.EACCES, false},
 		{errors.New("a member is damaged"), false},
 	} {
-		_, err := c.crops(t.Context(), source.Item{Read: func() ([]byte, error) { return nil, tt.err }}, "a.jpg")
+		_, err := c.crops(t.Context(), source.Item{Read: func(imgcodec.Admit) ([]byte, error) { return nil, tt.err }}, "a.jpg")
 		var refused *refusal
 		if !errors.Is(err, tt.err) || errors.As(err, &refused) == tt.stops {
 			t.Errorf("%v: %v, stops the run: %t", tt.err, err, !errors.As(err, &refused))

@@ -216,6 +216,8 @@ type WorkSummary struct {
 	Done   int `json:"done"`
 	Reused int `json:"reused"`
 	Busy   int `json:"busy"`
+	// Memory is that of [Summary].
+	Memory int64 `json:"memory"`
 	// Seen, Written, Duplicates and Rejected are those of [Summary] over the tasks that were
 	// done. The merge finds duplicates of other tasks' crops.
 	Seen            int     `json:"seen"`
@@ -227,7 +229,7 @@ type WorkSummary struct {
 }
 
 // Work does a worker's tasks of the plan in a folder. Each gives a dataset of its own there,
-// made as [Run] makes one. Workers, ONNXRuntime, Progress and Logger are taken from o, the
+// made as [Run] makes one. Workers, Memory, ONNXRuntime, Progress and Logger are taken from o, the
 // rest from the plan. Inputs that have changed since are store.ErrPlan.
 func Work(ctx context.Context, dir string, w worker.Worker, o Options) (s WorkSummary, err error) {
 	begun := time.Now()
@@ -235,7 +237,7 @@ func Work(ctx context.Context, dir string, w worker.Worker, o Options) (s WorkSu
 	if err != nil {
 		return s, err
 	}
-	s = WorkSummary{Plan: dir}
+	s = WorkSummary{Plan: dir, Memory: cmp.Or(o.Memory, DefaultMemory())}
 	share := w.Tasks(len(p.Tasks))
 	tasks := make([]plan.Task, 0, len(share))
 	for _, i := range share {
@@ -342,7 +344,7 @@ func readPlan(ctx context.Context, dir string, o Options) (plan.Plan, Options, e
 	}
 	planned := was.Options
 	planned.Out, planned.Workers, planned.ONNXRuntime, planned.Progress, planned.Logger = p.Dataset, o.Workers, o.ONNXRuntime, o.Progress, o.Logger
-	planned.MaxRejectRate = o.MaxRejectRate
+	planned.MaxRejectRate, planned.Memory = o.MaxRejectRate, o.Memory
 	now, err := survey(ctx, planned)
 	if err != nil {
 		return p, planned, err

@@ -31,6 +31,7 @@ var (
 	errSize        = errors.New("not an aligned crop")
 	errStore       = errors.New("cannot be stored")
 	errConflict    = errors.New("key taken by another source")
+	errMemory      = errors.New("takes more than --memory allows")
 
 	errSmall   = errors.New("face too small")
 	errBlurred = errors.New("face too blurred")
@@ -41,7 +42,7 @@ var (
 
 // refusalKinds are the reasons that a summary counts; every refusal wraps one.
 var refusalKinds = []error{
-	errUnreadable, errNoFace, errNoMatch, errFaceCount, errNoLandmarks, errOutside, errSize, errStore, errConflict,
+	errUnreadable, errNoFace, errNoMatch, errFaceCount, errNoLandmarks, errOutside, errSize, errStore, errConflict, errMemory,
 	errSmall, errBlurred, errYaw, errPitch, errRoll,
 	imgcodec.ErrEmpty, imgcodec.ErrNotImage, imgcodec.ErrUnsupported, imgcodec.ErrAnimated,
 	imgcodec.ErrTooLarge, imgcodec.ErrTruncated, imgcodec.ErrCorrupt,
@@ -57,6 +58,12 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.stage + ": " + r.err.Error() }
 func (r *refusal) Unwrap() error { return r.err }
+
+// isRefusal says whether an error rejects an input.
+func isRefusal(err error) bool {
+	var r *refusal
+	return errors.As(err, &r)
+}
 
 func refuse(stage string, err error) error { return &refusal{stage: stage, err: err} }
 

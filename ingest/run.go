@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -31,7 +32,8 @@ type run struct {
 	filtered    int // photographs left out; only produce writes it
 	changed     changes
 	bar         *progress.Bar
-	total       int // items that the bar counts to; -1 if the walk is to find out
+	total       int   // items that the bar counts to; -1 if the walk is to find out
+	heap        int64 // the garbage collector's limit of before, in bytes
 	summary     Summary
 }
 
@@ -63,6 +65,9 @@ func (r *run) run(ctx context.Context) (err error) {
 	if err := imgcodec.Use(r.options.Decoder); err != nil {
 		return err
 	}
+	r.summary.Memory = r.parsed.memory
+	r.heap = debug.SetMemoryLimit(-1)
+	defer debug.SetMemoryLimit(r.heap)
 	if err := r.openSources(ctx); err != nil {
 		return err
 	}
@@ -87,7 +92,8 @@ func (r *run) run(ctx context.Context) (err error) {
 		return err
 	}
 	finish := r.openBar()
-	err = pipeline(ctx, r.parsed.workers, r.produce, r.consume)
+	r.cropper.budget.keepHeap(r.heap)
+	err = pipeline(ctx, r.parsed.workers, r.cropper.budget, r.produce, r.consume)
 	finish()
 	r.summary.Filtered, r.summary.Changed = r.filtered, r.changed.count
 	r.changed.warn(ctx, r.logger(), r.options.Out)
@@ -259,7 +265,7 @@ func (r *run) task(n, i int, item source.Item) *task {
 		crop.Key = substitute(crop.Key)
 	}
 	t := &task{source: crop.Source, key: crop.Key, known: r.writer.Seen(crop.Source, crop.Key), held: item.Held}
-	t.look = func() looked { return r.look(i, crop.Key, item) }
+	t.look = func(ctx context.Context) looked { return r.look(ctx, i, crop.Key, item) }
 	t.make = func(ctx context.Context) ([]candidate, error) {
 		if refused != nil {
 			return nil, refused
@@ -320,6 +326,10 @@ func substitute(key string) string {
 // consume records what became of one item. It runs in one goroutine, in the order of the
 // sources.
 func (r *run) consume(t *task) error {
+	const now = 1024 // and then
+	if t.number%now == 0 {
+		r.cropper.budget.keepHeap(r.heap)
+	}
 	if t.skip() {
 		if t.found == changed {
 			r.changed.add(t.key)

@@ -38,6 +38,8 @@ type Summary struct {
 	Rows       int    `json:"rows"`
 	Shards     int    `json:"shards"`
 	Identities int    `json:"identities"`
+	// Memory is the bytes that photographs and crops in work could take at once.
+	Memory int64 `json:"memory"`
 	// Decoder and Detector are what the crops were made with.
 	Decoder  string `json:"decoder"`
 	Detector string `json:"detector"`

@@ -58,6 +58,13 @@ FACES
   all       every face; the main one has the photograph's key and identity, the others
             KEY#1, KEY#2 ... and none; all are in the photograph's split
   A box or landmarks that the source gives choose one face whatever is asked for.
+MEMORY
+  --memory bounds what encoded photographs, pictures that are decoded and crops that wait
+  take at once: bytes, so that one of 16 bits a sample counts twice. A quarter of it is for
+  encoded photographs, five eighths for decoding. A photograph that takes more is refused,
+  before it is read where its beginning tells, and the reason says how much --memory it
+  takes. The program itself takes up to 256 MiB beside it, more for a dataset of many million
+  crops, and the detector what it takes.
 QUALITY
   What is measured is recorded with every crop; the limits (--min-face and so on) are
   off unless given. An aligned crop only tells its sharpness.
@@ -79,6 +86,7 @@ func (o *ingestOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.plan, "plan", "", "do a share of the plan in this `folder` (see pipe plan); all else is the plan's")
 	f.StringVar(&o.worker, "worker", "auto", "which `share` of --plan: I/N, or auto for what Slurm, Kubernetes, torchrun or PIPE_WORKER and PIPE_WORKERS say")
 	f.IntVar(&o.Workers, "workers", 0, "photographs processed at once (default: one a core); not the workers of a plan")
+	f.Var(memoryFlag{&o.Memory}, "memory", "most that photographs and crops in work take of memory at once, such as 512MiB or 4GiB; what takes more by itself is refused (default: a quarter of what the machine or its control group has, at most 4GiB)")
 	f.Float64Var(&o.MaxRejectRate, "max-reject-rate", ingest.DefaultMaxRejectRate, "share of refused inputs above which the exit status is 3")
 }
 
@@ -174,5 +182,5 @@ func printIngested(w io.Writer, s ingest.Summary) {
 	if s.Pairs > 0 {
 		plain.Fprintf(w, "  pairs       %d\n", s.Pairs)
 	}
-	plain.Fprintf(w, "  decoder     %s\n  detector    %s\n", s.Decoder, s.Detector)
+	plain.Fprintf(w, "  decoder     %s\n  detector    %s\n  memory      %s at most\n", s.Decoder, s.Detector, byteSize(s.Memory))
 }

@@ -128,7 +128,12 @@ func (b *Bin) checkSizes(errs []error) error {
 
 // decode decodes an image, by its number.
 func (b *Bin) decode(number int, rgb []byte) error {
-	data, err := b.file.Read(number)
+	data, err := b.file.Read(number, func(size int64, head []byte) error {
+		if h, err := imgcodec.Peek(head); err == nil && (h.W != BinCropSize || h.H != BinCropSize) {
+			return sizeError{h.W, h.H}
+		}
+		return checkCropBytes(size)
+	})
 	if err != nil {
 		return err
 	}

@@ -31,9 +31,6 @@ type Folder struct {
 	digest string
 }
 
-// maxImage is the longest file of a folder of crops, in bytes.
-const maxImage = 1 << 28
-
 // OpenFolder looks at the headers of all images below dir. Other files are passed over. An image
 // of another size than the first, or one that is not square, is an error that says what to do.
 func OpenFolder(ctx context.Context, dir string) (*Folder, error) {
@@ -46,12 +43,16 @@ func OpenFolder(ctx context.Context, dir string) (*Folder, error) {
 		if entry.IsDir() || strings.HasPrefix(entry.Name(), ".") {
 			return nil
 		}
-		data, err := readImage(filepath.Join(dir, filepath.FromSlash(key)))
-		if err != nil || data == nil {
-			return err
+		path := filepath.Join(dir, filepath.FromSlash(key))
+		data, err := readCrop(path)
+		if errors.Is(err, imgcodec.ErrNotImage) || errors.Is(err, regular.ErrIrregular) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
 		}
 		if err := f.add(key, data); err != nil {
-			return fmt.Errorf("%s: %w", filepath.Join(dir, key), err)
+			return fmt.Errorf("%s: %w", path, err)
 		}
 		fmt.Fprintf(sum, "%s\x00%d\x00", key, len(data))
 		sum.Write(data)
@@ -66,18 +67,6 @@ func OpenFolder(ctx context.Context, dir string) (*Folder, error) {
 	f.digest = hex.EncodeToString(sum.Sum(nil))
 	f.identify()
 	return f, nil
-}
-
-// readImage reads a file that begins like an image; nil of anything else.
-func readImage(path string) ([]byte, error) {
-	head, err := regular.Head(path, imgcodec.SniffLen)
-	if errors.Is(err, regular.ErrIrregular) || err == nil && imgcodec.Sniff(head) == imgcodec.Unknown {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return regular.Read(path, maxImage)
 }
 
 func firstOf(errs ...error) error {
@@ -96,12 +85,51 @@ func (f *Folder) add(key string, data []byte) error {
 		return err
 	}
 	if f.size == 0 {
-		f.size = h.W
+		if f.size = h.W; f.size > maxCropSize {
+			return fmt.Errorf("is %d x %d pixels, and aligned crops have at most %[3]d x %[3]d: detect and align photographs with --detector, or with pipe ingest", h.W, h.H, maxCropSize)
+		}
 	}
 	if h.W != f.size || h.H != f.size {
 		return fmt.Errorf("is %d x %d pixels, and aligned crops are square and of one size (the first has %d): detect and align photographs with --detector, or with pipe ingest", h.W, h.H, f.size)
 	}
 	f.keys = append(f.keys, key)
+	return nil
+}
+
+// Bounds of an aligned crop: its side in pixels, and its file in bytes.
+const (
+	maxCropSize  = 1024
+	maxCropBytes = 32 << 20
+)
+
+// readCrop reads an image; [imgcodec.ErrNotImage] if it is none. The error does not name the file.
+func readCrop(path string) ([]byte, error) {
+	file, err := regular.Open(path)
+	if err != nil {
+		return nil, regular.Reason(err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, regular.Reason(err)
+	}
+	data, err := imgcodec.Read(file, 0, info.Size(), admitCrop)
+	return data, regular.Reason(err)
+}
+
+// admitCrop refuses what is no image, or too large for an aligned crop, before it is read into
+// memory.
+func admitCrop(size int64, head []byte) error {
+	if imgcodec.Sniff(head) == imgcodec.Unknown {
+		return imgcodec.ErrNotImage
+	}
+	return checkCropBytes(size)
+}
+
+func checkCropBytes(size int64) error {
+	if size > maxCropBytes {
+		return fmt.Errorf("has %d bytes, more than the limit of %d for an aligned crop", size, maxCropBytes)
+	}
 	return nil
 }
 
@@ -170,9 +198,9 @@ func (f *Folder) CropSize() int { return f.size }
 // Decode reads and decodes a crop.
 func (f *Folder) Decode(place int, rgb []byte) error {
 	path := filepath.Join(f.dir, filepath.FromSlash(f.keys[place]))
-	data, err := regular.Read(path, maxImage)
+	data, err := readCrop(path)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	if err := imgcodec.DecodeRGB(imgcodec.Sniff(data), data, f.size, f.size, rgb); err != nil {
 		return fmt.Errorf("decode %s: %w", path, err)

@@ -50,7 +50,7 @@ func TestFolderOfAnything(t *testing.T) {
 	if err := os.WriteFile(at("elsewhere"), slices.Concat(picture.Bytes(), make([]byte, 8)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Truncate(at("elsewhere"), maxImage+1); err != nil {
+	if err := os.Truncate(at("elsewhere"), maxCropBytes+1); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := OpenFolder(t.Context(), dir); err == nil {

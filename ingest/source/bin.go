@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 
+	"facepipe/internal/imgcodec"
 	"facepipe/internal/verifybin"
 )
 
@@ -35,7 +36,7 @@ func (b *verificationBin) Walk(ctx context.Context, visit func(Item) error) erro
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		item := Item{Key: verifybin.Key(i), Read: func() ([]byte, error) { return b.file.Read(i) }}
+		item := Item{Key: verifybin.Key(i), Read: func(admit imgcodec.Admit) ([]byte, error) { return b.file.Read(i, admit) }}
 		if err := visit(item); err != nil {
 			return err
 		}

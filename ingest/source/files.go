@@ -1,34 +1,19 @@
 package source
 
 import (
-	"errors"
-	"fmt"
-	"io"
 	"strings"
 
 	"facepipe/internal/imgcodec"
 	"facepipe/internal/regular"
 )
 
-// maxFileBytes bounds the memory that one file may take before its header is looked at.
-// A hundred megapixels of uncompressed 16-bit colour still fit.
-const maxFileBytes = 1 << 30
-
-// checkSize refuses what is too large to be a photograph.
-func checkSize(bytes int64) error {
-	if bytes > maxFileBytes {
-		return fmt.Errorf("has %d bytes, more than the limit of %d", bytes, int64(maxFileBytes))
-	}
-	return nil
-}
-
 func isRegular(path string) bool {
 	_, err := regular.Stat(path)
 	return err == nil
 }
 
-// readFile reads a whole file, refusing one that is too large to be a photograph.
-func readFile(path string) ([]byte, error) {
+// readFile reads a file that is to be a photograph.
+func readFile(path string, admit imgcodec.Admit) ([]byte, error) {
 	file, err := regular.Open(path)
 	if err != nil {
 		return nil, regular.Reason(err)
@@ -38,17 +23,8 @@ func readFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, regular.Reason(err)
 	}
-	if err := checkSize(info.Size()); err != nil {
-		return nil, err
-	}
-	data := make([]byte, info.Size())
-	if _, err := io.ReadFull(file, data); err != nil {
-		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-			return nil, errors.New("became shorter while it was read")
-		}
-		return nil, regular.Reason(err)
-	}
-	return data, nil
+	data, err := imgcodec.Read(file, 0, info.Size(), admit)
+	return data, regular.Reason(err)
 }
 
 // startsLikeImage says whether a file begins like an image of a known format.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"facepipe/internal/imgcodec"
 	"facepipe/internal/regular"
 	"facepipe/store"
 )
@@ -107,10 +108,10 @@ func (f *folder) Walk(ctx context.Context, visit func(Item) error) error {
 		root:    f.root,
 		dataset: f.datasets.add,
 		file: func(path, key, identity string) error {
-			return visit(Item{Key: key, Identity: identity, Read: func() ([]byte, error) { return readFile(path) }})
+			return visit(Item{Key: key, Identity: identity, Read: func(admit imgcodec.Admit) ([]byte, error) { return readFile(path, admit) }})
 		},
 		fault: func(key string, err error) error {
-			return visit(Item{Key: key, Read: func() ([]byte, error) { return nil, err }})
+			return visit(Item{Key: key, Read: fails(err)})
 		},
 	}
 	return w.walk()

@@ -62,7 +62,7 @@ func list(t *testing.T, root string) []string {
 	var out []string
 	err = src.Walk(t.Context(), func(item Item) error {
 		line := item.Key + " | " + item.Identity
-		if _, err := item.Read(); err != nil {
+		if _, err := item.Read(nil); err != nil {
 			line += " | " + err.Error()
 		}
 		out = append(out, line)
@@ -135,7 +135,7 @@ func TestFolderReadsTheFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = src.Walk(t.Context(), func(item Item) error {
-		data, err := item.Read()
+		data, err := item.Read(nil)
 		if string(data) != string(picture) {
 			t.Errorf("read %d bytes, want %d", len(data), len(picture))
 		}
@@ -344,13 +344,13 @@ func TestReadFileLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(file.Truncate(maxFileBytes+1), file.Close()); err != nil {
+	if err := errors.Join(file.Truncate(imgcodec.MaxBytes+1), file.Close()); err != nil {
 		if errors.Is(err, syscall.EFBIG) {
 			t.Skip(err)
 		}
 		t.Fatal(err)
 	}
-	if _, err := readFile(path); err == nil || !strings.Contains(err.Error(), "more than the limit") {
+	if _, err := readFile(path, nil); err == nil || !strings.Contains(err.Error(), "more than the limit") {
 		t.Errorf("error = %v", err)
 	}
 }

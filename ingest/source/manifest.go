@@ -20,6 +20,7 @@ import (
 	"strings"
 
 	"facepipe/ingest/align"
+	"facepipe/internal/imgcodec"
 	"facepipe/internal/regular"
 )
 
@@ -265,7 +266,7 @@ func (m *manifest) item(r tableRow) Item {
 	item := Item{Key: p.key}
 	if err != nil {
 		err = r.fault(err)
-		item.Read = func() ([]byte, error) { return nil, err }
+		item.Read = fails(err)
 		return item
 	}
 	item.Identity, item.Split, item.Attributes = p.identity, p.split, p.attributes
@@ -274,11 +275,11 @@ func (m *manifest) item(r tableRow) Item {
 		face := m.order.Face(p.landmarks.Numbers())
 		item.Landmarks = &face
 	}
-	item.Read = func() ([]byte, error) {
+	item.Read = func(admit imgcodec.Admit) ([]byte, error) {
 		if _, err := regular.Stat(p.file); err != nil {
 			return nil, err
 		}
-		return readFile(p.file)
+		return readFile(p.file, admit)
 	}
 	return item
 }

@@ -34,7 +34,7 @@ func TestManifestRecipe(t *testing.T) {
 	}
 	var got []string
 	for _, item := range items(t, dir+"/attributes.csv") {
-		if _, err := item.Read(); err != nil {
+		if _, err := item.Read(nil); err != nil {
 			t.Errorf("%s: %v", item.Key, err)
 		}
 		got = append(got, fmt.Sprint(item.Key[:4], item.Attributes))

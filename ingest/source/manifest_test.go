@@ -76,7 +76,7 @@ func describe(all []Item) []string {
 	var out []string
 	for _, item := range all {
 		line := item.Key + " | " + item.Identity
-		if _, err := item.Read(); err != nil {
+		if _, err := item.Read(nil); err != nil {
 			line += " | " + err.Error()
 		}
 		out = append(out, line)
@@ -135,7 +135,7 @@ lines"
 				t.Fatalf("%d items: %q", len(got), describe(got))
 			}
 			for i, item := range got {
-				if data, err := item.Read(); err != nil || string(data) != string(picture) {
+				if data, err := item.Read(nil); err != nil || string(data) != string(picture) {
 					t.Errorf("%s: read %d bytes, %v", item.Key, len(data), err)
 				}
 				item.Read = nil
@@ -389,7 +389,7 @@ func TestManifestColumns(t *testing.T) {
 	root := pictures(t, "a.png")
 	for _, tt := range tests {
 		got := items(t, table(t, root, "m.csv", tt.header+"\n"+tt.row+"\n"))[0]
-		if _, err := got.Read(); err != nil {
+		if _, err := got.Read(nil); err != nil {
 			t.Errorf("%s: %v", tt.header, err)
 			continue
 		}
@@ -505,7 +505,7 @@ func goodItems(t testing.TB, path string) (good int) {
 		if b := item.Box; b != nil && !(b.W > 0 && b.H > 0 && b.X-b.X == 0 && b.Y-b.Y == 0) {
 			t.Errorf("box %v", b)
 		}
-		if _, err := item.Read(); err == nil {
+		if _, err := item.Read(nil); err == nil {
 			good++
 		}
 		return nil
@@ -575,7 +575,7 @@ func TestManifestOfManyRows(t *testing.T) {
 	if err != nil || seen != rows+1 {
 		t.Fatalf("%d items, %v", seen, err)
 	}
-	if _, err := last.Read(); last.Key != fmt.Sprintf("000000.png//line %d", rows+2) || err == nil || !strings.Contains(err.Error(), "line 3") {
+	if _, err := last.Read(nil); last.Key != fmt.Sprintf("000000.png//line %d", rows+2) || err == nil || !strings.Contains(err.Error(), "line 3") {
 		t.Errorf("the last item is %s, %v", last.Key, err)
 	}
 	// The read buffer is the largest part of it.

@@ -297,12 +297,15 @@ func (s *recordIO) readFirst() error {
 	return nil
 }
 
+// maxProperty bounds a property file, which has a line or two.
+const maxProperty = 1 << 16
+
 func (s *recordIO) openProperty() {
 	path := filepath.Join(filepath.Dir(s.path), recordio.PropertyName)
 	if !isRegular(path) {
 		return
 	}
-	data, err := readFile(path)
+	data, err := regular.Read(path, maxProperty)
 	if err == nil {
 		var p recordio.Property
 		if p, err = recordio.ParseProperty(data); err == nil {
@@ -381,7 +384,7 @@ func (w *recordWalk) walk(ctx context.Context) error {
 
 // fault visits an item that cannot be read.
 func (w *recordWalk) fault(key string, err error) error {
-	return w.visit(Item{Key: key, Read: func() ([]byte, error) { return nil, err }})
+	return w.visit(Item{Key: key, Read: fails(err)})
 }
 
 func (w *recordWalk) damaged(damage *recordio.DamageError) error {
@@ -451,7 +454,7 @@ func (w *recordWalk) item(record recordio.Record, h recordio.Header, name record
 	if name.known {
 		w.ranges.image(name.key, label)
 	}
-	item := Item{Key: name.text, Read: func() ([]byte, error) { return w.source.read(record) }}
+	item := Item{Key: name.text, Read: func(admit imgcodec.Admit) ([]byte, error) { return w.source.read(record, admit) }}
 	if label >= 0 {
 		item.Identity = w.source.namespace + "/" + formatLabel(label)
 	}
@@ -471,7 +474,7 @@ func (s *recordIO) describe(item *Item, e recordio.ListEntry) {
 	if e.Aligned || e.Landmarks == nil {
 		return
 	}
-	data, err := item.Read()
+	data, err := item.Read(admitDescribed)
 	if err != nil {
 		return
 	}
@@ -486,6 +489,16 @@ func (s *recordIO) describe(item *Item, e recordio.ListEntry) {
 	if c := e.Corners; c != nil && c[2] > c[0] && c[3] > c[1] {
 		item.Box = &Box{X: c[0], Y: c[1], W: c[2] - c[0], H: c[3] - c[1]}
 	}
+}
+
+// admitDescribed leaves images undescribed that are too large to be read while the records are
+// walked, beside all that is in work.
+func admitDescribed(size int64, _ []byte) error {
+	const most = 64 << 20
+	if size > most {
+		return fmt.Errorf("has %d bytes, more than the limit of %d", size, int64(most))
+	}
+	return nil
 }
 
 // isPhotograph tells whether an image is larger than an aligned crop.
@@ -506,8 +519,15 @@ func inside(landmarks [5][2]float64, h imgcodec.Header) bool {
 }
 
 // read returns the image of a record.
-func (s *recordIO) read(record recordio.Record) ([]byte, error) {
-	if err := checkSize(record.End - record.Offset); err != nil {
+func (s *recordIO) read(record recordio.Record, admit imgcodec.Admit) ([]byte, error) {
+	head, err := recordio.ReadHead(s.file, record, imgcodec.HeadBytes)
+	if err != nil {
+		return nil, regular.Reason(err)
+	}
+	if h, err := recordio.ParseHeader(head, record.Length); err == nil {
+		head = head[min(record.Length-h.ImageSize, int64(len(head))):]
+	}
+	if err := admit.Ask(record.End-record.Offset, head); err != nil {
 		return nil, err
 	}
 	data, err := recordio.Read(s.file, record)

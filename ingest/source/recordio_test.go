@@ -141,7 +141,7 @@ func walk(t testing.TB, src Source) (s seen) {
 			t.Errorf("key %s is there twice", item.Key)
 		}
 		keys[item.Key] = true
-		data, err := item.Read()
+		data, err := item.Read(nil)
 		line := item.Key + " | " + item.Identity + " | " + string(data)
 		if err != nil {
 			line = item.Key + " | " + item.Identity + " ! " + err.Error()

@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"facepipe/ingest/align"
+	"facepipe/internal/imgcodec"
 )
 
 // Item is one photograph of a source.
@@ -41,9 +42,10 @@ type Item struct {
 	// Held is how many bytes of memory the item holds: those of an image that was read on the
 	// way because going back to it is expensive.
 	Held int
-	// Read returns the encoded image, or why there is none. It may be called from
-	// any goroutine, also after the walk has moved on, until the source is closed.
-	Read func() ([]byte, error)
+	// Read returns the encoded image, or why there is none. Before it is read into memory admit is
+	// asked, unless it is held already. It may be called from any goroutine, also after the walk
+	// has moved on, until the source is closed.
+	Read func(admit imgcodec.Admit) ([]byte, error)
 }
 
 // Box is a rectangle in pixels: X and Y of its upper left corner, width and height.
@@ -70,6 +72,11 @@ type Noticer interface {
 type Filer interface {
 	// Stat looks at the file of a key. It may be called from any goroutine.
 	Stat(key string) (fs.FileInfo, error)
+}
+
+// fails is the reading of an item that cannot be read.
+func fails(err error) func(imgcodec.Admit) ([]byte, error) {
+	return func(imgcodec.Admit) ([]byte, error) { return nil, err }
 }
 
 // Source is a place that photographs come from.

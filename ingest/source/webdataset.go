@@ -14,6 +14,7 @@ import (
 
 	"facepipe/ingest/align"
 	"facepipe/internal/filedigest"
+	"facepipe/internal/imgcodec"
 	"facepipe/internal/regular"
 	"facepipe/internal/webdataset"
 )
@@ -273,7 +274,7 @@ func (w *shardWalk) damage(d webdataset.Damage) error {
 
 // fault visits what cannot be read.
 func (w *shardWalk) fault(place string, err error) error {
-	return w.item(Item{Key: w.shard.name + "/" + place, Read: func() ([]byte, error) { return nil, err }})
+	return w.item(Item{Key: w.shard.name + "/" + place, Read: fails(err)})
 }
 
 func (w *shardWalk) item(item Item) error {
@@ -336,19 +337,16 @@ func (w *shardWalk) image(m *webdataset.Member, l labels, fault error) error {
 }
 
 // reader reads a member; fault is why it is not to be used.
-func (s *tarShard) reader(m *webdataset.Member, fault error) func() ([]byte, error) {
+func (s *tarShard) reader(m *webdataset.Member, fault error) func(imgcodec.Admit) ([]byte, error) {
 	shard := s.shard
-	return func() ([]byte, error) {
+	return func(admit imgcodec.Admit) ([]byte, error) {
 		if m.Fault != nil {
 			return nil, m.Fault
 		}
 		if fault != nil {
 			return nil, fault
 		}
-		if err := checkSize(m.Size); err != nil {
-			return nil, err
-		}
-		data, err := shard.Read(m)
+		data, err := shard.Read(m, admit)
 		return data, regular.Reason(err)
 	}
 }

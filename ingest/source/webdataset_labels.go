@@ -118,7 +118,7 @@ func (l *labels) read(shard *webdataset.Shard, m *webdataset.Member, namespace s
 	if m.Fault == nil && m.Size > maxLabelBytes {
 		return fmt.Errorf("has %d bytes, more than the limit of %d", m.Size, maxLabelBytes)
 	}
-	data, err := shard.Read(m)
+	data, err := shard.Read(m, nil)
 	if err != nil {
 		return regular.Reason(err)
 	}

@@ -56,9 +56,9 @@ type prober struct {
 
 func (p *prober) visit(item Item) error {
 	if !p.found {
-		_, err := item.Read()
-		p.found = err == nil
-		if err != nil && p.fault == nil {
+		_, err := item.Read(func(int64, []byte) error { return errProbed })
+		p.found = err == nil || errors.Is(err, errProbed)
+		if !p.found && p.fault == nil {
 			p.fault = fmt.Errorf("%s: %w", item.Key, err)
 		}
 	}
@@ -68,6 +68,9 @@ func (p *prober) visit(item Item) error {
 	}
 	return nil
 }
+
+// errProbed ends the reading of an image that was only to be looked at.
+var errProbed = errors.New("can be read")
 
 func (p *prober) labels(m *webdataset.Member, l labels) {
 	p.images++

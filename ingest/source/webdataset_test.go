@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"facepipe/ingest/align"
+	"facepipe/internal/imgcodec"
 )
 
 // tarOf is an archive of members, given as name and content in turn.
@@ -247,7 +248,7 @@ func TestWebDatasetJSON(t *testing.T) {
 	dir := shardFolder(t, map[string][]byte{"a.tar": tarOf(t, members...)})
 	items := walk(t, openedShards(t, filepath.Join(dir, "a.tar"))).items
 	for i, tt := range tests {
-		_, err := items[i].Read()
+		_, err := items[i].Read(nil)
 		if tt.fault != "" {
 			if err == nil || !strings.Contains(err.Error(), tt.fault) || !strings.Contains(err.Error(), "its .json: ") {
 				t.Errorf("%s: %v, want %q", tt.name, err, tt.fault)
@@ -267,7 +268,7 @@ func TestWebDatasetJSON(t *testing.T) {
 	if a := rest[1].Attributes; !reflect.DeepEqual(a, []Attribute{{"txt", `\xff`}}) {
 		t.Errorf("odd caption: %q", a)
 	}
-	if _, err := rest[2].Read(); err == nil || !strings.Contains(err.Error(), `its .txt: "txt" is there twice`) {
+	if _, err := rest[2].Read(nil); err == nil || !strings.Contains(err.Error(), `its .txt: "txt" is there twice`) {
 		t.Errorf("two captions: %v", err)
 	}
 }
@@ -288,7 +289,7 @@ func TestWebDatasetHugeMember(t *testing.T) {
 	}
 	defer file.Close()
 	w := tar.NewWriter(file)
-	const size = maxFileBytes + 1
+	const size = imgcodec.MaxBytes + 1
 	if err := w.WriteHeader(&tar.Header{Name: "0.jpg", Size: size}); err != nil {
 		t.Fatal(err)
 	}

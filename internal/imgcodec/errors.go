@@ -29,6 +29,10 @@ var (
 	ErrCorrupt = errors.New("corrupt image")
 )
 
+// errDoubtful is the error of a JPEG that libjpeg-turbo only warns of, so that it takes more memory
+// to judge it.
+var errDoubtful = errors.New("doubtful image")
+
 // refusal says why an image of format f was refused, as kind plus detail.
 func refusal(kind error, f Format, detail string, args ...any) error {
 	return fmt.Errorf("%w: %s %s", kind, f, fmt.Sprintf(detail, args...))

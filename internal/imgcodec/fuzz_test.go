@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"facepipe/internal/alloctest"
 )
 
 // FuzzDecode feeds arbitrary bytes: a result is either an error or an image of the
@@ -26,6 +28,11 @@ func FuzzDecode(f *testing.F) {
 	f.Add(withEXIF(encodeJPEG(f, rgba(testPattern())), exifBlock(binary.BigEndian, 6)))
 	const limit = 1 << 16
 	f.Fuzz(func(t *testing.T, data []byte) {
+		// What is decoded has at most so many pixels; the rest follows from the file.
+		alloctest.AtMost(t, 32*limit+400*len(data)+4*decoderBytes, func() { _, _, _ = Decode(data, Limits{Pixels: limit}) })
+		if h, err := Peek(data[:min(len(data), 64)]); err == nil && (h.W <= 0 || h.H <= 0) {
+			t.Fatalf("a size of %dx%d by the beginning", h.W, h.H)
+		}
 		img, format, err := Decode(data, Limits{Pixels: limit})
 		fuzzReduced(t, data, img, limit)
 		if err != nil {

@@ -25,6 +25,10 @@ type Header struct {
 	// progressive marks a JPEG whose components come in several scans. Decoders collect these
 	// at full size, whatever reduction is asked for.
 	progressive bool
+	// samples is how many bytes the standard library takes for a pixel of a PNG.
+	samples int64
+	// frugal asks for [errDoubtful] where a JPEG would be decoded a second time.
+	frugal bool
 }
 
 // Inspect reads the header of a decodable image without decoding a pixel and
@@ -65,6 +69,27 @@ func Inspect(data []byte) (Header, error) {
 		return Header{}, refusal(ErrCorrupt, f, "declares a size of %dx%d", h.W, h.H)
 	}
 	h.Format = f
+	return h, nil
+}
+
+// Peek is [Inspect] of an image of which only the beginning is at hand. Its header is what the
+// image declares there, which may be contradicted further on. [ErrNotImage] is certain; after any
+// other error the whole image must be looked at.
+func Peek(head []byte) (Header, error) {
+	f := Sniff(head)
+	var h Header
+	switch {
+	case f == PNG && len(head) >= len(pngMagic)+8+pngHeaderLen:
+		h = pngHeader(head[len(pngMagic)+8:])
+	case f == WebP:
+		h = peekWebP(head[12:])
+	default:
+		return Inspect(head)
+	}
+	h.Format = f
+	if h.W <= 0 || h.H <= 0 {
+		return Header{}, refusal(ErrTruncated, f, "does not declare a size here")
+	}
 	return h, nil
 }
 

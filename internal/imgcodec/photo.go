@@ -1,5 +1,7 @@
 package imgcodec
 
+import "errors"
+
 // MaxReduction is the largest factor by which [Photo.Decode] makes a photograph
 // smaller; the others are 1, 2 and 4.
 const MaxReduction = 8
@@ -18,11 +20,17 @@ func ReductionOf(limit float64) int {
 type Photo struct {
 	// Header is what the photograph declares.
 	Header Header
+	// Reserve is asked for the bytes of memory that [Photo.Decode] takes in all, see [Photo.Bytes],
+	// before it takes them; nil to ask nobody. Its error is Decode's. The memory is needed until
+	// the picture is recycled and the photograph closed.
+	Reserve func(bytes int64) error
 
 	data []byte
 	// full is the whole picture in stored orientation, kept if the decoder gives no smaller
 	// one.
 	full *Image
+	// doubtful says that libjpeg-turbo had only a warning, so that the standard library decides.
+	doubtful bool
 }
 
 // OpenPhoto reads the header of a photograph; data must not change until the last decoding.
@@ -46,14 +54,6 @@ func (p *Photo) Size() (w, h int) {
 		return p.Header.H, p.Header.W
 	}
 	return p.Header.W, p.Header.H
-}
-
-// Pixels is the number of pixels in memory during and after decoding at a reduction.
-func (p *Photo) Pixels(reduction int) int64 {
-	if p.decoderReduces() && !p.Header.progressive {
-		return int64(ceilDiv(p.Header.W, reduction)) * int64(ceilDiv(p.Header.H, reduction))
-	}
-	return int64(p.Header.W) * int64(p.Header.H)
 }
 
 // decoderReduces says whether the decoder itself gives a smaller picture. For pictures smaller
@@ -83,6 +83,9 @@ type Reduced struct {
 // pixels is averaged; the full picture is kept for the next call. The two differ in the finest
 // structure. As at full size, the decoder's name stands for the difference.
 func (p *Photo) Decode(reduction int) (*Reduced, error) {
+	if err := p.reserve(reduction); err != nil {
+		return nil, err
+	}
 	stored, err := p.stored(reduction)
 	if err != nil {
 		return nil, err
@@ -128,10 +131,28 @@ func (p *Photo) stored(reduction int) (*Image, error) {
 
 func (p *Photo) decode(reduction int) (*Image, error) {
 	img := newPicture(ceilDiv(p.Header.W, reduction), ceilDiv(p.Header.H, reduction))
-	if err := decodeInto(img.Pix, p.Header, p.data, reduction); err != nil {
+	h := p.Header
+	h.frugal = !p.doubtful
+	err := decodeInto(img.Pix, h, p.data, reduction)
+	if errors.Is(err, errDoubtful) {
+		img, p.doubtful = nil, true
+		if err := p.reserve(reduction); err != nil {
+			return nil, err
+		}
+		return p.decode(reduction)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return img, nil
+}
+
+// reserve asks for the memory that decoding at a reduction takes.
+func (p *Photo) reserve(reduction int) error {
+	if p.Reserve == nil {
+		return nil
+	}
+	return p.Reserve(p.Bytes(reduction))
 }
 
 // blockMeans averages blocks of side by side pixels. At the right and the lower edge blocks

@@ -19,7 +19,7 @@ const (
 // inspectPNG reads the size from the first chunk and walks the others for an
 // orientation and for the animation control of APNG (PNG 3rd edition, 11.3.6).
 func inspectPNG(data []byte) (Header, error) {
-	h := Header{Orientation: 1}
+	var h Header
 	rest := data[len(pngMagic):]
 	for first := true; ; first = false {
 		kind, body, tail, ok := nextChunk(rest)
@@ -31,7 +31,7 @@ func inspectPNG(data []byte) (Header, error) {
 		}
 		switch string(kind) {
 		case "IHDR":
-			h.W, h.H = pngSide(body), pngSide(body[4:])
+			h = pngHeader(body)
 		case "acTL":
 			return Header{}, refusal(ErrAnimated, PNG, "has several frames")
 		case "eXIf":
@@ -41,6 +41,22 @@ func inspectPNG(data []byte) (Header, error) {
 		}
 		rest = tail
 	}
+}
+
+// pngHeader reads the header chunk (PNG 3rd edition, 11.2.1).
+func pngHeader(body []byte) Header {
+	const palette, interlaced = 3, 1
+	h := Header{W: pngSide(body), H: pngSide(body[4:]), Orientation: 1, samples: 4}
+	switch {
+	case body[9] == palette:
+		h.samples = 1
+	case body[8] == 16:
+		h.samples = 8
+	}
+	if body[12] == interlaced { // of which the passes are pictures of their own
+		h.samples *= 2
+	}
+	return h
 }
 
 // nextChunk splits the first chunk off (PNG 3rd edition, 5.3); false if it is not whole.

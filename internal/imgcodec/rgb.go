@@ -3,6 +3,7 @@ package imgcodec
 import (
 	"image"
 	"image/color"
+	"math"
 )
 
 // yccModel converts one luma and two colour difference samples to RGB.
@@ -25,8 +26,10 @@ func copyRGB(dst []byte, img image.Image, ycc yccModel) {
 		// Decoders return this type only for opaque images, so that there is no
 		// premultiplication to undo.
 		copyFourByte(dst, m.Pix, m.Stride, m.Rect)
-	default:
-		copyAny(dst, img)
+	case *image.Paletted:
+		copyPalette(dst, m)
+	case image.RGBA64Image: // all others of the standard library
+		copyAny(dst, m)
 	}
 }
 
@@ -66,16 +69,45 @@ func copyFourByte(dst, pix []byte, stride int, bounds image.Rectangle) {
 	}
 }
 
-// copyAny converts by the colour models. It is for rare layouts: palettes, 16 bits a sample
-// (the upper byte is kept), CMYK.
-func copyAny(dst []byte, img image.Image) {
+// copyPalette converts the colours of the palette once.
+func copyPalette(dst []byte, m *image.Paletted) {
+	var colours [256][3]byte // black where the palette is too short
+	for i, c := range m.Palette {
+		n := color.NRGBAModel.Convert(c).(color.NRGBA)
+		colours[i] = [3]byte{n.R, n.G, n.B}
+	}
+	w, h := m.Rect.Dx(), m.Rect.Dy()
+	i := 0
+	for y := range h {
+		for _, at := range m.Pix[y*m.Stride:][:w] {
+			copy(dst[i:i+3], colours[at][:])
+			i += 3
+		}
+	}
+}
+
+// copyAny converts by the colour models. It is for rare layouts: 16 bits a sample (the upper byte
+// is kept), CMYK.
+func copyAny(dst []byte, img image.RGBA64Image) {
 	b := img.Bounds()
 	i := 0
 	for y := b.Min.Y; y < b.Max.Y; y++ {
 		for x := b.Min.X; x < b.Max.X; x++ {
-			c := color.NRGBAModel.Convert(img.At(x, y)).(color.NRGBA)
-			dst[i], dst[i+1], dst[i+2] = c.R, c.G, c.B
+			c := img.RGBA64At(x, y)
+			dst[i], dst[i+1], dst[i+2] = without(c.R, c.A), without(c.G, c.A), without(c.B, c.A)
 			i += 3
 		}
 	}
+}
+
+// without is a sample of 16 bits, multiplied by its opacity, as 8 bits without it, as
+// [color.NRGBAModel] computes it.
+func without(v, opacity uint16) byte {
+	switch opacity {
+	case 0:
+		return 0
+	case math.MaxUint16:
+		return byte(v >> 8)
+	}
+	return byte(uint32(v) * math.MaxUint16 / uint32(opacity) >> 8)
 }

@@ -134,13 +134,13 @@ func (t *turboJPEG) decode(dst []byte, h Header, data []byte, reduction int) err
 	defer t.release(d)
 
 	if !d.readHeader(t.api.header, data) {
-		return t.judge(d.handle, dst, data, reduction)
+		return t.judge(d.handle, dst, h, data, reduction)
 	}
 	if int(d.w) != h.W || int(d.h) != h.H {
 		return refusal(ErrCorrupt, JPEG, "declares %dx%d pixels and holds %dx%d", h.W, h.H, d.w, d.h)
 	}
 	if !d.decompress(t.api.decompress, data, dst, ceilDiv(h.W, reduction), ceilDiv(h.H, reduction)) {
-		return t.judge(d.handle, dst, data, reduction)
+		return t.judge(d.handle, dst, h, data, reduction)
 	}
 	return nil
 }
@@ -172,7 +172,10 @@ func (d *decompressor) call(address uintptr, n int) bool {
 // of stray bytes as well as of a missing half. The standard library stops at any damage, so it
 // decides which it was. If it has no objection its pixels are taken, as after a warning the
 // call may have ended before it wrote all of dst.
-func (t *turboJPEG) judge(handle uintptr, dst, data []byte, reduction int) error {
+func (t *turboJPEG) judge(handle uintptr, dst []byte, h Header, data []byte, reduction int) error {
+	if h.frugal {
+		return errDoubtful
+	}
 	text := t.api.errorText(handle)
 	warning := t.api.errorCode(handle) == tjErrorOnlyWarning
 	img, err := jpeg.Decode(bytes.NewReader(data))

@@ -45,6 +45,24 @@ func inspectWebP(data []byte) (Header, error) {
 	return h, nil
 }
 
+// peekWebP reads the size of the canvas or of the picture in the first chunk; 0 by 0 if that is
+// not here.
+func peekWebP(chunks []byte) Header {
+	h := Header{Orientation: 1}
+	if len(chunks) < 8 {
+		return h
+	}
+	switch body := chunks[8:]; string(chunks[:4]) {
+	case "VP8X":
+		h.W, h.H = vp8xSize(body)
+	case "VP8 ":
+		h.W, h.H = vp8Size(body)
+	case "VP8L":
+		h.W, h.H = vp8lSize(body)
+	}
+	return h
+}
+
 // vp8xSize reads the size of the canvas (RFC 9649, 2.7); 0 by 0 if the chunk is too short.
 func vp8xSize(chunk []byte) (w, h int) {
 	const chunkLen = 10

@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"facepipe/internal/alloctest"
 )
 
 // file is a header of a version with that text.
@@ -114,6 +116,7 @@ func FuzzHeader(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
+		alloctest.AtMost(t, 64*len(data)+1<<17, func() { _, _ = ReadHeader(bytes.NewReader(data)) })
 		h, err := ReadHeader(bytes.NewReader(data))
 		if err != nil {
 			if !errors.Is(err, ErrFormat) {

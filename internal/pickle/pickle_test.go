@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"facepipe/internal/alloctest"
 	"facepipe/internal/pickle"
 	"facepipe/internal/pickle/pickletest"
 )
@@ -323,6 +324,7 @@ func TestFlippedBits(t *testing.T) {
 		for i := range 8 * len(w.pickle) {
 			code := []byte(w.pickle)
 			code[i/8] ^= 1 << (i % 8)
+			alloctest.AtMost(t, 512*len(code)+1<<20, func() { _, _ = pickle.Load(bytes.NewReader(code), int64(len(code))) })
 			images, _, err := set(string(code))
 			for _, image := range images {
 				if err == nil && len(image) > len(code) {

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"facepipe/internal/alloctest"
 	"facepipe/internal/protobuf"
 )
 
@@ -52,4 +53,18 @@ func TestCutShort(t *testing.T) {
 	if len(starts) != 5 {
 		t.Errorf("fields begin at %v", starts)
 	}
+}
+
+func FuzzFields(f *testing.F) {
+	f.Add(message())
+	f.Add([]byte("\x2a\xff\xff\xff\xff\x0f"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		alloctest.AtMost(t, 64*len(data)+1<<16, func() {
+			var ints []int64
+			_ = protobuf.Fields(data, func(f protobuf.Field) (err error) {
+				ints, err = f.Ints(ints[:0])
+				return err
+			})
+		})
+	})
 }

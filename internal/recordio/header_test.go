@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"facepipe/internal/alloctest"
 )
 
 func TestParseHeader(t *testing.T) {
@@ -60,6 +62,7 @@ func FuzzHeader(f *testing.F) {
 	f.Add([]byte("\x02"+strings.Repeat("\x00", 31)), int64(32))
 	f.Fuzz(func(t *testing.T, record []byte, more int64) {
 		length := int64(len(record)) + max(0, min(more, 1<<40))
+		alloctest.AtMost(t, 2*len(record)+1<<16, func() { _, _ = ParseHeader(record, length) })
 		h, err := ParseHeader(record, length)
 		if err != nil {
 			return

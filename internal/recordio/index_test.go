@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"facepipe/internal/alloctest"
 )
 
 func readIndex(text string) ([]Entry, error) {
@@ -78,6 +80,7 @@ func FuzzReadIndex(f *testing.F) {
 	f.Add("1 8\r\n0\t4")
 	f.Add("x\n\n9999999999999999999999\t4")
 	f.Fuzz(func(t *testing.T, text string) {
+		alloctest.AtMost(t, 64*len(text)+1<<20, func() { _, _ = readIndex(text) })
 		got, err := readIndex(text)
 		if err != nil {
 			return

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"facepipe/internal/alloctest"
 )
 
 func readList(text string) (entries []ListEntry, err error) {
@@ -77,6 +79,7 @@ func FuzzListReader(f *testing.F) {
 	f.Add("5\t0.000000\tann/1.jpg\n0\t1\tbob/a b.jpg\n")
 	f.Add("1\tann/1.jpg\t0\n0\tann/1.jpg\t0\t10\t20\t90\t110\t1\t2\t3\t4\t5\t6\t7\t8\t9\t10")
 	f.Fuzz(func(t *testing.T, text string) {
+		alloctest.AtMost(t, 512*len(text)+1<<20, func() { _, _ = readList(text) })
 		entries, _ := readList(text)
 		for _, e := range entries {
 			sum := e.Label

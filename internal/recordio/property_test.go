@@ -3,6 +3,8 @@ package recordio
 import (
 	"strings"
 	"testing"
+
+	"facepipe/internal/alloctest"
 )
 
 func TestParseProperty(t *testing.T) {
@@ -33,6 +35,7 @@ func FuzzProperty(f *testing.F) {
 	f.Add("85742,112,112\n5822653")
 	f.Add("1,2,3")
 	f.Fuzz(func(t *testing.T, text string) {
+		alloctest.AtMost(t, 64*len(text)+1<<16, func() { _, _ = ParseProperty([]byte(text)) })
 		p, err := ParseProperty([]byte(text))
 		if err != nil {
 			return

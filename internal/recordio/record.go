@@ -25,6 +25,20 @@ func Read(r io.ReaderAt, at Record) ([]byte, error) {
 	return data, nil
 }
 
+// ReadHead returns the beginning of a record that a [Scanner] found, up to n bytes of its first
+// frame.
+func ReadHead(r io.ReaderAt, at Record, n int64) ([]byte, error) {
+	raw := make([]byte, min(headSize+n, at.End-at.Offset))
+	if n, err := r.ReadAt(raw, at.Offset); n < len(raw) {
+		return nil, short(err)
+	}
+	h, err := parseHead(raw, false)
+	if err != nil {
+		return nil, fmt.Errorf("the record at byte %d was changed while the file was read: %w", at.Offset, err)
+	}
+	return raw[headSize:][:min(h.length, int64(len(raw)-headSize))], nil
+}
+
 // join puts the frames of a whole record together. The result is in the memory of raw, as a
 // record takes less than its frames.
 func join(raw []byte) ([]byte, error) {

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"facepipe/internal/alloctest"
 )
 
 func TestScannerReadsEveryRecord(t *testing.T) {
@@ -350,7 +352,9 @@ func FuzzScanner(f *testing.F) {
 	f.Add([]byte("junk" + string(file)))
 	f.Add([]byte{0x0a, 0x23, 0xd7, 0xce, 0xff, 0xff, 0xff, 0xff})
 	f.Add([]byte{0x0a, 0x23, 0xd7, 0x3e, 0, 0, 0, 0})
-	f.Fuzz(func(t *testing.T, file []byte) { scan(t, file) })
+	f.Fuzz(func(t *testing.T, file []byte) {
+		alloctest.AtMost(t, 256*len(file)+windowSize+1<<20, func() { scan(t, file) })
+	})
 }
 
 func FuzzFrames(f *testing.F) {
@@ -389,6 +393,23 @@ func BenchmarkScanner(b *testing.B) {
 			} else if err != nil {
 				b.Fatal(err)
 			}
+		}
+	}
+}
+
+// A head is the beginning of a record's first frame.
+func TestReadHead(t *testing.T) {
+	file, at := fixtureFile()
+	for i, r := range at {
+		for _, n := range []int64{0, 1, 5, 1 << 20} {
+			got, err := ReadHead(bytes.NewReader(file), r, n)
+			whole := fixture[i].record
+			if err != nil || int64(len(got)) > n || !strings.HasPrefix(whole, string(got)) || len(got) == 0 && n > 0 && !strings.HasPrefix(whole, string(magicBytes[:])) && whole != "" {
+				t.Errorf("record %d, %d bytes: %q, %v", i, n, got, err)
+			}
+		}
+		if _, err := ReadHead(bytes.NewReader(file[4:]), r, 8); err == nil {
+			t.Errorf("record %d: no error where another head is", i)
 		}
 	}
 }

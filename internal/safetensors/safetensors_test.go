@@ -6,6 +6,8 @@ import (
 	"errors"
 	"reflect"
 	"testing"
+
+	"facepipe/internal/alloctest"
 )
 
 func sample() File {
@@ -112,6 +114,7 @@ func FuzzUnmarshal(f *testing.F) {
 	f.Add(data)
 	f.Add(header(`{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, 4))
 	f.Fuzz(func(t *testing.T, data []byte) {
+		alloctest.AtMost(t, 256*len(data)+1<<17, func() { _, _ = Unmarshal(data) })
 		file, err := Unmarshal(data)
 		if err != nil {
 			return

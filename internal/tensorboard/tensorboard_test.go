@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"facepipe/internal/alloctest"
 	"facepipe/internal/tensorboard/tensorboardtest"
 )
 
@@ -275,6 +276,7 @@ func FuzzRead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		// Damage rarely passes the checksums, so the bytes are tried as a record, too.
 		for _, file := range [][]byte{data, appendRecord(nil, data)} {
+			alloctest.AtMost(t, 256*len(file)+1<<17, func() { _ = Read(bytes.NewReader(file), func(Event, int64) bool { return true }) })
 			last := int64(0)
 			err := Read(bytes.NewReader(file), func(e Event, end int64) bool {
 				if end <= last || end > int64(len(file)) {

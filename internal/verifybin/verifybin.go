@@ -12,6 +12,7 @@ import (
 	"os"
 
 	"facepipe/internal/filedigest"
+	"facepipe/internal/imgcodec"
 	"facepipe/internal/pickle"
 	"facepipe/internal/regular"
 )
@@ -155,36 +156,36 @@ func (f *File) flagArray(a *pickle.Array) ([]bool, error) {
 	return same, nil
 }
 
-// maxImageBytes bounds the memory that an image may take before its header is looked at.
-const maxImageBytes = 1 << 30
-
-// checkSize refuses what is too large to be a photograph.
-func checkSize(bytes int64) error {
-	if bytes > maxImageBytes {
-		return fmt.Errorf("has %d bytes, more than the limit of %d", bytes, int64(maxImageBytes))
-	}
-	return nil
-}
-
-// Read is encoded image number 0 .. Images()-1. The error does not say which it is.
-func (f *File) Read(number int) ([]byte, error) {
+// Read is encoded image number 0 .. Images()-1, if admit agrees. The error does not say which it is.
+func (f *File) Read(number int, admit imgcodec.Admit) ([]byte, error) {
 	image := f.images[number]
 	var data []byte
 	var err error
 	switch v := image.(type) {
 	case pickle.Bytes:
-		if err = checkSize(v.Length); err == nil {
+		if err = f.ask(v, admit); err == nil {
 			data, err = v.Read(f.file)
 		}
 	case *pickle.Array:
 		if v.Type != pickle.Uint8 || !v.Flat() {
 			return nil, fmt.Errorf("is %s, want the bytes of a file", pickle.Describe(v))
 		}
-		if err = checkSize(v.Data.Length); err == nil {
+		if err = f.ask(v.Data, admit); err == nil {
 			data, err = v.Read(f.file)
 		}
 	default:
 		return nil, fmt.Errorf("is %s, want bytes", pickle.Describe(image))
 	}
 	return data, regular.Reason(err)
+}
+
+// ask asks whether a byte string may be read. One that is written as text is in memory twice for a
+// moment, and only the whole tells how it begins.
+func (f *File) ask(v pickle.Bytes, admit imgcodec.Admit) error {
+	if !v.Contiguous() {
+		return admit.Ask(2*v.Length, nil)
+	}
+	head := make([]byte, min(v.Length, imgcodec.HeadBytes))
+	n, _ := f.file.ReadAt(head, v.Offset) // what is missing is noticed where all is read
+	return admit.Ask(v.Length, head[:n])
 }

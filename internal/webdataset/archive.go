@@ -6,8 +6,11 @@ import (
 	"io"
 )
 
-// maxExtension bounds the headers that hold names and attributes.
-const maxExtension = 1 << 20
+// maxExtension bounds the headers that hold names and attributes, maxName the names in them.
+const (
+	maxExtension = 1 << 20
+	maxName      = 16 << 10
+)
 
 // Errors of an archive.
 var (
@@ -86,9 +89,13 @@ func (a *archive) extension(h header, o *override) (bool, error) {
 	}
 	if h.kind == kindLongName {
 		o.name = text(data)
-		return true, nil
+	} else if err := o.parse(string(data)); err != nil {
+		return false, err
 	}
-	return true, o.parse(string(data))
+	if n := len(o.name); n > maxName {
+		return false, fmt.Errorf("%w: a name of %d bytes, more than the limit of %d", errPAX, n, maxName)
+	}
+	return true, nil
 }
 
 // skipMap passes over the map of a sparse file's holes.

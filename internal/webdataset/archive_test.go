@@ -16,6 +16,7 @@ import (
 	"strings"
 	"testing"
 
+	"facepipe/internal/alloctest"
 	"facepipe/internal/webdataset"
 )
 
@@ -86,7 +87,7 @@ func walk(t testing.TB, data []byte, hold func(*webdataset.Member) bool) []strin
 		Sample: func(s webdataset.Sample) error {
 			line := s.Key + ":"
 			for i := range s.Members {
-				data, err := shard.Read(&s.Members[i])
+				data, err := shard.Read(&s.Members[i], nil)
 				line += fmt.Sprintf(" %s=%.20q", s.Members[i].Extension, data)
 				if err != nil {
 					line += "(" + err.Error() + ")"
@@ -344,7 +345,7 @@ func sound(t testing.TB, path string) (got map[string]string, damages int) {
 		Sample: func(s webdataset.Sample) error {
 			var parts []string
 			for i := range s.Members {
-				data, err := shard.Read(&s.Members[i])
+				data, err := shard.Read(&s.Members[i], nil)
 				if err != nil {
 					return nil
 				}
@@ -618,13 +619,13 @@ func TestChangedArchive(t *testing.T) {
 	if err := shard.Walk(t.Context(), v); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := shard.Read(&member); err != nil {
+	if _, err := shard.Read(&member, nil); err != nil {
 		t.Errorf("before: %v", err)
 	}
 	if err := os.WriteFile(path, archive[:len(archive)-512], 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := shard.Read(&member); err == nil || !strings.Contains(err.Error(), "changed") {
+	if _, err := shard.Read(&member, nil); err == nil || !strings.Contains(err.Error(), "changed") {
 		t.Errorf("afterwards: %v", err)
 	}
 	if err := shard.Walk(t.Context(), v); err == nil || !strings.Contains(err.Error(), "changed") {
@@ -654,6 +655,18 @@ func FuzzShard(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		// A compressed archive may hold a thousand times its bytes, and zstd takes a window.
+		limit := 1<<20 + 64*len(data)
+		if shard.Compressed() {
+			limit = 384<<20 + 1<<14*len(data)
+		}
+		alloctest.AtMost(t, limit, func() {
+			_ = shard.Walk(t.Context(), webdataset.Visitor{
+				Hold:   func(*webdataset.Member) bool { return true },
+				Sample: func(webdataset.Sample) error { return nil },
+				Damage: func(webdataset.Damage) error { return nil },
+			})
+		})
 		err = shard.Walk(t.Context(), webdataset.Visitor{
 			Hold: func(m *webdataset.Member) bool { return m.Extension == "cls" },
 			Sample: func(s webdataset.Sample) error {
@@ -662,7 +675,7 @@ func FuzzShard(f *testing.F) {
 					if m.Fault != nil || m.Size > 1<<20 {
 						continue
 					}
-					got, err := shard.Read(m)
+					got, err := shard.Read(m, nil)
 					if err != nil || int64(len(got)) != m.Size {
 						t.Fatalf("%q: %d bytes of %d, %v", m.Name, len(got), m.Size, err)
 					}
@@ -680,4 +693,19 @@ func FuzzShard(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// A name that no file system has is damage, and what follows is read.
+func TestEndlessNames(t *testing.T) {
+	long := strings.Repeat("n", 20<<10)
+	record := fmt.Sprintf("%d path=%s\n", len(long)+len("20000 path=\n"), long)
+	for name, extension := range map[string][]byte{
+		"GNU": join(block("././@LongLink", int64(len(long)), 'L', nil), padded(long)),
+		"pax": join(block("pax", int64(len(record)), 'x', nil), padded(record)),
+	} {
+		got := walk(t, join(extension, block("0.jpg", 1, '0', nil), padded("A"), pack(t, entry{"1.jpg", "B"})), nil)
+		if len(got) != 3 || !strings.Contains(got[0], "a name of 20480 bytes, more than the limit of 16384") || got[2] != `1: jpg="B"` {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
 }

@@ -47,7 +47,7 @@ func (s *Shard) survey(ctx context.Context) (survey, error) {
 // Bounds of the memory that a shard takes whose samples lie apart.
 const (
 	maxGathered     = 1 << 19  // members
-	maxGatheredHeld = 64 << 20 // bytes of a compressed one's
+	maxGatheredHeld = 64 << 20 // bytes of a compressed one's, and of names
 )
 
 // errScattered refuses a shard that cannot be gathered within the bounds.
@@ -64,6 +64,7 @@ type gathering struct {
 	byKey   map[string]int
 	members int
 	held    int
+	names   int // bytes
 	damage  []Damage
 }
 
@@ -102,8 +103,9 @@ func (g *gathering) add(part Sample) error {
 	g.members += len(part.Members)
 	for i := range part.Members {
 		g.held += part.Members[i].Held()
+		g.names += len(part.Members[i].Name)
 	}
-	if g.members > maxGathered || g.held > maxGatheredHeld {
+	if g.members > maxGathered || max(g.held, g.names) > maxGatheredHeld {
 		return errScattered
 	}
 	at, again := g.byKey[part.Key]

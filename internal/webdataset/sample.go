@@ -38,8 +38,9 @@ type Member struct {
 	held   bool
 }
 
-// HeadLen is how much of a member's beginning is at hand without reading it.
-const HeadLen = 12
+// HeadLen is how much of a member's beginning is at hand without reading it: what tells the format
+// of an image, and of many formats the size.
+const HeadLen = 32
 
 // Head is the beginning of the member's data, up to [HeadLen] bytes.
 func (m *Member) Head() []byte { return m.head[:m.headed] }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"facepipe/internal/imgcodec"
 	"facepipe/internal/regular"
 )
 
@@ -83,8 +84,8 @@ func (s *Shard) open() (*os.File, error) {
 	return file, nil
 }
 
-// Read gives a member's bytes.
-func (s *Shard) Read(m *Member) ([]byte, error) {
+// Read gives a member's bytes. Before they are read into memory admit is asked.
+func (s *Shard) Read(m *Member, admit imgcodec.Admit) ([]byte, error) {
 	if m.Fault != nil || m.held {
 		return m.data, m.Fault
 	}
@@ -93,18 +94,24 @@ func (s *Shard) Read(m *Member) ([]byte, error) {
 		return nil, err
 	}
 	defer file.Close()
-	if s.Compressed() {
-		return s.inflate(file, m)
+	if !s.Compressed() {
+		return imgcodec.Read(file, m.offset, m.Size, admit)
 	}
-	data := make([]byte, m.Size) // within the file, or there would be a fault
-	if _, err := file.ReadAt(data, m.offset); err != nil {
-		return nil, truncation(err)
+	if err := admit.Ask(m.Size, m.Head()); err != nil {
+		return nil, err
 	}
-	return data, nil
+	return s.inflate(file, m)
 }
+
+// unpacking bounds the windows of zstd, of up to [maxWindow] each: members are inflated one by one.
+var unpacking sync.Mutex
 
 // inflate reads a member of a compressed archive.
 func (s *Shard) inflate(file *os.File, m *Member) ([]byte, error) {
+	if s.packed == zstandard {
+		unpacking.Lock()
+		defer unpacking.Unlock()
+	}
 	in, err := newInput(context.Background(), file, s.size, s.packed)
 	if err != nil {
 		return nil, err

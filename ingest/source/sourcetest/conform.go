@@ -225,7 +225,7 @@ func concurrentReads(t *testing.T, s source.Source) {
 		group.Go(func() {
 			for i := range all {
 				item := all[(i+r*len(all)/readers)%len(all)]
-				data, err := item.Read()
+				data, err := item.Read(nil)
 				if err != nil {
 					t.Errorf("%s: %v", item.Key, err)
 				}
