@@ -19,6 +19,7 @@ func TestLockLeavesOthersAlone(t *testing.T) {
 	if err := errors.Join(
 		os.WriteFile(at("data"), []byte("precious"), 0o600),
 		os.WriteFile(at("long"), []byte("17@host\n"+strings.Repeat("x", 1000)), 0o600),
+		os.WriteFile(at("zeros first"), append(make([]byte, 400), 'x'), 0o600),
 		os.Symlink(at("data"), at("link")),
 		os.Symlink(at("made"), at("dangling")),
 		os.Symlink("/dev/zero", at("zeros")),
@@ -28,7 +29,7 @@ func TestLockLeavesOthersAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]error{
-		"data": ErrForeignLock, "long": ErrForeignLock, "link": regular.ErrIrregular, "dangling": regular.ErrIrregular,
+		"data": ErrForeignLock, "long": ErrForeignLock, "zeros first": ErrForeignLock, "link": regular.ErrIrregular, "dangling": regular.ErrIrregular,
 		"zeros": regular.ErrIrregular, "pipe": regular.ErrIrregular, "folder": regular.ErrIrregular,
 	} {
 		if _, err := TryLock(at(name)); !errors.Is(err, want) || !strings.Contains(err.Error(), at(name)) {
@@ -38,7 +39,7 @@ func TestLockLeavesOthersAlone(t *testing.T) {
 			t.Errorf("%s, waited for: %v, want %v", name, err, want)
 		}
 	}
-	if mustRead(t, at("data")) != "precious" || len(mustRead(t, at("long"))) != 1008 {
+	if mustRead(t, at("data")) != "precious" || len(mustRead(t, at("long"))) != 1008 || len(mustRead(t, at("zeros first"))) != 401 {
 		t.Error("a file was written to")
 	}
 	if _, err := os.Lstat(at("made")); !errors.Is(err, os.ErrNotExist) {

@@ -90,8 +90,12 @@ func lockFile(path string) (*Lock, error) {
 // file is [ErrForeignLock]. A file that has a second name, in a snapshot made of links or where
 // somebody has put a link, is not written to. If it cannot write, that does no harm.
 func (l *Lock) sign() error {
-	text, _ := io.ReadAll(io.LimitReader(l.file, longestSignature+1))
-	if _, _, signed := signature(text); !signed && len(bytes.Trim(text, "\x00")) > 0 { // zeros are left by a power cut
+	text, err := io.ReadAll(io.LimitReader(l.file, longestSignature+1))
+	if err != nil {
+		return err
+	}
+	zeros := len(text) <= longestSignature && len(bytes.Trim(text, "\x00")) == 0 // none, or those that a power cut leaves
+	if _, _, signed := signature(text); !signed && !zeros {
 		return fmt.Errorf("%w: it holds something else; move it away", ErrForeignLock)
 	}
 	var s unix.Stat_t
