@@ -39,6 +39,15 @@ func TestEverySettingIsBounded(t *testing.T) {
 	}
 }
 
+// So have the weights in an expression.
+func TestWeightsAreBounded(t *testing.T) {
+	for _, weight := range []string{"2000000000", "1e300", "Inf", "nan", "-1"} {
+		if _, err := Parse("cosine + " + weight + "*l2"); err == nil || !strings.Contains(err.Error(), weight) {
+			t.Errorf("%s: %v", weight, err)
+		}
+	}
+}
+
 // What is not too large by itself may be with the length of the embeddings.
 func TestBanksAreBounded(t *testing.T) {
 	for text, want := range map[string]string{
