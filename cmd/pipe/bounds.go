@@ -4,15 +4,16 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
 // most is how large the number of a flag may be, by the flag's name or, where it means something
-// else there, by the name of the command, or of the one above it, and its own. What is larger is a slip of the hand, and would ask
-// for memory, threads or time that no machine has. Those of distill are a config's, too:
-// student has their bounds. Seeds may be any number.
+// else there, by the name of the command, or of the one above it, and its own. What is larger is a
+// slip of the hand, and would ask for memory, threads or time that no machine has. Those of distill
+// are a config's, too: student has their bounds. Seeds may be any number.
 var most = map[string]float64{
 	"threads": 4096, "workers": 4096, "batch": 4096, "distill batch": 1 << 16,
 	"plan workers": 1e6, "plan max-running": 1e6, "cpus": 4096, "plan memory": 1 << 20, "gpus": maxDevices, "task-items": 1e9,
@@ -29,7 +30,7 @@ var most = map[string]float64{
 func bounded(c *cobra.Command) (err error) {
 	c.Flags().Visit(func(f *pflag.Flag) {
 		limit, ok := limitOf(c, f.Name)
-		if !ok || err != nil {
+		if !ok || err != nil || strings.HasPrefix(f.Value.Type(), "string") { // a file may be called 1e99
 			return
 		}
 		for _, text := range valuesOf(f.Value) {
