@@ -59,7 +59,12 @@ func end(how string) int {
 	return 0
 }
 
-func endless(n int) int { return n + endless(n+1) }
+func endless(n int) int {
+	if n == 0 {
+		return 0
+	}
+	return n + endless(n+1)
+}
 
 func writeAtOnce() {
 	m := map[int]int{}
