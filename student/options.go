@@ -2,6 +2,7 @@ package student
 
 import (
 	"cmp"
+	"fmt"
 	"io"
 	"time"
 
@@ -222,6 +223,9 @@ func (o *Options) schedule(stepsPerEpoch int) (optim.Schedule, error) {
 	}
 	if s.Warmup < 0 {
 		s.Warmup = s.Total / 9
+	}
+	if s.Total > mostSteps {
+		return s, fmt.Errorf("%w: epochs %d of %d steps are more than %d steps: choose fewer", ErrUsage, o.Epochs, stepsPerEpoch, mostSteps)
 	}
 	return s, usage(s.Validate())
 }

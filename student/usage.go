@@ -1,13 +1,17 @@
 package student
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"regexp"
+	"runtime"
 	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"facepipe/student/data"
 	"facepipe/student/net"
@@ -35,14 +39,15 @@ func (o *Options) validate() error {
 		choice("flip", o.Flip, "auto", "on", "off"), aboveZeroToOne.holds("fraction", o.Fraction),
 		choice("precision", o.Precision, "fp32", "bf16", "fp16"),
 		choice("input-norm", o.InputNorm, "outside", "inside"),
-		atLeast("epochs", o.Epochs, 1), atLeast("steps", o.Steps, 0), atLeast("batch", o.Batch, 2), atLeast("accumulate", o.Accumulate, 1),
+		within("epochs", o.Epochs, 1, mostEpochs), within("steps", o.Steps, 0, mostSteps), within("batch", o.Batch, 2, mostBatch),
+		within("accumulate", o.Accumulate, 1, mostBatch), within("per-identity", o.PerIdentity, 0, mostBatch), o.validateFlight(),
 		notNegative.holds("lr", float64(o.LR)), anyNumber.holds("warmup", o.WarmupEpochs),
 		positive.holds("power", o.Power), aboveZeroToOne.holds("factor", o.Factor), zeroToOne.hold("milestones", o.Milestones),
 		usage(o.Optimizer.Validate()), belowOne.holds("momentum", o.Optimizer.Momentum), zeroToOne.holds("weight-decay", o.optimizer().WeightDecay),
 		notNegative.holds("clip", o.Optimizer.Clip), belowOne.holds("ema", o.EMA), o.validateGuard(),
-		atLeast("shuffle-window", o.ShuffleWindow, 0), atLeast("threads", o.Threads, 0), atLeast("workers", o.Workers, 0),
-		atLeast("log-every", o.LogEvery, 1), atLeast("checkpoint-every", o.CheckpointEvery, 1),
-		atLeast("keep-checkpoints", o.KeepCheckpoints, 1), atLeast("validate-every", o.ValidateEvery, 1),
+		within("shuffle-window", o.ShuffleWindow, 0, math.MaxInt32), within("threads", o.Threads, 0, mostThreads), within("workers", o.Workers, 0, mostThreads),
+		within("log-every", o.LogEvery, 1, mostSteps), within("checkpoint-every", o.CheckpointEvery, 1, mostSteps),
+		within("keep-checkpoints", o.KeepCheckpoints, 1, mostSteps), within("validate-every", o.ValidateEvery, 1, mostEpochs),
 		o.validateDevice(), o.validateWorld(), o.validateBest(),
 	)
 }
@@ -54,14 +59,46 @@ func choice(name, v string, allowed ...string) error {
 	return fmt.Errorf("%w: %s %q is none of %v", ErrUsage, name, v, allowed)
 }
 
-func atLeast(name string, v, least int) error {
-	if v >= least {
-		return nil
+// How large settings may be, so that none of them asks for what no machine has. What settings
+// come to together has bounds of its own: see [Options.validateFlight], [Options.schedule], those
+// of banks ([loss.New]) and of networks ([net.New]).
+const (
+	mostSteps   = 1_000_000_000 // of a run
+	mostEpochs  = 1_000_000
+	mostBatch   = 1 << 16
+	mostThreads = 4096
+	mostNumber  = 1e9 // for what is neither a share nor a count
+	longestWait = 30 * 24 * time.Hour
+)
+
+func within(name string, v, least, most int) error {
+	switch {
+	case v < least:
+		return fmt.Errorf("%w: %s %d is less than %d", ErrUsage, name, v, least)
+	case v > most:
+		return fmt.Errorf("%w: %s %d is more than %d", ErrUsage, name, v, most)
 	}
-	return fmt.Errorf("%w: %s %d is less than %d", ErrUsage, name, v, least)
+	return nil
 }
 
-// interval is what a number may be. What is no number, and infinity, are in none.
+// validateFlight refuses batches of which those that are prepared at a time are more than this
+// machine's memory holds.
+func (o *Options) validateFlight() error {
+	var machine unix.Sysinfo_t
+	if err := unix.Sysinfo(&machine); err != nil {
+		return nil // it cannot be told
+	}
+	memory := float64(machine.Totalram) * float64(machine.Unit)
+	workers := cmp.Or(o.Workers, runtime.GOMAXPROCS(0))
+	flight := float64(workers+2) * float64(o.Batch) / float64(max(o.World.Count, 1)) * 3 * net.InputSide * net.InputSide
+	if flight <= memory {
+		return nil
+	}
+	return fmt.Errorf("%w: batch %d: with %d workers %.0f GiB of crops are under way, this machine has %.0f: choose a smaller batch, or fewer --workers",
+		ErrUsage, o.Batch, workers, flight/(1<<30), memory/(1<<30))
+}
+
+// interval is what a number may be. What is no number, or beyond mostNumber, is in none.
 type interval struct {
 	text     string
 	contains func(v float64) bool
@@ -77,8 +114,11 @@ var (
 )
 
 func (i interval) holds(name string, v float64) error {
-	if !math.IsNaN(v) && !math.IsInf(v, 0) && i.contains(v) {
+	if math.Abs(v) <= mostNumber && i.contains(v) {
 		return nil
+	}
+	if math.Abs(v) > mostNumber {
+		return fmt.Errorf("%w: %s %g is not within %.0f", ErrUsage, name, v, mostNumber)
 	}
 	return fmt.Errorf("%w: %s %g is not %s", ErrUsage, name, v, i.text)
 }
@@ -104,10 +144,10 @@ func (o *Options) validateSize() error {
 }
 
 func (o *Options) validateGuard() error {
-	if o.Guard == 0 || o.Guard > 1 && !math.IsInf(o.Guard, 1) {
+	if o.Guard == 0 || o.Guard > 1 && o.Guard <= mostNumber {
 		return nil
 	}
-	return fmt.Errorf("%w: guard %g: a loss is let through up to so many times its median, more than 1; 0 for any", ErrUsage, o.Guard)
+	return fmt.Errorf("%w: guard %g: a loss is let through up to so many times its median, more than 1 and at most %.0f; 0 for any", ErrUsage, o.Guard, mostNumber)
 }
 
 var deviceName = regexp.MustCompile(`^(cpu|cuda(:[0-9]{1,3})?)$`)
@@ -123,6 +163,8 @@ func (o *Options) validateDevice() error {
 func (o *Options) validateWorld() error {
 	ranks := o.World.Count
 	switch {
+	case o.RendezvousTimeout > longestWait:
+		return fmt.Errorf("%w: rendezvous-timeout %v is more than %v", ErrUsage, o.RendezvousTimeout, longestWait)
 	case o.World.Alone():
 		return nil
 	case o.RendezvousTimeout < time.Second:

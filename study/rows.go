@@ -115,7 +115,9 @@ func (b Budget) apply(o *student.Options) {
 	case b.Steps > 0:
 		o.Steps = b.Steps
 	default:
-		o.Steps = max(1, b.Samples/(o.Batch*o.Accumulate))
+		// A batch that is none, or larger than a student takes, is refused with the other settings.
+		const most = 1 << 20
+		o.Steps = max(1, b.Samples/(max(1, min(o.Batch, most))*max(1, min(o.Accumulate, most))))
 	}
 }
 

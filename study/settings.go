@@ -30,8 +30,35 @@ func (s *Settings) UnmarshalYAML(n *yaml.Node) error {
 	if n.Kind != yaml.MappingNode {
 		return fmt.Errorf("line %d: settings are a mapping, such as {batch: 64}", n.Line)
 	}
+	if err := countable(n); err != nil {
+		return err
+	}
 	*s = flattened(nil, "", n)
 	return nil
+}
+
+// mostValues bounds what a setting or an axis has when its aliases are written out.
+const mostValues = 10_000
+
+// countable refuses what has too many values, as a value that contains itself has.
+func countable(n *yaml.Node) error {
+	left := mostValues
+	var count func(*yaml.Node) error
+	count = func(n *yaml.Node) error {
+		if left--; left < 0 {
+			return fmt.Errorf("line %d: more than %d values, or one that contains itself", n.Line, mostValues)
+		}
+		if n.Kind == yaml.AliasNode {
+			return count(n.Alias)
+		}
+		for _, c := range n.Content {
+			if err := count(c); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return count(n)
 }
 
 // flattened appends the settings that a value stands for.

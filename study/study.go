@@ -64,6 +64,9 @@ func (a *Axes) UnmarshalYAML(n *yaml.Node) error {
 	if n.Kind != yaml.MappingNode {
 		return fmt.Errorf("line %d: axes are a mapping of lists, such as {loss: [cosine, unified], seed: [1, 2, 3]}", n.Line)
 	}
+	if err := countable(n); err != nil {
+		return err
+	}
 	*a = nil
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, values := n.Content[i], n.Content[i+1]
@@ -170,11 +173,14 @@ func (s *Study) validate() error {
 // validate wants one budget, and no other in the settings.
 func (b Budget) validate(base Settings) error {
 	given := 0
-	for _, n := range []int{b.Epochs, b.Steps, b.Samples} {
-		if n < 0 {
-			return fmt.Errorf("a budget of %d", n)
+	for _, one := range []struct {
+		key     string
+		n, most int
+	}{{"epochs", b.Epochs, 1_000_000}, {"steps", b.Steps, 1_000_000_000}, {"samples", b.Samples, 1_000_000_000_000}} {
+		if one.n < 0 || one.n > one.most {
+			return fmt.Errorf("a budget of %d %s, want at most %d", one.n, one.key, one.most)
 		}
-		if n > 0 {
+		if one.n > 0 {
 			given++
 		}
 	}
@@ -187,8 +193,15 @@ func (b Budget) validate(base Settings) error {
 	return nil
 }
 
+// mostRows bounds the product of all axes, seeds among them.
+const mostRows = 10_000
+
 func (s *Study) validateAxes() error {
+	rows := 1
 	for i, a := range s.Axes {
+		if rows *= len(a.Values); rows > mostRows {
+			return fmt.Errorf("the axes make more than %d rows: give fewer values of %s", mostRows, a.Key)
+		}
 		if slices.ContainsFunc(s.Axes[:i], func(b Axis) bool { return b.Key == a.Key }) {
 			return fmt.Errorf("axis %s is there twice", a.Key)
 		}

@@ -2,6 +2,7 @@ package study
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -120,6 +121,15 @@ rows:
 
 // What is wrong with a study is said before anything is opened.
 func TestRefusedStudies(t *testing.T) {
+	doubling, hundred := "{a0: &a0 1", "[1"
+	for i := 1; i < 40; i++ {
+		doubling += fmt.Sprintf(", a%d: &a%[1]d {x: *a%d, y: *a%[2]d}", i, i-1)
+	}
+	doubling += "}"
+	for i := 2; i <= 100; i++ {
+		hundred += fmt.Sprint(", ", i)
+	}
+	hundred += "]"
 	for _, c := range []struct{ name, text, want string }{
 		{"no axes", "dataset: a.ds" + ending, "no axes and no rows"},
 		{"a misspelt key", "dataset: a.ds\naxis: {loss: [l2]}" + ending, "did you mean axes?"},
@@ -132,6 +142,12 @@ func TestRefusedStudies(t *testing.T) {
 		{"epochs in the base", "dataset: a.ds\nbase: {epochs: 3}\naxes: {loss: [l2]}" + ending, "budget's matter"},
 		{"selection without validation", "dataset: a.ds\nselect: accuracy\naxes: {loss: [l2]}" + ending, "never chosen on a test"},
 		{"pairs without a dataset", "dataset: a.ds\naxes: {loss: [l2]}\nbudget: {steps: 1}\ntests: [{pairs: p.txt}]", "need the dataset"},
+		{"settings that contain themselves", "dataset: a.ds\nbase: &a {size: *a}\naxes: {loss: [l2]}" + ending, "contains itself"},
+		{"an axis that contains itself", "dataset: a.ds\naxes: &a {loss: [l2], size: [*a]}" + ending, "contains itself"},
+		{"settings that grow", "dataset: a.ds\nrows:\n- {name: a, settings: " + doubling + "}" + ending, "more than 10000 values"},
+		{"more rows than anybody waits for", "dataset: a.ds\naxes: {lr: " + hundred + ", epochs: " + hundred + ", seed: " + hundred + "}" + ending, "more than 10000 rows"},
+		{"a budget beyond all bounds", "dataset: a.ds\naxes: {loss: [l2]}\nbudget: {steps: 2000000000}\ntests: [{bin: a.bin}]", "2000000000 steps"},
+		{"samples beyond all bounds", "dataset: a.ds\naxes: {loss: [l2]}\nbudget: {samples: 9223372036854775807}\ntests: [{bin: a.bin}]", "samples"},
 		{"two tests of a name", "dataset: a.ds\naxes: {loss: [l2]}\nbudget: {steps: 1}\ntests: [{bin: a/x.bin}, {bin: b/x.bin}]", "name them"},
 	} {
 		if _, err := read(t, c.text); err == nil || !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), c.want) {
@@ -150,6 +166,21 @@ func TestRefusedStudies(t *testing.T) {
 		}
 		if _, err := s.expand(); err == nil || !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+	}
+}
+
+// A budget in samples is counted in steps, whatever a batch is said to be: what is none is refused
+// with the other settings.
+func TestBudgetOfSamples(t *testing.T) {
+	for batch, want := range map[string]int{"100": 10, "0": 1000, "-5": 1000, "4611686018427387904": 1} {
+		s, err := read(t, "dataset: a.ds\nbase: {batch: "+batch+"}\naxes: {loss: [l2]}\nbudget: {samples: 1000}\ntests: [{bin: a.bin}]")
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows, err := s.expand()
+		if err != nil || rows[0].options.Steps != want {
+			t.Errorf("batch %s: %v, %v", batch, rows, err)
 		}
 	}
 }

@@ -194,6 +194,8 @@ func (o *planPrecomputeOptions) useGPUs() error {
 	switch {
 	case n <= 0:
 		return notNegative("--gpus", n)
+	case n > maxDevices:
+		return fmt.Errorf("--gpus %d is more than %d", n, maxDevices)
 	case o.Runtime.Provider == ort.CPU:
 		return fmt.Errorf("--gpus %d would be idle with --provider %s: add --provider cuda, or another that runs on them", n, ort.CPU)
 	case n > 1 && o.Devices == nil:

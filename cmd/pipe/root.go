@@ -189,7 +189,7 @@ func (s *session) command(v verb) *cobra.Command {
 		setHeadings(c, h.headings())
 	}
 	c.RunE = func(c *cobra.Command, args []string) (err error) {
-		if err := v.validate(args); err != nil {
+		if err := errors.Join(v.validate(args), bounded(c)); err != nil {
 			return usagef("%s: %w", c.Name(), err)
 		}
 		if f, ok := v.(follower); ok && f.follows() {

@@ -57,6 +57,9 @@ func (b batchFlag) String() string {
 // Type is what help texts call the value.
 func (b batchFlag) Type() string { return "N|auto" }
 
+// maxDevices is more than any machine has.
+const maxDevices = 1024
+
 // devicesFlag is a list of devices by number, each once.
 type devicesFlag struct{ list *[]int }
 
@@ -65,8 +68,8 @@ func (d devicesFlag) Set(s string) error {
 	for text := range strings.SplitSeq(s, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(text))
 		switch {
-		case err != nil || n < 0:
-			return fmt.Errorf("%q is no number of a device: these are 0, 1 and so on", text)
+		case err != nil || n < 0 || n >= maxDevices:
+			return fmt.Errorf("%q is no number of a device: these are 0, 1 and so on, up to %d", text, maxDevices-1)
 		case slices.Contains(*d.list, n):
 			return fmt.Errorf("device %d is named twice", n)
 		}

@@ -148,6 +148,10 @@ func TestMeasureSaysWhatIsMissing(t *testing.T) {
 	if c := measure(t, model(t, nil), failing); c.Memory != nil || !strings.Contains(strings.Join(c.Notes, "\n"), "memory is not measurable") {
 		t.Errorf("%+v", c)
 	}
+	failing.Command = []string{"sh", "-c", "ulimit -c 0; echo the reason >&2; echo a stack >&2; kill -ABRT $$"}
+	if c := measure(t, model(t, nil), failing); !strings.Contains(strings.Join(c.Notes, "\n"), "the reason") || strings.Contains(strings.Join(c.Notes, "\n"), "stack") {
+		t.Errorf("of a crash it notes %q", c.Notes)
+	}
 }
 
 // Without sizes nothing is timed, and what the file tells is there.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"facepipe/internal/crash"
 	"facepipe/internal/embed"
 	"facepipe/internal/ort"
 	"facepipe/internal/regular"
@@ -78,7 +79,11 @@ func (r request) inProcess(ctx context.Context, command []string) (*Memory, erro
 	child.Stderr, child.WaitDelay = &said, time.Second
 	out, err := child.Output()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s", err, bytes.TrimSpace(said.Bytes()))
+		reason := bytes.TrimSpace(said.Bytes())
+		if crash.Of(child.ProcessState) { // what follows are stacks
+			reason, _, _ = bytes.Cut(reason, []byte("\n"))
+		}
+		return nil, fmt.Errorf("%w: %s", err, reason)
 	}
 	m := new(Memory)
 	if err := json.Unmarshal(out, m); err != nil {

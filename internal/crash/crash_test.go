@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"testing"
@@ -34,7 +35,8 @@ func end(how string) int {
 		go panic("as asked")
 		select {}
 	case "stack":
-		return len(endless(make([]byte, 1<<20)))
+		debug.SetMaxStack(1 << 20)
+		return endless(1)
 	case "maps":
 		writeAtOnce()
 	case "memory":
@@ -57,7 +59,12 @@ func end(how string) int {
 	return 0
 }
 
-func endless(b []byte) []byte { return append(endless(b), b...) }
+func endless(n int) int {
+	if n == 0 {
+		return 0
+	}
+	return n + endless(n+1)
+}
 
 func writeAtOnce() {
 	m := map[int]int{}

@@ -60,8 +60,8 @@ var noSchedule = Schedule{From: 1, To: 1, Begin: 0, End: 0, Shape: "linear"}
 
 func (c Schedule) validate() error {
 	switch {
-	case !finite(c.From, c.To) || c.From < 0 || c.To < 0:
-		return fmt.Errorf("schedule: from %g and to %g must be numbers of 0 or more", c.From, c.To)
+	case !(c.From >= 0 && c.From <= mostNumber && c.To >= 0 && c.To <= mostNumber):
+		return fmt.Errorf("schedule: from %g and to %g must be numbers of 0 or more, at most %.0f", c.From, c.To, mostNumber)
 	case !(c.Begin >= 0 && c.Begin <= c.End && c.End <= 1):
 		return fmt.Errorf("schedule: begin %g and end %g must be shares of the run, 0 to 1, one after the other", c.Begin, c.End)
 	case c.Shape != "linear" && c.Shape != "cosine":
@@ -300,6 +300,9 @@ func (c Config) settle(t Term) (one settledTerm, err error) {
 		one.settings, err = c.settingsOver(t, dependent.defaults())
 	}
 	if err != nil {
+		return one, err
+	}
+	if err := one.loss.bounded(one.settings); err != nil {
 		return one, err
 	}
 	if one.settings, err = one.settings.settled(); err != nil {

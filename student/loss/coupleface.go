@@ -29,12 +29,12 @@ type couplefaceSettings struct {
 	// RelationWeight is λ. With 0 the term is only measured.
 	RelationWeight float64 `yaml:"relation_weight" about:"λ, the weight of the relations; feature consistency has 1"`
 	// Relations is K, the most identities that each crop is related to.
-	Relations int `yaml:"relations" about:"K, the number of most similar other identities that a crop is related to"`
+	Relations int `yaml:"relations" most:"65536" about:"K, the number of most similar other identities that a crop is related to"`
 	// RelationMargin is q, a difference that costs nothing.
 	RelationMargin float64 `yaml:"relation_margin" about:"q, the difference of similarities that costs nothing"`
 	// Identities is the most identities that the bank holds, one vector each. There are never
 	// more than the dataset has.
-	Identities int `yaml:"identities" about:"the most identities that the bank holds, one vector each"`
+	Identities int `yaml:"identities" most:"16777216" about:"the most identities that the bank holds, one vector each"`
 }
 
 func (c couplefaceSettings) settled() (settings, error) {
@@ -55,7 +55,11 @@ func (c couplefaceSettings) build(env Env) (term, error) {
 	if err := env.tellApart(2); err != nil {
 		return nil, err
 	}
-	return &coupleface{c, newBank(min(c.Identities, env.Classes), env.Dim, false).replacing(), env.Device}, nil
+	entries := min(c.Identities, env.Classes)
+	if err := bankFits("identities", entries, env.Dim); err != nil {
+		return nil, err
+	}
+	return &coupleface{c, newBank(entries, env.Dim, false).replacing(), env.Device}, nil
 }
 
 // coupleface is feature consistency distillation with mutual relation distillation, CoupleFace:

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -139,8 +138,8 @@ func (p *parser) weight(w *float64) error {
 	}
 	text := strings.TrimSpace(p.text[at : at+end])
 	v, err := strconv.ParseFloat(text, 64)
-	if err != nil || math.IsNaN(v) || math.IsInf(v, 0) || v < 0 {
-		return p.fault(at, "%q is no weight: a number of 0 or more", text)
+	if err != nil || !(v >= 0 && v <= mostNumber) {
+		return p.fault(at, "%q is no weight: a number of 0 or more, at most %.0f", text, mostNumber)
 	}
 	*w, p.at = v, at+end+1
 	return nil

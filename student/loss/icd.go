@@ -34,12 +34,12 @@ type icdSettings struct {
 	// fills before.
 	DistributionStart float64 `yaml:"distribution_start" about:"the share of the run after which the distributions count"`
 	// CropsPerIdentity is B.
-	CropsPerIdentity int `yaml:"crops_per_identity" about:"B, the most crops of an identity that the bank holds"`
+	CropsPerIdentity int `yaml:"crops_per_identity" most:"65536" about:"B, the most crops of an identity that the bank holds"`
 	// ValidSteps is V: an entry is compared with in the step that brings it and the V-1 next.
 	ValidSteps int `yaml:"valid_steps" about:"V, the steps for which an entry is valid"`
 	// BankCrops is the most crops that the bank holds of all identities. Where V steps bring
 	// more, the oldest go earlier. There are never more than B of each of the dataset.
-	BankCrops int `yaml:"bank_crops" about:"the most crops that the bank holds of all identities"`
+	BankCrops int `yaml:"bank_crops" most:"16777216" about:"the most crops that the bank holds of all identities"`
 	// BinWidth is δ, which divides 2.
 	BinWidth float64 `yaml:"bin_width" about:"δ, the distance of the histograms' nodes; it divides 2"`
 	// Gamma is γ.
@@ -69,7 +69,11 @@ func (c icdSettings) build(env Env) (term, error) {
 		return nil, err
 	}
 	l := &icd{c: c, device: env.Device, start: int(c.DistributionStart * float64(env.Steps))}
-	l.bank = newBank(min(c.BankCrops, env.Classes*c.CropsPerIdentity), env.Dim, true).limiting(c.CropsPerIdentity)
+	entries := min(c.BankCrops, env.Classes*c.CropsPerIdentity)
+	if err := bankFits("bank_crops", entries, env.Dim); err != nil {
+		return nil, err
+	}
+	l.bank = newBank(entries, env.Dim, true).limiting(c.CropsPerIdentity)
 	l.bank.closely = true // nothing is searched
 	for r := range int(math.Round(2/c.BinWidth)) + 1 {
 		l.nodes = append(l.nodes, -1+float64(r)*c.BinWidth)

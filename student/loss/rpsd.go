@@ -29,17 +29,17 @@ type rpsdSettings struct {
 	Relation string `yaml:"relation" about:"compared with the bank's embeddings of the teacher (cross) or the student"`
 	// Bank is M, the number of entries, 0 for no bank. Where neither negatives nor positives are
 	// of the bank, there is none.
-	Bank int `yaml:"bank" about:"entries of the memory bank, 0 for none"`
+	Bank int `yaml:"bank" most:"16777216" about:"entries of the memory bank, 0 for none"`
 	// Repeats says what becomes of an entry whose sample comes again, mirrored the same
 	// way: it is replaced ("replace"), so that no face fills the bank, or stays beside the
 	// new one ("keep"), as runs of older versions had it. Those did not use a bank smaller
 	// than Negatives, and searched it in bfloat16 whatever the settings.
 	Repeats string `yaml:"repeats" about:"a face that comes again has its entry replaced (replace) or two (keep)"`
 	// Positives is P, the most entries of the same identity for each sample.
-	Positives int `yaml:"positives" about:"most entries of the same identity for each sample"`
+	Positives int `yaml:"positives" most:"65536" about:"most entries of the same identity for each sample"`
 	// Negatives is K_n, the number of mined other entries or of nearest crops. Where this and
 	// Positives are 0, there is no bank.
-	Negatives int `yaml:"negatives" about:"mined other entries for each sample"`
+	Negatives int `yaml:"negatives" most:"65536" about:"mined other entries for each sample"`
 	// Beta is where the penalty turns from square to linear, positive.
 	Beta float64 `yaml:"beta" about:"β, the error at which the penalty turns from square to linear"`
 	// Delta is the error below which a pair is not worth keeping; 0 keeps all.

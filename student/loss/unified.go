@@ -87,6 +87,9 @@ func (c unifiedSettings) needs() (needs Needs) {
 }
 
 func (c unifiedSettings) build(env Env) (term, error) {
+	if err := bankFits("rpsd.bank", c.RPSD.Bank, env.Dim); c.RPSD.banked() && err != nil {
+		return nil, err
+	}
 	l := &unified{c: c, device: env.Device, steps: env.Steps, iled: newILED(c.ILED), rpsd: newRPSD(c.RPSD, env.Dim)}
 	if err := l.rpsd.ask(env); err != nil {
 		return nil, err

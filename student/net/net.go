@@ -66,6 +66,10 @@ func (c Config) validate(transformer bool) error {
 // channels is a number of channels at this width: n times it, in eights, and at least 8.
 func (c Config) channels(n int) int { return max(8, int(math.Round(float64(n)*c.Width/8))*8) }
 
+// mostParameters bounds width and dim together: 4 GiB of weights, more than ten times those of the
+// largest network at its own width.
+const mostParameters = 1 << 30
+
 // New lays out a network; [Network.Materialise] gives it weights. An unknown name
 // is an error that lists the known ones.
 func New(name string, c Config) (*Network, error) {
@@ -90,6 +94,9 @@ func New(name string, c Config) (*Network, error) {
 	}
 	n := &Network{Name: name, Dim: c.Dim, Config: c, root: a.layout(c)}
 	n.root.Register("", func(p *layer.Param) { n.params = append(n.params, p) })
+	if p := n.Parameters(); p > mostParameters {
+		return nil, fmt.Errorf("network %s: width %g and dim %d make %d parameters, more than %d: choose a smaller width", name, c.Width, c.Dim, p, mostParameters)
+	}
 	return n, nil
 }
 

@@ -3,7 +3,6 @@ package optim
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"slices"
 
 	"facepipe/student/net/layer"
@@ -43,6 +42,9 @@ func (c Config) Usual(name string) Config {
 	return c
 }
 
+// mostEps leaves any step of AdamW a thousandth of what it is.
+const mostEps = 1000
+
 // Validate reports settings that make no optimizer.
 func (c Config) Validate() error {
 	if c.Name != "" && !slices.Contains(Names(), c.Name) {
@@ -56,8 +58,8 @@ func (c Config) Validate() error {
 			return fmt.Errorf("optimizer.betas: %g is not in [0, 1)", b)
 		}
 	}
-	if !(c.Eps > 0) || math.IsInf(c.Eps, 1) {
-		return fmt.Errorf("optimizer.eps %g is no positive number", c.Eps)
+	if !(c.Eps > 0 && c.Eps <= mostEps) {
+		return fmt.Errorf("optimizer.eps %g is no positive number of at most %d", c.Eps, mostEps)
 	}
 	return nil
 }
