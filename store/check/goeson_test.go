@@ -219,3 +219,31 @@ func TestCheckOfShardsBeyondTheDataset(t *testing.T) {
 		}
 	}
 }
+
+// What is no dataset is not a damaged one.
+func TestCheckOfNoDataset(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	storetest.WriteText(t, file, "x")
+	for _, path := range []string{file, filepath.Join(file, "below"), t.TempDir()} {
+		if r, err := check.Run(t.Context(), path, check.Options{}); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("%s: %+v, %v", path, r, err)
+		}
+	}
+}
+
+// A folder's place that a file has taken keeps nothing else from being looked at.
+func TestCheckGoesOnWithoutFolders(t *testing.T) {
+	whole := full(t)
+	for _, name := range []string{"teachers/r50/runs", "teachers/r50/centres", "teachers/r50/classifier"} {
+		dir := storetest.Copy(t, whole)
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.RemoveAll(path), os.WriteFile(path, nil, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		storetest.FlipBit(t, filepath.Join(dir, "rejects.jsonl"), 10)
+		r, err := check.Run(t.Context(), dir, check.Options{})
+		if found := fmt.Sprint(r.Problems); err != nil || !strings.Contains(found, name) || !strings.Contains(found, "rejects.jsonl") {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
+	}
+}
