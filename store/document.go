@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"facepipe/internal/regular"
 	"facepipe/store/internal/table"
 )
@@ -79,7 +81,7 @@ func readDatasetDoc(dir string) (*datasetDoc, error) {
 	var doc datasetDoc
 	err := table.ReadSealed(path, table.FormatDataset, &doc)
 	switch {
-	case errors.Is(err, os.ErrNotExist):
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ENOTDIR):
 		return nil, explainMissing(dir)
 	case err != nil:
 		return nil, err

@@ -36,7 +36,7 @@ func (o *checkOptions) describe() *cobra.Command {
 		Short: "Look for damage in a dataset",
 		Long: `Check compares a dataset's manifests with each other and with their files' sizes,
 with --read-data every byte with its digest. It changes nothing, and goes on after
-it finds damage.
+it finds damage, or a file that it cannot read.
 
 --read-data-subset reads some of the shards: 3/10 the third of ten equal parts, the
 same each time, so that ten runs read everything; 5% a random sample, another one for

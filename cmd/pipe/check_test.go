@@ -1,10 +1,15 @@
 package main
 
 import (
+	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"facepipe/store/cache"
 	"facepipe/store/check"
+	"facepipe/store/storetest"
 	"facepipe/teacher"
 )
 
@@ -23,6 +28,30 @@ func TestReplayInWords(t *testing.T) {
 		printChecked(&out, &c)
 		if !strings.Contains(out.String(), want) || c.OK != r.OK || strings.Contains(out.String(), "no damage found") != r.OK {
 			t.Errorf("want %q in\n%s", want, out.String())
+		}
+	}
+}
+
+// What check calls damage of a teacher cache ends info, teachers and merge with the same status; the
+// first two still say what they can.
+func TestVerbsAgreeOnADamagedCache(t *testing.T) {
+	dir, other := storetest.Build(t, 20, 8), storetest.Build(t, 20, 8)
+	for _, name := range []string{dir, other} {
+		storetest.Embed(t, storetest.Open(t, name), storetest.Info(cache.FP16, true), -1, nil)
+	}
+	if err := os.Remove(filepath.Join(dir, "teachers/r50/000001.json")); err != nil {
+		t.Fatal(err)
+	}
+	for says, args := range map[string][]string{
+		"teachers/r50/000001.json: missing": {"check", dir},
+		dir + ": 20 crops":                  {"info", dir},
+		"DEVICE TIME":                       {"teachers", dir},
+		"":                                  {"merge", dir, other, "--out", filepath.Join(t.TempDir(), "out")},
+	} {
+		var stdout, stderr bytes.Buffer
+		code := run(t.Context(), args, &stdout, &stderr)
+		if code != exitDamaged || !strings.Contains(stdout.String(), says) || args[0] != "check" && !strings.Contains(stderr.String(), "000001.json") {
+			t.Errorf("%q ended with %d: %s%s", args, code, &stdout, &stderr)
 		}
 	}
 }

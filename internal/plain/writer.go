@@ -68,22 +68,20 @@ func unfinished(text []byte) int {
 }
 
 // Fprintf is [fmt.Fprintf] for lines with text of others: an argument that is a string, or a list
-// of strings, stands as [Text] and cannot begin another line. The format may.
+// of strings, stands as [Text] and cannot begin another line. The format may. A list that is passed
+// as args is changed.
 func Fprintf(w io.Writer, format string, args ...any) (int, error) {
-	shown := make([]any, len(args))
 	for i, arg := range args {
 		switch v := arg.(type) {
 		case string:
-			shown[i] = Text(v)
+			args[i] = Text(v)
 		case []string:
 			texts := make([]string, len(v))
 			for k, s := range v {
 				texts[k] = Text(s)
 			}
-			shown[i] = texts
-		default:
-			shown[i] = arg
+			args[i] = texts
 		}
 	}
-	return fmt.Fprintf(w, format, shown...)
+	return fmt.Fprintf(w, format, args...)
 }

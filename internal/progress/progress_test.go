@@ -276,3 +276,27 @@ func TestNilBarIsSilent(t *testing.T) {
 		}
 	}
 }
+
+// What watches a bar is told of nothing that is no text: Prometheus refuses labels of other bytes.
+func TestObserversGetText(t *testing.T) {
+	o := &listener{}
+	b := New(o, "eval \xff\x1b.onnx", 2)
+	b.Reject(1, "bad \xfe\n")
+	b.Finish()
+	if want := []string{`eval \xff\x1b.onnx`, `bad \xfe\n`}; !slices.Equal(o.heard, want) {
+		t.Errorf("%q, want %q", o.heard, want)
+	}
+}
+
+// listener takes down what it is told in words.
+type listener struct {
+	bytes.Buffer
+	heard []string
+}
+
+func (l *listener) Unwrap() io.Writer             { return io.Discard }
+func (l *listener) Observe(label string) Watcher  { l.heard = append(l.heard, label); return l }
+func (l *listener) Total(int64)                   {}
+func (l *listener) Count(_, _ int64)              {}
+func (l *listener) Reject(_ int64, reason string) { l.heard = append(l.heard, reason) }
+func (l *listener) Spend(_ string, _ float64)     {}

@@ -149,7 +149,7 @@ func (c *checker) caches(a *table.Audit, d *store.Dataset, sound bool) error {
 	}
 	for _, name := range names {
 		t, err := cache.Audit(a, d, name)
-		if err != nil {
+		if err := c.fault(err); err != nil {
 			return err
 		}
 		if t == nil || !sound {

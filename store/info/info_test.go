@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 
 	"facepipe/store"
@@ -104,5 +105,44 @@ func TestReadInfoOfLittle(t *testing.T) {
 	}
 	if _, err := info.Read(t.Context(), t.TempDir()); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("no dataset: %v", err)
+	}
+}
+
+// One cache that is damaged is told, and keeps nothing from being said of the others.
+func TestDamagedCachesAreTold(t *testing.T) {
+	whole := storetest.Build(t, 30, 8)
+	d := storetest.Open(t, whole)
+	storetest.Embed(t, d, storetest.Info(cache.FP16, true), -1, nil)
+	other := storetest.Info(cache.FP32, false)
+	other.Name = "other"
+	storetest.Embed(t, d, other, -1, nil)
+	for name, listed := range map[string]int{"teacher.json": 1, "000001.json": 2, "000001.arrow": 1} {
+		dir := storetest.Copy(t, whole)
+		if err := os.Remove(filepath.Join(dir, "teachers/r50", name)); err != nil {
+			t.Fatal(err)
+		}
+		states, err := info.Caches(dir)
+		if !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), "teachers/r50/"+name) || len(states) != listed || states[0].Name != "other" {
+			t.Errorf("%s: %d caches, %v", name, len(states), err)
+		}
+		about, err := info.Read(t.Context(), dir)
+		if !errors.Is(err, store.ErrDamaged) || len(about.Teachers) != listed || about.Rows != 30 || about.Index != "current" {
+			t.Errorf("%s: %+v, %v", name, about, err)
+		}
+	}
+}
+
+func TestUnfinishedIngestIsTold(t *testing.T) {
+	dir := storetest.Build(t, 10, 8)
+	w := storetest.Writer(t, dir, 8)
+	src := w.AddSource(storetest.Source)
+	for i := 10; i < 30; i++ {
+		if _, err := w.Append(storetest.Crop(src, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	storetest.Abort(t, w)
+	if about, err := info.Read(t.Context(), dir); err != nil || about.UnlistedShards != 2 || about.Rows != 10 {
+		t.Errorf("%+v, %v", about, err)
 	}
 }

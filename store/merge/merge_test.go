@@ -532,3 +532,45 @@ func TestMergeLosesNothing(t *testing.T) {
 		}
 	}
 }
+
+// What check calls damage of a cache, a merge does not leave out in silence.
+func TestMergeRefusesCachesThatLostSomething(t *testing.T) {
+	whole := buildInputs(t, "whole", 4, input{1, "a", "x"}, input{2, "b", "x"}, input{3, "c", "y"}, input{4, "d", "y"}, input{5, "e", "z"})
+	other := buildInputs(t, "other", 4, input{6, "f", "v"}, input{7, "g", "v"})
+	for _, dir := range []string{whole, other} {
+		storetest.Embed(t, storetest.Open(t, dir), storetest.Info(cache.FP16, true), -1, nil)
+	}
+	for _, name := range []string{"teacher.json", "000000.json", "000001.json", "000001.arrow"} {
+		hurt := storetest.Copy(t, whole)
+		if err := os.Remove(filepath.Join(hurt, "teachers/r50", name)); err != nil {
+			t.Fatal(err)
+		}
+		out := filepath.Join(t.TempDir(), "out")
+		if _, err := merge.Datasets(t.Context(), out, []string{hurt, other}, quietly); !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := os.Stat(out); err == nil {
+			t.Errorf("%s: something was written", name)
+		}
+		o := quietly
+		o.WithoutTeachers = true
+		mustMerge(t, out, o, hurt, other)
+	}
+}
+
+// Shards that an interrupted ingest has left in an input are not merged, which is said.
+func TestMergeTellsOfUnfinishedInputs(t *testing.T) {
+	dir, other := buildInputs(t, "a", 4, input{1, "a", "x"}), buildInputs(t, "b", 4, input{2, "b", "y"})
+	w := storetest.Writer(t, dir, 4)
+	src := w.AddSource(storetest.Source)
+	for i := 10; i < 15; i++ {
+		if _, err := w.Append(storetest.Crop(src, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	storetest.Abort(t, w)
+	s := mustMerge(t, filepath.Join(t.TempDir(), "out"), quietly, dir, other)
+	if len(s.Notes) != 1 || !strings.Contains(s.Notes[0], dir+": 1 shards of an interrupted ingest") {
+		t.Errorf("%q", s.Notes)
+	}
+}
