@@ -15,7 +15,7 @@ func (m *Model) Marshal() []byte {
 	w.nested(7, func(w *message) { m.Graph.write(w) })
 	w.nested(8, func(w *message) { w.int(2, m.OpsetVersion) })
 	for _, p := range m.Metadata {
-		w.property(14, p)
+		w.property(modelProperty, p)
 	}
 	return w
 }

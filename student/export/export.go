@@ -103,7 +103,7 @@ type Model struct {
 }
 
 // Write writes a student as an ONNX file, with what a user must know to run it: its
-// preprocessing, its teacher and its training.
+// preprocessing, its teacher and its training, and with its own digest ([onnx.SealKey]).
 func (m Model) Write(path string, form Form) error {
 	contract := embed.Preprocess{ChannelOrder: "RGB", Height: net.InputSide, Width: net.InputSide, Layout: "NCHW",
 		Mean: [3]float32{net.InputMean, net.InputMean, net.InputMean}, Std: [3]float32{net.InputStd, net.InputStd, net.InputStd}}
@@ -127,7 +127,7 @@ func (m Model) Write(path string, form Form) error {
 	}
 	model, err := m.Network.Export(m.Values, o)
 	if err == nil {
-		err = durable.WriteFile(path, model.Marshal(), 0o644)
+		err = durable.WriteFile(path, model.MarshalSealed(), 0o644)
 	}
 	if err != nil {
 		return fmt.Errorf("export the student: %w", err)
@@ -216,17 +216,17 @@ func (o *Options) read() (path string, m Model, err error) {
 // found and being read, but not before there is a newer one, which is then taken.
 func (o *Options) readFile() (path string, tensors map[string]safetensors.Tensor, at checkpoint.Position, err error) {
 	for range 2 {
-		if path, err = o.file(); err != nil {
-			return "", nil, at, err
+		if path, err = o.file(); err == nil {
+			if o.beforeRead != nil {
+				o.beforeRead(path)
+			}
+			tensors, at, err = checkpoint.Read(path)
 		}
-		if o.beforeRead != nil {
-			o.beforeRead(path)
-		}
-		if tensors, at, err = checkpoint.Read(path); !errors.Is(err, os.ErrNotExist) {
+		if !errors.Is(err, os.ErrNotExist) {
 			break
 		}
 	}
-	return path, tensors, at, err
+	return path, tensors, at, checkpoint.WithAlternative(err, path)
 }
 
 // file is the checkpoint that is meant.
