@@ -8,6 +8,7 @@ import (
 
 	"facepipe/store"
 	"facepipe/store/cache"
+	"facepipe/store/internal/table"
 	"facepipe/store/plan"
 )
 
@@ -46,7 +47,7 @@ func embeddingParts(ctx context.Context, f *Findings, dir string, p *plan.Plan, 
 			return err
 		}
 		done, err := cache.AuditPart(plan.PartsFolder(dir), *p.Teacher, cache.PartOf{Shard: t.Shard, Rows: t.Rows, Crops: t.Crops}, o.ReadData)
-		f.Fault(plan.PartsFolder(dir), err)
+		f.Fault(filepath.Join(plan.PartsFolder(dir), table.ManifestName(t.Shard)), err)
 		if err == nil && !done {
 			missing++
 		}

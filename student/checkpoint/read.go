@@ -98,7 +98,7 @@ func atItsPlace(path string, at Position) error {
 		return err
 	}
 	if what := run.differs(at); what != "" {
-		return damaged(path, "it is of another run than %s: %s", RunFile(filepath.Dir(filepath.Dir(path))), what)
+		return damaged(path, "it is of another run than %s, and one of the two was copied here: %s", RunFile(filepath.Dir(filepath.Dir(path))), what)
 	}
 	return nil
 }
