@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"facepipe/internal/release"
+	"facepipe/internal/seal"
 	"facepipe/store"
 )
 
@@ -173,13 +174,18 @@ func readFile(path string, limit int64) ([]byte, error) {
 	return data, err
 }
 
-// readJSON decodes a file that pipe wrote. One that does not decode is [store.ErrDamaged].
+// readJSON decodes a file that pipe wrote. One that does not decode, or not match its seal, is
+// [store.ErrDamaged].
 func readJSON(path string, into any) error {
 	data, err := readFile(path, maxFile)
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(data, into); err != nil {
+	err = seal.VerifyAny(data)
+	if err == nil {
+		err = json.Unmarshal(data, into)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %s: %w; make it anew, or take another copy", store.ErrDamaged, path, err)
 	}
 	return nil
