@@ -21,12 +21,9 @@ const maxSummary = 16 << 20
 
 // IsRun is whether a folder holds a run, also one that has lost its run.json.
 func IsRun(dir string) bool {
-	for _, path := range []string{checkpoint.RunFile(dir), checkpoint.Folder(dir)} {
-		if _, err := os.Lstat(path); err == nil {
-			return true
-		}
-	}
-	return false
+	_, err := os.Lstat(checkpoint.RunFile(dir))
+	files, _ := checkpoint.List(dir)
+	return err == nil || len(files) > 0
 }
 
 // Audit looks for damage in all files of a run's folder, goes on after it finds some, and changes

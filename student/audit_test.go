@@ -132,6 +132,16 @@ func TestAuditOfARun(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := os.Rename(checkpoint.RunFile(o.Out), checkpoint.RunFile(o.Out)+".bak"); err != nil {
+		t.Fatal(err)
+	}
+	stranger := t.TempDir()
+	if err := os.Mkdir(checkpoint.Folder(stranger), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if !IsRun(o.Out) || IsRun(stranger) {
+		t.Errorf("which folder is a run: %v, %v", IsRun(o.Out), IsRun(stranger))
+	}
 	// A link is not followed, and nothing is waited for.
 	if err := os.Remove(filepath.Join(o.Out, "summary.json")); err != nil {
 		t.Fatal(err)

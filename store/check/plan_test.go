@@ -81,6 +81,16 @@ func TestPlanFiles(t *testing.T) {
 	if r, _ := checkedPlan(t, job, ""); !r.OK {
 		t.Errorf("after all: %+v", r)
 	}
+	if err := os.Remove(filepath.Join(job, plan.File)); err != nil {
+		t.Fatal(err)
+	}
+	stranger := t.TempDir()
+	if err := os.Mkdir(plan.PartsFolder(stranger), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if !plan.Is(job) || plan.Is(stranger) {
+		t.Errorf("which folder is a plan: %v, %v", plan.Is(job), plan.Is(stranger))
+	}
 }
 
 // A part of another teacher, or of other crops, is none of the plan's.

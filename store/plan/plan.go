@@ -16,6 +16,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 
 	"facepipe/internal/durable"
 	"facepipe/store"
@@ -77,13 +79,13 @@ func PartsFolder(plan string) string { return filepath.Join(plan, "parts") }
 
 // Is is whether a folder holds a plan, also one that has lost its plan.json.
 func Is(dir string) bool {
-	for _, path := range []string{filepath.Join(dir, File), PartsFolder(dir)} {
-		if _, err := os.Lstat(path); err == nil {
-			return true
-		}
-	}
-	return false
+	_, err := os.Lstat(filepath.Join(dir, File))
+	parts, _ := os.ReadDir(PartsFolder(dir))
+	return err == nil || slices.ContainsFunc(parts, func(e os.DirEntry) bool { return partName.MatchString(e.Name()) })
 }
+
+// partName is what parts are called: after a shard, or a task.
+var partName = regexp.MustCompile(`^[0-9]{6}\.(json|ds)$`)
 
 // Write puts a plan into a folder and returns its id, a digest of all it says. The
 // same plan may be there already; another one is [store.ErrPlan].

@@ -12,7 +12,7 @@ import (
 )
 
 // Is reports whether a safetensors file says of itself that it is a checkpoint.
-func Is(f safetensors.File) bool { return f.Metadata[positionKey] != "" }
+func Is(f safetensors.File) bool { return f.Metadata[positionKey] != "" || f.Metadata[sealKey] != "" }
 
 // MaxBytes bounds a checkpoint: 512 numbers of each of two million people, with their momentum and
 // their average, are below.
