@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"facepipe/internal/seal"
 	"facepipe/store"
 	"facepipe/store/storetest"
 )
@@ -292,6 +293,10 @@ func TestRunWithTroubles(t *testing.T) {
 	storetest.WriteText(t, filepath.Join(dir, "run.json"), `{"options":`)
 	if _, err := Make(t.Context(), Options{What: []string{dir}}); !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), "run.json") {
 		t.Errorf("a damaged run.json: %v", err)
+	}
+	storetest.WriteText(t, filepath.Join(dir, "run.json"), `{"options":{}`+seal.Lead+strings.Repeat("0", 64)+seal.Tail)
+	if _, err := Make(t.Context(), Options{What: []string{dir}}); !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), "seal") {
+		t.Errorf("a run.json whose seal does not fit: %v", err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"facepipe/internal/regular"
 	"facepipe/internal/release"
+	"facepipe/internal/seal"
 	"facepipe/store"
 )
 
@@ -169,13 +170,18 @@ func asDamage[T any](read T, err error) (T, error) {
 	return read, err
 }
 
-// readJSON decodes a file that pipe wrote. One that does not decode is [store.ErrDamaged].
+// readJSON decodes a file that pipe wrote. One that does not decode, or not match its seal, is
+// [store.ErrDamaged].
 func readJSON(path string, into any) error {
 	data, err := readFile(path, maxFile)
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(data, into); err != nil {
+	err = seal.VerifyAny(data)
+	if err == nil {
+		err = json.Unmarshal(data, into)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %s: %w; make it anew, or take another copy", store.ErrDamaged, path, err)
 	}
 	return nil

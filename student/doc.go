@@ -20,4 +20,6 @@
 // Every random choice follows from the seed and the step, and a checkpoint holds
 // all that a step depends on, so a run that was killed and resumed takes the same
 // steps as one that was not.
+//
+// run.json, the checkpoints and student.onnx carry digests of themselves; [Audit] looks at all files.
 package student

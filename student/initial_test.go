@@ -179,12 +179,14 @@ func TestInitRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	m.Producer = "another program"
 	first := &m.Graph.Initializers[0]
 	*first = onnx.FloatTensor(first.Name, append([]float32{float32(math.NaN())}, make([]float32, len(first.Data)/4-1)...), first.Dims...)
 	strange := tensorFile(t, map[string]safetensors.Tensor{"fc": {Shape: []int{1}, Float32: []float32{1}}})
 	for want, path := range map[string]string{
 		"no such file":               filepath.Join(dir, "none"),
-		"not an ONNX model":          file("half.onnx", model[:len(model)/2]),
+		"not an ONNX model":          file("letter.onnx", []byte("Dear Sir or Madam, herewith")),
+		"does not parse":             file("half.onnx", model[:len(model)/2]),
 		"truncated safetensors file": file("half.safetensors", checkpoint[:len(checkpoint)/2]),
 		"damaged":                    file("flipped.safetensors", flipped),
 		"is NaN":                     file("nan.onnx", m.Marshal()),

@@ -2,6 +2,7 @@ package student
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -106,5 +107,31 @@ func TestOlderRunIsSealed(t *testing.T) {
 	}
 	if _, at, err := checkpoint.Read(files[0]); err != nil || at.Run != "" {
 		t.Errorf("%+v, %v", at, err)
+	}
+}
+
+// A checkpoint does not tell whether its run was interrupted: what it knows of its run and of the
+// metrics are no times.
+func TestCheckpointOfAResumedRunIsTheSameFile(t *testing.T) {
+	whole := options(t, fixture(t))
+	whole.Epochs = 2
+	if _, err := Distill(t.Context(), whole); err != nil {
+		t.Fatal(err)
+	}
+	parts := options(t, whole.Dataset)
+	parts.Epochs, parts.Resume = 2, true
+	ctx, cancel := context.WithCancel(t.Context())
+	steps := 0
+	stopAfter(&parts, cancel, &steps, 3)
+	if _, err := Distill(ctx, parts); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	parts.afterStep = nil
+	if _, err := Distill(t.Context(), parts); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join("checkpoints", checkpoint.Name(10))
+	if read(t, whole, name) != read(t, parts, name) {
+		t.Error("the files differ")
 	}
 }

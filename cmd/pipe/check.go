@@ -12,6 +12,9 @@ import (
 	"facepipe/internal/plain"
 	"facepipe/store"
 	"facepipe/store/check"
+	"facepipe/store/plan"
+	"facepipe/student"
+	"facepipe/study"
 	"facepipe/teacher"
 )
 
@@ -32,11 +35,16 @@ type checkSummary struct {
 
 func (o *checkOptions) describe() *cobra.Command {
 	return &cobra.Command{
-		Use:   "check DATASET",
-		Short: "Look for damage in a dataset",
+		Use:   "check DATASET|RUN|PLAN|STUDY",
+		Short: "Look for damage in a dataset, a run, a plan or a study",
 		Long: `Check compares a dataset's manifests with each other and with their files' sizes,
 with --read-data every byte with its digest. It changes nothing, and goes on after
 it finds damage, or a file that it cannot read.
+
+Of a run's folder (distill --out) it reads all: run.json, distill.yaml, every
+checkpoint, the metrics, and student.onnx with its own digest; of a study's all rows.
+Of a plan's folder it looks at plan.json and at the parts that workers made, with
+--read-data at every byte of them; its dataset need not be there.
 
 --read-data-subset reads some of the shards: 3/10 the third of ten equal parts, the
 same each time, so that ten runs read everything; 5% a random sample, another one for
@@ -47,6 +55,7 @@ in the precision that the cache was made, and compares the result with the cache
 		Example: `  pipe check faces.ds
   pipe check faces.ds --read-data --json
   pipe check faces.ds --read-data-subset 1/7
+  pipe check run
   pipe check faces.ds --replay 200 --model w600k_r50.onnx
   pipe check faces.ds --replay 200 --teacher w600k --model w600k_r50.onnx --provider cuda`,
 	}
@@ -96,7 +105,7 @@ func (o *checkOptions) validateSubset() error {
 
 func (o *checkOptions) run(ctx context.Context, s *session) (*result, error) {
 	o.Progress = s.progress()
-	report, err := check.Run(ctx, o.dataset, o.Options)
+	report, err := o.look(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -110,6 +119,34 @@ func (o *checkOptions) run(ctx context.Context, s *session) (*result, error) {
 		summary.add(replayed)
 	}
 	return &result{summary, func(w io.Writer) { printChecked(w, summary) }}, summary.damage(o.dataset)
+}
+
+// look looks at what the folder holds.
+func (o *checkOptions) look(ctx context.Context) (check.Report, error) {
+	if store.IsDataset(o.dataset) {
+		return check.Run(ctx, o.dataset, o.Options)
+	}
+	kind := ""
+	switch {
+	case study.Is(o.dataset):
+		kind = "study"
+	case student.IsRun(o.dataset):
+		kind = "run"
+	case plan.Is(o.dataset):
+		kind = "plan"
+	default:
+		return check.Run(ctx, o.dataset, o.Options) // which says what is wrong
+	}
+	if err := misplaced(o.flags, "is for a dataset, and "+o.dataset+" is a "+kind, "replay", "read-data-subset"); err != nil {
+		return check.Report{}, usageError{err}
+	}
+	switch kind {
+	case "study":
+		return study.Audit(ctx, o.dataset)
+	case "run":
+		return student.Audit(ctx, o.dataset)
+	}
+	return check.RunPlan(ctx, o.dataset, o.Options)
 }
 
 // add takes up a replay; a teacher that disagrees with its cache is a problem of it.

@@ -55,3 +55,24 @@ func TestVerbsAgreeOnADamagedCache(t *testing.T) {
 		}
 	}
 }
+
+// Check takes the folders of runs, plans and studies as it does datasets.
+func TestCheckTakesAnyFolderOfOurs(t *testing.T) {
+	for file, words := range map[string]string{"run.json": "a run", "plan.json": "a plan", "study.json": "a study"} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, file), []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		report := expect(t, exitDamaged, "check", dir, "--json").object(t)
+		problems, _ := report["problems"].([]any)
+		if report["ok"] != false || len(problems) == 0 || problems[0].(map[string]any)["file"] != file {
+			t.Errorf("%s: %v", file, report)
+		}
+		if o := expect(t, exitDamaged, "check", dir); !strings.Contains(o.stdout, file+": ") {
+			t.Errorf("%s: %s", file, o.stdout)
+		}
+		if o := expect(t, exitUsage, "check", dir, "--replay", "3", "--model", "m.onnx"); !strings.Contains(o.stderr, "is "+words) {
+			t.Errorf("%s: %s", file, o.stderr)
+		}
+	}
+}

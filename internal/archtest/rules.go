@@ -36,7 +36,7 @@ var allowedWings = map[string]map[string][]string{
 		"derived":        {"cache", ".", "internal/table"},
 		"plan":           {"cache", ".", "internal/table"},
 		"merge":          {"cache", "."},
-		"check":          {"derived", "cache", ".", "internal/table"},
+		"check":          {"plan", "derived", "cache", ".", "internal/table"},
 		"info":           {"derived", "cache", "."},
 		"export":         {"cache", "."},
 		"storetest":      {"check", "plan", "cache", ".", "internal/index", "internal/table"},

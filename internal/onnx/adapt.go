@@ -110,7 +110,7 @@ func InFloat32(data []byte) ([]byte, error) {
 func withOutputs(data []byte, g *Graph, outputs func(*message, *Graph)) ([]byte, error) {
 	return copyFields(data, func(w *message, f protobuf.Field) (bool, error) {
 		if f.Number != modelGraph {
-			return false, nil
+			return isSeal(f), nil
 		}
 		graph, err := g.floatInputs(f.Bytes)
 		outputs(&graph, g)

@@ -33,8 +33,9 @@ func ReadFile(path string) (*Model, error) {
 	return m, nil
 }
 
-// Unmarshal decodes a model. The errors wrap [ErrFormat]. Nothing is allocated
-// beyond a small multiple of len(data).
+// Unmarshal decodes a model. The errors wrap [ErrFormat] or, of a student of this program that is
+// not what was written, [seal.ErrDamaged]. Nothing is allocated beyond a small multiple of
+// len(data).
 func Unmarshal(data []byte) (*Model, error) {
 	m := &Model{}
 	err := m.read(data)
@@ -45,6 +46,9 @@ func Unmarshal(data []byte) (*Model, error) {
 	}
 	if err == nil && len(m.Graph.Outputs) == 0 {
 		err = errors.New("it has no graph with an output")
+	}
+	if damaged := m.verify(data, err); damaged != nil {
+		return nil, damaged
 	}
 	if err == nil {
 		return m, nil
@@ -61,14 +65,16 @@ func (m *Model) read(data []byte) error {
 		case 1:
 			m.IRVersion = int64(f.Bits)
 		case 2:
-			m.Producer = string(f.Bytes)
+			if m.Producer == "" { // what damage makes of a later field does not rename it
+				m.Producer = string(f.Bytes)
+			}
 		case 3:
 			m.Version = string(f.Bytes)
 		case 7:
 			return m.Graph.read(f.Bytes)
 		case 8:
 			return m.readOpset(f.Bytes)
-		case 14:
+		case modelProperty:
 			p, err := readProperty(f.Bytes)
 			m.Metadata = append(m.Metadata, p)
 			return err

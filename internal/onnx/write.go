@@ -6,7 +6,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Marshal encodes the model; the same model gives the same bytes.
+// Marshal encodes the model, without a seal that it had; the same model gives the same bytes.
 func (m *Model) Marshal() []byte {
 	var w message
 	w.int(1, m.IRVersion)
@@ -15,7 +15,9 @@ func (m *Model) Marshal() []byte {
 	w.nested(7, func(w *message) { m.Graph.write(w) })
 	w.nested(8, func(w *message) { w.int(2, m.OpsetVersion) })
 	for _, p := range m.Metadata {
-		w.property(14, p)
+		if p.Key != SealKey {
+			w.property(modelProperty, p)
+		}
 	}
 	return w
 }

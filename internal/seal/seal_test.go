@@ -24,8 +24,11 @@ func TestEveryBitCounts(t *testing.T) {
 	if err := json.Unmarshal(data, &got); err != nil || got != (doc{1, "<&>"}) || !strings.Contains(string(data), "<&>") {
 		t.Fatalf("%+v, %v of %s", got, err, data)
 	}
-	if err := seal.Verify(data); err != nil {
+	if err := errors.Join(seal.Verify(data), seal.VerifyAny(data), seal.VerifyAny([]byte("{}"))); err != nil {
 		t.Fatal(err)
+	}
+	if err := seal.VerifyAny(append([]byte{' '}, data...)); !errors.Is(err, seal.ErrSeal) {
+		t.Errorf("a seal that does not fit: %v", err)
 	}
 	for i := range data {
 		for bit := range 8 {

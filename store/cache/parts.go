@@ -78,25 +78,57 @@ func (p *Parts) look(shard int) (m *manifest, path string, err error) {
 	if shard < 0 || shard >= p.dataset.Shards() {
 		return nil, "", fmt.Errorf("part %d: %w: the dataset has %d shards", shard, store.ErrNotFound, p.dataset.Shards())
 	}
-	m, path = new(manifest), p.manifest(shard)
+	return lookAt(p.dir, p.info, PartOf{shard, p.dataset.ShardRows(shard), p.dataset.ShardDigest(shard)})
+}
+
+// PartOf is what a part is of: a shard, with its number of rows and the digest of its crops.
+type PartOf struct {
+	Shard, Rows int
+	Crops       string
+}
+
+// lookAt reads a part's manifest in a folder, and finds the file that it is of.
+func lookAt(dir string, info Info, of PartOf) (m *manifest, path string, err error) {
+	m, path = new(manifest), filepath.Join(dir, table.ManifestName(of.Shard))
 	if err := table.ReadSealed(path, table.FormatEmbeddings, m); err != nil {
 		return nil, "", err
 	}
-	if err := m.belongs(p.info.Fingerprint, p.dataset.ShardDigest(shard)); err != nil {
+	if err := m.belongs(info.Fingerprint, of.Crops); err != nil {
 		return nil, "", fmt.Errorf("%s: a part of %w or model: it %w; remove it, or name a new plan folder", path, store.ErrPlan, err)
 	}
-	if err := table.AsDamage(path, m.validate(shard, p.dataset.ShardRows(shard))); err != nil {
+	if err := table.AsDamage(path, m.validate(of.Shard, of.Rows)); err != nil {
 		return nil, "", err
 	}
-	path = p.path(shard, m.File.SHA256)
+	path = partFilePath(dir, of.Shard, m.File.SHA256)
 	return m, path, table.CheckSize(path, m.File.Bytes)
+}
+
+// AuditPart looks at a part in a plan's folder, whose dataset need not be there: with read at all of
+// its bytes. done is whether there is one. It is for store/check.
+//
+// Errors: [store.ErrPlan], [store.ErrDamaged].
+func AuditPart(dir string, info Info, of PartOf, read bool) (done bool, err error) {
+	m, path, err := lookAt(dir, info, of)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil || !read {
+		return true, err
+	}
+	f, err := table.Open(path, m.File, schemaOf(info), parseColumns)
+	if err != nil {
+		return true, err
+	}
+	return true, errors.Join(table.CheckFileDigest(f.Path, f.Data, f.Info), f.Close())
 }
 
 func (p *Parts) manifest(shard int) string { return filepath.Join(p.dir, table.ManifestName(shard)) }
 
 // path is that of a part's file: two that differ have two names.
-func (p *Parts) path(shard int, digest string) string {
-	return filepath.Join(p.dir, fmt.Sprintf("%s.%.*s%s", table.ShardStem(shard), table.TableDigits, digest, table.ArrowSuffix))
+func (p *Parts) path(shard int, digest string) string { return partFilePath(p.dir, shard, digest) }
+
+func partFilePath(dir string, shard int, digest string) string {
+	return filepath.Join(dir, fmt.Sprintf("%s.%.*s%s", table.ShardStem(shard), table.TableDigits, digest, table.ArrowSuffix))
 }
 
 // Shard begins the part of a shard. End it with Commit or Abort. If somebody else commits

@@ -260,12 +260,17 @@ func readRun(path, fingerprint string) (Run, []byte, error) {
 
 // checkRuns hands every record that is damaged to fault.
 func (t *Cache) checkRuns(fault func(error) error) error {
-	names, err := listRuns(t.runs())
+	return AuditRuns(t.runs(), t.info.Fingerprint, fault)
+}
+
+// AuditRuns hands every record in a folder of them that is damaged to fault. It is for store/check.
+func AuditRuns(dir, fingerprint string, fault func(error) error) error {
+	names, err := listRuns(dir)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		_, _, err := readRun(filepath.Join(t.runs(), name), t.info.Fingerprint)
+		_, _, err := readRun(filepath.Join(dir, name), fingerprint)
 		if err := fault(err); err != nil {
 			return err
 		}

@@ -16,6 +16,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 
 	"facepipe/internal/durable"
 	"facepipe/internal/regular"
@@ -24,8 +26,8 @@ import (
 	"facepipe/store/internal/table"
 )
 
-// planFile is in a plan's folder; it is written once.
-const planFile = "plan.json"
+// File is in a plan's folder; it is written once.
+const File = "plan.json"
 
 // Plan is a job that workers share: what is to be done, by everything that the result
 // depends on, in tasks. It never changes, so that every worker and every retry does the
@@ -76,6 +78,16 @@ func (p *Plan) Rows() int {
 // PartsFolder is where a plan's workers put what they did.
 func PartsFolder(plan string) string { return filepath.Join(plan, "parts") }
 
+// Is is whether a folder holds a plan, also one that has lost its plan.json.
+func Is(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, File))
+	parts, _ := os.ReadDir(PartsFolder(dir))
+	return err == nil || slices.ContainsFunc(parts, func(e os.DirEntry) bool { return partName.MatchString(e.Name()) })
+}
+
+// partName is what parts are called: after a shard, or a task.
+var partName = regexp.MustCompile(`^[0-9]{6}\.(json|ds)$`)
+
 // Write puts a plan into a folder and returns its id, a digest of all it says. The
 // same plan may be there already; another one is [store.ErrPlan].
 func Write(dir string, p Plan) (id string, err error) {
@@ -87,7 +99,7 @@ func Write(dir string, p Plan) (id string, err error) {
 func WriteOn(disk durable.Disk, dir string, p Plan) (id string, err error) {
 	data, err := table.EncodeSealed(planDoc{Header: table.HeaderOf(table.FormatPlan), Plan: p})
 	if err != nil {
-		return "", fmt.Errorf("encode %s: %w", planFile, err)
+		return "", fmt.Errorf("encode %s: %w", File, err)
 	}
 	if err := disk.MkdirAll(dir, table.FolderMode); err != nil {
 		return "", fmt.Errorf("write plan: %w", err)
@@ -96,7 +108,7 @@ func WriteOn(disk durable.Disk, dir string, p Plan) (id string, err error) {
 		return "", fmt.Errorf("write plan: %w", err)
 	}
 	id = planID(data)
-	path := filepath.Join(dir, planFile)
+	path := filepath.Join(dir, File)
 	err = disk.PutIfAbsent(path, data, table.OnceMode)
 	if !errors.Is(err, os.ErrExist) {
 		return id, err
@@ -121,7 +133,7 @@ func planID(data []byte) string {
 
 // Read reads the plan in a folder, and its id.
 func Read(dir string) (p Plan, id string, err error) {
-	path := filepath.Join(dir, planFile)
+	path := filepath.Join(dir, File)
 	var doc planDoc
 	data, err := table.LoadSealed(path, table.FormatPlan, &doc)
 	if errors.Is(err, os.ErrNotExist) {

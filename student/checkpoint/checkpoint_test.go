@@ -68,7 +68,7 @@ func TestPrune(t *testing.T) {
 		t.Errorf("the best is %s, %v", path, err)
 	}
 	// best.json is for people.
-	if err := os.WriteFile(bestPath(run), []byte(`{"file": "`+Name(3)+`", "step": 3}`), 0o600); err != nil {
+	if err := os.WriteFile(BestFile(run), []byte(`{"file": "`+Name(3)+`", "step": 3}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if path, err := BestOf(run); err != nil || filepath.Base(path) != Name(1) {

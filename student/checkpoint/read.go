@@ -12,7 +12,7 @@ import (
 )
 
 // Is reports whether a safetensors file says of itself that it is a checkpoint.
-func Is(f safetensors.File) bool { return f.Metadata[positionKey] != "" }
+func Is(f safetensors.File) bool { return f.Metadata[positionKey] != "" || f.Metadata[sealKey] != "" }
 
 // MaxBytes bounds a checkpoint: 512 numbers of each of two million people, with their momentum and
 // their average, are below.
@@ -98,7 +98,7 @@ func atItsPlace(path string, at Position) error {
 		return err
 	}
 	if what := run.differs(at); what != "" {
-		return damaged(path, "it is of another run than %s: %s", RunFile(filepath.Dir(filepath.Dir(path))), what)
+		return damaged(path, "it is of another run than %s, and one of the two was copied here: %s", RunFile(filepath.Dir(filepath.Dir(path))), what)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"facepipe/internal/durable"
+	"facepipe/internal/regular"
 	"facepipe/internal/safetensors"
 	"facepipe/internal/seal"
 )
@@ -81,9 +82,9 @@ func prune(run string, keep int, b *Best) error {
 	return nil
 }
 
-// bestPath is the file that names the best checkpoint, for people and programs that
+// BestFile is the file that names the best checkpoint, for people and programs that
 // look for it. It is derived: the newest checkpoint knows better.
-func bestPath(run string) string { return filepath.Join(Folder(run), "best.json") }
+func BestFile(run string) string { return filepath.Join(Folder(run), "best.json") }
 
 // bestFile is the content of best.json.
 type bestFile struct {
@@ -93,7 +94,7 @@ type bestFile struct {
 
 // NoteBest writes best.json, or removes it where no checkpoint is the best.
 func NoteBest(run string, b *Best) error {
-	path := bestPath(run)
+	path := BestFile(run)
 	if b != nil {
 		if _, err := os.Stat(filepath.Join(Folder(run), Name(b.Step))); err == nil {
 			text, err := json.Marshal(bestFile{Name(b.Step), *b})
@@ -107,4 +108,35 @@ func NoteBest(run string, b *Best) error {
 		return err
 	}
 	return nil
+}
+
+// CheckBest reports if best.json is not what the newest checkpoint says of the best one.
+func CheckBest(run string, b *Best) error {
+	const remedy = "distill --resume writes it anew"
+	data, err := regular.ReadOwn(BestFile(run), MaxRunBytes)
+	if errors.Is(err, os.ErrNotExist) {
+		if _, there := os.Stat(bestCheckpoint(run, b)); b != nil && there == nil {
+			return errors.New("missing: " + remedy)
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var said bestFile
+	if err := json.Unmarshal(data, &said); err != nil {
+		return fmt.Errorf("%w; delete it: %s", err, remedy)
+	}
+	if b == nil || said != (bestFile{Name(b.Step), *b}) {
+		return fmt.Errorf("is not what the newest checkpoint says of the best one; delete it: %s", remedy)
+	}
+	return nil
+}
+
+// bestCheckpoint is the file of the best checkpoint, "" for none.
+func bestCheckpoint(run string, b *Best) string {
+	if b == nil {
+		return ""
+	}
+	return filepath.Join(Folder(run), Name(b.Step))
 }

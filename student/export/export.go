@@ -103,7 +103,8 @@ type Model struct {
 }
 
 // Write writes a student as an ONNX file, with what a user must know to run it: its
-// preprocessing, its teacher and its training.
+// preprocessing, its teacher and its training, and with its own digest
+// ([onnx.SealKey]).
 func (m Model) Write(path string, form Form) error { return m.write(path, form, durable.WriteFile) }
 
 func (m Model) write(path string, form Form, put func(path string, data []byte, perm os.FileMode) error) error {
@@ -129,7 +130,7 @@ func (m Model) write(path string, form Form, put func(path string, data []byte, 
 	}
 	model, err := m.Network.Export(m.Values, o)
 	if err == nil {
-		err = put(path, model.Marshal(), 0o644)
+		err = put(path, model.MarshalSealed(), 0o644)
 	}
 	if err != nil {
 		return fmt.Errorf("export the student: %w", err)
@@ -218,17 +219,17 @@ func (o *Options) read() (path string, m Model, err error) {
 // found and being read, but not before there is a newer one, which is then taken.
 func (o *Options) readFile() (path string, tensors map[string]safetensors.Tensor, at checkpoint.Position, err error) {
 	for range 2 {
-		if path, err = o.file(); err != nil {
-			return "", nil, at, err
+		if path, err = o.file(); err == nil {
+			if o.beforeRead != nil {
+				o.beforeRead(path)
+			}
+			tensors, at, err = checkpoint.Read(path)
 		}
-		if o.beforeRead != nil {
-			o.beforeRead(path)
-		}
-		if tensors, at, err = checkpoint.Read(path); !errors.Is(err, os.ErrNotExist) {
+		if !errors.Is(err, os.ErrNotExist) {
 			break
 		}
 	}
-	return path, tensors, at, err
+	return path, tensors, at, checkpoint.WithAlternative(err, path)
 }
 
 // file is the checkpoint that is meant.
