@@ -1,0 +1,4 @@
+package main
+
+func (a *attack) hostileInputs() {}
+func (a *attack) kills()         {}
