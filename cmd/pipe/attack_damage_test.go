@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -321,13 +320,8 @@ func fingerprint(dir string) string {
 			fmt.Fprintln(&b, path, err)
 			return nil
 		}
-		var sum [sha256.Size]byte
-		if e.Type().IsRegular() {
-			data, _ := os.ReadFile(path)
-			sum = sha256.Sum256(data)
-		}
 		rel, _ := filepath.Rel(dir, path)
-		fmt.Fprintf(&b, "%s %v %x\n", rel, e.Type(), sum[:4])
+		fmt.Fprintf(&b, "%s %v %s\n", rel, e.Type(), digestOf(path))
 		return nil
 	})
 	return b.String()

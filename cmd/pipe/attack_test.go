@@ -27,12 +27,19 @@ func attackFull() bool { return os.Getenv("PIPE_ATTACK") == "yes" }
 func TestAttack(t *testing.T) {
 	a := &attack{t: t, full: attackFull(), rows: map[string]*tally{}}
 	a.ground = newGround(t, a.full)
-	a.damages()
-	a.craftedTables()
-	a.hostileInputs()
-	if a.full {
-		a.kills()
+	for _, part := range []struct {
+		name string
+		do   func()
+	}{{"damages", a.damages}, {"crafted", a.craftedTables}, {"inputs", a.hostileInputs}, {"kills", a.kills}} {
+		if part.name == "kills" && !a.full { // the tests of kills run anyway
+			continue
+		}
+		t.Run(part.name, func(t *testing.T) {
+			a.t = t
+			part.do()
+		})
 	}
+	a.t = t
 	a.report()
 }
 
