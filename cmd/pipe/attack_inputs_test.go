@@ -53,10 +53,10 @@ func (a *attack) hostileInputs() {
 	}
 	begun := time.Now()
 	pipe(a.t, "version")
-	limit := 3*patience + 100*time.Since(begun)
+	limit := patience + 100*time.Since(begun)
 	var jobs []func()
-	for _, c := range cases {
-		if c.full && !a.full {
+	for i, c := range cases {
+		if !a.full && (c.full || i%5 > 0) {
 			continue
 		}
 		jobs = append(jobs, func() {

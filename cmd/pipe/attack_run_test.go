@@ -66,14 +66,12 @@ func strike(t *testing.T, dir string, limit time.Duration, wrapper []string, arg
 	}
 	as := unix.Rlimit{Cur: addressSpace, Max: addressSpace}
 	_ = unix.Prlimit(c.Process.Pid, unix.RLIMIT_AS, &as, nil) // it may have ended already
-	_ = c.Wait()                                              // the state tells
-	h.took = time.Since(begun)
+	stop := follow(c.Process.Pid)
+	_ = c.Wait() // the state tells
+	h.took, h.peak = time.Since(begun), stop().peak
 	h.outcome = outcome{c.ProcessState.ExitCode(), stdout.String(), stderr.String()}
 	h.hung = ctx.Err() != nil
 	h.died = !c.ProcessState.Exited() && !h.hung
-	if usage, ok := c.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		h.peak = usage.Maxrss << 10
-	}
 	return h
 }
 
