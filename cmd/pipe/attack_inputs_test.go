@@ -29,13 +29,14 @@ import (
 // hostile is an input as somebody makes it who means harm, or a disk that is broken.
 type hostile struct {
 	kind string // of the table
-	name string
+	name string // of the file
+	what string // is in it, if the name does not say so
 	line string // what the program is told, in the folder that make filled
 	make func(dir string) error
 	full bool // of the long form: large
 	// good is how many faces beside it must come through; 0 if it is the only input.
 	good int
-	says []string // what a refusal may call it, besides name
+	says []string // what a refusal may name instead of the file: settings
 }
 
 // inputPeak bounds the memory of a verb with hostile input.
@@ -74,7 +75,7 @@ func (a *attack) hostileInputs() {
 			if leftOutside(dir) {
 				verdict, why = strayed, "something lies beside the inputs"
 			}
-			a.note("hostile "+c.kind, c.name, verdict, h, fmt.Sprintf("pipe %s\n%s\n%s", text, why, h.excerpt()))
+			a.note("hostile "+c.kind, fmt.Sprintf("%s %s (%s)", strings.Fields(c.line)[0], c.name, c.what), verdict, h, fmt.Sprintf("pipe %s\n%s\n%s", text, why, h.excerpt()))
 			_ = os.RemoveAll(dir)
 		})
 	}
@@ -135,17 +136,20 @@ func (c hostile) judge(dir string, h hit) (verdict, string) {
 	case obeyed.MatchString(h.stdout + h.stderr):
 		return strayed, "a terminal obeys what it printed"
 	}
-	if c.good > 0 && (h.code == exitDone || h.code == exitRejects) {
-		var summary struct{ Written int }
-		if err := json.Unmarshal([]byte(h.stdout), &summary); err != nil || summary.Written < c.good {
+	says := h.says(append(c.says, c.name))
+	if h.code == exitDone || h.code == exitRejects {
+		var summary struct{ Written, Skipped, Rejected int }
+		switch err := json.Unmarshal([]byte(h.stdout), &summary); {
+		case err != nil:
+			return lost, "stdout is not one JSON object"
+		case summary.Written < c.good:
 			return lost, fmt.Sprintf("%d of %d good ones were taken", summary.Written, c.good)
+		case strings.HasPrefix(c.line, "ingest") && summary.Written+summary.Rejected == 0 && !says:
+			return lost, "nothing was taken, and nothing refused"
 		}
 		return unharmed, ""
 	}
-	if h.code == exitDone {
-		return unharmed, ""
-	}
-	if h.says(append(c.says, c.name)) {
+	if says {
 		return named, ""
 	}
 	return unnamed, ""
@@ -286,7 +290,7 @@ func imageCases() (all []hostile) {
 	image(strings.Repeat("n", 251)+".png", []byte("no picture"))
 	image("--out=elsewhere.png", face(9))
 	for _, what := range sortedFuncs(special("src/bob/strange.jpg")) {
-		add("strange.jpg", special("src/bob/strange.jpg")[what]).says = []string{what}
+		add("strange.jpg", special("src/bob/strange.jpg")[what]).what = what
 	}
 	sparse := func(n int) func(string) error {
 		return func(dir string) error {
@@ -391,7 +395,7 @@ func archiveCases() (all []hostile) {
 	for _, name := range []string{"strange.tar", "strange.tar.gz"} {
 		for _, what := range sortedFuncs(special(name)) {
 			s := add(name, nil)
-			s.make, s.good, s.says = special(name)[what], 0, []string{what}
+			s.make, s.good, s.what = special(name)[what], 0, what
 		}
 	}
 	return all
@@ -448,7 +452,7 @@ func containerCases() (all []hostile) {
 	}
 	for kind, name := range map[string]string{"recordio": "strange.rec", "bin": "strange.bin"} {
 		for _, what := range sortedFuncs(special(name)) {
-			all = append(all, hostile{kind: "records and pickles", name: name, says: []string{what}, make: special(name)[what],
+			all = append(all, hostile{kind: "records and pickles", name: name, what: what, make: special(name)[what],
 				line: "ingest --source " + kind + "=" + name + " --out out.ds --max-reject-rate 1"})
 		}
 	}
@@ -485,7 +489,7 @@ func (a *attack) textCases() (all []hostile) {
 	}
 	add := func(name, what string, make func(string) error) {
 		r := readers[name]
-		all = append(all, hostile{kind: "tables and settings", name: name, line: r.line, says: []string{what}, make: world(make, r.needs...)})
+		all = append(all, hostile{kind: "tables and settings", name: name, what: what, line: r.line, make: world(make, r.needs...)})
 	}
 	for name := range readers {
 		for _, what := range sortedFuncs(special(name)) {
@@ -508,7 +512,7 @@ func (a *attack) textCases() (all []hostile) {
 	for _, setting := range []string{"batch: 1000000000000", "batch: 9223372036854775807", "epochs: 9223372036854775807", "size: {width: 1e9}", "size: {dim: 1000000000}",
 		"accumulate: 1000000000000", "warmup_epochs: 1e300", "loss: {name: unified, rpsd: {bank: 1000000000000}}"} {
 		// Flags go before the file, so that those must not be given.
-		all = append(all, hostile{kind: "tables and settings", name: "config.yaml", says: []string{setting, strings.SplitN(setting, ":", 2)[0], "bank", "dim", "width"},
+		all = append(all, hostile{kind: "tables and settings", name: "config.yaml", what: setting, says: strings.FieldsFunc(setting, func(r rune) bool { return r != '_' && (r < 'a' || r > 'z') }),
 			line: "distill faces.ds --teacher tiny --out run --config config.yaml --threads 1", make: world(file("config.yaml", []byte("epochs: 1\n"+setting+"\n")), "faces.ds")})
 	}
 	text("init.safetensors", "a header without end", "\xff\xff\xff\xff\xff\xff\xff\x0f{}")
@@ -549,7 +553,7 @@ func (a *attack) modelCases() (all []hostile) {
 			"ingest --source folder=photos --detector scrfd=model.onnx --out out.ds --max-reject-rate 1",
 			"doctor --model model.onnx",
 		} {
-			all = append(all, hostile{kind: "models", name: "model.onnx", line: line, says: []string{what}, make: func(dir string) error {
+			all = append(all, hostile{kind: "models", name: "model.onnx", what: what, line: line, make: func(dir string) error {
 				return errors.Join(copyPath(filepath.Join(a.ground.base, "faces.ds"), filepath.Join(dir, "faces.ds")),
 					copyPath(filepath.Join(a.ground.base, "photos"), filepath.Join(dir, "photos")), make(dir))
 			}})
