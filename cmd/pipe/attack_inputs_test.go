@@ -70,7 +70,11 @@ func (a *attack) hostileInputs() {
 			if strings.HasPrefix(text, "ingest") {
 				text += memory
 			}
-			h := strike(a.t, filepath.Join(dir, "in"), limit, nil, append(strings.Fields(text), "--json")...)
+			most := limit
+			if c.full { // there is much to read
+				most *= 10
+			}
+			h := strike(a.t, filepath.Join(dir, "in"), most, nil, append(strings.Fields(text), "--json")...)
 			verdict, why := c.judge(dir, h)
 			if leftOutside(dir) {
 				verdict, why = strayed, "something lies beside the inputs"
@@ -359,7 +363,7 @@ func archiveCases() (all []hostile) {
 	member("device.tar", tar.Header{Name: "ann/d.png", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 5}, nil)
 	member("pipe.tar", tar.Header{Name: "ann/p.png", Typeflag: tar.TypeFifo}, nil)
 	member("escape.tar", tar.Header{Name: "ann/\x1b[2J.png"}, []byte("no picture"))
-	member("deep-json.tar", tar.Header{Name: "ann/g0.json"}, bytes.Repeat([]byte(`{"a":`), 1<<20))
+	member("deep-json.tar", tar.Header{Name: "ann/g0.json"}, bytes.Repeat([]byte(`{"a":`), 1<<20)).good = goodFaces - 1 // it is the first one's label
 	member("big-label.tar", tar.Header{Name: "ann/g9.cls"}, bytes.Repeat([]byte("9"), 1<<20))
 	member("long-name.tar", tar.Header{Name: "ann/" + strings.Repeat("n", 1<<16) + ".png"}, []byte("no picture"))
 	whole := tarOf(func(*tar.Writer) {})
@@ -511,9 +515,14 @@ func (a *attack) textCases() (all []hostile) {
 	text("config.yaml", "an escape", "\"\\e[2J\": 1\n")
 	for _, setting := range []string{"batch: 1000000000000", "batch: 9223372036854775807", "epochs: 9223372036854775807", "size: {width: 1e9}", "size: {dim: 1000000000}",
 		"accumulate: 1000000000000", "warmup_epochs: 1e300", "loss: {name: unified, rpsd: {bank: 1000000000000}}"} {
-		// Flags go before the file, so that those must not be given.
+		small := "" // flags go before the file, so that none may be given
+		for _, other := range []string{"epochs: 1", "batch: 6"} {
+			if !strings.HasPrefix(setting, other[:5]) {
+				small += other + "\n"
+			}
+		}
 		all = append(all, hostile{kind: "tables and settings", name: "config.yaml", what: setting, says: strings.FieldsFunc(setting, func(r rune) bool { return r != '_' && (r < 'a' || r > 'z') }),
-			line: "distill faces.ds --teacher tiny --out run --config config.yaml --threads 1", make: world(file("config.yaml", []byte("epochs: 1\n"+setting+"\n")), "faces.ds")})
+			line: "distill faces.ds --teacher tiny --out run --config config.yaml --threads 1", make: world(file("config.yaml", []byte(small+setting+"\n")), "faces.ds")})
 	}
 	text("init.safetensors", "a header without end", "\xff\xff\xff\xff\xff\xff\xff\x0f{}")
 	text("init.safetensors", "a tensor without end", safetensorsOf(`{"w":{"dtype":"F32","shape":[1152921504606846976,16],"data_offsets":[0,9223372036854775807]}}`))
@@ -580,20 +589,20 @@ func externalModel(location string) []byte {
 	entry := func(key, value string) []byte {
 		return field(13, append(field(1, []byte(key)), field(2, []byte(value))...))
 	}
-	tensor := append([]byte{1<<3 | 0, 0x80, 0x80, 0x80, 0x80, 0x04, 2<<3 | 0, 1}, field(8, []byte("w"))...) // 2^30 float32
+	tensor := append([]byte{1<<3, 0x80, 0x80, 0x80, 0x80, 0x04, 2<<3, 1}, field(8, []byte("w"))...) // 2^30 float32
 	tensor = append(tensor, entry("location", location)...)
-	tensor = append(tensor, 14<<3|0, 1)
-	dim := func(n byte) []byte { return field(1, []byte{1<<3 | 0, n}) }
+	tensor = append(tensor, 14<<3, 1)
+	dim := func(n byte) []byte { return field(1, []byte{1<<3, n}) }
 	info := func(name string, dims ...byte) []byte {
 		var shape []byte
 		for _, d := range dims {
 			shape = append(shape, dim(d)...)
 		}
-		kind := field(1, append([]byte{1<<3 | 0, 1}, field(2, shape)...))
+		kind := field(1, append([]byte{1<<3, 1}, field(2, shape)...))
 		return append(field(1, []byte(name)), field(2, kind)...)
 	}
 	node := append(append(append(field(1, []byte("input")), field(1, []byte("w"))...), field(2, []byte("embedding"))...), field(4, []byte("Add"))...)
 	graph := append(append(append(append(field(1, node), field(2, []byte("g"))...), field(5, tensor)...), field(11, info("input", 1, 3, 112, 112))...), field(12, info("embedding", 1, 64))...)
-	model := append([]byte{1<<3 | 0, 7}, field(7, graph)...)
-	return append(model, field(8, append(field(1, nil), 2<<3|0, 13))...)
+	model := append([]byte{1<<3, 7}, field(7, graph)...)
+	return append(model, field(8, append(field(1, nil), 2<<3, 13))...)
 }
