@@ -589,20 +589,20 @@ func externalModel(location string) []byte {
 	entry := func(key, value string) []byte {
 		return field(13, append(field(1, []byte(key)), field(2, []byte(value))...))
 	}
-	tensor := append([]byte{1<<3, 0x80, 0x80, 0x80, 0x80, 0x04, 2<<3, 1}, field(8, []byte("w"))...) // 2^30 float32
+	tensor := append([]byte{1 << 3, 0x80, 0x80, 0x80, 0x80, 0x04, 2 << 3, 1}, field(8, []byte("w"))...) // 2^30 float32
 	tensor = append(tensor, entry("location", location)...)
 	tensor = append(tensor, 14<<3, 1)
-	dim := func(n byte) []byte { return field(1, []byte{1<<3, n}) }
+	dim := func(n byte) []byte { return field(1, []byte{1 << 3, n}) }
 	info := func(name string, dims ...byte) []byte {
 		var shape []byte
 		for _, d := range dims {
 			shape = append(shape, dim(d)...)
 		}
-		kind := field(1, append([]byte{1<<3, 1}, field(2, shape)...))
+		kind := field(1, append([]byte{1 << 3, 1}, field(2, shape)...))
 		return append(field(1, []byte(name)), field(2, kind)...)
 	}
 	node := append(append(append(field(1, []byte("input")), field(1, []byte("w"))...), field(2, []byte("embedding"))...), field(4, []byte("Add"))...)
 	graph := append(append(append(append(field(1, node), field(2, []byte("g"))...), field(5, tensor)...), field(11, info("input", 1, 3, 112, 112))...), field(12, info("embedding", 1, 64))...)
-	model := append([]byte{1<<3, 7}, field(7, graph)...)
+	model := append([]byte{1 << 3, 7}, field(7, graph)...)
 	return append(model, field(8, append(field(1, nil), 2<<3, 13))...)
 }
