@@ -239,7 +239,7 @@ func (a *attack) tryCrafted(l lane, v *reader, c crafted) {
 		verdict = crashed
 	case h.peak > v.peak+memorySlack+8*int64(len(data)):
 		verdict = swollen
-	case says:
+	case says, index && h.code != exitDone && h.says([]string{"index"}): // its files are one thing to a user
 		verdict = named
 	case h.code != exitDone:
 		verdict = unnamed

@@ -285,7 +285,7 @@ func (a *attack) judge(target *target, l lane, v *reader, b blow, h hit, size in
 		return crashed, ""
 	case h.peak > v.peak+memorySlack+8*size:
 		return swollen, fmt.Sprintf("usual are %d MiB", v.peak>>20)
-	case h.code != exitDone && says:
+	case h.code != exitDone && (says || strings.Contains(b.path, "/index/") && h.says([]string{"index"})): // one thing to a user
 		return named, ""
 	case h.code != exitDone:
 		return unnamed, ""
