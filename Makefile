@@ -14,12 +14,16 @@ TEACHER_OUT ?= teacher.out
 PIPE_REAL_DATA ?= $(abspath ../shared/data)
 # make test-chaos: for how long
 CHAOS_SECONDS ?= 180
+# make soak: for how long
+SOAK_SECONDS ?= 7200
+# -update writes the table of docs/reliability.md anew
+SOAK_FLAGS ?=
 # make fuzz: time for each fuzz target
 FUZZTIME ?= 20s
 # make bench: which benchmarks
 BENCH ?= .
 
-.PHONY: all deps build engine demo test test-real test-chaos test-slurm test-arm64 test-tensorboard race lint fuzz bench cover testdata clean
+.PHONY: all deps build engine demo test test-real test-chaos test-attack soak test-slurm test-arm64 test-tensorboard race lint fuzz bench cover testdata clean
 all: build engine
 
 # Debian packages, ONNX Runtime, Go modules; skips what is present.
@@ -69,6 +73,17 @@ test-tensorboard: deps engine
 # $(CHAOS_SECONDS) s; `make test` does the same for 4 s.
 test-chaos: deps build
 	PIPE_CHAOS_SECONDS=$(CHAOS_SECONDS) $(GOTEST) -count=1 -run '^TestPlanUnderChaos$$' -v ./cmd/pipe
+
+# Every file that the program keeps damaged in many ways, tables and an index crafted by a
+# stranger, hostile inputs, and kills, for some minutes; `make test` does a sample of it. The
+# table of docs/reliability.md is written anew.
+test-attack: deps build engine
+	PIPE_ATTACK=yes $(GO) test -timeout 3h -count=1 -run '^TestAttack$$' -v ./cmd/pipe -update
+
+# All that is done to a dataset in a loop, under kills, on full and busy disks, for
+# $(SOAK_SECONDS) s: nothing grows and nothing is lost. As root it fills a disk as well.
+soak: deps build engine
+	PIPE_SOAK_SECONDS=$(SOAK_SECONDS) $(GO) test -timeout $$(( $(SOAK_SECONDS) + 1800 ))s -count=1 -run '^TestSoak$$' -v ./cmd/pipe $(SOAK_FLAGS)
 
 race: deps build engine
 	$(GOTEST) -race ./...

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -38,6 +39,9 @@ func kills(t *testing.T) int {
 	}
 	return n
 }
+
+// struckInAll counts the kills of all verbs.
+var struckInAll atomic.Int64
 
 // job is a command whose result lies in a folder of its own.
 type job struct {
@@ -66,6 +70,7 @@ func killAtRandom(t *testing.T, begin func() job, same func(t *testing.T, whole,
 		switch {
 		case !c.ProcessState.Exited():
 			struck++
+			struckInAll.Add(1)
 		case !c.ProcessState.Success():
 			t.Fatalf("after %d kills: %v", struck, c.ProcessState)
 		default:

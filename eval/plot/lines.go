@@ -72,7 +72,9 @@ func (s scale) of(v float64) float64 {
 
 // linear is a scale from low to high, widened to whole ticks if it may be.
 func linear(low, high float64, count int, widen bool) scale {
-	if !(high > low) {
+	// Values so near to each other are one: no label tells them apart, and counting in steps of their
+	// difference would not come to an end.
+	if !(high-low > 1e-9*max(math.Abs(low), math.Abs(high))) {
 		low, high = low-max(math.Abs(low)/2, 0.5), high+max(math.Abs(high)/2, 0.5)
 	}
 	step := niceStep((high - low) / float64(count))

@@ -90,6 +90,11 @@ func TestScales(t *testing.T) {
 			t.Errorf("%g to %g: %s, want %s", c.low, c.high, got, c.want)
 		}
 	}
+	for _, low := range []float64{0.15, 1, -7e-300, 1e300} { // neighbours among numbers of 64 bits
+		if n := len(linear(low, math.Nextafter(low, math.Inf(1)), 5, true).ticks); n < 2 || n > 20 {
+			t.Errorf("%g and the next number: %d ticks", low, n)
+		}
+	}
 	if s := decades(0.003, 70); s.low != 0.001 || s.high != 100 || len(s.ticks) != 6 {
 		t.Errorf("%+v", s)
 	}
