@@ -33,7 +33,7 @@ func (o *Options) validate() error {
 		choice("schedule", o.Schedule, optim.Schedules()...),
 		choice("sampler", o.Sampler, data.Samplers()...),
 		choice("flip", o.Flip, "auto", "on", "off"), aboveZeroToOne.holds("fraction", o.Fraction),
-		choice("precision", o.Precision, "fp32", "bf16", "fp16"),
+		choice("precision", o.Precision, "fp32", "bf16", "fp16"), o.CUDA.validate(),
 		choice("input-norm", o.InputNorm, "outside", "inside"),
 		atLeast("epochs", o.Epochs, 1), atLeast("steps", o.Steps, 0), atLeast("batch", o.Batch, 2), atLeast("accumulate", o.Accumulate, 1),
 		notNegative.holds("lr", float64(o.LR)), anyNumber.holds("warmup", o.WarmupEpochs),
