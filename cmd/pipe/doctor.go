@@ -96,7 +96,7 @@ func (o *doctorOptions) validate(args []string) error {
 	if len(o.models) > 0 {
 		return errors.Join(err, misplaced(o.flags, "is not for --model", "engine"))
 	}
-	return errors.Join(err, misplaced(o.flags, "needs --model", "preprocess", "output", "provider", "allow-fallback", "batch", "threads"))
+	return errors.Join(err, misplaced(o.flags, "needs --model", "preprocess", "output", "provider", "allow-fallback", "batch", "threads", "tf32", "gpu-memory"))
 }
 
 func (o *doctorOptions) run(ctx context.Context, s *session) (*result, error) {
