@@ -246,3 +246,17 @@ func TestDevicesThatAreNotThere(t *testing.T) {
 	}
 	e.SetCUDANumbers(torch.CUDANumbers{TF32: true}) // which the processor does not know of
 }
+
+// A device that is there runs the engine's own kernels, for which it must have been built with
+// nvcc: PIPE_TEST_CUDA makes it an error that they are not in use.
+func TestKernelsOnCUDA(t *testing.T) {
+	e := torchtest.Open(t)
+	if os.Getenv("PIPE_TEST_CUDA") == "" {
+		t.Skip("PIPE_TEST_CUDA is not set")
+	}
+	for i := range max(e.CUDADevices(), 1) {
+		if err := e.TryKernels(fmt.Sprintf("cuda:%d", i)); err != nil {
+			t.Errorf("cuda:%d: %v", i, err)
+		}
+	}
+}
