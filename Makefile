@@ -23,7 +23,7 @@ FUZZTIME ?= 20s
 # make bench: which benchmarks
 BENCH ?= .
 
-.PHONY: all deps build engine demo test test-real test-chaos test-attack soak test-slurm test-arm64 test-tensorboard race lint fuzz bench cover testdata clean
+.PHONY: all deps build engine demo test test-real test-chaos test-attack soak test-slurm test-arm64 test-tensorboard test-cuda-headers race lint fuzz bench cover testdata clean
 all: build engine
 
 # Debian packages, ONNX Runtime, Go modules; skips what is present.
@@ -68,6 +68,11 @@ test-tensorboard: deps engine
 	@TENSORBOARD=yes third_party/deps.sh
 	python=$$(bench/peers/venv.sh tensorboard) && \
 		PIPE_TEST_TENSORBOARD=$$python $(GOTEST) -run '^TestTensorBoard' ./internal/tensorboard ./student
+
+# The engine's sources for CUDA devices against the headers of the newest PyTorch and an older
+# one, and nvcc's compilation of its kernels: brings some gigabytes of wheels from PyPI, once.
+test-cuda-headers:
+	@student/torch/engine/cuda_headers.sh
 
 # Workers of one plan that are killed with SIGKILL and stopped for up to 20 s at random, for
 # $(CHAOS_SECONDS) s; `make test` does the same for 4 s.

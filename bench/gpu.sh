@@ -53,7 +53,14 @@ for program in bench-train torch.test optim.test; do
 	[ -x "bin/$program" ] || { echo "bench/gpu.sh: no Go here and no bin/$program: see the top of this script" >&2; exit 1; }
 done
 echo "engine against $torch" >&2
-make --no-print-directory -C student/torch/engine -j"$(nproc)" BUILD=build-gpu LIBTORCH="$torch" >&2
+engine=(make --no-print-directory -C student/torch/engine BUILD=build-gpu LIBTORCH="$torch")
+"${engine[@]}" -s found
+# Without kernels of its own or NCCL the engine works, and measures something else.
+if "${engine[@]}" -s found | grep -E '^(nccl|nvcc) +none'; then
+	echo "bench/gpu.sh: the engine would lack these: install them beside torch (nvidia-cuda-nvcc, nvidia-nccl-cu13), or name them (CUDA_HOME=DIR, NCCL=DIR)" >&2
+	exit 1
+fi
+"${engine[@]}" -j"$(nproc)" >&2
 export PIPE_ENGINE=$PWD/student/torch/engine/build-gpu/libpipe_engine.so
 if [ -z "$dir" ]; then
 	dir=$(mktemp -d)
@@ -70,8 +77,9 @@ data() { # number of crops
 echo "Kernels:"
 for package in torch optim; do
 	log=$dir/$package.txt
-	"bin/$package.test" -test.v -test.run '^(TestNormAct|TestPixels|TestSGD)' >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
-	# Tests that find no GPU skip, and that would pass.
+	PIPE_TEST_CUDA=yes "bin/$package.test" -test.v -test.run '^(TestNormAct|TestPixels|TestSGD|TestKernelsOnCUDA)' >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
+	# Tests that find no GPU skip, and that would pass. TestKernelsOnCUDA fails where there is one
+	# that does not run the engine's kernels.
 	grep -- '--- PASS: .*/cuda' "$log" || { echo "bench/gpu.sh: the engine finds no GPU" >&2; exit 1; }
 done
 

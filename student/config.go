@@ -80,6 +80,9 @@ func (o Options) settled(flip bool) (Options, error) {
 		return o, err
 	}
 	o.Size = n.Config
+	if o.Device == "cpu" {
+		o.CUDA = CUDAOptions{}
+	}
 	return o, nil
 }
 

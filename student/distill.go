@@ -26,27 +26,29 @@ func Distill(ctx context.Context, o Options) (Summary, error) {
 	if err := o.validate(); err != nil {
 		return Summary{}, err
 	}
-	r := &run{o: o, progress: o.Progress, world: world{rank: o.World}}
+	r := &run{o: o, progress: o.Progress, world: world{rank: o.World, lost: make(chan error, 1)}}
 	if !r.world.leads() {
 		r.o.Progress, r.progress = nil, nil
 	}
 	if r.progress == nil {
 		r.progress = io.Discard
 	}
-	type result struct {
-		summary Summary
-		err     error
-	}
-	done := make(chan result, 1)
+	done := make(chan ended, 1)
 	go func() {
 		// libtorch's gradient mode and thread pool belong to a thread. It is never unlocked, and
 		// ends with the goroutine.
 		runtime.LockOSThread()
 		s, err := r.all(ctx)
-		done <- result{s, err}
+		done <- ended{s, err}
 	}()
-	d := <-done
+	d := r.world.end(done)
 	return d.summary, d.err
+}
+
+// ended is how a run ended.
+type ended struct {
+	summary Summary
+	err     error
 }
 
 // run is one process's part of a training run.

@@ -2,6 +2,7 @@ package student
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"facepipe/student/loss"
 	"facepipe/student/net"
 	"facepipe/student/optim"
+	"facepipe/student/torch"
 )
 
 // Options are the settings of a run, group by group. Those with a yaml key can come from a
@@ -114,6 +116,9 @@ type NumericOptions struct {
 	// Precision of activations and convolutions: fp32, bf16 or fp16, the latter with a
 	// loss scale that moves by itself. Weights are float32 in all of them.
 	Precision string `json:"precision" yaml:"precision"`
+	// CUDA says how CUDA devices compute. On the processor neither run.json nor distill.yaml
+	// has such a key.
+	CUDA CUDAOptions `json:"cuda,omitzero" yaml:"cuda,omitempty"`
 	// SyncBatchNorm takes batch normalisation's statistics of all ranks' crops, as one rank
 	// with the same batch would, and not of each one's own.
 	SyncBatchNorm bool `json:"sync_batch_norm,omitempty" yaml:"sync_batch_norm"`
@@ -123,6 +128,36 @@ type NumericOptions struct {
 	// Guard ends a run whose loss is more than so many times the median of the last
 	// 101; 0 for never. One that is not finite always does.
 	Guard float64 `json:"-" yaml:"guard"`
+}
+
+// CUDAOptions say how CUDA devices compute; each is on or off. See [torch.CUDANumbers].
+type CUDAOptions struct {
+	// TF32 lets products of matrices and convolutions round float32 to ten bits; off unless
+	// asked for, so that fp32 means what it says.
+	TF32 string `json:"tf32" yaml:"tf32"`
+	// Benchmark has cuDNN measure its algorithms and take the fastest: on, as the shapes of a
+	// run do not change.
+	Benchmark string `json:"cudnn_benchmark" yaml:"cudnn_benchmark"`
+	// Deterministic keeps cuDNN to algorithms that give the same bits again: off, as they are
+	// slower. A run that is to be repeated to the bit has it on, and Benchmark off.
+	Deterministic string `json:"cudnn_deterministic" yaml:"cudnn_deterministic"`
+}
+
+const on, off = "on", "off"
+
+// numbers are the settings as the engine takes them.
+func (c CUDAOptions) numbers() torch.CUDANumbers {
+	return torch.CUDANumbers{TF32: c.TF32 == on, Benchmark: c.Benchmark == on, Deterministic: c.Deterministic == on}
+}
+
+// validate reports what is neither on nor off.
+func (c CUDAOptions) validate() error {
+	return errors.Join(choice("tf32", c.TF32, on, off), choice("cudnn-benchmark", c.Benchmark, on, off),
+		choice("cudnn-deterministic", c.Deterministic, on, off))
+}
+
+func (c CUDAOptions) String() string {
+	return fmt.Sprintf("TF32 %s, cuDNN's benchmark %s and deterministic mode %s", c.TF32, c.Benchmark, c.Deterministic)
 }
 
 // OutputOptions say what a run leaves, and what it is scored by meanwhile.
@@ -176,7 +211,7 @@ func DefaultOptions() Options {
 			Optimizer: optim.Config{SGDConfig: optim.SGDConfig{Momentum: 0.9, Nesterov: true, WeightDecay: -1, Clip: 5}, AdamWConfig: optim.DefaultAdamW()},
 		},
 		SamplingOptions: SamplingOptions{Seed: 1, ShuffleWindow: 1 << 20, Sampler: data.Uniform, PerIdentity: 4, Flip: "auto"},
-		NumericOptions:  NumericOptions{Precision: "fp32", Guard: 20},
+		NumericOptions:  NumericOptions{Precision: "fp32", CUDA: CUDAOptions{TF32: off, Benchmark: on, Deterministic: off}, Guard: 20},
 		OutputOptions:   OutputOptions{InputNorm: "outside", LogEvery: 10, CheckpointEvery: 1000, KeepCheckpoints: 2, ValidateEvery: 1},
 		MachineOptions:  MachineOptions{Device: "cpu", RendezvousTimeout: time.Minute},
 	}

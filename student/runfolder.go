@@ -188,6 +188,10 @@ func (r *run) refuseOtherSettings(context.Context) error {
 	was.Version, was.Dataset, was.CropsDigest = r.manifest.Version, r.manifest.Dataset, r.manifest.CropsDigest
 	was.Flip, was.Crops = r.manifest.Flip, r.manifest.Crops
 	was.IdentityVectors, was.Neighbours = r.manifest.IdentityVectors, r.manifest.Neighbours // compared when they are read
+	// A run may go on on another device, and older versions noted nothing of it.
+	if none := (CUDAOptions{}); was.Options.CUDA == none || r.manifest.Options.CUDA == none {
+		was.Options.CUDA = r.manifest.Options.CUDA
+	}
 	before, err := json.Marshal(was)
 	if err != nil {
 		return err

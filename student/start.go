@@ -2,10 +2,12 @@ package student
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
 	"facepipe/internal/progress"
@@ -103,20 +105,35 @@ func (r *run) startEngine(context.Context) (err error) {
 		return err
 	}
 	r.engine.SetThreads(o.Threads)
-	o.Device = r.world.device(r.engine, o.Device)
-	if o.Device != "cpu" && !r.engine.HasDevice(o.Device) {
-		return noDevice(r.engine, o.Device)
+	o.Device = r.world.device(o.Device, r.engine.CUDADevices())
+	if o.Device == "cpu" {
+		return nil
+	}
+	if err := r.engine.TryDevice(o.Device); err != nil {
+		return noDevice(r.engine, o.Device, err)
+	}
+	r.engine.SetCUDANumbers(o.CUDA.numbers())
+	r.notes = append(r.notes, fmt.Sprintf("%s computes with %v", o.Device, o.CUDA))
+	if err := r.engine.TryKernels(o.Device); err != nil {
+		r.notes = append(r.notes, fmt.Sprintf("warning: norms and activations run on libtorch's own operators, which are slower than the engine's kernels: %v (nvcc and CUDA_HOME=DIR make engine)", firstLine(err)))
 	}
 	return nil
 }
 
-// noDevice says what a device takes.
-func noDevice(e *torch.Engine, device string) error {
-	if device != "cuda" && e.HasDevice("cuda") {
-		return fmt.Errorf("device %s is not there: --device cuda takes the first one that is", device)
+// noDevice says what a device takes, for which the engine has a reason.
+func noDevice(e *torch.Engine, device string, reason error) error {
+	if n := e.CUDADevices(); n > 0 {
+		return fmt.Errorf("device %s cannot be used: %w; this process sees %d CUDA devices, cuda:0 and on (CUDA_VISIBLE_DEVICES, or the scheduler, says which); each rank of a machine takes one of its own",
+			device, firstLine(reason), n)
 	}
-	return fmt.Errorf("device %s cannot be used by %s (libtorch %s): it takes an NVIDIA GPU with its driver, and an engine built against a libtorch for CUDA (LIBTORCH=DIR make engine)",
-		device, e.Path(), e.TorchVersion())
+	return fmt.Errorf("device %s cannot be used by %s (libtorch %s): %w; it takes an NVIDIA GPU with its driver, and an engine built against a libtorch for CUDA (LIBTORCH=DIR make engine)",
+		device, e.Path(), e.TorchVersion(), firstLine(reason))
+}
+
+// firstLine is an error without what libtorch adds about itself.
+func firstLine(err error) error {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return errors.New(line)
 }
 
 func (r *run) meetRanks(ctx context.Context) error { return r.world.join(ctx, r.engine, r.o) }

@@ -37,7 +37,7 @@ func (o *Options) validate() error {
 		choice("schedule", o.Schedule, optim.Schedules()...),
 		choice("sampler", o.Sampler, data.Samplers()...),
 		choice("flip", o.Flip, "auto", "on", "off"), aboveZeroToOne.holds("fraction", o.Fraction),
-		choice("precision", o.Precision, "fp32", "bf16", "fp16"),
+		choice("precision", o.Precision, "fp32", "bf16", "fp16"), o.CUDA.validate(),
 		choice("input-norm", o.InputNorm, "outside", "inside"),
 		within("epochs", o.Epochs, 1, mostEpochs), within("steps", o.Steps, 0, mostSteps), within("batch", o.Batch, 2, mostBatch),
 		within("accumulate", o.Accumulate, 1, mostBatch), within("per-identity", o.PerIdentity, 0, mostBatch), o.validateFlight(),

@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"time"
 
 	"facepipe/internal/worker"
 	"facepipe/student/data"
@@ -23,11 +24,16 @@ type world struct {
 	rank      worker.Rank
 	engine    *torch.Engine
 	group     *torch.Group // nil alone
+	watch     *parallel.Watch
+	lost      chan error // a rank that ended without having left
 	gradients *parallel.Gradients
 	sparse    []*layer.Param // of the loss, which every rank has in full
 	asked     bool           // this rank was asked to stop
 	stop      bool           // one of all ranks was, before the step that is under way
 }
+
+// lostGrace is how long the loss of a rank may take to end a run by itself.
+const lostGrace = 10 * time.Second
 
 func (w *world) alone() bool { return w == nil || w.group == nil }
 
@@ -43,15 +49,31 @@ func (w *world) slice() data.Slice {
 }
 
 // device is the one that this rank trains on: of "cuda" the one of its number among the
-// machine's ranks, unless it sees only one, which a scheduler has given it.
-func (w *world) device(e *torch.Engine, device string) string {
-	if w.rank.Alone() || device != "cuda" {
+// machine's ranks, unless it sees only one of the devices, which a scheduler has given it.
+func (w *world) device(device string, visible int) string {
+	switch {
+	case w.rank.Alone() || device != "cuda":
 		return device
+	case visible == 1:
+		return "cuda:0"
 	}
-	if own := fmt.Sprintf("cuda:%d", w.rank.Local); e.HasDevice(own) {
-		return own
+	return fmt.Sprintf("cuda:%d", w.rank.Local)
+}
+
+// end waits for the end of the run. Once another rank is lost it waits no longer than it takes
+// to hear of that from the collectives: a step on a device may never return.
+func (w *world) end(done <-chan ended) ended {
+	select {
+	case e := <-done:
+		return e
+	case err := <-w.lost:
+		select {
+		case e := <-done:
+			return e
+		case <-time.After(lostGrace):
+			return ended{err: fmt.Errorf("rank %d of %d: %w", w.rank.Index, w.rank.Count, err)}
+		}
 	}
-	return "cuda:0"
 }
 
 // join meets the other ranks, if there are any.
@@ -60,7 +82,7 @@ func (w *world) join(ctx context.Context, e *torch.Engine, o Options) (err error
 		return nil
 	}
 	w.engine = e
-	w.group, err = parallel.Join(ctx, e, w.rank, o.Device, o.RendezvousTimeout)
+	w.group, w.watch, err = parallel.Join(ctx, e, w.rank, o.Device, o.RendezvousTimeout, w.lost)
 	return err
 }
 
@@ -95,6 +117,7 @@ func (w *world) leave(err error) error {
 		s.Barrier(w.group) // nobody is done before rank 0 has written the student
 		err = s.Err()
 	}
+	w.watch.Leave()
 	w.group.Close()
 	w.group = nil
 	return err

@@ -38,6 +38,7 @@ type PlanSummary struct {
 // planOptions are what workers need besides the cache's own description.
 type planOptions struct {
 	Half bool `json:"half,omitempty"`
+	TF32 bool `json:"tf32,omitempty"`
 	// Decoder is the planner's decoder of JPEG crops; "" in old plans.
 	Decoder string `json:"decoder,omitempty"`
 }
@@ -144,7 +145,7 @@ func (r *run) planOf() (p plan.Plan, err error) {
 		return p, err
 	}
 	p.Teacher = &info
-	if p.Options, err = json.Marshal(planOptions{Half: r.o.Runtime.Half, Decoder: imgcodec.DecoderName()}); err != nil {
+	if p.Options, err = json.Marshal(planOptions{Half: r.o.Runtime.Half, TF32: r.o.Runtime.TF32, Decoder: imgcodec.DecoderName()}); err != nil {
 		return p, err
 	}
 	if p.Dataset, err = filepath.Abs(r.o.Dataset); err != nil {
@@ -262,7 +263,7 @@ func readPlan(dir string, o Options) (plan.Plan, Options, error) {
 	}
 	o.Dataset, o.Model = cmp.Or(o.Dataset, p.Dataset), cmp.Or(o.Model, p.Model)
 	o.Name, o.DType, o.Flip = p.Teacher.Name, p.Teacher.DType, p.Teacher.Flip
-	o.contract, o.Runtime.Half, o.plan = &contract, more.Half, id
+	o.contract, o.Runtime.Half, o.Runtime.TF32, o.plan = &contract, more.Half, more.TF32, id
 	o.Output, o.norm, o.decoder = p.Teacher.Output, p.Teacher.NormOutput, more.Decoder
 	return p, o, nil
 }

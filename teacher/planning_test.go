@@ -54,7 +54,7 @@ func TestPlanWithoutTheProvider(t *testing.T) {
 	defer model.Close()
 	o.Runtime = ort.Options{Provider: "tensorrt", Half: true}
 	dir, half := plannedCacheOf(t, o)
-	if half.Fingerprint != model.Fingerprint(true, cache.FP16, true) || half.Fingerprint == want.Fingerprint {
+	if half.Fingerprint != model.Fingerprint(true, cache.FP16, embed.Rounding{Half: true}) || half.Fingerprint == want.Fingerprint {
 		t.Errorf("planned in half precision the fingerprint is %s", half.Fingerprint)
 	}
 	// The plan is what tells a worker to compute in half precision, which this one cannot.

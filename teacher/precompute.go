@@ -212,7 +212,7 @@ func (r *run) info() (cache.Info, error) {
 	return cache.Info{
 		Name: r.o.Name, ModelFile: filepath.Base(r.o.Model), ModelDigest: r.model.Digest(),
 		Fingerprint: r.summary.Fingerprint, Preprocess: contract, PreprocessReason: r.model.Reason(),
-		Dim: r.model.Dim(), DType: r.o.DType, Flip: r.o.Flip, Output: r.model.Outputs().Embedding, NormOutput: r.model.Outputs().Norm, Half: r.o.Runtime.Half,
+		Dim: r.model.Dim(), DType: r.o.DType, Flip: r.o.Flip, Output: r.model.Outputs().Embedding, NormOutput: r.model.Outputs().Norm, Half: r.o.Runtime.Half, TF32: r.o.Runtime.TF32,
 	}, err
 }
 

@@ -82,7 +82,7 @@ func (r *run) record(err error) cache.Run {
 	record := cache.Run{
 		Begun: r.clock.begun.UTC(), Ended: cache.RunDone,
 		Pipe: o.Version, Runtime: s.Runtime, Provider: cmp.Or(o.Runtime.Provider, ort.CPU), Devices: o.devices(),
-		Half: o.Runtime.Half, Fallback: o.Runtime.AllowFallback, Batch: s.Batch, BatchReason: r.model.BatchReason(), Decoder: s.Decoder,
+		Half: o.Runtime.Half, TF32: o.Runtime.TF32, MemoryLimit: o.Runtime.MemoryLimit, Fallback: o.Runtime.AllowFallback, Batch: s.Batch, BatchReason: r.model.BatchReason(), Decoder: s.Decoder,
 		Plan: o.plan, Worker: o.worker,
 		Shards: r.shards, Computed: s.Computed, Copied: s.Copied,
 		Seconds: s.Seconds, CPUSeconds: s.CPUSeconds, DeviceSeconds: s.DeviceSeconds, Stages: s.Stages,

@@ -146,15 +146,17 @@ func openAs(info cache.Info, crop int, o ReplayOptions) (*embed.Model, error) {
 	// Old caches do not record whether they were made in half precision. Their fingerprints
 	// tell.
 	fingerprint := func(half bool) string {
-		return embed.Fingerprint(digest, contract, outputs, info.Flip, info.DType, half)
+		return embed.Fingerprint(digest, contract, outputs, info.Flip, info.DType, embed.Rounding{Half: half, TF32: info.TF32})
 	}
-	o.Runtime.Half = fingerprint(true) == info.Fingerprint
+	o.Runtime.Half, o.Runtime.TF32 = fingerprint(true) == info.Fingerprint, info.TF32
 	foreign := fmt.Errorf("%w: teacher %s: its fingerprint is not that of its own model and preprocessing", store.ErrFingerprint, info.Name)
 	if fingerprint(o.Runtime.Half) != info.Fingerprint {
 		return nil, foreign
 	}
 	model, err := embed.Open(o.Model, embed.Options{Contract: &contract, Output: outputs.Embedding, Norm: outputs.Norm, Crop: crop, Batch: o.Batch, Runtime: o.Runtime})
 	switch {
+	case err != nil && o.Runtime.TF32:
+		return nil, fmt.Errorf("teacher %s was computed with TF32, by a --provider that can: %w", info.Name, err)
 	case err != nil && o.Runtime.Half:
 		return nil, fmt.Errorf("teacher %s was computed in half precision, by the --provider that can: %w", info.Name, err)
 	case err != nil:

@@ -184,7 +184,7 @@ func TestReplayOfHalfPrecision(t *testing.T) {
 	for _, records := range []bool{true, false} {
 		info := kept.Info()
 		info.Name, info.Half = map[bool]string{true: "half", false: "old"}[records], records
-		info.Fingerprint = embed.Fingerprint(info.ModelDigest, embed.ArcFace(), embed.Outputs{}, false, info.DType, true)
+		info.Fingerprint = embed.Fingerprint(info.ModelDigest, embed.ArcFace(), embed.Outputs{}, false, info.DType, embed.Rounding{Half: true})
 		w, err := cache.Create(ds, info)
 		if err != nil {
 			t.Fatal(err)

@@ -87,7 +87,7 @@ func (r *run) takeCached() error {
 func (r *run) summarizeContract() {
 	s, m := &r.summary, r.model
 	s.Preprocess, s.PreprocessReason = m.Preprocess(), m.Reason()
-	s.Fingerprint = m.Fingerprint(r.o.Flip, r.o.DType, r.o.Runtime.Half)
+	s.Fingerprint = m.Fingerprint(r.o.Flip, r.o.DType, embed.RoundingOf(r.o.Runtime))
 }
 
 // warn tells the user something that may be wrong.

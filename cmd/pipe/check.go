@@ -82,7 +82,7 @@ func (o *checkOptions) validateReplay() error {
 	case o.replay.N < 0:
 		return notNegative("--replay", o.replay.N)
 	case o.replay.N == 0:
-		return misplaced(o.flags, "needs --replay", "teacher", "model", "min-cosine", "provider", "allow-fallback", "batch", "threads")
+		return misplaced(o.flags, "needs --replay", "teacher", "model", "min-cosine", "provider", "allow-fallback", "batch", "threads", "tf32", "gpu-memory")
 	case o.replay.Model == "":
 		return errors.New("--replay needs --model, the ONNX file that the cache was made with")
 	}

@@ -47,6 +47,11 @@ type engineState struct {
 	BFloat16 string `json:"bfloat16,omitempty"`
 	// CUDA is whether there is a device, and a libtorch that can use it.
 	CUDA bool `json:"cuda"`
+	// CUDADevices is how many there are. Kernels is whether the first one runs the engine's own
+	// kernels; KernelsReason says why not.
+	CUDADevices   int    `json:"cuda_devices,omitempty"`
+	Kernels       bool   `json:"cuda_kernels,omitempty"`
+	KernelsReason string `json:"cuda_kernels_reason,omitempty"`
 	// Collectives are what several ranks can train over: "gloo", "gloo nccl", or none.
 	Collectives string `json:"collectives,omitempty"`
 	Reason      string `json:"reason,omitempty"`
@@ -91,7 +96,7 @@ func (o *doctorOptions) validate(args []string) error {
 	if len(o.models) > 0 {
 		return errors.Join(err, misplaced(o.flags, "is not for --model", "engine"))
 	}
-	return errors.Join(err, misplaced(o.flags, "needs --model", "preprocess", "output", "provider", "allow-fallback", "batch", "threads"))
+	return errors.Join(err, misplaced(o.flags, "needs --model", "preprocess", "output", "provider", "allow-fallback", "batch", "threads", "tf32", "gpu-memory"))
 }
 
 func (o *doctorOptions) run(ctx context.Context, s *session) (*result, error) {
@@ -111,8 +116,16 @@ func probeEngine(path string) engineState {
 	if err != nil {
 		return engineState{Reason: strings.TrimPrefix(err.Error(), torch.ErrEngine.Error()+": ")}
 	}
-	return engineState{Usable: true, Library: e.Path(), Torch: e.TorchVersion(), SIMD: e.SIMD(), BFloat16: e.BFloat16(),
+	s := engineState{Usable: true, Library: e.Path(), Torch: e.TorchVersion(), SIMD: e.SIMD(), BFloat16: e.BFloat16(),
 		CUDA: e.HasDevice("cuda"), Collectives: e.GroupBackends()}
+	if s.CUDA {
+		s.CUDADevices = e.CUDADevices()
+		if err := e.TryKernels("cuda"); err != nil {
+			s.KernelsReason, _, _ = strings.Cut(err.Error(), "\n")
+		}
+		s.Kernels = s.KernelsReason == ""
+	}
+	return s
 }
 
 func printHealth(w io.Writer, s doctorSummary) {
@@ -151,6 +164,9 @@ func printEngine(w io.Writer, e engineState) {
 		usable bool
 	}{{"cuda", e.CUDA}, {"gloo", slices.Contains(backends, "gloo")}, {"nccl", slices.Contains(backends, "nccl")}} {
 		printPart(w, "  "+part.name, map[bool]string{true: "usable", false: "no"}[part.usable])
+		if part.name == "cuda" && e.CUDA {
+			printPart(w, "  kernels", map[bool]string{true: "in use", false: "no: " + e.KernelsReason}[e.Kernels])
+		}
 	}
 }
 

@@ -358,3 +358,24 @@ a.zip
 		t.Errorf("the page is\n%s", page.String())
 	}
 }
+
+// Whether the engine's kernels are in use on a CUDA device, and why not, is said where there is
+// a device.
+func TestDoctorSaysWhichKernels(t *testing.T) {
+	state := engineState{Usable: true, Torch: "2.15.0", Library: "/e.so", SIMD: "avx2", BFloat16: "own", Collectives: "gloo nccl"}
+	for name, c := range map[string]struct {
+		cuda, kernels bool
+		reason, want  string
+	}{
+		"no device": {false, false, "", "  cuda           no\n  gloo"},
+		"in use":    {true, true, "", "  cuda           usable\n  kernels        in use\n  gloo"},
+		"not":       {true, false, "the engine was built without nvcc", "  cuda           usable\n  kernels        no: the engine was built without nvcc\n  gloo"},
+	} {
+		var page strings.Builder
+		e := state
+		e.CUDA, e.Kernels, e.KernelsReason = c.cuda, c.kernels, c.reason
+		if printEngine(&page, e); !strings.Contains(page.String(), c.want) {
+			t.Errorf("%s: the page is\n%s", name, page.String())
+		}
+	}
+}

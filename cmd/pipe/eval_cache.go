@@ -50,6 +50,10 @@ func (o *evalOptions) cacheName(model string) (string, error) {
 	if text, err := regular.Read(preprocess, embed.MaxPreprocess); err == nil { // a file's contents count, not its name
 		preprocess = string(text)
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%s\x00%v\x00%v", digest, preprocess, o.Output, o.Flip, o.Runtime.Half))
+	settings := fmt.Appendf(nil, "%s\x00%s\x00%s\x00%v\x00%v", digest, preprocess, o.Output, o.Flip, o.Runtime.Half)
+	if o.Runtime.TF32 { // which names of before there was a choice do not have
+		settings = append(settings, "\x00tf32"...)
+	}
+	sum := sha256.Sum256(settings)
 	return "eval-" + hex.EncodeToString(sum[:8]), nil
 }

@@ -18,6 +18,8 @@ func addRuntimeFlags(f *pflag.FlagSet, o *ort.Options, batch *int) {
 	f.StringVar(&o.Provider, "provider", ort.CPU, "execution `provider`: "+strings.Join(ort.Providers(), ", "))
 	f.BoolVar(&o.AllowFallback, "allow-fallback", false, "let the processor compute the nodes that the provider leaves to it; else they are an error")
 	f.Var(batchFlag{batch}, "batch", "crops in one run of the model; auto measures 1, 2, 4 ... and takes the fastest (default: fits the machine; a fixed batch is kept)")
+	f.BoolVar(&o.TF32, "tf32", false, "let cuda and tensorrt round float32 to TF32's ten bits, which is several times faster; embeddings differ in the third digit, and such a cache is another one")
+	f.Int64Var(&o.MemoryLimit, "gpu-memory", 0, "`bytes` of a CUDA device that the runtime may keep for runs; 0 for any")
 	f.IntVar(&o.Threads, "threads", 0, "threads of one operator (default: all cores)")
 }
 

@@ -328,20 +328,21 @@ func TestImpossiblePreprocessing(t *testing.T) {
 
 func TestFingerprintCoversEverything(t *testing.T) {
 	base := open(t, tiny(t, nil), Options{Preprocess: "arcface"})
-	seen := map[string]string{base.Fingerprint(false, "fp16", false): "base"}
+	seen := map[string]string{base.Fingerprint(false, "fp16", Rounding{}): "base"}
 	for name, f := range map[string]string{
-		"flip":       base.Fingerprint(true, "fp16", false),
-		"dtype":      base.Fingerprint(false, "fp32", false),
-		"half":       base.Fingerprint(false, "fp16", true),
-		"preprocess": open(t, tiny(t, nil), Options{Preprocess: "raw"}).Fingerprint(false, "fp16", false),
-		"model":      open(t, tiny(t, func(m *onnx.Model) { m.Producer = "other" }), Options{}).Fingerprint(false, "fp16", false),
+		"flip":       base.Fingerprint(true, "fp16", Rounding{}),
+		"dtype":      base.Fingerprint(false, "fp32", Rounding{}),
+		"half":       base.Fingerprint(false, "fp16", Rounding{Half: true}),
+		"tf32":       base.Fingerprint(false, "fp16", Rounding{TF32: true}),
+		"preprocess": open(t, tiny(t, nil), Options{Preprocess: "raw"}).Fingerprint(false, "fp16", Rounding{}),
+		"model":      open(t, tiny(t, func(m *onnx.Model) { m.Producer = "other" }), Options{}).Fingerprint(false, "fp16", Rounding{}),
 	} {
 		if other, taken := seen[f]; taken || len(f) != 64 {
 			t.Errorf("%s has the fingerprint of %s: %s", name, other, f)
 		}
 		seen[f] = name
 	}
-	if again := open(t, tiny(t, nil), Options{}).Fingerprint(false, "fp16", false); seen[again] != "base" {
+	if again := open(t, tiny(t, nil), Options{}).Fingerprint(false, "fp16", Rounding{}); seen[again] != "base" {
 		t.Error("the fingerprint depends on where the file lies or on how arcface was chosen")
 	}
 }
@@ -351,7 +352,7 @@ func TestFingerprintCoversEverything(t *testing.T) {
 func TestFingerprintNeverChanges(t *testing.T) {
 	const text = `{"Format":"facepipe teacher v1","Model":"d","Preprocess":{"channel_order":"RGB","mean":[127.5,127.5,127.5],"std":[127.5,127.5,127.5],` +
 		`"height":112,"width":112,"layout":"NCHW"},"Flip":true,"DType":"fp16"}`
-	if got, want := Fingerprint("d", ArcFace(), Outputs{}, true, "fp16", false), fmt.Sprintf("%x", sha256.Sum256([]byte(text))); got != want {
+	if got, want := Fingerprint("d", ArcFace(), Outputs{}, true, "fp16", Rounding{}), fmt.Sprintf("%x", sha256.Sum256([]byte(text))); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

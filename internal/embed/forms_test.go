@@ -86,14 +86,14 @@ func TestNamedOutput(t *testing.T) {
 		if m.Dim() != dim || m.Outputs().Embedding != name {
 			t.Errorf("%s: dim %d, %+v", name, m.Dim(), m.Outputs())
 		}
-		prints[m.Fingerprint(false, "fp16", false)] = true
+		prints[m.Fingerprint(false, "fp16", Rounding{})] = true
 	}
 	if len(prints) != 3 {
 		t.Error("two outputs have one fingerprint")
 	}
 	path = tiny(t, nil)
 	if a, b := open(t, path, Options{Output: "embedding"}), open(t, path, Options{}); a.Outputs() != (Outputs{}) ||
-		a.Fingerprint(false, "fp16", false) != b.Fingerprint(false, "fp16", false) {
+		a.Fingerprint(false, "fp16", Rounding{}) != b.Fingerprint(false, "fp16", Rounding{}) {
 		t.Errorf("the only output's name changes the fingerprint: %+v", a.Outputs())
 	}
 }

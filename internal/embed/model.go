@@ -117,10 +117,14 @@ func (m *Model) start(parsed *onnx.Model, o Options) (err error) {
 	if o.Runtime.Model, err = m.rewritten(&parsed.Graph); err != nil {
 		return fmt.Errorf("open model %s: %w", m.path, err)
 	}
+	batch := m.wantedBatch(o)
+	if batch > 0 {
+		o.Runtime.Shape = m.resolved.Preprocess.shape(batch)
+	}
 	if m.session, err = ort.Open(m.path, o.Runtime); err != nil {
 		return err
 	}
-	err = m.measure(cmp.Or(o.Batch, defaultBatch(o.Runtime.Provider)), o.Runtime)
+	err = m.measure(batch, o.Runtime)
 	if err == nil {
 		err = m.takeNorm(o)
 	}
@@ -131,6 +135,31 @@ func (m *Model) start(parsed *onnx.Model, o Options) (err error) {
 		m.notes = append(m.notes, note)
 	}
 	return nil
+}
+
+// wantedBatch is the batch to open the model for.
+func (m *Model) wantedBatch(o Options) int {
+	batch := cmp.Or(o.Batch, defaultBatch(o.Runtime.Provider))
+	if builds := ort.Builds(o.Runtime.Provider); builds && batch == AutoBatch {
+		batch = defaultBatch(o.Runtime.Provider)
+		m.notes = append(m.notes, fmt.Sprintf("a batch of %d is taken and none measured, as %s builds for minutes for each: --batch N names another", batch, o.Runtime.Provider))
+	} else if dims := m.input.Dims; builds && len(dims) > 0 && dims[0].Size > 0 {
+		batch = int(dims[0].Size)
+	}
+	return batch
+}
+
+// resize leaves the model at another batch, for which a provider that builds opens it anew.
+func (m *Model) resize(batch int, o ort.Options) (err error) {
+	if ort.Builds(o.Provider) {
+		m.session.Close()
+		o.Shape = m.resolved.Preprocess.shape(batch)
+		if m.session, err = ort.Open(m.path, o); err != nil {
+			m.session = nil
+			return err
+		}
+	}
+	return m.try(batch)
 }
 
 // rewritten are bytes to run instead of the file's, nil if these do. The file's inputs or
@@ -247,7 +276,7 @@ func (m *Model) findBatch(batch int, fixed bool, o ort.Options) error {
 	}
 	err := m.try(batch)
 	// Some exporters declare any batch for a graph that was traced with one crop.
-	if err != nil && !fixed && batch > 1 && !errors.Is(err, errOneRow) && m.try(1) == nil {
+	if err != nil && !fixed && batch > 1 && !errors.Is(err, errOneRow) && m.resize(1, o) == nil {
 		m.notes = append(m.notes, fmt.Sprintf("a batch of 1 is taken, as one of %d fails: %v", batch, err))
 		return nil
 	}
@@ -331,23 +360,31 @@ func (m *Model) Close() {
 
 // Fingerprint identifies what an embedding's value depends on: the model's bytes, the
 // preprocessing, the outputs that are used, whether mirror images are embedded, the stored
-// precision, and whether the model computes in half precision, here or elsewhere. It has 64
-// hexadecimal digits.
-func (m *Model) Fingerprint(flip bool, dtype string, half bool) string {
-	return Fingerprint(m.digest, m.resolved.Preprocess, m.Outputs(), flip, dtype, half)
+// precision, and to what the model rounds while it computes. It has 64 hexadecimal digits.
+func (m *Model) Fingerprint(flip bool, dtype string, rounding Rounding) string {
+	return Fingerprint(m.digest, m.resolved.Preprocess, m.Outputs(), flip, dtype, rounding)
 }
 
+// Rounding says what a model computes in, if not in float32; see [ort.Options].
+type Rounding struct {
+	Half bool `json:",omitempty"`
+	TF32 bool `json:",omitempty"`
+}
+
+// RoundingOf is that of a runtime's options.
+func RoundingOf(o ort.Options) Rounding { return Rounding{Half: o.Half, TF32: o.TF32} }
+
 // Fingerprint is [Model.Fingerprint] of the model of a digest.
-func Fingerprint(model string, preprocess Preprocess, outputs Outputs, flip bool, dtype string, half bool) string {
+func Fingerprint(model string, preprocess Preprocess, outputs Outputs, flip bool, dtype string, rounding Rounding) string {
 	text, err := json.Marshal(struct {
 		Format     string
 		Model      string
 		Preprocess Preprocess
 		Flip       bool
 		DType      string
-		Half       bool `json:",omitempty"`
+		Rounding
 		Outputs
-	}{"facepipe teacher v1", model, preprocess, flip, dtype, half, outputs})
+	}{"facepipe teacher v1", model, preprocess, flip, dtype, rounding, outputs})
 	if err != nil {
 		panic(err) // plain values always encode
 	}

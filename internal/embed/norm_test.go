@@ -56,7 +56,7 @@ func TestNormOutput(t *testing.T) {
 		}
 		contract := Raw()
 		as, without := open(t, path, Options{Contract: &contract, Norm: name}), open(t, path, Options{Contract: &contract})
-		if as.Outputs().Norm != name || without.Outputs() != (Outputs{}) || as.Fingerprint(false, "fp16", false) == without.Fingerprint(false, "fp16", false) {
+		if as.Outputs().Norm != name || without.Outputs() != (Outputs{}) || as.Fingerprint(false, "fp16", Rounding{}) == without.Fingerprint(false, "fp16", Rounding{}) {
 			t.Errorf("%s: by the contract of a cache %+v and %+v", name, as.Outputs(), without.Outputs())
 		}
 		e := make([]float32, 4)

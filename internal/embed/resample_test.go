@@ -120,11 +120,11 @@ func TestModelOfAnotherSize(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		if own.Preprocess().Resample != "" || m.Fingerprint(true, "fp16", false) == own.Fingerprint(true, "fp16", false) {
+		if own.Preprocess().Resample != "" || m.Fingerprint(true, "fp16", Rounding{}) == own.Fingerprint(true, "fp16", Rounding{}) {
 			t.Errorf("%dx%d: crops of the model's own size have %v", c.width, c.height, own.Preprocess())
 		}
 		given := m.Preprocess()
-		if again := open(t, path, Options{Crop: 112, Contract: &given}); again.Fingerprint(true, "fp16", false) != m.Fingerprint(true, "fp16", false) {
+		if again := open(t, path, Options{Crop: 112, Contract: &given}); again.Fingerprint(true, "fp16", Rounding{}) != m.Fingerprint(true, "fp16", Rounding{}) {
 			t.Error("the contract of a cache gives another fingerprint")
 		}
 		expectError(t, path, Options{Crop: max(c.width, c.height) + 1, Contract: &own.resolved.Preprocess}, ErrPreprocess, `need "triangle"`)

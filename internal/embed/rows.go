@@ -65,7 +65,7 @@ func (m *Model) checkRows(o ort.Options, fixed bool) error {
 	if fixed {
 		return fmt.Errorf("%w: %s, and the model has no other batch; export it in evaluation mode, with a free batch", ErrRows, why)
 	}
-	if err := m.try(1); err != nil {
+	if err := m.resize(1, o); err != nil {
 		return fmt.Errorf("%w: %s, and a batch of 1 fails: %w", ErrRows, why, err)
 	}
 	m.batchReason = "a batch of 1 is taken, as " + why

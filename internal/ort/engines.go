@@ -1,6 +1,7 @@
 package ort
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -55,6 +56,26 @@ func makeWritable(dir string) error {
 		return err
 	}
 	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// building loads a model whose engines are kept in a folder, "" if they are not. A process that
+// comes while another builds an engine there waits, and finds it built: to build takes minutes,
+// and most of a device. Where the folder cannot be locked, both build.
+func building(engines string, load func() error) error {
+	if engines == "" {
+		return load()
+	}
+	path := filepath.Join(engines, ".lock")
+	lock, err := durable.WaitLock(context.Background(), path)
+	if err != nil {
+		return load()
+	}
+	err = load()
+	if err != nil {
+		_ = os.Remove(path) // before it is let go, so that nobody waits for a file that is gone
+		dropEmpty(engines)
+	}
+	return errors.Join(err, lock.Unlock())
 }
 
 // dropEmpty removes a folder for engines that has none, and the one above it.

@@ -1,10 +1,14 @@
 package ort
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestEngineFolder(t *testing.T) {
@@ -52,5 +56,41 @@ func TestNoEngineFolderWithoutTensorRT(t *testing.T) {
 	}
 	if files, err := os.ReadDir(filepath.Dir(path)); err != nil || len(files) != 1 {
 		t.Errorf("beside the model are %v, %v", files, err)
+	}
+}
+
+// Of processes that open the same model one builds, and the others wait for it.
+func TestBuildingOneAtATime(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "r50.tensorrt", "0123")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var busy, most atomic.Int32
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			err := building(folder, func() error {
+				most.Store(max(most.Load(), busy.Add(1)))
+				time.Sleep(5 * time.Millisecond)
+				busy.Add(-1)
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if all.Wait(); most.Load() != 1 {
+		t.Errorf("%d built at once", most.Load())
+	}
+	failed := errors.New("no device")
+	if err := building(folder, func() error { return failed }); !errors.Is(err, failed) {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Dir(folder)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what failed left a folder: %v", err)
+	}
+	if err := building("", func() error { return failed }); !errors.Is(err, failed) {
+		t.Error(err)
 	}
 }

@@ -103,6 +103,14 @@ type Options struct {
 	Device int
 	// Half computes in half precision, of which only TensorRT is capable.
 	Half bool
+	// TF32 lets NVIDIA's devices round float32 to ten bits in convolutions and products of
+	// matrices; without it float32 is computed in full, whatever the runtime's default is.
+	TF32 bool
+	// MemoryLimit is how many bytes of a CUDA device the runtime may keep for runs; 0 for any.
+	MemoryLimit int64
+	// Shape is the one that the input has in every run, for providers of which [Builds] is true;
+	// nil if it is not known.
+	Shape []int64
 	// Digest identifies the model's bytes, for what TensorRT keeps of it; "" keeps nothing.
 	Digest string
 	// External are the files of weights beside the model; nil has [Open] look for them.
@@ -160,15 +168,18 @@ func Open(path string, o Options) (*Session, error) {
 		return nil, fmt.Errorf("%w %s: %w", ErrModel, path, err)
 	}
 	s := &Session{path: path, copiesInputs: o.place() != ""}
-	options, err := s.options(o)
+	if _, err := o.provider(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRuntime, err)
+	}
+	if err := s.describe(o.Model); err != nil {
+		return nil, fmt.Errorf("%w %s: %w", ErrModel, path, err)
+	}
+	options, engines, err := s.options(o)
 	if err != nil {
 		return nil, err
 	}
 	defer options.Destroy()
-	if err := s.describe(o.Model); err != nil {
-		return nil, fmt.Errorf("%w %s: %w", ErrModel, path, err)
-	}
-	if err := s.load(o.Model, options); err != nil {
+	if err := building(engines, func() error { return s.load(o.Model, options) }); err != nil {
 		return nil, fmt.Errorf("%w %s%s: %s", ErrModel, path, o.place(), o.refusal(path, err))
 	}
 	s.elsewhere = placedElsewhere(s.session, o)
@@ -303,10 +314,11 @@ func (s *Session) describeBytes(model []byte) error {
 	return nil
 }
 
-func (s *Session) options(o Options) (*yalue.SessionOptions, error) {
+// options are the runtime's, and the folder in which TensorRT keeps its engines.
+func (s *Session) options(o Options) (_ *yalue.SessionOptions, engines string, err error) {
 	options, err := yalue.NewSessionOptions()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrRuntime, err)
+		return nil, "", fmt.Errorf("%w: %w", ErrRuntime, err)
 	}
 	// The runtime's own default counts the machine's cores, not those that a container
 	// or a scheduler grants, and pins threads to them.
@@ -319,13 +331,13 @@ func (s *Session) options(o Options) (*yalue.SessionOptions, error) {
 		// workers that decode crops, and from whatever else runs.
 		options.AddSessionConfigEntry("session.force_spinning_stop", "1"))
 	if err == nil {
-		s.engines, err = addProviders(options, s.path, o)
+		engines, s.engines, err = addProviders(options, s, o)
 	}
 	if err != nil {
 		options.Destroy()
-		return nil, fmt.Errorf("%w: %w", ErrRuntime, err)
+		return nil, "", fmt.Errorf("%w: %w", ErrRuntime, err)
 	}
-	return options, nil
+	return options, engines, nil
 }
 
 // infos refuses inputs and outputs that are no float32 tensors.

@@ -3,9 +3,11 @@ package ort
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	yalue "github.com/yalue/onnxruntime_go"
 )
@@ -17,6 +19,12 @@ const CPU = "cpu"
 type target struct {
 	device int
 	half   bool
+	tf32   bool
+	// memory is a limit in bytes on what the device keeps for runs, 0 for none.
+	memory int64
+	// profile is the shape of each input that the model leaves open, as TensorRT takes it:
+	// "input:64x3x112x112"; "" if none is known.
+	profile string
 	// engines is a folder for what TensorRT builds, "" if it is not to be kept.
 	engines string
 }
@@ -36,6 +44,8 @@ type provider struct {
 	devices bool
 	// half says that it can compute in half precision.
 	half bool
+	// nvidia says that it computes on CUDA devices, whose settings it has.
+	nvidia bool
 	// behind is the provider that computes what this one cannot, before the processor does.
 	behind string
 	// builds says that it takes minutes to build an engine of a model.
@@ -46,8 +56,8 @@ type provider struct {
 // providers, the processor first.
 var providers = []provider{
 	{name: CPU, runtimeName: "CPUExecutionProvider", add: func(*yalue.SessionOptions, target) error { return nil }},
-	{name: "cuda", runtimeName: "CUDAExecutionProvider", library: "cuda", devices: true, add: addCUDA},
-	{name: "tensorrt", runtimeName: "TensorrtExecutionProvider", library: "tensorrt", devices: true, half: true, behind: "cuda", builds: true, add: addTensorRT},
+	{name: "cuda", runtimeName: "CUDAExecutionProvider", library: "cuda", devices: true, nvidia: true, add: addCUDA},
+	{name: "tensorrt", runtimeName: "TensorrtExecutionProvider", library: "tensorrt", devices: true, half: true, nvidia: true, behind: "cuda", builds: true, add: addTensorRT},
 	{name: "openvino", runtimeName: "OpenVINOExecutionProvider", library: "openvino",
 		add: func(o *yalue.SessionOptions, _ target) error { return o.AppendExecutionProviderOpenVINO(nil) }},
 	{name: "coreml", runtimeName: "CoreMLExecutionProvider", platform: "darwin",
@@ -73,15 +83,31 @@ func addCUDA(o *yalue.SessionOptions, t target) error {
 	return errors.Join(c.Update(cudaOptions(t)), o.AppendExecutionProviderCUDA(c))
 }
 
+// bit is how the runtime takes a truth.
+func bit(v bool) string { return map[bool]string{false: "0", true: "1"}[v] }
+
 // cudaOptions has CUDA search for the best convolutions. Every batch has the same shape, so
-// the search is done once.
+// the search is done once, and memory need not grow in powers of two. What is computed, and in
+// which layout, is said here whatever the runtime's defaults are.
 func cudaOptions(t target) map[string]string {
 	options := deviceOption(t)
 	options["cudnn_conv_algo_search"] = "EXHAUSTIVE"
+	options["use_tf32"], options["prefer_nhwc"] = bit(t.tf32), "0"
+	options["arena_extend_strategy"] = "kSameAsRequested"
+	if t.memory > 0 {
+		options["gpu_mem_limit"] = strconv.FormatInt(t.memory, 10)
+	}
 	return options
 }
 
+// withoutTF32 is the only way to tell TensorRT, which rounds to TF32 by itself. NVIDIA's
+// libraries read it when they are loaded.
+const withoutTF32 = "NVIDIA_TF32_OVERRIDE"
+
 func addTensorRT(o *yalue.SessionOptions, t target) error {
+	if err := tellTF32(t.tf32); err != nil {
+		return err
+	}
 	c, err := yalue.NewTensorRTProviderOptions()
 	if err != nil {
 		return err
@@ -90,9 +116,31 @@ func addTensorRT(o *yalue.SessionOptions, t target) error {
 	return errors.Join(c.Update(tensorRTOptions(t)), o.AppendExecutionProviderTensorRT(c))
 }
 
+// tellTF32 says in the environment that TF32 is not wanted. A user who says otherwise there
+// contradicts it.
+func tellTF32(wanted bool) error {
+	said, set := os.LookupEnv(withoutTF32)
+	switch {
+	case wanted && set && said == "0":
+		return fmt.Errorf("%s=0 forbids the TF32 that was asked for", withoutTF32)
+	case !wanted && set && said != "0":
+		return fmt.Errorf("%s=%s leaves TF32 on: unset it, or ask for TF32", withoutTF32, said)
+	case !wanted:
+		return os.Setenv(withoutTF32, "0")
+	}
+	return nil
+}
+
+// tensorRTOptions has the profile be the one shape that is run: otherwise TensorRT builds its
+// engine anew, for minutes, whenever a batch of another size comes.
 func tensorRTOptions(t target) map[string]string {
 	options := deviceOption(t)
-	options["trt_fp16_enable"] = map[bool]string{false: "0", true: "1"}[t.half]
+	options["trt_fp16_enable"] = bit(t.half)
+	if t.profile != "" {
+		for _, which := range []string{"min", "opt", "max"} {
+			options["trt_profile_"+which+"_shapes"] = t.profile
+		}
+	}
 	if t.engines != "" {
 		options["trt_engine_cache_enable"], options["trt_engine_cache_path"] = "1", t.engines
 		options["trt_timing_cache_enable"], options["trt_timing_cache_path"] = "1", t.engines
@@ -109,28 +157,51 @@ func Providers() []string {
 	return list
 }
 
+// Builds says whether a provider builds an engine for minutes for each shape that it runs on.
+func Builds(name string) bool {
+	i := slices.IndexFunc(providers, func(p provider) bool { return p.name == name })
+	return i >= 0 && providers[i].builds
+}
+
+// profile is the shape of the inputs that leave some of it open, as TensorRT takes it.
+func profile(inputs []Info, shape []int64) string {
+	var open []string
+	for _, in := range inputs {
+		if len(in.Dims) != len(shape) || !slices.Contains(in.Dims, -1) {
+			continue
+		}
+		var sides []string
+		for _, d := range shape {
+			sides = append(sides, strconv.FormatInt(d, 10))
+		}
+		open = append(open, in.Name+":"+strings.Join(sides, "x"))
+	}
+	return strings.Join(open, ",")
+}
+
 // addProviders makes a session run on the provider that o names and on the one behind it. The
-// whole graph must run there unless o.AllowFallback. engines says where engines are kept.
-func addProviders(options *yalue.SessionOptions, model string, o Options) (engines string, err error) {
+// whole graph must run there unless o.AllowFallback. engines is the folder in which engines are
+// kept, said says which.
+func addProviders(options *yalue.SessionOptions, s *Session, o Options) (engines, said string, err error) {
 	chain, err := o.chain()
 	if err != nil || chain[0].name == CPU {
-		return "", err
+		return "", "", err
 	}
-	t := target{device: o.Device, half: o.Half}
+	t := target{device: o.Device, half: o.Half, tf32: o.TF32, memory: o.MemoryLimit, profile: profile(s.inputs, o.Shape)}
 	if chain[0].builds && o.Digest != "" {
-		t.engines, engines = keepEngines(model, o.Digest)
+		t.engines, said = keepEngines(s.path, o.Digest)
 	}
 	for _, p := range chain {
 		if err := p.add(options, t); err != nil {
 			dropEmpty(t.engines)
-			return "", p.refused(filepath.Dir(opened), err)
+			return "", "", p.refused(filepath.Dir(opened), err)
 		}
 	}
 	err = options.AddSessionConfigEntry(recordPlacement, "1")
 	if !o.AllowFallback {
 		err = errors.Join(err, options.AddSessionConfigEntry("session.disable_cpu_ep_fallback", "1"))
 	}
-	return engines, err
+	return t.engines, said, err
 }
 
 // chain are the providers that are offered a model's nodes, in turn.
@@ -162,6 +233,10 @@ func (o Options) provider() (provider, error) {
 		return provider{}, fmt.Errorf("provider %s has no device %d", name, o.Device)
 	case o.Half && !providers[i].half:
 		return provider{}, fmt.Errorf("provider %s does not run in half precision", name)
+	case o.TF32 && !providers[i].nvidia:
+		return provider{}, fmt.Errorf("provider %s has no TF32", name)
+	case o.MemoryLimit < 0, o.MemoryLimit > 0 && !providers[i].nvidia:
+		return provider{}, fmt.Errorf("provider %s takes no limit of %d bytes of a device's memory", name, o.MemoryLimit)
 	}
 	return providers[i], nil
 }

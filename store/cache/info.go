@@ -54,6 +54,8 @@ type Info struct {
 	// Half says that the model was computed in half precision. The fingerprint covers it;
 	// caches of older programs do not say so.
 	Half bool `json:"half,omitempty"`
+	// TF32 says that a device could round float32 to TF32, which the fingerprint covers, too.
+	TF32 bool `json:"tf32,omitempty"`
 }
 
 // infoFile is the file that says what a cache holds.

@@ -32,6 +32,10 @@ type Run struct {
 	Devices  []int  `json:"devices"`
 	Half     bool   `json:"half"`
 	Fallback bool   `json:"fallback"`
+	// TF32 says that a device could round float32 to TF32. MemoryLimit is how many bytes of it
+	// the runtime could keep for runs, 0 for any.
+	TF32        bool  `json:"tf32,omitempty"`
+	MemoryLimit int64 `json:"memory_limit,omitempty"`
 	// Batch is the number of crops of one run of the model. BatchReason says why it is 1 if
 	// crops of a larger batch depend on each other. Decoder is that of JPEG crops.
 	Batch       int    `json:"batch"`

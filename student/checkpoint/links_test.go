@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"facepipe/internal/durable"
-	"facepipe/internal/regular"
 )
 
 // Checkpoints are neither written nor deleted where a link leads.
@@ -22,15 +21,5 @@ func TestLinkedFolder(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(elsewhere); err != nil || len(entries) != 1 {
 		t.Errorf("%v, %v", entries, err)
-	}
-}
-
-func TestBestIsNoLink(t *testing.T) {
-	run := t.TempDir()
-	if err := errors.Join(os.Mkdir(Folder(run), 0o700), os.Symlink("/dev/zero", bestPath(run))); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := BestOf(run); !errors.Is(err, regular.ErrIrregular) {
-		t.Error(err)
 	}
 }

@@ -20,15 +20,20 @@ import (
 // The engine's own store says no more than that its time was up, and cannot be stopped;
 // here rank 0 knows who is missing, and the others whether it is rank 0 that answers.
 //
-//	rank 0:  pipe ranks 1      to whoever connects
+//	rank 0:  pipe ranks 2      to whoever connects
 //	others:  rank I of N
 //	rank 0:  go                once all are there, or: no REASON
 //
-// Rank 0 lets go of the port before it says go.
+// Rank 0 lets go of the port before it says go. The connections stay; see [Watch].
+//
+//	rank 0:  lost I            rank I has ended without a farewell
+//	all:     done              the farewell
 const (
-	greeting = "pipe ranks 1"
+	greeting = "pipe ranks 2"
 	allHere  = "go"
 	refused  = "no "
+	lostRank = "lost "
+	farewell = "done"
 )
 
 // longestLine is in bytes, its end included.
@@ -38,12 +43,20 @@ const longestLine = 4096
 const attempt = 100 * time.Millisecond
 
 // meet returns once all ranks are there, each of which calls it, and after no longer than
-// timeout.
-func meet(ctx context.Context, r worker.Rank, timeout time.Duration) error {
+// timeout. From then on the watch tells lost of a rank that ends.
+func meet(ctx context.Context, r worker.Rank, timeout time.Duration, lost chan<- error) (*Watch, error) {
+	w := newWatch(lost)
+	var err error
 	if r.Index == 0 {
-		return receive(ctx, r, timeout)
+		err = receive(ctx, r, timeout, w)
+	} else {
+		err = retry(ctx, timeout, func(ctx context.Context) error { return visit(ctx, r, w) })
 	}
-	return retry(ctx, timeout, func(ctx context.Context) error { return visit(ctx, r) })
+	if err != nil {
+		w.end()
+		return nil, err
+	}
+	return w, nil
 }
 
 // final is an error that another attempt would not mend.
@@ -77,13 +90,18 @@ func retry(ctx context.Context, timeout time.Duration, try func(context.Context)
 }
 
 // visit asks rank 0 once, and waits for its answer as long as that takes.
-func visit(ctx context.Context, r worker.Rank) error {
+func visit(ctx context.Context, r worker.Rank, w *Watch) (err error) {
 	c, err := new(net.Dialer).DialContext(ctx, "tcp", r.Master())
 	if err != nil {
 		return fmt.Errorf("no rank 0 at %s: %w", r.Master(), err)
 	}
-	defer c.Close()
-	defer context.AfterFunc(ctx, func() { c.Close() })()
+	defer func() {
+		if err != nil {
+			c.Close()
+		}
+	}()
+	kept := context.AfterFunc(ctx, func() { c.Close() })
+	defer kept()
 	in := bufio.NewReaderSize(c, longestLine)
 	foreign := fmt.Errorf("what answers at %s is no rank 0 of pipe", r.Master())
 	switch line, err := in.ReadSlice('\n'); {
@@ -110,14 +128,19 @@ func visit(ctx context.Context, r worker.Rank) error {
 	if line != allHere {
 		return final{foreign}
 	}
+	if !kept() {
+		return ctx.Err()
+	}
+	w.rankZero(c, in)
 	return nil
 }
 
-// guest is a rank that has come to rank 0, or, once gone, has left again.
+// guest is a rank that has come to rank 0, or, once gone, has left again, with a farewell if all
+// is well.
 type guest struct {
 	index, count int
 	conn         net.Conn
-	gone         bool
+	gone, well   bool
 }
 
 func (g *guest) refuse(reason string) {
@@ -126,9 +149,7 @@ func (g *guest) refuse(reason string) {
 }
 
 // receive waits for the others as rank 0.
-func receive(ctx context.Context, r worker.Rank, timeout time.Duration) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+func receive(ctx context.Context, r worker.Rank, timeout time.Duration, w *Watch) error {
 	over := time.NewTimer(timeout)
 	defer over.Stop()
 	door, err := open(ctx, r)
@@ -138,7 +159,7 @@ func receive(ctx context.Context, r worker.Rank, timeout time.Duration) error {
 	defer door.Close()
 	news := make(chan guest)
 	for _, l := range door {
-		go welcome(ctx, l, news)
+		go welcome(w.ctx, l, news)
 	}
 	here := map[int]guest{}
 	for len(here) < r.Count-1 {
@@ -175,6 +196,7 @@ func receive(ctx context.Context, r worker.Rank, timeout time.Duration) error {
 			return fmt.Errorf("rank %d: %w", g.index, err)
 		}
 	}
+	w.others(here, news)
 	return nil
 }
 
@@ -275,8 +297,8 @@ func welcome(ctx context.Context, l net.Listener, news chan<- guest) {
 				return
 			}
 			report(g)
-			_, _ = in.ReadByte() // until the rank leaves, or is let go
-			g.gone = true
+			said, _ := in.ReadSlice('\n') // until the rank leaves, or is let go
+			g.gone, g.well = true, string(said) == farewell+"\n"
 			report(g)
 		}()
 	}

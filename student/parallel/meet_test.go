@@ -28,13 +28,20 @@ func company(t *testing.T, timeout time.Duration, ranks ...worker.Rank) []error 
 	ends := make([]chan error, len(ranks))
 	for i, r := range ranks {
 		ends[i] = make(chan error, 1)
-		go func() { ends[i] <- meet(t.Context(), r, timeout) }()
+		go func() { ends[i] <- comes(t.Context(), r, timeout) }()
 	}
 	errs := make([]error, len(ranks))
 	for i := range ends {
 		errs[i] = <-ends[i]
 	}
 	return errs
+}
+
+// comes has a rank meet the others, and leave them again.
+func comes(ctx context.Context, r worker.Rank, timeout time.Duration) error {
+	w, err := meet(ctx, r, timeout, make(chan error, 1))
+	w.Leave()
+	return err
 }
 
 const long = time.Minute
@@ -100,9 +107,9 @@ func TestListensWhereItIsTold(t *testing.T) {
 func TestMissing(t *testing.T) {
 	port := torchtest.FreePort(t)
 	begun := make(chan error, 1)
-	go func() { begun <- meet(t.Context(), rankAt(2, 4, port), long) }()
+	go func() { begun <- comes(t.Context(), rankAt(2, 4, port), long) }()
 	want := fmt.Sprintf("only 2 of 4 ranks came to 127.0.0.1:%d within 3s; missing: 1, 3", port)
-	if err := meet(t.Context(), rankAt(0, 4, port), 3*time.Second); err == nil || err.Error() != want {
+	if err := comes(t.Context(), rankAt(0, 4, port), 3*time.Second); err == nil || err.Error() != want {
 		t.Errorf("rank 0: %v", err)
 	}
 	if err := <-begun; err == nil || err.Error() != want {
@@ -114,10 +121,10 @@ func TestMissing(t *testing.T) {
 func TestRankComesAgain(t *testing.T) {
 	port := torchtest.FreePort(t)
 	leads := make(chan error, 1)
-	go func() { leads <- meet(t.Context(), rankAt(0, 3, port), long) }()
+	go func() { leads <- comes(t.Context(), rankAt(0, 3, port), long) }()
 	dying, die := context.WithCancel(t.Context())
 	dead := make(chan error, 1)
-	go func() { dead <- meet(dying, rankAt(1, 3, port), long) }()
+	go func() { dead <- comes(dying, rankAt(1, 3, port), long) }()
 	time.AfterFunc(200*time.Millisecond, die) // it has come by then, or not: both go well
 	if err := <-dead; !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
@@ -125,7 +132,7 @@ func TestRankComesAgain(t *testing.T) {
 	for i, err := range company(t, long, rankAt(1, 3, port), rankAt(2, 3, port)) {
 		// Its place may not have been given up when it comes again.
 		for err != nil && strings.Contains(err.Error(), "there is a rank 1 already") {
-			err = meet(t.Context(), rankAt(1, 3, port), long)
+			err = comes(t.Context(), rankAt(1, 3, port), long)
 		}
 		if err != nil {
 			t.Errorf("rank %d: %v", i+1, err)
@@ -140,8 +147,8 @@ func TestRankComesAgain(t *testing.T) {
 func TestStrangers(t *testing.T) {
 	port := torchtest.FreePort(t)
 	leads := make(chan error, 1)
-	go func() { leads <- meet(t.Context(), rankAt(0, 3, port), long) }()
-	if err := meet(t.Context(), rankAt(1, 2, port), long); err == nil || err.Error() != "rank 1 counts 2 ranks, rank 0 3: start all with the same number" {
+	go func() { leads <- comes(t.Context(), rankAt(0, 3, port), long) }()
+	if err := comes(t.Context(), rankAt(1, 2, port), long); err == nil || err.Error() != "rank 1 counts 2 ranks, rank 0 3: start all with the same number" {
 		t.Errorf("a rank of another world: %v", err)
 	}
 	for _, text := range []string{"GET / HTTP/1.1\r\n\r\n", "rank 3 of 3\n", "rank x of y\n", "\n"} {
@@ -156,8 +163,8 @@ func TestStrangers(t *testing.T) {
 		c.Close()
 	}
 	first, second := make(chan error, 1), make(chan error, 1)
-	go func() { first <- meet(t.Context(), rankAt(1, 3, port), long) }()
-	go func() { second <- meet(t.Context(), rankAt(1, 3, port), long) }()
+	go func() { first <- comes(t.Context(), rankAt(1, 3, port), long) }()
+	go func() { second <- comes(t.Context(), rankAt(1, 3, port), long) }()
 	var twin error
 	select {
 	case twin = <-first:
@@ -167,7 +174,7 @@ func TestStrangers(t *testing.T) {
 	if twin == nil || twin.Error() != "there is a rank 1 already" {
 		t.Errorf("a rank that was started twice: %v", twin)
 	}
-	if err := meet(t.Context(), rankAt(2, 3, port), long); err != nil {
+	if err := comes(t.Context(), rankAt(2, 3, port), long); err != nil {
 		t.Error(err)
 	}
 	if err := errors.Join(<-first, <-leads); err != nil {
@@ -199,7 +206,7 @@ func TestSomethingElseAnswers(t *testing.T) {
 				}
 			}()
 			address := l.Addr().(*net.TCPAddr)
-			err = meet(t.Context(), rankAt(1, 2, address.Port), c.timeout)
+			err = comes(t.Context(), rankAt(1, 2, address.Port), c.timeout)
 			if want := fmt.Sprintf("what answers at %s is no rank 0 of pipe", address); err == nil || !strings.HasSuffix(err.Error(), want) {
 				t.Errorf("%v, want %s", err, want)
 			}
@@ -215,7 +222,7 @@ func TestPortIsTaken(t *testing.T) {
 	}
 	defer l.Close()
 	port := l.Addr().(*net.TCPAddr).Port
-	if err := meet(t.Context(), rankAt(0, 2, port), long); err == nil || !strings.Contains(err.Error(), fmt.Sprint(port)) {
+	if err := comes(t.Context(), rankAt(0, 2, port), long); err == nil || !strings.Contains(err.Error(), fmt.Sprint(port)) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -23,36 +23,47 @@ import (
 	"facepipe/student/torch"
 )
 
-// patience is how long a rank waits in a collective. A rank that has died is noticed at
-// once; this is for a machine that no longer answers, and must leave rank 0 the time
+// patience is how long a rank waits in a collective in memory. A rank that has died is noticed
+// at once; this is for a machine that no longer answers, and must leave rank 0 the time
 // to validate.
 const patience = 30 * time.Minute
+
+// devicePatience is that of collectives on devices, for which nobody validates: ranks come to
+// them within a step of each other, the first ones of a run when cuDNN has measured.
+const devicePatience = 5 * time.Minute
 
 // settle is how long the engine may take for its own connections between ranks that have
 // all come.
 const settle = 30 * time.Second
 
 // Join meets the other ranks, for which it waits no longer than timeout. device is where
-// the model will be. Errors name the address of rank 0.
-func Join(ctx context.Context, e *torch.Engine, r worker.Rank, device string, timeout time.Duration) (*torch.Group, error) {
+// the model will be. Errors name the address of rank 0. The watch tells lost, which must have
+// room for one, of the first rank that ends without having left.
+func Join(ctx context.Context, e *torch.Engine, r worker.Rank, device string, timeout time.Duration, lost chan<- error) (_ *torch.Group, _ *Watch, err error) {
 	fail := func(err error) error {
 		return fmt.Errorf("rank %d of %d: %w", r.Index, r.Count, err)
 	}
 	if e.GroupBackends() == "" {
-		return nil, fail(fmt.Errorf("%w: %s was built with a libtorch (%s) that has no c10d with Gloo", torch.ErrEngine, e.Path(), e.TorchVersion()))
+		return nil, nil, fail(fmt.Errorf("%w: %s was built with a libtorch (%s) that has no c10d with Gloo", torch.ErrEngine, e.Path(), e.TorchVersion()))
 	}
-	if err := meet(ctx, r, timeout); err != nil {
-		return nil, fail(err)
+	watch, err := meet(ctx, r, timeout, lost)
+	if err != nil {
+		return nil, nil, fail(err)
 	}
+	defer func() {
+		if err != nil {
+			watch.end()
+		}
+	}()
 	connect := func(err error) error {
 		return fail(fmt.Errorf("all ranks came to %s, but: %w", r.Master(), err))
 	}
 	if err := listens(ctx, r, settle); err != nil {
-		return nil, connect(err)
+		return nil, nil, connect(err)
 	}
 	address, err := localAddress(r)
 	if err != nil {
-		return nil, connect(err)
+		return nil, nil, connect(err)
 	}
 	type joined struct {
 		group *torch.Group
@@ -62,23 +73,23 @@ func Join(ctx context.Context, e *torch.Engine, r worker.Rank, device string, ti
 	go func() {
 		g, err := e.JoinGroup(torch.GroupConfig{
 			Rank: r.Index, Size: r.Count, Host: r.Host, Port: r.Port, Address: address, Device: device,
-			Join: settle, Wait: patience,
+			Join: settle, Wait: patience, DeviceWait: devicePatience,
 		})
 		done <- joined{g, err}
 	}()
 	select {
 	case j := <-done:
 		if j.err != nil {
-			return nil, connect(j.err)
+			return nil, nil, connect(j.err)
 		}
-		return j.group, nil
+		return j.group, watch, nil
 	case <-ctx.Done(): // the engine's call cannot be stopped; what it brings is let go
 		go func() {
 			if j := <-done; j.err == nil {
 				j.group.Close()
 			}
 		}()
-		return nil, ctx.Err()
+		return nil, nil, ctx.Err()
 	}
 }
 

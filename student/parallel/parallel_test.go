@@ -111,7 +111,7 @@ func TestJoinIsStopped(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
 	r := worker.Rank{Worker: worker.Worker{Index: 1, Count: 2}, Host: "127.0.0.1", Port: torchtest.FreePort(t)}
-	if _, err := Join(ctx, e, r, "cpu", time.Hour); !errors.Is(err, context.Canceled) {
+	if _, _, err := Join(ctx, e, r, "cpu", time.Hour, make(chan error, 1)); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
@@ -127,7 +127,7 @@ func TestJoinOfNobody(t *testing.T) {
 	torchtest.NeedGroups(t, e)
 	for _, host := range []string{"127.0.0.1", "no-such-host.invalid"} {
 		r := worker.Rank{Worker: worker.Worker{Index: 1, Count: 2}, Host: host, Port: torchtest.FreePort(t)}
-		_, err := Join(t.Context(), e, r, "cpu", 200*time.Millisecond)
+		_, _, err := Join(t.Context(), e, r, "cpu", 200*time.Millisecond, make(chan error, 1))
 		if err == nil || !strings.Contains(err.Error(), r.Master()) || !strings.Contains(err.Error(), "timed out") {
 			t.Errorf("%v", err)
 		}

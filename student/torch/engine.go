@@ -17,7 +17,7 @@ import (
 )
 
 // abi is the version of engine/engine.h that this package speaks.
-const abi = 5
+const abi = 6
 
 // ErrEngine marks an engine that is missing, cannot be loaded or speaks another
 // version of the C ABI.
@@ -36,7 +36,10 @@ type api struct {
 	trim           func()
 	setThreads     func(int64)
 	threads        func() int64
-	hasDevice      func(string) int32
+	tryDevice      func(string) unsafe.Pointer
+	cudaDevices    func() int64
+	tryKernels     func(string) unsafe.Pointer
+	setCUDANumbers func(tf32, benchmark, deterministic int32)
 	findOp         func(name, overload string, out unsafe.Pointer) unsafe.Pointer
 	call           func(op uintptr, args unsafe.Pointer, nArgs int64, out unsafe.Pointer, maxOut int64, nOut unsafe.Pointer) unsafe.Pointer
 	fromData       func(data unsafe.Pointer, dtype int64, shape unsafe.Pointer, ndim int64, device string, out unsafe.Pointer) unsafe.Pointer
@@ -50,7 +53,7 @@ type api struct {
 	setGradEnabled func(int32)
 
 	groupBackends      func() string
-	groupCreate        func(host string, port, rank, size int64, address, device string, joinMS, waitMS int64, out unsafe.Pointer) unsafe.Pointer
+	groupCreate        func(host string, port, rank, size int64, address, device string, joinMS, waitMS, deviceWaitMS int64, out unsafe.Pointer) unsafe.Pointer
 	groupDestroy       func(group uintptr)
 	groupAllReduce     func(group, t uintptr, out unsafe.Pointer) unsafe.Pointer
 	groupWait          func(work uintptr) unsafe.Pointer
@@ -74,7 +77,8 @@ func (a *api) symbols() map[string]any {
 		"abi": &a.abi, "torch_version": &a.torchVersion, "torch_loaded": &a.torchLoaded,
 		"simd": &a.simd, "bfloat16": &a.bfloat16, "free_string": &a.freeString,
 		"live_tensors": &a.liveTensors, "trim": &a.trim, "set_threads": &a.setThreads, "threads": &a.threads,
-		"has_device": &a.hasDevice, "find_op": &a.findOp, "call": &a.call,
+		"try_device": &a.tryDevice, "cuda_devices": &a.cudaDevices, "try_kernels": &a.tryKernels,
+		"set_cuda_numbers": &a.setCUDANumbers, "find_op": &a.findOp, "call": &a.call,
 		"from_data": &a.fromData, "to_data": &a.toData, "info": &a.info, "release": &a.release,
 		"set_requires_grad": &a.setRequireGrad, "backward": &a.backward, "grad": &a.grad,
 		"clear_grad": &a.clearGrad, "set_grad_enabled": &a.setGradEnabled,
@@ -227,7 +231,35 @@ func (e *Engine) SetThreads(n int) { e.api.setThreads(int64(n)) }
 func (e *Engine) Threads() int { return int(e.api.threads()) }
 
 // HasDevice reports whether a device ("cpu", "cuda", "cuda:1") can be used.
-func (e *Engine) HasDevice(device string) bool { return e.api.hasDevice(device) != 0 }
+func (e *Engine) HasDevice(device string) bool { return e.TryDevice(device) == nil }
+
+// TryDevice is nil if a device can be used, and else libtorch's reason.
+func (e *Engine) TryDevice(device string) error { return e.check(e.api.tryDevice(device)) }
+
+// CUDADevices is the number of CUDA devices that this process sees.
+func (e *Engine) CUDADevices() int { return int(e.api.cudaDevices()) }
+
+// TryKernels is nil if a CUDA device runs the engine's own kernels, and else says why libtorch's
+// operators must do the same, more slowly.
+func (e *Engine) TryKernels(device string) error { return e.check(e.api.tryKernels(device)) }
+
+// CUDANumbers say how CUDA devices compute. The processor does not know of them.
+type CUDANumbers struct {
+	// TF32 lets float32 be rounded to ten bits in products of matrices and in convolutions,
+	// which newer devices are several times faster in. Sums stay in float32.
+	TF32 bool
+	// Benchmark has cuDNN measure its algorithms for each new shape of a convolution and take
+	// the fastest, which may be another one in the next process.
+	Benchmark bool
+	// Deterministic keeps cuDNN to algorithms that give the same bits again.
+	Deterministic bool
+}
+
+// SetCUDANumbers has the whole process compute so on CUDA devices from now on.
+func (e *Engine) SetCUDANumbers(n CUDANumbers) {
+	flag := map[bool]int32{true: 1}
+	e.api.setCUDANumbers(flag[n.TF32], flag[n.Benchmark], flag[n.Deterministic])
+}
 
 // NoGrad runs f without recording gradients on this thread.
 func (e *Engine) NoGrad(f func()) {

@@ -20,8 +20,10 @@ type GroupConfig struct {
 	Address string
 	// Device is where the tensors will be: "cpu", "cuda:1".
 	Device string
-	// Join is how long to wait for all ranks, Wait how long for one collective.
-	Join, Wait time.Duration
+	// Join is how long to wait for all ranks, Wait how long for one collective of tensors in
+	// memory. DeviceWait is that of tensors on a CUDA device; then the process ends with status
+	// 1, since what waits there cannot be told to stop.
+	Join, Wait, DeviceWait time.Duration
 }
 
 // Group is a process group of c10d: ranks that take part in the same collectives in
@@ -44,7 +46,7 @@ func (e *Engine) JoinGroup(c GroupConfig) (*Group, error) {
 	signal.Ignore(syscall.SIGPIPE)
 	out := new(uintptr)
 	err := e.check(e.api.groupCreate(c.Host, int64(c.Port), int64(c.Rank), int64(c.Size), c.Address, c.Device,
-		c.Join.Milliseconds(), c.Wait.Milliseconds(), unsafe.Pointer(out)))
+		c.Join.Milliseconds(), c.Wait.Milliseconds(), c.DeviceWait.Milliseconds(), unsafe.Pointer(out)))
 	if err != nil {
 		return nil, err
 	}

@@ -227,3 +227,36 @@ func residentMiB(t *testing.T) int {
 	}
 	return pages * os.Getpagesize() >> 20
 }
+
+// What there is no device for is refused with libtorch's reason.
+func TestDevicesThatAreNotThere(t *testing.T) {
+	e := torchtest.Open(t)
+	if err := e.TryDevice("cpu"); err != nil {
+		t.Error(err)
+	}
+	n := e.CUDADevices()
+	if e.HasDevice("cuda") != (n > 0) {
+		t.Errorf("%d devices, of which cuda: %v", n, e.TryDevice("cuda"))
+	}
+	if err := e.TryDevice("cuda:99"); err == nil || err.Error() == "" {
+		t.Errorf("cuda:99: %v", err)
+	}
+	if err := e.TryKernels("cpu"); err == nil || !strings.Contains(err.Error(), "not for cpu") {
+		t.Errorf("kernels on cpu: %v", err)
+	}
+	e.SetCUDANumbers(torch.CUDANumbers{TF32: true}) // which the processor does not know of
+}
+
+// A device that is there runs the engine's own kernels, for which it must have been built with
+// nvcc: PIPE_TEST_CUDA makes it an error that they are not in use.
+func TestKernelsOnCUDA(t *testing.T) {
+	e := torchtest.Open(t)
+	if os.Getenv("PIPE_TEST_CUDA") == "" {
+		t.Skip("PIPE_TEST_CUDA is not set")
+	}
+	for i := range max(e.CUDADevices(), 1) {
+		if err := e.TryKernels(fmt.Sprintf("cuda:%d", i)); err != nil {
+			t.Errorf("cuda:%d: %v", i, err)
+		}
+	}
+}

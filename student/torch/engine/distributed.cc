@@ -7,6 +7,7 @@
 #include "border.h"
 #include "engine.h"
 #include "group.h"
+#include "uncaught.h"
 
 #include <mutex>
 #include <string>
@@ -18,6 +19,7 @@
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #ifdef USE_C10D_NCCL
 #include <c10/cuda/CUDAGuard.h>
+#include <torch/csrc/cuda/nccl.h>
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 #endif
 #endif
@@ -46,7 +48,7 @@ struct Join {
   int rank, size;
   std::string address;
   at::Device device;
-  milliseconds join, wait;
+  milliseconds join, wait, device_wait;
 };
 
 // Waits for a collective. What fails here is most often not this rank's fault.
@@ -95,6 +97,15 @@ class On {
   c10::intrusive_ptr<Backend> backend_;
 };
 
+// Ends what a backend has under way, where this version of libtorch can: its own threads must
+// not outlive what they look at.
+template <typename Backend>
+auto shut_down(Backend& b, int) -> decltype(b.shutdown(), void()) {
+  b.shutdown();
+}
+template <typename Backend>
+void shut_down(Backend&, long) {}
+
 class C10d : public Group {
  public:
   explicit C10d(const Join& j) : rank_(j.rank), size_(j.size) {
@@ -111,6 +122,12 @@ class C10d : public Group {
     gloo_->limit(j.wait);
     if (j.device.is_cuda()) join_cuda(j);
   }
+
+#ifdef USE_C10D_NCCL
+  ~C10d() override {
+    if (nccl_) free_message(guarded([&] { shut_down(*nccl_, 0); }));
+  }
+#endif
 
  private:
   // Calls f with the backend for where t is.
@@ -148,11 +165,27 @@ class C10d : public Group {
 
 #ifdef USE_C10D_NCCL
   void join_cuda(const Join& j) {
+    same_nccl();
+    end_on_uncaught("rank " + std::to_string(rank_) + " of " + std::to_string(size_) +
+                    ": a collective on the CUDA device failed, as another rank did not take part within " +
+                    std::to_string(j.device_wait.count() / 1000) + " s or its connection broke");
     c10::cuda::CUDAGuard guard(j.device);
     auto options = c10d::ProcessGroupNCCL::Options::create();
-    options->timeout = j.wait;
+    options->timeout = j.device_wait;
     nccl_ = c10::make_intrusive<c10d::ProcessGroupNCCL>(prefixed("nccl"), rank_, size_, options);
   }
+
+  // The options hold a structure of NCCL's that grows from version to version, and libtorch and
+  // this file must mean the same one.
+  static void same_nccl() {
+    // version() has 32, 16 and 16 bits of what libtorch was compiled with.
+    uint64_t v = torch::cuda::nccl::version();
+    uint64_t major = v >> 32, minor = v >> 16 & 0xffff, patch = v & 0xffff;
+    TORCH_CHECK(major == NCCL_MAJOR && minor == NCCL_MINOR && patch == NCCL_PATCH, "the engine was compiled with NCCL ",
+                NCCL_MAJOR, ".", NCCL_MINOR, ".", NCCL_PATCH, "'s header, libtorch with that of NCCL ", major, ".", minor,
+                ".", patch, ": build the engine with the latter (NCCL=DIR make engine)");
+  }
+
   c10::intrusive_ptr<c10d::ProcessGroupNCCL> nccl_;
 #else
   void join_cuda(const Join&) {
@@ -202,7 +235,8 @@ const char* pipe_engine_group_backends(void) {
 }
 
 char* pipe_engine_group_create(const char* host, int64_t port, int64_t rank, int64_t size, const char* address,
-                               const char* device, int64_t join_ms, int64_t wait_ms, pipe_group* out) {
+                               const char* device, int64_t join_ms, int64_t wait_ms, int64_t device_wait_ms,
+                               pipe_group* out) {
   return guarded([&] {
 #ifdef USE_C10D_GLOO
     engine::Join j{host,
@@ -212,11 +246,12 @@ char* pipe_engine_group_create(const char* host, int64_t port, int64_t rank, int
                    address,
                    at::Device(std::string(device)),
                    std::chrono::milliseconds(join_ms),
-                   std::chrono::milliseconds(wait_ms)};
+                   std::chrono::milliseconds(wait_ms),
+                   std::chrono::milliseconds(device_wait_ms)};
     *out = new std::shared_ptr<engine::Group>(std::make_shared<engine::C10d>(j));
 #else
     (void)host, (void)port, (void)rank, (void)size, (void)address, (void)device, (void)join_ms, (void)wait_ms;
-    (void)out;
+    (void)device_wait_ms, (void)out;
     TORCH_CHECK(false, "the engine was built with a libtorch that has no c10d with Gloo, which several ranks need");
 #endif
   });

@@ -4,13 +4,18 @@
 #include "allocator.h"
 #include "border.h"
 #include "kernels.h"
+#ifdef PIPE_CUDA_KERNELS
+#include "norm_act_gpu.h"
+#endif
 #include "processor.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <c10/core/GradMode.h>
+#include <torch/cuda.h>
 #include <torch/library.h>
 #include <torch/version.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -112,10 +117,36 @@ void pipe_engine_set_threads(int64_t n) {
 
 int64_t pipe_engine_threads(void) { return at::get_num_threads(); }
 
-int pipe_engine_has_device(const char* device) {
-  char* e = guarded([&] { at::empty({1}, c10::Device(std::string(device))); });
-  free_message(e);
-  return e == nullptr;
+char* pipe_engine_try_device(const char* device) {
+  return guarded([&] { at::empty({1}, c10::Device(std::string(device))); });
+}
+
+int64_t pipe_engine_cuda_devices(void) {
+  int64_t n = 0;
+  free_message(guarded([&] { n = static_cast<int64_t>(torch::cuda::device_count()); }));
+  return n;
+}
+
+char* pipe_engine_try_kernels(const char* device) {
+  return guarded([&] {
+    // A tensor has the number that "cuda" alone stands for.
+    auto where = at::empty({1}, c10::Device(std::string(device))).device();
+    TORCH_CHECK(where.is_cuda(), "the kernels are for CUDA devices, not for ", where);
+#ifdef PIPE_CUDA_KERNELS
+    const auto& missing = engine::gpu_kernels_missing(where);
+    TORCH_CHECK(missing.empty(), "the kernels are not compiled for this device: ", missing);
+#else
+    TORCH_CHECK(false, "the engine was built without nvcc");
+#endif
+  });
+}
+
+void pipe_engine_set_cuda_numbers(int tf32, int benchmark, int deterministic) {
+  auto& c = at::globalContext();
+  c.setAllowTF32CuBLAS(tf32 != 0);
+  c.setAllowTF32CuDNN(tf32 != 0);
+  c.setBenchmarkCuDNN(benchmark != 0);
+  c.setDeterministicCuDNN(deterministic != 0);
 }
 
 char* pipe_engine_find_op(const char* name, const char* overload, pipe_op* out) {

@@ -22,7 +22,7 @@ extern "C" {
 
 // Raised whenever a function or a struct below changes; the Go side refuses
 // any other number.
-#define PIPE_ENGINE_ABI 5
+#define PIPE_ENGINE_ABI 6
 
 typedef void* pipe_tensor;
 typedef const void* pipe_op;
@@ -63,8 +63,17 @@ int64_t pipe_engine_live_tensors(void);
 void pipe_engine_trim(void);
 void pipe_engine_set_threads(int64_t n);
 int64_t pipe_engine_threads(void);
-// 1 if a device string such as "cpu" or "cuda:0" can be used here.
-int pipe_engine_has_device(const char* device);
+// Fails if a device such as "cpu" or "cuda:0" cannot be used here, and says why.
+char* pipe_engine_try_device(const char* device);
+// Number of CUDA devices that this process sees, 0 without libtorch's part for them.
+int64_t pipe_engine_cuda_devices(void);
+// Fails if a CUDA device does not run the engine's own kernels, and says why: libtorch's
+// operators then do the same more slowly.
+char* pipe_engine_try_kernels(const char* device);
+// How CUDA devices compute, from now on, in the whole process: whether float32 may be rounded
+// to TF32's 10 bits in products of matrices and in convolutions, whether cuDNN measures its
+// algorithms for each new shape, and whether it keeps to those that always give the same bits.
+void pipe_engine_set_cuda_numbers(int tf32, int benchmark, int deterministic);
 
 // Finds an operator of the dispatcher, e.g. ("aten::add", "Tensor").
 char* pipe_engine_find_op(const char* name, const char* overload, pipe_op* out);
@@ -104,10 +113,11 @@ const char* pipe_engine_group_backends(void);
 // Joins rank of size at a TCP store that rank 0 offers at host:port. address is the
 // local address for Gloo's connections, or "" for Gloo's choice. device is where the
 // tensors will be. Everybody must be there within join_ms; a collective may take
-// wait_ms.
+// wait_ms in memory, and device_wait_ms on a CUDA device, after which the process ends with
+// status 1: a device that waits for a rank cannot be told to stop.
 char* pipe_engine_group_create(const char* host, int64_t port, int64_t rank, int64_t size,
                                const char* address, const char* device, int64_t join_ms,
-                               int64_t wait_ms, pipe_group* out);
+                               int64_t wait_ms, int64_t device_wait_ms, pipe_group* out);
 // Leaves the group, when no collective is under way any more.
 void pipe_engine_group_destroy(pipe_group g);
 // Begins to replace a dense tensor by its sum over the ranks.

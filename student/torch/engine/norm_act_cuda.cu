@@ -178,10 +178,7 @@ __global__ void gradient(Activation act, const T* x, const T* dy, T* dx, int64_t
   }
 }
 
-const char* outcome() {
-  cudaError_t e = cudaGetLastError();
-  return e == cudaSuccess ? nullptr : cudaGetErrorString(e);
-}
+const char* message(cudaError_t e) { return e == cudaSuccess ? nullptr : cudaGetErrorString(e); }
 
 template <typename T, typename S>
 struct Launch {
@@ -203,7 +200,7 @@ struct Launch {
                                                             static_cast<S*>(running_var), momentum, eps);
     apply<T, S><<<grid, threads, 0, stream>>>(b.act, x, static_cast<const T*>(residual), static_cast<T*>(y), b.rows,
                                               b.channels, each, mean, inv_std, weight, bias, slope);
-    return outcome();
+    return message(cudaGetLastError());
   }
 
   const char* backward(const void* dy, void* dx, void* d_weight, void* d_bias, void* d_slope, void* constants) const {
@@ -216,13 +213,16 @@ struct Launch {
                                                         static_cast<S*>(d_slope), k);
     gradient<T, S><<<grid, threads, 0, stream>>>(b.act, x, g, static_cast<T*>(dx), b.rows, b.channels, each, mean,
                                                  inv_std, weight, bias, slope, k);
-    return outcome();
+    return message(cudaGetLastError());
   }
 };
 
-// Calls f with the launcher of the element type.
+// Calls f with the launcher of the element type. The device is set here, although libtorch has
+// set it already: where this file brings a CUDA runtime of its own, that has a current device
+// of its own.
 template <typename F>
 const char* with_launch(const Batch& b, const F& f) {
+  if (const char* problem = message(cudaSetDevice(b.device))) return problem;
   switch (b.element) {
     case Element::bfloat16:
       return f(Launch<__nv_bfloat16, float>{b});
@@ -240,11 +240,12 @@ const char* with_launch(const Batch& b, const F& f) {
 
 int64_t partial_values(int64_t rows, int64_t channels) { return row_blocks(rows) * 3 * channels; }
 
-bool usable() {
+const char* unusable(int device) {
   cudaFuncAttributes attributes;
-  bool yes = cudaFuncGetAttributes(&attributes, moments<float, float>) == cudaSuccess;
+  cudaError_t e = cudaSetDevice(device);
+  if (e == cudaSuccess) e = cudaFuncGetAttributes(&attributes, moments<float, float>);
   cudaGetLastError();  // forgets a failure
-  return yes;
+  return message(e);
 }
 
 const char* forward(const Batch& b, const void* residual, void* y, void* running_mean, void* running_var,

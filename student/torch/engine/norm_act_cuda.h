@@ -16,6 +16,7 @@ enum class Element { bfloat16, float16, float32, float64 };
 // What all kernels take. Parameters, sums and statistics are float32 (float64 for
 // float64 elements).
 struct Batch {
+  int device;  // its number, of which stream is
   Element element;
   Activation act;
   int64_t rows, channels;
@@ -29,8 +30,9 @@ struct Batch {
 // Room for the sums of all blocks of rows.
 int64_t partial_values(int64_t rows, int64_t channels);
 
-// Whether the current device can run the kernels: they are compiled for some devices.
-bool usable();
+// Null if a device can run the kernels, which are compiled for some kinds of devices, or why
+// it cannot.
+const char* unusable(int device);
 
 // y = act(norm(x)) + residual (or null), moving the running statistics. Returns null
 // or what went wrong.

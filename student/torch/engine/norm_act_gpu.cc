@@ -6,6 +6,9 @@
 #include <c10/cuda/CUDAStream.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <array>
+#include <mutex>
+
 #include "norm_act_cuda.h"
 
 namespace engine {
@@ -77,14 +80,39 @@ class NormActOnGPU : public torch::autograd::Function<NormActOnGPU> {
   static cuda::Batch batch(const at::Tensor& x, Activation act, const at::Tensor& weight, const at::Tensor& bias,
                            const at::Tensor& slope, const at::Tensor& mean, const at::Tensor& inv_std,
                            const at::Tensor& partial) {
-    return {element(x.scalar_type()), act,           x.numel() / x.size(1),
-            x.size(1),                pointer(x),    pointer(weight),
-            pointer(bias),            pointer(slope), pointer(mean),
-            pointer(inv_std),         pointer(partial), c10::cuda::getCurrentCUDAStream().stream()};
+    return {x.device().index(),
+            element(x.scalar_type()),
+            act,
+            x.numel() / x.size(1),
+            x.size(1),
+            pointer(x),
+            pointer(weight),
+            pointer(bias),
+            pointer(slope),
+            pointer(mean),
+            pointer(inv_std),
+            pointer(partial),
+            c10::cuda::getCurrentCUDAStream(x.device().index()).stream()};
   }
 };
 
 }  // namespace
+
+const std::string& gpu_kernels_missing(at::Device device) {
+  struct Answer {
+    std::once_flag asked;
+    std::string reason;
+  };
+  static std::array<Answer, 128> answers;  // a device's number has seven bits
+  auto index = device.index();
+  TORCH_CHECK(index >= 0, "norm_act: ", device, " names no device");
+  auto& answer = answers[index];
+  std::call_once(answer.asked, [&] {
+    c10::DeviceGuard guard(device);
+    if (const char* problem = cuda::unusable(index)) answer.reason = problem;
+  });
+  return answer.reason;
+}
 
 bool gpu_kernels_serve(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& slope,
                        const at::Tensor& running_mean, const at::Tensor& running_var) {
@@ -94,8 +122,7 @@ bool gpu_kernels_serve(const at::Tensor& x, const at::Tensor& weight, const at::
   auto sums = type == at::kDouble ? at::kDouble : at::kFloat;
   for (const auto& t : {weight, bias, slope, running_mean, running_var})
     if (t.defined() && !(t.device() == x.device() && t.scalar_type() == sums && t.is_contiguous())) return false;
-  c10::DeviceGuard guard(x.device());
-  return cuda::usable();
+  return gpu_kernels_missing(x.device()).empty();
 }
 
 at::Tensor norm_act_on_gpu(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
