@@ -633,7 +633,7 @@ func TestKeysOfSettings(t *testing.T) {
 		}
 		return strings.Join(all, " ")
 	}
-	const data, first, loss, then = "teacher split ", "student size ", "loss epochs ", "batch accumulate lr schedule warmup_epochs power milestones factor optimizer seed shuffle_window sampler per_identity flip precision sync_batch_norm ema "
+	const data, first, loss, then = "teacher split ", "student size ", "loss epochs ", "batch accumulate lr schedule warmup_epochs power milestones factor optimizer seed shuffle_window sampler per_identity flip precision cuda sync_batch_norm ema "
 	if got, want := keys(inYAML, ""), data+"exclude fraction "+first+"init "+loss+"steps "+then+"guard input_norm threads"; got != want {
 		t.Errorf("distill.yaml has\n%s, want\n%s", got, want)
 	}

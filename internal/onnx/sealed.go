@@ -36,7 +36,8 @@ func sealLead() []byte {
 
 // verify is [seal.ErrDamaged] of a file of this program that is not what was written, as far as
 // that can be told; unread is what kept it from being read. Students of older versions are not
-// sealed: of these only what does not parse, or has lost its metadata, is known to be damaged.
+// sealed: of these, and of those whose metadata somebody took away, only what does not parse is known
+// to be damaged.
 func (m *Model) verify(data []byte, unread error) error {
 	at := max(len(data)-len(seal.Digits(nil)), 0)
 	body, sealed := bytes.CutSuffix(data[:at], sealLead())
@@ -47,8 +48,6 @@ func (m *Model) verify(data []byte, unread error) error {
 		return nil
 	case unread != nil:
 		return fmt.Errorf("%w: it is a student of %s and does not parse: %w; %s", seal.ErrDamaged, release.Name, unread, sealRemedy)
-	case len(m.Metadata) == 0:
-		return fmt.Errorf("%w: it is a student of %s and has lost its metadata; %s", seal.ErrDamaged, release.Name, sealRemedy)
 	case sealed || m.Property(SealKey) != "":
 		return fmt.Errorf("%w: its bytes do not match the digest %s in its metadata; %s (or, if another program changed it on purpose, remove that entry)", seal.ErrDamaged, SealKey, sealRemedy)
 	}
