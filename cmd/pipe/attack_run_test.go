@@ -135,10 +135,11 @@ type leaves map[string]string
 func leavesOf(world, out string, h hit) leaves {
 	r := leaves{}
 	var v any
-	if json.Unmarshal([]byte(h.stdout), &v) == nil {
+	stdout := strings.ReplaceAll(h.stdout, world, "WORLD") // plans name it
+	if json.Unmarshal([]byte(stdout), &v) == nil {
 		r.add("", v)
 	} else {
-		r["stdout"] = h.stdout
+		r["stdout"] = stdout
 	}
 	if out == "" {
 		return r

@@ -16,7 +16,7 @@ import (
 // are a config's, too: student has their bounds. Seeds may be any number.
 var most = map[string]float64{
 	"threads": 4096, "workers": 4096, "batch": 4096, "distill batch": 1 << 16,
-	"plan workers": 1e6, "plan max-running": 1e6, "cpus": 4096, "plan memory": 1 << 20, "gpus": maxDevices, "task-items": 1e9,
+	"plan workers": 1e6, "plan max-running": 1e6, "cpus": 4096, "plan memory": 1 << 20, "gpu-memory": 1 << 50, "gpus": maxDevices, "task-items": 1e9,
 	"nproc": 1024, "nnodes": 65536, "node-rank": 65535, "master-port": 65535,
 	"replay": 1e9, "min-cosine": 1, "seconds-per-step": 1e6, "auto-pairs": 1e8, "pairs": 1e8, "far": 1,
 	"shard-crops": 1e9, "opset": 21, "shard-rows": math.MaxInt32, "max-reject-rate": 1, "min-accuracy": 1,

@@ -149,7 +149,7 @@ baseline: B`)
 func TestCompareWithFailures(t *testing.T) {
 	s := newStudy(t)
 	s.tests = ", {bin: " + binFile(t, "others.bin", 8, 4) + "}"
-	s.write(t, `rows: [{name: wild, settings: {loss: l2, lr: 1e30}}, {name: tame, settings: {loss: cosine}}]
+	s.write(t, `rows: [{name: wild, settings: {loss: l2, lr: 1e9}}, {name: tame, settings: {loss: cosine}}]
 baseline: tame`)
 	o := expect(t, exitRejects, s.args("--fail-fast")...)
 	if r := o.object(t); states(r) != "map[failed:1 new:1]" {

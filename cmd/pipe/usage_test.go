@@ -343,7 +343,7 @@ func TestConfigAdvice(t *testing.T) {
 		"output_dir: run":                        "it is a flag only: --out",
 		"val_pairs: p":                           "it is a flag only: --val-pairs",
 		"checkpoint-evry: 1":                     "it is a flag only: --checkpoint-every",
-		"epochs: 1\nresume: true\nlr: 1\nlrr: 1": "it is a flag only: --resume\nline 4: unknown key lrr; did you mean lr?",
+		"epochs: 1\nresume: true\nlr: 1\nlrr: 1": "it is a flag only: --resume\n      line 4: unknown key lrr; did you mean lr?",
 	} {
 		config := filepath.Join(t.TempDir(), "distill.yaml")
 		writeFile(t, config, text+"\n")

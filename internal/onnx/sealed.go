@@ -47,7 +47,7 @@ func (m *Model) verify(data []byte, unread error) error {
 	case m.Producer != release.Name && (!sealed || m.Producer != "" && unread == nil):
 		return nil
 	case unread != nil:
-		return fmt.Errorf("%w: it is a student of %s and does not parse: %w; %s", seal.ErrDamaged, release.Name, unread, sealRemedy)
+		return fmt.Errorf("%w: it is a student of %s that was cut short or changed: %w; %s", seal.ErrDamaged, release.Name, unread, sealRemedy)
 	case sealed || m.Property(SealKey) != "":
 		return fmt.Errorf("%w: its bytes do not match the digest %s in its metadata; %s (or, if another program changed it on purpose, remove that entry)", seal.ErrDamaged, SealKey, sealRemedy)
 	}

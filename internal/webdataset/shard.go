@@ -1,6 +1,7 @@
 package webdataset
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -59,10 +60,27 @@ func Open(path string) (*Shard, error) {
 		return nil, err
 	}
 	packed, err := compressionOf(file)
+	if err == nil && info.Size() > longestEmpty {
+		err = refuseZeros(file)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return &Shard{path: path, size: info.Size(), changed: info.ModTime(), packed: packed}, nil
+}
+
+// longestEmpty is more bytes than an archive without members has: zeros, in blocks of up to 512 KiB.
+const longestEmpty = 1 << 20
+
+// refuseZeros refuses a large file that begins with nothing, such as one that was only reserved: looking for
+// members in a terabyte of zeros takes hours.
+func refuseZeros(file io.ReaderAt) error {
+	head := make([]byte, 1<<16)
+	n, _ := file.ReadAt(head, 0)
+	if len(bytes.Trim(head[:n], "\x00")) > 0 {
+		return nil
+	}
+	return errors.New("is no archive: it begins with zeros; copy it again")
 }
 
 // Compressed says whether members are expensive to read again.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"facepipe/internal/durable"
 	"facepipe/store"
 	"facepipe/store/cache"
 	"facepipe/store/internal/table"
@@ -70,6 +71,7 @@ func datasetParts(ctx context.Context, f *Findings, dir string, o Options) error
 	f.Fault(plan.PartsFolder(dir), err)
 	for _, e := range entries {
 		part := filepath.Join(plan.PartsFolder(dir), e.Name())
+		f.Fault(part, durable.NoLinks(plan.PartsFolder(dir), e.Name()))
 		if !e.IsDir() || !store.IsDataset(part) {
 			continue
 		}

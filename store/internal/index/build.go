@@ -64,15 +64,34 @@ func openBuilt(folder string, doc builtDoc) (t tables, err error) {
 			t = append(t, s)
 			continue
 		}
-		got, err := describeFile(folder, want.Name)
-		if err != nil {
-			return t, table.MissingIsDamage(path, err)
-		}
-		if got != want {
-			return t, table.Damaged(path, "is not what was built")
+		if err := compareBuilt(folder, want); err != nil {
+			return t, err
 		}
 	}
 	return t, nil
+}
+
+// maxOther is more bytes than Badger's files have that are no tables.
+const maxOther = 1 << 28
+
+// compareBuilt looks whether a file that is no table is as it was built.
+func compareBuilt(folder string, want builtFile) error {
+	path := filepath.Join(folder, want.Name)
+	info, err := os.Lstat(path)
+	if err != nil {
+		return table.MissingIsDamage(path, err)
+	}
+	if info.Size() != want.Bytes || want.Bytes > maxOther {
+		return table.Damaged(path, "has %d bytes, and is not what was built", info.Size())
+	}
+	got, err := describeFile(folder, want.Name)
+	if err != nil {
+		return table.MissingIsDamage(path, err)
+	}
+	if got != want {
+		return table.Damaged(path, "is not what was built")
+	}
+	return nil
 }
 
 // describeFile reads a file and sums it up.
