@@ -167,7 +167,7 @@ func Stat(path string) (fs.FileInfo, error) {
 }
 
 // OpenInput is [Open] for data of others, and refuses what stands in for a file that did not
-// arrive: see [Stray]. Errors do not name the file.
+// arrive: see [Stray], or one that was reserved and never written. Errors do not name the file.
 func OpenInput(path string) (*os.File, fs.FileInfo, error) {
 	file, err := Open(path)
 	if err != nil {
@@ -177,12 +177,25 @@ func OpenInput(path string) (*os.File, fs.FileInfo, error) {
 	if err != nil {
 		return nil, nil, errors.Join(Reason(err), file.Close())
 	}
-	head := make([]byte, StrayLen)
-	n, _ := file.ReadAt(head, 0)
-	if stray := Stray(head[:n]); stray != "" {
-		return nil, nil, errors.Join(errors.New("is "+stray), file.Close())
+	if err := refuseStray(file, info.Size()); err != nil {
+		return nil, nil, errors.Join(err, file.Close())
 	}
 	return file, info, nil
+}
+
+// refuseStray refuses what stands in for a file that did not arrive. A large one that begins with
+// nothing was reserved and never written: to look for something in a terabyte of zeros takes hours.
+func refuseStray(file io.ReaderAt, size int64) error {
+	const large = 1 << 20
+	head := make([]byte, 1<<16)
+	n, _ := file.ReadAt(head, 0)
+	if stray := Stray(head[:min(n, StrayLen)]); stray != "" {
+		return errors.New("is " + stray)
+	}
+	if size > large && len(bytes.Trim(head[:n], "\x00")) == 0 {
+		return errors.New("begins with zeros, as a file that was never written: copy it again")
+	}
+	return nil
 }
 
 // DescribeMode says what a file is that is not a regular one.

@@ -1,7 +1,6 @@
 package webdataset
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -50,37 +49,16 @@ type Damage struct {
 
 // Open looks at the shard at path, which must be a regular file.
 func Open(path string) (*Shard, error) {
-	file, err := regular.Open(path)
+	file, info, err := regular.OpenInput(path)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
 	packed, err := compressionOf(file)
-	if err == nil && info.Size() > longestEmpty {
-		err = refuseZeros(file)
-	}
 	if err != nil {
 		return nil, err
 	}
 	return &Shard{path: path, size: info.Size(), changed: info.ModTime(), packed: packed}, nil
-}
-
-// longestEmpty is more bytes than an archive without members has: zeros, in blocks of up to 512 KiB.
-const longestEmpty = 1 << 20
-
-// refuseZeros refuses a large file that begins with nothing, such as one that was only reserved: looking for
-// members in a terabyte of zeros takes hours.
-func refuseZeros(file io.ReaderAt) error {
-	head := make([]byte, 1<<16)
-	n, _ := file.ReadAt(head, 0)
-	if len(bytes.Trim(head[:n], "\x00")) > 0 {
-		return nil
-	}
-	return errors.New("is no archive: it begins with zeros; copy it again")
 }
 
 // Compressed says whether members are expensive to read again.
