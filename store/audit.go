@@ -110,11 +110,13 @@ func (d *Dataset) auditRejects(a *table.Audit) error {
 			return a.Fault(err)
 		}
 		for _, want := range d.superseded.left(m) {
-			line, err := r.ReadBytes('\n')
-			if err != nil && !errors.Is(err, io.EOF) {
-				return err
+			enc := encodeReject(want)
+			line := make([]byte, len(enc)) // and no more: there may be no end of the line
+			n, err := io.ReadFull(r, line)
+			if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+				return a.Fault(err)
 			}
-			if enc := encodeReject(want); !bytes.Equal(line, enc) {
+			if line = line[:n]; !bytes.Equal(line, enc) {
 				return a.Fault(table.Damaged(path, "has %q where the manifest of shard %d has %q", line, i, enc))
 			}
 		}

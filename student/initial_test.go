@@ -186,7 +186,7 @@ func TestInitRefuses(t *testing.T) {
 	for want, path := range map[string]string{
 		"no such file":               filepath.Join(dir, "none"),
 		"not an ONNX model":          file("letter.onnx", []byte("Dear Sir or Madam, herewith")),
-		"does not parse":             file("half.onnx", model[:len(model)/2]),
+		"cut short":                  file("half.onnx", model[:len(model)/2]),
 		"truncated safetensors file": file("half.safetensors", checkpoint[:len(checkpoint)/2]),
 		"damaged":                    file("flipped.safetensors", flipped),
 		"is NaN":                     file("nan.onnx", m.Marshal()),

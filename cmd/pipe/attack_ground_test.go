@@ -211,7 +211,7 @@ func targets(g *ground, full bool) []*target {
 			g.pipe(world, "precompute-teacher --plan job --worker 0/1")
 		},
 		verbs: []*reader{
-			line("check job", checking),
+			line("check job --read-data", checking),
 			line("merge --plan job"),
 			line("precompute-teacher --plan job --worker 0/1", costly),
 		},
@@ -222,7 +222,7 @@ func targets(g *ground, full bool) []*target {
 			g.pipe(world, "ingest --plan job --worker 0/1")
 		},
 		verbs: []*reader{
-			line("check job", checking),
+			line("check job --read-data", checking),
 			line("merge --plan job"),
 			line("ingest --plan job --worker 0/1"),
 		},

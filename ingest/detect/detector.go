@@ -65,14 +65,14 @@ func open(spec Spec, o Options) (*Detector, error) {
 	if o.MinScore < 0 || o.MinScore > 1 || o.Size < 0 {
 		return nil, fmt.Errorf("a score of %v and a size of %d are out of range", o.MinScore, o.Size)
 	}
-	sum, err := filedigest.Of(spec.File)
-	if err != nil {
-		return nil, err
-	}
 	// Workers take a photograph each. Threads inside one run would only compete with them.
 	session, err := ort.Open(spec.File, ort.Options{Threads: 1, Library: o.Library})
 	if err != nil {
 		return nil, err
+	}
+	sum, err := filedigest.Of(spec.File) // only now, as a file that is no model may be of any size
+	if err != nil {
+		return nil, errors.Join(err, session.Close())
 	}
 	d := &Detector{family: f, session: session, digest: sum, minScore: o.MinScore}
 	if d.minScore == 0 {
