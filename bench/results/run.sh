@@ -35,8 +35,9 @@ mkdir -p "$out"
 out=$(realpath "$out")
 cd "$here/../.."
 make build engine >/dev/null
-cp bin/pipe "$out/pipe" # later builds do not change a study that runs
-export PIPE_ENGINE=${PIPE_ENGINE:-$(find "$PWD/student/torch/engine/build" -name 'libpipe*.so' | head -1)}
+# Later builds do not change a study that runs.
+cp bin/pipe student/torch/engine/build/libpipe_engine.so "$out/"
+export PIPE_ENGINE=${PIPE_ENGINE:-$out/libpipe_engine.so}
 export PIPE_ONNXRUNTIME=${PIPE_ONNXRUNTIME:-$(find "$PWD/third_party" -name 'libonnxruntime.so.*' | head -1)}
 cd "$out"
 
