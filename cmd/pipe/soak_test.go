@@ -332,7 +332,7 @@ func (s *soak) fullDisk() {
 // live starts what lives as long as the soak: a training, and the page of it.
 func (s *soak) live() {
 	run := filepath.Join(s.dir, "live")
-	train := "distill " + filepath.Join(s.control, "faces.ds") + " --teacher tiny --loss cosine --epochs 100000000 --out " + run + " " + trainTiny +
+	train := "distill " + filepath.Join(s.control, "faces.ds") + " --teacher tiny --loss cosine --epochs 1000000 --out " + run + " " + trainTiny +
 		" --workers 1"
 	lives := func(name string, line []string) *exec.Cmd {
 		c, stderr := s.start(line)
