@@ -209,8 +209,6 @@ func DescribeMode(m fs.FileMode) string {
 		return "a named pipe"
 	case m&fs.ModeSocket != 0:
 		return "a socket"
-	case m&fs.ModeSymlink != 0:
-		return "a symbolic link"
 	case m&fs.ModeDevice != 0:
 		return "a device"
 	}
