@@ -44,7 +44,7 @@ func OpenFolder(ctx context.Context, dir string) (*Folder, error) {
 			return nil
 		}
 		path := filepath.Join(dir, filepath.FromSlash(key))
-		data, err := readCrop(path)
+		data, err := imgcodec.ReadFile(path, admitCrop)
 		if errors.Is(err, imgcodec.ErrNotImage) || errors.Is(err, regular.ErrIrregular) {
 			return nil
 		}
@@ -101,21 +101,6 @@ const (
 	maxCropSize  = 1024
 	maxCropBytes = 32 << 20
 )
-
-// readCrop reads an image; [imgcodec.ErrNotImage] if it is none. The error does not name the file.
-func readCrop(path string) ([]byte, error) {
-	file, err := regular.Open(path)
-	if err != nil {
-		return nil, regular.Reason(err)
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, regular.Reason(err)
-	}
-	data, err := imgcodec.Read(file, 0, info.Size(), admitCrop)
-	return data, regular.Reason(err)
-}
 
 // admitCrop refuses what is no image, or too large for an aligned crop, before it is read into
 // memory.
@@ -198,7 +183,7 @@ func (f *Folder) CropSize() int { return f.size }
 // Decode reads and decodes a crop.
 func (f *Folder) Decode(place int, rgb []byte) error {
 	path := filepath.Join(f.dir, filepath.FromSlash(f.keys[place]))
-	data, err := readCrop(path)
+	data, err := imgcodec.ReadFile(path, admitCrop)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}

@@ -12,21 +12,6 @@ func isRegular(path string) bool {
 	return err == nil
 }
 
-// readFile reads a file that is to be a photograph.
-func readFile(path string, admit imgcodec.Admit) ([]byte, error) {
-	file, err := regular.Open(path)
-	if err != nil {
-		return nil, regular.Reason(err)
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, regular.Reason(err)
-	}
-	data, err := imgcodec.Read(file, 0, info.Size(), admit)
-	return data, regular.Reason(err)
-}
-
 // startsLikeImage says whether a file begins like an image of a known format.
 func startsLikeImage(path string) bool {
 	head, err := regular.Head(path, imgcodec.SniffLen)

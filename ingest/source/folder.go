@@ -108,7 +108,7 @@ func (f *folder) Walk(ctx context.Context, visit func(Item) error) error {
 		root:    f.root,
 		dataset: f.datasets.add,
 		file: func(path, key, identity string) error {
-			return visit(Item{Key: key, Identity: identity, Read: func(admit imgcodec.Admit) ([]byte, error) { return readFile(path, admit) }})
+			return visit(Item{Key: key, Identity: identity, Read: func(admit imgcodec.Admit) ([]byte, error) { return imgcodec.ReadFile(path, admit) }})
 		},
 		fault: func(key string, err error) error {
 			return visit(Item{Key: key, Read: fails(err)})

@@ -350,7 +350,7 @@ func TestReadFileLimits(t *testing.T) {
 		}
 		t.Fatal(err)
 	}
-	if _, err := readFile(path, nil); err == nil || !strings.Contains(err.Error(), "more than the limit") {
+	if _, err := imgcodec.ReadFile(path, nil); err == nil || !strings.Contains(err.Error(), "more than the limit") {
 		t.Errorf("error = %v", err)
 	}
 }

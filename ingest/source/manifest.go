@@ -279,7 +279,7 @@ func (m *manifest) item(r tableRow) Item {
 		if _, err := regular.Stat(p.file); err != nil {
 			return nil, err
 		}
-		return readFile(p.file, admit)
+		return imgcodec.ReadFile(p.file, admit)
 	}
 	return item
 }

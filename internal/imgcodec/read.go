@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"facepipe/internal/regular"
 )
 
 // MaxBytes is the largest encoded image that is read: a hundred megapixels of uncompressed 16-bit
@@ -29,6 +31,22 @@ func (admit Admit) Ask(size int64, head []byte) error {
 		return fmt.Errorf("has %d bytes, more than the limit of %d", size, int64(MaxBytes))
 	}
 	return nil
+}
+
+// ReadFile reads the encoded image that a regular file is, if admit agrees. Errors do not name the
+// file.
+func ReadFile(path string, admit Admit) ([]byte, error) {
+	file, err := regular.Open(path)
+	if err != nil {
+		return nil, regular.Reason(err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, regular.Reason(err)
+	}
+	data, err := Read(file, 0, info.Size(), admit)
+	return data, regular.Reason(err)
 }
 
 // Read reads an encoded image of size bytes at offset, if admit agrees.
