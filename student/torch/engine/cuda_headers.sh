@@ -80,8 +80,8 @@ for release in ${RELEASES:-2.15.0 2.4.1}; do
 	"${run[@]}" -s found
 	"${run[@]}" -s -j"$(nproc)" syntax
 	if [[ -x $stay/$release/nvidia/cu13/bin/nvcc ]]; then
-		"${run[@]}" -s "$build/norm_act_cuda.cu.o"
-		echo "kernels compiled for $(strings -a "$here/$build/norm_act_cuda.cu.o" | grep -o 'sm_[0-9]*' | sort -uV | tr '\n' ' ')"
+		"${run[@]}" -s kernels
+		echo "kernels compiled for $(strings -a "$here/$build"/*.cu.o | grep -o 'sm_[0-9]*' | sort -uV | tr '\n' ' ')"
 	fi
 	echo "PyTorch $release: all sources agree with its headers"
 done
