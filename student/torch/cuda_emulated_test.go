@@ -25,7 +25,7 @@ func TestCUDAKernelsInEmulation(t *testing.T) {
 	if last == nil {
 		t.Fatalf("it ends with %q", out[max(0, len(out)-300):])
 	}
-	if n, _ := strconv.Atoi(string(last[1])); n < 250 {
+	if n, _ := strconv.Atoi(string(last[1])); n < 120 {
 		t.Errorf("%d cases", n)
 	}
 }

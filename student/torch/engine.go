@@ -246,10 +246,13 @@ func (e *Engine) TryKernels(device string) error { return e.check(e.api.tryKerne
 
 // Measured is what was measured on this process's CUDA devices of the engine's own convolutions
 // beside libtorch's, a line for each shape that came up, and which are in use.
-func (e *Engine) Measured() []string {
+func (e *Engine) Measured() (lines []string) {
 	text := e.api.measured()
 	defer e.api.freeString(text)
-	return slices.Collect(strings.Lines(goString(text)))
+	for line := range strings.Lines(goString(text)) {
+		lines = append(lines, strings.TrimSuffix(line, "\n"))
+	}
+	return lines
 }
 
 // CUDANumbers say how CUDA devices compute. The processor does not know of them.
