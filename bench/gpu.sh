@@ -107,6 +107,8 @@ judged() { # what, wanted, seconds, command...
 ask() { # Python's expression, with torch
 	"$python" -c "import torch; print($1)" 2>/dev/null || echo none
 }
+# The verdict of a comparison of numbers, as awk writes it; bad if one of them is none.
+holds() { awk "BEGIN {exit !($1)}" 2>/dev/null && echo ok || echo bad; }
 wants() { case " $parts " in *" $1 "*) true ;; *) false ;; esac; }
 
 if [ -z "$dry" ]; then
@@ -177,8 +179,8 @@ tests() {
 		[ -z "$dry" ] || continue
 		# Tests that find no device skip, and would pass.
 		local passed failed
-		passed=$(grep -c -- '--- PASS: .*/cuda' "$log") failed=$(grep -E -- '^ *--- FAIL|^panic' "$log" | paste -sd,)
-		grep -- '--- FAIL' -B20 "$log" | head -60
+		passed=$(grep -c -- '--- PASS: .*/cuda' "$log") failed=$(grep -E -- '^ *--- FAIL|^panic' "$log" | sed 's/^ *//' | paste -sd,)
+		grep -B20 -e '--- FAIL' "$log" | head -60
 		row "tests of $package on the device" "some, none fails" "$passed pass${failed:+; $failed}" "$([ "$passed" -gt 0 ] && [ -z "$failed" ] && echo ok || echo bad)"
 		grep -E 'takes (own|libtorch)' "$log" | sed 's/^ *//' | sort -u
 	done
@@ -200,7 +202,7 @@ bandwidth() {
 	# Lines of "kernel; shape; GB/s of the engine's; of PyTorch's, channels-last; channels-first".
 	local kernel shape own last first
 	while IFS=';' read -r kernel shape own last first; do
-		row "$kernel, $shape, GB/s" "≥ PyTorch's $last, $first" "$own" "$(awk -v a="$own" -v b="$last" -v c="$first" 'BEGIN {print a >= 0.95 * b && a >= 0.95 * c ? "ok" : "bad"}')"
+		row "$kernel,$shape, GB/s" "≥ PyTorch's$last,$first" "${own# }" "$(holds "$own >= 0.95 * $last && $own >= 0.95 * $first")"
 	done < <(grep ';' "$log")
 }
 
@@ -232,7 +234,7 @@ blocking() {
 		distilled "$dir/blocking" --batch 32 --loss "$loss" --json >/dev/null
 		[ -z "$dry" ] || continue
 		got=$(sed -n 's/.*"blocking_calls_per_step": *\([0-9.]*\).*/\1/p' "$log")
-		row "blocking calls a step, $loss" "≤ $most" "${got:-$(tail -1 "$log")}" "$(awk -v g="${got:-x}" -v m="$most" 'BEGIN {print g ~ /^[0-9.]+$/ && g <= m ? "ok" : "bad"}')"
+		row "blocking calls a step, $loss" "≤ $most" "${got:-$(tail -1 "$log")}" "$(holds "$got <= $most")"
 	done
 }
 
@@ -268,8 +270,8 @@ keep() { # what, who: adds the result that was just printed to those of the tabl
 	rate[$1,$2]=$images
 	case $2 in
 	pipe) row "$1, images/s" "" "${images:-none: $(tail -1 "$log")}" "$([ -n "$images" ] && echo ok || echo bad)" ;;
-	*) row "$1, pipe beside $2's ${images:-none} images/s" "≥ 1×" "$(awk -v a="${rate[$1,pipe]:-0}" -v b="${images:-0}" 'BEGIN {printf "%.2f×", b > 0 ? a / b : 0}')" \
-		"$(awk -v a="${rate[$1,pipe]:-0}" -v b="${images:-0}" 'BEGIN {print a >= b && b > 0 ? "ok" : "bad"}')" ;;
+	*) row "$1, pipe beside $2's ${images:-none} images/s" "≥ 1×" "$(awk -v a="${rate[$1,pipe]:-0}" -v b="${images:-0}" 'BEGIN {printf "%.2f×", (b > 0 ? a / b : 0)}')" \
+		"$(holds "${rate[$1,pipe]:-0} >= $images")" ;;
 	esac
 }
 
@@ -301,7 +303,7 @@ resume() {
 	row "losses after a stop and --resume" "the same, of 40 steps" "$same are" "$([ "$same" = 40 ] && echo ok || echo bad)"
 	distilled "$dir/half" --batch 32 --precision fp16 --json >/dev/null
 	row "fp16: steps left out as they overflowed; last loss" "a few; finite" "$(sed -n 's/.*"skipped_steps": *\([0-9]*\).*/\1/p' "$log" | grep . || echo 0); $(losses "$dir/half" | tail -1)" \
-		"$(losses "$dir/half" | tail -1 | awk '{print $1 + 0 > 0 && $1 + 0 < 1e6 ? "ok" : "bad"}')"
+		"$(holds "$(losses "$dir/half" | tail -1) < 1e6")"
 	nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits -l 1 >"$dir/memory" &
 	local watch=$!
 	judged "memory of the process" "flat" 180 bin/bench-train flat --dir "$dir/640" --batch 32 --epochs 10 --precision bf16 --device cuda
