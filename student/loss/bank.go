@@ -78,7 +78,7 @@ func (b *bank) allocate(s *torch.Scope, like torch.Tensor) {
 
 func (b *bank) zeros(s *torch.Scope, like torch.Tensor) torch.Tensor {
 	data := make([]float32, b.capacity*b.dim)
-	return s.Move(s.ToDeviceOf(torch.FromData(s, "cpu", data, b.capacity, b.dim), like), b.scope)
+	return s.Move(torch.FromDataLike(s, like, data, b.capacity, b.dim), b.scope)
 }
 
 // push writes a batch over the oldest entries, or each image over its own one.

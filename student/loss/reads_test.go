@@ -32,10 +32,10 @@ func TestOneReadBack(t *testing.T) {
 			p := newProblem(uint64(step), 12, 8)
 			b := p.batch(s, torch.FromData(s, "cpu", p.student, p.n, p.d))
 			b.Step = step
-			before := e.Reads()
+			before := e.BlockingCalls()
 			o.Step(s, b)
 			// The first one also asks what the device is good at.
-			if n := e.Reads() - before; s.Err() != nil || step > 0 && n > most || step == 3 && n < most {
+			if n := e.BlockingCalls() - before; s.Err() != nil || step > 0 && n > most || step == 3 && n < most {
 				t.Errorf("%s %s: step %d reads back %d times, want %d (%v)", name, settings, step, n, most, s.Err())
 			}
 		}

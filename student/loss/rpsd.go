@@ -303,7 +303,7 @@ func (l *RPSD) ofNeighbours(r *reader, s *torch.Scope, p pair) []offer {
 	}
 	d := l.bank.dim
 	each(len(near.Vectors)/d, func(i int) { toUnit(near.Vectors[i*d:][:d]) })
-	vectors := s.ToDeviceOf(torch.FromData(s, "cpu", near.Vectors, len(near.Vectors)/d, d), p.student)
+	vectors := torch.FromDataLike(s, p.student, near.Vectors, len(near.Vectors)/d, d)
 	both := l.bank.compare(s, vectors, s.Reshape(intsLike(s, p.student, found), len(near.Of), -1), p.student, s.ToLike(p.teacher, p.student))
 	mine := func(i int, c candidates) (mined []int) {
 		for k, place := range near.Of[i] {

@@ -49,12 +49,12 @@ func zero(s *torch.Scope, student torch.Tensor) torch.Tensor {
 
 // intsLike makes an int64 index on the device of a tensor.
 func intsLike(s *torch.Scope, like torch.Tensor, v []int64) torch.Tensor {
-	return s.ToDeviceOf(torch.FromData(s, "cpu", v, len(v)), like)
+	return torch.FromDataLike(s, like, v, len(v))
 }
 
 // floatsLike makes a vector of the type and on the device of a tensor.
 func floatsLike(s *torch.Scope, like torch.Tensor, v []float64) torch.Tensor {
-	return s.ToLike(torch.FromData(s, "cpu", v, len(v)), like)
+	return s.ToLike(torch.FromDataLike(s, like, v, len(v)), like)
 }
 
 // wide is a tensor in single precision at least.

@@ -14,6 +14,9 @@ func (s *Scope) Mul(a, b Tensor) Tensor { return s.one("mul", "Tensor", a, b) }
 // Div is a / b, element by element.
 func (s *Scope) Div(a, b Tensor) Tensor { return s.one("div", "Tensor", a, b) }
 
+// DivScalar is a / c.
+func (s *Scope) DivScalar(a Tensor, c float64) Tensor { return s.one("div", "Scalar", a, c) }
+
 // AddScalar is a + c.
 func (s *Scope) AddScalar(a Tensor, c float64) Tensor { return s.one("add", "Scalar", a, c) }
 
@@ -228,11 +231,6 @@ func (s *Scope) Detach(a Tensor) Tensor { return s.one("detach", "", a) }
 // ToLike converts a to the element type and device of b.
 func (s *Scope) ToLike(a, b Tensor) Tensor { return s.one("to", "other", a, b) }
 
-// ToDeviceOf copies a to the device of b, keeping its element type.
-func (s *Scope) ToDeviceOf(a, b Tensor) Tensor {
-	return s.one("pipe::to_device_of", "", a, b)
-}
-
 // To converts the elements of a to another type.
 func (s *Scope) To(a Tensor, dtype DType) Tensor { return s.one("to", "dtype", a, dtype) }
 
@@ -426,26 +424,32 @@ type SGD struct {
 	Nesterov                    bool
 }
 
+// Terms are those on which a step is taken: the loss, of one element of float64 on the device of the
+// parameters, is finite and at most Limit, and the length of the gradient is finite. The device
+// judges, and nobody waits for it.
+type Terms struct {
+	Loss  Tensor
+	Limit float64
+}
+
 // SGDStep moves params, all float32, by their gradients, in one pass over each; see
 // engine/optimizer.cc for the formula. velocities are the momentum, zero at first;
-// decay tells which parameters c.Decay is for. It returns the length of the whole
-// gradient before clipping. One that is not finite moves nothing. The gradients are
-// spoilt on devices other than the CPU.
-func (s *Scope) SGDStep(c SGD, params, gradients, velocities []Tensor, decay []bool) float64 {
-	return s.Scalar(s.one("pipe::sgd_step", "", params, gradients, velocities, flags(decay), c.Rate, c.Momentum, c.Decay, c.Clip, c.Nesterov))
+// decay tells which parameters c.Decay is for. It returns three numbers: the loss, the length of
+// the whole gradient before clipping, and 1, or 0 where the terms were not met: then all is as it
+// was.
+func (s *Scope) SGDStep(c SGD, t Terms, params, gradients, velocities []Tensor, decay []bool) Tensor {
+	return s.one("pipe::sgd_step", "", params, gradients, velocities, flags(decay), t.Loss, t.Limit,
+		c.Rate, c.Momentum, c.Decay, c.Clip, c.Nesterov, s.engine.separate)
 }
 
-// AdamW are the constants of a step of AdamW, the first of which has the Count 1; see
-// [Scope.AdamWStep].
-type AdamW struct {
-	Rate, Beta1, Beta2, Eps, Decay, Clip float64
-	Count                                int
-}
+// AdamW are the constants of a step of AdamW; see [Scope.AdamWStep].
+type AdamW struct{ Rate, Beta1, Beta2, Eps, Decay, Clip float64 }
 
-// AdamWStep is as [Scope.SGDStep], with the first and second moments of the gradients, all
-// zero at first.
-func (s *Scope) AdamWStep(c AdamW, params, gradients, firsts, seconds []Tensor, decay []bool) float64 {
-	return s.Scalar(s.one("pipe::adamw_step", "", params, gradients, firsts, seconds, flags(decay), c.Rate, c.Beta1, c.Beta2, c.Eps, c.Decay, c.Clip, c.Count))
+// AdamWStep is as [Scope.SGDStep], with the first and second moments of the gradients, and taken,
+// the number of steps that moved something (float32, one element): all zero at first.
+func (s *Scope) AdamWStep(c AdamW, t Terms, params, gradients, firsts, seconds []Tensor, decay []bool, taken Tensor) Tensor {
+	return s.one("pipe::adamw_step", "", params, gradients, firsts, seconds, flags(decay), taken, t.Loss, t.Limit,
+		c.Rate, c.Beta1, c.Beta2, c.Eps, c.Decay, c.Clip, s.engine.separate)
 }
 
 // flags are 1 for true.
