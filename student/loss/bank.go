@@ -32,9 +32,9 @@ type bank struct {
 	// What is searched, see search.go: the vectors again, in bfloat16 where that is
 	// faster and closely does not rule it out, and a column of sample, label and step
 	// each (int64).
-	closely                bool
-	searched               map[torch.Tensor]torch.Tensor
-	samples, labels, steps torch.Tensor
+	closely  bool
+	searched map[torch.Tensor]torch.Tensor
+	columns  columns
 }
 
 // image is what an embedding is of: a sample or its mirror image.
@@ -103,14 +103,15 @@ func (b *bank) push(s *torch.Scope, p pair, step int) {
 	for _, entry := range slices.Sorted(maps.Keys(writes)) {
 		entries, rows = append(entries, int64(entry)), append(rows, int64(writes[entry]))
 	}
+	up := s.Upload(b.teacher, append(b.numbers(entries), torch.ArrayOf(rows, len(rows)))...)
+	at, from := up[0], up[4]
 	s.Engine().NoGrad(func() {
-		at, from := intsLike(s, b.teacher, entries), intsLike(s, b.teacher, rows)
 		s.SetRows(b.teacher, at, s.ToLike(s.Rows(p.teacher, from), b.teacher))
 		if b.keepStudent {
 			s.SetRows(b.student, at, s.ToLike(s.Detach(s.Rows(p.student, from)), b.student))
 		}
 	})
-	b.refresh(s, entries)
+	b.refresh(s, at, up[1:4])
 }
 
 // entry is where an image of an identity is to be written: over its own entry, if there is one
@@ -242,7 +243,8 @@ func (b *bank) restore(s *torch.Scope, device string, st State) error {
 	for i := range entries {
 		entries[i] = int64(i)
 	}
-	b.refresh(s, entries)
+	up := s.Upload(b.teacher, b.numbers(entries)...)
+	b.refresh(s, up[0], up[1:])
 	return s.Err()
 }
 

@@ -56,6 +56,12 @@ func (s *Scope) Where(cond, a, b Tensor) Tensor { return s.one("where", "self", 
 // Greater is a > c, element by element.
 func (s *Scope) Greater(a Tensor, c float64) Tensor { return s.one("gt", "Scalar", a, c) }
 
+// AtLeast is a >= c, element by element.
+func (s *Scope) AtLeast(a Tensor, c float64) Tensor { return s.one("ge", "Scalar", a, c) }
+
+// AtMost is a <= b, element by element. Shapes broadcast.
+func (s *Scope) AtMost(a, b Tensor) Tensor { return s.one("le", "Tensor", a, b) }
+
 // Abs is the absolute value, element by element.
 func (s *Scope) Abs(a Tensor) Tensor { return s.one("abs", "", a) }
 
@@ -100,6 +106,17 @@ func (s *Scope) topK(a Tensor, k int, sorted bool) Tensor {
 func (s *Scope) Top(a Tensor, k int) (values, places Tensor) {
 	const dim, largest, sorted = 0, true, true
 	r := s.call(2, "topk", "", a, k, dim, largest, sorted)
+	if s.err != nil {
+		return Tensor{}, Tensor{}
+	}
+	return r[0], r[1]
+}
+
+// StableSort sorts each row of a matrix, or a vector, and gives where each element was (int64).
+// Equal ones stay in their order.
+func (s *Scope) StableSort(a Tensor, descending bool) (sorted, places Tensor) {
+	const stable, dim = true, -1
+	r := s.call(2, "sort", "stable", a, stable, dim, descending)
 	if s.err != nil {
 		return Tensor{}, Tensor{}
 	}
@@ -378,6 +395,15 @@ func (s *Scope) Huber(a, b Tensor, beta float64) Tensor {
 	const mean = 1 // at::Reduction::Mean
 	return s.one("huber_loss", "", a, b, mean, beta)
 }
+
+// HuberEach has the terms of that mean.
+func (s *Scope) HuberEach(a, b Tensor, beta float64) Tensor {
+	const none = 0 // at::Reduction::None
+	return s.one("huber_loss", "", a, b, none, beta)
+}
+
+// Upper is a matrix with zeros on the diagonal and below.
+func (s *Scope) Upper(a Tensor) Tensor { return s.one("triu", "", a, 1) }
 
 // Unit divides each row by its Euclidean length; a row shorter than 1e-12 becomes
 // zero and passes no gradient.
