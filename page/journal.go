@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"facepipe/eval/plot"
-	"facepipe/internal/regular"
+	"facepipe/internal/journal"
 )
 
 // maxPoints are the points of a curve, maxCurves the curves of a journal, and maxLine the
@@ -76,8 +76,8 @@ func joined(a, b plot.Sample, m, n int) plot.Sample {
 	}
 }
 
-// journal is a run's metrics.jsonl.
-type journal struct {
+// history is what a run's metrics.jsonl tells.
+type history struct {
 	// train and val are the figures of training steps and of validations, by their names.
 	train, val map[string]*curve
 	// rate is images a second, waits the share of the time that steps waited for crops.
@@ -85,7 +85,7 @@ type journal struct {
 	step        int
 	epoch, loss float64
 	lines       int
-	// bad lines could not be read, a torn last one not counted; lost says that there are
+	// bad lines could not be read, or are not what was written, a torn last one not counted; lost says that there are
 	// more figures than are shown.
 	bad  int
 	lost bool
@@ -98,13 +98,10 @@ type journal struct {
 // logged is what a line has of every run.
 type logged struct{ step, seconds, wait float64 }
 
-// maxJournal is the longest journal that is read, in bytes.
-const maxJournal = 4 << 30
-
-// readJournal reads a journal in bounded memory; a run that has not begun has none.
-func readJournal(path string, imagesPerStep float64) (*journal, error) {
-	j := &journal{train: map[string]*curve{}, val: map[string]*curve{}}
-	f, err := asDamage(regular.OpenOwnUpTo(path, maxJournal))
+// readJournal reads a run's journal in bounded memory; a run that has not begun has none.
+func readJournal(run string, imagesPerStep float64) (*history, error) {
+	j := &history{train: map[string]*curve{}, val: map[string]*curve{}}
+	f, err := asDamage(journal.Open(run))
 	if errors.Is(err, os.ErrNotExist) {
 		return j, nil
 	}
@@ -112,11 +109,12 @@ func readJournal(path string, imagesPerStep float64) (*journal, error) {
 		return nil, err
 	}
 	defer f.Close()
-	lines := bufio.NewReaderSize(f, 64<<10)
+	lines, chain := bufio.NewReaderSize(f, 64<<10), journal.Of("")
 	for {
 		line, whole, err := nextLine(lines)
 		if whole {
-			j.read(line, imagesPerStep)
+			object, _ := chain.Read(line) // nil of one that is not what was written
+			j.read(object, imagesPerStep)
 		}
 		if errors.Is(err, io.EOF) {
 			return j, nil
@@ -146,7 +144,7 @@ func nextLine(r *bufio.Reader) (line []byte, whole bool, err error) {
 	}
 }
 
-func (j *journal) read(line []byte, imagesPerStep float64) {
+func (j *history) read(line []byte, imagesPerStep float64) {
 	var values map[string]any
 	if json.Unmarshal(line, &values) != nil {
 		j.bad++
@@ -180,7 +178,7 @@ func (j *journal) read(line []byte, imagesPerStep float64) {
 }
 
 // note adds a value to a curve.
-func (j *journal) note(into map[string]*curve, name string, step, v float64) {
+func (j *history) note(into map[string]*curve, name string, step, v float64) {
 	c, ok := into[name]
 	if !ok {
 		if len(j.train)+len(j.val) >= maxCurves {
@@ -198,7 +196,7 @@ func (j *journal) note(into map[string]*curve, name string, step, v float64) {
 
 // pace adds how fast the steps since the last line were. The seconds of a run that was
 // resumed begin anew.
-func (j *journal) pace(values map[string]any, step, imagesPerStep float64) {
+func (j *history) pace(values map[string]any, step, imagesPerStep float64) {
 	number := func(name string) float64 {
 		v, ok := values[name].(float64)
 		if !ok {

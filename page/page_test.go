@@ -11,6 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
+	"facepipe/internal/journal"
 	"facepipe/internal/seal"
 	"facepipe/store"
 	"facepipe/store/storetest"
@@ -300,15 +303,42 @@ func TestRunWithTroubles(t *testing.T) {
 	}
 }
 
+// What stands in the place of a file that tells a kind of folder is named.
+func TestPipesInTheirPlace(t *testing.T) {
+	for name, blamed := range map[string]string{"study.json": "table.json", "table.json": "table.json", "run.json": "run.json"} {
+		dir := t.TempDir()
+		if err := unix.Mkfifo(filepath.Join(dir, name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Make(t.Context(), Options{What: []string{dir}}); err == nil || errors.Is(err, ErrUnknown) || !strings.Contains(err.Error(), filepath.Join(dir, blamed)) {
+			t.Errorf("a pipe as %s: %v", name, err)
+		}
+	}
+}
+
+// Lines of a run's journal that are not what was written are left out, and counted.
+func TestSealedJournal(t *testing.T) {
+	run, chain, text := t.TempDir(), journal.Of("run"), ""
+	for line := range strings.Lines(journalOf(20)) {
+		text += string(chain.Seal([]byte(strings.TrimSpace(line))))
+	}
+	for damage, bad := range map[string]int{"": 0, `"step":10`: 1} {
+		storetest.WriteText(t, journal.Path(run), strings.Replace(text, damage, strings.Replace(damage, "10", "11", 1), 1))
+		if j, err := readJournal(run, 1); err != nil || j.bad != bad || j.lines == 0 {
+			t.Errorf("%q: %d bad of %d lines, %v", damage, j.bad, j.lines, err)
+		}
+	}
+}
+
 // A journal with ever new figures costs no more than its bounds.
 func TestJournalIsBounded(t *testing.T) {
 	var b strings.Builder
 	for i := range 500 {
 		fmt.Fprintf(&b, `{"step":%d,"loss":1,"figure_%d":2}`+"\n", i+1, i)
 	}
-	path := filepath.Join(t.TempDir(), "metrics.jsonl")
-	storetest.WriteText(t, path, b.String())
-	j, err := readJournal(path, 1)
+	run := t.TempDir()
+	storetest.WriteText(t, filepath.Join(run, "metrics.jsonl"), b.String())
+	j, err := readJournal(run, 1)
 	if err != nil || len(j.train) != maxCurves || !j.lost {
 		t.Errorf("%d curves, %v", len(j.train), err)
 	}

@@ -68,13 +68,13 @@ type run struct {
 	path     string
 	manifest manifest
 	settings settings
-	journal  *journal
+	journal  *history
 	summary  *runSummary // nil until the run is finished
 	diverged *diverged   // nil unless it was given up
 	best     string      // the file of the best checkpoint
 }
 
-func isRun(path string) bool { return isFile(filepath.Join(path, "run.json")) }
+func isRun(path string) bool { return lies(filepath.Join(path, "run.json")) }
 
 func runPart(_ context.Context, _ *maker, path string) (Part, error) {
 	r := run{path: path}
@@ -100,7 +100,7 @@ func (r *run) read() error {
 	}
 	_ = json.Unmarshal(r.manifest.Options, &r.settings) // of another version it may tell less
 	var err error
-	if r.journal, err = readJournal(r.file("metrics.jsonl"), r.settings.Batch*max(r.settings.Accumulate, 1)); err != nil {
+	if r.journal, err = readJournal(r.path, r.settings.Batch*max(r.settings.Accumulate, 1)); err != nil {
 		return err
 	}
 	if err := optional(r.file("summary.json"), &r.summary); err != nil {

@@ -77,7 +77,7 @@ const mostGroups, mostSeeds = 40, 12
 const accuracyFigure = "accuracy"
 
 func isStudy(path string) bool {
-	return isFile(filepath.Join(path, "table.json")) && isFile(filepath.Join(path, "study.json"))
+	return lies(filepath.Join(path, "table.json")) || lies(filepath.Join(path, "study.json"))
 }
 
 func studyPart(_ context.Context, _ *maker, path string) (Part, error) {
@@ -343,7 +343,7 @@ func (c *comparison) curvesOf(group string) (loss []plot.Sample, val map[string]
 		if row.Group != group || len(losses) == mostSeeds || !filepath.IsLocal(row.Folder) {
 			continue
 		}
-		j, err := readJournal(filepath.Join(c.path, "rows", row.Folder, "metrics.jsonl"), 0)
+		j, err := readJournal(filepath.Join(c.path, "rows", row.Folder), 0)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -148,6 +148,12 @@ func kindsOf(path string) (kinds []Kind, err error) {
 	return nil, fmt.Errorf("%w at %s%s; looked for %s", ErrUnknown, path, why, strings.Join(looked, "; "))
 }
 
+// lies is whether something lies at a path. What it is, whoever reads it says.
+func lies(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
 // isFile is whether a file is at a path.
 func isFile(path string) bool {
 	info, err := os.Stat(path)
@@ -177,8 +183,7 @@ func readJSON(path string, into any) error {
 	if err != nil {
 		return err
 	}
-	err = seal.VerifyAny(data)
-	if err == nil {
+	if err = seal.VerifyAny(data); err == nil {
 		err = json.Unmarshal(data, into)
 	}
 	if err != nil {

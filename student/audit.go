@@ -5,11 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
+	"facepipe/internal/journal"
 	"facepipe/internal/onnx"
 	"facepipe/internal/regular"
+	"facepipe/internal/seal"
 	"facepipe/internal/tensorboard"
 	"facepipe/store/check"
 	"facepipe/student/checkpoint"
@@ -30,18 +35,19 @@ func IsRun(dir string) bool {
 // nothing. The run may be going on. An error is the context's.
 func Audit(ctx context.Context, run string) (check.Report, error) {
 	a := &audit{Findings: check.NewFindings(run), run: run}
-	if _, err := os.Lstat(a.file("summary.json")); err == nil {
-		a.finished = true
-	}
 	a.runFile()
+	a.summary()
 	a.settings()
 	if err := a.checkpoints(ctx); err != nil {
 		return a.Report(), err
 	}
 	a.journal()
 	a.events()
-	a.json("diverged.json", new(map[string]any))
+	a.diagnosis()
 	a.result()
+	if len(a.unsealed) > 0 {
+		a.Note("%s: of an older pipe, without a digest: whether that is what was written cannot be told", strings.Join(a.unsealed, ", "))
+	}
 	return a.Report(), nil
 }
 
@@ -49,9 +55,11 @@ func Audit(ctx context.Context, run string) (check.Report, error) {
 type audit struct {
 	*check.Findings
 	run      string
-	finished bool
+	finished bool                 // whether it has a summary
+	record   *record              // that summary, nil if it is damaged
 	found    *manifest            // nil where it is not there, or damaged
 	newest   *checkpoint.Position // of the checkpoints that are sound
+	unsealed []string             // files
 }
 
 func (a *audit) file(name string) string { return filepath.Join(a.run, name) }
@@ -64,7 +72,30 @@ func (a *audit) runFile() {
 	}
 	a.Fault(path, err)
 	if a.found != nil && !a.found.sealed {
-		a.Note("run.json is of an older pipe and carries no digest: whether it is what was written cannot be told")
+		a.unsealed = append(a.unsealed, "run.json")
+	}
+}
+
+// id is by what the run's files know it, "" if run.json does not tell.
+func (a *audit) id() string {
+	if a.found == nil {
+		return ""
+	}
+	return checkpoint.RunID(a.found.sealedText())
+}
+
+func (a *audit) summary() {
+	rec, err := readRecord(a.run)
+	if errors.Is(err, os.ErrNotExist) {
+		return
+	}
+	a.finished = true
+	a.Fault(summaryPath(a.run), err)
+	if err != nil {
+		return
+	}
+	if a.record = &rec; !rec.sealed {
+		a.unsealed = append(a.unsealed, "summary.json")
 	}
 }
 
@@ -76,6 +107,9 @@ func (a *audit) settings() {
 		err = errors.New("missing: the next distill --resume writes it")
 	}
 	o := DefaultOptions()
+	if err == nil && a.found != nil {
+		err = a.settingsSeal(data)
+	}
 	if err == nil {
 		if err = o.Overlay(data, nil); err != nil {
 			err = fmt.Errorf("%w: delete it, and the next distill --resume writes it", err)
@@ -85,6 +119,17 @@ func (a *audit) settings() {
 		err = a.compareSettings(o)
 	}
 	a.Fault(path, err)
+}
+
+func (a *audit) settingsSeal(data []byte) error {
+	sealed, err := seal.VerifyText(data, a.id())
+	if err != nil {
+		return fmt.Errorf("%w: %w: delete it, and the next distill --resume writes it", seal.ErrDamaged, err)
+	}
+	if !sealed {
+		a.unsealed = append(a.unsealed, "distill.yaml")
+	}
+	return nil
 }
 
 func (a *audit) compareSettings(o Options) error {
@@ -124,13 +169,34 @@ func (a *audit) checkpoints(ctx context.Context) error {
 			a.newest = &at
 		}
 	}
-	if len(files) == 0 {
+	if len(files) == 0 && !a.finished {
 		a.Note("there is no checkpoint yet")
 	}
+	a.missing(files)
 	if a.newest != nil {
 		a.unlessAtWork(checkpoint.BestFile(a.run), checkpoint.CheckBest(a.run, a.newest.Best))
 	}
 	return nil
+}
+
+// missing tells which checkpoints are not among the files, and should be: those that the run had when
+// it was finished, and the best one.
+func (a *audit) missing(files []string) {
+	var due []string
+	if a.record != nil {
+		due = append(due, checkpoint.Name(a.record.Steps))
+		due = append(due, a.record.Checkpoints...)
+	}
+	if a.newest != nil && a.newest.Best != nil {
+		due = append(due, checkpoint.Name(a.newest.Best.Step))
+	}
+	slices.Sort(due)
+	for _, name := range slices.Compact(due) {
+		path := filepath.Join(checkpoint.Folder(a.run), name)
+		if !slices.Contains(files, path) {
+			a.unlessAtWork(path, errors.New("missing: take it from a copy; distill --resume does without, and goes on from the newest that is there"))
+		}
+	}
 }
 
 // unlessAtWork takes down what is wrong with a file that a run, or a kill, may leave so for a while.
@@ -142,17 +208,47 @@ func (a *audit) unlessAtWork(path string, err error) {
 	a.Fault(path, err)
 }
 
-// journal compares metrics.jsonl with what the newest checkpoint knows of it.
+// journal compares metrics.jsonl with what the summary, or the newest checkpoint, knows of it.
 func (a *audit) journal() {
-	if a.newest == nil {
+	path := journal.Path(a.run)
+	var at checkpoint.Position
+	whole := a.record != nil && a.record.Lines > 0
+	switch {
+	case whole:
+		at = checkpoint.Position{Step: math.MaxInt, Validated: math.MaxInt, Lines: a.record.Lines}
+	case a.newest != nil:
+		at = *a.newest
+	default:
 		return
 	}
-	path := journalPath(a.run)
-	j, err := readJournal(path, *a.newest)
-	if lost := j.lost(*a.newest); err == nil && lost != "" {
-		err = fmt.Errorf("%s: what is missing was lost; the weights are not concerned", lost)
+	j, err := readJournal(a.run, a.id(), at)
+	if err == nil {
+		err = j.damage(at, whole)
 	}
 	a.Fault(path, err)
+	if err != nil || len(j.objects) == 0 {
+		return
+	}
+	if !j.sealed {
+		a.unsealed = append(a.unsealed, "metrics.jsonl")
+	} else if slices.Contains(a.unsealed, "distill.yaml") { // which was written by the same process, and before
+		a.Fault(a.file("distill.yaml"), errors.New("has lost its seal: delete it, and the next distill --resume writes it"))
+	}
+}
+
+// damage is what is wrong with the lines up to a position, or with a whole journal: that of a run that
+// goes on may end with a torn line.
+func (j *lines) damage(at checkpoint.Position, whole bool) error {
+	lost := j.lost(at)
+	switch {
+	case lost != "" && whole:
+		return fmt.Errorf("%s: what is missing was lost; the weights are not concerned, and distill --resume notes it", lost)
+	case lost != "":
+		return fmt.Errorf("%s: what is missing was lost; the weights are not concerned", lost)
+	case whole && j.end > 0:
+		return fmt.Errorf("ends with %d lines that are not what was written; the weights are not concerned, and distill --resume removes them", j.end)
+	}
+	return nil
 }
 
 // events reads TensorBoard's files. A kill may leave a torn end, which the run mends as it goes on.
@@ -173,25 +269,29 @@ func readEvents(path string) (err error) {
 	return tensorboard.Read(f, func(tensorboard.Event, int64) bool { return true })
 }
 
-// json reads a file that need not be there; read is whether it was, and could be read.
-func (a *audit) json(name string, into any) (read bool) {
-	path := a.file(name)
+// diagnosis reads what a run left that was given up.
+func (a *audit) diagnosis() {
+	path := diagnosisPath(a.run)
 	data, err := regular.ReadOwn(path, maxSummary)
 	if errors.Is(err, os.ErrNotExist) {
-		return false
+		return
 	}
+	var sealed bool
 	if err == nil {
-		err = json.Unmarshal(data, into)
+		sealed, err = seal.Decode(data, new(map[string]any))
 	}
-	a.Fault(path, err)
-	return err == nil
+	if a.Fault(path, err); err == nil && !sealed {
+		a.unsealed = append(a.unsealed, filepath.Base(path))
+	}
 }
 
-// result looks at what a finished run left: its summary and its student.
+// result compares what a finished run left, its summary and its student, with its newest checkpoint.
 func (a *audit) result() {
-	var s Summary
-	if a.json("summary.json", &s) && a.newest != nil && s.Steps != a.newest.Step {
-		a.Fault(a.file("summary.json"), fmt.Errorf("is of %d steps, the newest checkpoint of %d: distill --resume writes it anew", s.Steps, a.newest.Step))
+	if s := a.record; s != nil && a.newest != nil && s.Steps < a.newest.Step {
+		a.Fault(summaryPath(a.run), fmt.Errorf("is of %d steps, the newest checkpoint of %d: distill --resume writes it anew", s.Steps, a.newest.Step))
+	}
+	if !a.finished && a.newest != nil && a.newest.Step == a.newest.Total {
+		a.unlessAtWork(summaryPath(a.run), errors.New("missing"))
 	}
 	path := a.file("student.onnx")
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
@@ -214,10 +314,10 @@ func (a *audit) student(path string) error {
 		return err
 	}
 	if !m.IsSealed() {
-		a.Note("student.onnx carries no digest (%s), as those of an older pipe do not: whether it is what was written cannot be told", onnx.SealKey)
+		a.unsealed = append(a.unsealed, "student.onnx")
 		return nil
 	}
-	if a.newest == nil || !a.finished {
+	if a.newest == nil || !a.finished || a.record != nil && a.newest.Step < a.record.Steps { // whose checkpoint is lost
 		return nil
 	}
 	var note export.Note

@@ -74,6 +74,13 @@ func TestAuditOfARun(t *testing.T) {
 		}
 		return string(m.MarshalSealed())
 	}
+	id := checkpoint.RunID([]byte(read(t, o, "run.json")))
+	resealed := func(change func(string) string) func(string) string {
+		return func(text string) string {
+			text = change(text)
+			return string(seal.CloseText([]byte(text[:strings.LastIndex(text, "# seal")]), id))
+		}
+	}
 	for _, c := range []struct {
 		name, file string
 		change     func(string) string // nil removes it
@@ -87,20 +94,29 @@ func TestAuditOfARun(t *testing.T) {
 			return string(seal.Close(unsealed(t, []byte(strings.Replace(text, `"seed": 1`, `"seed": 3`, 1)))))
 		}, newest + ": unusable checkpoint: damaged data: it is of another run", 0},
 		{"", "distill.yaml", nil, "distill.yaml: missing", 0},
-		{"", "distill.yaml", replace("seed: 1", "seed: 3"), "distill.yaml: has another seed (1, now 3) than run.json", 0},
-		{"", "distill.yaml", replace("seed: 1", "sead: 1"), "distill.yaml: ", 0},
+		{"", "distill.yaml", replace("crops to", "craps to"), "distill.yaml: damaged data: contents do not match the seal: delete it", 0},
+		{"sealed anew", "distill.yaml", resealed(replace("seed: 1", "seed: 3")), "distill.yaml: has another seed (1, now 3) than run.json", 0},
+		{"sealed anew", "distill.yaml", resealed(replace("seed: 1", "sead: 1")), "distill.yaml: ", 0},
+		{"without its seal", "distill.yaml", func(text string) string { return text[:strings.LastIndex(text, "# seal")] }, "distill.yaml: has lost its seal", 1},
+		{"", newest, nil, newest + ": missing: take it from a copy", 0},
+		{"", best, nil, best + ": missing: take it from a copy", 0},
 		{"", newest, flip, newest + ": unusable checkpoint: damaged data: ", 0},
 		{"copied", newest, func(string) string { return other }, newest + ": unusable checkpoint: damaged data: it is of step 5", 0},
 		{"", best, func(text string) string { return text[:len(text)-1] }, best + ": unusable checkpoint: damaged data: ", 0},
 		{"", "checkpoints/best.json", replace("0.5", "0.7"), "checkpoints/best.json: is not what the newest", 0},
 		{"", "checkpoints/best.json", func(string) string { return "{" }, "checkpoints/best.json: ", 0},
 		{"", "checkpoints/best.json", nil, "checkpoints/best.json: missing", 0},
-		{"", "metrics.jsonl", nil, "metrics.jsonl: has 0 lines of the 12 up to step 10", 0},
+		{"", "metrics.jsonl", nil, "metrics.jsonl: has 0 lines of the 12, the last of step 0: what is missing was lost", 0},
 		{"", "metrics.jsonl", replace("{", "?"), "metrics.jsonl: has 11 lines of the 12", 0},
+		{"", "metrics.jsonl", replace(`"epoch":0`, `"epoch":1`), "metrics.jsonl: has 11 lines of the 12", 0},
+		{"", "metrics.jsonl", func(text string) string { return text + "\x00\x00" }, "metrics.jsonl: ends with 1 lines that are not what was written", 0},
 		{"", event, flip, event + ": not an event file", 0},
-		{"", "summary.json", replace(`"steps": 10`, `"steps": 11`), "summary.json: is of 11 steps, the newest checkpoint of 10", 0},
-		{"", "summary.json", func(string) string { return "" }, "summary.json: unexpected end", 0},
-		{"unfinished", "summary.json", nil, "", 0},
+		{"", "summary.json", replace(`"steps": 10`, `"steps": 11`), "summary.json: damaged data: contents do not match the seal; delete it", 0},
+		{"of another run", "summary.json", func(text string) string {
+			return string(seal.Close(unsealed(t, []byte(strings.Replace(text, id, strings.Repeat("0", 64), 1)))))
+		}, "summary.json: damaged data: is of another run than run.json", 0},
+		{"", "summary.json", func(string) string { return "" }, "summary.json: damaged data: unexpected end", 0},
+		{"unfinished", "summary.json", nil, "", 1},
 		{"", "diverged.json", func(string) string { return "?" }, "diverged.json: ", 0},
 		{"", "student.onnx", flip, "student.onnx: damaged data: ", 0},
 		{"", "student.onnx", nil, "student.onnx: missing: distill --resume", 0},
@@ -171,7 +187,8 @@ func TestAuditOfAnOlderRun(t *testing.T) {
 	if err := os.WriteFile(path, m.Marshal(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if problems, notes := audited(t, o.Out); problems != "" || notes != 2 {
-		t.Errorf("%s, %d notes", problems, notes)
+	r, err := Audit(t.Context(), o.Out)
+	if want := "run.json, summary.json, distill.yaml, metrics.jsonl, student.onnx: of an older pipe"; err != nil || !r.OK || len(r.Notes) != 1 || !strings.HasPrefix(r.Notes[0], want) {
+		t.Errorf("%+v, %v, want %q", r, err, want)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"facepipe/internal/durable"
 	"facepipe/internal/regular"
+	"facepipe/internal/seal"
 	"facepipe/internal/strictyaml"
 	"facepipe/student/net"
 )
@@ -129,9 +130,12 @@ func (r *run) circumstances() string {
 }
 
 // writeConfig writes distill.yaml, by which the run can be repeated. What it is for,
-// and the data that it was, stand in it as comments.
+// and the data that it was, stand in it as comments, and last the seal.
 func (r *run) writeConfig() error {
 	o, err := r.o.settled(r.flip)
+	if err == nil {
+		_, err = r.runFile()
+	}
 	if err != nil {
 		return err
 	}
@@ -156,5 +160,5 @@ func (r *run) writeConfig() error {
 	if err := e.Close(); err != nil {
 		return fmt.Errorf("write the settings: %w", err)
 	}
-	return durable.WriteFile(filepath.Join(r.o.Out, "distill.yaml"), text.Bytes(), 0o644)
+	return durable.WriteFile(filepath.Join(r.o.Out, "distill.yaml"), seal.CloseText(text.Bytes(), r.id), 0o644)
 }

@@ -21,5 +21,6 @@
 // all that a step depends on, so a run that was killed and resumed takes the same
 // steps as one that was not.
 //
-// run.json, the checkpoints and student.onnx carry digests of themselves; [Audit] looks at all files.
+// All but the event files carry digests of themselves; the lines of metrics.jsonl each one. [Audit]
+// looks at all files.
 package student

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"facepipe/internal/durable"
+	"facepipe/internal/journal"
 	"facepipe/internal/regular"
 	"facepipe/internal/tensorboard"
 	"facepipe/student/checkpoint"
@@ -22,6 +24,7 @@ import (
 // which say the same. Both are written step by step.
 type metrics struct {
 	f      *os.File
+	chain  *journal.Chain
 	events *tensorboard.Writer
 	lines  int // of the journal
 }
@@ -33,22 +36,22 @@ const (
 	validationKey = "val_"
 )
 
-// maxJournal bounds what is read of a journal: a line takes some hundred bytes.
-const maxJournal = 4 << 30
-
-func journalPath(run string) string { return filepath.Join(run, "metrics.jsonl") }
-
-// openMetrics opens the journal and the event files of a run to go on from a position.
-// What is said of what is done again (later steps, and a validation of this one that the
-// position does not know of) is cut off, and so is a last line that a kill tore. lost says what
-// else the journal lacks, "" for nothing.
-func openMetrics(run string, at checkpoint.Position) (m *metrics, lost string, err error) {
-	path := journalPath(run)
-	j, err := readJournal(path, at)
+// openMetrics opens the journal and the event files of a run, of which it gets the id, to go on from
+// a position. What is said of what is done again (later steps, and a validation of this one that
+// the position does not know of) is cut off, and so is a last line that a kill tore. lost says
+// what else the journal lacks, "" for nothing.
+func openMetrics(run, id string, at checkpoint.Position) (m *metrics, lost string, err error) {
+	path := journal.Path(run)
+	j, err := readJournal(run, id, at)
 	if err != nil {
 		return nil, "", err
 	}
-	if err := durable.WriteFile(path, j.text, 0o644); err != nil {
+	chain := journal.Of(id)
+	var text []byte
+	for _, object := range j.objects {
+		text = append(text, chain.Seal(object)...)
+	}
+	if err := durable.WriteFile(path, text, 0o644); err != nil {
 		return nil, "", fmt.Errorf("write the metrics: %w", err)
 	}
 	f, err := regular.OpenOwnFile(path, os.O_WRONLY|os.O_APPEND, 0)
@@ -64,57 +67,62 @@ func openMetrics(run string, at checkpoint.Position) (m *metrics, lost string, e
 	if err != nil {
 		return nil, "", errors.Join(fmt.Errorf("write the event files: %w", err), f.Close())
 	}
-	return &metrics{f, events, j.lines}, j.lost(at), nil
+	return &metrics{f, chain, events, len(j.objects)}, j.lost(at), nil
 }
 
-// journal is what metrics.jsonl says up to a position.
-type journal struct {
-	text       []byte
-	lines      int
-	last       int // step that it tells of
-	unreadable int // lines before others
+// lines are what metrics.jsonl says up to a position.
+type lines struct {
+	objects  [][]byte
+	last     int  // step that they tell of
+	bad, end int  // lines that are not what was written: before others, and at the end
+	sealed   bool // whether they carry seals
 }
 
 // readJournal reads the lines up to a position, of those of later steps none. A missing file is an
 // empty one.
-func readJournal(path string, at checkpoint.Position) (j journal, err error) {
-	data, err := regular.ReadOwn(path, maxJournal)
+func readJournal(run, id string, at checkpoint.Position) (j lines, err error) {
+	data, err := regular.ReadOwn(journal.Path(run), journal.MaxBytes)
 	if errors.Is(err, os.ErrNotExist) {
 		return j, nil
 	}
 	if err != nil {
 		return j, err
 	}
-	bad := 0 // since the last line that counts
+	chain := journal.Of(id)
 	for text := range bytes.Lines(data) {
 		var line struct {
 			Step int
 			Loss *float64 // none in a validation's line
 		}
-		if json.Unmarshal(text, &line) != nil {
-			bad++
+		object, damage := chain.Read(text)
+		if damage != nil || json.Unmarshal(object, &line) != nil {
+			j.end++
 			continue
 		}
-		j.unreadable, bad = j.unreadable+bad, 0
+		j.bad, j.end = j.bad+j.end, 0
 		if line.Step > at.Step || line.Loss == nil && line.Step > at.Validated {
 			continue
 		}
-		j.text = append(append(j.text, bytes.TrimSuffix(text, []byte("\n"))...), '\n')
-		j.lines, j.last = j.lines+1, line.Step
+		j.objects, j.last = append(j.objects, object), line.Step
 	}
+	j.sealed = chain.Sealed()
 	return j, nil
 }
 
 // lost says what a journal lacks of what was written up to a position, "" for nothing. Checkpoints
 // of older versions do not know how many lines there were.
-func (j *journal) lost(at checkpoint.Position) string {
+func (j *lines) lost(at checkpoint.Position) string {
+	n, upTo := len(j.objects), ""
+	if at.Step < math.MaxInt {
+		upTo = fmt.Sprintf(" up to step %d", at.Step)
+	}
 	switch {
-	case at.Lines != 0 && j.lines != at.Lines:
-		return fmt.Sprintf("has %d lines of the %d up to step %d, the last of step %d", j.lines, at.Lines, at.Step, j.last)
-	case at.Lines == 0 && at.Step > 0 && j.lines == 0:
+	case at.Lines != 0 && n != at.Lines:
+		return fmt.Sprintf("has %d lines of the %d%s, the last of step %d", n, at.Lines, upTo, j.last)
+	case at.Lines == 0 && at.Step > 0 && n == 0:
 		return fmt.Sprintf("has no line up to step %d", at.Step)
-	case j.unreadable > 0:
-		return fmt.Sprintf("had %d lines that are none of JSON", j.unreadable)
+	case j.bad > 0:
+		return fmt.Sprintf("has %d lines that are not what was written", j.bad)
 	}
 	return ""
 }
@@ -136,7 +144,7 @@ func (m *metrics) write(line map[string]any) error {
 	if err != nil {
 		return err
 	}
-	if _, err := m.f.Write(append(text, '\n')); err != nil {
+	if _, err := m.f.Write(m.chain.Seal(text)); err != nil {
 		return fmt.Errorf("write the metrics: %w", err)
 	}
 	m.lines++

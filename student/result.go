@@ -1,10 +1,16 @@
 package student
 
 import (
+	"errors"
+	"fmt"
 	"math"
 	"path/filepath"
 	"time"
 
+	"facepipe/internal/regular"
+	"facepipe/internal/seal"
+	"facepipe/store"
+	"facepipe/student/checkpoint"
 	"facepipe/student/export"
 )
 
@@ -82,5 +88,54 @@ func (r *run) writeSummary() (Summary, error) {
 	if !r.world.leads() {
 		return s, nil
 	}
-	return s, writeJSON(filepath.Join(r.o.Out, "summary.json"), s)
+	files, err := checkpoint.List(r.o.Out)
+	if err != nil {
+		return s, err
+	}
+	rec := record{Summary: s, Run: r.id, Lines: r.metrics.count()}
+	for _, path := range files {
+		rec.Checkpoints = append(rec.Checkpoints, filepath.Base(path))
+	}
+	return s, writeJSON(summaryPath(r.o.Out), rec)
+}
+
+// record is summary.json. What it has besides the summary, those of older versions do not have.
+type record struct {
+	Summary
+	// Run is the id of the run, Lines is how many lines its metrics.jsonl has, and Checkpoints are
+	// the files that it has kept, the newest first.
+	Run         string   `json:"run,omitempty"`
+	Lines       int      `json:"metrics_lines,omitempty"`
+	Checkpoints []string `json:"checkpoints,omitempty"`
+
+	sealed bool
+}
+
+func summaryPath(run string) string { return filepath.Join(run, "summary.json") }
+
+// ReadSummary is the summary of a finished run, by its folder; of another one, it is [os.ErrNotExist].
+//
+// Errors: [store.ErrDamaged].
+func ReadSummary(run string) (Summary, error) {
+	rec, err := readRecord(run)
+	return rec.Summary, err
+}
+
+// readRecord reads a summary.json, and compares it with the run.json beside it.
+func readRecord(run string) (rec record, err error) {
+	path := summaryPath(run)
+	data, err := regular.ReadOwn(path, maxSummary)
+	if err != nil {
+		return rec, err
+	}
+	if rec.sealed, err = seal.Decode(data, &rec); err == nil && rec.Run != "" {
+		id, fault := checkpoint.IDOf(run)
+		if fault == nil && id != "" && id != rec.Run { // of a fault run.json is blamed, by who reads that
+			err = errors.New("is of another run than run.json")
+		}
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: %s: %w; delete it, and distill --resume writes it anew", store.ErrDamaged, path, err)
+	}
+	return rec, err
 }

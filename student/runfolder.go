@@ -231,7 +231,18 @@ func (r *run) takeFolder(context.Context) error {
 	if err := checkpoint.NoteBest(r.o.Out, r.last.Best); err != nil {
 		return err
 	}
-	return forgetDiagnosis(r.o.Out)
+	return errors.Join(forgetDiagnosis(r.o.Out), r.forgetSummary())
+}
+
+// forgetSummary removes the summary of a finished run that is to go on, since a checkpoint was lost.
+func (r *run) forgetSummary() error {
+	if r.last.Step == r.schedule.Total {
+		return nil
+	}
+	if err := os.Remove(summaryPath(r.o.Out)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // settleRunFile leaves a sealed run.json in the folder. One that is there stays as it is: those of
@@ -250,25 +261,30 @@ func (r *run) settleRunFile() error {
 
 // runFile is the text of the run.json that the folder has, or is to have; of it the run has its id.
 func (r *run) runFile() (text []byte, err error) {
-	switch {
-	case r.found == nil:
+	if r.found != nil {
+		text = r.found.sealedText()
+	} else {
 		text, err = seal.Encode(r.manifest)
-	case r.found.sealed:
-		text = r.found.text
-	default:
-		text = seal.Close(r.found.text)
 	}
 	r.id = checkpoint.RunID(text)
 	return text, err
 }
 
-// writeJSON writes a file for people to read.
+// sealedText is the text that was read, with a seal.
+func (m *manifest) sealedText() []byte {
+	if m.sealed {
+		return m.text
+	}
+	return seal.Close(m.text)
+}
+
+// writeJSON writes a file that says something in short, with a seal.
 func writeJSON(path string, v any) error {
-	text, err := json.MarshalIndent(v, "", "  ")
+	text, err := seal.Encode(v)
 	if err != nil {
 		return err
 	}
-	return durable.WriteFile(path, append(text, '\n'), 0o644)
+	return durable.WriteFile(path, text, 0o644)
 }
 
 // firstDifference names a key, such as options.lr, whose values differ in two JSON

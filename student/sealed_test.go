@@ -46,6 +46,7 @@ func TestWhatARunFolderLost(t *testing.T) {
 		"the journal's end":    {damage: put("metrics.jsonl", strings.Join(lines[:3], "")), said: "has 3 lines of the 5 up to step 5, the last of step 3"},
 		"a torn line":          {damage: put("metrics.jsonl", journal[:len(journal)-9]), said: "has 4 lines of the 5 up to step 5, the last of step 4"},
 		"a line within":        {damage: put("metrics.jsonl", strings.Join(append([]string{lines[0], "{\x00\n"}, lines[2:]...), "")), said: "has 4 lines of the 5 up to step 5, the last of step 5"},
+		"a figure":             {damage: put("metrics.jsonl", strings.Replace(journal, `"step":2`, `"step":1`, 1)), said: "has 4 lines of the 5 up to step 5, the last of step 5"},
 		"a torn line of later": {damage: put("metrics.jsonl", journal+`{"step": 6, "lo`)},
 		"only the last break":  {damage: put("metrics.jsonl", strings.TrimSuffix(journal, "\n"))},
 	} {

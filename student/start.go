@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"facepipe/internal/journal"
 	"facepipe/internal/progress"
 	"facepipe/store"
 	"facepipe/student/checkpoint"
@@ -223,11 +224,11 @@ func (r *run) openJournal(context.Context) (err error) {
 	}
 	o := &r.o
 	var lost string
-	if r.metrics, lost, err = openMetrics(o.Out, r.last); err != nil {
+	if r.metrics, lost, err = openMetrics(o.Out, r.id, r.last); err != nil {
 		return err
 	}
 	if lost != "" {
-		fmt.Fprintf(r.progress, "warning: %s %s: what is missing was lost; the weights are not concerned, and the run goes on\n", journalPath(o.Out), lost)
+		fmt.Fprintf(r.progress, "warning: %s %s: what is missing was lost; the weights are not concerned, and the run goes on\n", journal.Path(o.Out), lost)
 	}
 	r.world.describe(r.progress, o)
 	fmt.Fprintf(r.progress, "train %s (%d parameters, %d-d) with %s on %d crops: %s epochs of %d steps of %s, %s, mirroring %s\n",

@@ -10,20 +10,25 @@ import (
 	"slices"
 	"strings"
 
+	"facepipe/internal/journal"
 	"facepipe/internal/regular"
+	"facepipe/store"
+	"facepipe/student/checkpoint"
 )
-
-// maxJournal is the longest journal of a run that is read, in bytes.
-const maxJournal = 4 << 30
 
 // secondsPerStep is the median over what a run logged of the time that a step took. It counts
 // no pause of the run, and little of a machine that was busy at times.
 func secondsPerStep(run string) (float64, error) {
-	f, err := regular.OpenOwnUpTo(filepath.Join(run, "metrics.jsonl"), maxJournal)
+	id, err := checkpoint.IDOf(run)
+	if err != nil {
+		return 0, err
+	}
+	f, err := journal.Open(run)
 	if err != nil {
 		return 0, err
 	}
 	defer f.Close()
+	chain := journal.Of(id)
 	type line struct {
 		Step    int     `json:"step"`
 		Seconds float64 `json:"seconds"`
@@ -34,7 +39,14 @@ func secondsPerStep(run string) (float64, error) {
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		var now line
-		if json.Unmarshal(lines.Bytes(), &now) != nil || now.Seconds == 0 {
+		object, err := chain.Read(lines.Bytes())
+		if err == nil {
+			err = json.Unmarshal(object, &now)
+		}
+		if err != nil {
+			return 0, fmt.Errorf("%w: %s: a line is not what was written; remove %s, and the run notes what it has lost", store.ErrDamaged, journal.Path(run), filepath.Join(run, summaryFile))
+		}
+		if now.Seconds == 0 {
 			continue // of a validation
 		}
 		if before != nil && now.Step > before.Step && now.Seconds > before.Seconds {

@@ -17,6 +17,7 @@ import (
 	"facepipe/internal/npy"
 	"facepipe/internal/ort"
 	"facepipe/internal/regular"
+	"facepipe/internal/seal"
 	"facepipe/store"
 )
 
@@ -26,11 +27,13 @@ var falseAccepts = []float64{1e-1, 1e-2, 1e-3, 1e-4}
 
 // figures is figures.json: what a row came to.
 type figures struct {
-	// Measured is the digest of the tests, and of which weights were tested.
+	// Measured is the digest of the tests, and of which weights were tested; "" while that is done.
 	Measured string `json:"measured"`
 	// Tests has figures by the name of the test, and Validation the run's own last ones.
-	Tests      map[string]map[string]float64 `json:"tests"`
-	Validation map[string]float64            `json:"validation,omitempty"`
+	Tests map[string]map[string]float64 `json:"tests"`
+	// Scores are the SHA-256 of the files of scores, by their names; nil in studies of older versions.
+	Scores     map[string]string  `json:"scores,omitempty"`
+	Validation map[string]float64 `json:"validation,omitempty"`
 	// Step is that of the checkpoint which was chosen on the validation, 0 for the last.
 	Step int `json:"step,omitempty"`
 	cost
@@ -38,6 +41,8 @@ type figures struct {
 
 // cost is what a row took.
 type cost struct {
+	// Row is the digest of the row; "" in studies of older versions.
+	Row            string  `json:"row,omitempty"`
 	Parameters     int     `json:"parameters"`
 	SecondsPerStep float64 `json:"seconds_per_step"`
 	Hours          float64 `json:"hours"`
@@ -66,7 +71,7 @@ func (r *runner) measure(ctx context.Context, dir, model string, f *figures) (er
 	}()
 	size := 0
 	var rows protocol.Rows // of the test before
-	f.Measured, f.Tests = r.measured, map[string]map[string]float64{}
+	f.Measured, f.Tests, f.Scores = r.measured, map[string]map[string]float64{}, map[string]string{}
 	for _, t := range r.tests {
 		if side := t.set.CropSize(); side != size {
 			if m != nil {
@@ -87,7 +92,7 @@ func (r *runner) measure(ctx context.Context, dir, model string, f *figures) (er
 			return fmt.Errorf("test %s: %w", t.Name, err)
 		}
 		f.Tests[t.Name] = valuesOf(*result.Verification)
-		if err := t.writeScores(dir, result.Distances); err != nil {
+		if f.Scores[t.scoresFile()], err = t.writeScores(dir, result.Distances); err != nil {
 			return err
 		}
 	}
@@ -105,34 +110,45 @@ func (t *test) embed(ctx context.Context, m *embed.Model) (protocol.Rows, error)
 	return rows, err
 }
 
-// scoresPath is where a row keeps the distances of a test's comparisons.
-func (t *test) scoresPath(dir string) string {
-	return filepath.Join(dir, "scores-"+strings.ReplaceAll(t.Name, cleanSuffix, "+clean")+".npy")
+// scoresFile is in which a row keeps the distances of a test's comparisons.
+func (t *test) scoresFile() string {
+	return "scores-" + strings.ReplaceAll(t.Name, cleanSuffix, "+clean") + ".npy"
 }
 
-func (t *test) writeScores(dir string, distances []float64) error {
+// writeScores writes them; digest is the file's.
+func (t *test) writeScores(dir string, distances []float64) (digest string, err error) {
 	data := npy.AppendHeader(nil, npy.Float64, len(distances))
 	for _, d := range distances {
 		data = binary.LittleEndian.AppendUint64(data, math.Float64bits(d))
 	}
-	return durable.WriteFile(t.scoresPath(dir), data, 0o644)
+	return seal.Digits(data), durable.WriteFile(filepath.Join(dir, t.scoresFile()), data, 0o644)
 }
 
 // maxScores is the longest file of comparisons, in bytes: 8 for each.
 const maxScores = 2 << 30
 
 // readScores gives a row's comparisons back. Of damage the error says how they are made anew.
-func (t *test) readScores(dir string) (*verification.Scores, error) {
-	path := t.scoresPath(dir)
-	data, err := regular.ReadOwn(path, maxScores)
-	if err != nil {
-		return nil, fmt.Errorf("%w; remove %s, and the row is measured again", err, filepath.Join(dir, figuresFile))
+func (t *test) readScores(dir string, f figures) (scores *verification.Scores, err error) {
+	data, err := f.scores(dir, t.scoresFile())
+	if err == nil {
+		scores, err = t.parseScores(data)
 	}
-	scores, err := t.parseScores(data)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w; remove %s, and the row is measured again", store.ErrDamaged, path, err, filepath.Join(dir, figuresFile))
+		return nil, fmt.Errorf("%w: %s: %w; remove %s, and the row is measured again", store.ErrDamaged, filepath.Join(dir, t.scoresFile()), err, filepath.Join(dir, figuresFile))
 	}
 	return scores, nil
+}
+
+// scores is the content of a file of scores, which the figures know. Errors do not name it.
+func (f *figures) scores(dir, name string) ([]byte, error) {
+	data, err := regular.ReadOwn(filepath.Join(dir, name), maxScores)
+	if err != nil {
+		return nil, regular.Reason(err)
+	}
+	if f.Scores != nil && f.Scores[name] != seal.Digits(data) {
+		return nil, fmt.Errorf("is not what was written with %s", figuresFile)
+	}
+	return data, nil
 }
 
 // parseScores reads the distances of a file, which has one for each comparison.

@@ -169,7 +169,7 @@ func (r *runner) look(ctx context.Context, res *Result) (states map[*Row]State, 
 			continue
 		}
 		var f failure
-		if err := readJSON(row.file(failedFile), &f); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if _, err := readOf(row.file(failedFile), row.Digest, &f); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, err
 		}
 		res.Failed = append(res.Failed, FailedRow{row.Name(), f.Error})
@@ -185,7 +185,7 @@ func (r *runner) doneByGroup(states map[*Row]State) (groups map[string][]done, o
 			continue
 		}
 		one := done{row: row}
-		if err := readJSON(row.file(figuresFile), &one.figures); err != nil {
+		if _, err := readOf(row.file(figuresFile), row.Digest, &one.figures); err != nil {
 			return nil, nil, err
 		}
 		groups[row.Group] = append(groups[row.Group], one)
@@ -303,10 +303,10 @@ func (r *runner) differences(t *test, mine, theirs []done) (map[string]uncertain
 func (t *test) compare(mine, theirs []done) (c uncertainty.SeedComparison, err error) {
 	a, b := make([]*verification.Scores, len(mine)), make([]*verification.Scores, len(mine))
 	for i := range mine {
-		if a[i], err = t.readScores(theirs[i].row.dir); err != nil {
+		if a[i], err = t.readScores(theirs[i].row.dir, theirs[i].figures); err != nil {
 			return c, err
 		}
-		if b[i], err = t.readScores(mine[i].row.dir); err != nil {
+		if b[i], err = t.readScores(mine[i].row.dir, mine[i].figures); err != nil {
 			return c, err
 		}
 	}

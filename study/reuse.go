@@ -5,16 +5,18 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"facepipe/internal/durable"
 	"facepipe/internal/plain"
 	"facepipe/internal/regular"
+	"facepipe/student/checkpoint"
 )
 
 // reuse takes over a row that another study has trained with the same settings and inputs, by
-// the digest of both. Its files are copied, what says that the run is finished last: a copy that
-// is killed is a run that goes on.
+// the digest of both. Its files are copied, last what says that the run is finished and that it is
+// measured: a copy that is killed is a run that goes on.
 func (r *runner) reuse(row *Row) error {
 	for _, other := range r.o.Reuse {
 		from := *row
@@ -22,7 +24,7 @@ func (r *runner) reuse(row *Row) error {
 			return err
 		}
 		var was recorded
-		if err := readJSON(from.file(rowFile), &was); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if _, err := readJSON(from.file(rowFile), &was); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 		_, finished, err := from.trained()
@@ -41,9 +43,11 @@ func (r *runner) reuse(row *Row) error {
 // mostOfRun is the most bytes of a run's file that are copied.
 const mostOfRun = 8 << 30
 
-// copyRun copies a run's files but for its locks, and the summary last.
+// copyRun copies a run's files but for its locks: each after those that it speaks of, so last the
+// checkpoints, the summary and the figures.
 func copyRun(from, to string) error {
-	var names []string
+	last := []string{summaryFile, figuresFile}
+	var names, checkpoints []string
 	err := fs.WalkDir(os.DirFS(from), ".", func(name string, e fs.DirEntry, err error) error {
 		hidden := name != "." && strings.HasPrefix(e.Name(), ".")
 		switch {
@@ -53,19 +57,31 @@ func copyRun(from, to string) error {
 			return fs.SkipDir
 		case e.IsDir():
 			return durable.MkdirAll(filepath.Join(to, name), 0o755)
-		case !hidden && name != summaryFile && name != rowFile:
+		case hidden, name == rowFile, slices.Contains(last, name):
+		case filepath.Dir(name) == filepath.Base(checkpoint.Folder(from)):
+			checkpoints = append(checkpoints, name)
+		default:
 			names = append(names, name)
 		}
 		return nil
 	})
-	for _, name := range append(names, summaryFile) {
-		if err != nil {
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Concat(names, checkpoints, last) {
+		err := copyFile(filepath.Join(from, name), filepath.Join(to, name))
+		if err != nil && !(name == figuresFile && errors.Is(err, os.ErrNotExist)) {
 			return err
 		}
-		var data []byte
-		if data, err = regular.ReadOwn(filepath.Join(from, name), mostOfRun); err == nil {
-			err = durable.WriteFile(filepath.Join(to, name), data, 0o644)
-		}
 	}
-	return err
+	return nil
+}
+
+func copyFile(from, to string) (err error) {
+	f, err := regular.OpenOwnUpTo(from, mostOfRun)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return durable.WriteFrom(to, f, 0o644)
 }

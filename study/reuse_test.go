@@ -1,13 +1,19 @@
 package study
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
+	"facepipe/internal/regular"
 	"facepipe/store/storetest"
+	"facepipe/student/checkpoint"
 )
 
 // A row that another study has trained is not trained again: its files are copied, the figures
@@ -38,7 +44,7 @@ func TestReuse(t *testing.T) {
 			if err := now.reuse(row); err != nil {
 				t.Fatal(err)
 			}
-		} else if err := now.takeOver(row); err != nil {
+		} else if err := errors.Join(os.MkdirAll(row.dir, 0o755), now.takeOver(row)); err != nil {
 			t.Fatal(err)
 		}
 		if state, err := row.reached(now.measured); err != nil || state != want {
@@ -53,7 +59,7 @@ func TestReuse(t *testing.T) {
 		t.Errorf("a checkpoint: %q, %v", data, err)
 	}
 	var is recorded
-	if err := readJSON(row.file(rowFile), &is); err != nil || is.Group != row.Group {
+	if sealed, err := readJSON(row.file(rowFile), &is); err != nil || !sealed || is.Group != row.Group {
 		t.Errorf("%+v, %v", is, err)
 	}
 	if strings.Count(told.String(), "is taken over from "+other) != 2 {
@@ -69,4 +75,45 @@ func TestReuse(t *testing.T) {
 	if state, err := now.rows[3].reached(now.measured); err != nil || state != New {
 		t.Errorf("%s, %v", state, err)
 	}
+}
+
+// What says that a row is finished and measured is copied last: a copy that ends before is a row that
+// goes on.
+func TestCopyThatEndsEarly(t *testing.T) {
+	from, to := t.TempDir(), t.TempDir()
+	if err := os.Mkdir(checkpoint.Folder(from), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{summaryFile, figuresFile, "metrics.jsonl", "checkpoints/step"} {
+		storetest.WriteText(t, filepath.Join(from, name), "{}")
+	}
+	last := filepath.Join(from, "scores-faces.npy")
+	if err := unix.Mkfifo(last, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := copyRun(from, to); !errors.Is(err, regular.ErrIrregular) {
+		t.Error(err)
+	}
+	is := func(want ...string) {
+		t.Helper()
+		var names []string
+		entries, err := os.ReadDir(to)
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		if err != nil || !slices.Equal(names, want) {
+			t.Errorf("%v, %v, want %v", names, err, want)
+		}
+	}
+	is("checkpoints", "metrics.jsonl")
+	if entries, err := os.ReadDir(checkpoint.Folder(to)); err != nil || len(entries) > 0 {
+		t.Errorf("a checkpoint came before the rest: %v, %v", entries, err)
+	}
+	if err := os.Remove(last); err != nil {
+		t.Fatal(err)
+	}
+	if err := copyRun(from, to); err != nil {
+		t.Error(err)
+	}
+	is("checkpoints", figuresFile, "metrics.jsonl", summaryFile)
 }

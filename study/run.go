@@ -192,7 +192,7 @@ func (r *runner) take(ctx context.Context, number int, row *Row) (_ State, err e
 		return "", err
 	}
 	plain.Fprintf(r.o.Progress, "row %d of %d: %s failed: %v\n", number+1, len(r.rows), row.Name(), err)
-	return Failed, writeJSON(row.file(failedFile), failure{err.Error()})
+	return Failed, writeJSON(row.file(failedFile), failure{row.Digest, err.Error()})
 }
 
 // due is whether a row is to be trained or measured, whoever does so.
@@ -204,13 +204,13 @@ func (r *runner) due(row *Row) (bool, error) {
 // takeOver begins a row with what another study has of it, if any.
 func (r *runner) takeOver(row *Row) error {
 	_, finished, err := row.trained()
-	if err == nil && !finished {
-		err = r.reuse(row)
+	if err == nil {
+		err = r.begin(row)
 	}
-	if err != nil {
+	if err != nil || finished {
 		return err
 	}
-	return r.begin(row)
+	return r.reuse(row)
 }
 
 // begin notes whose the folder is, and forgets what became of an earlier try.
@@ -242,12 +242,15 @@ func (r *runner) do(ctx context.Context, row *Row) (f figures, err error) {
 	if err == nil && !done {
 		t, err = r.trainRow(ctx, row)
 	}
+	if err == nil {
+		err = row.beginMeasuring()
+	}
 	if err != nil {
 		return f, err
 	}
-	f = figures{Validation: t.Validation, cost: cost{Parameters: t.Parameters}}
+	f = figures{Validation: t.Validation, cost: cost{Row: row.Digest, Parameters: t.Parameters}}
 	var peak cost // of a run that was killed on its way nobody knows
-	if err := readJSON(row.file(costFile), &peak); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if _, err := readOf(row.file(costFile), row.Digest, &peak); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return f, err
 	}
 	f.PeakMiB = peak.PeakMiB
@@ -255,10 +258,10 @@ func (r *runner) do(ctx context.Context, row *Row) (f figures, err error) {
 		return f, err
 	}
 	f.Hours = f.SecondsPerStep * float64(t.Steps) / time.Hour.Seconds()
-	model := t.ONNX
+	model := row.file(studentFile)
 	if r.Select != "" {
 		f.Step = t.BestStep
-		best, err := export.Run(export.Options{Checkpoint: row.dir, Best: true, Form: export.DefaultForm(), Out: row.file("best.onnx")})
+		best, err := export.Run(export.Options{Checkpoint: row.dir, Best: true, Form: export.DefaultForm(), Out: row.file(bestStudent)})
 		if err != nil {
 			return f, err
 		}
@@ -270,17 +273,25 @@ func (r *runner) do(ctx context.Context, row *Row) (f figures, err error) {
 	return f, writeJSON(row.file(figuresFile), f)
 }
 
+// beginMeasuring takes earlier figures back: they would not know the scores that come now.
+func (r *Row) beginMeasuring() error {
+	path := r.file(figuresFile)
+	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return writeJSON(path, figures{cost: cost{Row: r.Digest}})
+}
+
 // trainRow takes the row's run to its end, from wherever it is.
-func (r *runner) trainRow(ctx context.Context, row *Row) (trained, error) {
+func (r *runner) trainRow(ctx context.Context, row *Row) (student.Summary, error) {
 	o := row.options
 	o.Out, o.Resume, o.Progress = row.dir, true, r.o.Progress
 	peak := watchMemory()
 	s, err := student.Distill(ctx, o)
 	if err != nil {
-		return trained{}, err
+		return s, err
 	}
-	return trained{Steps: s.Steps, Parameters: s.Parameters, BestStep: s.BestStep, ONNX: s.ONNX, Validation: s.Validation},
-		writeJSON(row.file(costFile), cost{PeakMiB: peak()})
+	return s, writeJSON(row.file(costFile), cost{Row: row.Digest, PeakMiB: peak()})
 }
 
 // fatal is whether an error is not a row's own: every other row would meet it, too.

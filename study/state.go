@@ -1,9 +1,7 @@
 package study
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -11,8 +9,11 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"facepipe/internal/durable"
 	"facepipe/internal/regular"
+	"facepipe/internal/seal"
 	"facepipe/store"
 	"facepipe/student"
 )
@@ -39,6 +40,8 @@ const (
 	costFile    = "cost.json"
 	figuresFile = "figures.json"
 	summaryFile = "summary.json" // the run's own, which it writes last
+	studentFile = "student.onnx" // the run's own
+	bestStudent = "best.onnx"    // of the best checkpoint, where one was chosen
 	failedFile  = "failed.json"
 	lockFile    = ".lock.row" // beside that of the run, which a row holds while it trains
 	tableLock   = ".lock.table"
@@ -56,16 +59,9 @@ type recorded struct {
 
 // failure is failed.json.
 type failure struct {
+	// Row is the digest of the row; "" in studies of older versions.
+	Row   string `json:"row,omitempty"`
 	Error string `json:"error"`
-}
-
-// trained is what the study reads of a run's summary.json.
-type trained struct {
-	Steps      int                `json:"steps"`
-	Parameters int                `json:"parameters"`
-	BestStep   int                `json:"best_step"`
-	ONNX       string             `json:"-"`
-	Validation map[string]float64 `json:"validation"`
 }
 
 // findFolders gives every row the folder that it has, whatever the row was called when that was
@@ -113,7 +109,7 @@ func (r *Row) reached(measured string) (State, error) {
 		return New, nil
 	}
 	var f figures
-	err := readJSON(r.file(figuresFile), &f)
+	_, err := readOf(r.file(figuresFile), r.Digest, &f)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", err
 	}
@@ -131,14 +127,13 @@ func (r *Row) reached(measured string) (State, error) {
 }
 
 // trained is the row's finished run, if it is finished: its summary is what a run writes last.
-func (r *Row) trained() (t trained, ok bool, err error) {
-	err = readJSON(r.file(summaryFile), &t)
+func (r *Row) trained() (s student.Summary, ok bool, err error) {
+	s, err = student.ReadSummary(r.dir)
 	if errors.Is(err, os.ErrNotExist) {
-		return t, false, nil
+		return s, false, nil
 	}
-	t.ONNX = r.file("student.onnx")
-	_, missing := os.Stat(t.ONNX)
-	return t, missing == nil && t.Steps == r.Outlook.Steps, err
+	_, missing := os.Stat(r.file(studentFile))
+	return s, missing == nil && s.Steps == r.Outlook.Steps, err
 }
 
 // state is how far a row is, and whether somebody is at it.
@@ -200,8 +195,15 @@ func leftovers(study string, rows []*Row, isDone func(*Row) bool) (changed []Cha
 	}
 	for _, e := range entries {
 		var was recorded
-		if current[e.Name()] || readJSON(filepath.Join(study, rowsFolder, e.Name(), rowFile), &was) != nil {
-			continue // of the study, or nothing was begun in it
+		if current[e.Name()] {
+			continue
+		}
+		_, err := readJSON(filepath.Join(study, rowsFolder, e.Name(), rowFile), &was)
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+			continue // nothing was begun in it
+		}
+		if err != nil {
+			return nil, nil, err
 		}
 		name := (&Row{Group: was.Group, Seed: was.Seed}).Name()
 		if now := named[name]; now != nil && !isDone(now) {
@@ -213,30 +215,48 @@ func leftovers(study string, rows []*Row, isDone func(*Row) bool) (changed []Cha
 	return changed, gone, nil
 }
 
-// maxJSON is the longest JSON file of a study or a run, in bytes.
+// maxJSON is the longest JSON file of a study, in bytes.
 const maxJSON = 64 << 20
 
-// readJSON reads a file that the study, or a run, wrote.
-func readJSON(path string, into any) error {
+// readJSON reads a file that the study wrote; sealed is whether it carries its seal, as those of
+// older versions do not.
+//
+// Errors: [store.ErrDamaged], with what can be done.
+func readJSON(path string, into any) (sealed bool, err error) {
 	data, err := regular.ReadOwn(path, maxJSON)
 	if err != nil {
-		return err
+		return false, err
 	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber()
-	if err := d.Decode(into); err != nil {
-		return fmt.Errorf("%w: %s: %w; remove it, and what it says is found anew", store.ErrDamaged, path, err)
+	if sealed, err = seal.Decode(data, into); err != nil {
+		return sealed, damaged(path, err)
 	}
-	return nil
+	return sealed, nil
 }
 
-// writeJSON writes one.
+func damaged(path string, what error) error {
+	return fmt.Errorf("%w: %s: %w; remove it, and what it says is found anew", store.ErrDamaged, path, what)
+}
+
+// readOf is [readJSON] of a file of a row, whose digest it tells.
+func readOf(path, digest string, into interface{ of() string }) (sealed bool, err error) {
+	sealed, err = readJSON(path, into)
+	if err == nil && into.of() != "" && into.of() != digest {
+		err = damaged(path, errors.New("it is of another row"))
+	}
+	return sealed, err
+}
+
+func (c *cost) of() string { return c.Row }
+
+func (f *failure) of() string { return f.Row }
+
+// writeJSON writes a file, with its seal.
 func writeJSON(path string, v any) error {
-	data, err := json.MarshalIndent(v, "", "  ")
+	data, err := seal.Encode(v)
 	if err != nil {
 		return err
 	}
-	return durable.WriteFile(path, append(data, '\n'), 0o644)
+	return durable.WriteFile(path, data, 0o644)
 }
 
 // identity is study.json: whose folder it is.
@@ -280,13 +300,13 @@ func (s *Study) claimStudy(ctx context.Context, dir string, train *store.Dataset
 	now := identity{filepath.Base(s.Path), dataset, train.CropsDigest()}
 	path := filepath.Join(dir, studyFile)
 	var was identity
-	switch err := readJSON(path, &was); {
+	switch sealed, err := readJSON(path, &was); {
 	case errors.Is(err, os.ErrNotExist):
 	case err != nil:
 		return err
 	case was.File != now.File || was.Dataset != now.Dataset && was.Crops != now.Crops:
 		return fmt.Errorf("%w: %s holds the study %s on %s: choose another --out", ErrUsage, dir, was.File, was.Dataset)
-	case was == now:
+	case was == now && sealed:
 		return nil
 	}
 	return writeJSON(path, now)

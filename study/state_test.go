@@ -62,6 +62,10 @@ func TestStates(t *testing.T) {
 	is(Failed)
 	touch(t, row, figuresFile, fmt.Sprintf(`{"measured": %q}`, r.measured))
 	is(Done)
+	touch(t, row, figuresFile, fmt.Sprintf(`{"measured": %q, "row": "another"}`, r.measured))
+	if _, err := row.state(t.Context(), r.measured); !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), figuresFile+": it is of another row; remove it") {
+		t.Errorf("figures of another row: %v", err)
+	}
 	touch(t, row, figuresFile, `{"measured`)
 	if _, err := row.state(t.Context(), r.measured); !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), figuresFile+": ") || !strings.Contains(err.Error(), "remove it") {
 		t.Errorf("damage: %v", err)
@@ -209,43 +213,54 @@ func TestScores(t *testing.T) {
 	for i := range distances {
 		distances[i] = float64(i) / 21
 	}
-	if err := one.writeScores(dir, distances); err != nil {
-		t.Fatal(err)
+	var f figures
+	write := func() (digest string) {
+		t.Helper()
+		digest, err := one.writeScores(dir, distances)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return digest
 	}
-	if scores, err := one.readScores(dir); err != nil || scores.Same() != 40 || scores.Different() != 40 {
-		t.Errorf("%v", err)
+	path := filepath.Join(dir, one.scoresFile())
+	digest := write()
+	for _, f.Scores = range []map[string]string{nil, {one.scoresFile(): digest}} {
+		if scores, err := one.readScores(dir, f); err != nil || scores.Same() != 40 || scores.Different() != 40 {
+			t.Errorf("%v", err)
+		}
 	}
 	refused := func(want string) {
 		t.Helper()
-		if _, err := one.readScores(dir); !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "remove "+filepath.Join(dir, figuresFile)) {
+		if _, err := one.readScores(dir, f); !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "remove "+filepath.Join(dir, figuresFile)) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
-	if err := one.writeScores(dir, distances[:79]); err != nil {
-		t.Fatal(err)
-	}
+	distances[3] = math.Nextafter(distances[3], 1)
+	write()
+	refused("is not what was written")
+	f.Scores = map[string]string{}
+	refused("is not what was written")
+	f.Scores = nil
+	distances = distances[:79]
+	write()
 	refused("79 distances of 80")
-	distances[3] = math.NaN()
-	if err := one.writeScores(dir, distances); err != nil {
-		t.Fatal(err)
-	}
+	distances = append(distances, math.NaN())
+	write()
 	refused("no distance")
-	data, err := os.ReadFile(one.scoresPath(dir))
+	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, cut := range [][]byte{data[:len(data)-1], data[:7], nil, binary.LittleEndian.AppendUint64(slices.Clone(data), 0)} {
-		if err := os.WriteFile(one.scoresPath(dir), cut, 0o644); err != nil {
+		if err := os.WriteFile(path, cut, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		refused(one.scoresPath(dir))
+		refused("")
 	}
-	if err := os.Remove(one.scoresPath(dir)); err != nil {
+	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := one.readScores(dir); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "measured again") {
-		t.Error(err)
-	}
+	refused("no such file")
 }
 
 // Inputs differ in the keys whose values do, numbers to their last digit.

@@ -35,7 +35,7 @@ func (r *runner) timeTeacher(ctx context.Context) error {
 	}
 	path := filepath.Join(r.o.Out, teacherFile)
 	var known TeacherCost
-	if err := readJSON(path, &known); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if _, err := readJSON(path, &known); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	if known.Digest == digest {

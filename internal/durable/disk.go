@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,6 +26,11 @@ var system = Disk{FS: OS{}}
 // durable. perm is set exactly (no umask).
 func WriteFile(path string, data []byte, perm os.FileMode) error {
 	return system.WriteFile(path, data, perm)
+}
+
+// WriteFrom is [WriteFile] of all that a reader has, of which it never holds much.
+func WriteFrom(path string, data io.Reader, perm os.FileMode) error {
+	return system.WriteFrom(path, data, perm)
 }
 
 // Create begins a file that will stand at path once [Writer.Commit] is called.
@@ -49,6 +55,11 @@ func RemoveTemps(dir string) error { return system.RemoveTemps(dir) }
 
 // WriteFile is the package's [WriteFile] on this disk.
 func (d Disk) WriteFile(path string, data []byte, perm os.FileMode) error {
+	return d.WriteFrom(path, bytes.NewReader(data), perm)
+}
+
+// WriteFrom is the package's [WriteFrom] on this disk.
+func (d Disk) WriteFrom(path string, data io.Reader, perm os.FileMode) error {
 	w, err := d.fill(path, data, perm)
 	if err != nil {
 		return err
@@ -59,7 +70,7 @@ func (d Disk) WriteFile(path string, data []byte, perm os.FileMode) error {
 // PutIfAbsent is [Disk.WriteFile] for a name that must be new. It fails with [os.ErrExist] if
 // there is a file at path. Of processes that race for the name exactly one succeeds.
 func (d Disk) PutIfAbsent(path string, data []byte, perm os.FileMode) error {
-	w, err := d.fill(path, data, perm)
+	w, err := d.fill(path, bytes.NewReader(data), perm)
 	if err != nil {
 		return err
 	}
@@ -88,12 +99,12 @@ func SameFile(a, b string) bool {
 }
 
 // fill writes data to a temporary file beside path and syncs it.
-func (d Disk) fill(path string, data []byte, perm os.FileMode) (*Writer, error) {
+func (d Disk) fill(path string, data io.Reader, perm os.FileMode) (*Writer, error) {
 	w, err := d.Create(path)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := bytes.NewReader(data).WriteTo(w); err != nil {
+	if _, err := io.Copy(w, data); err != nil {
 		return nil, errors.Join(err, w.Abort())
 	}
 	if err := w.seal(perm); err != nil {

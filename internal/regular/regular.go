@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,7 +26,7 @@ var (
 
 // Open opens a file that a user names, to read. It must be a regular one: a pipe, a socket or a
 // device is refused, and never waited for. Links are followed. Errors are [*fs.PathError].
-func Open(path string) (*os.File, error) { return open(path, os.O_RDONLY, 0) }
+func Open(path string) (*os.File, error) { return opened(open(path, os.O_RDONLY, 0)) }
 
 // OpenOwn opens a file that the program wrote into a folder of its own: a dataset, a run, a plan, a
 // study. It is [Open], but a link is refused: in a stranger's folder it could lead anywhere.
@@ -34,21 +35,23 @@ func OpenOwn(path string) (*os.File, error) { return OpenOwnFile(path, os.O_RDON
 // OpenOwnFile is [os.OpenFile] of what is a regular file, or with [os.O_CREATE] of nothing. A link
 // is refused, also one that leads nowhere: nothing is made or changed at its other end.
 func OpenOwnFile(path string, flags int, perm os.FileMode) (*os.File, error) {
-	return open(path, flags|unix.O_NOFOLLOW, perm)
+	return opened(open(path, flags|unix.O_NOFOLLOW, perm))
 }
 
 // OpenUpTo is [Open] of a file of at most limit bytes: [ErrTooLarge].
-func OpenUpTo(path string, limit int64) (*os.File, error) { return bounded(limit)(Open(path)) }
+func OpenUpTo(path string, limit int64) (*os.File, error) { return opened(upTo(path, 0, limit)) }
 
 // OpenOwnUpTo is [OpenOwn] of a file of at most limit bytes: [ErrTooLarge].
-func OpenOwnUpTo(path string, limit int64) (*os.File, error) { return bounded(limit)(OpenOwn(path)) }
+func OpenOwnUpTo(path string, limit int64) (*os.File, error) {
+	return opened(upTo(path, unix.O_NOFOLLOW, limit))
+}
 
 // Read reads the whole of a file that a user names and that has at most limit bytes: [Open],
 // [ErrTooLarge].
-func Read(path string, limit int64) ([]byte, error) { return read(Open, path, limit) }
+func Read(path string, limit int64) ([]byte, error) { return read(path, 0, limit) }
 
 // ReadOwn reads the whole of a file that the program wrote: [OpenOwn], [ErrTooLarge].
-func ReadOwn(path string, limit int64) ([]byte, error) { return read(OpenOwn, path, limit) }
+func ReadOwn(path string, limit int64) ([]byte, error) { return read(path, unix.O_NOFOLLOW, limit) }
 
 // Head reads the first bytes of a file that a user names, at most n.
 func Head(path string, n int) (head []byte, err error) {
@@ -71,59 +74,50 @@ func WriteNew(path string, data []byte, perm os.FileMode) error {
 	return errors.Join(err, file.Close())
 }
 
-func open(path string, flags int, perm os.FileMode) (*os.File, error) {
+func opened(file *os.File, _ fs.FileInfo, err error) (*os.File, error) { return file, err }
+
+// open opens a file that must be a regular one, and says what it is.
+func open(path string, flags int, perm os.FileMode) (*os.File, fs.FileInfo, error) {
 	// Without O_NONBLOCK, opening a named pipe would wait for whoever is at its other end.
 	file, err := os.OpenFile(path, flags|unix.O_NONBLOCK|unix.O_NOCTTY, perm)
 	if errors.Is(err, unix.ELOOP) && flags&unix.O_NOFOLLOW != 0 {
-		return nil, fault(path, fmt.Errorf("%w but a symbolic link, which is not followed here: put the file itself in its place", ErrIrregular))
+		return nil, nil, fault(path, fmt.Errorf("%w but a symbolic link, which is not followed here: put the file itself in its place", ErrIrregular))
 	}
 	if errors.Is(err, unix.ENXIO) || errors.Is(err, unix.EISDIR) { // a socket, a pipe that nobody reads, a folder to write to
 		if info, e := os.Stat(path); e == nil {
-			return nil, fault(path, notRegular(info.Mode()))
+			return nil, nil, fault(path, notRegular(info.Mode()))
 		}
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	info, err := file.Stat()
 	if err == nil && !info.Mode().IsRegular() {
 		err = fault(path, notRegular(info.Mode()))
 	}
 	if err != nil {
-		return nil, errors.Join(err, file.Close())
+		return nil, nil, errors.Join(err, file.Close())
 	}
-	return file, nil
+	return file, info, nil
 }
 
-// bounded closes a file again that has more bytes than limit.
-func bounded(limit int64) func(*os.File, error) (*os.File, error) {
-	return func(file *os.File, err error) (*os.File, error) {
-		if err != nil {
-			return nil, err
-		}
-		info, err := file.Stat()
-		if err == nil && info.Size() > limit {
-			err = tooLarge(file.Name(), info.Size(), limit)
-		}
-		if err != nil {
-			return nil, errors.Join(err, file.Close())
-		}
-		return file, nil
+// upTo opens a file of at most limit bytes to read it.
+func upTo(path string, flags int, limit int64) (*os.File, fs.FileInfo, error) {
+	file, info, err := open(path, os.O_RDONLY|flags, 0)
+	if err == nil && info.Size() > limit {
+		return nil, nil, errors.Join(tooLarge(path, info.Size(), limit), file.Close())
 	}
+	return file, info, err
 }
 
-func read(open func(string) (*os.File, error), path string, limit int64) (data []byte, err error) {
+func read(path string, flags int, limit int64) (data []byte, err error) {
 	limit = min(limit, memory())
-	file, err := bounded(limit)(open(path))
+	file, info, err := upTo(path, flags, limit)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	// The size is not asked twice: a file may grow, and those of /proc say that they are empty.
+	// The size is no promise: a file may grow, and those of /proc say that they are empty.
 	buffer := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
 	n, err := buffer.ReadFrom(io.LimitReader(file, limit+1))
 	if err == nil && n > limit {
@@ -136,13 +130,13 @@ func read(open func(string) (*os.File, error), path string, limit int64) (data [
 }
 
 // memory is the size of the machine's, in bytes: no file is read whole that is larger.
-func memory() int64 {
+var memory = sync.OnceValue(func() int64 {
 	var machine unix.Sysinfo_t
 	if err := unix.Sysinfo(&machine); err != nil {
 		return math.MaxInt64 - 1
 	}
 	return int64(machine.Totalram) * int64(machine.Unit)
-}
+})
 
 func tooLarge(path string, n, limit int64) error {
 	return fault(path, fmt.Errorf("%w: %d bytes, where at most %d are read", ErrTooLarge, n, limit))
@@ -169,13 +163,9 @@ func Stat(path string) (fs.FileInfo, error) {
 // OpenInput is [Open] for data of others, and refuses what stands in for a file that did not
 // arrive: see [Stray], or one that was reserved and never written. Errors do not name the file.
 func OpenInput(path string) (*os.File, fs.FileInfo, error) {
-	file, err := Open(path)
+	file, info, err := open(path, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, nil, Reason(err)
-	}
-	info, err := file.Stat()
-	if err != nil {
-		return nil, nil, errors.Join(Reason(err), file.Close())
 	}
 	if err := refuseStray(file, info.Size()); err != nil {
 		return nil, nil, errors.Join(err, file.Close())

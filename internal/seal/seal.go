@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 )
 
 // ErrDamaged marks data on disk that are not what was written. Whoever wraps it names the file.
@@ -63,6 +64,50 @@ func Verify(data []byte) error {
 		return ErrSeal
 	}
 	return nil
+}
+
+// Decode reads a JSON object that the program wrote, numbers of no type to their last digit; sealed is
+// whether it carries its seal: [ErrSeal] if that does not fit. Text of before there were seals carries
+// none, and has no member that into does not know: it would be a seal under an altered name.
+func Decode(data []byte, into any) (sealed bool, err error) {
+	var said struct {
+		Seal any `json:"seal"`
+	}
+	if err := json.Unmarshal(data, &said); err != nil {
+		return false, err
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	if sealed = said.Seal != nil; sealed {
+		err = Verify(data)
+	} else {
+		d.DisallowUnknownFields()
+	}
+	if err != nil {
+		return sealed, err
+	}
+	return sealed, d.Decode(into)
+}
+
+// lineLead begins the last line of a sealed text that is no JSON.
+const lineLead = "# seal: "
+
+// CloseText seals a text of whole lines in which # begins a comment. of is what it belongs to.
+func CloseText(text []byte, of string) []byte {
+	return fmt.Appendf(bytes.Clone(text), "%s%s\n", lineLead, Digits(append([]byte(of+"\n"), text...)))
+}
+
+// VerifyText is [ErrSeal] of a text that is not what was sealed, or belongs to something else; sealed is
+// whether it carries a seal. What carries none does not end with a comment.
+func VerifyText(data []byte, of string) (sealed bool, err error) {
+	at := bytes.LastIndexByte(bytes.TrimRight(data, "\n"), '\n') + 1
+	if last := data[at:]; !bytes.HasPrefix(last, []byte("#")) && !bytes.Contains(last, []byte(lineLead)) {
+		return false, nil
+	}
+	if !bytes.Equal(data, CloseText(data[:at], of)) {
+		return true, ErrSeal
+	}
+	return true, nil
 }
 
 // VerifyAny is [Verify] of a file that carries a seal, and nil of one that carries none.

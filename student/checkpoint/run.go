@@ -21,6 +21,21 @@ const MaxRunBytes = 16 << 20
 // RunID is what the checkpoints of a run know it by: the SHA-256 of its run.json.
 func RunID(text []byte) string { return seal.Digits(text) }
 
+// IDOf is the id of the run in a folder, "" if that has no run.json. That of an older version has the
+// id that it will have when it is sealed.
+//
+// Errors: those of [ReadRunFile].
+func IDOf(run string) (string, error) {
+	text, sealed, err := ReadRunFile(RunFile(run))
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err == nil && !sealed {
+		text = seal.Close(text)
+	}
+	return RunID(text), err
+}
+
 // ReadRunFile reads a run.json; a missing one is [os.ErrNotExist]. sealed is whether it carries its
 // digest: those of older versions do not.
 //

@@ -7,108 +7,24 @@ import (
 	"fmt"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	flatbuffers "github.com/google/flatbuffers/go"
+
+	"facepipe/internal/arrowmeta"
 )
 
-// Beside its columns an Arrow file has a schema message, a message before each batch, and a
-// footer. These are FlatBuffers, and Arrow's library believes them: where a vector says that it has
-// 2^32 elements, it allocates so many. So each is compared here with what it must be before the
-// library sees it. Nothing here allocates by what a file says, and what points out of its buffer
-// panics, which [recoverParse] turns into an error.
-//
-// Numbers of members are those of Arrow's Schema.fbs, Message.fbs and File.fbs.
-
-// flat is a table of a FlatBuffer.
-type flat struct{ flatbuffers.Table }
-
-func flatRoot(buf []byte) flat {
-	return flat{flatbuffers.Table{Bytes: buf, Pos: flatbuffers.GetUOffsetT(buf)}}
-}
-
-// at is where a member of the table is; 0 if the table does not have it.
-func (t flat) at(member int) flatbuffers.UOffsetT {
-	if o := t.Offset(flatbuffers.VOffsetT(4 + 2*member)); o != 0 {
-		return t.Pos + flatbuffers.UOffsetT(o)
-	}
-	return 0
-}
-
-// table is a member that is a table.
-func (t flat) table(member int) (flat, error) {
-	o := t.at(member)
-	if o == 0 {
-		return flat{}, fmt.Errorf("a FlatBuffer has no member %d", member)
-	}
-	return flat{flatbuffers.Table{Bytes: t.Bytes, Pos: t.Indirect(o)}}, nil
-}
-
-// byte is a member of one byte, 0 by default.
-func (t flat) byte(member int) byte {
-	if o := t.at(member); o != 0 {
-		return t.GetByte(o)
-	}
-	return 0
-}
-
-// text are the bytes of a member that is a string.
-func (t flat) text(member int) []byte {
-	if o := t.at(member); o != 0 {
-		return t.ByteVector(o)
-	}
-	return nil
-}
-
-// vector is where the elements of a member that is a vector begin, and how many there are, of some
-// bytes each. All are in the buffer.
-func (t flat) vector(member, size int) (start, n int, err error) {
-	o := t.at(member)
-	if o == 0 {
-		return 0, 0, nil
-	}
-	start = int(o) + int(flatbuffers.GetUOffsetT(t.Bytes[o:]))
-	n = int(flatbuffers.GetUOffsetT(t.Bytes[start:]))
-	if start += flatbuffers.SizeUOffsetT; n > (len(t.Bytes)-start)/size {
-		return 0, 0, fmt.Errorf("a vector in %d bytes has %d elements", len(t.Bytes), n)
-	}
-	return start, n, nil
-}
-
-// structs are the bytes of a member that is a vector of structs of some bytes.
-func (t flat) structs(member, size int) ([]byte, error) {
-	start, n, err := t.vector(member, size)
-	return t.Bytes[start : start+n*size], err
-}
-
-// tables are the elements of a member that is a vector of tables.
-func (t flat) tables(member int) (n int, element func(i int) flat, err error) {
-	start, n, err := t.vector(member, flatbuffers.SizeUOffsetT)
-	return n, func(i int) flat {
-		at := flatbuffers.UOffsetT(start + i*flatbuffers.SizeUOffsetT)
-		return flat{flatbuffers.Table{Bytes: t.Bytes, Pos: t.Indirect(at)}}
-	}, err
-}
+// What an Arrow file's metadata say is compared here with what they must say before Arrow's library sees
+// them: see package arrowmeta, whose panics [recoverParse] turns into errors.
 
 // maxMetadata bounds the entries of a schema's or a message's metadata; this program writes a
 // handful.
 const maxMetadata = 64
 
-// checkMetadata bounds the metadata that are a member of the table: entries may share their bytes.
-func (t flat) checkMetadata(member int) error {
-	n, entry, err := t.tables(member)
-	if err != nil {
-		return err
-	}
+// checkMetadata bounds the metadata that are a member of the table.
+func checkMetadata(t arrowmeta.Table, member int) error {
+	n, _, err := t.Metadata(member)
 	if n > maxMetadata {
 		return fmt.Errorf("has %d entries of metadata, more than %d", n, maxMetadata)
 	}
-	size := 0
-	for i := range n {
-		size += len(entry(i).text(0)) + len(entry(i).text(1))
-	}
-	if size > len(t.Bytes) {
-		return fmt.Errorf("has %d bytes of metadata in %d", size, len(t.Bytes))
-	}
-	return nil
+	return err
 }
 
 // Kinds of message.
@@ -119,21 +35,21 @@ const (
 
 // flatMessage is the header of the message of a kind with which data begins, and its length with
 // all that precedes its body.
-func flatMessage(data []byte, kind byte) (header flat, size int, err error) {
+func flatMessage(data []byte, kind byte) (header arrowmeta.Table, size int, err error) {
 	const prefix = 8 // 0xFFFFFFFF, and the length of what follows
 	if len(data) < prefix || binary.LittleEndian.Uint32(data) != 0xffffffff {
-		return flat{}, 0, errors.New("does not begin with a message")
+		return header, 0, errors.New("does not begin with a message")
 	}
 	n := int(binary.LittleEndian.Uint32(data[4:]))
 	if n > len(data)-prefix || n > maxMetaBytes {
-		return flat{}, 0, fmt.Errorf("begins with a message of %d bytes", n)
+		return header, 0, fmt.Errorf("begins with a message of %d bytes", n)
 	}
-	message := flatRoot(data[prefix : prefix+n : prefix+n])
-	if got := message.byte(1); got != kind {
-		return flat{}, 0, fmt.Errorf("begins with a message of kind %d, want %d", got, kind)
+	message := arrowmeta.Root(data[prefix : prefix+n : prefix+n])
+	if got := message.Byte(1); got != kind {
+		return header, 0, fmt.Errorf("begins with a message of kind %d, want %d", got, kind)
 	}
-	header, err = message.table(2)
-	return header, prefix + n, errors.Join(err, message.checkMetadata(4))
+	header, err = message.Below(2)
+	return header, prefix + n, errors.Join(err, checkMetadata(message, 4))
 }
 
 // checkHead compares the beginning of a file, up to its first batch, with its schema.
@@ -148,7 +64,7 @@ func checkHead(head []byte, schema *arrow.Schema) error {
 	if size != len(head)-len(fileStart) {
 		return fmt.Errorf("schema message has %d bytes of %d", size, len(head)-len(fileStart))
 	}
-	return message.checkSchema(schema)
+	return checkSchema(message, schema)
 }
 
 // fileStart and fileMagic begin and end a file.
@@ -168,21 +84,21 @@ func checkTail(tail []byte, schema *arrow.Schema, batches []batchInfo) error {
 	if n > end {
 		return fmt.Errorf("footer of %d bytes has only %d", n, end)
 	}
-	footer := flatRoot(tail[end-n : end : end])
-	of, err := footer.table(1)
+	footer := arrowmeta.Root(tail[end-n : end : end])
+	of, err := footer.Below(1)
 	if err != nil {
 		return err
 	}
-	return errors.Join(of.checkSchema(schema), footer.checkBlocks(batches))
+	return errors.Join(checkSchema(of, schema), checkBlocks(footer, batches))
 }
 
 // checkBlocks compares a footer's list of batches with a manifest's; there are no dictionaries.
-func (t flat) checkBlocks(batches []batchInfo) error {
+func checkBlocks(t arrowmeta.Table, batches []batchInfo) error {
 	const block = 24 // offset, 8 bytes; metadata's length, 4, and 4 of padding; body's length, 8
-	if _, n, err := t.vector(2, block); err != nil || n > 0 {
+	if _, n, err := t.Vector(2, block); err != nil || n > 0 {
 		return errors.New("has dictionaries, which no table of a dataset has")
 	}
-	blocks, err := t.structs(3, block)
+	blocks, err := t.Structs(3, block)
 	if err != nil {
 		return err
 	}
@@ -202,10 +118,10 @@ func (t flat) checkBlocks(batches []batchInfo) error {
 
 // checkSchema compares the names and kinds of columns; their parameters are left to [matchSchema],
 // as they cost nothing to read.
-func (t flat) checkSchema(want *arrow.Schema) error {
-	err := t.checkFields(1, want.Fields())
+func checkSchema(t arrowmeta.Table, want *arrow.Schema) error {
+	err := checkFields(t, 1, want.Fields())
 	if err == nil {
-		err = t.checkMetadata(2)
+		err = checkMetadata(t, 2)
 	}
 	if err != nil {
 		return fmt.Errorf("schema is not {%v}: %w", want, err)
@@ -214,8 +130,8 @@ func (t flat) checkSchema(want *arrow.Schema) error {
 }
 
 // checkFields compares the fields that are a member of the table, and those below them.
-func (t flat) checkFields(member int, want []arrow.Field) error {
-	n, field, err := t.tables(member)
+func checkFields(t arrowmeta.Table, member int, want []arrow.Field) error {
+	n, field, err := t.Tables(member)
 	if err != nil {
 		return err
 	}
@@ -223,30 +139,30 @@ func (t flat) checkFields(member int, want []arrow.Field) error {
 		return fmt.Errorf("has %d columns, want %d", n, len(want))
 	}
 	for i, w := range want {
-		if err := field(i).checkField(w); err != nil {
+		if err := checkField(field(i), w); err != nil {
 			return fmt.Errorf("column %s: %w", w.Name, err)
 		}
 	}
 	return nil
 }
 
-func (t flat) checkField(want arrow.Field) error {
+func checkField(t arrowmeta.Table, want arrow.Field) error {
 	kind, ok := kindsOfType[want.Type.ID()]
 	switch {
 	case !ok:
 		return fmt.Errorf("%v is no type of a dataset's tables", want.Type)
-	case string(t.text(0)) != want.Name:
-		return fmt.Errorf("is called %.40q", t.text(0))
-	case t.byte(2) != kind:
-		return fmt.Errorf("has type number %d, want %v", t.byte(2), want.Type)
-	case t.at(4) != 0:
+	case string(t.Text(0)) != want.Name:
+		return fmt.Errorf("is called %.40q", t.Text(0))
+	case t.Byte(2) != kind:
+		return fmt.Errorf("has type number %d, want %v", t.Byte(2), want.Type)
+	case t.Has(4):
 		return errors.New("has a dictionary")
 	}
 	var below []arrow.Field
 	if nested, ok := want.Type.(arrow.NestedType); ok {
 		below = nested.Fields()
 	}
-	return errors.Join(t.checkFields(5, below), t.checkMetadata(6))
+	return errors.Join(checkFields(t, 5, below), checkMetadata(t, 6))
 }
 
 // kindsOfType are the numbers that a schema has for the types that tables of a dataset have.
@@ -265,16 +181,16 @@ func checkBatch(data []byte, schema *arrow.Schema, rows int) error {
 	const pair = 16 // two numbers of 8 bytes
 	var l layout
 	l.body = int64(len(data) - size)
-	if l.nodes, err = batch.structs(1, pair); err != nil {
+	if l.nodes, err = batch.Structs(1, pair); err != nil {
 		return err
 	}
-	if l.buffers, err = batch.structs(2, pair); err != nil {
+	if l.buffers, err = batch.Structs(2, pair); err != nil {
 		return err
 	}
-	if batch.at(3) != 0 {
+	if batch.Has(3) {
 		return errors.New("is compressed, which no table of a dataset is")
 	}
-	if _, n, err := batch.vector(4, 8); err != nil || n > 0 {
+	if _, n, err := batch.Vector(4, 8); err != nil || n > 0 {
 		return errors.New("has variadic buffers, which no table of a dataset has")
 	}
 	for _, field := range schema.Fields() {

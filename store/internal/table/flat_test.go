@@ -206,7 +206,7 @@ func TestCraftedBuffers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for member, what := range map[int]string{1: "rows", 2: "buffer"} {
-		list, err := header.structs(member, 16)
+		list, err := header.Structs(member, 16)
 		if err != nil {
 			t.Fatal(err)
 		}
