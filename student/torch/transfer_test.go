@@ -35,7 +35,9 @@ func TestUpload(t *testing.T) {
 		if n := e.BlockingCalls() - before; n != 4 {
 			t.Errorf("four tensors were read by %d blocking calls", n)
 		}
-		if s.Upload(like, torch.ArrayOf([]uint8{1, 2}, 3)); s.Err() == nil {
+		wrong := e.NewScope()
+		defer wrong.Close()
+		if wrong.Upload(like, torch.ArrayOf([]uint8{1, 2}, 3)); wrong.Err() == nil {
 			t.Error("two values for a shape of three: no error")
 		}
 	})
@@ -56,11 +58,13 @@ func TestFetch(t *testing.T) {
 		if v := s.Fetched(f); !slices.Equal(v, []float64{1, 2, 3}) || e.BlockingCalls()-before != 1 || s.Err() != nil {
 			t.Errorf("%v by %d blocking calls, %v", v, e.BlockingCalls()-before, s.Err())
 		}
-		if s.Fetched(f); s.Err() == nil {
+		wrong := e.NewScope()
+		defer wrong.Close()
+		if wrong.Fetched(f); wrong.Err() == nil {
 			t.Error("fetched twice: no error")
 		}
-		s = torchtest.Scope(t, e)
-		if s.Fetch(torch.FromData(s, device, []float32{1}, 1)); s.Err() == nil {
+		wrong.Close()
+		if wrong.Fetch(torch.FromData(wrong, device, []float32{1}, 1)); wrong.Err() == nil {
 			t.Error("fetched float32: no error")
 		}
 	})
