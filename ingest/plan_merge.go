@@ -152,7 +152,7 @@ func (p *planCrops) complete(ctx context.Context) error {
 		report, err := check.Run(ctx, part, check.Options{ReadData: true})
 		switch {
 		case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrUnfinished):
-			faults = append(faults, fmt.Errorf("part %d: %w: its worker is not done", i, store.ErrNotFound))
+			faults = append(faults, fmt.Errorf("part %d: %w: %s: its worker is not done", i, store.ErrNotFound, filepath.Join(part, "dataset.json")))
 		case err != nil:
 			faults = append(faults, err)
 		case !report.OK:

@@ -53,6 +53,9 @@ func manifestsOf(world, dataset string) (files map[string]string) {
 // how long and where columns are, and bytes of the index, and makes all checksums right.
 func (a *attack) craftedTables() {
 	target := a.ground.targets[0]
+	if target.verbs[0].took == 0 { // the damages were left out
+		target.usual(a.t)
+	}
 	l := target.lanes[0]
 	files := manifestsOf(l.whole, "faces.ds")
 	var readers []*reader

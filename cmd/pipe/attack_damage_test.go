@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"syscall"
+	"testing"
 )
 
 // damage is something done to a file of a world.
@@ -204,32 +205,41 @@ var excused = regexp.MustCompile(`\.lock[^/]*$` + // says who holds it
 // damages tries all verbs of all targets on all damages; the short form a sample of these.
 func (a *attack) damages() {
 	rng := rand.New(rand.NewPCG(20, 7))
+	whole := a.t
+	defer func() { a.t = whole }()
 	for _, target := range a.ground.targets {
-		target.usual(a.t)
 		blows := target.blows(a.full, rng)
 		if !a.full {
 			rng.Shuffle(len(blows), func(i, j int) { blows[i], blows[j] = blows[j], blows[i] })
 			blows = oneOfEachKind(blows)
 		}
-		lanes := make(chan lane, len(target.lanes))
-		for _, l := range target.lanes {
-			lanes <- l
-		}
-		var jobs []func()
-		for i, b := range blows {
-			jobs = append(jobs, func() {
-				l := <-lanes
-				defer func() { lanes <- l }()
-				for j, v := range target.verbs {
-					if v.costly && (i+j)%a.costlyOne() != 0 || !v.check && (i+j)%4 != 0 {
-						continue
-					}
-					a.blow(target, l, v, b)
-				}
-			})
-		}
-		each(jobs)
+		whole.Run(target.name, func(t *testing.T) {
+			a.t = t
+			target.usual(t)
+			each(a.jobs(target, blows))
+		})
 	}
+}
+
+// jobs try the verbs of a target on damages, as many at a time as it has lanes.
+func (a *attack) jobs(target *target, blows []blow) (jobs []func()) {
+	lanes := make(chan lane, len(target.lanes))
+	for _, l := range target.lanes {
+		lanes <- l
+	}
+	for i, b := range blows {
+		jobs = append(jobs, func() {
+			l := <-lanes
+			defer func() { lanes <- l }()
+			for j, v := range target.verbs {
+				if v.costly && (i+j)%a.costlyOne() != 0 || !v.check && (i+j)%4 != 0 {
+					continue
+				}
+				a.blow(target, l, v, b)
+			}
+		})
+	}
+	return jobs
 }
 
 // costlyOne is with one of how many damages a costly verb is tried.

@@ -41,8 +41,9 @@ func (o *checkOptions) describe() *cobra.Command {
 with --read-data every byte with its digest. It changes nothing, and goes on after
 it finds damage, or a file that it cannot read.
 
-Of a run's folder (distill --out) it reads all: run.json, distill.yaml, every
-checkpoint, the metrics, and student.onnx with its own digest; of a study's all rows.
+Of a run's folder (distill --out) it reads all, with the digest that each file carries:
+run.json, distill.yaml, every checkpoint, the metrics, the summary and student.onnx;
+of a study's (compare --out) what it says of itself, and all rows with their scores.
 Of a plan's folder it looks at plan.json and at the parts that workers made, with
 --read-data at every byte of them; its dataset need not be there.
 

@@ -231,8 +231,12 @@ func TestKilledCompare(t *testing.T) {
 		time.Sleep(lasts/8 + rand.N(lasts/4))
 		_ = c.Process.Kill() // fails if it has just ended
 		_ = c.Wait()
+		if _, err := os.Stat(filepath.Join(killed.out, "study.json")); err == nil {
+			expect(t, exitDone, "check", killed.out) // a kill is no damage
+		}
 	}
 	expect(t, exitDone, killed.args()...)
+	expect(t, exitDone, "check", killed.out)
 	if got := killed.table(t); !reflect.DeepEqual(got, whole) {
 		t.Errorf("after kills the table is %v\nand without %v", got, whole)
 	}

@@ -93,7 +93,7 @@ func (a *archive) extension(h header, o *override) (bool, error) {
 		return false, err
 	}
 	if n := len(o.name); n > maxName {
-		return false, fmt.Errorf("%w: a name of %d bytes, more than the limit of %d", errPAX, n, maxName)
+		o.refused = fmt.Errorf("%w: a name of %d bytes, more than the limit of %d", errPAX, n, maxName)
 	}
 	return true, nil
 }

@@ -42,6 +42,8 @@ type header struct {
 	kind   byte
 	sparse bool // with holes: the data are not the file
 	more   bool // more blocks of the map of holes follow
+	// refused is why the member cannot be taken, though it is known where it ends.
+	refused error
 }
 
 // Places in a header block.
@@ -135,9 +137,11 @@ type override struct {
 	size    int64
 	hasSize bool
 	sparse  bool
+	refused error
 }
 
 func (o override) apply(h *header) {
+	h.refused = o.refused
 	if o.name != "" {
 		h.name = o.name
 	}

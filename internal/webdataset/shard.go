@@ -173,7 +173,10 @@ func (w *walk) run() error {
 	for {
 		at := w.archive.in.pos
 		h, err := w.archive.next()
-		if err == nil {
+		switch {
+		case err == nil && h.refused != nil:
+			err = w.passOver(h, at)
+		case err == nil:
 			err = w.member(h)
 		}
 		if err == nil {
@@ -224,6 +227,22 @@ func (w *walk) member(h header) error {
 	}
 	w.sample.Members = append(w.sample.Members, m)
 	return err
+}
+
+// passOver goes past a member that cannot be taken, whose header began at a place. What lies beside it
+// misses nothing.
+func (w *walk) passOver(h header, at int64) error {
+	if err := w.archive.skipData(h.size); err != nil {
+		return err
+	}
+	err := w.flush()
+	if err == nil {
+		err = w.v.Damage(Damage{Offset: at, Length: w.archive.in.pos - at, Err: h.refused})
+	}
+	if err != nil {
+		return &visitError{err}
+	}
+	return nil
 }
 
 // load goes past a member's data, reading them if they are to be held.

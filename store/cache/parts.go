@@ -68,7 +68,7 @@ func (p *Parts) Invalid(shard int) (int, error) {
 func (p *Parts) find(shard int) (m *manifest, path string, err error) {
 	m, path, err = p.look(shard)
 	if errors.Is(err, os.ErrNotExist) {
-		err = fmt.Errorf("part %d: %w: its worker is not done", shard, store.ErrNotFound)
+		err = fmt.Errorf("part %d: %w in %s: its worker is not done", shard, store.ErrNotFound, p.dir)
 	}
 	return m, path, err
 }

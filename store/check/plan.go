@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"facepipe/internal/durable"
 	"facepipe/store"
@@ -42,7 +43,7 @@ func RunPlan(ctx context.Context, dir string, o Options) (Report, error) {
 
 // embeddingParts looks at the parts of a teacher's cache, and at the records of their making.
 func embeddingParts(ctx context.Context, f *Findings, dir string, p *plan.Plan, o Options) error {
-	missing := 0
+	var missing []string
 	for _, t := range p.Tasks {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -50,11 +51,16 @@ func embeddingParts(ctx context.Context, f *Findings, dir string, p *plan.Plan, 
 		done, err := cache.AuditPart(plan.PartsFolder(dir), *p.Teacher, cache.PartOf{Shard: t.Shard, Rows: t.Rows, Crops: t.Crops}, o.ReadData)
 		f.Fault(filepath.Join(plan.PartsFolder(dir), table.ManifestName(t.Shard)), err)
 		if err == nil && !done {
-			missing++
+			missing = append(missing, table.ManifestName(t.Shard))
 		}
 	}
-	if missing > 0 {
-		f.Note("%d of %d tasks have no part: they are not done, or were merged and cleaned away", missing, len(p.Tasks))
+	if n := len(missing); n > 0 {
+		const named = 8
+		list := strings.Join(missing[:min(n, named)], ", ")
+		if n > named {
+			list += " …"
+		}
+		f.Note("%d of %d tasks have no part (%s): they are not done, or were merged and cleaned away", n, len(p.Tasks), list)
 	}
 	return cache.AuditRuns(cache.RunsFolder(dir), p.Teacher.Fingerprint, func(err error) error {
 		f.Fault(cache.RunsFolder(dir), err)

@@ -67,7 +67,7 @@ func TestPlanFiles(t *testing.T) {
 			if optional := name == "removed" && strings.HasSuffix(file, ".json") && file != plan.File; optional != r.OK || optional == blamed {
 				t.Errorf("%s %s: %+v", file, name, r)
 			}
-			if name == "removed" && strings.HasPrefix(file, "parts/") && strings.HasSuffix(file, ".json") && (len(r.Notes) != 1 || !strings.HasPrefix(r.Notes[0], "1 of 3 tasks have no part")) {
+			if name == "removed" && strings.HasPrefix(file, "parts/") && strings.HasSuffix(file, ".json") && (len(r.Notes) != 1 || !strings.HasPrefix(r.Notes[0], "1 of 3 tasks have no part ("+filepath.Base(file)+")")) {
 				t.Errorf("%s %s: notes %q", file, name, r.Notes)
 			}
 			if err := os.RemoveAll(path); err != nil {
