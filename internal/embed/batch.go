@@ -16,6 +16,8 @@ const MaxBatch = 4096
 type batch struct {
 	in, out *ort.Tensor
 	norm    *ort.Tensor // that multiplies the rows of out; nil without
+	rows    []float32   // of out, after a run
+	norms   []float32
 	devices []*Model
 	bound   []*ort.Binding // one for each device
 }
@@ -24,18 +26,18 @@ type batch struct {
 // Close it before the models.
 func newBatch(devices ...*Model) (*batch, error) {
 	m := devices[0]
-	in, err := ort.NewTensor(m.resolved.Preprocess.shape(m.batch)...)
+	in, err := m.newInput(m.batch)
 	if err != nil {
 		return nil, err
 	}
-	out, err := ort.NewTensor(m.shapes[m.outputs.embedding]...)
+	out, err := m.newOutput(m.outputs.embedding)
 	if err != nil {
 		in.Close()
 		return nil, err
 	}
 	b := &batch{in: in, out: out, devices: devices}
 	if m.outputs.norm != noNorm {
-		if b.norm, err = ort.NewTensor(m.shapes[m.outputs.norm]...); err != nil {
+		if b.norm, err = m.newOutput(m.outputs.norm); err != nil {
 			b.close()
 			return nil, err
 		}
@@ -67,22 +69,36 @@ func (b *batch) close() {
 	}
 }
 
-// put normalises a crop into row k.
-func (b *batch) put(f *filler, k int, rgb []byte, flip bool) {
-	f.fill(b.in.Data()[k*f.size:(k+1)*f.size], rgb, flip)
+// newInput is a tensor for the model's input, for so many crops.
+func (m *Model) newInput(crops int) (*ort.Tensor, error) {
+	return ort.NewTensorOf(m.session.Inputs()[0].Type, m.resolved.Preprocess.shape(crops)...)
 }
 
-// run embeds the first n rows, of size values each. device is a place among those of newBatch.
+// newOutput is a tensor for the output at a place.
+func (m *Model) newOutput(place int) (*ort.Tensor, error) {
+	return ort.NewTensorOf(m.session.Outputs()[place].Type, m.shapes[place]...)
+}
+
+// put normalises a crop into row k.
+func (b *batch) put(f *filler, k int, rgb []byte, flip bool) { f.put(b.in, k, rgb, flip) }
+
+// run embeds the first n rows. device is a place among those of newBatch.
 // The other rows are padding, all zeros.
-func (b *batch) run(device, n, size int) error {
-	clear(b.in.Data()[n*size:])
-	if err := b.devices[device].busily(b.bound[device].Run); err != nil || b.norm == nil {
+func (b *batch) run(device, n int) error {
+	padding := b.in.Bytes()
+	clear(padding[n*(len(padding)/int(b.in.Dims()[0])):])
+	if err := b.devices[device].busily(b.bound[device].Run); err != nil {
 		return err
 	}
+	b.rows = b.out.Floats(b.rows)
+	if b.norm == nil {
+		return nil
+	}
 	dim := b.devices[device].dim
-	for k, norm := range b.norm.Data()[:n] {
+	b.norms = b.norm.Floats(b.norms)
+	for k, norm := range b.norms[:n] {
 		for i := range b.row(k, dim) {
-			b.out.Data()[k*dim+i] *= norm
+			b.rows[k*dim+i] *= norm
 		}
 	}
 	return nil
@@ -97,12 +113,12 @@ func (m *Model) busily(run func() error) error {
 }
 
 // row is the embedding of row k, valid until the next run.
-func (b *batch) row(k, dim int) []float32 { return b.out.Data()[k*dim : (k+1)*dim : (k+1)*dim] }
+func (b *batch) row(k, dim int) []float32 { return b.rows[k*dim : (k+1)*dim : (k+1)*dim] }
 
 // try runs the model once at a batch size. If that gives a row for each crop, the model has
 // this size and the row's length from then on, whatever it declares.
 func (m *Model) try(size int) error {
-	in, err := ort.NewTensor(m.resolved.Preprocess.shape(size)...)
+	in, err := m.newInput(size)
 	if err != nil {
 		return err
 	}

@@ -64,6 +64,8 @@ type Options struct {
 	Batch int
 	// Runtime says what runs the model.
 	Runtime ort.Options
+
+	crossing []onnx.ElemType // in place of those of the provider, for tests
 }
 
 // Model is an opened embedder. One goroutine at a time may run it.
@@ -81,6 +83,7 @@ type Model struct {
 	outputs     outputs
 	shapes      [][]int64 // of the outputs
 	fill        *filler
+	form        onnx.Form // of the session's inputs and outputs
 	session     *ort.Session
 	crop        int           // that of the options
 	busy        *atomic.Int64 // nanoseconds that the session ran, under whatever contract
@@ -100,6 +103,11 @@ func Open(path string, o Options) (*Model, error) {
 	if err := m.identify(parsed, o); err != nil {
 		return nil, fmt.Errorf("open model %s: %w", path, err)
 	}
+	o.Runtime.Crossing = o.crossing
+	if o.crossing == nil {
+		o.Runtime.Crossing = ort.Crossing(o.Runtime.Provider)
+	}
+	m.form.Halves = slices.Contains(o.Runtime.Crossing, onnx.Float16)
 	o.Runtime.Digest, o.Runtime.External = m.digest, m.external
 	if err := m.start(parsed, o); err != nil {
 		m.Close()
@@ -167,7 +175,7 @@ func (m *Model) resize(batch int, o ort.Options) (err error) {
 // an output: the runtime takes that for true, and refuses the shape that it computes itself.
 func (m *Model) rewritten(g *onnx.Graph) ([]byte, error) {
 	for _, v := range slices.Concat(g.Images(), g.AsFloats()) {
-		if v.Type != onnx.Float32 {
+		if v.Type != onnx.Float32 && !(m.form.Halves && v.Type == onnx.Float16) {
 			m.notes = append(m.notes, fmt.Sprintf("the model's %s is %v and cast", v.Name, v.Type))
 		}
 	}
@@ -175,14 +183,14 @@ func (m *Model) rewritten(g *onnx.Graph) ([]byte, error) {
 		out := g.Outputs[0]
 		return nil, fmt.Errorf("%w: its output %s is %v, which is no embedding unless a QuantizeLinear node tells the scale; export it with an output in floating point", ErrShape, out.Name, out.Type)
 	}
-	if g.IsFloat32() && !declaresOtherBatch(g) {
+	if m.form.Has(g) && !declaresOtherBatch(g) {
 		return nil, nil
 	}
 	data, err := regular.Read(m.path, onnx.MaxBytes)
 	if err != nil {
 		return nil, err
 	}
-	return onnx.InFloat32(data)
+	return m.form.Rewrite(data)
 }
 
 // declaresOtherBatch says that an output is declared with a batch that is not the input's.
@@ -249,7 +257,7 @@ func (m *Model) adaptTo(o Options) (err error) {
 func (m *Model) measure(batch int, o ort.Options) error {
 	ins, outs := m.session.Inputs(), m.session.Outputs()
 	if len(ins) != 1 || len(outs) == 0 {
-		return fmt.Errorf("%w: it has %d inputs and %d outputs of float32, want 1 and 1", ErrShape, len(ins), len(outs))
+		return fmt.Errorf("%w: it has %d inputs and %d outputs in floating point, want 1 and 1", ErrShape, len(ins), len(outs))
 	}
 	declared, want := ins[0].Dims, m.resolved.Preprocess.shape(-1)
 	if len(declared) != 4 || !slices.EqualFunc(declared[1:], want[1:], func(d, w int64) bool { return d == w || d == -1 }) {
@@ -410,10 +418,10 @@ func (m *Model) Embed(n int, pixels []byte, flip bool, dst []float32) error {
 			copy(m.canvas.crop, pixels[(from+k)*size:(from+k+1)*size])
 			m.own.put(m.fill, k, m.fill.pixels(m.canvas), flip)
 		}
-		if err := m.own.run(0, rows, m.fill.size); err != nil {
+		if err := m.own.run(0, rows); err != nil {
 			return err
 		}
-		copy(dst[from*m.dim:(from+rows)*m.dim], m.own.out.Data())
+		copy(dst[from*m.dim:(from+rows)*m.dim], m.own.rows)
 	}
 	return nil
 }

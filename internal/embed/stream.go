@@ -235,7 +235,7 @@ func (p *pipeline) infer(ctx context.Context, device int) {
 			s.n = s.failed
 		}
 		for _, b := range s.runs {
-			if err := b.run(device, s.n, p.first.fill.size); err != nil {
+			if err := b.run(device, s.n); err != nil {
 				s.n, s.err = 0, err
 			}
 		}

@@ -154,12 +154,12 @@ func FuzzUnmarshal(f *testing.F) {
 }
 
 // Only inputs and outputs change: weights among the inputs and all nodes stay.
-func TestInFloat32(t *testing.T) {
+func TestRewrite(t *testing.T) {
 	m := sample()
 	m.Graph.Inputs[0].Type, m.Graph.Outputs[0].Type = Float16, Float64
 	m.Graph.Inputs = append(m.Graph.Inputs, ValueInfo{"w", Float32, Fixed(2)})
 	m.Graph.Outputs = append(m.Graph.Outputs, ValueInfo{"index", Int64, Fixed(1)})
-	data, err := InFloat32(m.Marshal())
+	data, err := Form{}.Rewrite(m.Marshal())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,16 @@ func TestInFloat32(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v\nwant %+v", got, want)
 	}
-	if _, err := InFloat32([]byte("no model")); !errors.Is(err, ErrFormat) {
+	m.Graph.Outputs[0].Type = Float16
+	halves := Form{Halves: true}
+	if data, err = halves.Rewrite(m.Marshal()); err != nil {
+		t.Fatal(err)
+	}
+	if got, err = Unmarshal(data); err != nil || !reflect.DeepEqual(got.Graph.Nodes, sample().Graph.Nodes) || !halves.Has(&got.Graph) || (Form{}).Has(&got.Graph) ||
+		got.Graph.Inputs[0].Name != "input" || got.Graph.Outputs[0].Name != "z" {
+		t.Errorf("halves stay: %+v, %v", got, err)
+	}
+	if _, err := (Form{}).Rewrite([]byte("no model")); !errors.Is(err, ErrFormat) {
 		t.Error(err)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	yalue "github.com/yalue/onnxruntime_go"
+
+	"facepipe/internal/onnx"
 )
 
 // CPU is the provider that every runtime has.
@@ -46,6 +48,8 @@ type provider struct {
 	half bool
 	// nvidia says that it computes on CUDA devices, whose settings it has.
 	nvidia bool
+	// crossing are the types, beside float32, in which values best come to it and from it.
+	crossing []onnx.ElemType
 	// behind is the provider that computes what this one cannot, before the processor does.
 	behind string
 	// builds says that it takes minutes to build an engine of a model.
@@ -56,8 +60,9 @@ type provider struct {
 // providers, the processor first.
 var providers = []provider{
 	{name: CPU, runtimeName: "CPUExecutionProvider", add: func(*yalue.SessionOptions, target) error { return nil }},
-	{name: "cuda", runtimeName: "CUDAExecutionProvider", library: "cuda", devices: true, nvidia: true, add: addCUDA},
-	{name: "tensorrt", runtimeName: "TensorrtExecutionProvider", library: "tensorrt", devices: true, half: true, nvidia: true, behind: "cuda", builds: true, add: addTensorRT},
+	{name: "cuda", runtimeName: "CUDAExecutionProvider", library: "cuda", devices: true, nvidia: true, crossing: []onnx.ElemType{onnx.Float16}, add: addCUDA},
+	{name: "tensorrt", runtimeName: "TensorrtExecutionProvider", library: "tensorrt", devices: true, half: true, nvidia: true, behind: "cuda", builds: true,
+		crossing: []onnx.ElemType{onnx.Float16}, add: addTensorRT},
 	{name: "openvino", runtimeName: "OpenVINOExecutionProvider", library: "openvino",
 		add: func(o *yalue.SessionOptions, _ target) error { return o.AppendExecutionProviderOpenVINO(nil) }},
 	{name: "coreml", runtimeName: "CoreMLExecutionProvider", platform: "darwin",
@@ -158,9 +163,19 @@ func Providers() []string {
 }
 
 // Builds says whether a provider builds an engine for minutes for each shape that it runs on.
-func Builds(name string) bool {
+func Builds(name string) bool { return named(name).builds }
+
+// Crossing are the types, beside float32, in which a model's inputs and outputs had best stay on
+// their way to a provider and back: of a device's memory less is copied. The processor has none.
+func Crossing(name string) []onnx.ElemType { return named(name).crossing }
+
+// named is the provider of a name; a zero one if there is none.
+func named(name string) provider {
 	i := slices.IndexFunc(providers, func(p provider) bool { return p.name == name })
-	return i >= 0 && providers[i].builds
+	if i < 0 {
+		return provider{}
+	}
+	return providers[i]
 }
 
 // profile is the shape of the inputs that leave some of it open, as TensorRT takes it.
