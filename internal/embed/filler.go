@@ -40,14 +40,37 @@ func newFiller(p Preprocess, side int) *filler {
 	return f
 }
 
-// put normalises one RGB crop into row k of a tensor, mirrored left to right if flip.
+// put writes one RGB crop into row k of a tensor, mirrored left to right if flip: normalised or,
+// into one of uint8, as it is but for the order of the channels.
 func (f *filler) put(t *ort.Tensor, k int, rgb []byte, flip bool) {
 	from, to := k*f.size, (k+1)*f.size
-	if t.Type() == onnx.Float16 {
+	switch t.Type() {
+	case onnx.Uint8:
+		f.copy(t.Bytes()[from:to], rgb, flip)
+	case onnx.Float16:
 		fillBy(f, t.Halves()[from:to], &f.halves, rgb, flip)
+	default:
+		f.fill(t.Data()[from:to], rgb, flip)
+	}
+}
+
+// copy copies one RGB crop in the contract's order of channels, mirrored left to right if flip.
+func (f *filler) copy(dst, rgb []byte, flip bool) {
+	if f.place[0] == 0 && !flip {
+		copy(dst, rgb)
 		return
 	}
-	f.fill(t.Data()[from:to], rgb, flip)
+	for row := 0; row < f.area; row += f.width {
+		from, step := row, 1
+		if flip {
+			from, step = row+f.width-1, -1
+		}
+		for to := row; to < row+f.width; to++ {
+			d, s := dst[3*to:3*to+3], rgb[3*from:3*from+3]
+			d[f.place[0]], d[1], d[2-f.place[0]] = s[0], s[1], s[2]
+			from += step
+		}
+	}
 }
 
 // fill normalises one RGB crop into dst, mirrored left to right if flip.

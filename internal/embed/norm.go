@@ -82,16 +82,16 @@ func (m *Model) lengths(place int) (rows, others []float64, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	defer in.Close()
+	defer in.close()
 	probes := probeCrops(m.resolved.Preprocess)
 	for len(probes) > 0 {
 		n := min(m.batch, len(probes))
 		for k, crop := range probes[:n] {
-			m.fill.put(in, k, crop, false)
+			m.fill.put(in.image, k, crop, false)
 		}
 		probes = probes[n:]
 		outs := make([]*ort.Tensor, len(m.shapes))
-		if err := m.busily(func() error { return m.session.Run([]*ort.Tensor{in}, outs) }); err != nil {
+		if err := m.busy.run(func() error { return m.session.Run(in.tensors(), outs) }); err != nil {
 			return nil, nil, err
 		}
 		embeddings, values := outs[m.outputs.embedding].Floats(nil), outs[place].Floats(nil)

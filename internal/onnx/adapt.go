@@ -62,6 +62,32 @@ func (g *Graph) Images() []ValueInfo { return slices.DeleteFunc(slices.Clone(g.I
 type Form struct {
 	// Halves leaves float16 as it is.
 	Halves bool
+	// Pixels, unless nil, are to come in place of the only image.
+	Pixels *Pixels
+}
+
+// Pixels are 8-bit images, interleaved, in place of a model's input. The input is made of them
+// inside: x becomes (x - mean) / std in float32, with the mean and the std of each channel in two
+// further inputs, and is rounded to the input's own type.
+type Pixels struct {
+	Height, Width int64
+	// Planar says that the model takes planes: N×3×H×W instead of N×H×W×3.
+	Planar bool
+}
+
+// pixelsOpset is the first operator set in which arithmetic stretches one operand to the other's
+// shape by itself.
+const pixelsOpset = 7
+
+// TakesPixels says that [Form].Pixels can be had of a model: it has one input, an image, and is
+// not too old.
+func (m *Model) TakesPixels() bool {
+	images := m.Graph.Images()
+	if len(images) != 1 || len(images[0].Dims) != 4 || m.OpsetVersion < pixelsOpset {
+		return false
+	}
+	_, castable := elemTypes[images[0].Type]
+	return castable
 }
 
 // keeps says that a type may stay.
@@ -69,7 +95,7 @@ func (f Form) keeps(t ElemType) bool { return t == Float32 || f.Halves && t == F
 
 // Has says that all inputs and outputs of a graph are of a form.
 func (f Form) Has(g *Graph) bool {
-	return !slices.ContainsFunc(slices.Concat(g.Images(), g.Outputs), func(v ValueInfo) bool { return !f.keeps(v.Type) })
+	return f.Pixels == nil && !slices.ContainsFunc(slices.Concat(g.Images(), g.Outputs), func(v ValueInfo) bool { return !f.keeps(v.Type) })
 }
 
 // AsFloats are the outputs that can be had as float32: floating-point ones, and quantized ones
@@ -136,11 +162,49 @@ func (f Form) rewrite(data []byte, g *Graph, outputs func(*message, *Graph)) ([]
 // inputs writes a graph's inputs, and before its nodes what makes of them what it takes.
 func (f Form) inputs(w *message, g *Graph) {
 	for _, in := range g.Inputs {
+		if f.Pixels != nil && !g.isWeight(in) {
+			f.Pixels.write(w, in)
+			continue
+		}
 		if _, castable := elemTypes[in.Type]; castable && !f.keeps(in.Type) && !g.isWeight(in) {
 			w.cast(in.Name+castSuffix, in.Name, in.Type)
 			in.Name, in.Type = in.Name+castSuffix, Float32
 		}
 		w.nested(graphInput, in.write)
+	}
+}
+
+// write writes the inputs that stand for one, and what makes that of them.
+func (p *Pixels) write(w *message, in ValueInfo) {
+	nodes := []Node{
+		{OpType: "Cast", Inputs: []string{in.Name + ".pixels"}, Attributes: []Attribute{Int("to", int64(Float32))}},
+		{OpType: "Sub", Inputs: []string{"", in.Name + ".mean"}},
+		{OpType: "Div", Inputs: []string{"", in.Name + ".std"}},
+	}
+	if p.Planar {
+		nodes = append(nodes, Node{OpType: "Transpose", Inputs: []string{""}, Attributes: []Attribute{Ints("perm", 0, 3, 1, 2)}})
+	}
+	if in.Type != Float32 {
+		nodes = append(nodes, Node{OpType: "Cast", Inputs: []string{""}, Attributes: []Attribute{Int("to", int64(in.Type))}})
+	}
+	for i := range nodes {
+		n := &nodes[i]
+		n.Name = fmt.Sprintf("%s.%d", in.Name, i)
+		n.Outputs = []string{n.Name}
+		if i > 0 {
+			n.Inputs[0] = nodes[i-1].Name
+		}
+		if i == len(nodes)-1 {
+			n.Outputs[0] = in.Name
+		}
+		w.nested(graphNode, n.write)
+	}
+	for _, v := range []ValueInfo{
+		{Name: in.Name + ".pixels", Type: Uint8, Dims: append([]Dim{in.Dims[0]}, Fixed(p.Height, p.Width, 3)...)},
+		{Name: in.Name + ".mean", Type: Float32, Dims: Fixed(3)},
+		{Name: in.Name + ".std", Type: Float32, Dims: Fixed(3)},
+	} {
+		w.nested(graphInput, v.write)
 	}
 }
 

@@ -191,6 +191,50 @@ func TestRewrite(t *testing.T) {
 	}
 }
 
+// Pixels stand for an image where a model has one and is not too old.
+func TestPixels(t *testing.T) {
+	model := func(edit func(*Model)) *Model {
+		m := sample()
+		m.OpsetVersion, m.Graph.Inputs[0].Dims = 13, []Dim{Variable("N"), {Size: 3}, {Size: 4}, {Size: 5}}
+		edit(m)
+		return m
+	}
+	for name, c := range map[string]struct {
+		m    *Model
+		want bool
+	}{
+		"an image":       {model(func(*Model) {}), true},
+		"of half":        {model(func(m *Model) { m.Graph.Inputs[0].Type = Float16 }), true},
+		"of text":        {model(func(m *Model) { m.Graph.Inputs[0].Type = 8 }), false},
+		"of three sides": {model(func(m *Model) { m.Graph.Inputs[0].Dims = Fixed(3, 4, 5) }), false},
+		"two inputs":     {model(func(m *Model) { m.Graph.Inputs = append(m.Graph.Inputs, ValueInfo{Name: "other"}) }), false},
+		"opset 6":        {model(func(m *Model) { m.OpsetVersion = 6 }), false},
+		"no opset":       {model(func(m *Model) { m.OpsetVersion = 0 }), false},
+	} {
+		if got := c.m.TakesPixels(); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	m := model(func(m *Model) { m.Graph.Inputs[0].Type = Float16 })
+	data, err := Form{Pixels: &Pixels{Height: 4, Width: 5, Planar: true}}.Rewrite(m.Marshal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Unmarshal(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var chain []string
+	for _, n := range got.Graph.Nodes[:5] {
+		chain = append(chain, n.OpType)
+	}
+	images := got.Graph.Images()
+	if !slices.Equal(chain, []string{"Cast", "Sub", "Div", "Transpose", "Cast"}) || got.Graph.Nodes[4].Outputs[0] != "input" || len(images) != 3 ||
+		!reflect.DeepEqual(images[0], ValueInfo{"input.pixels", Uint8, []Dim{Variable("N"), {Size: 4}, {Size: 5}, {Size: 3}}}) {
+		t.Errorf("nodes %v, inputs %+v", chain, images)
+	}
+}
+
 // What people take for a model says what it is.
 func TestOtherKinds(t *testing.T) {
 	for text, want := range map[string]string{

@@ -25,6 +25,12 @@ const (
 	tensorData       = 51
 	shapeDimensions  = 61 // their number
 	shapeSizes       = 62
+	createMemoryInfo = 68
+	allocate         = 75
+	deallocate       = 76
+	releaseMemory    = 94
+	createAllocator  = 131
+	releaseAllocator = 132
 	tensorShape      = 65
 	releaseStatus    = 93
 	releaseValue     = 96
@@ -48,6 +54,13 @@ type calls struct {
 	sizes     func(shape uintptr, sizes *int64, n uintptr) uintptr
 	freeValue func(value uintptr)
 	freeShape func(shape uintptr)
+
+	memory        func(name *byte, kind, device, use int32, info *uintptr) uintptr
+	freeMemory    func(info uintptr)
+	allocator     func(session, info uintptr, allocator *uintptr) uintptr
+	freeAllocator func(allocator uintptr)
+	allocate      func(allocator, size uintptr, at *unsafe.Pointer) uintptr
+	free          func(allocator uintptr, at unsafe.Pointer) uintptr
 }
 
 func (f *functions) calls() *calls {
@@ -55,6 +68,8 @@ func (f *functions) calls() *calls {
 	for place, to := range map[int]any{
 		errorMessage: &c.message, releaseStatus: &c.release, sessionRun: &c.run, tensorData: &c.data, tensorShape: &c.shape,
 		shapeDimensions: &c.dims, shapeSizes: &c.sizes, releaseValue: &c.freeValue, releaseShape: &c.freeShape,
+		createMemoryInfo: &c.memory, releaseMemory: &c.freeMemory, createAllocator: &c.allocator, releaseAllocator: &c.freeAllocator,
+		allocate: &c.allocate, deallocate: &c.free,
 	} {
 		purego.RegisterFunc(to, f[place])
 	}

@@ -162,6 +162,10 @@ type Session struct {
 	// engines says where TensorRT's engines are kept, elsewhere what the provider leaves to
 	// others; "" if nothing.
 	engines, elsewhere string
+	// pool is memory that the device copies fastest, nil if any is as good; slow says why there is
+	// none although there should be.
+	pool *pool
+	slow string
 }
 
 // Open loads a model file. Errors wrap [ErrRuntime] or [ErrModel] and name the file.
@@ -188,6 +192,7 @@ func Open(path string, o Options) (*Session, error) {
 		return nil, fmt.Errorf("%w %s%s: %s", ErrModel, path, o.place(), o.refusal(path, err))
 	}
 	s.elsewhere = placedElsewhere(s.session, o)
+	s.fastMemory(o)
 	return s, nil
 }
 
@@ -262,7 +267,7 @@ func (o Options) refusal(path string, err error) string {
 // Notes say what a user should know about how the model was opened.
 func (s *Session) Notes() []string {
 	var notes []string
-	for _, note := range []string{s.engines, s.elsewhere} {
+	for _, note := range []string{s.engines, s.elsewhere, s.slow} {
 		if note != "" {
 			notes = append(notes, note)
 		}
@@ -384,7 +389,10 @@ func (s *Session) Inputs() []Info { return s.inputs }
 func (s *Session) Outputs() []Info { return s.outputs }
 
 // Close releases the model.
-func (s *Session) Close() error { return s.session.Destroy() }
+func (s *Session) Close() error {
+	s.pool.close()
+	return s.session.Destroy()
+}
 
 // Run computes the outputs for the inputs, both in the model's order. A nil output
 // is allocated by the runtime and belongs to the caller.

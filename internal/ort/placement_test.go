@@ -102,7 +102,9 @@ func TestFunctionsAreTheRuntimes(t *testing.T) {
 	for place, name := range map[int]string{sessionSubgraphs: "Session_GetEpGraphAssignmentInfo", subgraphProvider: "EpAssignedSubgraph_GetEpName",
 		subgraphNodes: "EpAssignedSubgraph_GetNodes", nodeOperator: "EpAssignedNode_GetOperatorType", errorMessage: "GetErrorMessage",
 		releaseStatus: "ReleaseStatus", sessionRun: "Run", tensorData: "GetTensorMutableData", tensorShape: "GetTensorTypeAndShape",
-		shapeDimensions: "GetDimensionsCount", shapeSizes: "GetDimensions", releaseValue: "ReleaseValue", releaseShape: "ReleaseTensorTypeAndShapeInfo"} {
+		shapeDimensions: "GetDimensionsCount", shapeSizes: "GetDimensions", releaseValue: "ReleaseValue", releaseShape: "ReleaseTensorTypeAndShapeInfo",
+		createMemoryInfo: "CreateMemoryInfo", allocate: "AllocatorAlloc", deallocate: "AllocatorFree", releaseMemory: "ReleaseMemoryInfo",
+		createAllocator: "CreateAllocator", releaseAllocator: "ReleaseAllocator"} {
 		source += fmt.Sprintf("_Static_assert(offsetof(OrtApi, %s) == %d * sizeof(void *), \"%s\");\n", name, place, name)
 	}
 	file := filepath.Join(t.TempDir(), "places.c")

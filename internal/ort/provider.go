@@ -31,6 +31,9 @@ type target struct {
 	engines string
 }
 
+// cudaPinned is the runtime's name for pinned memory of CUDA devices.
+const cudaPinned = "CudaPinned"
+
 // provider is a way to run models, if the opened library was built with it and the
 // machine has what it needs.
 type provider struct {
@@ -48,6 +51,11 @@ type provider struct {
 	half bool
 	// nvidia says that it computes on CUDA devices, whose settings it has.
 	nvidia bool
+	// pinned is the runtime's name for the memory that its devices copy fastest, "" if any is as
+	// good, and flights how many runs at a time keep a device busy, 0 for one: one computes while
+	// the other's values are copied.
+	pinned  string
+	flights int
 	// crossing are the types, beside float32, in which values best come to it and from it.
 	crossing []onnx.ElemType
 	// behind is the provider that computes what this one cannot, before the processor does.
@@ -60,8 +68,9 @@ type provider struct {
 // providers, the processor first.
 var providers = []provider{
 	{name: CPU, runtimeName: "CPUExecutionProvider", add: func(*yalue.SessionOptions, target) error { return nil }},
-	{name: "cuda", runtimeName: "CUDAExecutionProvider", library: "cuda", devices: true, nvidia: true, crossing: []onnx.ElemType{onnx.Float16}, add: addCUDA},
-	{name: "tensorrt", runtimeName: "TensorrtExecutionProvider", library: "tensorrt", devices: true, half: true, nvidia: true, behind: "cuda", builds: true,
+	{name: "cuda", runtimeName: "CUDAExecutionProvider", library: "cuda", devices: true, nvidia: true, pinned: cudaPinned, flights: 2,
+		crossing: []onnx.ElemType{onnx.Float16, onnx.Uint8}, add: addCUDA},
+	{name: "tensorrt", runtimeName: "TensorrtExecutionProvider", library: "tensorrt", devices: true, half: true, nvidia: true, behind: "cuda", builds: true, pinned: cudaPinned, flights: 2,
 		crossing: []onnx.ElemType{onnx.Float16}, add: addTensorRT},
 	{name: "openvino", runtimeName: "OpenVINOExecutionProvider", library: "openvino",
 		add: func(o *yalue.SessionOptions, _ target) error { return o.AppendExecutionProviderOpenVINO(nil) }},
@@ -164,6 +173,9 @@ func Providers() []string {
 
 // Builds says whether a provider builds an engine for minutes for each shape that it runs on.
 func Builds(name string) bool { return named(name).builds }
+
+// Flights is how many runs of a model at a time keep a provider's device busy.
+func Flights(name string) int { return max(1, named(name).flights) }
 
 // Crossing are the types, beside float32, in which a model's inputs and outputs had best stay on
 // their way to a provider and back: of a device's memory less is copied. The processor has none.

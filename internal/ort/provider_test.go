@@ -90,6 +90,9 @@ func TestCrossing(t *testing.T) {
 		if got := slices.Contains(Crossing(name), onnx.Float16); got != halves {
 			t.Errorf("%q: %v", name, Crossing(name))
 		}
+		if got := Flights(name); (got == 2) != halves || got < 1 {
+			t.Errorf("%q: %d runs at a time", name, got)
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ type Tensor struct {
 	dims  []int64
 	bytes []byte // of the elements
 	value yalue.Value
+	free  func() // gives the bytes back; nil if the collector does
 }
 
 // NewTensor makes a tensor of zeros in float32.
@@ -30,12 +31,8 @@ func NewTensorOf(kind onnx.ElemType, dims ...int64) (*Tensor, error) {
 func newTensor(kind onnx.ElemType, dims []int64, memory []byte) (t *Tensor, err error) {
 	t = &Tensor{kind: kind, dims: append([]int64{}, dims...), bytes: memory}
 	shape := yalue.NewShape(dims...)
-	n := 1
-	for _, d := range dims {
-		n *= int(max(d, 0)) // the runtime refuses others
-	}
-	if memory == nil {
-		t.bytes = bytesOf(make([]float32, (n*kind.Size()+3)/4))[:n*kind.Size()] // aligned for all
+	if n := size(kind, dims); memory == nil {
+		t.bytes = bytesOf(make([]float32, (n+3)/4))[:n] // aligned for all
 	}
 	switch kind {
 	case onnx.Float32:
@@ -51,6 +48,15 @@ func newTensor(kind onnx.ElemType, dims []int64, memory []byte) (t *Tensor, err 
 		return nil, fmt.Errorf("make a tensor of shape %v: %w", dims, err)
 	}
 	return t, nil
+}
+
+// size is that of an array in bytes.
+func size(kind onnx.ElemType, dims []int64) int {
+	n := kind.Size()
+	for _, d := range dims {
+		n *= int(max(d, 0)) // the runtime refuses others
+	}
+	return n
 }
 
 // Type is that of the elements.
@@ -86,7 +92,13 @@ func (t *Tensor) Floats(memory []float32) []float32 {
 }
 
 // Close releases the tensor.
-func (t *Tensor) Close() error { return t.value.Destroy() }
+func (t *Tensor) Close() error {
+	err := t.value.Destroy()
+	if t.free != nil {
+		t.free()
+	}
+	return err
+}
 
 // elements are bytes as the elements that they hold.
 func elements[T float32 | uint16](bytes []byte) []T {
