@@ -82,9 +82,10 @@ type run struct {
 	resumed int // the step that this process goes on from
 	begun   time.Time
 
-	tally tally   // of the step in flight
-	norm  float64 // length of the last step's gradient
-	moved bool    // whether the parameters took that step
+	tally   tally   // of the step that is made
+	flight  *flight // the step before, nil once it is settled
+	moved   bool    // whether the parameters took the last step that is settled
+	blocked int     // calls in steps that waited for the device
 }
 
 // all takes the stages of a run in their order.

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"facepipe/student/checkpoint"
-	"facepipe/student/loss"
 	"facepipe/student/net/layer"
 	"facepipe/student/torch"
 )
@@ -44,12 +43,21 @@ func (g *guard) median() (m float64, known bool) {
 	return sorted[len(sorted)/2], true
 }
 
+// most is the largest loss that the guard lets through.
+func (g *guard) most() float64 {
+	if m, known := g.median(); known && g.limit > 0 && m > 0 {
+		return g.limit * m
+	}
+	return math.Inf(1)
+}
+
 // judge says what is wrong with a loss, "" for nothing, and remembers it.
 func (g *guard) judge(loss float64) string {
 	if !finite(loss) {
 		return "the loss is not finite"
 	}
-	if m, known := g.median(); known && g.limit > 0 && m > 0 && loss > g.limit*m {
+	if loss > g.most() {
+		m, _ := g.median()
 		return fmt.Sprintf("the loss is more than %g times its running median %.6g", g.limit, m)
 	}
 	if len(g.recent) < medianWindow {
@@ -126,14 +134,13 @@ func (d *diagnosis) Is(target error) bool { return target == errDiverged }
 
 func diagnosisPath(run string) string { return filepath.Join(run, "diverged.json") }
 
-// diagnose describes a step that is given up: what it has added up, and which tensors
-// are not finite.
-func (r *run) diagnose(reason string, at int, t tally, gradient, rate float64) error {
+// diagnose describes a step that is given up: what came of it, and which tensors are not finite.
+func (r *run) diagnose(reason string, o outcome) error {
 	s := r.model.engine.NewScope()
 	defer s.Close()
-	d := &diagnosis{Reason: reason, Step: at + 1, Loss: number(t.loss), Parts: map[string]number{},
-		Gradient: number(gradient), LearningRate: rate, Precision: r.o.Precision, Rows: slices.Clone(t.rows)}
-	for name, v := range loss.Means(s, t.parts) {
+	d := &diagnosis{Reason: reason, Step: o.at + 1, Loss: number(o.loss), Parts: map[string]number{},
+		Gradient: number(o.gradient), LearningRate: o.rate, Precision: r.o.Precision, Rows: slices.Clone(o.rows)}
+	for name, v := range o.parts {
 		d.Parts[name] = number(v)
 	}
 	d.Median, _ = r.guard.median()

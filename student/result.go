@@ -18,6 +18,9 @@ type Summary struct {
 	Seconds         float64 `json:"seconds"`
 	WaitSeconds     float64 `json:"wait_seconds"`
 	ImagesPerSecond float64 `json:"images_per_second"`
+	// BlockingCallsPerStep counts the calls in a step that return only when the device has come to
+	// them; see torch.Engine.BlockingCalls. The processor is counted as if it were a device.
+	BlockingCallsPerStep float64 `json:"blocking_calls_per_step"`
 	// FinalLoss is the last step's.
 	FinalLoss float64 `json:"final_loss"`
 	// Parameters is the number of trained values in the student.
@@ -64,8 +67,9 @@ func (r *run) writeSummary() (Summary, error) {
 	seconds := time.Since(r.begun).Seconds()
 	s := Summary{
 		Steps: r.last.Step, Epochs: int(math.Ceil(r.epochs())), Seconds: seconds, WaitSeconds: r.loader.Waited().Seconds(),
-		ImagesPerSecond: float64((r.last.Step-r.resumed)*r.o.Batch*r.o.Accumulate) / seconds,
-		FinalLoss:       r.last.Loss, Parameters: r.model.network.Parameters(), ONNX: r.modelPath(),
+		ImagesPerSecond:      float64((r.last.Step-r.resumed)*r.o.Batch*r.o.Accumulate) / seconds,
+		BlockingCallsPerStep: float64(r.blocked) / float64(max(r.last.Step-r.resumed, 1)),
+		FinalLoss:            r.last.Loss, Parameters: r.model.network.Parameters(), ONNX: r.modelPath(),
 		ResumedAt: r.resumed, Flip: r.flip, Precision: r.o.Precision, Device: r.o.Device,
 		Torch: r.engine.TorchVersion(), Validation: r.last.Figures,
 	}

@@ -16,6 +16,9 @@ import (
 
 // save writes a checkpoint. Of several ranks the first does so for all.
 func (r *run) save() error {
+	if err := r.settle(); err != nil {
+		return err
+	}
 	if !r.world.leads() {
 		return nil
 	}

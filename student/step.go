@@ -3,19 +3,19 @@ package student
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"facepipe/student/data"
 	"facepipe/student/loss"
 	"facepipe/student/net/layer"
-	"facepipe/student/optim"
 	"facepipe/student/torch"
 )
 
-// tally is what the micro-batches of one step add up to: the mean of their losses, the
-// parts of each, and the rows of all of them. What of the parts is in the engine is there
-// until the next step begins.
+// tally is what the micro-batches of one step add up to: the mean of their losses (float64), the
+// parts of each, and the rows of all of them. What is in the engine is there until the backward pass
+// of the next step begins.
 type tally struct {
-	loss  float64
+	loss  torch.Tensor
 	parts []loss.Parts
 	rows  []int64
 	// overflowed is whether an embedding was not finite, in half precision: then there is
@@ -23,27 +23,31 @@ type tally struct {
 	overflowed bool
 }
 
-// add takes in one of so many micro-batches.
-func (t *tally) add(value float64, parts loss.Parts, rows []int64, of int) {
-	t.loss += value / float64(of)
+// add takes in one of so many micro-batches, and keeps what it adds up to.
+func (t *tally) add(s, kept *torch.Scope, value torch.Tensor, parts loss.Parts, rows []int64, of int) {
+	share := s.DivScalar(s.To(s.Detach(value), torch.Float64), float64(of))
+	if !t.loss.IsNone() {
+		share = s.Add(t.loss, share)
+	}
+	if parts.Move(s, kept); s.Err() == nil {
+		t.loss = s.Move(share, kept)
+	}
 	t.parts = append(t.parts, parts)
 	t.rows = append(t.rows, rows...)
 }
 
-// backward runs one of the micro-batches of a step forward and backward. Gradients add
-// up in the parameters, each with its fraction of the step, so that their sum is that of
-// the mean loss. Norms see, and the loss remembers (memory bank, running statistics),
-// one micro-batch after the other.
-func (m *model) backward(b *data.Batch, size, of int, t *tally) error {
-	s := m.engine.NewScope()
-	defer s.Close()
+// forward runs one of the micro-batches of a step forward. Norms see one after the other.
+func (m *model) forward(s *torch.Scope, b *data.Batch, size int) loss.Batch {
 	if m.statistics != nil && b.Part == 0 {
 		m.statistics.keep(s)
 	}
-	if b.Part == 0 {
-		m.figures.Close() // of the step before
-	}
-	in := m.world.gather(s, m.input(s, b, size))
+	return m.world.gather(s, m.input(s, b, size))
+}
+
+// backward runs one of so many micro-batches backward. Gradients add up in the parameters, each
+// with its fraction of the step, so that their sum is that of the mean loss. The loss remembers
+// (memory bank, running statistics) one micro-batch after the other.
+func (m *model) backward(s *torch.Scope, in loss.Batch, part, of int, t *tally) error {
 	if m.overflows(s, in.Student) {
 		t.overflowed = true
 	}
@@ -52,7 +56,7 @@ func (m *model) backward(b *data.Batch, size, of int, t *tally) error {
 		return s.Err()
 	}
 	value, parts := m.loss.Step(s, in)
-	last := b.Part+1 == of
+	last := part+1 == of
 	if last {
 		m.world.expect(s)
 	}
@@ -60,8 +64,7 @@ func (m *model) backward(b *data.Batch, size, of int, t *tally) error {
 	if last {
 		m.world.collect(s)
 	}
-	parts.Move(s, m.figures)
-	t.add(s.Scalar(value), parts, in.Samples, of)
+	t.add(s, m.figures, value, parts, in.Samples, of)
 	return s.Err()
 }
 
@@ -100,30 +103,22 @@ func (m *model) scaledLoss(s *torch.Scope, value torch.Tensor, of int) torch.Ten
 	return s.Scale(value, factor)
 }
 
-// move takes the optimizer's step with the gradients that have added up, and reports
-// their length. A gradient that is not finite moves nothing: with a loss scale the step
-// is skipped (moved is false), leaves the running statistics as they were, and the next one
-// has a smaller scale; otherwise it is optim.ErrNotFinite.
-func (m *model) move(step int, rate float64) (norm float64, moved bool, err error) {
-	s := m.engine.NewScope()
-	defer s.Close()
+// launch gives the device the optimizer's step with the gradients that have added up, which it
+// takes unless the loss is above limit, or it or the gradient not finite. It returns what comes of
+// it: the loss, the length of the gradient, whether the step was taken, and the figures.
+func (m *model) launch(s *torch.Scope, t *tally, limit, rate float64) (*torch.Fetch, error) {
 	if m.scaler != nil {
 		m.scaler.unscale(s, m.params())
 	}
-	norm, err = m.optimizer.Step(s, rate)
-	if errors.Is(err, optim.ErrNotFinite) && m.skip(s) {
-		return norm, false, s.Err()
-	}
+	report, err := m.optimizer.Step(s, torch.Terms{Loss: t.loss, Limit: limit}, rate)
 	if err != nil {
-		return norm, false, err
+		return nil, err
 	}
-	if m.scaler != nil {
-		m.scaler.took()
+	if waiting := loss.Waiting(t.parts); len(waiting) > 0 {
+		report = s.Concat([]torch.Tensor{report, s.Stack(waiting)}, 0)
 	}
-	if m.average != nil {
-		err = m.average.follow(s, step)
-	}
-	return norm, true, err
+	values := s.Fetch(report)
+	return values, s.Err()
 }
 
 // skip leaves a step that overflowed out, and reports whether a smaller scale is left to try.
@@ -136,55 +131,116 @@ func (m *model) skip(s *torch.Scope) bool {
 	return true
 }
 
-// batch takes a micro-batch and, with the last one of a step, the step.
+// batch takes a micro-batch and, with the last one of a step, the step. The step before is judged
+// once the device has the forward pass of this one to go on with.
 func (r *run) batch(b *data.Batch) (stepped bool, err error) {
+	m := r.model
+	before := m.engine.BlockingCalls()
+	defer func() { r.blocked += m.engine.BlockingCalls() - before }()
+	s := m.engine.NewScope()
+	defer s.Close()
+	in := m.forward(s, b, r.loader.CropSize())
 	if b.Part == 0 {
+		if err := r.settle(); err != nil {
+			return false, err
+		}
+		m.figures.Close()
 		r.tally = tally{}
 	}
-	if err := r.model.backward(b, r.loader.CropSize(), r.o.Accumulate, &r.tally); err != nil {
+	if err := m.backward(s, in, b.Part, r.o.Accumulate, &r.tally); err != nil {
 		return false, fmt.Errorf("step %d: %w", b.Step+1, err)
-	}
-	if !finite(r.tally.loss) {
-		return false, r.diagnose("the loss is not finite", b.Step, r.tally, r.gradient(), r.schedule.At(b.Step))
 	}
 	if b.Part+1 < r.o.Accumulate {
 		return false, nil
 	}
-	return true, r.step(b.Step)
+	if err := r.step(s, b.Step); err != nil {
+		return false, err
+	}
+	return true, nil
 }
 
-// step judges the loss and takes the step.
-func (r *run) step(at int) error {
-	rate := r.schedule.At(at)
+// flight is a step that the device was given and nobody has judged.
+type flight struct {
+	at     int
+	rate   float64
+	tally  tally
+	values *torch.Fetch // see launch
+}
+
+// step has the device take the step.
+func (r *run) step(s *torch.Scope, at int) error {
+	m, rate := r.model, r.schedule.At(at)
 	if r.tally.overflowed {
-		return r.overflowed(at, rate)
+		return r.overflowed(s, at, rate)
 	}
-	if reason := r.guard.judge(r.tally.loss); reason != "" {
-		return r.diagnose(reason, at, r.tally, r.gradient(), rate)
-	}
-	norm, moved, err := r.model.move(at, rate)
-	if errors.Is(err, optim.ErrNotFinite) {
-		return r.diagnose("the gradient is not finite", at, r.tally, norm, rate)
-	}
+	values, err := m.launch(s, &r.tally, r.guard.most(), rate)
 	if err != nil {
 		return fmt.Errorf("step %d: %w", at+1, err)
 	}
-	r.last.Step, r.last.Loss = at+1, r.tally.loss
-	r.norm, r.moved = norm, moved
-	return nil
+	r.last.Step = at + 1
+	r.flight = &flight{at, rate, r.tally, values}
+	if m.scaler != nil { // the next forward pass depends on whether there was a step
+		if err := r.settle(); err != nil || !r.moved {
+			return err
+		}
+	}
+	if m.average != nil {
+		err = m.average.follow(s, at)
+	}
+	return err
+}
+
+// settle waits for the step in flight, if there is one, judges it and tells of it. The device goes
+// on with what it was given since. A gradient that is not finite has moved nothing: with a loss
+// scale the step is skipped, leaves the running statistics as they were, and the next one has a
+// smaller scale; otherwise the run has diverged, as with a loss that is not finite or far too large.
+func (r *run) settle() error {
+	f, m := r.flight, r.model
+	if f == nil {
+		return nil
+	}
+	r.flight = nil
+	s := m.engine.NewScope()
+	defer s.Close()
+	v := s.Fetched(f.values)
+	if err := s.Err(); err != nil {
+		return fmt.Errorf("step %d: %w", f.at+1, err)
+	}
+	o := outcome{at: f.at, rate: f.rate, rows: f.tally.rows, loss: v[0], gradient: v[1], parts: loss.MeansOf(f.tally.parts, v[3:])}
+	if reason := r.guard.judge(o.loss); reason != "" {
+		return r.diagnose(reason, o)
+	}
+	r.moved = v[2] != 0
+	switch {
+	case !r.moved && !m.skip(s):
+		return r.diagnose("the gradient is not finite", o)
+	case r.moved && m.scaler != nil:
+		m.scaler.took()
+	}
+	m.optimizer.ClearGradients(s)
+	r.last.Loss = o.loss
+	return errors.Join(s.Err(), r.tell(o))
+}
+
+// outcome is what came of a step.
+type outcome struct {
+	at             int
+	rate           float64
+	rows           []int64
+	loss, gradient float64
+	parts          map[string]float64
 }
 
 // overflowed goes on without a step of which there is no loss: that of the step before stays
 // the last one.
-func (r *run) overflowed(at int, rate float64) error {
-	s := r.model.engine.NewScope()
-	defer s.Close()
+func (r *run) overflowed(s *torch.Scope, at int, rate float64) error {
+	o := outcome{at: at, rate: rate, rows: r.tally.rows, loss: math.NaN(), gradient: math.NaN()}
 	if !r.model.skip(s) {
-		return r.diagnose("the embeddings are not finite", at, r.tally, r.gradient(), rate)
+		o.gradient, o.parts = r.gradient(), loss.Means(s, r.tally.parts)
+		return r.diagnose("the embeddings are not finite", o)
 	}
-	r.tally = tally{}
 	r.last.Step, r.moved = at+1, false
-	return s.Err()
+	return errors.Join(s.Err(), r.tell(o))
 }
 
 // gradient is the length of what has added up so far, without the loss scale.

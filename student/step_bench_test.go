@@ -60,10 +60,11 @@ func benchmarkStep(b *testing.B, config, precision string, batch, classes int) {
 		for i := range in.Labels {
 			in.Labels[i] = rng.Int32N(int32(max(classes, 1)))
 		}
-		if err := m.backward(in, size, 1, &tally{}); err != nil {
+		var sum tally
+		if err := m.pass(in, 1, &sum); err != nil {
 			b.Fatal(err)
 		}
-		if _, _, err := m.move(in.Step, 0.01); err != nil {
+		if _, err := m.take(&sum, 0.01); err != nil {
 			b.Fatal(err)
 		}
 		in.Step++

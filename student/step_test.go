@@ -44,6 +44,28 @@ func batches(t *testing.T, dataset string, n, size int) []*data.Batch {
 	return list
 }
 
+// pass takes one of so many micro-batches forward and backward.
+func (m *model) pass(b *data.Batch, of int, t *tally) error {
+	s := m.engine.NewScope()
+	defer s.Close()
+	return m.backward(s, m.forward(s, b, 112), b.Part, of, t)
+}
+
+// take takes the step and returns its loss.
+func (m *model) take(t *tally, rate float64) (loss float64, err error) {
+	s := m.engine.NewScope()
+	defer s.Close()
+	values, err := m.launch(s, t, math.Inf(1), rate)
+	if err != nil {
+		return 0, err
+	}
+	loss = s.Fetched(values)[0]
+	m.optimizer.ClearGradients(s)
+	m.figures.Close()
+	*t = tally{}
+	return loss, s.Err()
+}
+
 // gradientsOf are those that micro-batches leave in a new model.
 func gradientsOf(t *testing.T, e *torch.Engine, o Options, list ...*data.Batch) map[string][]float32 {
 	t.Helper()
@@ -54,7 +76,7 @@ func gradientsOf(t *testing.T, e *torch.Engine, o Options, list ...*data.Batch) 
 	defer m.close()
 	var sum tally
 	for _, b := range list {
-		if err := m.backward(b, 112, len(list), &sum); err != nil {
+		if err := m.pass(b, len(list), &sum); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -108,15 +130,18 @@ func TestAccumulatedGradient(t *testing.T) {
 func TestTally(t *testing.T) {
 	var sum tally
 	s := torchtest.Scope(t, torchtest.Open(t))
-	engine := func(v float64) loss.Figure {
-		return loss.Figure{Tensor: s.Sum(torch.FromData(s, "cpu", []float64{v}, 1))}
+	kept := torchtest.Scope(t, s.Engine())
+	engine := func(v float64) torch.Tensor { return s.Sum(torch.FromData(s, "cpu", []float64{v}, 1)) }
+	add := func(value float64, parts loss.Parts, row int64) {
+		sum.add(s, kept, engine(value), parts, []int64{row}, 4)
 	}
-	sum.add(4, loss.Parts{"unlabelled": {Value: 2}, "target_cosine": engine(0.5)}, []int64{1}, 4)
-	sum.add(0, loss.Parts{"unlabelled": {Value: 8}}, []int64{2}, 4)
-	sum.add(8, loss.Parts{"unlabelled": {Value: 2}, "target_cosine": engine(0.25)}, []int64{3}, 4)
-	sum.add(0, loss.Parts{"unlabelled": {Value: 8}}, []int64{4}, 4)
+	add(4, loss.Parts{"unlabelled": {Value: 2}, "target_cosine": {Tensor: engine(0.5)}}, 1)
+	add(0, loss.Parts{"unlabelled": {Value: 8}}, 2)
+	add(8, loss.Parts{"unlabelled": {Value: 2}, "target_cosine": {Tensor: engine(0.25)}}, 3)
+	add(0, loss.Parts{"unlabelled": {Value: 8}}, 4)
+	s.Close()
 	parts, want := loss.Means(s, sum.parts), map[string]float64{"unlabelled": 5, "target_cosine": 0.375}
-	if sum.loss != 3 || !maps.Equal(parts, want) || len(sum.rows) != 4 || s.Err() != nil {
+	if s.Scalar(sum.loss) != 3 || !maps.Equal(parts, want) || len(sum.rows) != 4 || s.Err() != nil {
 		t.Errorf("%+v, %v, want parts %v", sum, parts, want)
 	}
 }

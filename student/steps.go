@@ -1,6 +1,7 @@
 package student
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"time"
 
 	"facepipe/student/data"
-	"facepipe/student/loss"
 )
 
 // takeSteps trains to the end.
@@ -27,6 +27,9 @@ func (r *run) takeSteps(ctx context.Context) error {
 			return r.afterStep(ctx)
 		})
 	}
+	if settled := r.settle(); err == nil || errors.Is(err, context.Canceled) {
+		err = cmp.Or(settled, err)
+	}
 	r.bar.Finish()
 	if err != nil {
 		return r.endEarly(err)
@@ -37,14 +40,6 @@ func (r *run) takeSteps(ctx context.Context) error {
 // afterStep does whatever is due after a step.
 func (r *run) afterStep(ctx context.Context) error {
 	r.bar.Add(int64(r.o.Batch * r.o.Accumulate))
-	r.bar.Note(fmt.Sprintf("loss %.4f", r.last.Loss))
-	perEpoch := r.loader.StepsPerEpoch()
-	epochDone := r.last.Step%perEpoch == 0
-	if r.last.Step%r.o.LogEvery == 0 || epochDone || r.last.Step == r.schedule.Total {
-		if err := r.logStep(float64(r.last.Step) / float64(perEpoch)); err != nil {
-			return err
-		}
-	}
 	if r.o.afterStep != nil {
 		r.o.afterStep()
 	}
@@ -53,7 +48,7 @@ func (r *run) afterStep(ctx context.Context) error {
 			return err
 		}
 	}
-	if epochDone || r.last.Step == r.schedule.Total || r.last.Step%r.o.CheckpointEvery == 0 {
+	if r.ends() || r.last.Step%r.o.CheckpointEvery == 0 {
 		if err := r.save(); err != nil {
 			return err
 		}
@@ -61,28 +56,38 @@ func (r *run) afterStep(ctx context.Context) error {
 	return r.world.verdict()
 }
 
+// ends is whether the last step was the end of an epoch or of the run.
+func (r *run) ends() bool {
+	return r.last.Step%r.loader.StepsPerEpoch() == 0 || r.last.Step == r.schedule.Total
+}
+
+// tell tells of the last step, and writes a line if one is due.
+func (r *run) tell(o outcome) error {
+	r.bar.Note(fmt.Sprintf("loss %.4f", r.last.Loss))
+	if r.ends() || r.last.Step%r.o.LogEvery == 0 {
+		return r.logStep(o)
+	}
+	return nil
+}
+
 // epochs is how many passes over the data the whole run is.
 func (r *run) epochs() float64 { return float64(r.schedule.Total) / float64(r.loader.StepsPerEpoch()) }
 
 // logStep writes the line of a step.
-func (r *run) logStep(epoch float64) error {
+func (r *run) logStep(o outcome) error {
+	epoch := float64(r.last.Step) / float64(r.loader.StepsPerEpoch())
 	line := map[string]any{
-		"step": r.last.Step, "epoch": math.Round(epoch*1e4) / 1e4, "lr": r.schedule.At(r.last.Step - 1),
+		"step": r.last.Step, "epoch": math.Round(epoch*1e4) / 1e4, "lr": o.rate,
 		"loss": r.last.Loss, "seconds": time.Since(r.begun).Seconds(), "wait_seconds": r.loader.Waited().Seconds(),
 	}
 	if r.moved { // the gradient of a skipped step is not finite
-		line["gradient"] = r.norm
+		line["gradient"] = o.gradient
 	}
 	if c := r.model.scaler; c != nil {
 		line["scale"], line["skipped"] = c.Scale, c.Skipped
 	}
-	s := r.model.engine.NewScope()
-	defer s.Close()
-	for name, v := range loss.Means(s, r.tally.parts) {
+	for name, v := range o.parts {
 		line[name] = v
-	}
-	if err := s.Err(); err != nil {
-		return fmt.Errorf("read the figures of step %d: %w", r.last.Step, err)
 	}
 	return r.metrics.write(line)
 }

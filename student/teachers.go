@@ -277,7 +277,7 @@ func (m *targets) of(s *torch.Scope, device string, rows []float32, n int, y tor
 			in.Usable[i] = c > 0
 			counts[i] = 1 / math.Max(c, 1)
 		}
-		in.Teacher = s.Mul(sum, s.ToLike(torch.FromData(s, "cpu", counts, n, 1), sum))
+		in.Teacher = s.Mul(sum, s.ToLike(torch.FromDataLike(s, sum, counts, n, 1), sum))
 	}
 }
 

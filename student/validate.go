@@ -45,6 +45,9 @@ func (r *run) makeUpValidation(ctx context.Context) error {
 
 // validate has rank 0 score the student, and the others wait for it.
 func (r *run) validate(ctx context.Context) error {
+	if err := r.settle(); err != nil {
+		return err
+	}
 	if err := r.world.lead(ctx, func() error { return r.score(ctx) }); err != nil {
 		return err
 	}

@@ -63,14 +63,11 @@ func trainInDouble(t *testing.T, e *torch.Engine, dataset string, c loss.Config,
 	var values []float64
 	var sum tally
 	err = loader.Run(t.Context(), 0, worldSteps, func(b *data.Batch) error {
-		if b.Part == 0 {
-			sum = tally{}
-		}
-		if err := m.backward(b, loader.CropSize(), accumulate, &sum); err != nil || b.Part+1 < accumulate {
+		if err := m.pass(b, accumulate, &sum); err != nil || b.Part+1 < accumulate {
 			return err
 		}
-		values = append(values, sum.loss)
-		_, _, err := m.move(b.Step, 1e-3)
+		value, err := m.take(&sum, 1e-3)
+		values = append(values, value)
 		return err
 	})
 	if err != nil {

@@ -32,9 +32,9 @@ type bank struct {
 	// What is searched, see search.go: the vectors again, in bfloat16 where that is
 	// faster and closely does not rule it out, and a column of sample, label and step
 	// each (int64).
-	closely                bool
-	searched               map[torch.Tensor]torch.Tensor
-	samples, labels, steps torch.Tensor
+	closely  bool
+	searched map[torch.Tensor]torch.Tensor
+	columns  columns
 }
 
 // image is what an embedding is of: a sample or its mirror image.
@@ -78,7 +78,7 @@ func (b *bank) allocate(s *torch.Scope, like torch.Tensor) {
 
 func (b *bank) zeros(s *torch.Scope, like torch.Tensor) torch.Tensor {
 	data := make([]float32, b.capacity*b.dim)
-	return s.Move(s.ToDeviceOf(torch.FromData(s, "cpu", data, b.capacity, b.dim), like), b.scope)
+	return s.Move(torch.FromDataLike(s, like, data, b.capacity, b.dim), b.scope)
 }
 
 // push writes a batch over the oldest entries, or each image over its own one.
@@ -103,14 +103,15 @@ func (b *bank) push(s *torch.Scope, p pair, step int) {
 	for _, entry := range slices.Sorted(maps.Keys(writes)) {
 		entries, rows = append(entries, int64(entry)), append(rows, int64(writes[entry]))
 	}
+	up := s.Upload(b.teacher, append(b.numbers(entries), torch.ArrayOf(rows, len(rows)))...)
+	at, from := up[0], up[4]
 	s.Engine().NoGrad(func() {
-		at, from := intsLike(s, b.teacher, entries), intsLike(s, b.teacher, rows)
 		s.SetRows(b.teacher, at, s.ToLike(s.Rows(p.teacher, from), b.teacher))
 		if b.keepStudent {
 			s.SetRows(b.student, at, s.ToLike(s.Detach(s.Rows(p.student, from)), b.student))
 		}
 	})
-	b.refresh(s, entries)
+	b.refresh(s, at, up[1:4])
 }
 
 // entry is where an image of an identity is to be written: over its own entry, if there is one
@@ -242,7 +243,8 @@ func (b *bank) restore(s *torch.Scope, device string, st State) error {
 	for i := range entries {
 		entries[i] = int64(i)
 	}
-	b.refresh(s, entries)
+	up := s.Upload(b.teacher, b.numbers(entries)...)
+	b.refresh(s, up[0], up[1:])
 	return s.Err()
 }
 

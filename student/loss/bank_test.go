@@ -64,7 +64,7 @@ func TestBankReplacesRepeats(t *testing.T) {
 					t.Errorf("entry %d of %+v holds %v of step %d, label %d, want %v", i, of, teacher[2*i:2*i+2], b.step[i], b.label[i], want)
 				}
 			}
-			if searched := torch.ToData[int64](s, b.samples)[:b.filled]; !slices.Equal(searched, b.sample[:b.filled]) {
+			if searched := torch.ToData[int64](s, b.columns.samples)[:b.filled]; !slices.Equal(searched, b.sample[:b.filled]) {
 				t.Errorf("searched are %v of %v", searched, b.sample)
 			}
 		})
@@ -101,9 +101,9 @@ func TestFewFacesAreMinedOnce(t *testing.T) {
 		l.bank.push(s, all, step)
 	}
 	pairs, taken := 0, map[int64]bool{}
-	found := torch.ToData[int64](s, l.search(s, all, 20))
+	found := torch.ToData[int64](s, l.search(s, all, columnsOf(s, all), 20))
 	rs, rt := exactly(s, all.student, l.bank.teacher), exactly(s, all.teacher, l.bank.teacher)
-	row := candidates{entry: found[:len(found)/64]}
+	row := offered{entry: found[:len(found)/64]}
 	for _, j := range row.entry {
 		row.rs, row.rt = append(row.rs, rs[j]), append(row.rt, rt[j])
 	}
@@ -132,7 +132,7 @@ func TestSmallBankIsUsed(t *testing.T) {
 			}
 			_, parts = o.Step(s, p.batch(s, torch.FromData(s, "cpu", p.student, p.n, p.d)))
 		}
-		if pairs := parts["pairs"].Value; s.Err() != nil || (pairs > 0) != want {
+		if pairs := Means(s, []Parts{parts})["pairs"]; s.Err() != nil || (pairs > 0) != want {
 			t.Errorf("%s: %v: %g pairs of a small bank", repeats, s.Err(), pairs)
 		}
 	}

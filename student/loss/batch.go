@@ -213,7 +213,11 @@ func (v *view) grams() grams {
 // least, in float64.
 func (v *view) lengths() torch.Tensor {
 	s := v.s
-	x := s.To(s.Detach(s.Rows(v.Teacher, intsLike(s, v.Teacher, v.usable()))), torch.Float64)
+	x := v.Teacher
+	if v.raw().dropped > 0 {
+		x = s.Rows(x, intsLike(s, x, v.usable()))
+	}
+	x = s.To(s.Detach(x), torch.Float64)
 	return s.Sqrt(s.SumDim(s.Mul(x, x), 1, false))
 }
 

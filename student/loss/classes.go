@@ -102,7 +102,7 @@ func (t *classTable) enough(loss, source string) error {
 func (t *classTable) unit(s *torch.Scope, like torch.Tensor) torch.Tensor {
 	if t.vectors.IsNone() && s.Err() == nil {
 		kept := s.Engine().NewScope()
-		t.vectors = s.Move(s.ToDeviceOf(torch.FromData(s, "cpu", t.host, t.n, t.dim), like), kept)
+		t.vectors = s.Move(torch.FromDataLike(s, like, t.host, t.n, t.dim), kept)
 		t.host = nil
 	}
 	return s.ToLike(t.vectors, like)

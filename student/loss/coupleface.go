@@ -154,8 +154,8 @@ func (l *coupleface) relations(s *torch.Scope, p pair) (torch.Tensor, int) {
 // which its k most similar ones are, and whether these are its own identity's.
 func (l *coupleface) candidates(s *torch.Scope, p pair, k int) (student, teacher, own torch.Tensor) {
 	b := l.bank
-	labels := s.Reshape(intsLike(s, b.labels, byIdentity(p).samples), -1, 1)
-	own = s.Equal(labels, s.Slice(b.labels, 0, 0, b.filled))
+	labels := s.Reshape(intsLike(s, b.columns.labels, byIdentity(p).samples), -1, 1)
+	own = s.Equal(labels, s.Slice(b.columns.labels, 0, 0, b.filled))
 	var found torch.Tensor // N×C
 	s.Engine().NoGrad(func() {
 		similar := b.roughly(s, p.teacher, b.teacher)

@@ -123,15 +123,11 @@ func TestNeighboursAndCentresMatchDefinition(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := torchtest.Scope(t, e)
-		var r reader
-		of := p.view(s)
-		offers := l.offers(&r, s, of)
-		r.read(s)
-		got, parts := l.step(s, of, offers)
-		v := s.Scalar(got)
+		got, figures := l.step(s, p.view(s))
+		v, parts := s.Scalar(got), Means(s, []Parts{figures})
 		want, pairs := plainRPSD(t, p, c, env)
-		if s.Err() != nil || math.Abs(v-want) > 1e-7 || int(parts["pairs"].Value) != pairs || l.bank.filled > 0 {
-			t.Errorf("%s: %g of %g pairs, want %g of %d (%v; bank %d)", name, v, parts["pairs"].Value, want, pairs, s.Err(), l.bank.filled)
+		if s.Err() != nil || math.Abs(v-want) > 1e-7 || int(parts["pairs"]) != pairs || l.bank.filled > 0 {
+			t.Errorf("%s: %g of %g pairs, want %g of %d (%v; bank %d)", name, v, parts["pairs"], want, pairs, s.Err(), l.bank.filled)
 		}
 	}
 }
@@ -157,22 +153,26 @@ func TestBankBesideTheOthers(t *testing.T) {
 			o.Step(s, p.batch(s, torch.FromData(s, "cpu", p.student, p.n, p.d)))
 		}
 		p := newProblem(7, 9, 8).view(s).unit()
-		var r reader
-		offered := l.ofBank(&r, s, p, 9)
-		if r.read(s); s.Err() != nil {
+		own := columnsOf(s, p)
+		mined := torch.ToData[float32](s, s.To(l.ofBank(s, p, own, 9).mined, torch.Float32))
+		entries := torch.ToData[int64](s, l.search(s, p, own, 9))
+		if s.Err() != nil {
 			t.Fatal(s.Err())
 		}
-		rs, rt, entries := numbers[float32](offered.rs), numbers[float32](offered.rt), numbers[int64](offered.entry)
-		width := len(rs) / len(p.samples)
+		width := len(entries) / len(p.samples)
 		for i := range p.samples {
-			mined := offered.mine(i, candidates{entries[i*width:][:width], rs[i*width:][:width], rt[i*width:][:width]})
-			if most := map[string]int{"own": 3, "others": 4}[want]; len(mined) != most {
-				t.Errorf("%s: sample %d has %d pairs", section, i, len(mined))
-			}
-			for _, k := range mined {
+			pairs := 0
+			for k, is := range mined[i*width : (i+1)*width] {
+				if is == 0 {
+					continue
+				}
+				pairs++
 				if own := l.bank.label[entries[i*width+k]] == p.labels[i]; own != (want == "own") {
 					t.Errorf("%s: sample %d of %d has a pair of identity %d", section, i, p.labels[i], l.bank.label[entries[i*width+k]])
 				}
+			}
+			if most := map[string]int{"own": 3, "others": 4}[want]; pairs != most {
+				t.Errorf("%s: sample %d has %d pairs", section, i, pairs)
 			}
 		}
 	}
@@ -212,6 +212,7 @@ func TestNeighboursFail(t *testing.T) {
 }
 
 func TestQuality(t *testing.T) {
+	s := torchtest.Scope(t, torchtest.Open(t))
 	c := iledDefaults
 	c.Quality = "norm"
 	ones := []float64{1, 1, 1, 1}
@@ -223,7 +224,7 @@ func TestQuality(t *testing.T) {
 		"one length":  {[]float64{1, 1.0001, 0.9999, 1}, ones, ones},
 		"one sample":  {[]float64{7}, ones[:1], ones[:1]},
 	} {
-		got := newILED(c).qualified(tt.weights, tt.norms)
+		got := torch.ToData[float64](s, newILED(c).qualified(s, vector(s, tt.weights), vector(s, tt.norms)))
 		for i := range tt.want {
 			if math.Abs(got[i]-tt.want[i]) > 1e-12 {
 				t.Errorf("%s: got %v, want %v", name, got, tt.want)
@@ -232,15 +233,15 @@ func TestQuality(t *testing.T) {
 		}
 	}
 	l := newILED(c)
-	l.qualified(ones, []float64{1, 2, 3, 4})
-	l.qualified(ones, []float64{5, 5, 5, 5})
-	if want := 2.5 + 0.01*2.5; math.Abs(l.norms.mean-want) > 1e-12 {
-		t.Errorf("the running mean is %g, want %g", l.norms.mean, want)
+	l.qualified(s, vector(s, ones), vector(s, []float64{1, 2, 3, 4}))
+	l.qualified(s, vector(s, ones), vector(s, []float64{5, 5, 5, 5}))
+	if want, mean := 2.5+0.01*2.5, l.norms.numbers(s)[1]; math.Abs(mean-want) > 1e-12 {
+		t.Errorf("the running mean is %g, want %g", mean, want)
 	}
 	st := State{}
-	l.state(st)
+	l.state(s, st)
 	delete(st, "iled.norms")
-	if err := l.restore(st); err == nil {
+	if err := l.restore(s, vector(s, ones), st); err == nil {
 		t.Error("restored without the norms' statistics")
 	}
 }
@@ -253,21 +254,18 @@ func TestQualityInTheLoss(t *testing.T) {
 	p := newProblem(31, 6, 8)
 	clear(p.teacher[:8]) // a sample without a teacher's embedding
 	l := newILED(c)
-	var r reader
-	of := p.view(s)
-	seen := l.look(&r, of)
-	r.read(s)
-	got, _ := l.step(s, of, seen)
+	got, _ := l.step(s, p.view(s))
 	student, teacher := rowsOf(p.student, 6), rowsOf(p.teacher, 6)
 	var norms []float64
 	for i := 1; i < 6; i++ {
 		norms = append(norms, math.Sqrt(inner(p.teacher[8*i:8*i+8], p.teacher[8*i:8*i+8])))
 	}
 	sum, total := 0.0, 0.0
-	for i, w := range newILED(c).qualified([]float64{1, 1, 1, 1, 1}, norms) {
+	weights := torch.ToData[float64](s, newILED(c).qualified(s, vector(s, []float64{1, 1, 1, 1, 1}), vector(s, norms)))
+	for i, w := range weights {
 		sum, total = sum+w*(1-inner(student[i+1], teacher[i+1])), total+w
 	}
-	if v := s.Scalar(got); s.Err() != nil || math.Abs(v-sum/total) > 1e-9 {
+	if v := s.Scalar(got); s.Err() != nil || len(weights) != 5 || math.Abs(v-sum/total) > 1e-9 {
 		t.Errorf("%g, want %g (%v)", v, sum/total, s.Err())
 	}
 }

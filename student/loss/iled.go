@@ -1,11 +1,11 @@
 package loss
 
 import (
+	"cmp"
 	"fmt"
 	"math"
-	"sort"
+	"slices"
 
-	"facepipe/internal/vec"
 	"facepipe/student/torch"
 )
 
@@ -110,9 +110,7 @@ type ILED struct {
 	// norms are the running statistics for the quality.
 	norms   moments
 	moments // of d
-	// recent is a ring of distances for Trim; next is where the oldest stands.
-	recent []float64
-	next   int
+	recent  ring
 	// fixed, where set, replaces the weights: a numeric derivative must hold still
 	// what the analytic one treats as constant.
 	fixed []float64
@@ -120,148 +118,125 @@ type ILED struct {
 
 func newILED(c iledSettings) *ILED { return &ILED{c: c} }
 
-// seen are the values that a step goes by: d and, with quality norm, n.
-type seen struct{ distances, lengths *[]float64 }
-
-// look has them read.
-func (l *ILED) look(r *reader, v *view) (of seen) {
-	of.distances = r.want(v.distance())
-	if l.c.Quality == "norm" {
-		of.lengths = r.want(v.lengths())
-	}
-	return of
-}
-
-// step adds L_ILED of a batch to the graph.
-func (l *ILED) step(s *torch.Scope, v *view, of seen) (torch.Tensor, Parts) {
-	d, samples, values := v.distance(), v.unit().samples, *of.distances
-	l.observe(values)
-	weights := l.fixed
-	if weights == nil {
-		weights = l.weights(values, samples, v.Step)
-	}
-	hard := l.hard(weights)
-	if of.lengths != nil {
-		weights = l.qualified(weights, *of.lengths)
-	}
-	total := 0.0
-	for _, w := range weights {
-		total += w
-	}
-	w := floatsLike(s, d, weights)
-	parts := Parts{}
-	parts.know("distance", vec.Mean(values))
-	parts.know("hard", hard)
-	return s.Scale(s.Sum(s.Mul(w, d)), 1/total), parts
+// step adds L_ILED of a batch to the graph. What is not differentiated is in float64.
+func (l *ILED) step(s *torch.Scope, v *view) (torch.Tensor, Parts) {
+	d, samples, parts := v.distance(), v.unit().samples, Parts{}
+	var w torch.Tensor
+	s.Engine().NoGrad(func() {
+		values := s.To(s.Detach(d), torch.Float64)
+		l.observe(s, values)
+		if l.fixed != nil {
+			w = floatsLike(s, values, l.fixed)
+		} else {
+			w = l.weights(s, values, samples, v.Step)
+		}
+		parts.keep(s, "distance", s.Mean(values))
+		parts.keep(s, "hard", l.hard(s, w))
+		if l.c.Quality == "norm" {
+			w = l.qualified(s, w, v.lengths())
+		}
+	})
+	share := s.ToLike(s.Reciprocal(s.Sum(w)), d)
+	return s.Mul(s.Sum(s.Mul(s.ToLike(w, d), d)), share), parts
 }
 
 // hard is the share of samples that are taken for hard: those with more weight than others
 // or, in mode topk, with any.
-func (l *ILED) hard(weights []float64) float64 {
-	ordinary, n := 1.0, 0
+func (l *ILED) hard(s *torch.Scope, weights torch.Tensor) torch.Tensor {
+	ordinary := 1.0
 	if l.c.Mode == "topk" {
 		ordinary = 0
 	}
-	for _, w := range weights {
-		if w > ordinary {
-			n++
-		}
-	}
-	return float64(n) / float64(len(weights))
+	return s.Mean(s.To(s.Greater(weights, ordinary), torch.Float64))
 }
 
 // moments are running E[x] and E[x²], from the first batch on.
 type moments struct {
-	mean, square float64
-	started      bool
+	kept
+	// values (float64) are whether they have begun, 1 or 0, E[x] and E[x²]; none before.
+	values torch.Tensor
 }
 
-// observe moves them by a batch, which has the weight rho.
-func (m *moments) observe(values []float64, rho float64) {
-	mean, square := vec.Mean(values), 0.0
-	for _, v := range values {
-		square += v * v
+// kept is a scope for what outlives a step.
+type kept struct{ scope *torch.Scope }
+
+// keep is a tensor of float64 like another one's, with these values.
+func (k *kept) keep(s *torch.Scope, like torch.Tensor, values []float64) torch.Tensor {
+	if k.scope == nil {
+		k.scope = s.Engine().NewScope()
 	}
-	square /= float64(len(values))
-	if !m.started {
-		*m = moments{mean, square, true}
-		return
-	}
-	m.mean += rho * (mean - m.mean)
-	m.square += rho * (square - m.square)
+	k.scope.Close()
+	return s.Move(torch.FromDataLike(s, like, values, len(values)), k.scope)
 }
 
-func (m *moments) deviation() float64 { return math.Sqrt(max(m.square-m.mean*m.mean, 0)) }
+// observe moves them by a batch (a vector of float64), which has the weight rho.
+func (m *moments) observe(s *torch.Scope, x torch.Tensor, rho float64) {
+	if m.values.IsNone() && s.Err() == nil {
+		m.values = m.keep(s, x, make([]float64, 3))
+	}
+	mean := s.Mean(x)
+	batch := s.Stack([]torch.Tensor{s.OnesLike(mean), mean, s.Mean(s.Mul(x, x))})
+	rate := s.AddScalar(s.Scale(m.part(s, 0), rho-1), 1) // 1 for the first
+	s.Copy(m.values, s.Add(m.values, s.Mul(rate, s.Sub(batch, m.values))))
+}
+
+// part is one of the values.
+func (m *moments) part(s *torch.Scope, i int) torch.Tensor { return s.Slice(m.values, 0, i, i+1) }
+
+// meanAndDeviation are those of x.
+func (m *moments) meanAndDeviation(s *torch.Scope) (mean, deviation torch.Tensor) {
+	mean = m.part(s, 1)
+	return mean, s.Sqrt(s.Clamp(s.Sub(m.part(s, 2), s.Mul(mean, mean)), 0, math.Inf(1)))
+}
 
 // sameLength is the deviation of norms, as a share of their mean, up to which rounding explains
 // it.
 const sameLength = 1e-3
 
 // qualified are the weights times the quality of samples with these norms.
-func (l *ILED) qualified(weights, norms []float64) []float64 {
-	l.norms.observe(norms, l.c.Rho)
-	sigma := l.norms.deviation()
-	if sigma <= sameLength*l.norms.mean {
-		return weights
-	}
-	w := make([]float64, len(weights))
-	for i, n := range norms {
-		w[i] = weights[i] * min(max(1+l.c.Gain*(n-l.norms.mean)/sigma, l.c.Least), l.c.Most)
-	}
-	return w
+func (l *ILED) qualified(s *torch.Scope, weights, norms torch.Tensor) torch.Tensor {
+	l.norms.observe(s, norms, l.c.Rho)
+	mean, sigma := l.norms.meanAndDeviation(s)
+	quality := s.Clamp(s.AddScalar(s.Div(s.Scale(s.Sub(norms, mean), l.c.Gain), sigma), 1), l.c.Least, l.c.Most)
+	differ := s.Greater(s.Sub(sigma, s.Scale(mean, sameLength)), 0)
+	return s.Where(differ, s.Mul(weights, quality), weights)
 }
 
 // observe moves the running statistics by one batch.
-func (l *ILED) observe(d []float64) {
-	l.moments.observe(d, l.c.Rho)
-	if l.c.Trim == 0 {
-		return
-	}
-	for _, v := range d {
-		if len(l.recent) < trimWindow {
-			l.recent = append(l.recent, v)
-			continue
-		}
-		l.recent[l.next] = v
-		l.next = (l.next + 1) % trimWindow
+func (l *ILED) observe(s *torch.Scope, d torch.Tensor) {
+	l.moments.observe(s, d, l.c.Rho)
+	if l.c.Trim > 0 {
+		l.recent.push(s, d)
 	}
 }
 
 // weights gives w_i for the distances of a batch. At least one is positive.
-func (l *ILED) weights(d []float64, samples []int64, step int) []float64 {
-	w := make([]float64, len(d))
-	for i := range w {
-		w[i] = 1
-	}
-	if len(d) == 1 {
+func (l *ILED) weights(s *torch.Scope, d torch.Tensor, samples []int64, step int) torch.Tensor {
+	w, warm := s.OnesLike(d), step < l.c.Warmup
+	if len(samples) == 1 {
 		return w
 	}
-	warm := step < l.c.Warmup
 	switch {
 	case l.c.Mode == "topk":
-		topK(w, d, samples, l.ratio(step))
+		w = topK(s, d, samples, l.ratio(step))
 	case warm:
 		return w
 	case l.c.Mode == "threshold":
-		l.threshold(w, d)
+		w = l.threshold(s, d)
 	case l.c.Mode == "softmax":
-		softmax(w, d, l.c.Temperature)
+		w = s.Scale(s.Softmax(s.Scale(d, 1/l.c.Temperature), 0), float64(len(samples)))
 	}
 	if l.c.Trim > 0 && !warm {
-		trim(w, d, quantile(l.recent, l.c.Trim))
+		w = trim(s, w, d, l.recent.quantile(s, l.c.Trim))
 	}
 	return w
 }
 
-func (l *ILED) threshold(w, d []float64) {
-	sigma := l.deviation()
-	if sigma == 0 {
-		return
-	}
-	for i, v := range d {
-		excess := (v - l.mean - l.c.Kappa*sigma) / max(sigma, 1e-6)
-		w[i] = 1 + l.c.Lambda*min(max(excess, 0), l.c.Cap)
-	}
+func (l *ILED) threshold(s *torch.Scope, d torch.Tensor) torch.Tensor {
+	mean, sigma := l.meanAndDeviation(s)
+	excess := s.Div(s.Sub(s.Sub(d, mean), s.Scale(sigma, l.c.Kappa)), s.Clamp(sigma, 1e-6, math.Inf(1)))
+	w := s.AddScalar(s.Scale(s.Clamp(excess, 0, l.c.Cap), l.c.Lambda), 1)
+	return s.Where(s.Greater(sigma, 0), w, s.OnesLike(d))
 }
 
 // ratio is the share of samples that mode topk keeps at a step.
@@ -272,95 +247,101 @@ func (l *ILED) ratio(step int) float64 {
 	return 1 - (1-l.c.MinRatio)*float64(step)/float64(l.c.Warmup)
 }
 
-// topK zeroes the weights of all but the ⌈ratio·N⌉ largest distances, at least
-// one; of equal distances the smaller sample number stays.
-func topK(w, d []float64, samples []int64, ratio float64) {
-	order := make([]int, len(d))
-	for i := range order {
-		order[i] = i
+// topK is 1 for the ⌈ratio·N⌉ largest distances, at least one, and else 0; of equal distances the
+// smaller sample number stays.
+func topK(s *torch.Scope, d torch.Tensor, samples []int64, ratio float64) torch.Tensor {
+	n := len(samples)
+	bySample := make([]int64, n)
+	for i := range bySample {
+		bySample[i] = int64(i)
 	}
-	sort.SliceStable(order, func(a, b int) bool {
-		i, j := order[a], order[b]
-		if d[i] != d[j] {
-			return d[i] > d[j]
-		}
-		return samples[i] < samples[j]
-	})
-	keep := max(1, int(math.Ceil(ratio*float64(len(d)))))
-	for _, i := range order[min(keep, len(order)):] {
-		w[i] = 0
-	}
-}
-
-func softmax(w, d []float64, temperature float64) {
-	top, sum := d[0], 0.0
-	for _, v := range d {
-		top = max(top, v)
-	}
-	for i, v := range d {
-		w[i] = math.Exp((v - top) / temperature)
-		sum += w[i]
-	}
-	for i := range w {
-		w[i] *= float64(len(w)) / sum
-	}
+	slices.SortStableFunc(bySample, func(i, j int64) int { return cmp.Compare(samples[i], samples[j]) })
+	order := intsLike(s, d, bySample)
+	_, places := s.StableSort(s.Rows(d, order), true)
+	keep := max(1, int(math.Ceil(ratio*float64(n))))
+	w := s.ZerosLike(d)
+	s.Fill(w, 0, s.Rows(order, s.Slice(places, 0, 0, keep)), 1)
+	return w
 }
 
 // trim zeroes the weights above a limit, unless that would leave nothing.
-func trim(w, d []float64, limit float64) {
-	left := 0.0
-	for i, v := range d {
-		if v <= limit {
-			left += w[i]
-		}
+func trim(s *torch.Scope, w, d, limit torch.Tensor) torch.Tensor {
+	left := s.Mask(w, s.Not(s.AtMost(d, limit)), 0)
+	return s.Where(s.Greater(s.Sum(left), 0), left, w)
+}
+
+// ring holds recent distances for Trim.
+type ring struct {
+	kept
+	values       torch.Tensor // trimWindow of float64, none before the first
+	filled, next int          // next is where the oldest stands, or the first free place
+}
+
+// push writes a batch over the oldest ones.
+func (r *ring) push(s *torch.Scope, d torch.Tensor) {
+	if r.values.IsNone() && s.Err() == nil {
+		r.values = r.keep(s, d, make([]float64, trimWindow))
 	}
-	if left == 0 {
-		return
-	}
-	for i, v := range d {
-		if v > limit {
-			w[i] = 0
-		}
+	shape := s.Shape(d)
+	for from := 0; s.Err() == nil && from < shape[0]; {
+		n := min(shape[0]-from, trimWindow-r.next)
+		s.CopyRows(r.values, r.next, s.Slice(d, 0, from, from+n))
+		r.filled, r.next, from = min(r.filled+n, trimWindow), (r.next+n)%trimWindow, from+n
 	}
 }
 
 // quantile is the smallest value that a share q of the values does not exceed.
-func quantile(values []float64, q float64) float64 {
-	sorted := append([]float64(nil), values...)
-	sort.Float64s(sorted)
-	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
+func (r *ring) quantile(s *torch.Scope, q float64) torch.Tensor {
+	sorted, _ := s.StableSort(s.Slice(r.values, 0, 0, r.filled), false)
+	at := min(r.filled-1, int(q*float64(r.filled)))
+	return s.Slice(sorted, 0, at, at+1)
 }
 
-func (l *ILED) state(st State) {
-	st["iled.statistics"] = Array{Shape: []int{4}, Float64: append(l.moments.numbers(), float64(l.next))}
-	if l.c.Quality == "norm" {
-		st["iled.norms"] = Array{Shape: []int{3}, Float64: l.norms.numbers()}
+func (l *ILED) state(s *torch.Scope, st State) {
+	next := l.recent.next
+	if l.recent.filled < trimWindow {
+		next = 0 // the oldest
 	}
-	st["iled.recent"] = Array{Shape: []int{len(l.recent)}, Float64: append([]float64{}, l.recent...)}
+	st["iled.statistics"] = Array{Shape: []int{4}, Float64: append(l.moments.numbers(s), float64(next))}
+	if l.c.Quality == "norm" {
+		st["iled.norms"] = Array{Shape: []int{3}, Float64: l.norms.numbers(s)}
+	}
+	recent := []float64{}
+	if l.recent.filled > 0 {
+		recent = torch.ToData[float64](s, s.Slice(l.recent.values, 0, 0, l.recent.filled))
+	}
+	st["iled.recent"] = Array{Shape: []int{len(recent)}, Float64: recent}
 }
 
-func (l *ILED) restore(st State) error {
+// restore takes back what state gave, on the device of a tensor.
+func (l *ILED) restore(s *torch.Scope, like torch.Tensor, st State) error {
 	a, err := st.take("iled.statistics", 4)
 	if err != nil {
 		return err
 	}
-	l.moments, l.next = momentsOf(a.Float64), int(a.Float64[3])
-	l.recent = append([]float64(nil), st["iled.recent"].Float64...)
+	next, recent := int(a.Float64[3]), st["iled.recent"].Float64
+	if next < 0 || next >= trimWindow || len(recent) > trimWindow {
+		return fmt.Errorf("loss state iled.recent is out of range: %d values, next %d of %d", len(recent), next, trimWindow)
+	}
+	l.moments.values = l.moments.keep(s, like, a.Float64[:3])
+	if n := len(recent); n > 0 {
+		l.recent.values = l.recent.keep(s, like, append(slices.Clone(recent), make([]float64, trimWindow-n)...))
+		if l.recent.filled, l.recent.next = n, next; n < trimWindow {
+			l.recent.next = n
+		}
+	}
 	if l.c.Quality == "norm" {
 		if a, err = st.take("iled.norms", 3); err == nil {
-			l.norms = momentsOf(a.Float64)
+			l.norms.values = l.norms.keep(s, like, a.Float64)
 		}
 	}
 	return err
 }
 
 // numbers are what a checkpoint holds of them.
-func (m *moments) numbers() []float64 {
-	started := 0.0
-	if m.started {
-		started = 1
+func (m *moments) numbers(s *torch.Scope) []float64 {
+	if m.values.IsNone() {
+		return make([]float64, 3)
 	}
-	return []float64{started, m.mean, m.square}
+	return torch.ToData[float64](s, m.values)
 }
-
-func momentsOf(numbers []float64) moments { return moments{numbers[1], numbers[2], numbers[0] == 1} }

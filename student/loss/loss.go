@@ -5,15 +5,13 @@
 // Notation: a batch of N samples has raw student embeddings s_i (N×d), raw cached
 // teacher embeddings t_i (N×d) and labels y_i; ŝ_i and t̂_i are the unit vectors,
 // c_i = <ŝ_i, t̂_i> their cosine. A loss is built from tensor operators, so its
-// gradient is autograd's; what is chosen rather than differentiated (weights,
-// mined pairs, running statistics) is plain Go on copies of the values.
+// gradient is autograd's; what is chosen rather than differentiated (weights, mined pairs, running
+// statistics) is made of the same operators without a gradient, or, where it depends on the batch's
+// samples and labels alone, in plain Go before it goes to the device.
 //
-// Those copies are all that a step reads back from the engine, for which a device is waited
-// for, and no loss makes more than one in a step: the distances that ILED weighs together with
-// the similarities and numbers of the candidates that RPSD mines among, the similarities among
-// which triplets are mined, the thresholds of ekd, the lengths that adaface's margins follow,
-// and the size of gkd's adaptive group. What they decide by float64 sums and by sorting must not
-// depend on the device. All figures for the metrics stay tensors; see [Means].
+// A device is waited for once in a step at most, by four losses: for the similarities among which
+// triplets are mined, the thresholds of ekd, the lengths that adaface's margins follow, and the
+// size of gkd's adaptive group. All figures for the metrics stay tensors; see [Waiting].
 //
 // To add a loss, write a file with its [Loss], and give it a line in [All].
 package loss

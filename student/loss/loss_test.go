@@ -223,12 +223,9 @@ func frozenWeights(t *testing.T, e *torch.Engine, p problem, build func(*torch.S
 	if !ok {
 		return build
 	}
-	d := make([]float64, p.n)
-	for i, v := range s.Floats(p.view(s).distance()) {
-		d[i] = float64(v)
-	}
-	u.iled.observe(d)
-	weights := u.iled.weights(d, p.samples, p.step)
+	d := s.To(p.view(s).distance(), torch.Float64)
+	u.iled.observe(s, d)
+	weights := torch.ToData[float64](s, u.iled.weights(s, d, p.samples, p.step))
 	return func(s *torch.Scope) *Objective {
 		o := build(s)
 		o.terms[0].term.(*unified).iled.fixed = weights
@@ -328,7 +325,8 @@ func TestRotation(t *testing.T) {
 	}
 	inBatch := func(p problem) float64 {
 		s := torchtest.Scope(t, e)
-		return s.Scalar(newRPSD(rpsdDefaults, 2).batchTerm(s, p.view(s)))
+		of := p.view(s)
+		return s.Scalar(newRPSD(rpsdDefaults, 2).batchTerm(s, of, columnsOf(s, of.unit()).samples))
 	}
 	if a, b := inBatch(p), inBatch(rotated); math.Abs(a-b) > 1e-12 {
 		t.Errorf("in-batch RPSD moved from %g to %g", a, b)

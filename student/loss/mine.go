@@ -1,71 +1,18 @@
 package loss
 
 import (
-	"cmp"
+	"math"
 	"runtime"
-	"slices"
 	"sync"
 
 	"facepipe/student/torch"
 )
 
-// minedPairs are pairs of a sample of the batch and what it was offered: where they stand among
-// all samples' candidates, with the teacher's similarity that the student should reach.
-type minedPairs struct {
-	at     []int64
-	target []float64
-}
+// candidates are what may become pairs of the samples of a batch: numbers of entries (N×C), of which
+// one may be there more than once, with the student's and the teacher's similarity to each.
+type candidates struct{ entry, rs, rt torch.Tensor }
 
-// candidates are what may become pairs of a sample, with its student's and its teacher's
-// similarity to each: entries of a bank, by their numbers, of which one may be there more than
-// once, or others.
-type candidates struct {
-	entry  []int64
-	rs, rt []float32
-}
-
-// offer is what samples may be paired with: their student's similarities to it, N×C, and the
-// values of these, of their teacher's and, of a bank, the numbers of the entries. mine picks the
-// pairs of sample i from its row, as places there.
-type offer struct {
-	student       torch.Tensor
-	entry, rs, rt *[]float64
-	mine          func(i int, c candidates) []int
-}
-
-// mined are the pairs of all of n samples.
-func (o offer) mined(n int) (out minedPairs) {
-	rs, rt, entries := numbers[float32](o.rs), numbers[float32](o.rt), numbers[int64](o.entry)
-	rows, width := make([][]int, n), len(rs)/n
-	each(n, func(i int) {
-		c := candidates{rs: rs[i*width:][:width], rt: rt[i*width:][:width]}
-		if entries != nil {
-			c.entry = entries[i*width:][:width]
-		}
-		rows[i] = o.mine(i, c)
-	})
-	for i, row := range rows {
-		for _, k := range row {
-			out.at = append(out.at, int64(i*width+k))
-			out.target = append(out.target, float64(rt[i*width+k]))
-		}
-	}
-	return out
-}
-
-// numbers are values that were read, of another type; nil without.
-func numbers[T float32 | int64](values *[]float64) []T {
-	if values == nil {
-		return nil
-	}
-	all := make([]T, len(*values))
-	for i, v := range *values {
-		all[i] = T(v)
-	}
-	return all
-}
-
-// mineRow picks the pairs Ω_i of a sample from its candidates, as places among them:
+// mine tells of each candidate whether it is one of the pairs Ω_i of its sample:
 //
 //   - of the same identity the P that the student finds least similar;
 //   - of the others K_n: half of them those that the teacher finds most similar,
@@ -73,126 +20,32 @@ func numbers[T float32 | int64](values *[]float64) []T {
 //   - without pairs whose error is below δ, lapsed entries and the sample itself.
 //
 // Positives or negatives that are not of the bank are not among them.
-// Equal values go to the smaller entry number, so the choice depends on nothing
+// Equal values, in float32, go to the smaller entry number, so the choice depends on nothing
 // but the values.
-func (l *RPSD) mineRow(sample int64, label int32, c candidates, step int) []int {
-	b := l.bank
-	order := make([]int, len(c.entry))
-	for k := range order {
-		order[k] = k
+func (l *RPSD) mine(s *torch.Scope, own columns, step int, c candidates) torch.Tensor {
+	entry, order := s.StableSort(c.entry, false)
+	rs, rt := s.Gather(s.To(c.rs, torch.Float32), 1, order), s.Gather(s.To(c.rt, torch.Float32), 1, order)
+	if s.Err() != nil {
+		return torch.Tensor{}
 	}
-	slices.SortStableFunc(order, func(x, y int) int { return cmp.Compare(c.entry[x], c.entry[y]) })
-	order = slices.CompactFunc(order, func(x, y int) bool { return c.entry[x] == c.entry[y] })
+	width := s.Shape(entry)[1]
+	same, out := l.masks(s, own, l.bank.columnsAt(s, entry), step, func() torch.Tensor { return l.tooAlike(s, rt) })
+	again := s.Equal(s.Slice(entry, 1, 1, width), s.Slice(entry, 1, 0, width-1))
+	out = s.Or(out, s.Concat([]torch.Tensor{s.Less(s.Slice(entry, 1, 0, 1), 0), again}, 1))
+	nothing := s.Less(entry, 0)
+	// best are the k largest scores of each sample, but for what is out.
+	best := func(score, out torch.Tensor, k int) torch.Tensor {
+		scores, places := s.StableSort(s.Mask(score, out, math.Inf(-1)), true)
+		first := func(t torch.Tensor) torch.Tensor { return s.Slice(t, 1, 0, min(k, width)) }
+		return s.Scatter(nothing, 1, first(places), s.Greater(first(scores), math.Inf(-1)))
+	}
 	mostPositives, mostNegatives := l.c.ofBank()
-	positives := newSelection(mostPositives)
-	hard := newSelection((mostNegatives + 1) / 2)
-	negatives := order[:0]
-	for _, k := range order {
-		j := c.entry[k]
-		if b.sample[j] == sample || (l.c.MaxAge > 0 && step-int(b.step[j]) > l.c.MaxAge) {
-			continue
-		}
-		if label >= 0 && b.label[j] == label {
-			positives.offer(-c.rs[k], k)
-			continue
-		}
-		if l.c.IgnoreAbove > 0 && label >= 0 && b.label[j] >= 0 && float64(c.rt[k]) > l.c.IgnoreAbove {
-			continue
-		}
-		hard.offer(c.rt[k], k)
-		negatives = append(negatives, k)
-	}
-	taken := hard.places()
-	disagree := newSelection(mostNegatives / 2)
-	for _, k := range negatives {
-		if !slices.Contains(taken, k) {
-			disagree.offer(abs(c.rs[k]-c.rt[k]), k)
-		}
-	}
-	mined := slices.Concat(positives.places(), taken, disagree.places())
-	return slices.DeleteFunc(mined, func(k int) bool { return !l.counts(c.rs[k], c.rt[k]) })
-}
-
-func abs(v float32) float32 {
-	if v < 0 {
-		return -v
-	}
-	return v
-}
-
-// selection keeps the k places with the largest scores of a stream in a heap whose root
-// is the worst of them, so that most offers cost one comparison.
-type selection struct {
-	k     int
-	score []float32
-	order []int // of the offers
-	place []int
-	n     int
-}
-
-func newSelection(k int) *selection { return &selection{k: k} }
-
-// offer considers a place. Of equal scores the one that was offered earlier stays.
-func (h *selection) offer(score float32, place int) {
-	h.n++
-	if len(h.score) < h.k {
-		h.score, h.order, h.place = append(h.score, score), append(h.order, h.n), append(h.place, place)
-		h.up(len(h.score) - 1)
-		return
-	}
-	if h.k == 0 || score <= h.score[0] {
-		return
-	}
-	h.score[0], h.order[0], h.place[0] = score, h.n, place
-	h.down(0)
-}
-
-// worse orders the heap: a smaller score, or the later of two equal ones.
-func (h *selection) worse(a, b int) bool {
-	if h.score[a] != h.score[b] {
-		return h.score[a] < h.score[b]
-	}
-	return h.order[a] > h.order[b]
-}
-
-func (h *selection) swap(a, b int) {
-	h.score[a], h.score[b] = h.score[b], h.score[a]
-	h.order[a], h.order[b] = h.order[b], h.order[a]
-	h.place[a], h.place[b] = h.place[b], h.place[a]
-}
-
-func (h *selection) up(i int) {
-	for i > 0 {
-		parent := (i - 1) / 2
-		if !h.worse(i, parent) {
-			return
-		}
-		h.swap(i, parent)
-		i = parent
-	}
-}
-
-func (h *selection) down(i int) {
-	for {
-		worst := i
-		for child := 2*i + 1; child <= 2*i+2 && child < len(h.score); child++ {
-			if h.worse(child, worst) {
-				worst = child
-			}
-		}
-		if worst == i {
-			return
-		}
-		h.swap(i, worst)
-		i = worst
-	}
-}
-
-// places gives what was kept, in no particular order that matters to a sum, but always
-// the same one.
-func (h *selection) places() []int {
-	slices.Sort(h.place)
-	return h.place
+	positives := best(s.Scale(rs, -1), s.Or(s.Not(same), out), mostPositives)
+	out = s.Or(out, same)
+	hard := best(rt, out, (mostNegatives+1)/2)
+	disagree := best(apartBy(s, rs, rt), s.Or(out, hard), mostNegatives/2)
+	mined := s.And(s.Or(positives, s.Or(hard, disagree)), l.count(s, rs, rt))
+	return s.Scatter(nothing, 1, order, mined)
 }
 
 // each runs f(0..n-1) on all cores.

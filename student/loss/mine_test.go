@@ -6,9 +6,16 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+
+	"facepipe/student/torch"
+	"facepipe/student/torch/torchtest"
 )
 
+// vector is one of float64 in the engine.
+func vector(s *torch.Scope, v []float64) torch.Tensor { return torch.FromData(s, "cpu", v, len(v)) }
+
 func TestWeights(t *testing.T) {
+	e := torchtest.Open(t)
 	config := func(f func(*iledSettings)) iledSettings {
 		c := iledDefaults
 		c.Warmup = 0
@@ -38,9 +45,13 @@ func TestWeights(t *testing.T) {
 			[]float64{1, 1, 0, 0}},
 		"trim": {config(func(c *iledSettings) { c.Trim = 0.5; c.Cap = 1e-9 }), d, 0, []float64{1, 1, 1, 0}},
 	} {
-		l := newILED(c.config)
-		l.observe(c.d)
-		got := l.weights(c.d, []int64{0, 1, 2, 3}[:len(c.d)], c.step)
+		s := torchtest.Scope(t, e)
+		l, d := newILED(c.config), vector(s, c.d)
+		l.observe(s, d)
+		got := torch.ToData[float64](s, l.weights(s, d, []int64{0, 1, 2, 3}[:len(c.d)], c.step))
+		if len(got) != len(c.want) {
+			t.Fatalf("%s: %v, %v", name, got, s.Err())
+		}
 		for i := range got {
 			if math.Abs(got[i]-c.want[i]) > 1e-6 {
 				t.Errorf("%s: got %v, want %v", name, got, c.want)
@@ -51,16 +62,18 @@ func TestWeights(t *testing.T) {
 }
 
 func TestHard(t *testing.T) {
+	s := torchtest.Scope(t, torchtest.Open(t))
 	for mode, want := range map[string]float64{"threshold": 0.25, "softmax": 0.25, "topk": 0.5} {
-		if got := newILED(iledSettings{Mode: mode}).hard([]float64{1, 0, 0, 1.5}); got != want {
+		if got := s.Scalar(newILED(iledSettings{Mode: mode}).hard(s, vector(s, []float64{1, 0, 0, 1.5}))); got != want {
 			t.Errorf("%s: %g of the samples are hard, want %g", mode, got, want)
 		}
 	}
 }
 
 func TestSoftmaxWeightsSumToN(t *testing.T) {
-	w := make([]float64, 3)
-	softmax(w, []float64{0.1, 0.2, 1.9}, 0.1)
+	s := torchtest.Scope(t, torchtest.Open(t))
+	l := newILED(iledSettings{Mode: "softmax", Temperature: 0.1})
+	w := torch.ToData[float64](s, l.weights(s, vector(s, []float64{0.1, 0.2, 1.9}), []int64{0, 1, 2}, 0))
 	if sum := w[0] + w[1] + w[2]; math.Abs(sum-3) > 1e-12 || w[0] >= w[1] || w[1] >= w[2] {
 		t.Errorf("weights %v", w)
 	}
@@ -69,14 +82,47 @@ func TestSoftmaxWeightsSumToN(t *testing.T) {
 func TestRunningStatistics(t *testing.T) {
 	c := iledDefaults
 	c.Rho = 0.5
+	s := torchtest.Scope(t, torchtest.Open(t))
 	l := newILED(c)
-	l.observe([]float64{1, 3})
-	if l.mean != 2 || l.square != 5 {
-		t.Errorf("the first batch starts the statistics: got %g, %g", l.mean, l.square)
+	l.observe(s, vector(s, []float64{1, 3}))
+	if got := l.numbers(s); !slices.Equal(got, []float64{1, 2, 5}) {
+		t.Errorf("the first batch starts the statistics: got %v", got)
 	}
-	l.observe([]float64{0, 0})
-	if l.mean != 1 || l.square != 2.5 {
-		t.Errorf("the second moves them by rho: got %g, %g", l.mean, l.square)
+	l.observe(s, vector(s, []float64{0, 0}))
+	if got := l.numbers(s); !slices.Equal(got, []float64{1, 1, 2.5}) {
+		t.Errorf("the second moves them by rho: got %v", got)
+	}
+}
+
+// The ring holds the last distances, whatever batches they came in, and goes on from a checkpoint,
+// also from the middle.
+func TestRecentDistances(t *testing.T) {
+	s := torchtest.Scope(t, torchtest.Open(t))
+	c := iledDefaults
+	c.Trim = 0.5
+	l := newILED(c)
+	var all []float64
+	for i, n := range []int{3, 4000, 200, 5000, 7, 4096} {
+		batch := make([]float64, n)
+		for k := range batch {
+			batch[k] = float64(len(all) + k)
+		}
+		all = append(all, batch...)
+		l.observe(s, vector(s, batch))
+		st := State{}
+		l.state(s, st)
+		recent, next := st["iled.recent"].Float64, int(st["iled.statistics"].Float64[3])
+		want := all[max(0, len(all)-trimWindow):]
+		if got := slices.Concat(recent[next:], recent[:next]); !slices.Equal(got, want) {
+			t.Fatalf("after batch %d: %d distances from %g on, want %d from %g on", i, len(got), got[0], len(want), want[0])
+		}
+		if q := s.Scalar(l.recent.quantile(s, c.Trim)); q != want[len(want)/2] {
+			t.Errorf("after batch %d the quantile is %g, want %g", i, q, want[len(want)/2])
+		}
+		l = newILED(c)
+		if err := l.restore(s, vector(s, batch), st); err != nil || s.Err() != nil {
+			t.Fatal(err, s.Err())
+		}
 	}
 }
 
@@ -117,8 +163,8 @@ func mineByHand(l *RPSD, sample int64, label int32, rs, rt []float32, step int) 
 }
 
 // everything is all entries as candidates, some of them twice and in a random order.
-func everything(filled int, rs, rt []float32) candidates {
-	var c candidates
+func everything(filled int, rs, rt []float32) offered {
+	var c offered
 	rng := rand.New(rand.NewPCG(3, 4))
 	for _, j := range append(rng.Perm(filled), rng.Perm(filled)[:filled/4]...) {
 		c.entry, c.rs, c.rt = append(c.entry, int64(j)), append(c.rs, rs[j]), append(c.rt, rt[j])
@@ -149,6 +195,66 @@ func TestMiningMatchesDefinition(t *testing.T) {
 		if len(got) != len(want) || (len(got) > 0 && !reflect.DeepEqual(got, want)) {
 			t.Fatalf("trial %d: got %v, want %v", trial, got, want)
 		}
+	}
+}
+
+// The engine mines the very pairs that plain Go does, for all samples of a batch, and of an entry
+// that it is offered twice the one that comes first.
+func TestMiningInTheEngine(t *testing.T) {
+	e := torchtest.Open(t)
+	rng := rand.New(rand.NewPCG(2, 1))
+	mined := 0
+	for trial := range 200 {
+		s := torchtest.Scope(t, e)
+		c := rpsdSettings{Bank: 40, Positives: rng.IntN(5), Negatives: rng.IntN(20), Delta: rng.Float64() * 0.3,
+			MaxAge: rng.IntN(2) * 5, IgnoreAbove: float64(rng.IntN(2)) * 0.6}
+		const n = 7
+		l := &RPSD{c: c, bank: newBank(40, 4, false)}
+		l.bank.filled = 1 + rng.IntN(40)
+		var p pair
+		for range n {
+			p.samples, p.labels = append(p.samples, rng.Int64N(20)), append(p.labels, int32(rng.IntN(5)-1))
+		}
+		p.student = vector(s, make([]float64, n))
+		labels := make([]int64, 40)
+		for j := range 40 {
+			l.bank.sample[j], l.bank.label[j], l.bank.step[j] = rng.Int64N(20), int32(rng.IntN(5)-1), rng.Int64N(10)
+			labels[j] = int64(l.bank.label[j])
+		}
+		l.bank.columns = columns{intsLike(s, p.student, l.bank.sample), intsLike(s, p.student, labels), intsLike(s, p.student, l.bank.step)}
+		rows := make([]offered, n)
+		var entry []int64
+		var rs, rt []float32
+		for i := range rows {
+			values := func() []float32 {
+				v := make([]float32, 40)
+				for j := range v {
+					v[j] = float32(rng.IntN(9))/4 - 1 // coarse, so that ties are common
+				}
+				return v
+			}
+			rows[i] = everything(l.bank.filled, values(), values())
+			entry, rs, rt = append(entry, rows[i].entry...), append(rs, rows[i].rs...), append(rt, rows[i].rt...)
+		}
+		width := len(entry) / n
+		got := torch.ToData[float32](s, s.To(l.mine(s, columnsOf(s, p), 10, candidates{torch.FromData(s, "cpu", entry, n, width),
+			torch.FromData(s, "cpu", rs, n, width), torch.FromData(s, "cpu", rt, n, width)}), torch.Float32))
+		if s.Err() != nil {
+			t.Fatal(s.Err())
+		}
+		for i, row := range rows {
+			want := make([]float32, width)
+			for _, k := range l.mineRow(p.samples[i], p.labels[i], row, 10) {
+				want[k] = 1
+				mined++
+			}
+			if !slices.Equal(got[i*width:(i+1)*width], want) {
+				t.Fatalf("trial %d, sample %d: got %v, want %v of %+v", trial, i, got[i*width:(i+1)*width], want, row)
+			}
+		}
+	}
+	if mined < 1000 {
+		t.Errorf("only %d pairs", mined)
 	}
 }
 

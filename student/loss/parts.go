@@ -1,6 +1,11 @@
 package loss
 
-import "facepipe/student/torch"
+import (
+	"maps"
+	"slices"
+
+	"facepipe/student/torch"
+)
 
 // Figure is one number of a step: Value or, where that is in the engine still, the only
 // element of Tensor, a float64 without history.
@@ -29,33 +34,43 @@ func (p Parts) Move(from, to *torch.Scope) {
 	}
 }
 
-// Means are the figures of a step of several batches, each the mean over those that have
-// it. What is in the engine is read in one copy, for which a device is waited for.
-func Means(s *torch.Scope, batches []Parts) map[string]float64 {
-	var waiting []torch.Tensor
+// Waiting lists the figures of batches that are in the engine.
+func Waiting(batches []Parts) (list []torch.Tensor) {
 	for _, p := range batches {
-		for _, f := range p {
-			if !f.Tensor.IsNone() {
-				waiting = append(waiting, f.Tensor)
+		for _, name := range slices.Sorted(maps.Keys(p)) {
+			if f := p[name]; !f.Tensor.IsNone() {
+				list = append(list, f.Tensor)
 			}
 		}
 	}
-	value := map[torch.Tensor]float64{}
-	if len(waiting) > 0 {
-		for i, v := range torch.ToData[float64](s, s.Stack(waiting)) {
-			value[waiting[i]] = v
-		}
-	}
+	return list
+}
+
+// MeansOf are the figures of a step of several batches, each the mean over those that have
+// it, with the values of what is [Waiting].
+func MeansOf(batches []Parts, values []float64) map[string]float64 {
 	means, with := map[string]float64{}, map[string]float64{}
 	for _, p := range batches {
-		for name, f := range p {
-			v := f.Value
-			if !f.Tensor.IsNone() {
-				v = value[f.Tensor]
+		for _, name := range slices.Sorted(maps.Keys(p)) {
+			v := p[name].Value
+			if !p[name].Tensor.IsNone() {
+				v, values = values[0], values[1:]
 			}
 			with[name]++
 			means[name] += (v - means[name]) / with[name]
 		}
 	}
 	return means
+}
+
+// Means are those figures. What is in the engine is read in one copy, for which a device is
+// waited for.
+func Means(s *torch.Scope, batches []Parts) map[string]float64 {
+	var values []float64
+	if waiting := Waiting(batches); len(waiting) > 0 {
+		if values = torch.ToData[float64](s, s.Stack(waiting)); s.Err() != nil {
+			return nil
+		}
+	}
+	return MeansOf(batches, values)
 }

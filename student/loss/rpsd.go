@@ -2,6 +2,7 @@ package loss
 
 import (
 	"fmt"
+	"math"
 
 	"facepipe/internal/vec"
 	"facepipe/student/torch"
@@ -188,40 +189,66 @@ func (l *RPSD) ramp(step int) float64 {
 	return float64(step) / float64(l.c.Ramp)
 }
 
-// step adds L_RPSD of a batch, whose pairs are picked from offers, to the graph and pushes the
-// batch into the bank.
-func (l *RPSD) step(s *torch.Scope, v *view, offers []offer) (torch.Tensor, Parts) {
+// step adds L_RPSD of a batch to the graph and pushes the batch into the bank.
+func (l *RPSD) step(s *torch.Scope, v *view) (torch.Tensor, Parts) {
 	parts := Parts{}
 	parts.know("bank", float64(l.bank.filled))
-	p, total := v.unit(), l.batchTerm(s, v)
+	p := v.unit()
+	own := columnsOf(s, p)
+	total := l.batchTerm(s, v, own.samples)
 	if l.minesBank() || l.near != nil || l.centres != nil {
-		bankTerm, pairs := l.bankTerm(s, p, offers)
+		bankTerm, pairs := l.bankTerm(s, p, l.offers(s, p, own, v.Step))
 		total = s.Scale(s.Add(total, bankTerm), 0.5)
-		parts.know("pairs", float64(pairs))
+		parts.keep(s, "pairs", pairs)
 	}
 	l.bank.push(s, p, v.Step)
 	return total, parts
 }
 
-// batchTerm is L_batch: gradients flow to both ends of a pair. The same face met
-// twice is no pair.
-func (l *RPSD) batchTerm(s *torch.Scope, v *view) torch.Tensor {
-	p := v.unit()
-	n := len(p.samples)
-	var flat []int64
-	for i := range n {
-		for j := i + 1; j < n; j++ {
-			if p.samples[i] != p.samples[j] {
-				flat = append(flat, int64(i*n+j))
-			}
+// columns are numbers on the device: of samples, their identities and, of entries, the steps.
+type columns struct{ samples, labels, steps torch.Tensor }
+
+// nobody is the identity of a sample without one. It equals no entry's.
+const nobody = math.MinInt64
+
+// columnsOf are those of a batch's samples, N×1.
+func columnsOf(s *torch.Scope, p pair) columns {
+	labels := make([]int64, len(p.labels))
+	for i, v := range p.labels {
+		if labels[i] = int64(v); v < 0 {
+			labels[i] = nobody
 		}
 	}
-	if len(flat) == 0 {
+	n := len(p.samples)
+	both := s.Upload(p.student, torch.ArrayOf(p.samples, n, 1), torch.ArrayOf(labels, n, 1))
+	return columns{samples: both[0], labels: both[1]}
+}
+
+// batchTerm is L_batch: gradients flow to both ends of a pair. The same face met
+// twice is no pair.
+func (l *RPSD) batchTerm(s *torch.Scope, v *view, samples torch.Tensor) torch.Tensor {
+	p := v.unit()
+	n := pairsOfFaces(p.samples)
+	if n == 0 {
 		return zero(s, p.student)
 	}
-	index, all := intsLike(s, p.student, flat), v.grams()
-	similarities := func(gram torch.Tensor) torch.Tensor { return s.Rows(s.Reshape(gram, -1), index) }
-	return s.Huber(similarities(all.student), similarities(all.teacher), l.c.Beta)
+	all, differ := v.grams(), s.Upper(s.Not(s.Equal(samples, s.Transpose(samples))))
+	return s.Scale(l.penalty(s, all.student, all.teacher, differ), 1/float64(n))
+}
+
+// pairsOfFaces is how many pairs there are of different samples.
+func pairsOfFaces(samples []int64) (n int) {
+	met := map[int64]int{}
+	for i, sample := range samples {
+		n += i - met[sample]
+		met[sample]++
+	}
+	return n
+}
+
+// penalty is the sum of h_β over some of the elements of similarities R^s and R^t.
+func (l *RPSD) penalty(s *torch.Scope, rs, rt, some torch.Tensor) torch.Tensor {
+	return s.Sum(wide(s, s.Mask(s.HuberEach(rs, s.ToLike(rt, rs), l.c.Beta), s.Not(some), 0)))
 }
 
 // minesBank is whether the bank has enough to be mined.
@@ -232,53 +259,46 @@ func (l *RPSD) minesBank() bool {
 
 // offers are what the samples of a batch may be paired with, of every source; of neighbours,
 // there may be none.
-func (l *RPSD) offers(r *reader, s *torch.Scope, v *view) (all []offer) {
-	p := v.unit()
+func (l *RPSD) offers(s *torch.Scope, p pair, own columns, step int) (all []offer) {
 	if l.minesBank() {
-		all = append(all, l.ofBank(r, s, p, v.Step))
+		all = append(all, l.ofBank(s, p, own, step))
 	}
 	if l.near != nil {
-		all = append(all, l.ofNeighbours(r, s, p)...)
+		all = append(all, l.ofNeighbours(s, p)...)
 	}
 	if l.centres != nil {
-		all = append(all, l.ofCentres(r, s, p)...)
+		all = append(all, l.ofCentres(s, p)...)
 	}
 	return all
 }
 
 // bankTerm is L_bank over the mined pairs, and their number. Without a pair it is
 // zero with a zero gradient.
-func (l *RPSD) bankTerm(s *torch.Scope, p pair, offers []offer) (torch.Tensor, int) {
-	var mined []torch.Tensor
-	var target []float64
+func (l *RPSD) bankTerm(s *torch.Scope, p pair, offers []offer) (term, pairs torch.Tensor) {
+	term = zero(s, p.student)
+	pairs = s.To(s.Detach(term), torch.Float64)
 	for _, o := range offers {
-		if pairs := o.mined(len(p.samples)); len(pairs.at) > 0 {
-			mined = append(mined, s.Rows(s.Reshape(o.student, -1), intsLike(s, o.student, pairs.at)))
-			target = append(target, pairs.target...)
-		}
+		term = s.Add(term, l.penalty(s, o.student, o.teacher, o.mined))
+		pairs = s.Add(pairs, s.To(s.Sum(o.mined), torch.Float64))
 	}
-	if len(mined) == 0 {
-		return zero(s, p.student), 0
-	}
-	is := mined[0]
-	if len(mined) > 1 {
-		is = s.Concat(mined, 0)
-	}
-	return s.Huber(is, floatsLike(s, is, target), l.c.Beta), len(target)
+	return s.Mul(term, s.ToLike(s.Reciprocal(s.Clamp(pairs, 1, math.Inf(1))), term)), pairs
 }
 
+// offer is what samples may be paired with: their student's and their teacher's similarities to
+// it, N×C, and which of these are pairs.
+type offer struct{ student, teacher, mined torch.Tensor }
+
 // ofBank are the bank's candidates.
-func (l *RPSD) ofBank(r *reader, s *torch.Scope, p pair, step int) offer {
+func (l *RPSD) ofBank(s *torch.Scope, p pair, own columns, step int) (o offer) {
 	var found torch.Tensor // N×C entry numbers
-	s.Engine().NoGrad(func() { found = l.search(s, p, step) })
-	student, teacher := l.similarities(s, p, found)
-	return offer{student, r.want(found), r.want(student), r.want(teacher), func(i int, c candidates) []int {
-		return l.mineRow(p.samples[i], p.labels[i], c, step)
-	}}
+	s.Engine().NoGrad(func() { found = l.search(s, p, own, step) })
+	o.student, o.teacher = l.similarities(s, p, found)
+	s.Engine().NoGrad(func() { o.mined = l.mine(s, own, step, candidates{found, o.student, o.teacher}) })
+	return o
 }
 
 // ofNeighbours are the nearest crops of others, if there are any.
-func (l *RPSD) ofNeighbours(r *reader, s *torch.Scope, p pair) []offer {
+func (l *RPSD) ofNeighbours(s *torch.Scope, p pair) []offer {
 	near, err := l.near(p.samples)
 	if err != nil {
 		s.Fail("fetch the neighbours of a batch", err)
@@ -291,30 +311,25 @@ func (l *RPSD) ofNeighbours(r *reader, s *torch.Scope, p pair) []offer {
 	if most == 0 {
 		return nil
 	}
-	found := make([]int64, 0, len(near.Of)*most)
-	for _, places := range near.Of {
-		for k := range most {
-			place := 0 // stands for none
-			if k < len(places) {
-				place = places[k]
+	n, d := len(near.Of), l.bank.dim
+	found, there, known := make([]int64, n*most), make([]uint8, n*most), make([]uint8, n*most)
+	for i, places := range near.Of {
+		for k, place := range places {
+			at := i*most + k
+			if found[at], there[at] = int64(place), 1; p.labels[i] >= 0 && near.Known[place] {
+				known[at] = 1
 			}
-			found = append(found, int64(place))
 		}
 	}
-	d := l.bank.dim
 	each(len(near.Vectors)/d, func(i int) { toUnit(near.Vectors[i*d:][:d]) })
-	vectors := s.ToDeviceOf(torch.FromData(s, "cpu", near.Vectors, len(near.Vectors)/d, d), p.student)
-	both := l.bank.compare(s, vectors, s.Reshape(intsLike(s, p.student, found), len(near.Of), -1), p.student, s.ToLike(p.teacher, p.student))
-	mine := func(i int, c candidates) (mined []int) {
-		for k, place := range near.Of[i] {
-			one := l.c.IgnoreAbove > 0 && p.labels[i] >= 0 && near.Known[place] && float64(c.rt[k]) > l.c.IgnoreAbove
-			if !one && l.counts(c.rs[k], c.rt[k]) {
-				mined = append(mined, k)
-			}
-		}
-		return mined
+	up := s.Upload(p.student, torch.ArrayOf(near.Vectors, len(near.Vectors)/d, d), torch.ArrayOf(found, n, most),
+		torch.ArrayOf(there, n, most), torch.ArrayOf(known, n, most))
+	both := l.bank.compare(s, up[0], up[1], p.student, s.ToLike(p.teacher, p.student))
+	mined := s.And(s.Greater(up[2], 0.5), l.count(s, both[0], both[1]))
+	if l.c.IgnoreAbove > 0 {
+		mined = s.And(mined, s.Not(s.And(s.Greater(up[3], 0.5), l.tooAlike(s, both[1]))))
 	}
-	return []offer{{both[0], nil, r.want(both[0]), r.want(both[1]), mine}}
+	return []offer{{both[0], both[1], mined}}
 }
 
 // toUnit makes a vector a unit one, unless it has no direction.
@@ -329,31 +344,40 @@ func toUnit(v []float32) {
 }
 
 // ofCentres are the vectors of the samples' identities, one each.
-func (l *RPSD) ofCentres(r *reader, s *torch.Scope, p pair) []offer {
-	classes, known := make([]int64, len(p.labels)), make([]bool, len(p.labels))
+func (l *RPSD) ofCentres(s *torch.Scope, p pair) []offer {
+	n := len(p.labels)
+	classes, known := make([]int64, n), make([]uint8, n)
 	for i, y := range p.labels {
 		if int(y) >= len(l.centres.rows) {
 			s.Fail("take a step", fmt.Errorf("a crop has the label %d, there are vectors of %d identities", y, len(l.centres.rows)))
 			return nil
 		}
-		if known[i] = y >= 0 && l.centres.rows[y] >= 0; known[i] {
-			classes[i] = int64(l.centres.rows[y])
+		if y >= 0 && l.centres.rows[y] >= 0 {
+			classes[i], known[i] = int64(l.centres.rows[y]), 1
 		}
 	}
 	table := l.centres.unit(s, wide(s, p.student))
-	own := s.ToLike(s.Rows(table, intsLike(s, table, classes)), p.student)
+	up := s.Upload(table, torch.ArrayOf(classes, n), torch.ArrayOf(known, n, 1))
+	own := s.ToLike(s.Rows(table, up[0]), p.student)
 	similar := func(t torch.Tensor) torch.Tensor { return s.SumDim(s.Mul(s.ToLike(t, own), own), 1, true) }
-	student := similar(p.student)
-	return []offer{{student, nil, r.want(student), r.want(similar(p.teacher)), func(i int, c candidates) []int {
-		if !known[i] || !l.counts(c.rs[0], c.rt[0]) {
-			return nil
-		}
-		return []int{0}
-	}}}
+	student, teacher := similar(p.student), similar(p.teacher)
+	return []offer{{student, teacher, s.And(s.Greater(up[1], 0.5), l.count(s, student, teacher))}}
 }
 
-// counts is whether a pair's error is worth keeping.
-func (l *RPSD) counts(rs, rt float32) bool { return float64(abs(rs-rt)) >= l.c.Delta }
+// count is where a pair's error is worth keeping.
+func (l *RPSD) count(s *torch.Scope, rs, rt torch.Tensor) torch.Tensor {
+	return s.AtLeast(s.To(apartBy(s, rs, rt), torch.Float64), l.c.Delta)
+}
+
+// apartBy is |R^s - R^t| in float32, without history.
+func apartBy(s *torch.Scope, rs, rt torch.Tensor) torch.Tensor {
+	return s.Abs(s.Sub(s.To(s.Detach(rs), torch.Float32), s.To(s.Detach(rt), torch.Float32)))
+}
+
+// tooAlike is where the teacher's similarity in float32 is that of one person.
+func (l *RPSD) tooAlike(s *torch.Scope, rt torch.Tensor) torch.Tensor {
+	return s.Greater(s.To(s.To(s.Detach(rt), torch.Float32), torch.Float64), l.c.IgnoreAbove)
+}
 
 // similarities are R^s and R^t of each sample and the entries that found (N×C) names for
 // it, N×C. Only the sample's own embedding has a gradient.

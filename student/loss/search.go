@@ -40,24 +40,40 @@ func (b *bank) makeSearchable(s *torch.Scope) {
 	column := func() torch.Tensor {
 		return s.Move(intsLike(s, b.teacher, make([]int64, b.capacity)), b.scope)
 	}
-	b.samples, b.labels, b.steps = column(), column(), column()
+	b.columns = columns{column(), column(), column()}
 }
 
-// refresh takes over some entries.
-func (b *bank) refresh(s *torch.Scope, entries []int64) {
-	samples, labels, steps := pick(b.sample, entries), make([]int64, len(entries)), pick(b.step, entries)
-	for i, entry := range entries {
-		labels[i] = int64(b.label[entry])
-	}
+// refresh takes over some entries, at being their numbers on the device; n is those of all that
+// are known there: their samples, labels and steps.
+func (b *bank) refresh(s *torch.Scope, at torch.Tensor, n []torch.Tensor) {
 	s.Engine().NoGrad(func() {
-		at := intsLike(s, b.samples, entries)
 		for vectors, searched := range b.searched {
 			s.SetRows(searched, at, s.ToLike(s.Rows(vectors, at), searched))
 		}
-		for column, values := range map[torch.Tensor][]int64{b.samples: samples, b.labels: labels, b.steps: steps} {
-			s.SetRows(column, at, intsLike(s, b.samples, values))
-		}
+		s.SetRows(b.columns.samples, at, n[0])
+		s.SetRows(b.columns.labels, at, n[1])
+		s.SetRows(b.columns.steps, at, n[2])
 	})
+}
+
+// numbers are of some entries what a device should know: numbers, samples, labels and steps.
+func (b *bank) numbers(entries []int64) []torch.Array {
+	n, labels := len(entries), make([]int64, len(entries))
+	for i, entry := range entries {
+		labels[i] = int64(b.label[entry])
+	}
+	return []torch.Array{torch.ArrayOf(entries, n), torch.ArrayOf(pick(b.sample, entries), n),
+		torch.ArrayOf(labels, n), torch.ArrayOf(pick(b.step, entries), n)}
+}
+
+// columnsAt are those of entries (N×C).
+func (b *bank) columnsAt(s *torch.Scope, entry torch.Tensor) columns {
+	shape, flat := s.Shape(entry), s.Reshape(entry, -1)
+	if s.Err() != nil {
+		return columns{}
+	}
+	at := func(column torch.Tensor) torch.Tensor { return s.Reshape(s.Rows(column, flat), shape...) }
+	return columns{at(b.columns.samples), at(b.columns.labels), at(b.columns.steps)}
 }
 
 // roughly are the inner products of the rows of query (N×d) and all entries, in the precision
@@ -89,9 +105,17 @@ func (b *bank) compare(s *torch.Scope, vectors, found torch.Tensor, queries ...t
 }
 
 // search finds the candidates of every sample: N×C numbers of entries.
-func (l *RPSD) search(s *torch.Scope, p pair, step int) torch.Tensor {
+func (l *RPSD) search(s *torch.Scope, p pair, own columns, step int) torch.Tensor {
 	rs, rt := l.roughly(s, p)
-	same, out := l.masks(s, p, rt, step)
+	filled := func(t torch.Tensor) torch.Tensor { return s.Slice(t, 0, 0, l.bank.filled) }
+	entries := columns{filled(l.bank.columns.samples), filled(l.bank.columns.labels), filled(l.bank.columns.steps)}
+	same, out := l.masks(s, own, entries, step, func() torch.Tensor {
+		rounding := 1. / 128 // what is rounded to just too alike is left to mining
+		if l.bank.closely {
+			rounding = 1e-5
+		}
+		return s.Greater(rt, l.c.IgnoreAbove+rounding)
+	})
 	positives, negatives := l.c.ofBank()
 	var found []torch.Tensor
 	take := func(score torch.Tensor, k int) {
@@ -124,32 +148,17 @@ func (l *RPSD) roughly(s *torch.Scope, p pair) (rs, rt torch.Tensor) {
 	return s.Slice(both, 0, 0, n), s.Slice(both, 0, n, 2*n)
 }
 
-// masks tells of every sample and entry whether both are of one identity, and whether
-// they are no pair.
-func (l *RPSD) masks(s *torch.Scope, p pair, rt torch.Tensor, step int) (same, out torch.Tensor) {
-	b, n := l.bank, len(p.samples)
-	labels := make([]int64, n)
-	for i, v := range p.labels {
-		labels[i] = int64(v)
-		if v < 0 {
-			labels[i] = math.MinInt64 // equals no entry's
-		}
-	}
-	column := func(v []int64) torch.Tensor { return s.Reshape(intsLike(s, b.teacher, v), n, 1) }
-	filled := func(t torch.Tensor) torch.Tensor { return s.Slice(t, 0, 0, b.filled) }
-	same = s.Equal(column(labels), filled(b.labels))
-	out = s.Equal(column(p.samples), filled(b.samples))
+// masks tells of samples (N×1) and entries (N×C, or C for all) whether both are of one identity,
+// and whether they are no pair. alike tells of which the teacher's similarity is that of one person.
+func (l *RPSD) masks(s *torch.Scope, own, entries columns, step int, alike func() torch.Tensor) (same, out torch.Tensor) {
+	same = s.Equal(own.labels, entries.labels)
+	out = s.Equal(own.samples, entries.samples)
 	if l.c.MaxAge > 0 {
-		out = s.Or(out, s.Less(filled(b.steps), step-l.c.MaxAge))
+		out = s.Or(out, s.Less(entries.steps, step-l.c.MaxAge))
 	}
 	if l.c.IgnoreAbove > 0 {
-		// What is rounded to just above is left to mining.
-		rounding := 1. / 128
-		if b.closely {
-			rounding = 1e-5
-		}
-		known := s.And(s.Not(s.Less(column(labels), 0)), s.Not(s.Less(filled(b.labels), 0)))
-		out = s.Or(out, s.And(known, s.And(s.Not(same), s.Greater(rt, l.c.IgnoreAbove+rounding))))
+		known := s.And(s.Not(s.Less(own.labels, 0)), s.Not(s.Less(entries.labels, 0)))
+		out = s.Or(out, s.And(known, s.And(s.Not(same), alike())))
 	}
 	return same, out
 }

@@ -113,7 +113,7 @@ func TestSearchFindsWhatMiningPicks(t *testing.T) {
 				reference = l.bank.student
 			}
 			rs, rt := exactly(s, p.student, reference), exactly(s, p.teacher, l.bank.teacher)
-			found := l.search(s, p, tt.pushes)
+			found := l.search(s, p, columnsOf(s, p), tt.pushes)
 			entries := torch.ToData[int64](s, found)
 			if s.Err() != nil {
 				t.Fatal(s.Err())
@@ -121,7 +121,7 @@ func TestSearchFindsWhatMiningPicks(t *testing.T) {
 			missed, picked := 0, 0
 			width := len(entries) / n
 			for i := range n {
-				row := func(j []int64) (c candidates) {
+				row := func(j []int64) (c offered) {
 					for _, j := range j {
 						c.entry, c.rs, c.rt = append(c.entry, j), append(c.rs, rs[i*capacity+int(j)]), append(c.rt, rt[i*capacity+int(j)])
 					}
@@ -131,7 +131,7 @@ func TestSearchFindsWhatMiningPicks(t *testing.T) {
 				for j := range all {
 					all[j] = int64(j)
 				}
-				names := func(c candidates) (picked []int64) {
+				names := func(c offered) (picked []int64) {
 					for _, k := range l.mineRow(p.samples[i], p.labels[i], c, tt.pushes) {
 						picked = append(picked, c.entry[k])
 					}
@@ -169,7 +169,7 @@ func TestSearchAfterRestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := crowd.batch(s, 32, 1000)
-	a, b := torch.ToData[int64](s, before.search(s, p, 4)), torch.ToData[int64](s, after.search(s, p, 4))
+	a, b := torch.ToData[int64](s, before.search(s, p, columnsOf(s, p), 4)), torch.ToData[int64](s, after.search(s, p, columnsOf(s, p), 4))
 	if s.Err() != nil || len(a) == 0 || !slices.Equal(a, b) {
 		t.Errorf("%v: %d and %d candidates", s.Err(), len(a), len(b))
 	}

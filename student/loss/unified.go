@@ -141,14 +141,9 @@ func (l *unified) Step(s *torch.Scope, v *view) (torch.Tensor, Parts) {
 		return total, parts
 	}
 	parts.keep(s, "dead", v.dead())
-	var r reader
-	seen, offers := l.iled.look(&r, v), l.rpsd.offers(&r, s, v)
-	if r.read(s); s.Err() != nil {
-		return total, parts
-	}
-	iled, more := l.iled.step(s, v, seen)
+	iled, more := l.iled.step(s, v)
 	maps.Copy(parts, more)
-	rpsd, more := l.rpsd.step(s, v, offers)
+	rpsd, more := l.rpsd.step(s, v)
 	maps.Copy(parts, more)
 	parts.keep(s, "iled", iled)
 	parts.keep(s, "rpsd", rpsd)
@@ -158,13 +153,13 @@ func (l *unified) Step(s *torch.Scope, v *view) (torch.Tensor, Parts) {
 
 func (l *unified) State(s *torch.Scope) State {
 	st := State{}
-	l.iled.state(st)
+	l.iled.state(s, st)
 	l.rpsd.bank.state(s, st)
 	return st
 }
 
 func (l *unified) Restore(s *torch.Scope, st State) error {
-	if err := l.iled.restore(st); err != nil {
+	if err := l.iled.restore(s, torch.FromData(s, l.device, []float64{0}, 1), st); err != nil {
 		return err
 	}
 	return l.rpsd.bank.restore(s, l.device, st)

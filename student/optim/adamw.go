@@ -2,7 +2,6 @@ package optim
 
 import (
 	"fmt"
-	"math"
 	"slices"
 
 	"facepipe/student/net/layer"
@@ -31,7 +30,7 @@ type AdamW struct {
 	params []*layer.Param // the trained ones
 	// first and second moments of each parameter's gradient, zero before its first step.
 	first, second []torch.Tensor
-	// taken is the number of steps, in the processor's memory.
+	// taken is the number of steps.
 	taken torch.Tensor
 }
 
@@ -45,7 +44,10 @@ func NewAdamW(e *torch.Engine, c Config, params []*layer.Param) (*AdamW, error) 
 			o.first, o.second = append(o.first, zeros(p)), append(o.second, zeros(p))
 		}
 	}
-	o.taken = torch.FromData(o.scope, "cpu", []float32{0}, 1)
+	if len(o.params) == 0 {
+		return nil, fmt.Errorf("optimizer: there is nothing to train")
+	}
+	o.taken = torch.FromDataLike(o.scope, o.params[0].Tensor(), []float32{0}, 1)
 	return o, o.scope.Err()
 }
 
@@ -65,7 +67,7 @@ func (o *AdamW) State(p *layer.Param) []Kept {
 }
 
 // Step moves the parameters; see [Optimizer].
-func (o *AdamW) Step(s *torch.Scope, rate float64) (norm float64, err error) {
+func (o *AdamW) Step(s *torch.Scope, t torch.Terms, rate float64) (report torch.Tensor, err error) {
 	var params, grads, first, second []torch.Tensor
 	var decay []bool
 	var moved []int
@@ -79,23 +81,17 @@ func (o *AdamW) Step(s *torch.Scope, rate float64) (norm float64, err error) {
 		moved = append(moved, i)
 	}
 	if s.Err() == nil && len(params) == 0 {
-		return 0, fmt.Errorf("optimizer step: no parameter has a gradient")
+		return report, fmt.Errorf("optimizer step: no parameter has a gradient")
 	}
-	count := int(s.Scalar(o.taken)) + 1
-	norm = s.AdamWStep(torch.AdamW{Rate: rate, Beta1: o.c.Betas[0], Beta2: o.c.Betas[1], Eps: o.c.Eps, Decay: o.c.WeightDecay,
-		Clip: o.c.Clip, Count: count}, params, grads, first, second, decay)
-	if s.Err() == nil && (math.IsNaN(norm) || math.IsInf(norm, 0)) {
-		return norm, ErrNotFinite
-	}
+	report = s.AdamWStep(torch.AdamW{Rate: rate, Beta1: o.c.Betas[0], Beta2: o.c.Betas[1], Eps: o.c.Eps, Decay: o.c.WeightDecay,
+		Clip: o.c.Clip}, t, params, grads, first, second, decay, o.taken)
 	for k, i := range moved {
 		p := o.params[i]
 		p.WriteBack(s, p.Tensor(), params[k])
 		p.WriteBack(s, o.first[i], first[k])
 		p.WriteBack(s, o.second[i], second[k])
 	}
-	s.Copy(o.taken, torch.FromData(s, "cpu", []float32{float32(count)}, 1))
-	o.ClearGradients(s)
-	return norm, s.Err()
+	return report, s.Err()
 }
 
 // ClearGradients drops the gradients of all parameters.

@@ -2,8 +2,10 @@ package optim
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -58,6 +60,120 @@ func TestScheduleRefusesNonsense(t *testing.T) {
 	}
 }
 
+// errUnmoved is that a step did not meet its terms.
+var errUnmoved = errors.New("nothing moved")
+
+// take takes a step with a loss of 1, which may be 2, and clears the gradients. It returns their
+// length.
+func take(s *torch.Scope, o Optimizer, rate float64) (length float64, err error) {
+	length, err = takeWith(s, o, 1, rate)
+	if err == nil {
+		o.ClearGradients(s)
+	}
+	return length, err
+}
+
+func takeWith(s *torch.Scope, o Optimizer, loss, rate float64) (length float64, err error) {
+	like := torch.Tensor{}
+	switch o := o.(type) {
+	case *SGD:
+		like = o.params[0].Tensor()
+	case *AdamW:
+		like = o.params[0].Tensor()
+	}
+	report, err := o.Step(s, torch.Terms{Loss: torch.FromDataLike(s, like, []float64{loss}, 1), Limit: 2}, rate)
+	if err != nil {
+		return 0, err
+	}
+	v := torch.ToData[float64](s, report)
+	switch {
+	case s.Err() != nil:
+		return 0, s.Err()
+	case v[0] != loss && !math.IsNaN(loss):
+		return 0, fmt.Errorf("reports a loss of %g, which is %g", v[0], loss)
+	case v[2] == 0:
+		return v[1], errUnmoved
+	}
+	return v[1], nil
+}
+
+// The processor's loops and what other devices do take the same steps, within rounding. Where the
+// loss or the gradient is not finite, or the loss above its limit, neither moves a bit, and the
+// gradients stay.
+func TestSeparateSteps(t *testing.T) {
+	e := torchtest.Open(t)
+	t.Cleanup(func() { e.StepSeparately(false) })
+	for name, c := range map[string]Config{
+		"plain": {}, "nesterov": {SGDConfig: SGDConfig{Momentum: 0.9, Nesterov: true, WeightDecay: 0.1, Clip: 0.5}},
+		"momentum": {SGDConfig: SGDConfig{Momentum: 0.9, WeightDecay: 0.1}}, AdamWName: adamW(0.9, 0.99),
+	} {
+		if name == AdamWName {
+			c.Name = name
+		}
+		run := func(separate bool) (values [][]float32) {
+			e.StepSeparately(separate)
+			s := torchtest.Scope(t, e)
+			fill := func(rng *rand.Rand, data []float32) {
+				for i := range data {
+					data[i] = float32(rng.NormFloat64())
+				}
+			}
+			params := []*layer.Param{layer.NewParam("a", []int{40, 3}, fill), layer.NewParam("b", []int{7}, fill)}
+			params[1].Decay = false
+			if err := layer.Materialise(s, "cpu", 1, params); err != nil {
+				t.Fatal(err)
+			}
+			o, err := New(e, c, params)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer o.Close()
+			state := func() (all [][]float32) {
+				for _, p := range append(params, nil) {
+					if p != nil {
+						all = append(all, s.Floats(p.Tensor()))
+					}
+					for _, k := range o.State(p) {
+						all = append(all, s.Floats(k.Tensor))
+					}
+				}
+				return all
+			}
+			backward := func(scale float64) {
+				sum := s.Add(s.Sum(s.Mul(params[0].Tensor(), params[0].Tensor())), s.Sum(s.Exp(params[1].Tensor())))
+				s.Backward(s.Scale(sum, scale))
+			}
+			for _, bad := range []struct{ loss, scale float64 }{{math.NaN(), 1}, {math.Inf(-1), 1}, {2.001, 1}, {1, math.NaN()}, {1, math.Inf(1)}} {
+				backward(1)
+				if _, err := take(s, o, 0.05); err != nil {
+					t.Fatalf("%s, separate %v: %v", name, separate, err)
+				}
+				before := state()
+				backward(bad.scale)
+				kept := s.Floats(s.Grad(params[0].Tensor()))
+				if _, err := takeWith(s, o, bad.loss, 0.05); !errors.Is(err, errUnmoved) || !reflect.DeepEqual(before, state()) {
+					t.Errorf("%s, separate %v, %+v: %v, or it moved", name, separate, bad, err)
+				}
+				for i, g := range s.Floats(s.Grad(params[0].Tensor())) {
+					if g != kept[i] && g == g {
+						t.Fatalf("%s, separate %v, %+v: the gradient is spoilt", name, separate, bad)
+					}
+				}
+				o.ClearGradients(s)
+			}
+			return state()
+		}
+		here, there := run(false), run(true)
+		for k := range here {
+			for i, v := range here[k] {
+				if math.Abs(float64(v-there[k][i])) > 1e-6*(1+math.Abs(float64(v))) {
+					t.Fatalf("%s: value %d of tensor %d is %g, and %g separately", name, i, k, v, there[k][i])
+				}
+			}
+		}
+	}
+}
+
 // The optimizer takes the steps that its formula, written out on plain numbers, takes.
 func TestSGDMatchesFormula(t *testing.T) {
 	e := torchtest.Open(t)
@@ -100,7 +216,7 @@ func matchesFormula(t *testing.T, e *torch.Engine, device string) {
 				return inner.Scale(inner.Sum(inner.Mul(y, inner.Mul(y, y))), 1.0/3)
 			}
 			inner.Backward(inner.Add(cube(w), cube(norm)))
-			length, err := o.Step(inner, 0.05)
+			length, err := take(inner, o, 0.05)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -186,7 +302,7 @@ func onManyValues(t *testing.T, e *torch.Engine, device string) {
 			for _, x := range want {
 				square += x * x * x * x
 			}
-			length, err = o.Step(s, 0.05)
+			length, err = take(s, o, 0.05)
 			if err != nil || math.Abs(length/math.Sqrt(square)-1) > 1e-6 {
 				t.Fatalf("gradient of length %g, want %g, %v", length, math.Sqrt(square), err)
 			}
@@ -230,7 +346,7 @@ func notFinite(t *testing.T, e *torch.Engine, device string) {
 	defer o.Close()
 	for _, bad := range []float64{math.Inf(1), math.NaN()} {
 		s.Backward(s.Sum(s.Scale(w.Tensor(), bad)))
-		if _, err := o.Step(s, 0.1); !errors.Is(err, ErrNotFinite) {
+		if _, err := take(s, o, 0.1); !errors.Is(err, errUnmoved) {
 			t.Errorf("%g: %v", bad, err)
 		}
 		if s.Grad(w.Tensor()).IsNone() {
@@ -255,7 +371,7 @@ func TestStepWithoutGradientIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer o.Close()
-	if _, err := o.Step(s, 0.1); err == nil {
+	if _, err := take(s, o, 0.1); err == nil || errors.Is(err, errUnmoved) {
 		t.Error("no error")
 	}
 }

@@ -73,9 +73,9 @@ type Kept struct {
 
 // Optimizer moves the parameters that it was made for.
 type Optimizer interface {
-	// Step moves them by their gradients and clears these. It returns the length of the
-	// gradient before clipping. If that is not finite nothing changes: [ErrNotFinite].
-	Step(s *torch.Scope, rate float64) (norm float64, err error)
+	// Step moves them by their gradients, which stay, if the terms are met. It returns what
+	// [torch.Scope.SGDStep] does.
+	Step(s *torch.Scope, t torch.Terms, rate float64) (report torch.Tensor, err error)
 	// ClearGradients drops the gradients.
 	ClearGradients(s *torch.Scope)
 	// State is what is remembered of a parameter, and State(nil) what of none.

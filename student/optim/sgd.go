@@ -1,17 +1,12 @@
 package optim
 
 import (
-	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"facepipe/student/net/layer"
 	"facepipe/student/torch"
 )
-
-// ErrNotFinite marks a gradient that is no direction, since its length is not finite.
-var ErrNotFinite = errors.New("the gradient is not finite")
 
 // SGDConfig tunes stochastic gradient descent.
 type SGDConfig struct {
@@ -61,7 +56,7 @@ func (o *SGD) State(p *layer.Param) []Kept {
 }
 
 // Step moves the parameters; see [Optimizer].
-func (o *SGD) Step(s *torch.Scope, rate float64) (norm float64, err error) {
+func (o *SGD) Step(s *torch.Scope, t torch.Terms, rate float64) (report torch.Tensor, err error) {
 	var params, grads, velocity []torch.Tensor
 	var decay []bool
 	var moved []int
@@ -74,19 +69,15 @@ func (o *SGD) Step(s *torch.Scope, rate float64) (norm float64, err error) {
 		decay, moved = append(decay, p.Decay), append(moved, i)
 	}
 	if s.Err() == nil && len(params) == 0 {
-		return 0, fmt.Errorf("optimizer step: no parameter has a gradient")
+		return report, fmt.Errorf("optimizer step: no parameter has a gradient")
 	}
-	norm = s.SGDStep(torch.SGD{Rate: rate, Momentum: o.c.Momentum, Decay: o.c.WeightDecay, Clip: o.c.Clip,
-		Nesterov: o.c.Nesterov}, params, grads, velocity, decay)
-	if s.Err() == nil && (math.IsNaN(norm) || math.IsInf(norm, 0)) {
-		return norm, ErrNotFinite
-	}
+	report = s.SGDStep(torch.SGD{Rate: rate, Momentum: o.c.Momentum, Decay: o.c.WeightDecay, Clip: o.c.Clip,
+		Nesterov: o.c.Nesterov}, t, params, grads, velocity, decay)
 	for k, i := range moved {
 		o.params[i].WriteBack(s, o.params[i].Tensor(), params[k])
 		o.params[i].WriteBack(s, o.velocity[i], velocity[k])
 	}
-	o.ClearGradients(s)
-	return norm, s.Err()
+	return report, s.Err()
 }
 
 // ClearGradients drops the gradients of all parameters.

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
@@ -17,7 +16,7 @@ import (
 )
 
 // abi is the version of engine/engine.h that this package speaks.
-const abi = 6
+const abi = 7
 
 // ErrEngine marks an engine that is missing, cannot be loaded or speaks another
 // version of the C ABI.
@@ -42,8 +41,11 @@ type api struct {
 	setCUDANumbers func(tf32, benchmark, deterministic int32)
 	findOp         func(name, overload string, out unsafe.Pointer) unsafe.Pointer
 	call           func(op uintptr, args unsafe.Pointer, nArgs int64, out unsafe.Pointer, maxOut int64, nOut unsafe.Pointer) unsafe.Pointer
-	fromData       func(data unsafe.Pointer, dtype int64, shape unsafe.Pointer, ndim int64, device string, out unsafe.Pointer) unsafe.Pointer
+	fromData       func(arrays unsafe.Pointer, n int64, device string, like uintptr, out unsafe.Pointer) unsafe.Pointer
 	toData         func(t uintptr, dst unsafe.Pointer, bytes int64) unsafe.Pointer
+	fetch          func(t uintptr, out unsafe.Pointer) unsafe.Pointer
+	fetched        func(fetch uintptr, dst unsafe.Pointer, bytes int64) unsafe.Pointer
+	blockingCalls  func() int64
 	info           func(t uintptr, dtype, ndim, shape unsafe.Pointer, maxDim int64) unsafe.Pointer
 	release        func(uintptr)
 	setRequireGrad func(t uintptr, on int32) unsafe.Pointer
@@ -79,7 +81,8 @@ func (a *api) symbols() map[string]any {
 		"live_tensors": &a.liveTensors, "trim": &a.trim, "set_threads": &a.setThreads, "threads": &a.threads,
 		"try_device": &a.tryDevice, "cuda_devices": &a.cudaDevices, "try_kernels": &a.tryKernels,
 		"set_cuda_numbers": &a.setCUDANumbers, "find_op": &a.findOp, "call": &a.call,
-		"from_data": &a.fromData, "to_data": &a.toData, "info": &a.info, "release": &a.release,
+		"from_data": &a.fromData, "to_data": &a.toData, "fetch": &a.fetch, "fetched": &a.fetched,
+		"blocking_calls": &a.blockingCalls, "info": &a.info, "release": &a.release,
 		"set_requires_grad": &a.setRequireGrad, "backward": &a.backward, "grad": &a.grad,
 		"clear_grad": &a.clearGrad, "set_grad_enabled": &a.setGradEnabled,
 		"group_backends": &a.groupBackends, "group_create": &a.groupCreate, "group_destroy": &a.groupDestroy,
@@ -96,8 +99,7 @@ type Engine struct {
 	api  api
 	path string
 
-	// copies counts what was read; see Reads.
-	copies atomic.Int64
+	separate bool // see StepSeparately
 
 	mu  sync.Mutex
 	ops map[string]uintptr // "name.overload" -> operator handle
@@ -214,8 +216,10 @@ func (e *Engine) SIMD() string { return e.api.simd() }
 // is faster here than in float32, or the engine's "own" loops.
 func (e *Engine) BFloat16() string { return e.api.bfloat16() }
 
-// Reads counts how often values were copied from the engine, for which a device is waited for.
-func (e *Engine) Reads() int { return int(e.copies.Load()) }
+// BlockingCalls counts the calls so far that returned only when a device had come to them, or
+// would have if the processor were one: values that were read, and arrays too large to go through
+// pinned memory.
+func (e *Engine) BlockingCalls() int { return int(e.api.blockingCalls()) }
 
 // LiveTensors counts the tensors handed out and not yet released.
 func (e *Engine) LiveTensors() int { return int(e.api.liveTensors()) }
@@ -223,6 +227,10 @@ func (e *Engine) LiveTensors() int { return int(e.api.liveTensors()) }
 // Trim gives memory that is kept for the next step, as that of this size was needed for
 // the last one, back to the system. A step after that is slower, once.
 func (e *Engine) Trim() { e.api.trim() }
+
+// StepSeparately has the processor take the optimizers' steps as other devices do, which is slower:
+// for tests.
+func (e *Engine) StepSeparately(on bool) { e.separate = on }
 
 // SetThreads sets the number of threads that one operator may use.
 func (e *Engine) SetThreads(n int) { e.api.setThreads(int64(n)) }

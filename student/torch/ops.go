@@ -14,6 +14,9 @@ func (s *Scope) Mul(a, b Tensor) Tensor { return s.one("mul", "Tensor", a, b) }
 // Div is a / b, element by element.
 func (s *Scope) Div(a, b Tensor) Tensor { return s.one("div", "Tensor", a, b) }
 
+// DivScalar is a / c.
+func (s *Scope) DivScalar(a Tensor, c float64) Tensor { return s.one("div", "Scalar", a, c) }
+
 // AddScalar is a + c.
 func (s *Scope) AddScalar(a Tensor, c float64) Tensor { return s.one("add", "Scalar", a, c) }
 
@@ -52,6 +55,12 @@ func (s *Scope) Where(cond, a, b Tensor) Tensor { return s.one("where", "self", 
 
 // Greater is a > c, element by element.
 func (s *Scope) Greater(a Tensor, c float64) Tensor { return s.one("gt", "Scalar", a, c) }
+
+// AtLeast is a >= c, element by element.
+func (s *Scope) AtLeast(a Tensor, c float64) Tensor { return s.one("ge", "Scalar", a, c) }
+
+// AtMost is a <= b, element by element. Shapes broadcast.
+func (s *Scope) AtMost(a, b Tensor) Tensor { return s.one("le", "Tensor", a, b) }
 
 // Abs is the absolute value, element by element.
 func (s *Scope) Abs(a Tensor) Tensor { return s.one("abs", "", a) }
@@ -97,6 +106,17 @@ func (s *Scope) topK(a Tensor, k int, sorted bool) Tensor {
 func (s *Scope) Top(a Tensor, k int) (values, places Tensor) {
 	const dim, largest, sorted = 0, true, true
 	r := s.call(2, "topk", "", a, k, dim, largest, sorted)
+	if s.err != nil {
+		return Tensor{}, Tensor{}
+	}
+	return r[0], r[1]
+}
+
+// StableSort sorts each row of a matrix, or a vector, and gives where each element was (int64).
+// Equal ones stay in their order.
+func (s *Scope) StableSort(a Tensor, descending bool) (sorted, places Tensor) {
+	const stable, dim = true, -1
+	r := s.call(2, "sort", "stable", a, stable, dim, descending)
 	if s.err != nil {
 		return Tensor{}, Tensor{}
 	}
@@ -227,11 +247,6 @@ func (s *Scope) Detach(a Tensor) Tensor { return s.one("detach", "", a) }
 
 // ToLike converts a to the element type and device of b.
 func (s *Scope) ToLike(a, b Tensor) Tensor { return s.one("to", "other", a, b) }
-
-// ToDeviceOf copies a to the device of b, keeping its element type.
-func (s *Scope) ToDeviceOf(a, b Tensor) Tensor {
-	return s.one("pipe::to_device_of", "", a, b)
-}
 
 // To converts the elements of a to another type.
 func (s *Scope) To(a Tensor, dtype DType) Tensor { return s.one("to", "dtype", a, dtype) }
@@ -381,6 +396,15 @@ func (s *Scope) Huber(a, b Tensor, beta float64) Tensor {
 	return s.one("huber_loss", "", a, b, mean, beta)
 }
 
+// HuberEach has the terms of that mean.
+func (s *Scope) HuberEach(a, b Tensor, beta float64) Tensor {
+	const none = 0 // at::Reduction::None
+	return s.one("huber_loss", "", a, b, none, beta)
+}
+
+// Upper is a matrix with zeros on the diagonal and below.
+func (s *Scope) Upper(a Tensor) Tensor { return s.one("triu", "", a, 1) }
+
 // Unit divides each row by its Euclidean length; a row shorter than 1e-12 becomes
 // zero and passes no gradient.
 func (s *Scope) Unit(x Tensor) Tensor {
@@ -426,26 +450,32 @@ type SGD struct {
 	Nesterov                    bool
 }
 
+// Terms are those on which a step is taken: the loss, of one element of float64 on the device of the
+// parameters, is finite and at most Limit, and the length of the gradient is finite. The device
+// judges, and nobody waits for it.
+type Terms struct {
+	Loss  Tensor
+	Limit float64
+}
+
 // SGDStep moves params, all float32, by their gradients, in one pass over each; see
 // engine/optimizer.cc for the formula. velocities are the momentum, zero at first;
-// decay tells which parameters c.Decay is for. It returns the length of the whole
-// gradient before clipping. One that is not finite moves nothing. The gradients are
-// spoilt on devices other than the CPU.
-func (s *Scope) SGDStep(c SGD, params, gradients, velocities []Tensor, decay []bool) float64 {
-	return s.Scalar(s.one("pipe::sgd_step", "", params, gradients, velocities, flags(decay), c.Rate, c.Momentum, c.Decay, c.Clip, c.Nesterov))
+// decay tells which parameters c.Decay is for. It returns three numbers: the loss, the length of
+// the whole gradient before clipping, and 1, or 0 where the terms were not met: then all is as it
+// was.
+func (s *Scope) SGDStep(c SGD, t Terms, params, gradients, velocities []Tensor, decay []bool) Tensor {
+	return s.one("pipe::sgd_step", "", params, gradients, velocities, flags(decay), t.Loss, t.Limit,
+		c.Rate, c.Momentum, c.Decay, c.Clip, c.Nesterov, s.engine.separate)
 }
 
-// AdamW are the constants of a step of AdamW, the first of which has the Count 1; see
-// [Scope.AdamWStep].
-type AdamW struct {
-	Rate, Beta1, Beta2, Eps, Decay, Clip float64
-	Count                                int
-}
+// AdamW are the constants of a step of AdamW; see [Scope.AdamWStep].
+type AdamW struct{ Rate, Beta1, Beta2, Eps, Decay, Clip float64 }
 
-// AdamWStep is as [Scope.SGDStep], with the first and second moments of the gradients, all
-// zero at first.
-func (s *Scope) AdamWStep(c AdamW, params, gradients, firsts, seconds []Tensor, decay []bool) float64 {
-	return s.Scalar(s.one("pipe::adamw_step", "", params, gradients, firsts, seconds, flags(decay), c.Rate, c.Beta1, c.Beta2, c.Eps, c.Decay, c.Clip, c.Count))
+// AdamWStep is as [Scope.SGDStep], with the first and second moments of the gradients, and taken,
+// the number of steps that moved something (float32, one element): all zero at first.
+func (s *Scope) AdamWStep(c AdamW, t Terms, params, gradients, firsts, seconds []Tensor, decay []bool, taken Tensor) Tensor {
+	return s.one("pipe::adamw_step", "", params, gradients, firsts, seconds, flags(decay), taken, t.Loss, t.Limit,
+		c.Rate, c.Beta1, c.Beta2, c.Eps, c.Decay, c.Clip, s.engine.separate)
 }
 
 // flags are 1 for true.

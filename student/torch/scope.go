@@ -83,32 +83,26 @@ func (s *Scope) Inside(f func(in *Scope)) {
 // FromData copies a dense row-major array into a new tensor on device ("cpu",
 // "cuda:0"). len(data) must be the product of shape.
 func FromData[T element](s *Scope, device string, data []T, shape ...int) Tensor {
-	if s.err != nil {
-		return Tensor{}
-	}
-	n := 1
-	dims := make([]int64, len(shape)+1) // one spare, so that a scalar has an address too
-	for i, d := range shape {
-		n *= d
-		dims[i] = int64(d)
-	}
-	if n != len(data) {
-		s.fail("make a tensor", fmt.Errorf("%d values for shape %v", len(data), shape))
-		return Tensor{}
-	}
-	out := new(uintptr)
-	err := s.engine.check(s.engine.api.fromData(unsafe.Pointer(unsafe.SliceData(data)), int64(dtypeOf[T]()),
-		unsafe.Pointer(&dims[0]), int64(len(shape)), device, unsafe.Pointer(out)))
-	runtime.KeepAlive(data)
-	if err != nil {
-		s.fail("make a tensor", err)
-		return Tensor{}
-	}
-	return s.own(*out)
+	return s.upload(device, Tensor{}, ArrayOf(data, shape...))[0]
 }
 
-// ToData copies t, of the element type T, to a new dense row-major slice.
+// FromDataLike is [FromData] on the device of another tensor.
+func FromDataLike[T element](s *Scope, like Tensor, data []T, shape ...int) Tensor {
+	return s.upload("", like, ArrayOf(data, shape...))[0]
+}
+
+// ToData copies t, of the element type T, to a new dense row-major slice. A device is waited for.
 func ToData[T element](s *Scope, t Tensor) []T {
+	data := room[T](s, t)
+	if s.err == nil {
+		s.fail("read a tensor", s.engine.check(s.engine.api.toData(t.handle,
+			unsafe.Pointer(unsafe.SliceData(data)), int64(len(data)*dtypeOf[T]().Size()))))
+	}
+	return data
+}
+
+// room is for the values of t.
+func room[T element](s *Scope, t Tensor) []T {
 	dtype, shape := s.Info(t)
 	if s.err != nil {
 		return nil
@@ -121,11 +115,7 @@ func ToData[T element](s *Scope, t Tensor) []T {
 	for _, d := range shape {
 		n *= d
 	}
-	data := make([]T, n)
-	s.engine.copies.Add(1)
-	s.fail("read a tensor", s.engine.check(s.engine.api.toData(t.handle,
-		unsafe.Pointer(unsafe.SliceData(data)), int64(n*dtype.Size()))))
-	return data
+	return make([]T, n)
 }
 
 // Floats copies t as float32, whatever floating-point type it holds.

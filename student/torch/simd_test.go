@@ -103,7 +103,8 @@ func steps(t *testing.T, e *torch.Engine, n int) (all []outcome) {
 		v := s.ZerosLike(p)
 		var lengths []float64
 		for range 2 {
-			lengths = append(lengths, s.SGDStep(c, []torch.Tensor{p}, []torch.Tensor{g}, []torch.Tensor{v}, []bool{true}))
+			terms := torch.Terms{Loss: torch.FromData(s, "cpu", []float64{1}, 1), Limit: 1}
+			lengths = append(lengths, torch.ToData[float64](s, s.SGDStep(c, terms, []torch.Tensor{p}, []torch.Tensor{g}, []torch.Tensor{v}, []bool{true}))...)
 		}
 		read := func(x torch.Tensor) []float64 { return torch.ToData[float64](s, s.To(x, torch.Float64)) }
 		name := fmt.Sprintf("step %+v of %d values: ", c, n)

@@ -61,7 +61,7 @@ func (l *DropPath) Forward(p *Pass, x torch.Tensor) torch.Tensor {
 		}
 	}
 	shape[0] = len(factors)
-	return p.Scope.Mul(y, p.Scope.ToLike(torch.FromData(p.Scope, "cpu", factors, shape...), y))
+	return p.Scope.Mul(y, p.Scope.ToLike(torch.FromDataLike(p.Scope, y, factors, shape...), y))
 }
 
 // forwardAdd adds a residual to what the body makes.

@@ -138,7 +138,7 @@ func (l *Attention) index() []int64 {
 // Forward makes N×T×C of N×T×C.
 func (l *Attention) Forward(p *Pass, x torch.Tensor) torch.Tensor {
 	s, n := p.Scope, l.tokens()
-	index := s.ToDeviceOf(torch.FromData(s, "cpu", l.index(), n*n), l.table.tensor)
+	index := torch.FromDataLike(s, l.table.tensor, l.index(), n*n)
 	bias := s.Reshape(s.Columns(l.table.tensor, 1, index), l.Heads, n, n)
 	return l.project.Forward(p, s.Attention(l.qkv.Forward(p, x), bias, l.Heads))
 }

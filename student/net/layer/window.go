@@ -72,7 +72,7 @@ func (p *Param) grow(s *torch.Scope, more []int64) {
 
 // index is one of rows, on the device of the parameter.
 func (p *Param) index(s *torch.Scope, rows []int64) torch.Tensor {
-	return s.ToDeviceOf(torch.FromData(s, "cpu", rows, len(rows)), p.tensor)
+	return torch.FromDataLike(s, p.tensor, rows, len(rows))
 }
 
 // Leaf is the tensor whose gradient trains the parameter: it or, of a sparse one, the rows of

@@ -8,6 +8,7 @@
 #include "norm_act_gpu.h"
 #endif
 #include "processor.h"
+#include "transfer.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
@@ -181,24 +182,39 @@ char* pipe_engine_call(pipe_op op, const pipe_value* args, int64_t n_args,
   });
 }
 
-char* pipe_engine_from_data(const void* data, int64_t dtype, const int64_t* shape, int64_t ndim,
-                            const char* device, pipe_tensor* out) {
+char* pipe_engine_from_data(const pipe_array* arrays, int64_t n, const char* device, pipe_tensor like,
+                            pipe_tensor* out) {
   return guarded([&] {
-    auto options = at::TensorOptions().dtype(static_cast<at::ScalarType>(dtype));
-    auto t = at::empty(at::IntArrayRef(shape, ndim), options);
-    if (t.nbytes() > 0) std::memcpy(t.data_ptr(), data, t.nbytes());
-    *out = hand_out(t.to(c10::Device(std::string(device))));
+    std::vector<engine::Array> all;
+    for (const auto* a = arrays; a < arrays + n; ++a)
+      all.push_back({a->data, static_cast<at::ScalarType>(a->dtype), {a->shape, a->shape + a->ndim}});
+    auto where = like ? tensor(like).device() : c10::Device(std::string(device));
+    for (auto& t : engine::upload(all, where)) *out++ = hand_out(std::move(t));
   });
 }
 
 char* pipe_engine_to_data(pipe_tensor t, void* dst, int64_t bytes) {
   return guarded([&] {
+    engine::count_blocking_call();
     auto host = tensor(t).detach().to(at::kCPU).contiguous();
     TORCH_CHECK(static_cast<int64_t>(host.nbytes()) == bytes, "tensor holds ", host.nbytes(),
                 " bytes, destination ", bytes);
     if (bytes > 0) std::memcpy(dst, host.data_ptr(), bytes);
   });
 }
+
+char* pipe_engine_fetch(pipe_tensor t, pipe_fetch* out) {
+  return guarded([&] { *out = new engine::Fetch(tensor(t)); });
+}
+
+char* pipe_engine_fetched(pipe_fetch f, void* dst, int64_t bytes) {
+  std::unique_ptr<engine::Fetch> fetch(static_cast<engine::Fetch*>(f));
+  return guarded([&] {
+    if (dst != nullptr) fetch->read(dst, bytes);
+  });
+}
+
+int64_t pipe_engine_blocking_calls(void) { return engine::blocking_calls(); }
 
 char* pipe_engine_info(pipe_tensor t, int64_t* dtype, int64_t* ndim, int64_t* shape,
                        int64_t max_dim) {
@@ -239,9 +255,3 @@ char* pipe_engine_clear_grad(pipe_tensor t) {
 void pipe_engine_set_grad_enabled(int on) { c10::GradMode::set_enabled(on != 0); }
 
 }  // extern "C"
-
-// What the dispatcher lacks.
-TORCH_LIBRARY_FRAGMENT(pipe, m) {
-  m.def("to_device_of(Tensor x, Tensor other) -> Tensor",
-        [](const at::Tensor& x, const at::Tensor& other) { return x.to(other.device()); });
-}

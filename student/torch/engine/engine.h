@@ -22,7 +22,7 @@ extern "C" {
 
 // Raised whenever a function or a struct below changes; the Go side refuses
 // any other number.
-#define PIPE_ENGINE_ABI 6
+#define PIPE_ENGINE_ABI 7
 
 typedef void* pipe_tensor;
 typedef const void* pipe_op;
@@ -82,12 +82,28 @@ char* pipe_engine_find_op(const char* name, const char* overload, pipe_op* out);
 char* pipe_engine_call(pipe_op op, const pipe_value* args, int64_t n_args,
                        pipe_tensor* out, int64_t max_out, int64_t* n_out);
 
-// Copies a dense row-major array into a new tensor on device.
-char* pipe_engine_from_data(const void* data, int64_t dtype, const int64_t* shape,
-                            int64_t ndim, const char* device, pipe_tensor* out);
+// A dense row-major array.
+typedef struct {
+  const void* data;
+  const int64_t* shape;
+  int64_t dtype, ndim;
+} pipe_array;
+
+// Copies n arrays into as many new tensors on a device, or on that of a tensor if one is given, in
+// one transfer that nobody waits for.
+char* pipe_engine_from_data(const pipe_array* arrays, int64_t n, const char* device,
+                            pipe_tensor like, pipe_tensor* out);
 // Copies a tensor of any layout and device to dst as dense row-major elements of
 // its own dtype; bytes must be the exact size.
 char* pipe_engine_to_data(pipe_tensor t, void* dst, int64_t bytes);
+// Begins to copy a dense tensor; pipe_engine_fetched waits for that and not for what the device
+// is given meanwhile, and releases what was begun. dst may be NULL, which waits for nothing.
+typedef void* pipe_fetch;
+char* pipe_engine_fetch(pipe_tensor t, pipe_fetch* out);
+char* pipe_engine_fetched(pipe_fetch f, void* dst, int64_t bytes);
+// How many calls so far returned only when a device had come to them, or would have if the
+// processor were one: values that were read, and copies from memory that is not pinned.
+int64_t pipe_engine_blocking_calls(void);
 // dtype, number of dimensions and shape (room for max_dim).
 char* pipe_engine_info(pipe_tensor t, int64_t* dtype, int64_t* ndim, int64_t* shape,
                        int64_t max_dim);
