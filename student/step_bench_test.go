@@ -48,7 +48,7 @@ func benchmarkStep(b *testing.B, config, precision string, batch, classes int) {
 	defer m.close()
 	const size = 112
 	rng := rand.New(rand.NewPCG(1, 2))
-	in := &data.Batch{Pixels: make([]uint8, batch*size*size*3), Teacher: make([]float32, batch*512),
+	in := &data.Batch{Pixels: make([]uint8, batch*size*size*3), Teachers: [][]float32{make([]float32, batch*512)},
 		Rows: make([]int64, batch), Labels: make([]int32, batch)}
 	for i := range in.Pixels {
 		in.Pixels[i] = uint8(rng.Uint32())

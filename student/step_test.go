@@ -3,6 +3,7 @@ package student
 import (
 	"maps"
 	"math"
+	"slices"
 	"testing"
 
 	"facepipe/store"
@@ -33,8 +34,8 @@ func batches(t *testing.T, dataset string, n, size int) []*data.Batch {
 	var list []*data.Batch
 	err = l.Run(t.Context(), 0, 1, func(b *data.Batch) error {
 		c := *b
-		c.Pixels, c.Rows = append([]byte{}, b.Pixels...), append([]int64{}, b.Rows...)
-		c.Labels, c.Teacher = append([]int32{}, b.Labels...), append([]float32{}, b.Teacher...)
+		c.Slot, c.Teachers = nil, [][]float32{slices.Clone(b.Teachers[0])}
+		c.Pixels, c.Mirrored, c.Rows, c.Labels = slices.Clone(b.Pixels), slices.Clone(b.Mirrored), slices.Clone(b.Rows), slices.Clone(b.Labels)
 		list = append(list, &c)
 		return nil
 	})
