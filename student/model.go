@@ -182,9 +182,10 @@ func (m *model) crops(s *torch.Scope, b *data.Batch, size int) torch.Tensor {
 // each image or nil, is not zero.
 func (m *model) pixels(s *torch.Scope, pixels, mirrored []uint8, size int, dtype torch.DType) torch.Tensor {
 	n := len(pixels) / (size * size * 3)
-	var flags torch.Tensor
+	arrays := []torch.Array{torch.ArrayOf(pixels, n, size, size, 3)}
 	if mirrored != nil {
-		flags = torch.FromData(s, m.device, mirrored, n)
+		arrays = append(arrays, torch.ArrayOf(mirrored, n))
 	}
-	return s.Pixels(torch.FromData(s, m.device, pixels, n, size, size, 3), flags, net.InputMean, net.InputStd, dtype)
+	up := append(s.UploadTo(m.device, arrays...), torch.Tensor{})
+	return s.Pixels(up[0], up[1], net.InputMean, net.InputStd, dtype)
 }

@@ -71,7 +71,9 @@ Which loss suits which data, sums of losses and several teachers: docs/losses.md
 
 A run that diverges (a loss or gradient that is not finite, or a loss of --guard times its
 median) ends before the weights move and leaves RUN/diverged.json, which says where it
-began. Weights are kept in float32 in every precision.`,
+began. Weights are kept in float32 in every precision. A step is judged on the device, and
+read while the next one is under way; --json tells in blocking_calls_per_step how often a
+step waited for the device.`,
 		Example: `  pipe distill faces.ds --teacher w600k --epochs 18 --precision bf16 --out run
   pipe distill faces.ds --teacher w600k --loss cosine --val-pairs pairs.txt --out run2
   pipe distill faces.ds --loss arcface --input-norm inside --out teacher

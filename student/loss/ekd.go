@@ -91,7 +91,7 @@ func (c ekdSettings) validate() error {
 //
 // From the cache it needs the teacher's embeddings. The memory is a few floats for each pair
 // of Q and, for each threshold, for each of P and H; of N samples there are N(N-1)/2 pairs. One
-// small tensor is read back: the batch's thresholds.
+// small tensor is read: the batch's thresholds.
 type ekd struct {
 	c ekdSettings
 	// student and teacher are sums of thresholds, each with its weight, that add up to weight:

@@ -121,7 +121,10 @@ func newILED(c iledSettings) *ILED { return &ILED{c: c} }
 // step adds L_ILED of a batch to the graph. What is not differentiated is in float64.
 func (l *ILED) step(s *torch.Scope, v *view) (torch.Tensor, Parts) {
 	d, samples, parts := v.distance(), v.unit().samples, Parts{}
-	var w torch.Tensor
+	var w, lengths torch.Tensor
+	if l.c.Quality == "norm" {
+		lengths = v.lengths()
+	}
 	s.Engine().NoGrad(func() {
 		values := s.To(s.Detach(d), torch.Float64)
 		l.observe(s, values)
@@ -132,8 +135,8 @@ func (l *ILED) step(s *torch.Scope, v *view) (torch.Tensor, Parts) {
 		}
 		parts.keep(s, "distance", s.Mean(values))
 		parts.keep(s, "hard", l.hard(s, w))
-		if l.c.Quality == "norm" {
-			w = l.qualified(s, w, v.lengths())
+		if !lengths.IsNone() {
+			w = l.qualified(s, w, lengths)
 		}
 	})
 	share := s.ToLike(s.Reciprocal(s.Sum(w)), d)

@@ -248,7 +248,7 @@ func pairsOfFaces(samples []int64) (n int) {
 
 // penalty is the sum of h_β over some of the elements of similarities R^s and R^t.
 func (l *RPSD) penalty(s *torch.Scope, rs, rt, some torch.Tensor) torch.Tensor {
-	return s.Sum(wide(s, s.Mask(s.HuberEach(rs, s.ToLike(rt, rs), l.c.Beta), s.Not(some), 0)))
+	return s.Sum(wide(s, s.Mask(s.HuberEach(rs, s.ToLike(s.Detach(rt), rs), l.c.Beta), s.Not(some), 0)))
 }
 
 // minesBank is whether the bank has enough to be mined.

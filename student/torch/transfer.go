@@ -33,6 +33,11 @@ func ArrayOf[T element](data []T, shape ...int) Array {
 // nobody waits for them.
 func (s *Scope) Upload(like Tensor, arrays ...Array) []Tensor { return s.upload("", like, arrays...) }
 
+// UploadTo is Upload to a device by its name.
+func (s *Scope) UploadTo(device string, arrays ...Array) []Tensor {
+	return s.upload(device, Tensor{}, arrays...)
+}
+
 // upload is Upload to the device of like or, where that is none, to the one with a name.
 func (s *Scope) upload(device string, like Tensor, arrays ...Array) []Tensor {
 	type array struct { // pipe_array

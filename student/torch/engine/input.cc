@@ -11,9 +11,9 @@
 namespace engine {
 namespace {
 
-// A byte has 256 normalised values.
-at::Tensor table(double mean, double std, at::ScalarType dtype) {
-  return at::arange(256, at::kFloat).sub(mean).mul(1 / std).to(dtype);
+// A byte has 256 normalised values. They are computed where they are looked up.
+at::Tensor table(double mean, double std, at::ScalarType dtype, at::Device device) {
+  return at::arange(256, at::TensorOptions().dtype(at::kFloat).device(device)).sub(mean).mul(1 / std).to(dtype);
 }
 
 template <typename T>
@@ -42,7 +42,7 @@ void look_up_rows(const at::Tensor& bytes, const at::Tensor& mirrored, const at:
 at::Tensor separate(const at::Tensor& bytes, const at::Tensor& mirrored, const at::Tensor& values) {
   auto x = bytes;
   if (mirrored.defined()) x = at::where(mirrored.to(at::kBool).view({-1, 1, 1, 1}), x.flip({2}), x);
-  return values.to(x.device()).index_select(0, x.reshape(-1).to(at::kInt)).view(x.sizes()).permute({0, 3, 1, 2});
+  return values.index_select(0, x.reshape(-1).to(at::kInt)).view(x.sizes()).permute({0, 3, 1, 2});
 }
 
 at::Tensor pixels(const at::Tensor& bytes, const c10::optional<at::Tensor>& mirrored, double mean, double std,
@@ -54,7 +54,7 @@ at::Tensor pixels(const at::Tensor& bytes, const c10::optional<at::Tensor>& mirr
                                    flags.is_contiguous() && flags.device() == bytes.device()),
               "pixels takes one flag for each of ", bytes.size(0), " images");
   auto type = static_cast<at::ScalarType>(dtype);
-  auto values = table(mean, std, type);
+  auto values = table(mean, std, type, bytes.device());
   if (!bytes.is_cpu()) return separate(bytes, flags, values);
   auto y = at::empty({bytes.size(0), 3, bytes.size(1), bytes.size(2)}, type, c10::nullopt, c10::nullopt, c10::nullopt,
                      at::MemoryFormat::ChannelsLast);

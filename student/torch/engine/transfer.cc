@@ -15,7 +15,7 @@ std::atomic<int64_t> blocking{0};
 
 // Memory that a device copies from or to while the processor goes on. That is kept for the next
 // time, so there must not be too much of it.
-constexpr int64_t kMostStaged = 64 << 20;
+constexpr int64_t kMostStaged = 256 << 20;
 
 at::Tensor staging(at::IntArrayRef shape, at::ScalarType dtype, c10::Device device, bool pinned = true) {
   return at::empty(shape, at::TensorOptions().dtype(dtype).pinned_memory(pinned && device.is_cuda()));
