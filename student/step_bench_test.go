@@ -53,8 +53,8 @@ func benchmarkStep(b *testing.B, config, precision string, batch, classes int) {
 	for i := range in.Pixels {
 		in.Pixels[i] = uint8(rng.Uint32())
 	}
-	for i := range in.Teacher {
-		in.Teacher[i] = float32(rng.NormFloat64())
+	for i := range in.Teachers[0] {
+		in.Teachers[0][i] = float32(rng.NormFloat64())
 	}
 	step := func() {
 		for i := range in.Labels {
