@@ -154,12 +154,21 @@ func interrupted(err error, where string) error {
 	return err
 }
 
+// newSlot makes memory for a batch, on the device that the run has by then chosen.
+func (r *run) newSlot(bytes int) (data.Slot, error) {
+	slot, err := r.engine.NewSlot(r.o.Device, bytes)
+	if err != nil {
+		return nil, err // and no slot that is nil
+	}
+	return slot, nil
+}
+
 // newLoader gives a slice of the run's batches.
 func (r *run) newLoader(slice data.Slice) (*data.Loader, error) {
 	o := &r.o
 	l, err := data.New(r.ds, r.teachers.caches, data.Options{
 		Batch: o.Batch, Parts: o.Accumulate, Split: o.Split, Exclude: r.excluded, Seed: o.Seed, Flip: r.flip, Workers: o.Workers, Window: o.ShuffleWindow,
-		Slice: slice, Sampler: o.Sampler, PerIdentity: o.PerIdentity, DatasetLabels: r.found != nil && r.found.Version < 3,
+		Slice: slice, Sampler: o.Sampler, PerIdentity: o.PerIdentity, DatasetLabels: r.found != nil && r.found.Version < 3, NewSlot: r.newSlot,
 	})
 	if errors.Is(err, data.ErrOptions) {
 		return nil, usage(err)

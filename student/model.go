@@ -165,7 +165,17 @@ func (m *model) close() {
 
 // embed runs the network, in training, on a batch of crops of a size.
 func (m *model) embed(s *torch.Scope, b *data.Batch, size int) torch.Tensor {
-	return m.network.Train(s, m.pixels(s, b.Pixels, b.Mirrored, size, m.dtype), m.dtype, layer.Chance{Seed: m.seed, Step: b.Step, Crops: b.Rows})
+	return m.network.Train(s, m.crops(s, b, size), m.dtype, layer.Chance{Seed: m.seed, Step: b.Step, Crops: b.Rows})
+}
+
+// crops are a batch's as the network's input.
+func (m *model) crops(s *torch.Scope, b *data.Batch, size int) torch.Tensor {
+	slot, ok := b.Slot.(*torch.Slot)
+	if !ok {
+		return m.pixels(s, b.Pixels, b.Mirrored, size, m.dtype)
+	}
+	n, at := b.Layout.N, b.Layout
+	return s.Pixels(s.View(slot, torch.Uint8, at.Pixels, n, size, size, 3), s.View(slot, torch.Uint8, at.Mirrored, n), net.InputMean, net.InputStd, m.dtype)
 }
 
 // pixels are N×size×size×3 RGB ones as the network's input, mirrored where mirrored, a byte for

@@ -81,7 +81,7 @@ func (m *model) input(s *torch.Scope, b *data.Batch, size int) loss.Batch {
 	if m.loss.LooksAtOwn() && (m.bridge != nil || len(m.targets.params()) > 0) {
 		in.Own = y
 	}
-	m.targets.of(s, m.device, b.Teacher, len(b.Rows), y, &in)
+	m.targets.of(s, m.device, b, y, &in)
 	return in
 }
 

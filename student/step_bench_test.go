@@ -48,13 +48,13 @@ func benchmarkStep(b *testing.B, config, precision string, batch, classes int) {
 	defer m.close()
 	const size = 112
 	rng := rand.New(rand.NewPCG(1, 2))
-	in := &data.Batch{Pixels: make([]uint8, batch*size*size*3), Teacher: make([]float32, batch*512),
+	in := &data.Batch{Pixels: make([]uint8, batch*size*size*3), Teachers: [][]float32{make([]float32, batch*512)},
 		Rows: make([]int64, batch), Labels: make([]int32, batch)}
 	for i := range in.Pixels {
 		in.Pixels[i] = uint8(rng.Uint32())
 	}
-	for i := range in.Teacher {
-		in.Teacher[i] = float32(rng.NormFloat64())
+	for i := range in.Teachers[0] {
+		in.Teachers[0][i] = float32(rng.NormFloat64())
 	}
 	step := func() {
 		for i := range in.Labels {

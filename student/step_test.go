@@ -3,6 +3,7 @@ package student
 import (
 	"maps"
 	"math"
+	"slices"
 	"testing"
 
 	"facepipe/store"
@@ -16,6 +17,12 @@ import (
 // batches are micro-batches of the fixture.
 func batches(t *testing.T, dataset string, n, size int) []*data.Batch {
 	t.Helper()
+	return batchesIn(t, dataset, n, size, nil)
+}
+
+// batchesIn are micro-batches of the fixture that were prepared in slots. They are looked at there.
+func batchesIn(t *testing.T, dataset string, n, size int, slots func(int) (data.Slot, error), look ...func(*data.Batch)) []*data.Batch {
+	t.Helper()
 	ds, err := store.Open(dataset)
 	if err != nil {
 		t.Fatal(err)
@@ -25,16 +32,19 @@ func batches(t *testing.T, dataset string, n, size int) []*data.Batch {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := data.New(ds, []*cache.Cache{teacher}, data.Options{Batch: size, Parts: n, Seed: 1, Flip: true, Workers: 1})
+	l, err := data.New(ds, []*cache.Cache{teacher}, data.Options{Batch: size, Parts: n, Seed: 1, Flip: true, Workers: 1, NewSlot: slots})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
 	var list []*data.Batch
 	err = l.Run(t.Context(), 0, 1, func(b *data.Batch) error {
+		for _, f := range look {
+			f(b)
+		}
 		c := *b
-		c.Pixels, c.Rows = append([]byte{}, b.Pixels...), append([]int64{}, b.Rows...)
-		c.Labels, c.Teacher = append([]int32{}, b.Labels...), append([]float32{}, b.Teacher...)
+		c.Slot, c.Teachers = nil, [][]float32{slices.Clone(b.Teachers[0])}
+		c.Pixels, c.Mirrored, c.Rows, c.Labels = slices.Clone(b.Pixels), slices.Clone(b.Mirrored), slices.Clone(b.Rows), slices.Clone(b.Labels)
 		list = append(list, &c)
 		return nil
 	})
@@ -89,6 +99,28 @@ func gradientsOf(t *testing.T, e *torch.Engine, o Options, list ...*data.Batch) 
 		all[p.Name] = s.Floats(s.Grad(p.Tensor()))
 	}
 	return all
+}
+
+// What is computed of a batch in a slot is what is computed of a copy of it, to the bit.
+func TestBatchesInSlots(t *testing.T) {
+	e := torchtest.Open(t)
+	dataset := fixture(t)
+	o := options(t, dataset)
+	o.Loss.Name = "unified"
+	var got []map[string][]float32
+	copies := batchesIn(t, dataset, 3, 4, func(n int) (data.Slot, error) { return e.NewSlot("cpu", n) }, func(b *data.Batch) {
+		if _, ok := b.Slot.(*torch.Slot); !ok {
+			t.Fatal("the batch is in no slot of the engine")
+		}
+		got = append(got, gradientsOf(t, e, o, b))
+	})
+	for i, b := range copies {
+		for name, want := range gradientsOf(t, e, o, b) {
+			if len(want) == 0 || !slices.Equal(got[i][name], want) {
+				t.Errorf("batch %d: gradient of %s differs", i, name)
+			}
+		}
+	}
 }
 
 // The gradient of micro-batches together is the mean of their gradients.

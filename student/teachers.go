@@ -13,6 +13,7 @@ import (
 	"facepipe/store"
 	"facepipe/store/cache"
 	"facepipe/store/derived"
+	"facepipe/student/data"
 	"facepipe/student/loss"
 	"facepipe/student/net/layer"
 	"facepipe/student/torch"
@@ -234,17 +235,17 @@ func (m *targets) params() []*layer.Param {
 	return list
 }
 
-// of fills in what the losses learn from: rows are the embeddings of n crops by all teachers,
-// one behind the other in a row, y the student's embeddings.
-func (m *targets) of(s *torch.Scope, device string, rows []float32, n int, y torch.Tensor, in *loss.Batch) {
-	if len(rows) == 0 {
+// of fills in what the losses learn from a batch. y are the student's embeddings.
+func (m *targets) of(s *torch.Scope, device string, b *data.Batch, y torch.Tensor, in *loss.Batch) {
+	if len(b.Teachers) == 0 {
 		return
 	}
 	var sum torch.Tensor
+	n := len(b.Rows)
 	counts := make([]float64, n)
-	for i, own := range columns(rows, n, m.dims) {
+	for i, own := range b.Teachers {
 		usable := loss.Usable(own, n)
-		teacher := torch.FromData(s, device, own, n, m.dims[i])
+		teacher := m.embeddings(s, device, b, i)
 		bridge, asked := m.bridges[m.names[i]]
 		if asked {
 			student := y
@@ -281,20 +282,12 @@ func (m *targets) of(s *torch.Scope, device string, rows []float32, n int, y tor
 	}
 }
 
-// columns are a matrix of n rows, cut into ones with so many columns each.
-func columns(rows []float32, n int, dims []int) [][]float32 {
-	if len(dims) == 1 {
-		return [][]float32{rows}
+// embeddings are a batch's, by the teacher at a place.
+func (m *targets) embeddings(s *torch.Scope, device string, b *data.Batch, i int) torch.Tensor {
+	if slot, ok := b.Slot.(*torch.Slot); ok {
+		return s.View(slot, torch.Float32, b.Layout.Teachers[i], b.Layout.N, m.dims[i])
 	}
-	parts := make([][]float32, len(dims))
-	width, at := len(rows)/n, 0
-	for i, dim := range dims {
-		for row := range n {
-			parts[i] = append(parts[i], rows[row*width+at:][:dim]...)
-		}
-		at += dim
-	}
-	return parts
+	return torch.FromData(s, device, b.Teachers[i], len(b.Rows), m.dims[i])
 }
 
 // units are the unit vectors of n rows, zeros for those that are not usable; counts is raised

@@ -11,6 +11,7 @@ import (
 
 	"facepipe/internal/vec"
 	"facepipe/store"
+	"facepipe/student/data"
 	"facepipe/student/loss"
 	"facepipe/student/torch"
 	"facepipe/student/torch/torchtest"
@@ -64,13 +65,13 @@ func TestMeanOfTeachers(t *testing.T) {
 	defer m.close()
 	s := torchtest.Scope(t, e)
 	const n = 8
-	var rows []float32
+	b := &data.Batch{Rows: make([]int64, n), Teachers: make([][]float32, 2)}
 	for i := range n {
-		rows = append(append(rows, shorter(i, 0)...), target(i, 0)...)
+		b.Teachers[0], b.Teachers[1] = append(b.Teachers[0], shorter(i, 0)...), append(b.Teachers[1], target(i, 0)...)
 	}
 	y := torch.FromData(s, "cpu", make([]float32, n*16), n, 16)
 	var in loss.Batch
-	m.targets.of(s, "cpu", rows, n, y, &in)
+	m.targets.of(s, "cpu", b, y, &in)
 	got := s.Floats(in.Teacher)
 	if s.Err() != nil || len(got) != n*fixtureDim {
 		t.Fatalf("%d values, %v", len(got), s.Err())

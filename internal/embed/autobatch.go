@@ -130,7 +130,7 @@ func (m *Model) Runs(size int, bound Bound) (Runs, error) {
 	var runs Runs
 	for begun := time.Now(); len(runs) < max(bound.Least, 1) || time.Since(begun) < bound.For && (bound.Most == 0 || len(runs) < bound.Most); {
 		before := time.Now()
-		if err := b.run(0, size, m.fill.size); err != nil {
+		if err := b.run(0, size); err != nil {
 			return nil, err
 		}
 		runs = append(runs, time.Since(before))

@@ -1,9 +1,13 @@
 package embed
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"sync"
 	"time"
 
+	"facepipe/internal/onnx"
 	"facepipe/internal/ort"
 )
 
@@ -14,8 +18,11 @@ const MaxBatch = 4096
 // batch is the input and the output of one run of a model. It has fixed shapes and is used
 // again and again, on any of some devices.
 type batch struct {
-	in, out *ort.Tensor
+	in      *input
+	out     *ort.Tensor
 	norm    *ort.Tensor // that multiplies the rows of out; nil without
+	rows    []float32   // of out, after a run
+	norms   []float32
 	devices []*Model
 	bound   []*ort.Binding // one for each device
 }
@@ -24,18 +31,18 @@ type batch struct {
 // Close it before the models.
 func newBatch(devices ...*Model) (*batch, error) {
 	m := devices[0]
-	in, err := ort.NewTensor(m.resolved.Preprocess.shape(m.batch)...)
+	in, err := m.newInput(m.batch)
 	if err != nil {
 		return nil, err
 	}
-	out, err := ort.NewTensor(m.shapes[m.outputs.embedding]...)
+	out, err := m.newOutput(m.outputs.embedding)
 	if err != nil {
-		in.Close()
+		in.close()
 		return nil, err
 	}
 	b := &batch{in: in, out: out, devices: devices}
 	if m.outputs.norm != noNorm {
-		if b.norm, err = ort.NewTensor(m.shapes[m.outputs.norm]...); err != nil {
+		if b.norm, err = m.newOutput(m.outputs.norm); err != nil {
 			b.close()
 			return nil, err
 		}
@@ -46,7 +53,7 @@ func newBatch(devices ...*Model) (*batch, error) {
 		if b.norm != nil {
 			outs[m.outputs.norm] = b.norm
 		}
-		bound, err := device.session.Bind([]*ort.Tensor{in}, outs)
+		bound, err := device.session.Bind(in.tensors(), outs)
 		if err != nil {
 			b.close()
 			return nil, err
@@ -60,55 +67,166 @@ func (b *batch) close() {
 	for _, bound := range b.bound {
 		bound.Close()
 	}
-	b.in.Close()
+	b.in.close()
 	b.out.Close()
 	if b.norm != nil {
 		b.norm.Close()
 	}
 }
 
-// put normalises a crop into row k.
-func (b *batch) put(f *filler, k int, rgb []byte, flip bool) {
-	f.fill(b.in.Data()[k*f.size:(k+1)*f.size], rgb, flip)
+// input is what a model takes: the image, and the contract's numbers where these are inputs, too.
+type input struct {
+	image     *ort.Tensor
+	mean, std *ort.Tensor // nil if the image is normalised
 }
 
-// run embeds the first n rows, of size values each. device is a place among those of newBatch.
+// newInput makes the tensors for so many crops.
+func (m *Model) newInput(crops int) (in *input, err error) {
+	in = &input{}
+	if m.form.Pixels == nil {
+		in.image, err = m.session.NewTensor(m.session.Inputs()[0].Type, m.resolved.Preprocess.shape(crops)...)
+		return in, err
+	}
+	p := m.resolved.Preprocess
+	for _, t := range []struct {
+		to   **ort.Tensor
+		kind onnx.ElemType
+		dims []int64
+	}{{&in.image, onnx.Uint8, []int64{int64(crops), int64(p.Height), int64(p.Width), 3}}, {&in.mean, onnx.Float32, []int64{3}}, {&in.std, onnx.Float32, []int64{3}}} {
+		if *t.to, err = m.session.NewTensor(t.kind, t.dims...); err != nil {
+			in.close()
+			return nil, err
+		}
+	}
+	in.take(p)
+	return in, nil
+}
+
+// take has the image be normalised as a contract says.
+func (in *input) take(p Preprocess) {
+	if in.mean != nil {
+		copy(in.mean.Data(), p.Mean[:])
+		copy(in.std.Data(), p.Std[:])
+	}
+}
+
+// tensors are those of the session's inputs, in its order.
+func (in *input) tensors() []*ort.Tensor {
+	if in.mean == nil {
+		return []*ort.Tensor{in.image}
+	}
+	return []*ort.Tensor{in.image, in.mean, in.std}
+}
+
+func (in *input) close() {
+	for _, t := range in.tensors() {
+		if t != nil {
+			t.Close()
+		}
+	}
+}
+
+// newOutput is a tensor for the output at a place.
+func (m *Model) newOutput(place int) (*ort.Tensor, error) {
+	return m.session.NewTensor(m.session.Outputs()[place].Type, m.shapes[place]...)
+}
+
+// put writes a crop into row k: normalised, unless the model does that itself.
+func (b *batch) put(f *filler, k int, rgb []byte, flip bool) { f.put(b.in.image, k, rgb, flip) }
+
+// run embeds the first n rows. device is a place among those of newBatch.
 // The other rows are padding, all zeros.
-func (b *batch) run(device, n, size int) error {
-	clear(b.in.Data()[n*size:])
-	if err := b.devices[device].busily(b.bound[device].Run); err != nil || b.norm == nil {
+func (b *batch) run(device, n int) error {
+	padding := b.in.image.Bytes()
+	clear(padding[n*(len(padding)/int(b.in.image.Dims()[0])):])
+	b.in.take(b.devices[0].resolved.Preprocess)
+	if err := b.devices[device].busy.run(b.bound[device].Run); err != nil {
 		return err
 	}
+	b.rows = b.out.Floats(b.rows)
+	if b.norm == nil {
+		return nil
+	}
 	dim := b.devices[device].dim
-	for k, norm := range b.norm.Data()[:n] {
+	b.norms = b.norm.Floats(b.norms)
+	for k, norm := range b.norms[:n] {
 		for i := range b.row(k, dim) {
-			b.out.Data()[k*dim+i] *= norm
+			b.rows[k*dim+i] *= norm
 		}
 	}
 	return nil
 }
 
-// busily runs the model and adds to the time that it was busy.
-func (m *Model) busily(run func() error) error {
-	begun := time.Now()
-	err := run()
-	m.busy.Add(int64(time.Since(begun)))
-	return err
+// stopwatch measures how long anything ran, whatever else ran at the same time.
+type stopwatch struct {
+	mu      sync.Mutex
+	running int
+	begun   time.Time // if anything runs
+	total   time.Duration
+}
+
+func (w *stopwatch) run(f func() error) error {
+	w.add(1)
+	defer w.add(-1)
+	return f()
+}
+
+func (w *stopwatch) add(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch now := time.Now(); {
+	case w.running == 0:
+		w.begun = now
+	case w.running+n == 0:
+		w.total += now.Sub(w.begun)
+	}
+	w.running += n
+}
+
+// time is the sum of what has ended.
+func (w *stopwatch) time() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.total
+}
+
+// tryFlights runs as many batches at a time as the device is to have. If that fails, perhaps for
+// lack of memory, it gets them one by one.
+func (m *Model) tryFlights() error {
+	if m.flights == 1 {
+		return nil
+	}
+	failed := make([]error, m.flights)
+	var runs sync.WaitGroup
+	for i := range failed {
+		b, err := newBatch(m)
+		if err != nil {
+			return err
+		}
+		defer b.close()
+		runs.Go(func() { failed[i] = b.run(0, m.batch) })
+	}
+	runs.Wait()
+	if err := errors.Join(failed...); err != nil {
+		m.notes = append(m.notes, fmt.Sprintf("one run at a time, as %d fail: %v", m.flights, cmp.Or(failed...)))
+		m.flights = 1
+	}
+	return nil
 }
 
 // row is the embedding of row k, valid until the next run.
-func (b *batch) row(k, dim int) []float32 { return b.out.Data()[k*dim : (k+1)*dim : (k+1)*dim] }
+func (b *batch) row(k, dim int) []float32 { return b.rows[k*dim : (k+1)*dim : (k+1)*dim] }
 
 // try runs the model once at a batch size. If that gives a row for each crop, the model has
 // this size and the row's length from then on, whatever it declares.
 func (m *Model) try(size int) error {
-	in, err := ort.NewTensor(m.resolved.Preprocess.shape(size)...)
+	in, err := m.newInput(size)
 	if err != nil {
 		return err
 	}
-	defer in.Close()
+	defer in.close()
 	outs := make([]*ort.Tensor, len(m.session.Outputs()))
-	if err := m.busily(func() error { return m.session.Run([]*ort.Tensor{in}, outs) }); err != nil {
+	if err := m.busy.run(func() error { return m.session.Run(in.tensors(), outs) }); err != nil {
 		return fmt.Errorf("%w: %w", ErrShape, err)
 	}
 	var shapes [][]int64

@@ -1,5 +1,11 @@
 package embed
 
+import (
+	"facepipe/internal/half"
+	"facepipe/internal/onnx"
+	"facepipe/internal/ort"
+)
+
 // filler writes crops into a model's input tensor. Every source byte has a place there, and a
 // table of 256 results for its channel says what is written.
 type filler struct {
@@ -9,6 +15,7 @@ type filler struct {
 	width     int
 	planar    bool
 	table     [3][256]float32 // by channel of the source
+	halves    [3][256]uint16  // the same, rounded to float16
 	mean, std [3]float32      // the same
 	place     [3]int          // of a source channel in the target
 }
@@ -27,15 +34,49 @@ func newFiller(p Preprocess, side int) *filler {
 		f.mean[c], f.std[c] = p.Mean[f.place[c]], p.Std[f.place[c]]
 		for v := range 256 {
 			f.table[c][v] = (float32(v) - f.mean[c]) / f.std[c]
+			f.halves[c][v] = half.FromFloat(f.table[c][v])
 		}
 	}
 	return f
 }
 
+// put writes one RGB crop into row k of a tensor, mirrored left to right if flip: normalised or,
+// into one of uint8, as it is but for the order of the channels.
+func (f *filler) put(t *ort.Tensor, k int, rgb []byte, flip bool) {
+	from, to := k*f.size, (k+1)*f.size
+	switch t.Type() {
+	case onnx.Uint8:
+		f.copy(t.Bytes()[from:to], rgb, flip)
+	case onnx.Float16:
+		fillBy(f, t.Halves()[from:to], &f.halves, rgb, flip)
+	default:
+		f.fill(t.Data()[from:to], rgb, flip)
+	}
+}
+
+// copy copies one RGB crop in the contract's order of channels, mirrored left to right if flip.
+func (f *filler) copy(dst, rgb []byte, flip bool) {
+	if f.place[0] == 0 && !flip {
+		copy(dst, rgb)
+		return
+	}
+	for row := 0; row < f.area; row += f.width {
+		from, step := row, 1
+		if flip {
+			from, step = row+f.width-1, -1
+		}
+		for to := row; to < row+f.width; to++ {
+			d, s := dst[3*to:3*to+3], rgb[3*from:3*from+3]
+			d[f.place[0]], d[1], d[2-f.place[0]] = s[0], s[1], s[2]
+			from += step
+		}
+	}
+}
+
 // fill normalises one RGB crop into dst, mirrored left to right if flip.
 func (f *filler) fill(dst []float32, rgb []byte, flip bool) {
 	if !f.planar {
-		f.fillInterleaved(dst, rgb, flip)
+		fillBy(f, dst, &f.table, rgb, flip)
 		return
 	}
 	run := f.area // pixels that follow each other in both
@@ -53,7 +94,12 @@ func (f *filler) one(r, g, b []float32, rgb []byte, to int) {
 	r[to], g[to], b[to] = f.table[0][rgb[0]], f.table[1][rgb[1]], f.table[2][rgb[2]]
 }
 
-func (f *filler) fillInterleaved(dst []float32, rgb []byte, flip bool) {
+// fillBy normalises one RGB crop into dst by a table of each channel's values.
+func fillBy[T float32 | uint16](f *filler, dst []T, table *[3][256]T, rgb []byte, flip bool) {
+	first, stride := f.place, 3
+	if f.planar {
+		first, stride = [3]int{f.place[0] * f.area, f.place[1] * f.area, f.place[2] * f.area}, 1
+	}
 	for row := 0; row < f.area; row += f.width {
 		from, step := row, 1
 		if flip {
@@ -61,7 +107,7 @@ func (f *filler) fillInterleaved(dst []float32, rgb []byte, flip bool) {
 		}
 		for to := row; to < row+f.width; to++ {
 			for c := range 3 {
-				dst[3*to+f.place[c]] = f.table[c][rgb[3*from+c]]
+				dst[first[c]+stride*to] = table[c][rgb[3*from+c]]
 			}
 			from += step
 		}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"facepipe/internal/onnx"
@@ -64,6 +63,10 @@ type Options struct {
 	Batch int
 	// Runtime says what runs the model.
 	Runtime ort.Options
+
+	// In place of those of the provider, for tests.
+	crossing []onnx.ElemType
+	flights  int
 }
 
 // Model is an opened embedder. One goroutine at a time may run it.
@@ -83,10 +86,12 @@ type Model struct {
 	outputs     outputs
 	shapes      [][]int64 // of the outputs
 	fill        *filler
+	form        onnx.Form // of the session's inputs and outputs
 	session     *ort.Session
-	crop        int           // that of the options
-	busy        *atomic.Int64 // nanoseconds that the session ran, under whatever contract
-	own         *batch        // of Embed, made when it is first called, with the canvas
+	crop        int        // that of the options
+	flights     int        // runs at a time that keep the device busy
+	busy        *stopwatch // how long the session ran, under whatever contract
+	own         *batch     // of Embed, made when it is first called, with the canvas
 	canvas      *canvas
 }
 
@@ -98,10 +103,20 @@ func Open(path string, o Options) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open model: %w", err)
 	}
-	m := &Model{path: path, busy: new(atomic.Int64), outputs: outputsOf(&parsed.Graph, o.Output)}
+	m := &Model{path: path, busy: new(stopwatch), outputs: outputsOf(&parsed.Graph, o.Output)}
 	if err := m.identify(parsed, o); err != nil {
 		return nil, fmt.Errorf("open model %s: %w", path, err)
 	}
+	o.Runtime.Crossing = o.crossing
+	if o.crossing == nil {
+		o.Runtime.Crossing = ort.Crossing(o.Runtime.Provider)
+	}
+	m.form.Halves = slices.Contains(o.Runtime.Crossing, onnx.Float16)
+	if slices.Contains(o.Runtime.Crossing, onnx.Uint8) && parsed.TakesPixels() {
+		p := m.resolved.Preprocess
+		m.form.Pixels = &onnx.Pixels{Height: int64(p.Height), Width: int64(p.Width), Planar: p.Layout == "NCHW"}
+	}
+	m.flights = cmp.Or(o.flights, ort.Flights(o.Runtime.Provider))
 	o.Runtime.Digest, o.Runtime.External = m.digest, m.external
 	if err := m.start(parsed, o); err != nil {
 		m.Close()
@@ -129,6 +144,9 @@ func (m *Model) start(parsed *onnx.Model, o Options) (err error) {
 	err = m.measure(batch, o.Runtime)
 	if err == nil {
 		err = m.takeNorm(o)
+	}
+	if err == nil {
+		err = m.tryFlights()
 	}
 	if err != nil {
 		return fmt.Errorf("open model %s: %w", m.path, err)
@@ -169,7 +187,7 @@ func (m *Model) resize(batch int, o ort.Options) (err error) {
 // an output: the runtime takes that for true, and refuses the shape that it computes itself.
 func (m *Model) rewritten(g *onnx.Graph) ([]byte, error) {
 	for _, v := range slices.Concat(g.Images(), g.AsFloats()) {
-		if v.Type != onnx.Float32 {
+		if stays := m.form.Pixels != nil && v.Name == m.input.Name || m.form.Halves && v.Type == onnx.Float16; v.Type != onnx.Float32 && !stays {
 			m.notes = append(m.notes, fmt.Sprintf("the model's %s is %v and cast", v.Name, v.Type))
 		}
 	}
@@ -177,14 +195,14 @@ func (m *Model) rewritten(g *onnx.Graph) ([]byte, error) {
 		out := g.Outputs[0]
 		return nil, fmt.Errorf("%w: its output %s is %v, which is no embedding unless a QuantizeLinear node tells the scale; export it with an output in floating point", ErrShape, out.Name, out.Type)
 	}
-	if g.IsFloat32() && !declaresOtherBatch(g) {
+	if m.form.Has(g) && !declaresOtherBatch(g) {
 		return nil, nil
 	}
 	data, err := regular.Read(m.path, onnx.MaxBytes)
 	if err != nil {
 		return nil, err
 	}
-	return onnx.InFloat32(data)
+	return m.form.Rewrite(data)
 }
 
 // declaresOtherBatch says that an output is declared with a batch that is not the input's.
@@ -250,8 +268,11 @@ func (m *Model) adaptTo(o Options) (err error) {
 // measure finds the batch and the embedding's length. It may open the session anew.
 func (m *Model) measure(batch int, o ort.Options) error {
 	ins, outs := m.session.Inputs(), m.session.Outputs()
+	if m.form.Pixels != nil { // what stands for the image fits any shape that it has itself
+		ins = []ort.Info{{Name: m.input.Name, Dims: sizes(m.input.Dims)}}
+	}
 	if len(ins) != 1 || len(outs) == 0 {
-		return fmt.Errorf("%w: it has %d inputs and %d outputs of float32, want 1 and 1", ErrShape, len(ins), len(outs))
+		return fmt.Errorf("%w: it has %d inputs and %d outputs in floating point, want 1 and 1", ErrShape, len(ins), len(outs))
 	}
 	declared, want := ins[0].Dims, m.resolved.Preprocess.shape(-1)
 	if len(declared) != 4 || !slices.EqualFunc(declared[1:], want[1:], func(d, w int64) bool { return d == w || d == -1 }) {
@@ -267,6 +288,17 @@ func (m *Model) measure(batch int, o ort.Options) error {
 		return err
 	}
 	return m.checkRows(o, fixed)
+}
+
+// sizes are those of dimensions, -1 where any fits.
+func sizes(dims []onnx.Dim) []int64 {
+	list := make([]int64, len(dims))
+	for i, d := range dims {
+		if list[i] = d.Size; d.Size <= 0 {
+			list[i] = -1
+		}
+	}
+	return list
 }
 
 // findBatch leaves the model at a batch that it runs at, the one asked for if it can.
@@ -330,8 +362,8 @@ func (m *Model) BatchRemedy() string {
 const inEvaluationMode = "export it in evaluation mode (net.eval() in PyTorch)"
 
 // Busy is how long the model has run since it was opened, with trying out batches and with
-// runs by way of [Model.Under].
-func (m *Model) Busy() time.Duration { return time.Duration(m.busy.Load()) }
+// runs by way of [Model.Under]. Two runs at the same time count once.
+func (m *Model) Busy() time.Duration { return m.busy.time() }
 
 // CropBytes is the size of a crop's pixels, as they are given to the model.
 func (m *Model) CropBytes() int { return m.fill.cropBytes() }
@@ -413,10 +445,10 @@ func (m *Model) Embed(n int, pixels []byte, flip bool, dst []float32) error {
 			copy(m.canvas.crop, pixels[(from+k)*size:(from+k+1)*size])
 			m.own.put(m.fill, k, m.fill.pixels(m.canvas), flip)
 		}
-		if err := m.own.run(0, rows, m.fill.size); err != nil {
+		if err := m.own.run(0, rows); err != nil {
 			return err
 		}
-		copy(dst[from*m.dim:(from+rows)*m.dim], m.own.out.Data())
+		copy(dst[from*m.dim:(from+rows)*m.dim], m.own.rows)
 	}
 	return nil
 }

@@ -78,25 +78,26 @@ func perCrop(shape []int64, batch int) bool {
 
 // lengths are those of some crops' embeddings, and what another output says of the crops.
 func (m *Model) lengths(place int) (rows, others []float64, err error) {
-	in, err := ort.NewTensor(m.resolved.Preprocess.shape(m.batch)...)
+	in, err := m.newInput(m.batch)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer in.Close()
-	size, probes := m.fill.size, probeCrops(m.resolved.Preprocess)
+	defer in.close()
+	probes := probeCrops(m.resolved.Preprocess)
 	for len(probes) > 0 {
 		n := min(m.batch, len(probes))
 		for k, crop := range probes[:n] {
-			m.fill.fill(in.Data()[k*size:(k+1)*size], crop, false)
+			m.fill.put(in.image, k, crop, false)
 		}
 		probes = probes[n:]
 		outs := make([]*ort.Tensor, len(m.shapes))
-		if err := m.busily(func() error { return m.session.Run([]*ort.Tensor{in}, outs) }); err != nil {
+		if err := m.busy.run(func() error { return m.session.Run(in.tensors(), outs) }); err != nil {
 			return nil, nil, err
 		}
+		embeddings, values := outs[m.outputs.embedding].Floats(nil), outs[place].Floats(nil)
 		for k := range n {
-			rows = append(rows, vec.Norm(outs[m.outputs.embedding].Data()[k*m.dim:(k+1)*m.dim]))
-			others = append(others, float64(outs[place].Data()[k]))
+			rows = append(rows, vec.Norm(embeddings[k*m.dim:(k+1)*m.dim]))
+			others = append(others, float64(values[k]))
 		}
 		for _, out := range outs {
 			out.Close()

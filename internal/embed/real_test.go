@@ -142,7 +142,7 @@ func BenchmarkBareSession(b *testing.B) {
 			}
 			defer one.close()
 			for b.Loop() {
-				if err := one.run(0, size, m.fill.size); err != nil {
+				if err := one.run(0, size); err != nil {
 					b.Fatal(err)
 				}
 			}

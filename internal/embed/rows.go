@@ -146,7 +146,7 @@ func (m *Model) embedProbes(probes [][]byte, crops []int) ([][]float32, error) {
 	for row, crop := range crops {
 		b.put(m.fill, row, probes[crop], false)
 	}
-	if err := b.run(0, len(crops), m.fill.size); err != nil {
+	if err := b.run(0, len(crops)); err != nil {
 		return nil, err
 	}
 	rows := make([][]float32, len(crops))

@@ -24,7 +24,7 @@ type Times struct {
 	// Load and Normalise are summed over the workers.
 	Load, Normalise time.Duration
 	// Infer is the runtime's time, Wait how long it waited for crops, both summed over the
-	// devices.
+	// devices and the runs that one has at a time.
 	Infer, Wait time.Duration
 	// Emit is the consumer's time.
 	Emit time.Duration
@@ -51,8 +51,8 @@ func (m *Model) Stream(ctx context.Context, n int, load func(i int, rgb []byte) 
 // embeddings, one for each of o.Flips, in the order of i and in the caller's goroutine. Their
 // memory is used again after emit returns.
 //
-// Two batches a device are on their way, one in the model and one that is being loaded, and
-// one more is being emitted. The other stages wait for the slowest, so memory does not depend
+// A device has as many batches in the model as keep it busy, which is one on the processor, and
+// one more that is being loaded; one of all is being emitted. The other stages wait for the slowest, so memory does not depend
 // on n. Nothing is allocated for a crop.
 //
 // It ends with the first error, in the order of the crops, of load, of the runtime or of emit,
@@ -70,8 +70,10 @@ func Stream(ctx context.Context, devices []*Model, n int, load func(i int, rgb [
 	running, stop := context.WithCancel(ctx)
 	var stages sync.WaitGroup
 	stages.Go(func() { p.feed(running) })
-	for device := range devices {
-		stages.Go(func() { p.infer(running, device) })
+	for device, m := range devices {
+		for range m.flights {
+			stages.Go(func() { p.infer(running, device) })
+		}
 	}
 	if o.Workers <= 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
@@ -88,8 +90,14 @@ func Stream(ctx context.Context, devices []*Model, n int, load func(i int, rgb [
 	return p.times(), err
 }
 
-// ring is the number of batches on their way with so many devices.
-func ring(devices int) int { return 1 + 2*devices }
+// ring is the number of batches on their way.
+func ring(devices []*Model) int {
+	n := 1
+	for _, m := range devices {
+		n += m.flights + 1
+	}
+	return n
+}
 
 // pipeline is one run of Stream. Its slots go round. A slot is free, then queued while crops
 // are loaded into it, embedded by the device that is next, emitted in order, and free again.
@@ -128,7 +136,7 @@ type crop struct {
 }
 
 func newPipeline(devices []*Model, n int, load func(int, []byte) error, flips []bool) (*pipeline, error) {
-	m, slots := devices[0], ring(len(devices))
+	m, slots := devices[0], ring(devices)
 	p := &pipeline{first: m, n: n, load: load, flips: flips, crops: make(chan crop, m.batch),
 		// Every channel has room for every slot, so that a stage waits for nothing but a slot.
 		free: make(chan *slot, slots), queued: make(chan *slot, slots), ordered: make(chan *slot, slots)}
@@ -235,7 +243,7 @@ func (p *pipeline) infer(ctx context.Context, device int) {
 			s.n = s.failed
 		}
 		for _, b := range s.runs {
-			if err := b.run(device, s.n, p.first.fill.size); err != nil {
+			if err := b.run(device, s.n); err != nil {
 				s.n, s.err = 0, err
 			}
 		}

@@ -136,7 +136,7 @@ func TestStreamHoldsLoadingBack(t *testing.T) {
 		if i%100 == 0 {
 			time.Sleep(20 * time.Millisecond) // long enough to load all, if nothing stops it
 		}
-		if ahead := loaded.Load() - int64(i); ahead > int64(ring(1)*4) {
+		if ahead := loaded.Load() - int64(i); ahead > int64(ring([]*Model{m})*4) {
 			return fmt.Errorf("%d crops were loaded ahead of crop %d", ahead, i)
 		}
 		return nil

@@ -58,9 +58,44 @@ func (g *Graph) isWeight(in ValueInfo) bool {
 // Images are the inputs that are no weights.
 func (g *Graph) Images() []ValueInfo { return slices.DeleteFunc(slices.Clone(g.Inputs), g.isWeight) }
 
-// IsFloat32 says that all inputs and outputs are.
-func (g *Graph) IsFloat32() bool {
-	return !slices.ContainsFunc(slices.Concat(g.Images(), g.Outputs), func(v ValueInfo) bool { return v.Type != Float32 })
+// Form is what the inputs and the outputs of a model are to be. The zero value is float32 for all.
+type Form struct {
+	// Halves leaves float16 as it is.
+	Halves bool
+	// Pixels, unless nil, are to come in place of the only image.
+	Pixels *Pixels
+}
+
+// Pixels are 8-bit images, interleaved, in place of a model's input. The input is made of them
+// inside: x becomes (x - mean) / std in float32, with the mean and the std of each channel in two
+// further inputs, and is rounded to the input's own type.
+type Pixels struct {
+	Height, Width int64
+	// Planar says that the model takes planes: N×3×H×W instead of N×H×W×3.
+	Planar bool
+}
+
+// pixelsOpset is the first operator set in which arithmetic stretches one operand to the other's
+// shape by itself.
+const pixelsOpset = 7
+
+// TakesPixels says that [Form].Pixels can be had of a model: it has one input, an image, and is
+// not too old.
+func (m *Model) TakesPixels() bool {
+	images := m.Graph.Images()
+	if len(images) != 1 || len(images[0].Dims) != 4 || m.OpsetVersion < pixelsOpset {
+		return false
+	}
+	_, castable := elemTypes[images[0].Type]
+	return castable
+}
+
+// keeps says that a type may stay.
+func (f Form) keeps(t ElemType) bool { return t == Float32 || f.Halves && t == Float16 }
+
+// Has says that all inputs and outputs of a graph are of a form.
+func (f Form) Has(g *Graph) bool {
+	return f.Pixels == nil && !slices.ContainsFunc(slices.Concat(g.Images(), g.Outputs), func(v ValueInfo) bool { return !f.keeps(v.Type) })
 }
 
 // AsFloats are the outputs that can be had as float32: floating-point ones, and quantized ones
@@ -93,70 +128,108 @@ func (g *Graph) quantizer(out ValueInfo) *Node {
 	return nil
 }
 
-// InFloat32 rewrites a model's bytes so that its inputs and outputs are float32 and cast
-// inside; quantized outputs are dequantized. Outputs that are not among [Graph.AsFloats] are
+// Rewrite rewrites a model's bytes so that its inputs and outputs have the form, by casts inside;
+// quantized outputs are dequantized. Outputs that are not among [Graph.AsFloats] are
 // left out. So are the shapes that an exporter declared for outputs and between nodes: what
 // the graph computes counts.
-func InFloat32(data []byte) ([]byte, error) {
+func (f Form) Rewrite(data []byte) ([]byte, error) {
 	m, err := Unmarshal(data)
 	if err != nil {
 		return nil, err
 	}
-	return withOutputs(data, &m.Graph, (*message).floatOutputs)
+	return f.rewrite(data, &m.Graph, f.outputs)
 }
 
-// withOutputs rewrites a model's bytes so that its inputs are float32, and its outputs those
+// rewrite rewrites a model's bytes so that its inputs have the form, and its outputs are those
 // that a function writes.
-func withOutputs(data []byte, g *Graph, outputs func(*message, *Graph)) ([]byte, error) {
-	return copyFields(data, func(w *message, f protobuf.Field) (bool, error) {
-		if f.Number != modelGraph {
-			return isSeal(f), nil
+func (f Form) rewrite(data []byte, g *Graph, outputs func(*message, *Graph)) ([]byte, error) {
+	return copyFields(data, func(w *message, field protobuf.Field) (bool, error) {
+		if field.Number != modelGraph {
+			return isSeal(field), nil
 		}
-		graph, err := g.floatInputs(f.Bytes)
+		var graph message
+		f.inputs(&graph, g)
+		rest, err := copyFields(field.Bytes, func(_ *message, part protobuf.Field) (bool, error) {
+			return part.Number == graphInput || part.Number == graphOutput || part.Number == graphShapes, nil
+		})
+		graph = append(graph, rest...)
 		outputs(&graph, g)
 		w.bytes(modelGraph, graph)
 		return true, err
 	})
 }
 
-// floatInputs copies a graph without outputs, with inputs that are float32.
-func (g *Graph) floatInputs(data []byte) (message, error) {
-	var w message
+// inputs writes a graph's inputs, and before its nodes what makes of them what it takes.
+func (f Form) inputs(w *message, g *Graph) {
 	for _, in := range g.Inputs {
-		if _, castable := elemTypes[in.Type]; castable && in.Type != Float32 && !g.isWeight(in) {
+		if f.Pixels != nil && !g.isWeight(in) {
+			f.Pixels.write(w, in)
+			continue
+		}
+		if _, castable := elemTypes[in.Type]; castable && !f.keeps(in.Type) && !g.isWeight(in) {
 			w.cast(in.Name+castSuffix, in.Name, in.Type)
 			in.Name, in.Type = in.Name+castSuffix, Float32
 		}
 		w.nested(graphInput, in.write)
 	}
-	rest, err := copyFields(data, func(_ *message, f protobuf.Field) (bool, error) {
-		return f.Number == graphInput || f.Number == graphOutput || f.Number == graphShapes, nil
-	})
-	return append(w, rest...), err
 }
 
-// floatOutputs writes the outputs that can be had as float32.
-func (w *message) floatOutputs(g *Graph) {
+// write writes the inputs that stand for one, and what makes that of them.
+func (p *Pixels) write(w *message, in ValueInfo) {
+	nodes := []Node{
+		{OpType: "Cast", Inputs: []string{in.Name + ".pixels"}, Attributes: []Attribute{Int("to", int64(Float32))}},
+		{OpType: "Sub", Inputs: []string{"", in.Name + ".mean"}},
+		{OpType: "Div", Inputs: []string{"", in.Name + ".std"}},
+	}
+	if p.Planar {
+		nodes = append(nodes, Node{OpType: "Transpose", Inputs: []string{""}, Attributes: []Attribute{Ints("perm", 0, 3, 1, 2)}})
+	}
+	if in.Type != Float32 {
+		nodes = append(nodes, Node{OpType: "Cast", Inputs: []string{""}, Attributes: []Attribute{Int("to", int64(in.Type))}})
+	}
+	for i := range nodes {
+		n := &nodes[i]
+		n.Name = fmt.Sprintf("%s.%d", in.Name, i)
+		n.Outputs = []string{n.Name}
+		if i > 0 {
+			n.Inputs[0] = nodes[i-1].Name
+		}
+		if i == len(nodes)-1 {
+			n.Outputs[0] = in.Name
+		}
+		w.nested(graphNode, n.write)
+	}
+	for _, v := range []ValueInfo{
+		{Name: in.Name + ".pixels", Type: Uint8, Dims: append([]Dim{in.Dims[0]}, Fixed(p.Height, p.Width, 3)...)},
+		{Name: in.Name + ".mean", Type: Float32, Dims: Fixed(3)},
+		{Name: in.Name + ".std", Type: Float32, Dims: Fixed(3)},
+	} {
+		w.nested(graphInput, v.write)
+	}
+}
+
+// outputs writes the outputs that can be had in the form.
+func (f Form) outputs(w *message, g *Graph) {
 	for _, out := range g.AsFloats() {
 		as := out.Name + castSuffix
 		if q := g.quantizer(out); q != nil {
 			n := Node{Name: as + ".dequantize", OpType: "DequantizeLinear", Inputs: append([]string{out.Name}, q.Inputs[1:]...), Outputs: []string{as},
 				Attributes: slices.DeleteFunc(slices.Clone(q.Attributes), func(a Attribute) bool { return a.Name != "axis" })}
 			w.nested(graphNode, n.write)
-			out.Name = as
-		} else if out.Type != Float32 {
+			out.Name, out.Type = as, Float32
+		} else if !f.keeps(out.Type) {
 			w.cast(out.Name, as, Float32)
-			out.Name = as
+			out.Name, out.Type = as, Float32
 		}
-		w.floatOutput(out.Name)
+		w.output(out.Name, out.Type)
 	}
 }
 
-// floatOutput writes an output that is float32, of a shape that is not declared.
-func (w *message) floatOutput(name string) {
+// output writes an output of a type, of a shape that is not declared.
+func (w *message) output(name string, t ElemType) {
 	w.nested(graphOutput, func(w *message) {
 		w.string(1, name)
-		w.nested(2, func(w *message) { w.nested(1, func(w *message) { w.int(1, int64(Float32)) }) })
+		w.nested(2, func(w *message) { w.nested(1, func(w *message) { w.int(1, int64(t)) }) })
 	})
 }
 

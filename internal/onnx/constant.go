@@ -10,7 +10,7 @@ import (
 
 // Numbers are the elements of a tensor of numbers that the file itself holds; false for others.
 func (t Tensor) Numbers() ([]float64, bool) {
-	width := t.Type.width()
+	width := t.Type.Size()
 	if t.file() != "" || len(t.Data)%width != 0 {
 		return nil, false
 	}
@@ -113,7 +113,7 @@ func (c *Constants) value(name string, depth int) ([]float64, bool) {
 
 // small are the elements unless they are too many.
 func (t *Tensor) small() ([]float64, bool) {
-	if len(t.Data) > maxConstant*t.Type.width() {
+	if len(t.Data) > maxConstant*t.Type.Size() {
 		return nil, false
 	}
 	return t.Numbers()

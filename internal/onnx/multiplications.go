@@ -60,7 +60,7 @@ func NewProbe(data []byte) (*Probe, error) {
 		}
 	}
 	if len(p.values) > 0 {
-		p.Model, err = withOutputs(data, &m.Graph, func(w *message, _ *Graph) { w.shapes(p.values) })
+		p.Model, err = Form{}.rewrite(data, &m.Graph, func(w *message, _ *Graph) { w.shapes(p.values) })
 	}
 	return p, err
 }
@@ -111,7 +111,7 @@ func (w *message) shapes(values []string) {
 		n := Node{Name: name + ".of", OpType: "Shape", Inputs: []string{value}, Outputs: []string{name + ".of"}}
 		w.nested(graphNode, n.write)
 		w.cast(name+".of", name, Float32)
-		w.floatOutput(name)
+		w.output(name, Float32)
 	}
 }
 

@@ -33,8 +33,8 @@ const (
 	BFloat16 ElemType = 16
 )
 
-// width is the number of bytes of an element; 8 of a type that pipe does not know.
-func (e ElemType) width() int {
+// Size is the number of bytes of an element; 8 of a type that pipe does not know.
+func (e ElemType) Size() int {
 	switch e {
 	case Uint8, Int8, Bool:
 		return 1

@@ -154,12 +154,12 @@ func FuzzUnmarshal(f *testing.F) {
 }
 
 // Only inputs and outputs change: weights among the inputs and all nodes stay.
-func TestInFloat32(t *testing.T) {
+func TestRewrite(t *testing.T) {
 	m := sample()
 	m.Graph.Inputs[0].Type, m.Graph.Outputs[0].Type = Float16, Float64
 	m.Graph.Inputs = append(m.Graph.Inputs, ValueInfo{"w", Float32, Fixed(2)})
 	m.Graph.Outputs = append(m.Graph.Outputs, ValueInfo{"index", Int64, Fixed(1)})
-	data, err := InFloat32(m.Marshal())
+	data, err := Form{}.Rewrite(m.Marshal())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,8 +177,61 @@ func TestInFloat32(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v\nwant %+v", got, want)
 	}
-	if _, err := InFloat32([]byte("no model")); !errors.Is(err, ErrFormat) {
+	m.Graph.Outputs[0].Type = Float16
+	halves := Form{Halves: true}
+	if data, err = halves.Rewrite(m.Marshal()); err != nil {
+		t.Fatal(err)
+	}
+	if got, err = Unmarshal(data); err != nil || !reflect.DeepEqual(got.Graph.Nodes, sample().Graph.Nodes) || !halves.Has(&got.Graph) || (Form{}).Has(&got.Graph) ||
+		got.Graph.Inputs[0].Name != "input" || got.Graph.Outputs[0].Name != "z" {
+		t.Errorf("halves stay: %+v, %v", got, err)
+	}
+	if _, err := (Form{}).Rewrite([]byte("no model")); !errors.Is(err, ErrFormat) {
 		t.Error(err)
+	}
+}
+
+// Pixels stand for an image where a model has one and is not too old.
+func TestPixels(t *testing.T) {
+	model := func(edit func(*Model)) *Model {
+		m := sample()
+		m.OpsetVersion, m.Graph.Inputs[0].Dims = 13, []Dim{Variable("N"), {Size: 3}, {Size: 4}, {Size: 5}}
+		edit(m)
+		return m
+	}
+	for name, c := range map[string]struct {
+		m    *Model
+		want bool
+	}{
+		"an image":       {model(func(*Model) {}), true},
+		"of half":        {model(func(m *Model) { m.Graph.Inputs[0].Type = Float16 }), true},
+		"of text":        {model(func(m *Model) { m.Graph.Inputs[0].Type = 8 }), false},
+		"of three sides": {model(func(m *Model) { m.Graph.Inputs[0].Dims = Fixed(3, 4, 5) }), false},
+		"two inputs":     {model(func(m *Model) { m.Graph.Inputs = append(m.Graph.Inputs, ValueInfo{Name: "other"}) }), false},
+		"opset 6":        {model(func(m *Model) { m.OpsetVersion = 6 }), false},
+		"no opset":       {model(func(m *Model) { m.OpsetVersion = 0 }), false},
+	} {
+		if got := c.m.TakesPixels(); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	m := model(func(m *Model) { m.Graph.Inputs[0].Type = Float16 })
+	data, err := Form{Pixels: &Pixels{Height: 4, Width: 5, Planar: true}}.Rewrite(m.Marshal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Unmarshal(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var chain []string
+	for _, n := range got.Graph.Nodes[:5] {
+		chain = append(chain, n.OpType)
+	}
+	images := got.Graph.Images()
+	if !slices.Equal(chain, []string{"Cast", "Sub", "Div", "Transpose", "Cast"}) || got.Graph.Nodes[4].Outputs[0] != "input" || len(images) != 3 ||
+		!reflect.DeepEqual(images[0], ValueInfo{"input.pixels", Uint8, []Dim{Variable("N"), {Size: 4}, {Size: 5}, {Size: 3}}}) {
+		t.Errorf("nodes %v, inputs %+v", chain, images)
 	}
 }
 

@@ -220,7 +220,7 @@ func (t *Tensor) read(data []byte) error {
 			var values []int64
 			values, err = f.Ints(nil)
 			for _, v := range values {
-				t.Data = append(t.Data, binary.LittleEndian.AppendUint64(nil, uint64(v))[:t.Type.width()]...)
+				t.Data = append(t.Data, binary.LittleEndian.AppendUint64(nil, uint64(v))[:t.Type.Size()]...)
 			}
 		case 8:
 			t.Name = string(f.Bytes)

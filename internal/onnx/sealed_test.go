@@ -107,7 +107,7 @@ func TestModelsWithoutSeal(t *testing.T) {
 func TestRewrittenModelIsNotSealed(t *testing.T) {
 	m := sample()
 	m.Graph.Inputs[0].Type = Float16
-	data, err := InFloat32(m.MarshalSealed())
+	data, err := Form{}.Rewrite(m.MarshalSealed())
 	if err != nil {
 		t.Fatal(err)
 	}

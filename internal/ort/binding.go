@@ -40,7 +40,7 @@ func (b *Binding) bind() error {
 		if t == nil {
 			continue
 		}
-		if err := b.binding.BindOutput(b.session.outputs[i].Name, t.t); err != nil {
+		if err := b.binding.BindOutput(b.session.outputs[i].Name, t.value); err != nil {
 			return fmt.Errorf("bind %s: %s", b.session.path, firstLine(err))
 		}
 	}
@@ -52,7 +52,7 @@ func (b *Binding) bind() error {
 
 func (b *Binding) bindInputs() error {
 	for i, t := range b.inputs {
-		if err := b.binding.BindInput(b.session.inputs[i].Name, t.t); err != nil {
+		if err := b.binding.BindInput(b.session.inputs[i].Name, t.value); err != nil {
 			return fmt.Errorf("bind %s: %s", b.session.path, firstLine(err))
 		}
 	}

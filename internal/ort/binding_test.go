@@ -1,9 +1,12 @@
 package ort
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
+
+	"facepipe/internal/onnx"
 )
 
 // openDoubler opens the model that doubles, to be closed in the end.
@@ -91,5 +94,41 @@ func TestBindingRefusesWhatDoesNotFit(t *testing.T) {
 	defer wide.Close()
 	if err := bind(t, s, wide, x).Run(); err == nil || !strings.Contains(err.Error(), s.path) {
 		t.Errorf("an input of the wrong shape: %v", err)
+	}
+}
+
+// Tensors in memory of the runtime's, as a device copies them, are as any others.
+func TestTensorsInPool(t *testing.T) {
+	s := openDoubler(t, Options{})
+	var err error
+	if s.pool, err = newPool(s.session, "Cpu", 0); err != nil {
+		t.Fatal(err)
+	}
+	x, errX := s.NewTensor(onnx.Float32, 1, 2)
+	y, errY := s.NewTensor(onnx.Float32, 1, 2)
+	if err := errors.Join(errX, errY); err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	defer y.Close()
+	if d := append(x.Data(), y.Data()...); !slices.Equal(d, []float32{0, 0, 0, 0}) || x.free == nil {
+		t.Errorf("new tensors hold %v", d)
+	}
+	b := bind(t, s, x, y)
+	for round := range 3 {
+		copy(x.Data(), []float32{float32(round), -1})
+		if err := b.Run(); err != nil || !slices.Equal(y.Data(), []float32{float32(2 * round), -2}) {
+			t.Errorf("%v, %v", y.Data(), err)
+		}
+	}
+	if _, err := newPool(s.session, cudaPinned, 0); err == nil {
+		t.Error("the processor has pinned memory")
+	}
+	if _, err := s.NewTensor(onnx.Int64, 1); err == nil {
+		t.Error("int64 was taken")
+	}
+	s.fastMemory(Options{Provider: "cuda"})
+	if notes := strings.Join(s.Notes(), "; "); !strings.Contains(notes, "which is slower: ") {
+		t.Errorf("notes %q", notes)
 	}
 }

@@ -1,7 +1,7 @@
 // Package ort runs ONNX models on ONNX Runtime, whose shared library is found and
 // opened at run time.
 //
-// A [Session] is a loaded model, a [Tensor] a float32 array that both Go and the
+// A [Session] is a loaded model, a [Tensor] an array that both Go and the
 // runtime see, a [Binding] a session with tensors that it runs on again and again.
 // Running a session is safe for concurrent use; a tensor belongs to one run at a time.
 package ort
@@ -47,6 +47,7 @@ var (
 	opening sync.Mutex
 	opened  string     // the library's path, "" before the first Init
 	table   *functions // of the library
+	api     *calls     // of the table
 )
 
 // Init opens the runtime, once for the process. A later call with another explicit
@@ -73,7 +74,7 @@ func Init(explicit string) error {
 	if err := yalue.InitializeEnvironment(yalue.WithLogLevelFatal()); err != nil {
 		return fmt.Errorf("%w: %s of version %s cannot be used: %s; %s", ErrRuntime, path, version, firstLine(err), remedy)
 	}
-	opened, table = path, found
+	opened, table, api = path, found, found.calls()
 	return nil
 }
 
@@ -90,7 +91,8 @@ func Version() string {
 // Info describes an input or output of a model.
 type Info struct {
 	Name string
-	Dims []int64 // -1 where any size fits
+	Type onnx.ElemType // Float32, or one of [Options].Crossing
+	Dims []int64       // -1 where any size fits
 }
 
 // Options tune a session.
@@ -113,6 +115,8 @@ type Options struct {
 	Shape []int64
 	// Digest identifies the model's bytes, for what TensorRT keeps of it; "" keeps nothing.
 	Digest string
+	// Crossing are the types that inputs and outputs may have beside float32: Float16, Uint8.
+	Crossing []onnx.ElemType
 	// External are the files of weights beside the model; nil has [Open] look for them.
 	External []string
 	// AllowFallback lets the processor do what the provider cannot. Without it a model is
@@ -152,11 +156,16 @@ type Session struct {
 	path            string
 	inputs, outputs []Info
 	session         *yalue.DynamicAdvancedSession
+	crossing        []onnx.ElemType
 	// copiesInputs says that inputs may be copied to a device when they are bound.
 	copiesInputs bool
 	// engines says where TensorRT's engines are kept, elsewhere what the provider leaves to
 	// others; "" if nothing.
 	engines, elsewhere string
+	// pool is memory that the device copies fastest, nil if any is as good; slow says why there is
+	// none although there should be.
+	pool *pool
+	slow string
 }
 
 // Open loads a model file. Errors wrap [ErrRuntime] or [ErrModel] and name the file.
@@ -167,7 +176,7 @@ func Open(path string, o Options) (*Session, error) {
 	if err := o.verify(path); err != nil {
 		return nil, fmt.Errorf("%w %s: %w", ErrModel, path, err)
 	}
-	s := &Session{path: path, copiesInputs: o.place() != ""}
+	s := &Session{path: path, crossing: o.Crossing, copiesInputs: o.place() != ""}
 	if _, err := o.provider(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRuntime, err)
 	}
@@ -183,6 +192,7 @@ func Open(path string, o Options) (*Session, error) {
 		return nil, fmt.Errorf("%w %s%s: %s", ErrModel, path, o.place(), o.refusal(path, err))
 	}
 	s.elsewhere = placedElsewhere(s.session, o)
+	s.fastMemory(o)
 	return s, nil
 }
 
@@ -257,7 +267,7 @@ func (o Options) refusal(path string, err error) string {
 // Notes say what a user should know about how the model was opened.
 func (s *Session) Notes() []string {
 	var notes []string
-	for _, note := range []string{s.engines, s.elsewhere} {
+	for _, note := range []string{s.engines, s.elsewhere, s.slow} {
 		if note != "" {
 			notes = append(notes, note)
 		}
@@ -284,11 +294,16 @@ func (s *Session) describe(model []byte) error {
 	if err != nil {
 		return errors.New(loadError(err))
 	}
-	if s.inputs, err = infos(ins); err != nil {
+	if s.inputs, err = s.infos(ins); err != nil {
 		return err
 	}
-	s.outputs, err = infos(outs)
+	s.outputs, err = s.infos(outs)
 	return err
+}
+
+// takes says that inputs and outputs may have a type.
+func (s *Session) takes(t onnx.ElemType) bool {
+	return t == onnx.Float32 || slices.Contains(s.crossing, t)
 }
 
 func (s *Session) describeBytes(model []byte) error {
@@ -301,10 +316,10 @@ func (s *Session) describeBytes(model []byte) error {
 		to   *[]Info
 	}{{m.Graph.Images(), &s.inputs}, {m.Graph.Outputs, &s.outputs}} {
 		for _, v := range list.from {
-			if v.Type != onnx.Float32 {
+			if !s.takes(v.Type) {
 				return fmt.Errorf("%s is no float32 tensor", v.Name)
 			}
-			info := Info{Name: v.Name}
+			info := Info{Name: v.Name, Type: v.Type}
 			for _, d := range v.Dims {
 				info.Dims = append(info.Dims, d.Size)
 			}
@@ -340,11 +355,12 @@ func (s *Session) options(o Options) (_ *yalue.SessionOptions, engines string, e
 	return options, engines, nil
 }
 
-// infos refuses inputs and outputs that are no float32 tensors.
-func infos(list []yalue.InputOutputInfo) ([]Info, error) {
+// infos refuses inputs and outputs that are no tensors of a type that is taken.
+func (s *Session) infos(list []yalue.InputOutputInfo) ([]Info, error) {
 	var out []Info
 	for _, i := range list {
-		if i.OrtValueType != yalue.ONNXTypeTensor || i.DataType != yalue.TensorElementDataTypeFloat {
+		kind := onnx.ElemType(i.DataType) // the runtime numbers types as the standard does
+		if i.OrtValueType != yalue.ONNXTypeTensor || !s.takes(kind) {
 			return nil, fmt.Errorf("%s is no float32 tensor", i.Name)
 		}
 		dims := slices.Clone([]int64(i.Dimensions))
@@ -353,7 +369,7 @@ func infos(list []yalue.InputOutputInfo) ([]Info, error) {
 				dims[k] = -1
 			}
 		}
-		out = append(out, Info{Name: i.Name, Dims: dims})
+		out = append(out, Info{Name: i.Name, Type: kind, Dims: dims})
 	}
 	return out, nil
 }
@@ -373,39 +389,27 @@ func (s *Session) Inputs() []Info { return s.inputs }
 func (s *Session) Outputs() []Info { return s.outputs }
 
 // Close releases the model.
-func (s *Session) Close() error { return s.session.Destroy() }
-
-// Tensor is a float32 array shared with the runtime.
-type Tensor struct{ t *yalue.Tensor[float32] }
-
-// NewTensor makes a tensor of zeros.
-func NewTensor(dims ...int64) (*Tensor, error) {
-	t, err := yalue.NewEmptyTensor[float32](yalue.NewShape(dims...))
-	if err != nil {
-		return nil, fmt.Errorf("make a tensor of shape %v: %w", dims, err)
-	}
-	return &Tensor{t}, nil
+func (s *Session) Close() error {
+	s.pool.close()
+	return s.session.Destroy()
 }
-
-// Data are the elements, row-major; writing changes the tensor.
-func (t *Tensor) Data() []float32 { return t.t.GetData() }
-
-// Dims is the shape.
-func (t *Tensor) Dims() []int64 { return []int64(t.t.GetShape()) }
-
-// Close releases the tensor.
-func (t *Tensor) Close() error { return t.t.Destroy() }
 
 // Run computes the outputs for the inputs, both in the model's order. A nil output
 // is allocated by the runtime and belongs to the caller.
 func (s *Session) Run(inputs, outputs []*Tensor) error {
+	if slices.ContainsFunc(s.outputs, func(v Info) bool { return v.Type != onnx.Float32 }) && slices.Contains(outputs, nil) {
+		if err := s.runAllocating(inputs, outputs); err != nil {
+			return fmt.Errorf("run %s: %s", s.path, firstLine(err))
+		}
+		return nil
+	}
 	ins, outs := make([]yalue.Value, len(inputs)), make([]yalue.Value, len(outputs))
 	for i, t := range inputs {
-		ins[i] = t.t
+		ins[i] = t.value
 	}
 	for i, t := range outputs {
-		if t != nil { // a nil *Tensor in an interface would not be nil
-			outs[i] = t.t
+		if t != nil { // a nil *Tensor has no value
+			outs[i] = t.value
 		}
 	}
 	err := s.session.Run(ins, outs)
@@ -423,7 +427,7 @@ func (s *Session) Run(inputs, outputs []*Tensor) error {
 		if !ok {
 			return fmt.Errorf("run %s: output %s is no float32 tensor", s.path, s.outputs[i].Name)
 		}
-		outputs[i] = &Tensor{t}
+		outputs[i] = &Tensor{kind: onnx.Float32, dims: t.GetShape(), value: t, bytes: bytesOf(t.GetData())}
 	}
 	return nil
 }

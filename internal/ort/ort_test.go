@@ -3,13 +3,16 @@ package ort
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
+	"facepipe/internal/half"
 	"facepipe/internal/onnx"
 )
 
@@ -69,6 +72,58 @@ func TestRun(t *testing.T) {
 	if err := s.Run([]*Tensor{tensor(t, 1, 2, 3, 4)}, []*Tensor{given}); err == nil {
 		t.Error("an output of the wrong shape was taken")
 	}
+}
+
+// Float16 comes and goes as it is where that is asked for, in outputs of whoever's memory.
+func TestRunInHalf(t *testing.T) {
+	path := doubler(t, func(m *onnx.Model) { m.Graph.Inputs[0].Type, m.Graph.Outputs[0].Type = onnx.Float16, onnx.Float16 })
+	s, err := Open(path, Options{Threads: 1, Crossing: []onnx.ElemType{onnx.Float16}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	x, y, allocated := halves(t, 1.5, -3, 65504, 1.0/1024), halves(t, 0, 0, 0, 0), []*Tensor{nil}
+	if err := errors.Join(s.Run([]*Tensor{x}, []*Tensor{y}), s.Run([]*Tensor{x}, allocated)); err != nil {
+		t.Fatal(err)
+	}
+	defer allocated[0].Close()
+	want := []float32{3, -6, float32(math.Inf(1)), 1.0 / 512}
+	for _, got := range []*Tensor{y, allocated[0]} {
+		if !slices.Equal(got.Floats(nil), want) || !slices.Equal(got.Dims(), []int64{2, 2}) || got.Type() != onnx.Float16 {
+			t.Errorf("%v of shape %v in %v", got.Floats(nil), got.Dims(), got.Type())
+		}
+	}
+	if in := s.Inputs()[0]; in.Type != onnx.Float16 || s.Outputs()[0].Type != onnx.Float16 {
+		t.Errorf("input %+v", in)
+	}
+	b, err := s.Bind([]*Tensor{x}, []*Tensor{y})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	x.Halves()[0] = 0
+	if err := b.Run(); err != nil || y.Floats(nil)[0] != 0 || y.Floats(nil)[1] != -6 {
+		t.Errorf("bound: %v, %v", y.Floats(nil), err)
+	}
+	if err := s.Run([]*Tensor{tensor(t, 1, 2)}, []*Tensor{nil}); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("float32 for float16: %v", err)
+	}
+	if _, err := Open(path, Options{Threads: 1}); !errors.Is(err, ErrModel) || !strings.Contains(err.Error(), "x is no float32 tensor") {
+		t.Errorf("not asked for: %v", err)
+	}
+}
+
+func halves(t *testing.T, values ...float32) *Tensor {
+	t.Helper()
+	x, err := NewTensorOf(onnx.Float16, int64(len(values)/2), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range values {
+		x.Halves()[i] = half.FromFloat(v)
+	}
+	t.Cleanup(func() { x.Close() })
+	return x
 }
 
 func TestRunConcurrently(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 	"unsafe"
@@ -20,21 +19,6 @@ import (
 // computes which node.
 const recordPlacement = "session.record_ep_graph_assignment_info"
 
-// beforePlacement is the number of functions in the runtime's table before those that the
-// binding leaves out. A function keeps its place for ever.
-const beforePlacement = 407
-
-// functions is the needed part of the runtime's table.
-type functions struct {
-	_ [beforePlacement]uintptr
-	// Of a session, the subgraphs that providers were given.
-	subgraphs uintptr
-	// Of a subgraph, its provider and its nodes.
-	provider, nodes uintptr
-	// Of a node, whose name and domain come first.
-	_, _, operator uintptr
-}
-
 // placement counts the nodes of a model by the provider that computes them, as the
 // runtime calls it, and by their operators.
 type placement map[string]map[string]int
@@ -45,13 +29,12 @@ func placementOf(session *yalue.DynamicAdvancedSession) (placement, error) {
 	var subgraphs func(session uintptr, list **uintptr, n *uintptr) (status uintptr)
 	var nodes func(subgraph uintptr, list **uintptr, n *uintptr) (status uintptr)
 	var provider, operator func(of uintptr, text **byte) (status uintptr)
-	purego.RegisterFunc(&subgraphs, table.subgraphs)
-	purego.RegisterFunc(&nodes, table.nodes)
-	purego.RegisterFunc(&provider, table.provider)
-	purego.RegisterFunc(&operator, table.operator)
+	purego.RegisterFunc(&subgraphs, table[sessionSubgraphs])
+	purego.RegisterFunc(&nodes, table[subgraphNodes])
+	purego.RegisterFunc(&provider, table[subgraphProvider])
+	purego.RegisterFunc(&operator, table[nodeOperator])
 
-	// The binding keeps the runtime's own session to itself.
-	own := reflect.ValueOf(session).Elem().FieldByName("s").Elem().FieldByName("ortSession").Pointer()
+	own := sessionOf(session)
 	failed := false
 	list := func(of uintptr, get func(uintptr, **uintptr, *uintptr) uintptr) []uintptr {
 		var first *uintptr

@@ -99,9 +99,13 @@ func TestFunctionsAreTheRuntimes(t *testing.T) {
 		t.Skipf("the go command cannot tell where the binding lies: %v", err)
 	}
 	source := "#include <stddef.h>\n#include \"onnxruntime_c_api.h\"\n"
-	for i, name := range []string{"Session_GetEpGraphAssignmentInfo", "EpAssignedSubgraph_GetEpName", "EpAssignedSubgraph_GetNodes",
-		"EpAssignedNode_GetName", "EpAssignedNode_GetDomain", "EpAssignedNode_GetOperatorType"} {
-		source += fmt.Sprintf("_Static_assert(offsetof(OrtApi, %s) == %d * sizeof(void *), \"%s\");\n", name, beforePlacement+i, name)
+	for place, name := range map[int]string{sessionSubgraphs: "Session_GetEpGraphAssignmentInfo", subgraphProvider: "EpAssignedSubgraph_GetEpName",
+		subgraphNodes: "EpAssignedSubgraph_GetNodes", nodeOperator: "EpAssignedNode_GetOperatorType", errorMessage: "GetErrorMessage",
+		releaseStatus: "ReleaseStatus", sessionRun: "Run", tensorData: "GetTensorMutableData", tensorShape: "GetTensorTypeAndShape",
+		shapeDimensions: "GetDimensionsCount", shapeSizes: "GetDimensions", releaseValue: "ReleaseValue", releaseShape: "ReleaseTensorTypeAndShapeInfo",
+		createMemoryInfo: "CreateMemoryInfo", allocate: "AllocatorAlloc", deallocate: "AllocatorFree", releaseMemory: "ReleaseMemoryInfo",
+		createAllocator: "CreateAllocator", releaseAllocator: "ReleaseAllocator"} {
+		source += fmt.Sprintf("_Static_assert(offsetof(OrtApi, %s) == %d * sizeof(void *), \"%s\");\n", name, place, name)
 	}
 	file := filepath.Join(t.TempDir(), "places.c")
 	if err := os.WriteFile(file, []byte(source), 0o644); err != nil {

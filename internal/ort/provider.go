@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	yalue "github.com/yalue/onnxruntime_go"
+
+	"facepipe/internal/onnx"
 )
 
 // CPU is the provider that every runtime has.
@@ -29,6 +31,9 @@ type target struct {
 	engines string
 }
 
+// cudaPinned is the runtime's name for pinned memory of CUDA devices.
+const cudaPinned = "CudaPinned"
+
 // provider is a way to run models, if the opened library was built with it and the
 // machine has what it needs.
 type provider struct {
@@ -46,6 +51,13 @@ type provider struct {
 	half bool
 	// nvidia says that it computes on CUDA devices, whose settings it has.
 	nvidia bool
+	// pinned is the runtime's name for the memory that its devices copy fastest, "" if any is as
+	// good, and flights how many runs at a time keep a device busy, 0 for one: one computes while
+	// the other's values are copied.
+	pinned  string
+	flights int
+	// crossing are the types, beside float32, in which values best come to it and from it.
+	crossing []onnx.ElemType
 	// behind is the provider that computes what this one cannot, before the processor does.
 	behind string
 	// builds says that it takes minutes to build an engine of a model.
@@ -56,8 +68,10 @@ type provider struct {
 // providers, the processor first.
 var providers = []provider{
 	{name: CPU, runtimeName: "CPUExecutionProvider", add: func(*yalue.SessionOptions, target) error { return nil }},
-	{name: "cuda", runtimeName: "CUDAExecutionProvider", library: "cuda", devices: true, nvidia: true, add: addCUDA},
-	{name: "tensorrt", runtimeName: "TensorrtExecutionProvider", library: "tensorrt", devices: true, half: true, nvidia: true, behind: "cuda", builds: true, add: addTensorRT},
+	{name: "cuda", runtimeName: "CUDAExecutionProvider", library: "cuda", devices: true, nvidia: true, pinned: cudaPinned, flights: 2,
+		crossing: []onnx.ElemType{onnx.Float16, onnx.Uint8}, add: addCUDA},
+	{name: "tensorrt", runtimeName: "TensorrtExecutionProvider", library: "tensorrt", devices: true, half: true, nvidia: true, behind: "cuda", builds: true, pinned: cudaPinned, flights: 2,
+		crossing: []onnx.ElemType{onnx.Float16}, add: addTensorRT},
 	{name: "openvino", runtimeName: "OpenVINOExecutionProvider", library: "openvino",
 		add: func(o *yalue.SessionOptions, _ target) error { return o.AppendExecutionProviderOpenVINO(nil) }},
 	{name: "coreml", runtimeName: "CoreMLExecutionProvider", platform: "darwin",
@@ -158,9 +172,22 @@ func Providers() []string {
 }
 
 // Builds says whether a provider builds an engine for minutes for each shape that it runs on.
-func Builds(name string) bool {
+func Builds(name string) bool { return named(name).builds }
+
+// Flights is how many runs of a model at a time keep a provider's device busy.
+func Flights(name string) int { return max(1, named(name).flights) }
+
+// Crossing are the types, beside float32, in which a model's inputs and outputs had best stay on
+// their way to a provider and back: of a device's memory less is copied. The processor has none.
+func Crossing(name string) []onnx.ElemType { return named(name).crossing }
+
+// named is the provider of a name; a zero one if there is none.
+func named(name string) provider {
 	i := slices.IndexFunc(providers, func(p provider) bool { return p.name == name })
-	return i >= 0 && providers[i].builds
+	if i < 0 {
+		return provider{}
+	}
+	return providers[i]
 }
 
 // profile is the shape of the inputs that leave some of it open, as TensorRT takes it.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"facepipe/internal/onnx"
 )
 
 // Exactly what the pinned library is built with is usable, and the rest says why not.
@@ -82,19 +84,31 @@ func TestProviderSettings(t *testing.T) {
 	}
 }
 
+// What is float16 stays so on its way to CUDA devices; the processor gets what it always got.
+func TestCrossing(t *testing.T) {
+	for name, halves := range map[string]bool{"": false, CPU: false, "cuda": true, "tensorrt": true, "openvino": false, "abacus": false} {
+		if got := slices.Contains(Crossing(name), onnx.Float16); got != halves {
+			t.Errorf("%q: %v", name, Crossing(name))
+		}
+		if got := Flights(name); (got == 2) != halves || got < 1 {
+			t.Errorf("%q: %d runs at a time", name, got)
+		}
+	}
+}
+
 // The profile is of the inputs that leave some of their shape open.
 func TestProfile(t *testing.T) {
 	shape := []int64{64, 3, 112, 112}
 	for want, inputs := range map[string][]Info{
-		"x:64x3x112x112": {{"x", []int64{-1, 3, 112, 112}}},
-		"":               {{"x", []int64{64, 3, 112, 112}}},
-		"b:64x3x112x112": {{"a", []int64{-1, 2}}, {"b", []int64{-1, 3, -1, -1}}},
+		"x:64x3x112x112": {{Name: "x", Dims: []int64{-1, 3, 112, 112}}},
+		"":               {{Name: "x", Dims: []int64{64, 3, 112, 112}}},
+		"b:64x3x112x112": {{Name: "a", Dims: []int64{-1, 2}}, {Name: "b", Dims: []int64{-1, 3, -1, -1}}},
 	} {
 		if got := profile(inputs, shape); got != want {
 			t.Errorf("%v: %q, want %q", inputs, got, want)
 		}
 	}
-	if got := profile([]Info{{"x", []int64{-1, 3}}}, nil); got != "" {
+	if got := profile([]Info{{Name: "x", Dims: []int64{-1, 3}}}, nil); got != "" {
 		t.Errorf("of no shape it is %q", got)
 	}
 }

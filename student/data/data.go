@@ -35,10 +35,12 @@ type Batch struct {
 	Pixels []uint8
 	// Mirrored is 1 for the crops that are to be mirrored, 0 for the others.
 	Mirrored []uint8
-	// Teacher is N×dim of raw cached embeddings, of the mirror image where Mirrored
-	// says so; zeros where the teacher gave none. Those of several teachers lie one behind
-	// the other in a row. Nil without a teacher.
-	Teacher []float32
+	// Teachers are N×dim of raw cached embeddings of each teacher, of the mirror image where
+	// Mirrored says so; zeros where the teacher gave none.
+	Teachers [][]float32
+	// Slot holds all of these but the numbers, nil if they are the caller's own; Layout says where.
+	Slot   Slot
+	Layout Layout
 }
 
 // Options tune a loader.
@@ -65,6 +67,9 @@ type Options struct {
 	// Sampler is one of [Samplers], "" for [Uniform]. Class-balanced crops are read at
 	// random from all of the dataset, whatever the window.
 	Sampler string
+	// NewSlot makes the memory of batches, of which there are two more than Workers at most; nil
+	// takes this process's.
+	NewSlot func(bytes int) (Slot, error)
 	// PerIdentity is the number of crops of each identity in a class-balanced batch.
 	PerIdentity int
 }
@@ -95,11 +100,12 @@ type Loader struct {
 	crops    []*store.CropShard
 	targets  [][]*cache.Shard // by crop shard, one of each teacher
 	size     int
-	dim      int // of all teachers together
-	pool     sync.Pool
+	layout   Layout        // of batches
 	waited   time.Duration // for batches; Run's alone
 
 	mu      sync.Mutex
+	slots   []Slot              // all that there are
+	free    []*Batch            // batches that nobody has
 	orders  map[int]*order      // of the epochs in flight
 	windows map[windowKey][]int // rows of the windows in flight
 	ahead   sync.WaitGroup      // reading of windows to come
@@ -154,9 +160,12 @@ func New(ds *store.Dataset, teachers []*cache.Cache, o Options) (*Loader, error)
 			return nil, err
 		}
 	}
-	l.pool.New = func() any { return &Batch{Pixels: make([]uint8, o.Batch/max(o.Slice.Count, 1)*l.size*l.size*3)} }
+	if l.o.NewSlot == nil {
+		l.o.NewSlot = newPlain
+	}
+	var dims []int
 	for _, teacher := range teachers {
-		l.dim += teacher.Info().Dim
+		dims = append(dims, teacher.Info().Dim)
 		if missing := teacher.MissingShards(); len(missing) > 0 {
 			return nil, fmt.Errorf("teacher %s lacks %d of %d shards: run precompute-teacher again", teacher.Info().Name, len(missing), ds.Shards())
 		}
@@ -164,6 +173,7 @@ func New(ds *store.Dataset, teachers []*cache.Cache, o Options) (*Loader, error)
 			return nil, misfit("teacher %s has no embeddings of mirrored crops: run precompute-teacher with --flip, or train with --flip=off", teacher.Info().Name)
 		}
 	}
+	l.layout = newLayout(o.Batch/max(o.Slice.Count, 1), l.size, dims)
 	if err := l.open(); err != nil {
 		l.Close()
 		return nil, err
@@ -263,9 +273,13 @@ func (l *Loader) open() error {
 	return nil
 }
 
-// Close releases the shards.
+// Close releases the shards and the batches.
 func (l *Loader) Close() {
 	l.ahead.Wait()
+	for _, s := range l.slots {
+		s.Close()
+	}
+	l.slots, l.free = nil, nil
 	for _, s := range l.crops {
 		s.Close()
 	}
@@ -340,8 +354,15 @@ func (l *Loader) Run(ctx context.Context, from, to int, use func(*Batch) error) 
 	quit := make(chan struct{}) // closed when nobody waits for batches any more
 	queue := make(chan chan prepared, l.o.Workers)
 	var workers sync.WaitGroup
-	defer workers.Wait()
-	defer close(quit)
+	defer func() {
+		close(quit)
+		workers.Wait()
+		for slot := range queue { // what was prepared and nobody will use
+			if p := <-slot; p.err == nil {
+				l.giveBack(p.batch)
+			}
+		}
+	}()
 	workers.Go(func() {
 		defer close(queue)
 		for n := from * l.o.Parts; n < to*l.o.Parts; n++ {
@@ -369,12 +390,11 @@ func (l *Loader) Run(ctx context.Context, from, to int, use func(*Batch) error) 
 			return p.err
 		}
 		if p.batch.Part == 0 && ctx.Err() != nil {
-			return ctx.Err()
+			return errors.Join(ctx.Err(), l.giveBack(p.batch))
 		}
-		if err := use(p.batch); err != nil {
+		if err := errors.Join(use(p.batch), l.giveBack(p.batch)); err != nil {
 			return err
 		}
-		l.pool.Put(p.batch)
 	}
 }
 
@@ -393,18 +413,57 @@ func (l *Loader) next(queue <-chan chan prepared) (p prepared, more bool) {
 // been shorter by if preparing batches took no time. It may be called by what Run calls.
 func (l *Loader) Waited() time.Duration { return l.waited }
 
-// prepare makes batch n of the run.
+// take is a batch that nobody has, in memory that may be written.
+func (l *Loader) take() (*Batch, error) {
+	l.mu.Lock()
+	b := &Batch{Layout: l.layout}
+	if n := len(l.free); n > 0 {
+		b, l.free = l.free[n-1], l.free[:n-1]
+	}
+	l.mu.Unlock()
+	if b.Slot == nil {
+		slot, err := l.o.NewSlot(l.layout.bytes)
+		if err != nil {
+			return nil, fmt.Errorf("memory for a batch of %d crops: %w", l.layout.N, err)
+		}
+		l.mu.Lock()
+		l.slots = append(l.slots, slot)
+		l.mu.Unlock()
+		b.Slot = slot
+	}
+	memory, err := b.Slot.Memory()
+	if err != nil {
+		return nil, err
+	}
+	l.layout.in(memory, b)
+	return b, nil
+}
+
+// giveBack ends the use of a batch.
+func (l *Loader) giveBack(b *Batch) error {
+	if err := b.Slot.Done(); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.free = append(l.free, b)
+	return nil
+}
+
+// prepare makes batch n of the run, and sends it to where it is used.
 func (l *Loader) prepare(n int) (*Batch, error) {
-	b := l.pool.Get().(*Batch)
+	b, err := l.take()
+	if err != nil {
+		return nil, err
+	}
 	b.Step, b.Part = n/l.o.Parts, n%l.o.Parts
-	b.Rows, b.Labels, b.Mirrored, b.Teacher = b.Rows[:0], b.Labels[:0], b.Mirrored[:0], b.Teacher[:0]
 	perEpoch := l.StepsPerEpoch() * l.o.Parts
 	for i, p := range l.o.Slice.of(l.picks(n/perEpoch, n%perEpoch)) {
-		if err := l.add(b, i, p.row, p.flip); err != nil {
+		if err := l.fill(b, i, p.row, p.flip); err != nil {
 			return nil, err
 		}
 	}
-	return b, nil
+	return b, b.Slot.Send()
 }
 
 // picks are the crops of an epoch's batch: those drawn uniformly, then the others.
@@ -422,29 +481,25 @@ func (l *Loader) picks(epoch, batch int) []pick {
 	return append(picks, l.classes.draw(epoch, batch)...)
 }
 
-// add fills place i of a batch.
-func (l *Loader) add(b *Batch, i, row int, flip bool) error {
+// fill fills place i of a batch.
+func (l *Loader) fill(b *Batch, i, row int, flip bool) error {
 	at := l.ds.Locate(row)
 	crop, err := l.crops[at.Shard].Crop(int(at.Row))
 	if err != nil {
 		return err
 	}
-	area := l.size * l.size * 3
-	pixels := b.Pixels[i*area : (i+1)*area]
-	if err := crop.DecodeRGB(l.size, pixels); err != nil {
+	area := l.layout.area
+	if err := crop.DecodeRGB(l.size, b.Pixels[i*area:(i+1)*area]); err != nil {
 		return fmt.Errorf("decode crop %s: %w", crop.Key, err)
 	}
-	mirror := uint8(0)
+	b.Mirrored[i] = 0
 	if flip {
-		mirror = 1
+		b.Mirrored[i] = 1
 	}
-	b.Mirrored = append(b.Mirrored, mirror)
-	b.Rows = append(b.Rows, int64(row))
-	b.Labels = append(b.Labels, l.label(crop.Label))
+	b.Rows[i], b.Labels[i] = int64(row), l.label(crop.Label)
 	for k, target := range l.targets[at.Shard] {
-		dim := l.teachers[k].Info().Dim
-		b.Teacher = append(b.Teacher, make([]float32, dim)...)
-		if _, _, err := target.Row(int(at.Row), flip, b.Teacher[len(b.Teacher)-dim:]); err != nil {
+		dim := l.layout.dims[k]
+		if _, _, err := target.Row(int(at.Row), flip, b.Teachers[k][i*dim:(i+1)*dim]); err != nil {
 			return err
 		}
 	}

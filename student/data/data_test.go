@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -81,8 +82,11 @@ func collect(t *testing.T, ds *store.Dataset, teacher *cache.Cache, o Options, f
 	defer l.Close()
 	var all []Batch
 	err = l.Run(t.Context(), from, to, func(b *Batch) error {
-		all = append(all, Batch{Step: b.Step, Rows: append([]int64{}, b.Rows...), Labels: append([]int32{}, b.Labels...),
-			Pixels: bytes.Clone(b.Pixels), Mirrored: bytes.Clone(b.Mirrored), Teacher: append([]float32{}, b.Teacher...)})
+		c := Batch{Step: b.Step, Rows: slices.Clone(b.Rows), Labels: slices.Clone(b.Labels), Pixels: bytes.Clone(b.Pixels), Mirrored: bytes.Clone(b.Mirrored)}
+		for _, embeddings := range b.Teachers {
+			c.Teachers = append(c.Teachers, slices.Clone(embeddings))
+		}
+		all = append(all, c)
 		return nil
 	})
 	if err != nil {
@@ -106,8 +110,8 @@ func TestBatchesHoldMatchingTargets(t *testing.T) {
 				mirrors++
 				wantFlip = 1
 			}
-			if b.Teacher[2*i] != float32(row+1) || b.Teacher[2*i+1] != wantFlip {
-				t.Fatalf("step %d place %d: target %v, row %d, mirrored %v", b.Step, i, b.Teacher[2*i:2*i+2], row, mirrored)
+			if b.Teachers[0][2*i] != float32(row+1) || b.Teachers[0][2*i+1] != wantFlip {
+				t.Fatalf("step %d place %d: target %v, row %d, mirrored %v", b.Step, i, b.Teachers[0][2*i:2*i+2], row, mirrored)
 			}
 			if b.Labels[i] != int32(row%4) {
 				t.Fatalf("row %d has label %d", row, b.Labels[i])
@@ -159,8 +163,8 @@ func TestSplit(t *testing.T) {
 		for _, b := range all {
 			for i, row := range b.Rows {
 				seen[row]++
-				if row%4 == 3 || b.Labels[i] != int32(row%4) || b.Teacher[2*i] != float32(row+1) {
-					t.Errorf("row %d is in the batch, with label %d and target %v", row, b.Labels[i], b.Teacher[2*i])
+				if row%4 == 3 || b.Labels[i] != int32(row%4) || b.Teachers[0][2*i] != float32(row+1) {
+					t.Errorf("row %d is in the batch, with label %d and target %v", row, b.Labels[i], b.Teachers[0][2*i])
 				}
 			}
 		}
@@ -171,7 +175,7 @@ func TestSplit(t *testing.T) {
 		}
 		o.Workers = 1
 		for k, b := range collect(t, ds, teacher, o, 4, 6) {
-			if w := all[4+k]; fmt.Sprint(b.Rows, b.Mirrored, b.Teacher) != fmt.Sprint(w.Rows, w.Mirrored, w.Teacher) || !bytes.Equal(b.Pixels, w.Pixels) {
+			if w := all[4+k]; fmt.Sprint(b.Rows, b.Mirrored, b.Teachers) != fmt.Sprint(w.Rows, w.Mirrored, w.Teachers) || !bytes.Equal(b.Pixels, w.Pixels) {
 				t.Errorf("step %d of a run from step 4 differs", w.Step)
 			}
 		}
@@ -193,7 +197,7 @@ func TestStepsAreReproducible(t *testing.T) {
 	for _, from := range []int{0, 3, 9} {
 		for k, b := range collect(t, ds, teacher, o, from, 10) {
 			w := want[from+k]
-			if b.Step != w.Step || fmt.Sprint(b.Rows, b.Mirrored, b.Teacher) != fmt.Sprint(w.Rows, w.Mirrored, w.Teacher) || !bytes.Equal(b.Pixels, w.Pixels) {
+			if b.Step != w.Step || fmt.Sprint(b.Rows, b.Mirrored, b.Teachers) != fmt.Sprint(w.Rows, w.Mirrored, w.Teachers) || !bytes.Equal(b.Pixels, w.Pixels) {
 				t.Errorf("step %d of a run from step %d differs", w.Step, from)
 			}
 		}
@@ -215,8 +219,8 @@ func TestWindows(t *testing.T) {
 			seen := map[int64]bool{}
 			for _, b := range want[4*epoch : 4*epoch+4] {
 				for i, row := range b.Rows {
-					if seen[row] || b.Teacher[2*i] != float32(row+1) {
-						t.Errorf("window %d, epoch %d: row %d, seen before: %v, target %v", window, epoch, row, seen[row], b.Teacher[2*i])
+					if seen[row] || b.Teachers[0][2*i] != float32(row+1) {
+						t.Errorf("window %d, epoch %d: row %d, seen before: %v, target %v", window, epoch, row, seen[row], b.Teachers[0][2*i])
 					}
 					seen[row] = true
 				}
@@ -225,7 +229,7 @@ func TestWindows(t *testing.T) {
 		o.Workers = 5
 		for _, from := range []int{0, 3, 7, 11} {
 			for k, b := range collect(t, ds, teacher, o, from, 12) {
-				if w := want[from+k]; fmt.Sprint(b.Rows, b.Mirrored, b.Teacher) != fmt.Sprint(w.Rows, w.Mirrored, w.Teacher) || !bytes.Equal(b.Pixels, w.Pixels) {
+				if w := want[from+k]; fmt.Sprint(b.Rows, b.Mirrored, b.Teachers) != fmt.Sprint(w.Rows, w.Mirrored, w.Teachers) || !bytes.Equal(b.Pixels, w.Pixels) {
 					t.Errorf("window %d: step %d of a run from step %d differs", window, w.Step, from)
 				}
 			}
@@ -276,10 +280,9 @@ func TestWaited(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer l.Close()
-		allocate := l.pool.New
-		l.pool.New = func() any {
+		l.o.NewSlot = func(bytes int) (Slot, error) {
 			time.Sleep(3 * time.Second)
-			return allocate()
+			return newPlain(bytes)
 		}
 		err = l.Run(t.Context(), 0, 1, func(*Batch) error {
 			time.Sleep(7 * time.Second)

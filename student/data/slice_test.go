@@ -43,7 +43,7 @@ func TestSlicesOfBatches(t *testing.T) {
 		for k, b := range whole {
 			p, q := parts[0][k], parts[1][k]
 			if !slices.Equal(slices.Concat(p.Rows, q.Rows), b.Rows) || !slices.Equal(slices.Concat(p.Labels, q.Labels), b.Labels) ||
-				!slices.Equal(slices.Concat(p.Pixels, q.Pixels), b.Pixels) || !slices.Equal(slices.Concat(p.Mirrored, q.Mirrored), b.Mirrored) || !slices.Equal(slices.Concat(p.Teacher, q.Teacher), b.Teacher) {
+				!slices.Equal(slices.Concat(p.Pixels, q.Pixels), b.Pixels) || !slices.Equal(slices.Concat(p.Mirrored, q.Mirrored), b.Mirrored) || !slices.Equal(slices.Concat(p.Teachers[0], q.Teachers[0]), b.Teachers[0]) {
 				t.Errorf("%s, batch %d: rows %v and %v, of one loader %v", sampler, k, p.Rows, q.Rows, b.Rows)
 			}
 		}

@@ -55,6 +55,13 @@ type api struct {
 	clearGrad      func(t uintptr) unsafe.Pointer
 	setGradEnabled func(int32)
 
+	slotCreate  func(bytes int64, device string, out unsafe.Pointer) unsafe.Pointer
+	slotMemory  func(slot uintptr, memory unsafe.Pointer) unsafe.Pointer
+	slotSend    func(slot uintptr) unsafe.Pointer
+	slotView    func(slot uintptr, dtype, from int64, shape unsafe.Pointer, ndim int64, out unsafe.Pointer) unsafe.Pointer
+	slotDone    func(slot uintptr) unsafe.Pointer
+	slotDestroy func(slot uintptr)
+
 	groupBackends      func() string
 	groupCreate        func(host string, port, rank, size int64, address, device string, joinMS, waitMS, deviceWaitMS int64, out unsafe.Pointer) unsafe.Pointer
 	groupDestroy       func(group uintptr)
@@ -86,6 +93,8 @@ func (a *api) symbols() map[string]any {
 		"blocking_calls": &a.blockingCalls, "info": &a.info, "release": &a.release,
 		"set_requires_grad": &a.setRequireGrad, "backward": &a.backward, "grad": &a.grad,
 		"clear_grad": &a.clearGrad, "set_grad_enabled": &a.setGradEnabled,
+		"slot_create": &a.slotCreate, "slot_memory": &a.slotMemory, "slot_send": &a.slotSend, "slot_view": &a.slotView,
+		"slot_done": &a.slotDone, "slot_destroy": &a.slotDestroy,
 		"group_backends": &a.groupBackends, "group_create": &a.groupCreate, "group_destroy": &a.groupDestroy,
 		"group_all_reduce": &a.groupAllReduce, "group_wait": &a.groupWait, "group_broadcast": &a.groupBroadcast,
 		"group_all_gather": &a.groupAllGather, "group_barrier": &a.groupBarrier,

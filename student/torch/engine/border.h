@@ -36,6 +36,9 @@ char* guarded(F&& body) {
   }
 }
 
+// A pipe_tensor of a tensor; see engine.cc, which counts them.
+void* hand_out(at::Tensor t);
+
 inline at::Tensor& tensor(const void* t) {
   TORCH_CHECK(t != nullptr, "null tensor");
   return *static_cast<at::Tensor*>(const_cast<void*>(t));

@@ -32,15 +32,10 @@ namespace {
 
 using engine::free_message;
 using engine::guarded;
+using engine::hand_out;
 using engine::tensor;
 
 std::atomic<int64_t> live_tensors{0};
-
-pipe_tensor hand_out(at::Tensor t) {
-  auto* owned = new at::Tensor(std::move(t));
-  live_tensors.fetch_add(1, std::memory_order_relaxed);
-  return owned;
-}
 
 c10::IValue to_ivalue(const pipe_value& v) {
   switch (v.tag) {
@@ -80,6 +75,16 @@ void append_result(const c10::IValue& v, std::vector<at::Tensor>& out) {
 }
 
 }  // namespace
+
+namespace engine {
+
+void* hand_out(at::Tensor t) {
+  auto* owned = new at::Tensor(std::move(t));
+  live_tensors.fetch_add(1, std::memory_order_relaxed);
+  return owned;
+}
+
+}  // namespace engine
 
 extern "C" {
 

@@ -107,6 +107,24 @@ char* pipe_engine_fetched(pipe_fetch f, void* dst, int64_t bytes);
 // How many calls so far returned only when a device had come to them, or would have if the
 // processor were one: values that were read, and copies from memory that is not pinned.
 int64_t pipe_engine_blocking_calls(void);
+// Memory that the processor fills with a batch, and the same bytes on a device; on the processor
+// one piece. It is written, sent, read by way of views, and done with, in turn; each but the views
+// by any thread, one at a time.
+typedef void* pipe_slot;
+char* pipe_engine_slot_create(int64_t bytes, const char* device, pipe_slot* out);
+// Waits until what was sent last has been copied. Fails before that is done with.
+char* pipe_engine_slot_memory(pipe_slot s, void** memory);
+// Begins the copy of the whole slot to the device, which nobody waits for.
+char* pipe_engine_slot_send(pipe_slot s);
+// The array that begins at a byte, as a tensor on the device, for the thread that trains. Nothing
+// that the device is given after this is done before the copy.
+char* pipe_engine_slot_view(pipe_slot s, int64_t dtype, int64_t from, const int64_t* shape,
+                            int64_t ndim, pipe_tensor* out);
+// Says that the device has been given all that reads what was sent. Views that remain keep their
+// memory: the slot's may be another after this.
+char* pipe_engine_slot_done(pipe_slot s);
+void pipe_engine_slot_destroy(pipe_slot s);
+
 // dtype, number of dimensions and shape (room for max_dim).
 char* pipe_engine_info(pipe_tensor t, int64_t* dtype, int64_t* ndim, int64_t* shape,
                        int64_t max_dim);
