@@ -70,7 +70,8 @@ test-tensorboard: deps engine
 		PIPE_TEST_TENSORBOARD=$$python $(GOTEST) -run '^TestTensorBoard' ./internal/tensorboard ./student
 
 # The engine's sources for CUDA devices against the headers of the newest PyTorch and an older
-# one, and nvcc's compilation of its kernels: brings some gigabytes of wheels from PyPI, once.
+# one, and nvcc's compilation of its kernels: brings some gigabytes of wheels from PyPI, once, but
+# for those that lie in PIPE_CUDA_WHEELS=DIR.
 test-cuda-headers:
 	@student/torch/engine/cuda_headers.sh
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"facepipe/student/data"
@@ -31,10 +32,25 @@ func (r *run) takeSteps(ctx context.Context) error {
 		err = cmp.Or(settled, err)
 	}
 	r.bar.Finish()
+	r.tellKernels()
 	if err != nil {
 		return r.endEarly(err)
 	}
 	return nil
+}
+
+// tellKernels says which convolutions a device was found to be faster in, the engine's or
+// libtorch's.
+func (r *run) tellKernels() {
+	measured, own := r.engine.Measured(), 0
+	for _, line := range measured {
+		if strings.HasSuffix(line, "takes own") {
+			own++
+		}
+	}
+	if len(measured) > 0 && r.world.leads() {
+		fmt.Fprintf(r.progress, "depthwise convolutions: by measurement %d of %d passes took the engine's kernels, the others libtorch's\n", own, len(measured))
+	}
 }
 
 // afterStep does whatever is due after a step.

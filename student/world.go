@@ -260,18 +260,26 @@ func (w *world) gather(s *torch.Scope, own loss.Batch) loss.Batch {
 	}
 	all := own
 	w.gatherNumbers(s, own, &all)
-	all.Student = parallel.GatherRows(s, w.group, w.rank.Index, own.Student)
-	if !own.Own.IsNone() {
-		all.Own = parallel.GatherRows(s, w.group, w.rank.Index, own.Own)
+	rows, into := []torch.Tensor{own.Student}, []*torch.Tensor{&all.Student}
+	also := func(t torch.Tensor, to *torch.Tensor) {
+		if !t.IsNone() {
+			rows, into = append(rows, t), append(into, to)
+		}
 	}
-	if !own.Teacher.IsNone() {
-		all.Teacher = s.AllGather(w.group, own.Teacher)
+	also(own.Own, &all.Own)
+	also(own.Teacher, &all.Teacher)
+	names := slices.Sorted(maps.Keys(own.Targets))
+	targets := make([]loss.Target, len(names))
+	for i, name := range names {
+		targets[i].Usable = all.Targets[name].Usable
+		also(own.Targets[name].Student, &targets[i].Student)
+		also(own.Targets[name].Teacher, &targets[i].Teacher)
 	}
-	for _, name := range slices.Sorted(maps.Keys(own.Targets)) {
-		t := all.Targets[name]
-		t.Student = parallel.GatherRows(s, w.group, w.rank.Index, own.Targets[name].Student)
-		t.Teacher = s.AllGather(w.group, own.Targets[name].Teacher)
-		all.Targets[name] = t
+	for i, t := range parallel.GatherRows(s, w.group, w.rank.Index, rows) {
+		*into[i] = t
+	}
+	for i, name := range names {
+		all.Targets[name] = targets[i]
 	}
 	return all
 }

@@ -58,6 +58,7 @@ func run(args []string) error {
 	f.StringVar(&s.Loss.Name, "loss", "cosine", "loss")
 	f.StringVar(&s.Precision, "precision", s.Precision, "fp32 or bf16")
 	f.StringVar(&s.Device, "device", s.Device, "cpu or cuda")
+	f.StringVar(&s.CUDA.TF32, "tf32", s.CUDA.TF32, "on or off: TF32 on CUDA devices")
 	f.StringVar(&s.Engine, "engine", "", "training engine `library`")
 	f.IntVar(&s.Threads, "threads", 0, "threads of one operator")
 	if err := f.Parse(args[1:]); err != nil {

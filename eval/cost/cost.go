@@ -138,7 +138,7 @@ func Measure(ctx context.Context, path string, model embed.Options, o Options) (
 		return c, ctx.Err()
 	}
 	sizes := slices.Compact(slices.Sorted(slices.Values(o.Sizes)))
-	if image := file.Model.Graph.Images()[0]; image.Dims[0].Size > 0 || m.BatchReason() != "" {
+	if m.OnlyBatch() {
 		sizes = []int{m.Batch()}
 		c.note("it runs in batches of %d only", m.Batch())
 	}

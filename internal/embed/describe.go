@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -104,12 +103,19 @@ type Timing struct {
 	Milliseconds float64 `json:"ms_per_crop"`
 }
 
+// OnlyBatch says that the model runs at its batch and at no other: it declares that, crops of a
+// larger one depend on each other, or the provider would build for minutes for another.
+func (m *Model) OnlyBatch() bool { return m.only || m.batchReason != "" }
+
 // Time measures what a crop costs alone and in batches of the model's size, of which a model
 // may have only one. The model stays at its batch.
 func (m *Model) Time() ([]Timing, error) {
-	own := m.batch
+	own, sizes := m.batch, []int{m.batch}
+	if own > 1 && !m.OnlyBatch() {
+		sizes = []int{1, own}
+	}
 	var all []Timing
-	for _, size := range slices.Compact([]int{1, own}) {
+	for _, size := range sizes {
 		rate, err := m.medianRate(size)
 		if err != nil && size != own { // no batch but its own
 			continue

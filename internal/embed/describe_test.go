@@ -84,16 +84,23 @@ func TestTime(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]struct {
-		edit func(*onnx.Model)
-		want []int
+		edit   func(*onnx.Model)
+		builds bool // as by a provider that would build for another batch
+		want   []int
 	}{
-		"free":         {nil, []int{1, cpuBatch}},
-		"fixed":        {fixed(4), []int{4}},
-		"fixed at one": {fixed(1), []int{1}},
-		"rows mixed":   {addMean, []int{1}},
+		"free":         {nil, false, []int{1, cpuBatch}},
+		"fixed":        {fixed(4), false, []int{4}},
+		"fixed at one": {fixed(1), false, []int{1}},
+		"rows mixed":   {addMean, false, []int{1}},
+		"built":        {nil, true, []int{cpuBatch}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := open(t, tiny(t, c.edit), Options{})
+			if only := c.builds || len(c.want) == 1; c.builds {
+				m.only = true
+			} else if m.OnlyBatch() != only {
+				t.Errorf("no batch but its own: %v", m.OnlyBatch())
+			}
 			own := m.Batch()
 			timings, err := m.Time()
 			if err != nil {

@@ -78,6 +78,8 @@ type Model struct {
 	input      onnx.ValueInfo // in the file, if it is the only one
 	coarse     bool           // it computes in less than float32
 	dim, batch int
+	// only says that the model, or the provider, has no other batch.
+	only bool
 	// batchReason says why the batch is 1, if crops of a larger one depend on each other.
 	batchReason string
 	notes       []string
@@ -278,6 +280,7 @@ func (m *Model) measure(batch int, o ort.Options) error {
 			ErrShape, ins[0].Name, declared, m.resolved.Preprocess, want)
 	}
 	fixed := declared[0] > 0
+	m.only = fixed || ort.Builds(o.Provider)
 	if fixed {
 		batch = int(declared[0])
 	}

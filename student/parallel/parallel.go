@@ -133,14 +133,42 @@ func GatherInts(s *torch.Scope, g *torch.Group, values []int64) []int64 {
 	return torch.ToData[int64](s, s.AllGather(g, torch.FromData(s, "cpu", values, len(values))))
 }
 
-// GatherRows joins the ranks' N×d matrices, in the order of the ranks. The rows of this
-// rank, which is number rank, keep their history.
-func GatherRows(s *torch.Scope, g *torch.Group, rank int, own torch.Tensor) torch.Tensor {
-	shape := s.Shape(own)
-	all := s.AllGather(g, own)
-	if s.Err() != nil {
-		return torch.Tensor{}
+// GatherRows joins the ranks' N×d matrices, several at once, in the order of the ranks: in one
+// collective for all that have the same element type. The rows of this rank, which is number
+// rank, keep their history.
+func GatherRows(s *torch.Scope, g *torch.Group, rank int, own []torch.Tensor) []torch.Tensor {
+	all := make([]torch.Tensor, len(own))
+	byType := map[torch.DType][]int{}
+	var types []torch.DType
+	for i, t := range own {
+		dtype := s.DType(t)
+		if byType[dtype] == nil {
+			types = append(types, dtype)
+		}
+		byType[dtype] = append(byType[dtype], i)
 	}
-	from, to := rank*shape[0], (rank+1)*shape[0]
-	return s.Concat([]torch.Tensor{s.Slice(all, 0, 0, from), own, s.Slice(all, 0, to, g.Size()*shape[0])}, 0)
+	for _, dtype := range types {
+		gatherColumns(s, g, rank, own, byType[dtype], all)
+	}
+	return all
+}
+
+// gatherColumns joins those of own, of one element type, that are named, as columns of one matrix.
+func gatherColumns(s *torch.Scope, g *torch.Group, rank int, own []torch.Tensor, named []int, all []torch.Tensor) {
+	parts := make([]torch.Tensor, len(named))
+	for i, k := range named {
+		parts[i] = s.Detach(own[k])
+	}
+	joined := s.AllGather(g, s.Concat(parts, 1))
+	left := 0
+	for _, k := range named {
+		shape := s.Shape(own[k])
+		if s.Err() != nil {
+			return
+		}
+		columns := s.Slice(joined, 1, left, left+shape[1])
+		from, to := rank*shape[0], (rank+1)*shape[0]
+		all[k] = s.Concat([]torch.Tensor{s.Slice(columns, 0, 0, from), own[k], s.Slice(columns, 0, to, g.Size()*shape[0])}, 0)
+		left += shape[1]
+	}
 }

@@ -49,19 +49,25 @@ func TestExchangeWithNobody(t *testing.T) {
 	}
 }
 
-// The gradient of what is gathered reaches the own rows, and no others.
+// The gradient of what is gathered reaches the own rows, and no others; matrices of other widths
+// and element types come along.
 func TestGatherRows(t *testing.T) {
 	got := torchtest.Ranks(t, 2, func(t *testing.T, s *torch.Scope, g *torch.Group, rank int) {
 		own := torch.FromData(s, "cpu", []float64{float64(rank), 1, 2, 3}, 2, 2)
 		s.RequireGrad(own, true)
-		all := GatherRows(s, g, rank, own)
+		wide := torch.FromData(s, "cpu", []float64{float64(rank), 4, 5, 6, 7, 8}, 2, 3)
+		short := torch.FromData(s, "cpu", []float32{float32(rank), 9}, 2, 1)
+		gathered := GatherRows(s, g, rank, []torch.Tensor{short, own, wide})
+		all := gathered[1]
 		weights := torch.FromData(s, "cpu", []float64{1, 2, 3, 4, 5, 6, 7, 8}, 4, 2)
 		s.Backward(s.Sum(s.Mul(all, weights)))
 		fmt.Println(">", torch.ToData[float64](s, all), torch.ToData[float64](s, s.Grad(own)))
+		fmt.Println(">", s.Floats(gathered[0]), torch.ToData[float64](s, gathered[2]), s.Shape(gathered[2]))
 		fmt.Println(">", GatherInts(s, g, []int64{int64(rank), 7}))
 	})
 	for rank, lines := range got {
-		want := []string{fmt.Sprint([]int{0, 1, 2, 3, 1, 1, 2, 3}, [][]int{{1, 2, 3, 4}, {5, 6, 7, 8}}[rank]), "[0 7 1 7]"}
+		want := []string{fmt.Sprint([]int{0, 1, 2, 3, 1, 1, 2, 3}, [][]int{{1, 2, 3, 4}, {5, 6, 7, 8}}[rank]),
+			"[0 9 1 9] [0 4 5 6 7 8 1 4 5 6 7 8] [4 3]", "[0 7 1 7]"}
 		if !slices.Equal(lines, want) {
 			t.Errorf("rank %d printed %q, want %q", rank, lines, want)
 		}

@@ -38,6 +38,7 @@ type api struct {
 	tryDevice      func(string) unsafe.Pointer
 	cudaDevices    func() int64
 	tryKernels     func(string) unsafe.Pointer
+	measured       func() unsafe.Pointer
 	setCUDANumbers func(tf32, benchmark, deterministic int32)
 	findOp         func(name, overload string, out unsafe.Pointer) unsafe.Pointer
 	call           func(op uintptr, args unsafe.Pointer, nArgs int64, out unsafe.Pointer, maxOut int64, nOut unsafe.Pointer) unsafe.Pointer
@@ -86,7 +87,7 @@ func (a *api) symbols() map[string]any {
 		"abi": &a.abi, "torch_version": &a.torchVersion, "torch_loaded": &a.torchLoaded,
 		"simd": &a.simd, "bfloat16": &a.bfloat16, "free_string": &a.freeString,
 		"live_tensors": &a.liveTensors, "trim": &a.trim, "set_threads": &a.setThreads, "threads": &a.threads,
-		"try_device": &a.tryDevice, "cuda_devices": &a.cudaDevices, "try_kernels": &a.tryKernels,
+		"try_device": &a.tryDevice, "cuda_devices": &a.cudaDevices, "try_kernels": &a.tryKernels, "measured": &a.measured,
 		"set_cuda_numbers": &a.setCUDANumbers, "find_op": &a.findOp, "call": &a.call,
 		"from_data": &a.fromData, "to_data": &a.toData, "fetch": &a.fetch, "fetched": &a.fetched,
 		"blocking_calls": &a.blockingCalls, "info": &a.info, "release": &a.release,
@@ -259,6 +260,17 @@ func (e *Engine) CUDADevices() int { return int(e.api.cudaDevices()) }
 // TryKernels is nil if a CUDA device runs the engine's own kernels, and else says why libtorch's
 // operators must do the same, more slowly.
 func (e *Engine) TryKernels(device string) error { return e.check(e.api.tryKernels(device)) }
+
+// Measured is what was measured on this process's CUDA devices of the engine's own convolutions
+// beside libtorch's, a line for each shape that came up, and which are in use.
+func (e *Engine) Measured() (lines []string) {
+	text := e.api.measured()
+	defer e.api.freeString(text)
+	for line := range strings.Lines(goString(text)) {
+		lines = append(lines, strings.TrimSuffix(line, "\n"))
+	}
+	return lines
+}
 
 // CUDANumbers say how CUDA devices compute. The processor does not know of them.
 type CUDANumbers struct {

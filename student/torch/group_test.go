@@ -93,6 +93,40 @@ func TestBuckets(t *testing.T) {
 	}
 }
 
+// Gradients are views of the buckets: what was handed out shows the sums of the next step, and
+// what nobody clears is summed with what comes.
+func TestBucketsLendTheirMemory(t *testing.T) {
+	got := torchtest.Ranks(t, 2, func(t *testing.T, s *torch.Scope, g *torch.Group, rank int) {
+		leaves := someLeaves(s, 3)
+		b, err := g.NewBuckets(leaves, []int{1, 0, 0})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		step := func() {
+			b.Arm(s)
+			s.Backward(s.Scale(s.Sum(s.Add(leaves[0], leaves[2])), float64(rank+1)))
+			b.Finish(s, []float64{1, 1, 0.5})
+		}
+		step()
+		held := []torch.Tensor{s.Grad(leaves[0]), s.Grad(leaves[2])}
+		fmt.Println(">", s.Floats(held[0]), s.Floats(held[1]), s.Grad(leaves[1]).IsNone())
+		step() // 3 + 1 and 3 + 2, 1.5 + 1 and 1.5 + 2
+		fmt.Println(">", s.Floats(held[0]), s.Floats(held[1]), s.Grad(leaves[1]).IsNone())
+		for _, leaf := range leaves {
+			s.ClearGrad(leaf)
+		}
+		step()
+		fmt.Println(">", s.Floats(held[0]), s.Floats(held[1]), s.Grad(leaves[1]).IsNone())
+	})
+	want := []string{"[3 3] [1.5 1.5] true", "[9 9] [3 3] true", "[3 3] [1.5 1.5] true"}
+	for rank, lines := range got {
+		if !slices.Equal(lines, want) {
+			t.Errorf("rank %d printed %q, want %q", rank, lines, want)
+		}
+	}
+}
+
 // A leaf that only batches before the last one reach has the sum of their gradients, on all
 // ranks the same.
 func TestBucketsSumWhatTheLastBatchLacks(t *testing.T) {
@@ -264,6 +298,40 @@ func TestDeadRank(t *testing.T) {
 	if !slices.Equal(got[0], []string{"failed"}) {
 		t.Errorf("rank 0 printed %q", got[0])
 	}
+}
+
+// A group of one rank sums, gathers and has buckets on each device: what NCCL must do first.
+func TestGroupOnDevices(t *testing.T) {
+	e := torchtest.Open(t)
+	torchtest.NeedGroups(t, e)
+	torchtest.OnDevices(t, e, func(t *testing.T, device string) {
+		g, err := e.JoinGroup(torch.GroupConfig{Rank: 0, Size: 1, Host: "127.0.0.1", Port: torchtest.FreePort(t), Address: "127.0.0.1",
+			Device: device, Join: 20 * time.Second, Wait: 20 * time.Second, DeviceWait: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer g.Close()
+		s := torchtest.Scope(t, e)
+		x := torch.FromData(s, device, []float32{1, 2, 3, 4, 5, 6}, 2, 3)
+		s.AllReduce(g, x)()
+		s.Broadcast(g, x, 0)
+		if got := s.Floats(s.AllGather(g, x)); !slices.Equal(got, []float32{1, 2, 3, 4, 5, 6}) {
+			t.Errorf("gathered %v", got)
+		}
+		s.RequireGrad(x, true)
+		b, err := g.NewBuckets([]torch.Tensor{x}, []int{0})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		b.Arm(s)
+		s.Backward(s.Sum(s.Mul(x, x)))
+		b.Finish(s, []float64{0.5})
+		if got := s.Floats(s.Grad(x)); !slices.Equal(got, []float32{1, 2, 3, 4, 5, 6}) || b.Early() != 1 {
+			t.Errorf("gradient %v, %d early", got, b.Early())
+		}
+		s.Barrier(g)
+	})
 }
 
 // Where nobody listens, joining ends with an error after its time.

@@ -2,12 +2,13 @@
 // layers before: the idea of Li et al., "PyTorch Distributed: Experiences on
 // Accelerating Data Parallel Training" (VLDB 2020, section 3.2).
 //
-// A hook on each leaf copies its gradient into the leaf's place in a flat tensor. The
-// last one of a bucket begins the bucket's all-reduce. Ranks must begin collectives in
-// one order, so a bucket waits for those of smaller numbers.
+// A hook on each leaf tells that its gradient is there. With the last one of a bucket the
+// gradients move into a flat tensor, of which they are views from then on, and the bucket's
+// all-reduce begins. Ranks must begin collectives in one order, so a bucket waits for those
+// of smaller numbers. Nothing of that waits for a device.
 //
-// Beside the gradients a bucket carries a count for each leaf: on how many ranks it
-// had one. So all agree on which leaves have a gradient, whatever their own graph was.
+// On how many ranks each leaf has a gradient is counted beside that, in memory: so all agree
+// on which leaves have one, whatever their own graph was.
 #include "border.h"
 #include "engine.h"
 #include "group.h"
@@ -26,6 +27,9 @@ namespace {
 
 using torch::autograd::variable_list;
 
+// Gradients begin at multiples of so many values, as wide loads want it.
+constexpr int64_t kApart = 16;
+
 // Calls f once a leaf's gradient has been accumulated.
 struct Accumulated : torch::autograd::FunctionPostHook {
   explicit Accumulated(std::function<void()> f) : f(std::move(f)) {}
@@ -41,10 +45,7 @@ class Buckets {
   Buckets(std::shared_ptr<Group> group, std::vector<at::Tensor> leaves, const int64_t* bucket)
       : group_(std::move(group)), leaves_(std::move(leaves)), alive_(std::make_shared<std::atomic<bool>>(true)) {
     for (size_t i = 0; i < leaves_.size(); ++i) place(i, bucket[i]);
-    for (auto& b : buckets_) {
-      auto options = leaves_[b.leaves.front()].options().requires_grad(false);
-      b.flat = at::zeros({b.length + static_cast<int64_t>(b.leaves.size())}, options);
-    }
+    for (auto& b : buckets_) b.flat = at::zeros({b.length}, leaves_[0].options().requires_grad(false));
     for (size_t i = 0; i < leaves_.size(); ++i) watch(i);
   }
 
@@ -57,8 +58,9 @@ class Buckets {
     next_ = 0;
     for (auto& b : buckets_) {
       b.missing = static_cast<int64_t>(b.leaves.size());
-      b.has.assign(b.leaves.size(), 0);
+      b.reached.assign(b.leaves.size(), false);
     }
+    ranks_with_ = at::zeros({static_cast<int64_t>(leaves_.size())}, at::kInt);
   }
 
   void finish(const double* scale) {
@@ -66,6 +68,7 @@ class Buckets {
     armed_ = false;
     early_ = static_cast<int64_t>(next_);
     while (next_ < buckets_.size()) begin();
+    group_->all_reduce(ranks_with_)();
     for (auto& b : buckets_) {
       b.wait();
       b.wait = nullptr;
@@ -80,8 +83,8 @@ class Buckets {
     std::vector<size_t> leaves;
     std::vector<int64_t> offset;  // of each leaf in flat
     int64_t length = 0;           // of all leaves together
-    at::Tensor flat;              // the leaves' gradients, then their counts
-    std::vector<float> has;       // whether a leaf has a gradient on this rank
+    at::Tensor flat;              // the leaves' gradients
+    std::vector<bool> reached;    // whether this backward has come to a leaf
     int64_t missing = 0;
     Wait wait;
   };
@@ -99,7 +102,7 @@ class Buckets {
     places_.push_back({static_cast<size_t>(bucket), b.leaves.size()});
     b.leaves.push_back(leaf);
     b.offset.push_back(b.length);
-    b.length += leaves_[leaf].numel();
+    b.length += (leaves_[leaf].numel() + kApart - 1) / kApart * kApart;
   }
 
   void watch(size_t leaf) {
@@ -110,7 +113,8 @@ class Buckets {
     accumulators_.push_back(std::move(accumulator));  // the leaf holds it weakly
   }
 
-  at::Tensor slice(const Bucket& b, size_t at) {
+  // A leaf's place in its bucket.
+  at::Tensor view(const Bucket& b, size_t at) {
     const auto& leaf = leaves_[b.leaves[at]];
     return b.flat.narrow(0, b.offset[at], leaf.numel()).view(leaf.sizes());
   }
@@ -118,43 +122,53 @@ class Buckets {
   void ready(size_t leaf) {
     auto [bucket, at] = places_[leaf];
     auto& b = buckets_[bucket];
-    if (b.has[at] != 0) return;
-    take(b, at);
+    if (b.reached[at]) return;
+    b.reached[at] = true;
     --b.missing;
     while (next_ < buckets_.size() && buckets_[next_].missing == 0) begin();
-  }
-
-  // Copies the gradient of a leaf, if it has one, to its place.
-  void take(Bucket& b, size_t at) {
-    const auto& grad = leaves_[b.leaves[at]].grad();
-    b.has[at] = grad.defined();
-    grad.defined() ? slice(b, at).copy_(grad) : slice(b, at).zero_();
   }
 
   // Begins the sum of the next bucket. What this backward has not reached may have a
   // gradient of one before.
   void begin() {
+    at::NoGradGuard no_grad;
     auto& b = buckets_[next_++];
-    for (size_t k = 0; k < b.leaves.size(); ++k)
-      if (b.has[k] == 0) take(b, k);
-    auto counts = at::from_blob(b.has.data(), {static_cast<int64_t>(b.has.size())}, at::kFloat);
-    b.flat.narrow(0, b.length, counts.numel()).copy_(counts);
+    auto* with = ranks_with_.data_ptr<int32_t>();
+    std::vector<at::Tensor> views, gradients;
+    for (size_t k = 0; k < b.leaves.size(); ++k) {
+      auto& grad = leaves_[b.leaves[k]].mutable_grad();
+      auto place = view(b, k);
+      with[b.leaves[k]] = grad.defined();
+      if (!grad.defined()) {
+        place.zero_();
+      } else if (grad.data_ptr() != place.data_ptr()) {
+        views.push_back(place);
+        gradients.push_back(grad);
+        grad = place;
+      }
+    }
+    move(views, gradients);
     b.wait = group_->all_reduce(b.flat);
   }
 
+  // On a device all in a few launches.
+  static void move(const std::vector<at::Tensor>& to, const std::vector<at::Tensor>& from) {
+    if (to.empty()) return;
+    if (to[0].is_cpu()) {
+      for (size_t k = 0; k < to.size(); ++k) to[k].copy_(from[k]);
+    } else {
+      at::_foreach_zero_(to);
+      at::_foreach_add_(to, from);
+    }
+  }
+
   void hand_back(const Bucket& b, const double* scale) {
-    auto counts = b.flat.narrow(0, b.length, b.leaves.size()).to(at::kCPU, at::kFloat).contiguous();
     for (size_t k = 0; k < b.leaves.size(); ++k) {
       size_t leaf = b.leaves[k];
-      if (counts.data_ptr<float>()[k] == 0) continue;
-      auto sum = slice(b, k);
+      if (ranks_with_.data_ptr<int32_t>()[leaf] == 0) continue;
       auto& grad = leaves_[leaf].mutable_grad();
-      if (!grad.defined()) grad = at::empty_like(leaves_[leaf], leaves_[leaf].options().requires_grad(false));
-      if (scale[leaf] == 1) {
-        grad.copy_(sum);
-      } else {
-        at::mul_out(grad, sum, at::scalar_tensor(scale[leaf], sum.options()));
-      }
+      if (!grad.defined()) grad = view(b, k);
+      if (scale[leaf] != 1) grad.mul_(scale[leaf]);
     }
   }
 
@@ -165,6 +179,7 @@ class Buckets {
   // Of each leaf; the pointer's kind differs between versions of libtorch.
   std::vector<decltype(torch::autograd::impl::grad_accumulator(std::declval<const at::Tensor&>()))> accumulators_;
   std::shared_ptr<std::atomic<bool>> alive_;
+  at::Tensor ranks_with_;  // how many have a gradient of each leaf; until they are asked, this one
   bool armed_ = false;
   size_t next_ = 0;    // the bucket to begin next
   int64_t early_ = 0;  // those that had begun before finish

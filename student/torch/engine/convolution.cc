@@ -11,6 +11,8 @@
 //   bfloat16, depthwise 3×3, and depthwise over the whole image in any precision: little
 //     arithmetic, so that memory and conversions count.
 //
+// On CUDA devices depthwise 3×3 and 7×7 may be the engine's as well (depthwise_gpu.h).
+//
 // In float64 the kernels serve the checks of their gradients.
 //
 // Weights are rounded to x's element type first, so that both ways agree. Sums over
@@ -30,6 +32,9 @@
 #include "memory.h"
 #include "processor.h"
 #include "share.h"
+#ifdef PIPE_CUDA_KERNELS
+#include "depthwise_gpu.h"
+#endif
 
 namespace engine {
 namespace {
@@ -464,6 +469,10 @@ at::Tensor conv2d(const at::Tensor& x, const at::Tensor& weight, int64_t stride,
   if (depthwise && high == x.size(2) && wide == x.size(3) && padding == 0) return Global::apply(x, weight);
   if (depthwise && dtype != at::kFloat && high == 3 && wide == 3 && padding <= 2)
     return Depthwise::apply(x, weight, stride, padding);
+#ifdef PIPE_CUDA_KERNELS
+  if (groups == channels && gpu_serves_depthwise(x, weight, stride, padding))
+    return depthwise_on_gpu(x, weight, stride, padding);
+#endif
   auto product = [&](const at::Tensor& x, const at::Tensor& w) {
     return at::conv2d(x, w, {}, stride, padding, /*dilation=*/1, groups);
   };

@@ -5,6 +5,8 @@
 # gigabytes, of which the headers stay, a few hundred megabytes, beside the peers of bench/.
 #
 #   PIPE_CUDA_HEADERS=DIR   where they stay
+#   PIPE_CUDA_WHEELS=DIR    a folder with some or all of the wheels, which are then not brought
+#   RELEASES="2.15.0 2.4.1" which of the two
 #   SYNTAX="FILE ..."       only these sources
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -43,21 +45,34 @@ for m in wheel.infolist():
 END
 }
 
+# A wheel of PIPE_CUDA_WHEELS for a requirement NAME==VERSION, for whatever Python: none, or one.
+local_wheel() { # requirement
+	[[ ${PIPE_CUDA_WHEELS-} ]] || return 0
+	local name=${1%%==*}
+	find -L "$PIPE_CUDA_WHEELS" -maxdepth 1 -name "${name//-/_}-${1##*==}-*.whl" -print -quit
+}
+
 bring() { # release
-	local folder=$stay/$1 wheel
+	local folder=$stay/$1 requirement wheel missing=()
 	[[ $(cat "$folder/wheels" 2>/dev/null) != "${wheels[$1]}" ]] || return 0
 	rm -rf "$folder"
 	mkdir -p "$folder/wheels.tmp"
-	# shellcheck disable=SC2086 # a list
-	python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
-		--platform manylinux1_x86_64 --platform manylinux2010_x86_64 --platform manylinux2014_x86_64 $(printf -- '--platform manylinux_2_%d_x86_64 ' 5 12 17 18 24 27 28) \
-		-d "$folder/wheels.tmp" ${wheels[$1]} >&2
-	for wheel in "$folder"/wheels.tmp/*.whl; do unpack "$wheel" "$folder"; done
+	for requirement in ${wheels[$1]}; do
+		wheel=$(local_wheel "$requirement")
+		if [[ $wheel ]]; then unpack "$wheel" "$folder"; else missing+=("$requirement"); fi
+	done
+	if ((${#missing[@]})); then
+		# shellcheck disable=SC2046 # a list
+		python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
+			--platform manylinux1_x86_64 --platform manylinux2010_x86_64 --platform manylinux2014_x86_64 $(printf -- '--platform manylinux_2_%d_x86_64 ' 5 12 17 18 24 27 28) \
+			-d "$folder/wheels.tmp" "${missing[@]}" >&2
+		for wheel in "$folder"/wheels.tmp/*.whl; do unpack "$wheel" "$folder"; done
+	fi
 	rm -rf "$folder/wheels.tmp"
 	echo "${wheels[$1]}" >"$folder/wheels"
 }
 
-for release in 2.15.0 2.4.1; do
+for release in ${RELEASES:-2.15.0 2.4.1}; do
 	bring "$release"
 	build=build-cuda-$release
 	run=(make --no-print-directory -C "$here" "LIBTORCH=$stay/$release/torch" "BUILD=$build" "SYSTEM_CUDA=$stay/none" CUDA_HOME= NCCL= ${SYNTAX:+"SYNTAX=$SYNTAX"})
@@ -65,8 +80,8 @@ for release in 2.15.0 2.4.1; do
 	"${run[@]}" -s found
 	"${run[@]}" -s -j"$(nproc)" syntax
 	if [[ -x $stay/$release/nvidia/cu13/bin/nvcc ]]; then
-		"${run[@]}" -s "$build/norm_act_cuda.cu.o"
-		echo "kernels compiled for $(strings -a "$here/$build/norm_act_cuda.cu.o" | grep -o 'sm_[0-9]*' | sort -uV | tr '\n' ' ')"
+		"${run[@]}" -s kernels
+		echo "kernels compiled for $(strings -a "$here/$build"/*.cu.o | grep -o 'sm_[0-9]*' | sort -uV | tr '\n' ' ')"
 	fi
 	echo "PyTorch $release: all sources agree with its headers"
 done

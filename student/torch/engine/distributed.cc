@@ -66,6 +66,19 @@ void finish(const Work& work) {
   TORCH_CHECK(false, "another rank did not take part; if it has ended, it says why: ", reason);
 }
 
+// Gloo takes the ranks' tensors one by one in all versions of libtorch.
+auto gather(c10d::ProcessGroupGloo& gloo, const at::Tensor& t, const at::Tensor& out, int64_t size) {
+  std::vector<at::Tensor> in{t};
+  std::vector<std::vector<at::Tensor>> parts{out.view({size, -1}).unbind(0)};
+  for (auto& part : parts[0]) part = part.view(t.sizes());
+  return gloo.allgather(parts, in);
+}
+#ifdef USE_C10D_NCCL
+auto gather(c10d::ProcessGroupNCCL& nccl, at::Tensor t, at::Tensor out, int64_t) {
+  return nccl._allgather_base(out, t);
+}
+#endif
+
 // The backends share the collectives' names and arguments, but only in later
 // versions a base class.
 template <typename Backend>
@@ -87,10 +100,7 @@ class On {
   }
 
   void all_gather(const at::Tensor& t, const at::Tensor& out, int64_t size) {
-    std::vector<at::Tensor> in{t};
-    std::vector<std::vector<at::Tensor>> parts{out.view({size, -1}).unbind(0)};
-    for (auto& part : parts[0]) part = part.view(t.sizes());
-    finish(backend_->allgather(parts, in));
+    finish(gather(*backend_, t, out, size));
   }
 
  private:

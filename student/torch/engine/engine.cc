@@ -3,9 +3,10 @@
 
 #include "allocator.h"
 #include "border.h"
+#include "choice.h"
 #include "kernels.h"
 #ifdef PIPE_CUDA_KERNELS
-#include "norm_act_gpu.h"
+#include "gpu.h"
 #endif
 #include "processor.h"
 #include "transfer.h"
@@ -146,6 +147,8 @@ char* pipe_engine_try_kernels(const char* device) {
 #endif
   });
 }
+
+char* pipe_engine_measured(void) { return engine::copy_message(engine::measured().c_str()); }
 
 void pipe_engine_set_cuda_numbers(int tf32, int benchmark, int deterministic) {
   auto& c = at::globalContext();

@@ -70,6 +70,9 @@ int64_t pipe_engine_cuda_devices(void);
 // Fails if a CUDA device does not run the engine's own kernels, and says why: libtorch's
 // operators then do the same more slowly.
 char* pipe_engine_try_kernels(const char* device);
+// What was measured on this process's devices of the engine's own kernels beside libtorch's, a line
+// for each shape, and which is in use; to be freed. Empty where nothing was.
+char* pipe_engine_measured(void);
 // How CUDA devices compute, from now on, in the whole process: whether float32 may be rounded
 // to TF32's 10 bits in products of matrices and in convolutions, whether cuDNN measures its
 // algorithms for each new shape, and whether it keeps to those that always give the same bits.
@@ -174,8 +177,8 @@ char* pipe_engine_buckets_create(pipe_group g, const pipe_tensor* leaves, int64_
                                  const int64_t* bucket, pipe_buckets* out);
 // The backward that comes next, and no other, is the one to sum the gradients of.
 char* pipe_engine_buckets_arm(pipe_buckets b);
-// Waits for the sums and gives leaf i its sum times scale[i]. A leaf without gradient
-// on every rank has none afterwards.
+// Waits for the sums and gives leaf i its sum times scale[i], which is a view of its bucket: it
+// holds until the next armed backward. A leaf without gradient on every rank has none afterwards.
 char* pipe_engine_buckets_finish(pipe_buckets b, const double* scale);
 // How many buckets' sums, of the gradients that were finished last, had begun before
 // that: while their backward was under way.

@@ -6,12 +6,11 @@
 
 #include <stdint.h>
 
+#include "element.h"
 #include "kernels.h"
 
 namespace engine {
 namespace cuda {
-
-enum class Element { bfloat16, float16, float32, float64 };
 
 // What all kernels take. Parameters, sums and statistics are float32 (float64 for
 // float64 elements).

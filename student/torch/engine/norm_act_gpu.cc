@@ -3,12 +3,12 @@
 #include "norm_act_gpu.h"
 
 #include <c10/core/DeviceGuard.h>
-#include <c10/cuda/CUDAStream.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <array>
 #include <mutex>
 
+#include "gpu.h"
 #include "norm_act_cuda.h"
 
 namespace engine {
@@ -17,24 +17,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-cuda::Element element(at::ScalarType t) {
-  switch (t) {
-    case at::kBFloat16:
-      return cuda::Element::bfloat16;
-    case at::kHalf:
-      return cuda::Element::float16;
-    case at::kDouble:
-      return cuda::Element::float64;
-    default:
-      return cuda::Element::float32;
-  }
-}
-
 at::Tensor as_rows(const at::Tensor& x) { return x.contiguous(at::MemoryFormat::ChannelsLast); }
-
-void* pointer(const at::Tensor& t) { return t.defined() ? t.data_ptr() : nullptr; }
-
-void check(const char* problem) { TORCH_CHECK(problem == nullptr, "norm_act: CUDA: ", problem); }
 
 class NormActOnGPU : public torch::autograd::Function<NormActOnGPU> {
  public:
@@ -49,7 +32,7 @@ class NormActOnGPU : public torch::autograd::Function<NormActOnGPU> {
     auto y = at::empty_like(x);
     auto mean = at::empty({x.size(1)}, weight.options()), inv_std = at::empty_like(mean);
     auto partial = room(x, weight);
-    check(cuda::forward(batch(x, act, weight, bias, slope, mean, inv_std, partial), pointer(residual), pointer(y),
+    started(cuda::forward(batch(x, act, weight, bias, slope, mean, inv_std, partial), pointer(residual), pointer(y),
                         pointer(running_mean), pointer(running_var), momentum, eps));
     ctx->save_for_backward({x, weight, bias, slope, mean, inv_std});
     ctx->saved_data["act"] = static_cast<int64_t>(act);
@@ -66,7 +49,7 @@ class NormActOnGPU : public torch::autograd::Function<NormActOnGPU> {
     auto dx = at::empty_like(x), d_weight = at::empty_like(weight), d_bias = at::empty_like(bias);
     at::Tensor none, d_slope = slope.defined() ? at::empty_like(slope) : none;
     auto partial = room(x, weight), constants = at::empty({3 * x.size(1)}, weight.options());
-    check(cuda::backward(batch(x, act, weight, bias, slope, saved[4], saved[5], partial), pointer(dy), pointer(dx),
+    started(cuda::backward(batch(x, act, weight, bias, slope, saved[4], saved[5], partial), pointer(dy), pointer(dx),
                          pointer(d_weight), pointer(d_bias), pointer(d_slope), pointer(constants)));
     at::Tensor d_residual = ctx->saved_data["residual"].toBool() ? grads[0] : none;
     return {dx, d_weight, d_bias, d_slope, d_residual, none, none, none, none, none};
@@ -92,7 +75,7 @@ class NormActOnGPU : public torch::autograd::Function<NormActOnGPU> {
             pointer(mean),
             pointer(inv_std),
             pointer(partial),
-            c10::cuda::getCurrentCUDAStream(x.device().index()).stream()};
+            stream_of(x)};
   }
 };
 

@@ -4,12 +4,7 @@
 
 #include <ATen/ATen.h>
 
-#include <string>
-
 namespace engine {
-
-// Empty if a CUDA device runs the kernels, or why it does not. Asked once a device.
-const std::string& gpu_kernels_missing(at::Device device);
 
 // Whether the kernels can do it: all tensors on one CUDA device that they are compiled
 // for, and parameters of the type that sums run in. Otherwise libtorch's operators do.
