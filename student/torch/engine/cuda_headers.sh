@@ -13,12 +13,14 @@ here=$(cd "$(dirname "$0")" && pwd)
 stay=${PIPE_CUDA_HEADERS:-$here/../../../bench/peers/.venv-cuda-headers}
 
 # A release's wheels: what its metadata asks for that has headers, the header nv/target, which
-# CUDA 12's own want and no wheel of PyTorch's asks for, and a compiler.
+# CUDA 12's own want and no wheel of PyTorch's asks for, and a compiler, beside which lie others that
+# CUDA 12's want (crt/host_config.h).
 declare -A wheels=(
 	[2.15.0]="torch==2.15.0 nvidia-nccl-cu13==2.30.7 nvidia-cuda-runtime==13.2.86 nvidia-cublas==13.4.1.3 nvidia-cusparse==12.7.10.12
 		nvidia-cusolver==12.2.0.11 nvidia-cuda-nvcc==13.2.86 nvidia-nvvm==13.2.86 nvidia-cuda-crt==13.2.86 nvidia-cuda-cccl==13.2.86"
 	[2.4.1]="torch==2.4.1 nvidia-nccl-cu12==2.20.5 nvidia-cuda-runtime-cu12==12.1.105 nvidia-cublas-cu12==12.1.3.1
-		nvidia-cusparse-cu12==12.1.0.106 nvidia-cusolver-cu12==11.4.5.107 nvidia-cuda-cccl-cu12==12.9.27"
+		nvidia-cusparse-cu12==12.1.0.106 nvidia-cusolver-cu12==11.4.5.107 nvidia-cuda-nvcc-cu12==12.1.105
+		nvidia-cuda-cccl-cu12==12.9.27"
 )
 
 # Of the two libraries that are a gigabyte only the names stay that the Makefile looks for.
