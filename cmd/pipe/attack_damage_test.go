@@ -190,8 +190,9 @@ func (target *target) blows(full bool, rng *rand.Rand) (all []blow) {
 	return all
 }
 
-// digits are what differs between the names of files of one kind.
-var digits = regexp.MustCompile(`[0-9a-f]{6,}|[0-9]+`)
+// digits are what differs between the names of files of one kind; rows of a study are called by their
+// settings, too.
+var digits = regexp.MustCompile(`rows/[^/]+|[0-9a-f]{6,}|[0-9]+`)
 
 func sameKind(path string) string { return digits.ReplaceAllString(path, "#") }
 
