@@ -245,8 +245,8 @@ func (j *lines) damage(at checkpoint.Position, whole bool) error {
 		return fmt.Errorf("%s: what is missing was lost; the weights are not concerned, and distill --resume notes it", lost)
 	case lost != "":
 		return fmt.Errorf("%s: what is missing was lost; the weights are not concerned", lost)
-	case whole && j.end > 0:
-		return fmt.Errorf("ends with %d lines that are not what was written; the weights are not concerned, and distill --resume removes them", j.end)
+	case whole && (j.end > 0 || j.torn):
+		return errors.New("does not end as it was written; the weights are not concerned, and distill --resume mends it")
 	}
 	return nil
 }

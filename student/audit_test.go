@@ -109,7 +109,8 @@ func TestAuditOfARun(t *testing.T) {
 		{"", "metrics.jsonl", nil, "metrics.jsonl: has 0 lines of the 12, the last of step 0: what is missing was lost", 0},
 		{"", "metrics.jsonl", replace("{", "?"), "metrics.jsonl: has 11 lines of the 12", 0},
 		{"", "metrics.jsonl", replace(`"epoch":0`, `"epoch":1`), "metrics.jsonl: has 11 lines of the 12", 0},
-		{"", "metrics.jsonl", func(text string) string { return text + "\x00\x00" }, "metrics.jsonl: ends with 1 lines that are not what was written", 0},
+		{"", "metrics.jsonl", func(text string) string { return text + "\x00\x00" }, "metrics.jsonl: does not end as it was written", 0},
+		{"", "metrics.jsonl", func(text string) string { return strings.TrimSuffix(text, "\n") }, "metrics.jsonl: does not end as it was written", 0},
 		{"", event, flip, event + ": not an event file", 0},
 		{"", "summary.json", replace(`"steps": 10`, `"steps": 11`), "summary.json: damaged data: contents do not match the seal; delete it", 0},
 		{"of another run", "summary.json", func(text string) string {

@@ -75,6 +75,7 @@ type lines struct {
 	objects  [][]byte
 	last     int  // step that they tell of
 	bad, end int  // lines that are not what was written: before others, and at the end
+	torn     bool // the last one, which lacks its end
 	sealed   bool // whether they carry seals
 }
 
@@ -105,7 +106,7 @@ func readJournal(run, id string, at checkpoint.Position) (j lines, err error) {
 		}
 		j.objects, j.last = append(j.objects, object), line.Step
 	}
-	j.sealed = chain.Sealed()
+	j.sealed, j.torn = chain.Sealed(), len(data) > 0 && !bytes.HasSuffix(data, []byte("\n"))
 	return j, nil
 }
 
