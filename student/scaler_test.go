@@ -51,7 +51,7 @@ func TestOverflowIsSkipped(t *testing.T) {
 	if err := m.beginAverage(o.EMA); err != nil {
 		t.Fatal(err)
 	}
-	r := &run{o: o, model: m, schedule: optim.Schedule{Kind: "constant", Peak: 0.1, Total: 1}}
+	r := &run{o: o, engine: e, model: m, schedule: optim.Schedule{Kind: "constant", Peak: 0.1, Total: 1}}
 	r.open(t)
 	defer r.loader.Close()
 	defer r.ds.Close()
@@ -109,7 +109,7 @@ func TestOverflowInForward(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer m.close()
-			r := &run{o: o, model: m, schedule: optim.Schedule{Kind: "constant", Peak: 0.01, Total: 3}}
+			r := &run{o: o, engine: e, model: m, schedule: optim.Schedule{Kind: "constant", Peak: 0.01, Total: 3}}
 			r.guard = guard{limit: 1, recent: slices.Repeat([]float64{1e-6}, medianStart-1)} // one more makes a median
 			r.open(t)
 			defer r.loader.Close()
