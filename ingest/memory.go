@@ -15,9 +15,9 @@ import (
 	"strings"
 
 	"golang.org/x/sync/semaphore"
-	"golang.org/x/sys/unix"
 
 	"facepipe/internal/imgcodec"
+	"facepipe/internal/machine"
 	"facepipe/internal/regular"
 )
 
@@ -40,13 +40,7 @@ func DefaultMemory() int64 {
 
 // machineMemory is what the process can have at most, in bytes.
 func machineMemory() int64 {
-	const unknown = 4 * MinMemory
-	var info unix.Sysinfo_t
-	if err := unix.Sysinfo(&info); err != nil {
-		return unknown
-	}
-	most := min(uint64(info.Totalram)*uint64(info.Unit), math.MaxInt64)
-	return min(int64(most), controlGroupMemory("/proc/self/cgroup", "/sys/fs/cgroup"))
+	return min(machine.Memory(), controlGroupMemory("/proc/self/cgroup", "/sys/fs/cgroup"))
 }
 
 // controlGroupMemory is the least limit of the process's control groups, of version 2 and 1, and of

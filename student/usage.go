@@ -11,8 +11,7 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"facepipe/internal/machine"
 	"facepipe/student/data"
 	"facepipe/student/net"
 	"facepipe/student/optim"
@@ -84,11 +83,7 @@ func within(name string, v, least, most int) error {
 // validateFlight refuses batches of which those that are prepared at a time are more than this
 // machine's memory holds.
 func (o *Options) validateFlight() error {
-	var machine unix.Sysinfo_t
-	if err := unix.Sysinfo(&machine); err != nil {
-		return nil // it cannot be told
-	}
-	memory := float64(machine.Totalram) * float64(machine.Unit)
+	memory := float64(machine.Memory())
 	workers := cmp.Or(o.Workers, runtime.GOMAXPROCS(0))
 	flight := float64(workers+2) * float64(o.Batch) / float64(max(o.World.Count, 1)) * 3 * net.InputSide * net.InputSide
 	if flight <= memory {

@@ -9,11 +9,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"os"
-	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"facepipe/internal/machine"
 )
 
 var (
@@ -111,7 +111,7 @@ func upTo(path string, flags int, limit int64) (*os.File, fs.FileInfo, error) {
 }
 
 func read(path string, flags int, limit int64) (data []byte, err error) {
-	limit = min(limit, memory())
+	limit = min(limit, machine.Memory()) // no file is read whole that is larger
 	file, info, err := upTo(path, flags, limit)
 	if err != nil {
 		return nil, err
@@ -128,15 +128,6 @@ func read(path string, flags int, limit int64) (data []byte, err error) {
 	}
 	return buffer.Bytes(), nil
 }
-
-// memory is the size of the machine's, in bytes: no file is read whole that is larger.
-var memory = sync.OnceValue(func() int64 {
-	var machine unix.Sysinfo_t
-	if err := unix.Sysinfo(&machine); err != nil {
-		return math.MaxInt64 - 1
-	}
-	return int64(machine.Totalram) * int64(machine.Unit)
-})
 
 func tooLarge(path string, n, limit int64) error {
 	return fault(path, fmt.Errorf("%w: %d bytes, where at most %d are read", ErrTooLarge, n, limit))
