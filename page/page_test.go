@@ -322,8 +322,8 @@ func TestSealedJournal(t *testing.T) {
 	for line := range strings.Lines(journalOf(20)) {
 		text += string(chain.Seal([]byte(strings.TrimSpace(line))))
 	}
-	for damage, bad := range map[string]int{"": 0, `"step":10`: 1} {
-		storetest.WriteText(t, journal.Path(run), strings.Replace(text, damage, strings.Replace(damage, "10", "11", 1), 1))
+	for damage, bad := range map[string]int{"": 0, `"step":20`: 1} {
+		storetest.WriteText(t, journal.Path(run), strings.Replace(text, damage, strings.Replace(damage, "20", "21", 1), 1))
 		if j, err := readJournal(run, 1); err != nil || j.bad != bad || j.lines == 0 {
 			t.Errorf("%q: %d bad of %d lines, %v", damage, j.bad, j.lines, err)
 		}
