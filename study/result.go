@@ -93,7 +93,8 @@ type Cost struct {
 	Parameters     int     `json:"parameters"`
 	Steps          int     `json:"steps"`
 	SecondsPerStep float64 `json:"seconds_per_step"`
-	// WithTeacher is what a step would take with the teacher in the loop, 0 where nobody knows.
+	// WithTeacher is what a step would take with the teacher in the loop, 0 where nobody knows or
+	// there is none.
 	WithTeacher float64 `json:"seconds_per_step_with_teacher,omitempty"`
 	Hours       float64 `json:"hours"`
 	// PeakMiB is 0 where nobody knows.
@@ -221,7 +222,7 @@ func (r *runner) group(rows, baseline []done) (Group, error) {
 		Hours:          median(func(c cost) float64 { return c.Hours }),
 		PeakMiB:        median(func(c cost) float64 { return c.PeakMiB }),
 	}
-	if r.teacher != nil {
+	if r.teacher != nil && first.options.Teacher != "" {
 		g.Cost.WithTeacher = g.Cost.SecondsPerStep + r.teacher.SecondsPerCrop*float64(first.Outlook.StepCrops)
 	}
 	for _, t := range r.tests {

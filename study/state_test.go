@@ -20,6 +20,7 @@ import (
 	"facepipe/internal/durable"
 	"facepipe/internal/progress"
 	"facepipe/store"
+	"facepipe/student"
 	"facepipe/student/torch"
 )
 
@@ -261,6 +262,21 @@ func TestScores(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused("no such file")
+}
+
+// With the teacher in the loop a step takes longer, but where no teacher is asked.
+func TestCostOfTheTeacher(t *testing.T) {
+	_, s := madeStudy(t, labelsAlone)
+	r := opened(t, s, t.TempDir())
+	r.tests, r.teacher = nil, &TeacherCost{SecondsPerCrop: 2}
+	row := r.rows[0]
+	for teacher, want := range map[student.TeacherNames]float64{"": 0, "t": 1 + 2*float64(row.Outlook.StepCrops)} {
+		row.options.Teacher = teacher
+		g, err := r.group([]done{{row, figures{cost: cost{SecondsPerStep: 1}}}}, nil)
+		if err != nil || g.Cost.WithTeacher != want {
+			t.Errorf("%q: %+v, %v, want %g", teacher, g.Cost, err, want)
+		}
+	}
 }
 
 // Inputs differ in the keys whose values do, numbers to their last digit.
