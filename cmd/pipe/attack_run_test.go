@@ -190,10 +190,10 @@ func (r leaves) add(path string, v any) {
 }
 
 // measured are leaves of summaries that no two runs share, and records of runs, any of which may
-// be deleted; whether what is derived (as the index, which info calls damaged), or a part that a worker
-// makes, was there or was made anew, and how large it is; and the id of a plan, which covers where its
+// be deleted; whether what is derived, or a part that a worker makes, was there
+// or was made anew, and how large it is; and the id of a plan, which covers where its
 // dataset lies.
-var measured = regexp.MustCompile(`second|cost\.load|(centres|neighbours|index)_bytes|\.(reused|computed)$|^\.(id|index)$|_per_|memory|bytes_read|\.runs\b|latency|workers|cpu|file .*(\.lock|/index/|/runs/)`)
+var measured = regexp.MustCompile(`second|cost\.load|(centres|neighbours|index)_bytes|\.(reused|computed)$|^\.id$|_per_|memory|bytes_read|\.runs\b|latency|workers|cpu|file .*(\.lock|/index/|/runs/)`)
 
 // common is what two undamaged runs agree in.
 func (r leaves) common(other leaves) leaves {
@@ -206,10 +206,11 @@ func (r leaves) common(other leaves) leaves {
 	return same
 }
 
-// differs names a leaf in which a run differs from what is usual, "" if there is none.
+// differs names a leaf in which a run differs from what is usual, "" if there is none. What it calls
+// damaged itself, in the place of what is derived, is no other result.
 func (r leaves) differs(got leaves) string {
 	for key, value := range r {
-		if got[key] != value {
+		if got[key] != value && got[key] != "damaged" {
 			return fmt.Sprintf("%s is %.80q, was %.80q", key, got[key], value)
 		}
 	}
