@@ -194,6 +194,10 @@ func (r *tally) write(b *strings.Builder, name string) {
 	for _, n := range r.bad[unnamed:] {
 		fmt.Fprintf(b, " %d |", n)
 	}
+	if r.peak == 0 { // nobody measured
+		b.WriteString(" – | – |\n")
+		return
+	}
 	fmt.Fprintf(b, " %d MiB | %.1f s |\n", r.peak>>20, r.slowest.Seconds())
 }
 
