@@ -440,7 +440,7 @@ func TestWords(t *testing.T) {
 		count(0): "0", count(999): "999", count(1000): "1,000", count(-1234567): "−1,234,567",
 		many(1, "crop"): "1 crop", many(2, "identity"): "2 identities", oneIn(1e-3): "1 in 1,000", oneIn(0.15): "15.000 %",
 		size(1): "1 byte", size(1536): "1.5 KiB", duration(0.04): "0.0 s", duration(75): "1 min 15 s", duration(7320): "2 h 2 min",
-		number(-0.5, 1): "−0.5", brief(1e-7): "1e-7", brief(-2.5): "−2.5", allBounds[0].clip(strings.Repeat("x", 300)): strings.Repeat("x", 120) + " … " + strings.Repeat("x", 120),
+		number(-0.5, 1): "−0.5", brief(1e-7): "1e-7", brief(-2.5): "−2.5", allBounds[0].clip(strings.Repeat("x", maxText+1)): strings.Repeat("x", maxText/2) + " … " + strings.Repeat("x", maxText/2),
 	} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -44,8 +44,8 @@ type bounds struct {
 // writes, with names as long as they may be.
 var allBounds = []bounds{{maxText, maxRows, maxData}, {120, 60, 0}, {60, 20, 0}, {40, 6, 0}}
 
-// maxText is how much of a text is shown.
-const maxText = 240
+// maxText is how much of a text is shown: all of what a study says of some dozens of rows.
+const maxText = 1000
 
 // clip shows the beginning and the end of a text that is long: names differ in their ends.
 func (b bounds) clip(text string) string {
