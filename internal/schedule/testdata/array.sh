@@ -18,15 +18,17 @@ array=$(sbatch --parsable --output=/data/job/%x-%A_%a.log <<'WORKER'
 # As many threads as processors, also where Slurm confines nobody to those it grants.
 export GOMAXPROCS="$SLURM_CPUS_PER_TASK"
 
-# The shell gets the signals; the worker stops at them by itself, with status 75. Where
+# The shell gets the signals, from before there is a worker; that stops at them by itself, with status 75. Where
 # that was for want of time the task is queued again, and goes on. A signal ends the wait
 # with a status of its own, even if the worker has ended meanwhile: the next wait has the
 # worker's, which the shell keeps.
-again=
+again= worker= early=
+pass() { if [ -n "$worker" ]; then kill -"$1" "$worker" 2>/dev/null; else early=$1; fi; }
+trap 'signalled=yes again=yes; pass USR1' USR1
+trap 'signalled=yes; pass TERM' TERM
 /opt/pipe/bin/pipe precompute-teacher --plan /data/job --worker auto &
 worker=$!
-trap 'signalled=yes again=yes; kill -USR1 "$worker" 2>/dev/null' USR1
-trap 'signalled=yes; kill -TERM "$worker" 2>/dev/null' TERM
+[ -z "$early" ] || kill -"$early" "$worker"
 while :; do
 	signalled=
 	wait "$worker"
