@@ -18,12 +18,16 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"facepipe/eval/report"
+	"facepipe/eval/verification"
 	"facepipe/store/storetest"
 )
 
 var updateSchema = flag.Bool("update", false, "write docs/report.schema.json anew")
 
 const schemaFile = "../docs/report.schema.json"
+
+// model leaves out the figures of pairs where there are none.
+var model = reflect.TypeFor[report.Model]()
 
 // schemaOf makes a JSON Schema of Go types: the shape from the types, the words from their
 // comments.
@@ -40,6 +44,7 @@ func (s *schemaOf) reference(t reflect.Type) map[string]any {
 		return map[string]any{}
 	case t.Implements(reflect.TypeFor[encoding.TextMarshaler]()):
 		return map[string]any{"type": "string"}
+	case t == model: // writes itself, but its fields
 	case t.Implements(reflect.TypeFor[json.Marshaler]()), reflect.PointerTo(t).Implements(reflect.TypeFor[json.Marshaler]()):
 		return map[string]any{}
 	}
@@ -84,6 +89,11 @@ func (s *schemaOf) define(t reflect.Type) string {
 	if len(required) > 0 {
 		object["required"] = required
 	}
+	if t == model {
+		var figures []string
+		s.fields(reflect.TypeFor[verification.Result](), map[string]any{}, &figures, true)
+		object["dependentRequired"] = map[string]any{"pairs": figures}
+	}
 	return name
 }
 
@@ -100,7 +110,7 @@ func (s *schemaOf) fields(t reflect.Type, properties map[string]any, required *[
 			if inside.Kind() == reflect.Pointer {
 				inside = inside.Elem()
 			}
-			s.fields(inside, properties, required, must && f.Type.Kind() != reflect.Pointer)
+			s.fields(inside, properties, required, must && f.Type.Kind() != reflect.Pointer && t != model)
 			continue
 		case name == "":
 			name = f.Name

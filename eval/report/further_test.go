@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
@@ -140,6 +141,14 @@ func TestIdentificationAlone(t *testing.T) {
 		document, err := markdown(r)
 		if err != nil || strings.Count(string(document), "EER: ") != len(r.Models)-1 || len(r.Models) > 1 && strings.Contains(string(document), "| `m.onnx on all` |") {
 			t.Errorf("%v:\n%s", err, document)
+		}
+		text, err := json.Marshal(r)
+		var back Report
+		if err != nil || bytes.Count(text, []byte(`"auc":`)) != len(r.Models)-1 || bytes.Count(text, []byte(`"pairs":0`)) != 0 || json.Unmarshal(text, &back) != nil {
+			t.Errorf("%v:\n%s", err, text)
+		}
+		if last := back.Models[len(r.Models)-1]; last.Model != whole.Model || last.Identification.Set != "all" || last.AUC != 0 {
+			t.Errorf("read back: %+v", last)
 		}
 	}
 }

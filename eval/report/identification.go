@@ -1,8 +1,10 @@
 package report
 
 import (
+	"encoding/json"
 	"io"
 
+	"facepipe/eval/verification"
 	"facepipe/internal/plain"
 )
 
@@ -23,6 +25,19 @@ func (r Report) identification() (facts []Fact) {
 
 // onlyIdentifies says that a protocol of the model has no figures but its own.
 func (m Model) onlyIdentifies() bool { return m.Pairs == 0 && m.Identification != nil }
+
+// MarshalJSON leaves out the figures of pairs where there are none: a rate that was not measured
+// is absent, not 0.
+func (m Model) MarshalJSON() ([]byte, error) {
+	type all Model
+	if !m.onlyIdentifies() {
+		return json.Marshal(all(m))
+	}
+	return json.Marshal(struct {
+		all
+		*verification.Result // hides the figures of all, and, being nil, writes nothing
+	}{all: all(m)})
+}
 
 // printIdentification writes the same for a terminal.
 func printIdentification(w io.Writer, r Report) {
