@@ -96,7 +96,9 @@ func (s *Study) row(g Explicit, seed string) (*Row, error) {
 	if err := o.Overlay(document, nil); err != nil {
 		return nil, err
 	}
-	s.Budget.apply(o)
+	if g.Settings.get("epochs") == "" { // of its own
+		s.Budget.apply(o)
+	}
 	o.KeepBest = s.Select
 	from := filepath.Dir(s.Path)
 	o.Init = below(from, o.Init)
@@ -106,7 +108,7 @@ func (s *Study) row(g Explicit, seed string) (*Row, error) {
 	return row, nil
 }
 
-// apply gives a row its budget. A row that says how long it is has that in place of it.
+// apply gives a row its budget, unless the row has a number of steps.
 func (b Budget) apply(o *student.Options) {
 	switch {
 	case o.Steps > 0:
@@ -194,7 +196,7 @@ func (f *refusals) err(of int) error {
 		return nil
 	}
 	for key, more := range f.more {
-		f.reasons[f.at[key]] += fmt.Sprintf(" (and %d more seeds)", more)
+		f.reasons[f.at[key]] += fmt.Sprintf(" (and %s more)", many(more, "seed"))
 	}
 	return fmt.Errorf("%w: %d of %d rows cannot be trained:\n  %s", ErrUsage, f.rows, of, strings.Join(f.reasons, "\n  "))
 }

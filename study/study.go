@@ -67,7 +67,7 @@ func (a *Axes) UnmarshalYAML(n *yaml.Node) error {
 	if err := countable(n); err != nil {
 		return err
 	}
-	*a = nil
+	*a, n = nil, resolved(n)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, values := n.Content[i], n.Content[i+1]
 		if values.Kind != yaml.SequenceNode || len(values.Content) == 0 {
