@@ -89,11 +89,8 @@ func (r *runner) run(ctx context.Context) (*Result, error) {
 		if !r.wants(i) {
 			continue
 		}
-		state, err := r.take(ctx, i, row)
-		if err != nil {
-			return nil, err
-		}
-		if state == "" {
+		var state State
+		if state, err = r.take(ctx, i, row); err != nil || state == "" {
 			continue
 		}
 		if result, err = r.write(ctx); err == nil && state == Failed && r.o.FailFast {
@@ -134,6 +131,14 @@ func open(ctx context.Context, s *Study, o Options) (_ *runner, err error) {
 	}
 	if r.train, err = store.Open(s.Dataset, store.WithContext(ctx)); err != nil {
 		return nil, err
+	}
+	if _, _, err = s.refuse(o.Out, r.train); err != nil {
+		return nil, err
+	}
+	for _, other := range o.Reuse {
+		if !Is(other) {
+			return nil, fmt.Errorf("%w: reuse %s: there is no study", ErrUsage, other)
+		}
 	}
 	if err = r.openTests(ctx); err != nil {
 		return nil, err

@@ -20,6 +20,7 @@ import (
 	"facepipe/internal/durable"
 	"facepipe/internal/progress"
 	"facepipe/store"
+	"facepipe/store/storetest"
 	"facepipe/student"
 	"facepipe/student/torch"
 )
@@ -140,6 +141,86 @@ func TestChangedBetweenRows(t *testing.T) {
 		if err := other.claimStudy(t.Context(), r.o.Out, now.tests[0].validation().Dataset); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "study.yaml on ") {
 			t.Errorf("%s: %v", path, err)
 		}
+	}
+}
+
+// What belongs to something else is refused before anything else is looked at, also where nothing is
+// to be trained.
+func TestForeignFolders(t *testing.T) {
+	dir, s := madeStudy(t, labelsAlone)
+	for _, c := range []struct {
+		o    Options
+		want string
+	}{
+		{Options{Out: dir}, "is no study and not empty"},
+		{Options{Out: filepath.Join(dir, "study"), Reuse: []string{filepath.Join(dir, "train.ds")}}, "train.ds: there is no study"},
+	} {
+		if _, err := Foresee(t.Context(), s, c.o, 0); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v, want %q", err, c.want)
+		}
+	}
+}
+
+// Rows that failed are trained again only if somebody asks for it, and so they are foreseen.
+func TestForeseenFailures(t *testing.T) {
+	_, s := madeStudy(t, labelsAlone)
+	o := Options{Out: filepath.Join(t.TempDir(), "study")}
+	touch(t, opened(t, s, o.Out).rows[0], failedFile, `{"error": "x"}`)
+	for _, o.RetryFailed = range []bool{false, true} {
+		a, err := Foresee(t.Context(), s, o, 3600)
+		if want := map[bool]int{false: 6, true: 8}[o.RetryFailed]; err != nil || a.Steps != want || *a.Hours != float64(want) {
+			t.Errorf("%+v, %v, want %d steps", a, err, want)
+		}
+	}
+}
+
+// A run leaves at most so much: AdamW's moments with the weights in every checkpoint.
+func TestBytesOfARun(t *testing.T) {
+	var o student.Options
+	o.KeepCheckpoints = 2
+	if got := bytesAParameter(o); got != 4+2*12 {
+		t.Errorf("%d bytes", got)
+	}
+	o.KeepBest, o.EMA = "accuracy", 0.5
+	if got := bytesAParameter(o); got != 2*4+3*16 {
+		t.Errorf("the best, with averages: %d bytes", got)
+	}
+}
+
+// whenSaid calls something at a text.
+type whenSaid struct {
+	text string
+	do   func()
+}
+
+func (w whenSaid) Write(text []byte) (int, error) {
+	if strings.Contains(string(text), w.text) {
+		w.do()
+	}
+	return len(text), nil
+}
+
+// A table that cannot be written ends the study at once: no row begins that nobody would see.
+func TestTableThatCannotBeWritten(t *testing.T) {
+	dir, _ := madeStudy(t, labelsAlone)
+	list := filepath.Join(dir, "out.txt")
+	storetest.WriteText(t, list, "0\n")
+	r := opened(t, rewritten(t, dir, `
+rows: [{name: a, settings: {loss: arcface, exclude: out.txt}}, {name: b, settings: {loss: cosface, exclude: out.txt}}]
+tests: [{name: faces, dataset: test.ds, pairs: pairs.txt}]`), filepath.Join(t.TempDir(), "study"))
+	if err := os.Remove(list); err != nil { // so that rows fail
+		t.Fatal(err)
+	}
+	r.o.Progress = whenSaid{"a, seed 1 failed: ", func() {
+		if err := errors.Join(os.Remove(filepath.Join(r.o.Out, tableMarkdown)), os.Mkdir(filepath.Join(r.o.Out, tableMarkdown), 0o755)); err != nil {
+			t.Error(err)
+		}
+	}}
+	if _, err := r.run(t.Context()); err == nil || !strings.Contains(err.Error(), "write "+tableMarkdown) {
+		t.Error(err)
+	}
+	if state, err := r.rows[1].reached(r.measured); err != nil || state != New {
+		t.Errorf("%s, %v", state, err)
 	}
 }
 

@@ -24,8 +24,8 @@ type TeacherCost struct {
 	SecondsPerCrop float64 `json:"seconds_per_crop"`
 }
 
-// timeTeacher measures the teacher's model once in a study.
-func (r *runner) timeTeacher(ctx context.Context) error {
+// timeTeacher measures the teacher's model once in a study: others wait until it is known.
+func (r *runner) timeTeacher(ctx context.Context) (err error) {
 	if r.TeacherModel == "" {
 		return nil
 	}
@@ -33,6 +33,11 @@ func (r *runner) timeTeacher(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w: teacher_model: %w", ErrUsage, err)
 	}
+	lock, err := lockTable(ctx, r.o.Out)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Unlock()) }()
 	path := filepath.Join(r.o.Out, teacherFile)
 	var known TeacherCost
 	if _, err := readJSON(path, &known); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -60,9 +65,5 @@ func (r *runner) timeTeacher(ctx context.Context) error {
 		}
 	}
 	r.teacher = &TeacherCost{r.TeacherModel, digest, time.Since(begun).Seconds() / float64(n)}
-	lock, err := lockTable(ctx, r.o.Out)
-	if err != nil {
-		return err
-	}
-	return errors.Join(writeJSON(path, r.teacher), lock.Unlock())
+	return writeJSON(path, r.teacher)
 }
