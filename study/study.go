@@ -193,14 +193,16 @@ func (b Budget) validate(base Settings) error {
 	return nil
 }
 
-// mostRows bounds the product of all axes, seeds among them.
+// mostRows bounds the rows of all seeds.
 const mostRows = 10_000
 
 func (s *Study) validateAxes() error {
-	rows := 1
+	groups, seeds := 1, 1
 	for i, a := range s.Axes {
-		if rows *= len(a.Values); rows > mostRows {
-			return fmt.Errorf("the axes make more than %d rows: give fewer values of %s", mostRows, a.Key)
+		if a.Key == seedKey {
+			seeds = len(a.Values)
+		} else {
+			groups = min(groups*len(a.Values), mostRows+1)
 		}
 		if slices.ContainsFunc(s.Axes[:i], func(b Axis) bool { return b.Key == a.Key }) {
 			return fmt.Errorf("axis %s is there twice", a.Key)
@@ -210,6 +212,9 @@ func (s *Study) validateAxes() error {
 				return fmt.Errorf("line %d: axis %s has the value %s twice", v.Line, a.Key, text(v))
 			}
 		}
+	}
+	if (groups+len(s.Rows))*seeds > mostRows {
+		return fmt.Errorf("it has more than %d rows: give fewer of them, or of the axes' values", mostRows)
 	}
 	return nil
 }
@@ -238,6 +243,8 @@ func (s *Study) validateTests() error {
 		switch {
 		case (t.Bin == "") == (t.Pairs == ""):
 			return fmt.Errorf("test %s: give either pairs, with the dataset that holds them, or bin", t.Name)
+		case t.Bin != "" && t.Dataset != "":
+			return fmt.Errorf("test %s: bin %s has faces of its own, and those of dataset %s would not be asked: leave one out", t.Name, t.Bin, t.Dataset)
 		case t.Pairs != "" && t.Dataset == "":
 			return fmt.Errorf("test %s: pairs %s need the dataset that holds them", t.Name, t.Pairs)
 		case !testName.MatchString(t.Name):

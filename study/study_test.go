@@ -199,6 +199,8 @@ func TestRefusedStudies(t *testing.T) {
 		{"an axis that contains itself", "dataset: a.ds\naxes: &a {loss: [l2], size: [*a]}" + ending, "contains itself"},
 		{"settings that grow", "dataset: a.ds\nrows:\n- {name: a, settings: " + doubling + "}" + ending, "more than 10000 values"},
 		{"more rows than anybody waits for", "dataset: a.ds\naxes: {lr: " + hundred + ", epochs: " + hundred + ", seed: " + hundred + "}" + ending, "more than 10000 rows"},
+		{"rows for more seeds than anybody waits for", "dataset: a.ds\naxes: {seed: " + hundred + "}\nrows: [" + strings.Repeat("{name: a, settings: {}}, ", 100) + "]" + ending, "more than 10000 rows"},
+		{"a bin beside a dataset", "dataset: a.ds\naxes: {loss: [l2]}\nbudget: {steps: 1}\ntests: [{bin: a.bin, dataset: b.ds, exclude_overlap: big}]", "faces of its own"},
 		{"a budget beyond all bounds", "dataset: a.ds\naxes: {loss: [l2]}\nbudget: {steps: 2000000000}\ntests: [{bin: a.bin}]", "2000000000 steps"},
 		{"samples beyond all bounds", "dataset: a.ds\naxes: {loss: [l2]}\nbudget: {samples: 9223372036854775807}\ntests: [{bin: a.bin}]", "samples"},
 		{"two tests of a name", "dataset: a.ds\naxes: {loss: [l2]}\nbudget: {steps: 1}\ntests: [{bin: a/x.bin}, {bin: b/x.bin}]", "name them"},
