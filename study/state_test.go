@@ -360,6 +360,20 @@ func TestCostOfTheTeacher(t *testing.T) {
 	}
 }
 
+// A teacher that is timed on the processor says nothing of steps on another device.
+func TestTeacherOfAnotherDevice(t *testing.T) {
+	_, s := madeStudy(t, labelsAlone+"\nteacher_model: none.onnx")
+	r := opened(t, s, t.TempDir())
+	if err := r.timeTeacher(t.Context()); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+	var told strings.Builder
+	r.rows[0].options.Device, r.o.Progress = "cuda:1", &told
+	if err := r.timeTeacher(t.Context()); err != nil || r.teacher != nil || !strings.Contains(told.String(), "nothing of steps on cuda:1") {
+		t.Errorf("%v, %+v, %s", err, r.teacher, told.String())
+	}
+}
+
 // Inputs differ in the keys whose values do, numbers to their last digit.
 func TestDiffering(t *testing.T) {
 	read := func(text string) (v map[string]any) {

@@ -11,6 +11,7 @@ import (
 	"facepipe/internal/embed"
 	"facepipe/internal/filedigest"
 	"facepipe/internal/ort"
+	"facepipe/internal/plain"
 )
 
 // teacherFile is in the study's folder, teacherCrops are what the teacher is timed on.
@@ -27,6 +28,10 @@ type TeacherCost struct {
 // timeTeacher measures the teacher's model once in a study: others wait until it is known.
 func (r *runner) timeTeacher(ctx context.Context) (err error) {
 	if r.TeacherModel == "" {
+		return nil
+	}
+	if device := r.rows[0].options.Device; device != "cpu" {
+		plain.Fprintf(r.o.Progress, "note: the teacher is timed on the processor, which says nothing of steps on %s: what they would take with it is left out\n", device)
 		return nil
 	}
 	digest, err := filedigest.Of(r.TeacherModel)
