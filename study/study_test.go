@@ -230,6 +230,23 @@ func TestRefusedStudies(t *testing.T) {
 	}
 }
 
+// The studies whose results are shown can be made.
+func TestStudiesOfResults(t *testing.T) {
+	files, err := filepath.Glob("../bench/results/*.yaml")
+	if err != nil || len(files) != 5 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		s, err := Read(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.expand(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // A budget in samples is counted in steps, whatever a batch is said to be: what is none is refused
 // with the other settings.
 func TestBudgetOfSamples(t *testing.T) {
