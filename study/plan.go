@@ -163,7 +163,7 @@ func (a Outlook) Print(w io.Writer) {
 		plain.Fprintf(w, "warning: %s\n", text)
 	}
 	for _, c := range a.Changed {
-		plain.Fprintf(w, "%s\n", c)
+		plain.Fprintf(w, "%s\n", c.String())
 	}
 	for _, name := range a.Gone {
 		plain.Fprintf(w, "gone: a run of %s, which the study has no more; its folder stays\n", name)
