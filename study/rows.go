@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -94,7 +95,7 @@ func (s *Study) row(g Explicit, seed string) (*Row, error) {
 		return nil, err
 	}
 	if err := o.Overlay(document, nil); err != nil {
-		return nil, err
+		return nil, inPlace(err, document)
 	}
 	if g.Settings.get("epochs") == "" { // of its own
 		s.Budget.apply(o)
@@ -106,6 +107,21 @@ func (s *Study) row(g Explicit, seed string) (*Row, error) {
 		o.Exclude[i] = below(from, path)
 	}
 	return row, nil
+}
+
+// lineNumber is where an error says that it is.
+var lineNumber = regexp.MustCompile(`line (\d+): `)
+
+// inPlace has an error in a document that nobody sees show its lines in place of their numbers.
+func inPlace(err error, document []byte) error {
+	lines := strings.Split(string(document), "\n")
+	return errors.New(lineNumber.ReplaceAllStringFunc(err.Error(), func(at string) string {
+		n, err := strconv.Atoi(lineNumber.FindStringSubmatch(at)[1])
+		if err != nil || n < 1 || n > len(lines) {
+			return at
+		}
+		return fmt.Sprintf("in %q: ", strings.TrimSpace(lines[n-1]))
+	}))
 }
 
 // apply gives a row its budget, unless the row has a number of steps.

@@ -10,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"facepipe/eval/verification"
 	"facepipe/internal/regular"
 	"facepipe/internal/strictyaml"
 )
@@ -161,13 +162,25 @@ func (s *Study) validate() error {
 	if len(s.Tests) == 0 {
 		return errors.New("no tests: a table needs a set of pairs to measure by")
 	}
-	if s.Select != "" && s.Validation == nil {
-		return fmt.Errorf("select %s needs a validation set: a checkpoint is never chosen on a test", s.Select)
+	return errors.Join(s.validateSelect(), s.Budget.validate(s.Base), s.validateAxes(), s.validateRows(), s.validateTests())
+}
+
+func (s *Study) validateSelect() error {
+	var names []string
+	for _, f := range verification.Figures(nil) {
+		names = append(names, f.Name)
 	}
-	if s.Select != "" && s.Validation.Bin != "" {
+	switch {
+	case s.Select == "":
+		return nil
+	case !slices.Contains(names, s.Select):
+		return fmt.Errorf("select %s is none of %s", s.Select, strings.Join(names, ", "))
+	case s.Validation == nil:
+		return fmt.Errorf("select %s needs a validation set: a checkpoint is never chosen on a test", s.Select)
+	case s.Validation.Bin != "":
 		return fmt.Errorf("select %s needs a validation by pairs of a dataset, which the trainer can read: pipe ingest --source bin=%s --pairs-out makes both", s.Select, s.Validation.Bin)
 	}
-	return errors.Join(s.Budget.validate(s.Base), s.validateAxes(), s.validateRows(), s.validateTests())
+	return nil
 }
 
 // validate wants one budget, and no other in the settings.

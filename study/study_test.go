@@ -194,6 +194,7 @@ func TestRefusedStudies(t *testing.T) {
 		{"a seed in a row", "dataset: a.ds\nrows: [{name: a, settings: {seed: 3}}]" + ending, "seeds are an axis"},
 		{"epochs in the base", "dataset: a.ds\nbase: {epochs: 3}\naxes: {loss: [l2]}" + ending, "budget's matter"},
 		{"selection without validation", "dataset: a.ds\nselect: accuracy\naxes: {loss: [l2]}" + ending, "never chosen on a test"},
+		{"selection by no figure", "dataset: a.ds\nselect: accurracy\nvalidation: {bin: a.bin}\naxes: {loss: [l2]}" + ending, "select accurracy is none of accuracy, auc, eer"},
 		{"pairs without a dataset", "dataset: a.ds\naxes: {loss: [l2]}\nbudget: {steps: 1}\ntests: [{pairs: p.txt}]", "need the dataset"},
 		{"settings that contain themselves", "dataset: a.ds\nbase: &a {size: *a}\naxes: {loss: [l2]}" + ending, "contains itself"},
 		{"an axis that contains itself", "dataset: a.ds\naxes: &a {loss: [l2], size: [*a]}" + ending, "contains itself"},
@@ -211,7 +212,8 @@ func TestRefusedStudies(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ name, text, want string }{
-		{"a misspelt setting", "dataset: a.ds\naxes: {size.widht: [1]}" + ending, "size.width"},
+		{"a misspelt setting", "dataset: a.ds\naxes: {size.widht: [1]}" + ending, `row "size.widht=1": in "widht: 1": unknown key size.widht; did you mean size.width?`},
+		{"a word for a number", "dataset: a.ds\nbase: {lr: 0.1, batch: eight}\naxes: {loss: [l2]}" + ending, `in "batch: eight": cannot unmarshal`},
 		{"a misspelt baseline", "dataset: a.ds\nbaseline: cosin\naxes: {loss: [cosine, l2]}" + ending, `did you mean "cosine"`},
 		{"a seed that is none", "dataset: a.ds\naxes: {loss: [l2], seed: [x]}" + ending, "whole number"},
 		{"a setting twice", "dataset: a.ds\nbase: {batch: 8, batch: 16}\naxes: {loss: [l2]}" + ending, "batch: batch has a value already"},
