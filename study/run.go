@@ -82,19 +82,22 @@ func (r *runner) run(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	result, err := r.write(ctx) // what there is, and that it is going on
-	for i, row := range r.rows {
-		if err != nil {
-			return nil, err
-		}
-		if !r.wants(i) {
-			continue
-		}
-		var state State
-		if state, err = r.take(ctx, i, row); err != nil || state == "" {
-			continue
-		}
-		if result, err = r.write(ctx); err == nil && state == Failed && r.o.FailFast {
-			return result, result.err()
+	tried := make([]bool, len(r.rows))
+	// Another process may have let go of a row meanwhile: the last round finds none that is free.
+	for found := true; found && err == nil; {
+		found = false
+		for i, row := range r.rows {
+			if err != nil || tried[i] || !r.wants(i) {
+				continue
+			}
+			var state State
+			if state, err = r.take(ctx, i, row); err != nil || state == "" {
+				continue
+			}
+			found, tried[i] = true, true
+			if result, err = r.write(ctx); err == nil && state == Failed && r.o.FailFast {
+				return result, result.err()
+			}
 		}
 	}
 	if err == nil {

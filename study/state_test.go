@@ -187,40 +187,72 @@ func TestBytesOfARun(t *testing.T) {
 	}
 }
 
-// whenSaid calls something at a text.
-type whenSaid struct {
-	text string
-	do   func()
-}
+// heard is called with all that is written.
+type heard func(text string)
 
-func (w whenSaid) Write(text []byte) (int, error) {
-	if strings.Contains(string(text), w.text) {
-		w.do()
-	}
+func (h heard) Write(text []byte) (int, error) {
+	h(string(text))
 	return len(text), nil
 }
 
-// A table that cannot be written ends the study at once: no row begins that nobody would see.
-func TestTableThatCannotBeWritten(t *testing.T) {
+// failing is an opened study of two rows that are going to fail.
+func failing(t *testing.T) *runner {
+	t.Helper()
 	dir, _ := madeStudy(t, labelsAlone)
 	list := filepath.Join(dir, "out.txt")
 	storetest.WriteText(t, list, "0\n")
 	r := opened(t, rewritten(t, dir, `
 rows: [{name: a, settings: {loss: arcface, exclude: out.txt}}, {name: b, settings: {loss: cosface, exclude: out.txt}}]
 tests: [{name: faces, dataset: test.ds, pairs: pairs.txt}]`), filepath.Join(t.TempDir(), "study"))
-	if err := os.Remove(list); err != nil { // so that rows fail
+	if err := os.Remove(list); err != nil {
 		t.Fatal(err)
 	}
-	r.o.Progress = whenSaid{"a, seed 1 failed: ", func() {
-		if err := errors.Join(os.Remove(filepath.Join(r.o.Out, tableMarkdown)), os.Mkdir(filepath.Join(r.o.Out, tableMarkdown), 0o755)); err != nil {
+	return r
+}
+
+// A table that cannot be written ends the study at once: no row begins that nobody would see.
+func TestTableThatCannotBeWritten(t *testing.T) {
+	r := failing(t)
+	r.o.Progress = heard(func(text string) {
+		table := filepath.Join(r.o.Out, tableMarkdown)
+		if !strings.Contains(text, "a, seed 1 failed: ") {
+			return
+		}
+		if err := errors.Join(os.Remove(table), os.Mkdir(table, 0o755)); err != nil {
 			t.Error(err)
 		}
-	}}
+	})
 	if _, err := r.run(t.Context()); err == nil || !strings.Contains(err.Error(), "write "+tableMarkdown) {
 		t.Error(err)
 	}
 	if state, err := r.rows[1].reached(r.measured); err != nil || state != New {
 		t.Errorf("%s, %v", state, err)
+	}
+}
+
+// A row that another process has let go of meanwhile is taken after the others, and none is tried
+// twice.
+func TestRowThatBecomesFree(t *testing.T) {
+	r := failing(t)
+	touch(t, r.rows[0], rowFile, "{}")
+	lock, err := r.rows[0].claim(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var failed []string
+	r.o.RetryFailed, r.o.Progress = true, heard(func(text string) {
+		row, _, ok := strings.Cut(text, " failed: ")
+		if !ok {
+			return
+		}
+		if failed = append(failed, row[len(row)-len("a, seed 1"):]); len(failed) == 1 {
+			if err := lock.Unlock(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if _, err := r.run(t.Context()); !errors.Is(err, ErrRows) || !slices.Equal(failed, []string{"b, seed 1", "a, seed 1"}) {
+		t.Errorf("%q, %v", failed, err)
 	}
 }
 
