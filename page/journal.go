@@ -85,11 +85,11 @@ type history struct {
 	step        int
 	epoch, loss float64
 	lines       int
-	// bad lines could not be read, or are not what was written, a torn last one not counted; lost says that there are
-	// more figures than are shown.
+	// bad lines could not be read, or are not what was written, a torn last one not counted; lost
+	// says that there are more figures than are shown.
 	bad  int
 	lost bool
-	// sums are the totals of what is counted per step.
+	// seconds of all steps, without the pauses of the run.
 	seconds float64
 
 	before logged

@@ -36,7 +36,7 @@ func addPhotos(t *testing.T, dir string, c store.Contract, photos []photo) {
 	var crops []store.Crop
 	for _, p := range photos {
 		rng := rand.New(rand.NewPCG(7, uint64(p.number)))
-		pixels := make([]byte, 112*112*3)
+		pixels := make([]byte, c.CropSize*c.CropSize*3)
 		for k := 0; k < len(pixels); k += 97 {
 			pixels[k] = byte(rng.Uint32())
 		}

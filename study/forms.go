@@ -186,14 +186,14 @@ func (res *Result) verdict(test, figure string) string {
 		text   string
 		groups []string
 	}{{text: "better"}, {text: "worse"}, {text: "better by the interval alone"}, {text: "worse by the interval alone"}}
-	compared, seeds, largest, least := 0, 0, 0.0, 0.0
+	compared, seeds, largest, least := 0, 0, 0.0, 1.0
 	for _, g := range res.Groups {
 		f := g.find(test, figure)
 		if f == nil || f.Difference == nil {
 			continue
 		}
 		d := f.Difference
-		compared, seeds, least = compared+1, max(seeds, len(d.Delta.Values)), max(least, d.LeastP)
+		compared, seeds, least = compared+1, max(seeds, len(d.Delta.Values)), min(least, d.LeastP)
 		if d.Detectable != nil {
 			largest = max(largest, *d.Detectable)
 		}

@@ -74,6 +74,13 @@ func TestVerdict(t *testing.T) {
 	if got := res.verdict("val", "accuracy"); !strings.HasSuffix(got, "nothing to compare yet.") {
 		t.Error(got)
 	}
+	// A group with fewer seeds than another does not speak for that one.
+	res = made(t, 8)
+	res.Groups[2].Figures[0] = figure(t, []float64{0.9}, []float64{0.91}, -0.01, 0.03)
+	res.adjust()
+	if got := res.verdict("lfw", "accuracy"); !strings.Contains(got, "up|<b> better;") || strings.Contains(got, "none can") {
+		t.Error(got)
+	}
 	// 2.8·√2·0.01/√3 of the seeds 0.90, 0.91, 0.92
 	if got := strings.Join(made(t, 3).sentences(true), "\n"); !strings.Contains(got, "accuracy on lfw of cosine: 91.00 ± 1.00 (3); 3 seeds would find a difference of 2.29 points") {
 		t.Error(got)

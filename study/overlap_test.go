@@ -41,6 +41,12 @@ tests: [{name: faces, dataset: test.ds, pairs: pairs.txt}]`)
 	if got := warnings(t, s); !strings.Contains(got, "16 are crops that are trained on, and 16 have the keys") {
 		t.Errorf("crops of another contract: %s", got)
 	}
+	other.CropSize = 96
+	addPhotos(t, filepath.Join(dir, "small.ds"), other, people(0, 40, 4))
+	s = rewritten(t, dir, strings.Replace(labelsAlone, "test.ds", "small.ds", 1))
+	if got := warnings(t, s); !strings.Contains(got, "0 are crops that are trained on, and 16 have the keys") {
+		t.Errorf("crops of another size: %s", got)
+	}
 	s = rewritten(t, dir, labelsAlone+"\nvalidation: {name: val, dataset: test.ds, pairs: pairs.txt}\n")
 	if got := warnings(t, s); !strings.Contains(got, "test faces is the validation val") {
 		t.Errorf("the validation is a test: %s", got)

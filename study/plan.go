@@ -8,6 +8,7 @@ import (
 	"math"
 	"time"
 
+	"facepipe/internal/plain"
 	"facepipe/student"
 )
 
@@ -17,7 +18,8 @@ type Outlook struct {
 	Steps int          `json:"steps"`
 	// Measured rows tell how long a step takes; Hours of what is missing is nil without one.
 	Hours *float64 `json:"hours,omitempty"`
-	// Bytes on disk at most: checkpoints and models of the rows that are missing.
+	// Bytes on disk at most: checkpoints and models of the rows that are missing, without weights
+	// of their losses.
 	Bytes int64 `json:"bytes"`
 	// Seeds of every group, and what they can tell.
 	Seeds int    `json:"seeds"`
@@ -41,13 +43,15 @@ type RowOutlook struct {
 	Hours      float64 `json:"hours,omitempty"`
 }
 
-// bytesAParameter is what a run leaves of each: a model, and checkpoints with weights, momentum
-// and those of the best.
+// bytesAParameter is the most that a run leaves of each: models, and checkpoints with weights and
+// AdamW's two moments, those of the best among them.
 func bytesAParameter(o student.Options) int64 {
-	const model, checkpoint = 4, 8
-	kept := int64(o.KeepCheckpoints)
+	model, checkpoint, kept := int64(4), int64(3*4), int64(o.KeepCheckpoints)
+	if o.EMA > 0 {
+		checkpoint += 4
+	}
 	if o.KeepBest != "" {
-		kept++
+		model, kept = 2*model, kept+1
 	}
 	return model + checkpoint*kept
 }
@@ -82,7 +86,7 @@ func Foresee(ctx context.Context, s *Study, o Options, secondsPerStep float64) (
 		}
 		seeds[row.Seed] = true
 		one := RowOutlook{Row: row.Name(), State: res.Rows[i].State, Loss: row.Outlook.Loss, Crops: row.Outlook.Crops, Steps: row.Outlook.Steps, Parameters: row.Outlook.Parameters}
-		if one.State != Done && one.State != Trained {
+		if one.State != Done && one.State != Trained && (one.State != Failed || o.RetryFailed) {
 			rate, ok := rates[row.Group]
 			if !ok {
 				rate = secondsPerStep
@@ -143,7 +147,7 @@ func (a Outlook) Print(w io.Writer) {
 	states := map[State]int{}
 	for _, r := range a.Rows {
 		states[r.State]++
-		fmt.Fprintf(w, "%-8s %s: %s, %d steps, %d crops, %d parameters\n", r.State, r.Row, r.Loss, r.Steps, r.Crops, r.Parameters)
+		plain.Fprintf(w, "%-8s %s: %s, %d steps, %d crops, %d parameters\n", r.State, r.Row, r.Loss, r.Steps, r.Crops, r.Parameters)
 	}
 	fmt.Fprintf(w, "%d rows, %d of them done; %d steps to take", len(a.Rows), states[Done], a.Steps)
 	if a.Hours != nil {
@@ -153,15 +157,15 @@ func (a Outlook) Print(w io.Writer) {
 	}
 	fmt.Fprintf(w, ", up to %.1f GB\n%s\n", float64(a.Bytes)/1e9, a.Power)
 	for _, line := range a.Spread {
-		fmt.Fprintln(w, line)
+		plain.Fprintf(w, "%s\n", line)
 	}
 	for _, text := range a.Warnings {
-		fmt.Fprintf(w, "warning: %s\n", text)
+		plain.Fprintf(w, "warning: %s\n", text)
 	}
 	for _, c := range a.Changed {
-		fmt.Fprintln(w, c)
+		plain.Fprintf(w, "%s\n", c.String())
 	}
 	for _, name := range a.Gone {
-		fmt.Fprintf(w, "gone: %s: the study has it no more; its folder stays\n", name)
+		plain.Fprintf(w, "gone: a run of %s, which the study has no more; its folder stays\n", name)
 	}
 }

@@ -206,6 +206,7 @@ func (r *runner) group(rows, baseline []done) (Group, error) {
 	for _, d := range rows {
 		g.Seeds = append(g.Seeds, d.row.Seed)
 	}
+	// The lower median of what is known, 0 if nothing is.
 	median := func(of func(cost) float64) float64 {
 		values := []float64{0}
 		for _, d := range rows {

@@ -40,11 +40,8 @@ func (r *runner) reuse(row *Row) error {
 	return nil
 }
 
-// mostOfRun is the most bytes of a run's file that are copied.
-const mostOfRun = 8 << 30
-
-// copyRun copies a run's files but for its locks: each after those that it speaks of, so last the
-// checkpoints, the summary and the figures.
+// copyRun copies a run's files but for its locks and what failed of it: each after those that it
+// speaks of, so last the checkpoints, the summary and the figures.
 func copyRun(from, to string) error {
 	last := []string{summaryFile, figuresFile}
 	var names, checkpoints []string
@@ -57,7 +54,7 @@ func copyRun(from, to string) error {
 			return fs.SkipDir
 		case e.IsDir():
 			return durable.MkdirAll(filepath.Join(to, name), 0o755)
-		case hidden, name == rowFile, slices.Contains(last, name):
+		case hidden, name == rowFile, name == failedFile, slices.Contains(last, name):
 		case filepath.Dir(name) == filepath.Base(checkpoint.Folder(from)):
 			checkpoints = append(checkpoints, name)
 		default:
@@ -78,7 +75,7 @@ func copyRun(from, to string) error {
 }
 
 func copyFile(from, to string) (err error) {
-	f, err := regular.OpenOwnUpTo(from, mostOfRun)
+	f, err := regular.OpenOwnUpTo(from, checkpoint.MaxBytes)
 	if err != nil {
 		return err
 	}

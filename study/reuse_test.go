@@ -24,7 +24,7 @@ func TestReuse(t *testing.T) {
 	before := opened(t, s, other)
 	finish := func(row *Row, figures string) {
 		touch(t, row, rowFile, fmt.Sprintf(`{"group": "another name", "digest": %q}`, row.Digest))
-		for name, text := range map[string]string{summaryFile: `{"steps": 2}`, "student.onnx": "model", figuresFile: figures, "checkpoints/2": "state", ".lock": "1@host"} {
+		for name, text := range map[string]string{summaryFile: `{"steps": 2}`, "student.onnx": "model", figuresFile: figures, "checkpoints/2": "state", ".lock": "1@host", failedFile: `{"error": "the measurement"}`} {
 			if err := os.MkdirAll(filepath.Join(row.dir, "checkpoints"), 0o755); err != nil {
 				t.Fatal(err)
 			}

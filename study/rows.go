@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -94,9 +95,11 @@ func (s *Study) row(g Explicit, seed string) (*Row, error) {
 		return nil, err
 	}
 	if err := o.Overlay(document, nil); err != nil {
-		return nil, err
+		return nil, inPlace(err, document)
 	}
-	s.Budget.apply(o)
+	if g.Settings.get("epochs") == "" { // of its own
+		s.Budget.apply(o)
+	}
 	o.KeepBest = s.Select
 	from := filepath.Dir(s.Path)
 	o.Init = below(from, o.Init)
@@ -106,7 +109,22 @@ func (s *Study) row(g Explicit, seed string) (*Row, error) {
 	return row, nil
 }
 
-// apply gives a row its budget. A row that says how long it is has that in place of it.
+// lineNumber is where an error says that it is.
+var lineNumber = regexp.MustCompile(`line (\d+): `)
+
+// inPlace has an error in a document that nobody sees show its lines in place of their numbers.
+func inPlace(err error, document []byte) error {
+	lines := strings.Split(string(document), "\n")
+	return errors.New(lineNumber.ReplaceAllStringFunc(err.Error(), func(at string) string {
+		n, err := strconv.Atoi(lineNumber.FindStringSubmatch(at)[1])
+		if err != nil || n < 1 || n > len(lines) {
+			return at
+		}
+		return fmt.Sprintf("in %q: ", strings.TrimSpace(lines[n-1]))
+	}))
+}
+
+// apply gives a row its budget, unless the row has a number of steps.
 func (b Budget) apply(o *student.Options) {
 	switch {
 	case o.Steps > 0:
@@ -194,7 +212,7 @@ func (f *refusals) err(of int) error {
 		return nil
 	}
 	for key, more := range f.more {
-		f.reasons[f.at[key]] += fmt.Sprintf(" (and %d more seeds)", more)
+		f.reasons[f.at[key]] += fmt.Sprintf(" (and %s more)", many(more, "seed"))
 	}
 	return fmt.Errorf("%w: %d of %d rows cannot be trained:\n  %s", ErrUsage, f.rows, of, strings.Join(f.reasons, "\n  "))
 }

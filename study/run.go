@@ -82,22 +82,22 @@ func (r *runner) run(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	result, err := r.write(ctx) // what there is, and that it is going on
-	for i, row := range r.rows {
-		if err != nil {
-			return nil, err
-		}
-		if !r.wants(i) {
-			continue
-		}
-		state, err := r.take(ctx, i, row)
-		if err != nil {
-			return nil, err
-		}
-		if state == "" {
-			continue
-		}
-		if result, err = r.write(ctx); err == nil && state == Failed && r.o.FailFast {
-			return result, result.err()
+	tried := make([]bool, len(r.rows))
+	// Another process may have let go of a row meanwhile: the last round finds none that is free.
+	for found := true; found && err == nil; {
+		found = false
+		for i, row := range r.rows {
+			if err != nil || tried[i] || !r.wants(i) {
+				continue
+			}
+			var state State
+			if state, err = r.take(ctx, i, row); err != nil || state == "" {
+				continue
+			}
+			found, tried[i] = true, true
+			if result, err = r.write(ctx); err == nil && state == Failed && r.o.FailFast {
+				return result, result.err()
+			}
 		}
 	}
 	if err == nil {
@@ -134,6 +134,14 @@ func open(ctx context.Context, s *Study, o Options) (_ *runner, err error) {
 	}
 	if r.train, err = store.Open(s.Dataset, store.WithContext(ctx)); err != nil {
 		return nil, err
+	}
+	if _, _, err = s.refuse(o.Out, r.train); err != nil {
+		return nil, err
+	}
+	for _, other := range o.Reuse {
+		if !Is(other) {
+			return nil, fmt.Errorf("%w: reuse %s: there is no study", ErrUsage, other)
+		}
 	}
 	if err = r.openTests(ctx); err != nil {
 		return nil, err

@@ -33,7 +33,7 @@ func (s *Settings) UnmarshalYAML(n *yaml.Node) error {
 	if err := countable(n); err != nil {
 		return err
 	}
-	*s = flattened(nil, "", n)
+	*s = flattened(nil, "", resolved(n))
 	return nil
 }
 
@@ -61,25 +61,45 @@ func countable(n *yaml.Node) error {
 	return count(n)
 }
 
-// flattened appends the settings that a value stands for.
-func flattened(to Settings, key string, n *yaml.Node) Settings {
+// resolved is a value with its aliases written out.
+func resolved(n *yaml.Node) *yaml.Node {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
+	whole := *n
+	whole.Anchor, whole.Content = "", nil
+	for _, c := range n.Content {
+		whole.Content = append(whole.Content, resolved(c))
+	}
+	return &whole
+}
+
+// flattened appends the settings that a value stands for: those that a merge key brings are below
+// the mapping's own.
+func flattened(to Settings, key string, n *yaml.Node) Settings {
 	if n.Kind != yaml.MappingNode {
 		if key == lossKey {
 			key = lossName
 		}
 		return append(to, Setting{key, n})
 	}
+	var own, merged Settings
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		path := n.Content[i].Value
-		if key != "" {
-			path = key + "." + path
+		name, value := n.Content[i], n.Content[i+1]
+		switch {
+		case name.Tag == "!!merge" && value.Kind == yaml.SequenceNode:
+			for _, one := range value.Content {
+				merged = merged.over(flattened(nil, key, one))
+			}
+		case name.Tag == "!!merge":
+			merged = merged.over(flattened(nil, key, value))
+		case key == "":
+			own = flattened(own, name.Value, value)
+		default:
+			own = flattened(own, key+"."+name.Value, value)
 		}
-		to = flattened(to, path, n.Content[i+1])
 	}
-	return to
+	return append(to, own.over(merged)...)
 }
 
 // get is the value of a setting as text, "" if it is not there.
@@ -118,26 +138,25 @@ func (s Settings) document() ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// put sets a value below a mapping.
+// put sets a value below a mapping, where there must be none.
 func put(in *yaml.Node, path []string, value *yaml.Node) error {
-	at := -1
 	for i := 0; i < len(in.Content); i += 2 {
-		if in.Content[i].Value == path[0] {
-			at = i
+		if in.Content[i].Value != path[0] {
+			continue
 		}
+		if len(path) == 1 || in.Content[i+1].Kind != yaml.MappingNode {
+			return fmt.Errorf("%s has a value already", path[0])
+		}
+		return put(in.Content[i+1], path[1:], value)
 	}
-	if at < 0 {
-		in.Content = append(in.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: path[0]}, &yaml.Node{Kind: yaml.MappingNode})
-		at = len(in.Content) - 2
-	}
+	name := &yaml.Node{Kind: yaml.ScalarNode, Value: path[0]}
 	if len(path) == 1 {
-		in.Content[at+1] = value
+		in.Content = append(in.Content, name, value)
 		return nil
 	}
-	if in.Content[at+1].Kind != yaml.MappingNode {
-		return fmt.Errorf("%s has a value of its own already", path[0])
-	}
-	return put(in.Content[at+1], path[1:], value)
+	below := &yaml.Node{Kind: yaml.MappingNode}
+	in.Content = append(in.Content, name, below)
+	return put(below, path[1:], value)
 }
 
 // text is a value in one line.

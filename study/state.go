@@ -282,7 +282,7 @@ func lockTable(ctx context.Context, dir string) (*durable.Lock, error) {
 // claimStudy makes a folder this study's. One that holds another is an error; the same dataset
 // may have grown, or lie elsewhere.
 func (s *Study) claimStudy(ctx context.Context, dir string, train *store.Dataset) (err error) {
-	if err := s.refuseForeign(dir); err != nil {
+	if _, _, err := s.refuse(dir, train); err != nil {
 		return err
 	}
 	if err := durable.MkdirBelow(dir, rowsFolder, 0o755); err != nil {
@@ -293,23 +293,33 @@ func (s *Study) claimStudy(ctx context.Context, dir string, train *store.Dataset
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
+	now, noted, err := s.refuse(dir, train)
+	if err != nil || noted {
+		return err
+	}
+	return writeJSON(filepath.Join(dir, studyFile), now)
+}
+
+// refuse is [ErrUsage] for a folder that is not this study's, and cannot become it; noted is whether
+// it is known by the study's identity now.
+func (s *Study) refuse(dir string, train *store.Dataset) (now identity, noted bool, err error) {
+	if err := s.refuseForeign(dir); err != nil {
+		return now, false, err
+	}
 	dataset, err := filepath.Abs(s.Dataset)
 	if err != nil {
-		return err
+		return now, false, err
 	}
-	now := identity{filepath.Base(s.Path), dataset, train.CropsDigest()}
-	path := filepath.Join(dir, studyFile)
+	now = identity{filepath.Base(s.Path), dataset, train.CropsDigest()}
 	var was identity
-	switch sealed, err := readJSON(path, &was); {
+	sealed, err := readJSON(filepath.Join(dir, studyFile), &was)
+	switch {
 	case errors.Is(err, os.ErrNotExist):
-	case err != nil:
-		return err
-	case was.File != now.File || was.Dataset != now.Dataset && was.Crops != now.Crops:
-		return fmt.Errorf("%w: %s holds the study %s on %s: choose another --out", ErrUsage, dir, was.File, was.Dataset)
-	case was == now && sealed:
-		return nil
+		return now, false, nil
+	case err == nil && (was.File != now.File || was.Dataset != now.Dataset && was.Crops != now.Crops):
+		err = fmt.Errorf("%w: %s holds the study %s on %s: choose another --out", ErrUsage, dir, was.File, was.Dataset)
 	}
-	return writeJSON(path, now)
+	return now, was == now && sealed, err
 }
 
 // refuseForeign is an error for a folder that holds something else than a study, or its file.

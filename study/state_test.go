@@ -20,6 +20,7 @@ import (
 	"facepipe/internal/durable"
 	"facepipe/internal/progress"
 	"facepipe/store"
+	"facepipe/store/storetest"
 	"facepipe/student"
 	"facepipe/student/torch"
 )
@@ -140,6 +141,118 @@ func TestChangedBetweenRows(t *testing.T) {
 		if err := other.claimStudy(t.Context(), r.o.Out, now.tests[0].validation().Dataset); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "study.yaml on ") {
 			t.Errorf("%s: %v", path, err)
 		}
+	}
+}
+
+// What belongs to something else is refused before anything else is looked at, also where nothing is
+// to be trained.
+func TestForeignFolders(t *testing.T) {
+	dir, s := madeStudy(t, labelsAlone)
+	for _, c := range []struct {
+		o    Options
+		want string
+	}{
+		{Options{Out: dir}, "is no study and not empty"},
+		{Options{Out: filepath.Join(dir, "study"), Reuse: []string{filepath.Join(dir, "train.ds")}}, "train.ds: there is no study"},
+	} {
+		if _, err := Foresee(t.Context(), s, c.o, 0); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v, want %q", err, c.want)
+		}
+	}
+}
+
+// Rows that failed are trained again only if somebody asks for it, and so they are foreseen.
+func TestForeseenFailures(t *testing.T) {
+	_, s := madeStudy(t, labelsAlone)
+	o := Options{Out: filepath.Join(t.TempDir(), "study")}
+	touch(t, opened(t, s, o.Out).rows[0], failedFile, `{"error": "x"}`)
+	for _, o.RetryFailed = range []bool{false, true} {
+		a, err := Foresee(t.Context(), s, o, 3600)
+		if want := map[bool]int{false: 6, true: 8}[o.RetryFailed]; err != nil || a.Steps != want || *a.Hours != float64(want) {
+			t.Errorf("%+v, %v, want %d steps", a, err, want)
+		}
+	}
+}
+
+// A run leaves at most so much: AdamW's moments with the weights in every checkpoint.
+func TestBytesOfARun(t *testing.T) {
+	var o student.Options
+	o.KeepCheckpoints = 2
+	if got := bytesAParameter(o); got != 4+2*12 {
+		t.Errorf("%d bytes", got)
+	}
+	o.KeepBest, o.EMA = "accuracy", 0.5
+	if got := bytesAParameter(o); got != 2*4+3*16 {
+		t.Errorf("the best, with averages: %d bytes", got)
+	}
+}
+
+// heard is called with all that is written.
+type heard func(text string)
+
+func (h heard) Write(text []byte) (int, error) {
+	h(string(text))
+	return len(text), nil
+}
+
+// failing is an opened study of two rows that are going to fail.
+func failing(t *testing.T) *runner {
+	t.Helper()
+	dir, _ := madeStudy(t, labelsAlone)
+	list := filepath.Join(dir, "out.txt")
+	storetest.WriteText(t, list, "0\n")
+	r := opened(t, rewritten(t, dir, `
+rows: [{name: a, settings: {loss: arcface, exclude: out.txt}}, {name: b, settings: {loss: cosface, exclude: out.txt}}]
+tests: [{name: faces, dataset: test.ds, pairs: pairs.txt}]`), filepath.Join(t.TempDir(), "study"))
+	if err := os.Remove(list); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// A table that cannot be written ends the study at once: no row begins that nobody would see.
+func TestTableThatCannotBeWritten(t *testing.T) {
+	r := failing(t)
+	r.o.Progress = heard(func(text string) {
+		table := filepath.Join(r.o.Out, tableMarkdown)
+		if !strings.Contains(text, "a, seed 1 failed: ") {
+			return
+		}
+		if err := errors.Join(os.Remove(table), os.Mkdir(table, 0o755)); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := r.run(t.Context()); err == nil || !strings.Contains(err.Error(), "write "+tableMarkdown) {
+		t.Error(err)
+	}
+	if state, err := r.rows[1].reached(r.measured); err != nil || state != New {
+		t.Errorf("%s, %v", state, err)
+	}
+}
+
+// A row that another process has let go of meanwhile is taken after the others, and none is tried
+// twice.
+func TestRowThatBecomesFree(t *testing.T) {
+	r := failing(t)
+	touch(t, r.rows[0], rowFile, "{}")
+	lock, err := r.rows[0].claim(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var failed []string
+	r.o.RetryFailed, r.o.Progress = true, heard(func(text string) {
+		row, _, ok := strings.Cut(text, " failed: ")
+		if !ok {
+			return
+		}
+		if failed = append(failed, row[len(row)-len("a, seed 1"):]); len(failed) == 1 {
+			if err := lock.Unlock(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if _, err := r.run(t.Context()); !errors.Is(err, ErrRows) || !slices.Equal(failed, []string{"b, seed 1", "a, seed 1"}) {
+		t.Errorf("%q, %v", failed, err)
 	}
 }
 
@@ -276,6 +389,20 @@ func TestCostOfTheTeacher(t *testing.T) {
 		if err != nil || g.Cost.WithTeacher != want {
 			t.Errorf("%q: %+v, %v, want %g", teacher, g.Cost, err, want)
 		}
+	}
+}
+
+// A teacher that is timed on the processor says nothing of steps on another device.
+func TestTeacherOfAnotherDevice(t *testing.T) {
+	_, s := madeStudy(t, labelsAlone+"\nteacher_model: none.onnx")
+	r := opened(t, s, t.TempDir())
+	if err := r.timeTeacher(t.Context()); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+	var told strings.Builder
+	r.rows[0].options.Device, r.o.Progress = "cuda:1", &told
+	if err := r.timeTeacher(t.Context()); err != nil || r.teacher != nil || !strings.Contains(told.String(), "nothing of steps on cuda:1") {
+		t.Errorf("%v, %+v, %s", err, r.teacher, told.String())
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"facepipe/eval/verification"
 	"facepipe/internal/regular"
 	"facepipe/internal/strictyaml"
 )
@@ -67,7 +68,7 @@ func (a *Axes) UnmarshalYAML(n *yaml.Node) error {
 	if err := countable(n); err != nil {
 		return err
 	}
-	*a = nil
+	*a, n = nil, resolved(n)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, values := n.Content[i], n.Content[i+1]
 		if values.Kind != yaml.SequenceNode || len(values.Content) == 0 {
@@ -161,13 +162,25 @@ func (s *Study) validate() error {
 	if len(s.Tests) == 0 {
 		return errors.New("no tests: a table needs a set of pairs to measure by")
 	}
-	if s.Select != "" && s.Validation == nil {
-		return fmt.Errorf("select %s needs a validation set: a checkpoint is never chosen on a test", s.Select)
+	return errors.Join(s.validateSelect(), s.Budget.validate(s.Base), s.validateAxes(), s.validateRows(), s.validateTests())
+}
+
+func (s *Study) validateSelect() error {
+	var names []string
+	for _, f := range verification.Figures(nil) {
+		names = append(names, f.Name)
 	}
-	if s.Select != "" && s.Validation.Bin != "" {
+	switch {
+	case s.Select == "":
+		return nil
+	case !slices.Contains(names, s.Select):
+		return fmt.Errorf("select %s is none of %s", s.Select, strings.Join(names, ", "))
+	case s.Validation == nil:
+		return fmt.Errorf("select %s needs a validation set: a checkpoint is never chosen on a test", s.Select)
+	case s.Validation.Bin != "":
 		return fmt.Errorf("select %s needs a validation by pairs of a dataset, which the trainer can read: pipe ingest --source bin=%s --pairs-out makes both", s.Select, s.Validation.Bin)
 	}
-	return errors.Join(s.Budget.validate(s.Base), s.validateAxes(), s.validateRows(), s.validateTests())
+	return nil
 }
 
 // validate wants one budget, and no other in the settings.
@@ -193,14 +206,16 @@ func (b Budget) validate(base Settings) error {
 	return nil
 }
 
-// mostRows bounds the product of all axes, seeds among them.
+// mostRows bounds the rows of all seeds.
 const mostRows = 10_000
 
 func (s *Study) validateAxes() error {
-	rows := 1
+	groups, seeds := 1, 1
 	for i, a := range s.Axes {
-		if rows *= len(a.Values); rows > mostRows {
-			return fmt.Errorf("the axes make more than %d rows: give fewer values of %s", mostRows, a.Key)
+		if a.Key == seedKey {
+			seeds = len(a.Values)
+		} else {
+			groups = min(groups*len(a.Values), mostRows+1)
 		}
 		if slices.ContainsFunc(s.Axes[:i], func(b Axis) bool { return b.Key == a.Key }) {
 			return fmt.Errorf("axis %s is there twice", a.Key)
@@ -210,6 +225,9 @@ func (s *Study) validateAxes() error {
 				return fmt.Errorf("line %d: axis %s has the value %s twice", v.Line, a.Key, text(v))
 			}
 		}
+	}
+	if (groups+len(s.Rows))*seeds > mostRows {
+		return fmt.Errorf("it has more than %d rows: give fewer of them, or of the axes' values", mostRows)
 	}
 	return nil
 }
@@ -238,6 +256,8 @@ func (s *Study) validateTests() error {
 		switch {
 		case (t.Bin == "") == (t.Pairs == ""):
 			return fmt.Errorf("test %s: give either pairs, with the dataset that holds them, or bin", t.Name)
+		case t.Bin != "" && t.Dataset != "":
+			return fmt.Errorf("test %s: bin %s has faces of its own, and those of dataset %s would not be asked: leave one out", t.Name, t.Bin, t.Dataset)
 		case t.Pairs != "" && t.Dataset == "":
 			return fmt.Errorf("test %s: pairs %s need the dataset that holds them", t.Name, t.Pairs)
 		case !testName.MatchString(t.Name):

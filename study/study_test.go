@@ -119,6 +119,59 @@ rows:
 	}
 }
 
+// A value may be written once and named where it is needed again.
+func TestAliases(t *testing.T) {
+	s, err := read(t, `
+dataset: faces.ds
+base: {seed: &one 1, batch: 8, teacher: &big w600k, size: &small {width: 0.25, dim: 64}}
+axes: {teacher: [*big, [*big, y1]], seed: &seeds [*one, 2]}
+rows:
+  - {name: a, settings: &a {lr: 0.1, batch: 16, size: {<<: *small, dim: 32}}}
+  - {name: b, settings: {<<: [*a, {lr: 0.2, ema: 0.5}], batch: 24}}
+tests: [{bin: a.bin}]
+budget: {samples: 1000}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := s.expand()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{
+		"teacher=w600k, seed 1: w600k 8 64 0 0", "teacher=w600k+y1, seed 1: w600k,y1 8 64 0 0", "a, seed 1: w600k 16 32 0.1 0", "b, seed 1: w600k 24 32 0.1 0.5",
+		"teacher=w600k, seed 2: w600k 8 64 0 0",
+	} {
+		o := rows[i].options
+		if got := fmt.Sprintf("%s: %s %d %d %g %g", rows[i].Name(), o.Teacher, o.Batch, o.Size.Dim, o.LR, o.EMA); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+		if o.Size.Width != 0.25 {
+			t.Errorf("%s: width %g", rows[i].Name(), o.Size.Width)
+		}
+	}
+}
+
+// A row that says how long it is has that in place of the study's budget, whatever that counts.
+func TestBudgetOfARow(t *testing.T) {
+	for budget, want := range map[string]string{"epochs: 9": "5 epochs, 0 steps; 20 epochs, 7 steps; 9 epochs, 0 steps", "steps: 70": "5 epochs, 0 steps; 20 epochs, 7 steps; 20 epochs, 70 steps"} {
+		s, err := read(t, "dataset: a.ds\nrows: [{name: a, settings: {epochs: 5}}, {name: b, settings: {steps: 7}}, {name: c, settings: {}}]\nbudget: {"+budget+"}\ntests: [{bin: a.bin}]")
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows, err := s.expand()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, row := range rows {
+			got = append(got, fmt.Sprintf("%d epochs, %d steps", row.options.Epochs, row.options.Steps))
+		}
+		if strings.Join(got, "; ") != want {
+			t.Errorf("budget of %s: %q, want %q", budget, got, want)
+		}
+	}
+}
+
 // What is wrong with a study is said before anything is opened.
 func TestRefusedStudies(t *testing.T) {
 	doubling, hundred := "{a0: &a0 1", "[1"
@@ -141,23 +194,32 @@ func TestRefusedStudies(t *testing.T) {
 		{"a seed in a row", "dataset: a.ds\nrows: [{name: a, settings: {seed: 3}}]" + ending, "seeds are an axis"},
 		{"epochs in the base", "dataset: a.ds\nbase: {epochs: 3}\naxes: {loss: [l2]}" + ending, "budget's matter"},
 		{"selection without validation", "dataset: a.ds\nselect: accuracy\naxes: {loss: [l2]}" + ending, "never chosen on a test"},
+		{"selection by no figure", "dataset: a.ds\nselect: accurracy\nvalidation: {bin: a.bin}\naxes: {loss: [l2]}" + ending, "select accurracy is none of accuracy, auc, eer"},
 		{"pairs without a dataset", "dataset: a.ds\naxes: {loss: [l2]}\nbudget: {steps: 1}\ntests: [{pairs: p.txt}]", "need the dataset"},
 		{"settings that contain themselves", "dataset: a.ds\nbase: &a {size: *a}\naxes: {loss: [l2]}" + ending, "contains itself"},
 		{"an axis that contains itself", "dataset: a.ds\naxes: &a {loss: [l2], size: [*a]}" + ending, "contains itself"},
 		{"settings that grow", "dataset: a.ds\nrows:\n- {name: a, settings: " + doubling + "}" + ending, "more than 10000 values"},
 		{"more rows than anybody waits for", "dataset: a.ds\naxes: {lr: " + hundred + ", epochs: " + hundred + ", seed: " + hundred + "}" + ending, "more than 10000 rows"},
+		{"rows for more seeds than anybody waits for", "dataset: a.ds\naxes: {seed: " + hundred + "}\nrows: [" + strings.Repeat("{name: a, settings: {}}, ", 100) + "]" + ending, "more than 10000 rows"},
+		{"a bin beside a dataset", "dataset: a.ds\naxes: {loss: [l2]}\nbudget: {steps: 1}\ntests: [{bin: a.bin, dataset: b.ds, exclude_overlap: big}]", "faces of its own"},
 		{"a budget beyond all bounds", "dataset: a.ds\naxes: {loss: [l2]}\nbudget: {steps: 2000000000}\ntests: [{bin: a.bin}]", "2000000000 steps"},
 		{"samples beyond all bounds", "dataset: a.ds\naxes: {loss: [l2]}\nbudget: {samples: 9223372036854775807}\ntests: [{bin: a.bin}]", "samples"},
 		{"two tests of a name", "dataset: a.ds\naxes: {loss: [l2]}\nbudget: {steps: 1}\ntests: [{bin: a/x.bin}, {bin: b/x.bin}]", "name them"},
+		{"an axis that is no list", "dataset: a.ds\nbase: {batch: &b 8}\naxes: {batch: *b}" + ending, "axis batch is no list"},
 	} {
 		if _, err := read(t, c.text); err == nil || !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}
 	}
 	for _, c := range []struct{ name, text, want string }{
-		{"a misspelt setting", "dataset: a.ds\naxes: {size.widht: [1]}" + ending, "size.width"},
+		{"a misspelt setting", "dataset: a.ds\naxes: {size.widht: [1]}" + ending, `row "size.widht=1": in "widht: 1": unknown key size.widht; did you mean size.width?`},
+		{"a word for a number", "dataset: a.ds\nbase: {lr: 0.1, batch: eight}\naxes: {loss: [l2]}" + ending, `in "batch: eight": cannot unmarshal`},
 		{"a misspelt baseline", "dataset: a.ds\nbaseline: cosin\naxes: {loss: [cosine, l2]}" + ending, `did you mean "cosine"`},
 		{"a seed that is none", "dataset: a.ds\naxes: {loss: [l2], seed: [x]}" + ending, "whole number"},
+		{"a setting twice", "dataset: a.ds\nbase: {batch: 8, batch: 16}\naxes: {loss: [l2]}" + ending, "batch: batch has a value already"},
+		{"an axis within another", "dataset: a.ds\naxes: {loss: [{name: unified, rpsd: {bank: 0}}], loss.rpsd.bank: [0, 64]}" + ending, "bank has a value already"},
+		{"a loss by both of its names", "dataset: a.ds\naxes: {loss: [l2], loss.name: [cosine]}" + ending, "name has a value already"},
+		{"a value over others", "dataset: a.ds\nbase: {size: {width: 1}}\naxes: {size: [2]}" + ending, "size has a value already"},
 		{"two rows of a name", "dataset: a.ds\naxes: {loss: [l2]}\nrows: [{name: l2, settings: {batch: 64}}]" + ending, "two rows"},
 	} {
 		s, err := read(t, c.text)
@@ -166,6 +228,23 @@ func TestRefusedStudies(t *testing.T) {
 		}
 		if _, err := s.expand(); err == nil || !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+	}
+}
+
+// The studies whose results are shown can be made.
+func TestStudiesOfResults(t *testing.T) {
+	files, err := filepath.Glob("../bench/results/*.yaml")
+	if err != nil || len(files) != 5 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		s, err := Read(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.expand(); err != nil {
+			t.Error(err)
 		}
 	}
 }

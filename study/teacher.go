@@ -11,6 +11,7 @@ import (
 	"facepipe/internal/embed"
 	"facepipe/internal/filedigest"
 	"facepipe/internal/ort"
+	"facepipe/internal/plain"
 )
 
 // teacherFile is in the study's folder, teacherCrops are what the teacher is timed on.
@@ -24,15 +25,24 @@ type TeacherCost struct {
 	SecondsPerCrop float64 `json:"seconds_per_crop"`
 }
 
-// timeTeacher measures the teacher's model once in a study.
-func (r *runner) timeTeacher(ctx context.Context) error {
+// timeTeacher measures the teacher's model once in a study: others wait until it is known.
+func (r *runner) timeTeacher(ctx context.Context) (err error) {
 	if r.TeacherModel == "" {
+		return nil
+	}
+	if device := r.rows[0].options.Device; device != "cpu" {
+		plain.Fprintf(r.o.Progress, "note: the teacher is timed on the processor, which says nothing of steps on %s: what they would take with it is left out\n", device)
 		return nil
 	}
 	digest, err := filedigest.Of(r.TeacherModel)
 	if err != nil {
 		return fmt.Errorf("%w: teacher_model: %w", ErrUsage, err)
 	}
+	lock, err := lockTable(ctx, r.o.Out)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Unlock()) }()
 	path := filepath.Join(r.o.Out, teacherFile)
 	var known TeacherCost
 	if _, err := readJSON(path, &known); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -60,9 +70,5 @@ func (r *runner) timeTeacher(ctx context.Context) error {
 		}
 	}
 	r.teacher = &TeacherCost{r.TeacherModel, digest, time.Since(begun).Seconds() / float64(n)}
-	lock, err := lockTable(ctx, r.o.Out)
-	if err != nil {
-		return err
-	}
-	return errors.Join(writeJSON(path, r.teacher), lock.Unlock())
+	return writeJSON(path, r.teacher)
 }

@@ -177,17 +177,16 @@ func (t *test) findShared(train *store.Dataset) (s shared, err error) {
 		if err != nil {
 			return s, err
 		}
-		if ds, ok := t.set.(*faces.Dataset); !ok || ds.Dataset().Contract() != contract {
-			if t.set.CropSize() != contract.CropSize {
-				continue
+		if t.set.CropSize() == contract.CropSize {
+			if ds, ok := t.set.(*faces.Dataset); !ok || ds.Dataset().Contract() != contract {
+				if err := t.set.Decode(place, rgb); err != nil {
+					return s, err
+				}
+				head.ID = store.CropID(contract, rgb)
 			}
-			if err := t.set.Decode(place, rgb); err != nil {
+			if s.ids, err = appendRow(s.ids, train)(train.LookupID(head.ID)); err != nil {
 				return s, err
 			}
-			head.ID = store.CropID(contract, rgb)
-		}
-		if s.ids, err = appendRow(s.ids, train)(train.LookupID(head.ID)); err != nil {
-			return s, err
 		}
 		if t.Bin != "" {
 			continue // its keys are numbers

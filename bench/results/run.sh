@@ -68,7 +68,13 @@ for study in $studies; do
 		jobs+=($!)
 	done
 	for job in "${jobs[@]}"; do
-		wait "$job" || status=$?
+		ended=0
+		wait "$job" || ended=$?
+		case $ended in
+		0) ;;
+		3) [ $status != 0 ] || status=3 ;; # rows failed, which stops no study
+		*) status=$ended ;;
+		esac
 	done
 	[ $status = 0 ] || [ $status = 3 ] || exit $status
 	./pipe report "$study" --out "$study.html" -q

@@ -118,6 +118,13 @@ func TestCompare(t *testing.T) {
 	if states(o.object(t)) != "map[done:6]" || strings.Contains(o.stderr, "seed 1") || strings.Contains(o.stderr, "seed 2") || !strings.Contains(o.stderr, "l2, seed 3: done") {
 		t.Errorf("a seed is added: %s", o.stderr)
 	}
+	again := *s
+	again.out = filepath.Join(t.TempDir(), "again")
+	o = expect(t, exitDone, again.args("--reuse", s.out)...)
+	if strings.Count(o.stderr, " is taken over from "+s.out) != 6 || strings.Contains(o.stderr, "done in") || !reflect.DeepEqual(again.table(t), s.table(t)) {
+		t.Errorf("rows of another study are made anew: %s", o.stderr)
+	}
+	expect(t, exitDone, "check", again.out)
 	// Another name is no other run, and another test no other training.
 	s.write(t, `axes: {seed: [1, 2, 3]}
 rows: [{name: A, settings: {loss: cosine}}, {name: B, settings: {loss: l2}}]

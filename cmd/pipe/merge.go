@@ -126,7 +126,7 @@ func (o *mergeOptions) mergePlan(ctx context.Context, s *session) (*result, erro
 		if o.clean || o.out != "" {
 			return nil, usagef("a study's rows stay in its folder: neither --clean nor --out is for a plan of compare")
 		}
-		return compared(study.MergePlan(ctx, o.plan, study.Options{Progress: o.Progress}))
+		return compared(study.MergePlan(ctx, o.plan, study.Options{ONNXRuntime: s.onnxruntime, Progress: o.Progress}))
 	}
 	m, err := teacher.MergePlan(ctx, o.plan, teacher.MergeOptions{
 		Dataset: o.out, Clean: o.clean, Progress: o.Progress, MaxRejectRate: o.MaxRejectRate})

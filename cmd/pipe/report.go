@@ -51,7 +51,7 @@ func (o *reportOptions) describe() *cobra.Command {
 	}
 	return &cobra.Command{
 		Use:   "report WHAT... --out PAGE.html",
-		Short: "Show an eval, a run, a dataset or a cache as one page",
+		Short: "Show an eval, a study, a run, a dataset or a cache as one page",
 		Long: `Report makes one HTML page that stands alone: it answers first, has tables, curves and
 faces, opens without a network and can be mailed. WHAT is found out by what lies there:
 ` + kinds.String() + `
@@ -90,7 +90,7 @@ func (o *reportOptions) validate(args []string) error {
 
 func (o *reportOptions) named() error {
 	if len(o.what) == 0 {
-		return errors.New("name an eval's folder, a run, a dataset or a cache")
+		return errors.New("name the folder of an eval, a study, a run, a dataset or a cache")
 	}
 	return allNamed("WHAT", o.what)
 }
