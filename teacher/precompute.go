@@ -35,7 +35,7 @@ func Precompute(ctx context.Context, o Options) (Summary, error) {
 	}
 	defer ds.Close()
 	opened := progress.Phase(o.Progress, "open "+o.Model)
-	models, err := openModels(o, ds)
+	models, err := openModels(ctx, o, ds)
 	opened()
 	defer closeModels(models)
 	if err != nil {
@@ -49,10 +49,10 @@ func Precompute(ctx context.Context, o Options) (Summary, error) {
 
 // openModels opens the model once for each device. The caller closes what it returns, even
 // with an error.
-func openModels(o Options, ds *store.Dataset) ([]*embed.Model, error) {
+func openModels(ctx context.Context, o Options, ds *store.Dataset) ([]*embed.Model, error) {
 	var models []*embed.Model
 	for _, runtime := range o.runtimes() {
-		m, err := embed.Open(o.Model, embed.Options{Preprocess: o.Preprocess, Contract: o.contract, Output: o.Output, Norm: o.norm, Crop: ds.Contract().CropSize, Batch: o.Batch, Runtime: runtime})
+		m, err := embed.Open(ctx, o.Model, embed.Options{Preprocess: o.Preprocess, Contract: o.contract, Output: o.Output, Norm: o.norm, Crop: ds.Contract().CropSize, Batch: o.Batch, Runtime: runtime})
 		if err != nil {
 			return models, err
 		}
