@@ -134,7 +134,7 @@ func (r *run) describe(how string) {
 		ModelDigest: m.Digest(), Batch: m.Batch(), Runtime: ort.Version(), Decoder: imgcodec.DecoderName()}
 	r.summarizeContract()
 	if o.Progress != nil {
-		fmt.Fprintf(o.Progress, "teacher %s: %v (%s), %s\n", o.Name, m.Preprocess(), m.Reason(), how)
+		plain.Fprintf(o.Progress, "teacher %s: %v (%s), %s\n", o.Name, m.Preprocess(), m.Reason(), how)
 	}
 	if file := stem(o.Model); o.Name == cmp.Or(cache.SafeName(file), "teacher") && o.Name != file {
 		r.note(fmt.Sprintf("the teacher of file %q is called %s, as other characters cannot stand in a name; --name gives another", file, o.Name))
