@@ -22,7 +22,7 @@ const (
 )
 
 // tooDense is what is wrong with a file that stands for more.
-var tooDense = fmt.Sprintf("it claims to be more than %d times as long when it is decompressed", maxRatio)
+var tooDense = fmt.Sprintf("it claims to be more than %d times as long when it is decompressed: write it without compression", maxRatio)
 
 // unpackedLimit is how many bytes a file of a size may stand for.
 func unpackedLimit(size int64) int64 { return maxRatio * min(size, math.MaxInt64/maxRatio) }
