@@ -16,6 +16,7 @@ import (
 	"facepipe/eval/uncertainty"
 	"facepipe/eval/verification"
 	"facepipe/internal/embed"
+	"facepipe/internal/plain"
 	"facepipe/internal/progress"
 	"facepipe/store"
 )
@@ -207,7 +208,7 @@ func (s *tests) readCohorts(ctx context.Context, o Options, r *report.Report) er
 			if err != nil {
 				err = fmt.Errorf("%s: %w", t.name, err)
 				if r.Warnings = append(r.Warnings, err.Error()); o.Progress != nil {
-					fmt.Fprintf(o.Progress, "warning: %v\n", err)
+					plain.Fprintf(o.Progress, "warning: %s\n", err.Error())
 				}
 				s.faults = errors.Join(s.faults, err)
 				continue

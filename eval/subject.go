@@ -107,9 +107,9 @@ func (s *model) open(ctx context.Context, crop int, faces func() selfcheck.Faces
 	s.close()
 	o := s.o
 	opened := progress.Phase(o.Progress, "open "+s.path)
-	m, err := embed.Open(s.path, embed.Options{Preprocess: o.Preprocess, Output: o.Output, Crop: crop, Batch: o.Batch, Runtime: o.Runtime})
+	m, err := embed.Open(ctx, s.path, embed.Options{Preprocess: o.Preprocess, Output: o.Output, Crop: crop, Batch: o.Batch, Runtime: o.Runtime})
 	opened()
-	if errors.Is(err, ort.ErrRuntime) {
+	if errors.Is(err, ort.ErrRuntime) || err != nil && ctx.Err() != nil {
 		return err
 	}
 	if err != nil {

@@ -235,5 +235,5 @@ func keepOthers(path string, text []byte) error {
 	if err == nil && string(old) != string(text) || errors.Is(err, regular.ErrTooLarge) {
 		return fmt.Errorf("pairs are to be written to %s, where another list is: give another --out, or that list as --pairs", path)
 	}
-	return durable.WriteFile(path, text, 0o644)
+	return durable.Replace(path, text, 0o644)
 }

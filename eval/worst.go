@@ -142,7 +142,7 @@ func (f *faceFiles) write(place int) (string, error) {
 	sum := sha256.Sum256([]byte(f.set.Describe().Digest + "\x00" + head.Key))
 	name := facesFolder + "/" + hex.EncodeToString(sum[:12]) + ".jpg"
 	f.written[place] = name
-	return name, durable.WriteFile(filepath.Join(f.out, filepath.FromSlash(name)), imgcodec.EncodeJPEG(smaller(img), faceQuality), 0o644)
+	return name, durable.Replace(filepath.Join(f.out, filepath.FromSlash(name)), imgcodec.EncodeJPEG(smaller(img), faceQuality), 0o644)
 }
 
 // smaller is a picture of at most maxFace pixels a side: the means of equal parts.
@@ -173,7 +173,7 @@ func smaller(img *imgcodec.Image) *imgcodec.Image {
 // writeScores writes every comparison as a line: the test, the keys, 1 for one person, the fold
 // from 1, empty without folds, and a cosine of each subject, empty where it was not measured.
 func writeScores(path string, s *tests, measured []measurement, r report.Report) (err error) {
-	f, err := durable.Create(path)
+	f, err := durable.Stage(path)
 	if err != nil {
 		return fmt.Errorf("write scores: %w", err)
 	}

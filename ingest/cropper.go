@@ -175,11 +175,13 @@ func (c *cropper) detect(ctx context.Context, photo *photograph, item source.Ite
 
 // alignFaces makes the crops of a photograph's faces, in their order.
 func (c *cropper) alignFaces(ctx context.Context, photo *photograph, faces []face) ([]candidate, error) {
-	// A photograph is decoded at one size at a time, so faces that need the same size follow
-	// each other. A face whose reduction has an error is refused with it below.
-	if most := int64(len(faces)) * int64(3*c.contract.CropSize*c.contract.CropSize); most > c.budget.decoding.size {
+	most := int64(len(faces)) * int64(3*c.contract.CropSize*c.contract.CropSize)
+	if most > c.budget.decoding.size {
 		return nil, refuse(stageAlign, fmt.Errorf("%w: the crops of %d faces take %d bytes, and --memory of %d leaves %d", errMemory, len(faces), most, c.budget.memory, c.budget.decoding.size))
 	}
+	photo.claimCrops(most)
+	// A photograph is decoded at one size at a time, so faces that need the same size follow
+	// each other. A face whose reduction has an error is refused with it below.
 	order, reductions := make([]int, len(faces)), make([]int, len(faces))
 	for i, f := range faces {
 		order[i] = i

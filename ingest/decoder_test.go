@@ -132,7 +132,7 @@ func TestDecodersGiveTheSameFaces(t *testing.T) {
 	if err := os.WriteFile(path, testdata.Teacher, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	model, err := embed.Open(path, embed.Options{})
+	model, err := embed.Open(t.Context(), path, embed.Options{})
 	switch {
 	case errors.Is(err, ort.ErrRuntime):
 		t.Logf("only pixels are compared: %v", err)

@@ -156,10 +156,10 @@ type claim struct {
 	bytes int64
 }
 
-// hold makes the claim one of so many bytes, which the share has at all. It gives back what it had
-// first: two that wait for more, each with some in hand, could wait forever.
+// hold makes the claim one of so many bytes or more, which the share has at all. To get more it gives
+// back what it had first: two that wait for more, each with some in hand, could wait forever.
 func (c *claim) hold(ctx context.Context, s *share, bytes int64) error {
-	if c.of == s && c.bytes == bytes {
+	if c.of == s && c.bytes >= bytes {
 		return nil
 	}
 	c.release()

@@ -6,10 +6,12 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"facepipe/ingest/align"
 	"facepipe/internal/imgcodec"
 )
 
@@ -98,5 +100,35 @@ func TestAdmission(t *testing.T) {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.reason)
 		}
 		c.release()
+	}
+}
+
+// The crops of many faces are part of what their photograph claims; those of a few are not worth to
+// decode it again.
+func TestCropsAreClaimed(t *testing.T) {
+	const size = 112
+	for _, faces := range []int{1, 200} {
+		c := newCropper(parsed{side: size, memory: MinMemory}, Gate{})
+		opened, err := imgcodec.OpenPhoto(imgcodec.EncodePNG(imgcodec.NewImage(300, 300)), imgcodec.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		photo := c.budget.open(t.Context(), opened)
+		if _, err := photo.at(t.Context(), 1); err != nil { // as a detector has looked at it
+			t.Fatal(err)
+		}
+		before := photo.decoding.bytes
+		same := face{landmarks: align.Template(size)}
+		crops, err := c.alignFaces(t.Context(), photo, slices.Repeat([]face{same}, faces))
+		if err != nil || len(crops) != faces || crops[0].refused != nil {
+			t.Fatalf("%d crops, %v", len(crops), err)
+		}
+		if claimed := photo.decoding.bytes - before; (claimed >= int64(faces*3*size*size)) != (faces > 1) {
+			t.Errorf("%d bytes are claimed for %d crops", claimed, faces)
+		}
+		photo.close()
+		if !c.budget.decoding.free.TryAcquire(c.budget.decoding.size) {
+			t.Error("not everything was given back")
+		}
 	}
 }

@@ -30,7 +30,7 @@ func (r *run) writePairs(ctx context.Context) error {
 	if r.options.PairsOut == "" {
 		return nil
 	}
-	out, err := durable.Create(r.options.PairsOut)
+	out, err := durable.Stage(r.options.PairsOut)
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ const (
 type photograph struct {
 	*imgcodec.Photo
 	decoding claim
+	crops    int64 // bytes that the claim covers beside the pictures
 	current  *imgcodec.Reduced
 }
 
@@ -35,7 +36,7 @@ type photograph struct {
 func (b *budget) open(ctx context.Context, opened *imgcodec.Photo) *photograph {
 	p := &photograph{Photo: opened}
 	opened.Reserve = func(bytes int64) error {
-		if bytes != p.decoding.bytes {
+		if bytes += p.crops; bytes > p.decoding.bytes {
 			p.close() // for nobody waits with pictures in hand
 		}
 		if err := b.fits(bytes); err != nil {
@@ -44,6 +45,16 @@ func (b *budget) open(ctx context.Context, opened *imgcodec.Photo) *photograph {
 		return p.decoding.hold(ctx, &b.decoding, bytes)
 	}
 	return p
+}
+
+// claimCrops has the claim cover crops of so many bytes, too, if they are many: it is to be called before
+// the first of them is made. A few are not worth decoding the photograph again.
+func (p *photograph) claimCrops(bytes int64) {
+	const few = 4 << 20 // a crop of [MaxCropSize]
+	if bytes > few {
+		p.crops = bytes
+		p.close()
+	}
 }
 
 // close releases all pictures, and gives back the budget.

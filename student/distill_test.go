@@ -138,7 +138,7 @@ func TestExportAgreesWithEngine(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m, err := embed.Open(s.ONNX, embed.Options{Batch: 7})
+			m, err := embed.Open(t.Context(), s.ONNX, embed.Options{Batch: 7})
 			if err != nil {
 				t.Fatal(err)
 			}

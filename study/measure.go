@@ -77,7 +77,7 @@ func (r *runner) measure(ctx context.Context, dir, model string, f *figures) (er
 			if m != nil {
 				m.Close()
 			}
-			if m, err = embed.Open(model, embed.Options{Crop: side, Runtime: ort.Options{Library: r.o.ONNXRuntime, Threads: r.o.Machine.Threads}}); err != nil {
+			if m, err = embed.Open(ctx, model, embed.Options{Crop: side, Runtime: ort.Options{Library: r.o.ONNXRuntime, Threads: r.o.Machine.Threads}}); err != nil {
 				return err
 			}
 			size = side

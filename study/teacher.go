@@ -52,7 +52,7 @@ func (r *runner) timeTeacher(ctx context.Context) (err error) {
 		r.teacher = &known
 		return nil
 	}
-	m, err := embed.Open(r.TeacherModel, embed.Options{Crop: r.train.Contract().CropSize, Runtime: ort.Options{Library: r.o.ONNXRuntime, Threads: r.rows[0].options.Threads}})
+	m, err := embed.Open(ctx, r.TeacherModel, embed.Options{Crop: r.train.Contract().CropSize, Runtime: ort.Options{Library: r.o.ONNXRuntime, Threads: r.rows[0].options.Threads}})
 	if err != nil {
 		return fmt.Errorf("teacher_model %s: %w", r.TeacherModel, err)
 	}

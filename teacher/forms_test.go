@@ -71,7 +71,7 @@ func TestModelOfAnotherSize(t *testing.T) {
 	var notes bytes.Buffer
 	o.Progress = &notes
 	s := precompute(t, o)
-	m, err := embed.Open(model, embed.Options{Crop: teachertest.Side})
+	m, err := embed.Open(t.Context(), model, embed.Options{Crop: teachertest.Side})
 	if err != nil {
 		t.Fatal(err)
 	}

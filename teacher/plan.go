@@ -102,7 +102,7 @@ func MakePlan(ctx context.Context, o Options, dir string) (PlanSummary, error) {
 	defer ds.Close()
 	here := o
 	here.Runtime, here.Devices, here.Batch = o.Runtime.OnProcessor(), nil, 0
-	models, err := openModels(here, ds)
+	models, err := openModels(ctx, here, ds)
 	defer closeModels(models)
 	if err != nil {
 		return PlanSummary{}, err
@@ -190,7 +190,7 @@ func Work(ctx context.Context, dir string, w worker.Worker, o Options) (Summary,
 	if err := sameDecoder(ds, p.Tasks, o.decoder); err != nil {
 		return Summary{}, fmt.Errorf("plan %s: %w", dir, err)
 	}
-	models, err := openModels(o, ds)
+	models, err := openModels(ctx, o, ds)
 	defer closeModels(models)
 	if err != nil {
 		return Summary{}, err

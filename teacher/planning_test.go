@@ -47,7 +47,7 @@ func TestPlanWithoutTheProvider(t *testing.T) {
 	if _, got := plannedCacheOf(t, o); got.Fingerprint != want.Fingerprint {
 		t.Errorf("planned for CUDA the fingerprint is %s, for the processor %s", got.Fingerprint, want.Fingerprint)
 	}
-	model, err := embed.Open(o.Model, embed.Options{})
+	model, err := embed.Open(t.Context(), o.Model, embed.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

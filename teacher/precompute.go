@@ -35,7 +35,7 @@ func Precompute(ctx context.Context, o Options) (Summary, error) {
 	}
 	defer ds.Close()
 	opened := progress.Phase(o.Progress, "open "+o.Model)
-	models, err := openModels(o, ds)
+	models, err := openModels(ctx, o, ds)
 	opened()
 	defer closeModels(models)
 	if err != nil {
@@ -49,10 +49,10 @@ func Precompute(ctx context.Context, o Options) (Summary, error) {
 
 // openModels opens the model once for each device. The caller closes what it returns, even
 // with an error.
-func openModels(o Options, ds *store.Dataset) ([]*embed.Model, error) {
+func openModels(ctx context.Context, o Options, ds *store.Dataset) ([]*embed.Model, error) {
 	var models []*embed.Model
 	for _, runtime := range o.runtimes() {
-		m, err := embed.Open(o.Model, embed.Options{Preprocess: o.Preprocess, Contract: o.contract, Output: o.Output, Norm: o.norm, Crop: ds.Contract().CropSize, Batch: o.Batch, Runtime: runtime})
+		m, err := embed.Open(ctx, o.Model, embed.Options{Preprocess: o.Preprocess, Contract: o.contract, Output: o.Output, Norm: o.norm, Crop: ds.Contract().CropSize, Batch: o.Batch, Runtime: runtime})
 		if err != nil {
 			return models, err
 		}
@@ -134,7 +134,7 @@ func (r *run) describe(how string) {
 		ModelDigest: m.Digest(), Batch: m.Batch(), Runtime: ort.Version(), Decoder: imgcodec.DecoderName()}
 	r.summarizeContract()
 	if o.Progress != nil {
-		fmt.Fprintf(o.Progress, "teacher %s: %v (%s), %s\n", o.Name, m.Preprocess(), m.Reason(), how)
+		plain.Fprintf(o.Progress, "teacher %s: %v (%s), %s\n", o.Name, m.Preprocess(), m.Reason(), how)
 	}
 	if file := stem(o.Model); o.Name == cmp.Or(cache.SafeName(file), "teacher") && o.Name != file {
 		r.note(fmt.Sprintf("the teacher of file %q is called %s, as other characters cannot stand in a name; --name gives another", file, o.Name))

@@ -36,7 +36,7 @@ func TestCacheHoldsTheModelsEmbeddings(t *testing.T) {
 		if s.Teacher != "tiny" || s.Rows != 20 || s.Computed != 20 || s.Reused != 0 || s.Dim != 147 || s.DType != dtype || !s.Flip || s.Invalid != 0 {
 			t.Errorf("%s: %+v", dtype, s)
 		}
-		m, err := embed.Open(model, embed.Options{})
+		m, err := embed.Open(t.Context(), model, embed.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

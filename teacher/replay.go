@@ -81,7 +81,7 @@ func Replay(ctx context.Context, o ReplayOptions) (ReplayReport, error) {
 	if err != nil {
 		return ReplayReport{}, err
 	}
-	model, err := openAs(cache.Info(), ds.Contract().CropSize, o)
+	model, err := openAs(ctx, cache.Info(), ds.Contract().CropSize, o)
 	if err != nil {
 		return ReplayReport{}, err
 	}
@@ -129,7 +129,7 @@ func named(ds *store.Dataset, name string) (string, error) {
 }
 
 // openAs opens the model under the cache's own contract, for crops of a side.
-func openAs(info cache.Info, crop int, o ReplayOptions) (*embed.Model, error) {
+func openAs(ctx context.Context, info cache.Info, crop int, o ReplayOptions) (*embed.Model, error) {
 	digest, err := embed.Digest(o.Model)
 	if err != nil {
 		return nil, err
@@ -153,7 +153,7 @@ func openAs(info cache.Info, crop int, o ReplayOptions) (*embed.Model, error) {
 	if fingerprint(o.Runtime.Half) != info.Fingerprint {
 		return nil, foreign
 	}
-	model, err := embed.Open(o.Model, embed.Options{Contract: &contract, Output: outputs.Embedding, Norm: outputs.Norm, Crop: crop, Batch: o.Batch, Runtime: o.Runtime})
+	model, err := embed.Open(ctx, o.Model, embed.Options{Contract: &contract, Output: outputs.Embedding, Norm: outputs.Norm, Crop: crop, Batch: o.Batch, Runtime: o.Runtime})
 	switch {
 	case err != nil && o.Runtime.TF32:
 		return nil, fmt.Errorf("teacher %s was computed with TF32, by a --provider that can: %w", info.Name, err)

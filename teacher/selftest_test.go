@@ -41,7 +41,7 @@ func TestRealSelfTest(t *testing.T) {
 		{"mbf_y1", "arcface", "RGB raw"},
 		{"mbf_y1", bgr(t, 0, 1), "RGB raw"},
 	} {
-		model, err := embed.Open(filepath.Join(root, "models", c.model+".onnx"), embed.Options{Preprocess: c.preprocess})
+		model, err := embed.Open(t.Context(), filepath.Join(root, "models", c.model+".onnx"), embed.Options{Preprocess: c.preprocess})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -270,7 +270,7 @@ func TestWeakForBatchStatistics(t *testing.T) {
 func TestPlanOfAMeasuredContract(t *testing.T) {
 	ds, model, dir := generatedFaces(t, 14, 2, false), foldedTeacher(t), filepath.Join(t.TempDir(), "job")
 	o := Options{Dataset: ds.Dir(), Model: model, Name: "t", DType: cache.FP32}
-	guessed, err := embed.Open(model, embed.Options{})
+	guessed, err := embed.Open(t.Context(), model, embed.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

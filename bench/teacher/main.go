@@ -113,7 +113,7 @@ func (s settings) called(phase, model string) string {
 // bareSession runs the model on one batch that stays where it is: what no pipeline can
 // be faster than.
 func bareSession(s settings) (measure.Result, error) {
-	m, err := embed.Open(s.modelPath(), embed.Options{Batch: s.batch, Runtime: s.Options})
+	m, err := embed.Open(context.Background(), s.modelPath(), embed.Options{Batch: s.batch, Runtime: s.Options})
 	if err != nil {
 		return measure.Result{}, err
 	}

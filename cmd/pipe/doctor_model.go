@@ -98,7 +98,7 @@ func (o *doctorOptions) runModels(ctx context.Context, s *session) (*result, err
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		state := o.examine(path)
+		state := o.examine(ctx, path)
 		summary.Models = append(summary.Models, state)
 		if !state.Usable {
 			unusable = append(unusable, path)
@@ -112,7 +112,7 @@ func (o *doctorOptions) runModels(ctx context.Context, s *session) (*result, err
 }
 
 // examine finds out what a file is.
-func (o *doctorOptions) examine(path string) modelState {
+func (o *doctorOptions) examine(ctx context.Context, path string) modelState {
 	s := modelState{File: path, Kind: kindNone}
 	err := s.read()
 	if err == nil {
@@ -120,7 +120,7 @@ func (o *doctorOptions) examine(path string) modelState {
 		if len(s.Model.Outputs) >= detectorOutputs && o.output == "" {
 			err = s.tryDetector(o)
 		} else {
-			err = s.tryEmbedder(o)
+			err = s.tryEmbedder(ctx, o)
 		}
 	}
 	if s.Usable = err == nil; err != nil {
@@ -151,11 +151,11 @@ func (s *modelState) folder() error {
 	return fmt.Errorf("a folder: name a model in it: %s", strings.Join(files, ", "))
 }
 
-func (s *modelState) tryEmbedder(o *doctorOptions) error {
+func (s *modelState) tryEmbedder(ctx context.Context, o *doctorOptions) error {
 	if is := s.neighbour(); is != "" {
 		return fmt.Errorf("a model for %s of insightface's packs, which pipe has no use for", is)
 	}
-	m, err := embed.Open(s.File, embed.Options{Preprocess: o.preprocess, Output: o.output, Crop: align.CropSize, Batch: o.batch, Runtime: o.runtime})
+	m, err := embed.Open(ctx, s.File, embed.Options{Preprocess: o.preprocess, Output: o.output, Crop: align.CropSize, Batch: o.batch, Runtime: o.runtime})
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"facepipe/eval/protocol"
 	"facepipe/ingest"
 	"facepipe/ingest/detect"
+	"facepipe/internal/durable"
 	"facepipe/internal/plain"
 	"facepipe/store"
 )
@@ -160,11 +161,9 @@ func openWholeBin(ctx context.Context, path string) (faces.Set, error) {
 func (o *embedOptions) ingest(ctx context.Context) (set faces.Set, discard func(), err error) {
 	dataset, discard := o.keep, func() {}
 	if dataset == "" {
-		folder, err := os.MkdirTemp(filepath.Dir(o.out), ".embed-*")
-		if err != nil {
+		if dataset, discard, err = besideDataset(o.out); err != nil {
 			return nil, discard, err
 		}
-		dataset, discard = filepath.Join(folder, "faces.ds"), func() { _ = os.RemoveAll(folder) }
 	}
 	summary, err := ingest.Run(ctx, ingest.Options{
 		Sources: []string{"folder=" + o.folder}, Out: dataset, Detector: o.detector, MaxRejectRate: 1,
@@ -184,6 +183,28 @@ func (o *embedOptions) ingest(ctx context.Context) (set faces.Set, discard func(
 		discard()
 	}
 	return set, discard, err
+}
+
+// besideDataset is where a dataset can be made that lives as long as a file is written. What one that
+// was killed has left there is removed.
+func besideDataset(out string) (dataset string, discard func(), err error) {
+	folder := filepath.Join(filepath.Dir(out), ".embed-"+filepath.Base(out))
+	if err := durable.NoLinks(filepath.Dir(out), filepath.Base(folder)); err != nil {
+		return "", func() {}, err
+	}
+	if err := os.Mkdir(folder, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		return "", func() {}, err
+	}
+	lock, err := durable.TryLock(filepath.Join(folder, ".lock"))
+	if err != nil {
+		return "", func() {}, err
+	}
+	dataset = filepath.Join(folder, "faces.ds")
+	discard = func() { _ = errors.Join(os.RemoveAll(folder), lock.Unlock()) } // it is in nobody's way
+	if err := os.RemoveAll(dataset); err != nil {
+		return "", discard, errors.Join(err, lock.Unlock())
+	}
+	return dataset, discard, nil
 }
 
 func printEmbedded(w io.Writer, s eval.Embedded) {

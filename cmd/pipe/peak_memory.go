@@ -31,8 +31,8 @@ func (o *peakMemoryOptions) validate(args []string) error {
 	return nil
 }
 
-func (o *peakMemoryOptions) run(context.Context, *session) (*result, error) {
-	m, err := cost.Peaks(o.request)
+func (o *peakMemoryOptions) run(ctx context.Context, _ *session) (*result, error) {
+	m, err := cost.Peaks(ctx, o.request)
 	if err != nil {
 		return nil, err
 	}

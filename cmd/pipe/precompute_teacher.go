@@ -189,7 +189,7 @@ func (o *precomputeOptions) verify(ctx context.Context, runtime ort.Options) err
 		return fmt.Errorf("verify teacher %s: accuracy %.4f on %s, wanted %g; under %v (%s)", o.Model, m.Accuracy, o.verifyPairs, o.minAccuracy,
 			m.Preprocess, m.PreprocessReason)
 	}
-	fmt.Fprintf(o.Progress, "teacher %s: accuracy %.4f on %s\n", o.Model, m.Accuracy, o.verifyPairs)
+	plain.Fprintf(o.Progress, "teacher %s: accuracy %.4f on %s\n", o.Model, m.Accuracy, o.verifyPairs)
 	return nil
 }
 

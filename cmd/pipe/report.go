@@ -120,7 +120,7 @@ func (o *reportOptions) run(ctx context.Context, s *session) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := durable.WriteFile(o.out, html, 0o644); err != nil {
+	if err := durable.Replace(o.out, html, 0o644); err != nil {
 		return nil, fmt.Errorf("write the page: %w", err)
 	}
 	sum := reportSummary{Page: o.out, Bytes: len(html), Parts: []reportPart{}}

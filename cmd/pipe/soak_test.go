@@ -22,6 +22,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"facepipe/internal/durable"
 )
 
 // TestSoak does all that is done to a dataset in a loop for PIPE_SOAK_SECONDS (make soak): under
@@ -233,6 +235,11 @@ func (s *soak) round(rng *rand.Rand) {
 		sameFiles(s.t, filepath.Join(s.control, name), filepath.Join(folder, name))
 	}
 	s.sameRun(folder)
+	for _, of := range []string{"", "report"} { // folders of a user's, which no verb cleans up
+		if left, err := filepath.Glob(filepath.Join(folder, of, durable.TempPrefix+"*")); err != nil || len(left) > 0 {
+			s.t.Errorf("%v are left over after kills, %v", left, err)
+		}
+	}
 	if s.rounds%3 == 0 {
 		s.fullDisk()
 	}

@@ -121,7 +121,7 @@ func Measure(ctx context.Context, path string, model embed.Options, o Options) (
 	}
 	model.Batch = max(0, model.Batch) // whatever is fastest is measured below
 	load, known := loadAverage()
-	m, err := embed.Open(path, model)
+	m, err := embed.Open(ctx, path, model)
 	if err != nil {
 		return nil, err
 	}

@@ -207,7 +207,7 @@ func TestChild(t *testing.T) {
 	if !*child {
 		t.Skip("only as another test's process")
 	}
-	m, err := Peaks(flag.Arg(0))
+	m, err := Peaks(context.Background(), flag.Arg(0))
 	if err != nil {
 		t.Fatal(err)
 	}

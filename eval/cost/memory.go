@@ -55,9 +55,9 @@ func (c *Cost) remember(ctx context.Context, path string, model embed.Options, c
 	}
 	measure := r.growth
 	if len(command) > 0 {
-		measure = func() (*Memory, error) { return r.inProcess(ctx, command) }
+		measure = func(ctx context.Context) (*Memory, error) { return r.inProcess(ctx, command) }
 	}
-	m, err := measure()
+	m, err := measure(ctx)
 	if err != nil {
 		c.note("memory is not measurable: %v", err)
 		return
@@ -95,7 +95,7 @@ func (r request) inProcess(ctx context.Context, command []string) (*Memory, erro
 // Peaks measures the memory of this process, which should do nothing else, as the argument says
 // that [Measure] gives to [Options.Command]. The result is what Measure expects on its standard
 // output.
-func Peaks(argument string) (*Memory, error) {
+func Peaks(ctx context.Context, argument string) (*Memory, error) {
 	var r request
 	if err := json.Unmarshal([]byte(argument), &r); err != nil {
 		return nil, fmt.Errorf("read what to measure: %w", err)
@@ -106,13 +106,13 @@ func Peaks(argument string) (*Memory, error) {
 	m := &Memory{OwnProcess: true}
 	var err error
 	if m.Base, err = resident("VmRSS:"); err == nil {
-		m.Peaks, err = r.peaks()
+		m.Peaks, err = r.peaks(ctx)
 	}
 	return m, err
 }
 
 // growth measures in this process.
-func (r request) growth() (*Memory, error) {
+func (r request) growth(ctx context.Context) (*Memory, error) {
 	const resetPeak = "5"
 	if err := os.WriteFile("/proc/self/clear_refs", []byte(resetPeak), 0); err != nil {
 		return nil, err
@@ -122,7 +122,7 @@ func (r request) growth() (*Memory, error) {
 		return nil, err
 	}
 	m := new(Memory)
-	m.Peaks, err = r.peaks()
+	m.Peaks, err = r.peaks(ctx)
 	for i := range m.Peaks {
 		m.Peaks[i].Bytes = max(0, m.Peaks[i].Bytes-before)
 	}
@@ -130,8 +130,8 @@ func (r request) growth() (*Memory, error) {
 }
 
 // peaks opens the model and runs a batch of each size.
-func (r request) peaks() (peaks []Peak, err error) {
-	m, err := embed.Open(r.Path, r.Model)
+func (r request) peaks(ctx context.Context) (peaks []Peak, err error) {
+	m, err := embed.Open(ctx, r.Path, r.Model)
 	if err != nil {
 		return nil, err
 	}

@@ -14,34 +14,40 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 )
 
-// Limits of what a file may claim: of its metadata, and how many times its own size a batch may
-// have when it is decompressed.
+// Limits of what a file may claim: of its metadata, and how many times its own size it may have when it
+// is decompressed.
 const (
 	maxMetaBytes = 64 << 20
 	maxRatio     = 256
 )
 
-// bounded allocates no more at once than a file of its size can stand for.
+// tooDense is what is wrong with a file that stands for more.
+var tooDense = fmt.Sprintf("it claims to be more than %d times as long when it is decompressed: write it without compression", maxRatio)
+
+// unpackedLimit is how many bytes a file of a size may stand for.
+func unpackedLimit(size int64) int64 { return maxRatio * min(size, math.MaxInt64/maxRatio) }
+
+// bounded allocates no more in all than a file of its size can stand for.
 type bounded struct {
 	memory.Allocator
-	limit int
+	left int64
 }
 
 // Allocate panics beyond the limit, which readArrow turns into an error.
-func (b bounded) Allocate(size int) []byte {
-	b.check(size)
+func (b *bounded) Allocate(size int) []byte {
+	b.take(size)
 	return b.Allocator.Allocate(size)
 }
 
 // Reallocate panics beyond the limit.
-func (b bounded) Reallocate(size int, old []byte) []byte {
-	b.check(size)
+func (b *bounded) Reallocate(size int, old []byte) []byte {
+	b.take(size)
 	return b.Allocator.Reallocate(size, old)
 }
 
-func (b bounded) check(size int) {
-	if size > b.limit {
-		panic(fmt.Sprintf("it claims %d bytes", size))
+func (b *bounded) take(size int) {
+	if b.left -= int64(size); b.left < 0 {
+		panic(tooDense)
 	}
 }
 
@@ -58,7 +64,7 @@ func (t *Table) readArrow(file *os.File, size int64) (err error) {
 	}
 	limits := []ipc.Option{
 		ipc.WithBodySizeLimit(size), ipc.WithMetadataSizeLimit(maxMetaBytes),
-		ipc.WithAllocator(bounded{memory.DefaultAllocator, int(min(maxRatio*size, math.MaxInt32*2))}),
+		ipc.WithAllocator(&bounded{memory.DefaultAllocator, unpackedLimit(size)}),
 	}
 	r, err := ipc.NewFileReader(file, limits...)
 	if err != nil {

@@ -53,11 +53,17 @@ func checkClaims(file *os.File, size int64) error {
 	return err
 }
 
-// checkBatches looks at the messages of the batches that a member of a footer lists.
+// checkBatches looks at the messages of the batches that a member of a footer lists. Together they are
+// no longer than the file: one that is listed again and again would be read as often.
 func checkBatches(file *os.File, size int64, footer arrowmeta.Table, member int) error {
 	blocks, err := footer.Structs(member, blockBytes)
-	for ; err == nil && len(blocks) > 0; blocks = blocks[blockBytes:] {
-		err = checkBlock(file, size, int64(binary.LittleEndian.Uint64(blocks)), int64(binary.LittleEndian.Uint32(blocks[8:])))
+	for left := size; err == nil && len(blocks) > 0; blocks = blocks[blockBytes:] {
+		length, body := int64(binary.LittleEndian.Uint32(blocks[8:])), int64(binary.LittleEndian.Uint64(blocks[16:]))
+		if body < 0 || body > left-length {
+			return errors.New("its batches are longer together than the file")
+		}
+		left -= length + body
+		err = checkBlock(file, size, int64(binary.LittleEndian.Uint64(blocks)), length)
 	}
 	return err
 }

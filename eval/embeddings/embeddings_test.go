@@ -16,10 +16,11 @@ import (
 	flatbuffers "github.com/google/flatbuffers/go"
 
 	"facepipe/internal/alloctest"
+	"facepipe/internal/arrowmeta"
 	"facepipe/internal/npy"
 )
 
-func write(t *testing.T, name string, data []byte) string {
+func write(t testing.TB, name string, data []byte) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
 	if err := os.WriteFile(path, data, 0o644); err != nil {
@@ -58,7 +59,7 @@ func letters(width int, texts ...string) (b []byte) {
 	return b
 }
 
-func npz(t *testing.T, method uint16, parts ...any) []byte {
+func npz(t testing.TB, method uint16, parts ...any) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)
@@ -248,6 +249,49 @@ func TestDamagedArrow(t *testing.T) {
 				t.Fatalf("byte %d as %x: %v, %v", at, to, table, err)
 			}
 		}
+	}
+}
+
+// What is compressed stands for no more than so many times its bytes, and a batch that is listed twice is
+// not read twice.
+func TestFilesThatGrow(t *testing.T) {
+	const rows = 1 << 20
+	zeros := npz(t, zip.Deflate, "arr_0", arr("<f4", make([]byte, 4*rows*16), rows, 16))
+	names := npz(t, zip.Deflate, "arr_0", arr("<f4", floats(1, 2, 3, 4), 2, 2), "arr_1", arr("<U65536", make([]byte, 2*4<<16), 2))
+	path := filepath.Join(t.TempDir(), "e.arrow")
+	w, err := Create(path, arrowRows+1, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range arrowRows + 1 {
+		if err := w.Add(fmt.Sprint(i), "", make([]float32, 4)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	twice, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := len(twice) - 10
+	footer := arrowmeta.Root(twice[end-int(binary.LittleEndian.Uint32(twice[end:])) : end])
+	blocks, err := footer.Structs(3, blockBytes)
+	if err != nil || len(blocks) != 2*blockBytes {
+		t.Fatal(len(blocks), err)
+	}
+	copy(blocks[blockBytes:], blocks[:blockBytes])
+	for name, c := range map[string]struct {
+		data []byte
+		says string
+	}{"zeros": {zeros, "256 times as long"}, "names": {names, "256 times as long"}, "twice": {twice, "longer together than the file"}} {
+		path := write(t, "e.any", c.data)
+		alloctest.AtMost(t, 16<<20+8*len(c.data), func() {
+			if _, err := Open(t.Context(), path); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
 	}
 }
 

@@ -181,12 +181,17 @@ func (t *Table) readNPZ(file *os.File, size int64) error {
 	if err != nil {
 		return err
 	}
-	err = t.matrix(matrix.header, r, int64(matrix.file.UncompressedSize64))
+	limit := unpackedLimit(size)
+	if claimed := matrix.file.UncompressedSize64; claimed > uint64(limit) {
+		err = fmt.Errorf("%w: %s", ErrFormat, tooDense)
+	} else {
+		err = t.matrix(matrix.header, r, int64(claimed))
+	}
 	if err := errors.Join(err, r.Close()); err != nil {
 		return fmt.Errorf("array %s: %w", matrix.name, err)
 	}
 	t.note("embeddings are the array %s of %s", matrix.name, strings.Join(names, ", "))
-	if err := t.lists(parts); err != nil {
+	if err := t.lists(parts, limit); err != nil {
 		return err
 	}
 	if t.Keys == nil {
@@ -229,12 +234,12 @@ func (t *Table) choose(parts []*part, names []string) (*part, error) {
 }
 
 // lists takes keys and identities from the lists that are as long as the matrix.
-func (t *Table) lists(parts []*part) error {
+func (t *Table) lists(parts []*part, limit int64) error {
 	for _, p := range parts {
 		if len(p.header.Shape) != 1 || p.header.Shape[0] != t.Len() {
 			continue
 		}
-		texts, err := p.texts()
+		texts, err := p.texts(limit)
 		if err != nil {
 			return fmt.Errorf("array %s: %w", p.name, err)
 		}
@@ -252,8 +257,9 @@ func (t *Table) lists(parts []*part) error {
 	return nil
 }
 
-// texts are a list's elements as text; nil if it is neither of text nor of whole numbers.
-func (p *part) texts() ([]string, error) {
+// texts are a list's elements as text, of at most so many bytes together; nil if it is neither of text
+// nor of whole numbers.
+func (p *part) texts(limit int64) ([]string, error) {
 	descr := p.header.Descr
 	if len(descr) < 3 || !strings.ContainsRune("USiu", rune(descr[1])) {
 		if strings.HasSuffix(descr, "O") {
@@ -270,6 +276,9 @@ func (p *part) texts() ([]string, error) {
 	}
 	if strings.ContainsRune("iu", rune(descr[1])) && !slices.Contains([]int{1, 2, 4, 8}, width) {
 		return nil, fmt.Errorf("%w: elements %s", ErrFormat, descr)
+	}
+	if int64(p.header.Shape[0])*int64(width) > limit {
+		return nil, fmt.Errorf("%w: %s", ErrFormat, tooDense)
 	}
 	r, err := p.open()
 	if err != nil {

@@ -63,7 +63,7 @@ func Create(path string, rows, dim int) (*Writer, error) {
 }
 
 func (w *Writer) create(path string) (*durable.Writer, error) {
-	f, err := durable.Create(path)
+	f, err := durable.Stage(path)
 	if err == nil {
 		w.files = append(w.files, f)
 	}

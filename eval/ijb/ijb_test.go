@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"facepipe/internal/alloctest"
 )
 
 // files are a folder's, by name.
@@ -313,13 +315,8 @@ func FuzzMeta(f *testing.F) {
 		}
 		set["meta/ijbc_"+name] = string(text)
 		dir := set.write(t)
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		err := readAll(dir)
-		runtime.ReadMemStats(&after)
-		if used := after.TotalAlloc - before.TotalAlloc; used > 8<<20+400*uint64(len(text)) {
-			t.Errorf("%d bytes of memory for %d of file", used, len(text))
-		}
+		var err error
+		alloctest.AtMost(t, 8<<20+400*len(text), func() { err = readAll(dir) })
 		if err != nil && !errors.Is(err, ErrFormat) && !strings.Contains(err.Error(), "scores") {
 			t.Errorf("an error of another kind: %v", err)
 		}

@@ -30,5 +30,5 @@ func (r *Result) WriteList(path string) error {
 	if err := w.Error(); err != nil {
 		return err
 	}
-	return durable.WriteFile(path, text.Bytes(), 0o644)
+	return durable.Replace(path, text.Bytes(), 0o644)
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"facepipe/internal/alloctest"
 )
 
 // written is a pair with its images spelled out, for comparison.
@@ -206,7 +208,9 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("file_x,file_y,Decision,fold\n\"a, b\",c,Yes,1\na,c,No,2\n"))
 	f.Add([]byte("name,imagenum1,imagenum2,\nAnn,1,2,\nAnn,1,Bob,2\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		l, err := Parse(strings.NewReader(string(data)), "list.txt")
+		var l *List
+		var err error
+		alloctest.AtMost(t, 1<<20+400*len(data), func() { l, err = Parse(strings.NewReader(string(data)), "list.txt") })
 		if err != nil {
 			if !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "list.txt") {
 				t.Fatalf("error %v", err)

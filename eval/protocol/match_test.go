@@ -27,8 +27,8 @@ func named(t *testing.T, key func(person, number int) string) *store.Dataset {
 	return storetest.Open(t, facestest.WriteDataset(t, crops))
 }
 
-// plain is a list of pairs of all faces by their names.
-func plain(name func(person, number int) string) string {
+// namedPairs is a list of pairs of all faces by their names.
+func namedPairs(name func(person, number int) string) string {
 	var b strings.Builder
 	for p := range facestest.People {
 		for n := 2; n <= facestest.Pictures; n++ {
@@ -71,7 +71,7 @@ func TestNamesAreMatched(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			p := load(t, named(t, key(tt.key)), plain(key(tt.list)), Options{})
+			p := load(t, named(t, key(tt.key)), namedPairs(key(tt.list)), Options{})
 			d := p.Describe()
 			if d.Used != 60 || d.Crops != 40 {
 				t.Errorf("%d pairs, %d crops", d.Used, d.Crops)
@@ -114,7 +114,7 @@ func TestNamesThatAreNotMatched(t *testing.T) {
 				}
 				return key(tt.key)(p, n)
 			})
-			_, err := loadPairs(t.Context(), faces.Of(ds), facestest.WriteFile(t, "pairs.txt", plain(key(tt.list))), Options{})
+			_, err := loadPairs(t.Context(), faces.Of(ds), facestest.WriteFile(t, "pairs.txt", namedPairs(key(tt.list))), Options{})
 			var missing *MissingError
 			if !errors.As(err, &missing) || len(missing.Images) != 40 || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want one with %q", err, tt.want)
@@ -205,6 +205,11 @@ func TestLabelsAgainstIdentities(t *testing.T) {
 	d.PrintNotes(&b)
 	if want := "note: pair list " + filepath.Clean(d.Path) + ": identities: the dataset"; !strings.HasPrefix(b.String(), want) {
 		t.Errorf("printed %q, want %q", b.String(), want)
+	}
+	b.Reset()
+	Description{Path: "a\nwarning: b", Notes: []Note{{"Images", "c\nd"}}}.PrintNotes(&b)
+	if got := b.String(); strings.Count(got, "\n") != 1 {
+		t.Errorf("what a file says stands as a line of its own: %q", got)
 	}
 	d.PrintNotes(nil)
 }

@@ -16,6 +16,7 @@ import (
 	"facepipe/eval/faces"
 	"facepipe/eval/identification"
 	"facepipe/eval/verification"
+	"facepipe/internal/plain"
 )
 
 // Protocol is a way of measuring a model on the faces of a set.
@@ -175,7 +176,7 @@ func (d Description) PrintNotes(w io.Writer) {
 		fmt.Fprintf(w, "%d of %d pairs are left out: %d images are not in the dataset\n", d.MissingPairs, d.Listed, len(d.Missing))
 	}
 	for _, n := range d.Notes {
-		fmt.Fprintf(w, "note: pair list %s: %s: %s\n", d.Path, strings.ToLower(n.About), n.Text)
+		plain.Fprintf(w, "note: pair list %s: %s: %s\n", d.Path, strings.ToLower(n.About), n.Text)
 	}
 }
 

@@ -41,7 +41,7 @@ func (r Report) Write(dir string) error {
 	for _, f := range Forms() {
 		data, err := f.Render(r)
 		if err == nil {
-			err = durable.WriteFile(filepath.Join(dir, f.File), data, 0o644)
+			err = durable.Replace(filepath.Join(dir, f.File), data, 0o644)
 		}
 		if err != nil {
 			return fmt.Errorf("write report: %w", err)

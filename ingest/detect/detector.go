@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -66,7 +67,7 @@ func open(spec Spec, o Options) (*Detector, error) {
 		return nil, fmt.Errorf("a score of %v and a size of %d are out of range", o.MinScore, o.Size)
 	}
 	// Workers take a photograph each. Threads inside one run would only compete with them.
-	session, err := ort.Open(spec.File, ort.Options{Threads: 1, Library: o.Library})
+	session, err := ort.Open(context.Background(), spec.File, ort.Options{Threads: 1, Library: o.Library})
 	if err != nil {
 		return nil, err
 	}

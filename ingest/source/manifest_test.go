@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"facepipe/ingest/align"
+	"facepipe/internal/alloctest"
 	"facepipe/store"
 )
 
@@ -521,7 +522,10 @@ func fuzzManifest(f *testing.F, name string, seeds ...string) {
 		f.Add([]byte(s))
 	}
 	root := pictures(f, "a.png", "b.png")
-	f.Fuzz(func(t *testing.T, text []byte) { goodItems(t, table(t, root, name, string(text))) })
+	f.Fuzz(func(t *testing.T, text []byte) {
+		path := table(t, root, name, string(text))
+		alloctest.AtMost(t, 8<<20+4000*len(text), func() { goodItems(t, path) })
+	})
 }
 
 func FuzzManifestCSV(f *testing.F) {

@@ -123,10 +123,21 @@ func (s *recordIO) open(ctx context.Context) error {
 		return err
 	}
 	s.openProperty()
-	if list := s.beside(".lst"); isRegular(list) {
-		s.list = list
-	}
+	s.openList()
 	return nil
+}
+
+// openList finds the .lst file, or says in a notice why what is in its place is not used.
+func (s *recordIO) openList() {
+	list := s.beside(".lst")
+	if _, err := os.Lstat(list); errors.Is(err, os.ErrNotExist) {
+		return
+	}
+	if _, err := regular.Stat(list); err != nil {
+		s.opened = append(s.opened, fmt.Sprintf("%s is not used: %v", filepath.Base(list), err))
+		return
+	}
+	s.list = list
 }
 
 // beside is the path of another file with the records' name.
@@ -302,7 +313,7 @@ const maxProperty = 1 << 16
 
 func (s *recordIO) openProperty() {
 	path := filepath.Join(filepath.Dir(s.path), recordio.PropertyName)
-	if !isRegular(path) {
+	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
 		return
 	}
 	data, err := regular.Read(path, maxProperty)

@@ -579,6 +579,18 @@ func TestRecordIOLists(t *testing.T) {
 	}
 }
 
+// What stands in the place of a file beside the records, and is none, is told.
+func TestRecordIOIrregular(t *testing.T) {
+	for _, name := range []string{"train.lst", "property"} {
+		f := records(t, front()...)
+		f.index(t, frontKeys...)
+		if err := os.Symlink(filepath.Join(f.dir, "lost"), filepath.Join(f.dir, name)); err != nil {
+			t.Fatal(err)
+		}
+		f.walk(t).want(t, fourFaces, name+" is not used: ")
+	}
+}
+
 func TestRecordIOProperty(t *testing.T) {
 	f := records(t, front()...)
 	f.index(t, frontKeys...)

@@ -1,60 +1,79 @@
 package durable
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"facepipe/internal/regular"
 )
 
-// Replace is [WriteFile] into a folder that is a user's: there nobody removes what killed writers
-// have left. So the temporary file is named after the file. It is locked while it is written, and
-// the next to write the file takes over what a killed one left. Who comes while another is
-// writing fails with [ErrLocked].
+// Replace is [WriteFile] into a folder that is a user's; see [Stage].
 func Replace(path string, data []byte, perm os.FileMode) error {
-	f, err := stage(path)
-	if noLocks(err) {
-		return WriteFile(path, data, perm)
+	w, err := Stage(path)
+	if err != nil {
+		return err
+	}
+	if _, err = w.Write(data); err == nil {
+		err = w.seal(perm)
 	}
 	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+		return errors.Join(err, w.Abort())
 	}
-	err = errors.Join(f.Truncate(0), f.Chmod(perm))
-	if err == nil {
-		_, err = f.Write(data)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		err = errors.Join(err, os.Remove(f.Name()))
-	} else {
-		err = SyncDir(filepath.Dir(path))
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
+	return w.publish(w.disk.FS.Rename)
 }
 
-// stage opens the temporary file of path, which nobody else is writing.
+// Stage is [Create] in a folder that is a user's: there nobody removes what killed writers have
+// left. So the temporary file is named after the file. It is locked until it is committed, and the
+// next to write the file removes what a killed one left. Who comes while another is writing fails
+// with [ErrLocked].
+func Stage(path string) (*Writer, error) {
+	f, err := stage(path)
+	if noLocks(err) {
+		return Create(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("write %s: %w", path, err)
+	}
+	w := &Writer{disk: system, path: path, file: f, hash: sha256.New()}
+	// The lock lasts until both are closed, and the file is closed before it gets its name.
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("write %s: %w", path, err), w.Abort())
+	}
+	w.lock = os.NewFile(uintptr(fd), f.Name())
+	return w, nil
+}
+
+// stage makes the temporary file of path, locked.
 func stage(path string) (*os.File, error) {
 	const longest = 200 // bytes of the name that surely fit beside the prefix
 	name := filepath.Base(path)
 	temp := filepath.Join(filepath.Dir(path), TempPrefix+name[:min(len(name), longest)])
 	for {
-		f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+		f, err := regular.OpenOwnFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		there := errors.Is(err, os.ErrExist)
+		if there {
+			f, err = regular.OpenOwn(temp)
+		}
+		if there && errors.Is(err, os.ErrNotExist) {
+			continue // another has just finished
+		}
 		if err != nil {
 			return nil, err
 		}
 		ours, err := claim(f)
-		if ours && err == nil {
+		switch {
+		case ours && !there:
 			return f, nil
+		case ours, noLocks(err) && !there:
+			err = errors.Join(err, os.Remove(temp))
+		case errors.Is(err, ErrLocked) && !there:
+			err = nil // by who takes it for a killed writer's, and removes it
 		}
 		if err = errors.Join(err, f.Close()); err != nil {
 			return nil, err
@@ -70,25 +89,12 @@ func noLocks(err error) bool {
 // claim locks a temporary file that was opened. It is not ours where another process has given it
 // its name, or removed it, meanwhile.
 func claim(f *os.File) (ours bool, err error) {
-	opened, err := f.Stat()
-	if err == nil && !opened.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no regular file: remove it", f.Name())
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return false, ErrLocked
 	}
 	if err != nil {
-		return false, err
-	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	switch {
-	case errors.Is(err, unix.EWOULDBLOCK):
-		return false, ErrLocked
-	case noLocks(err):
-		return false, errors.Join(err, os.Remove(f.Name()))
-	case err != nil:
 		return false, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
-	named, err := os.Lstat(f.Name())
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil && os.SameFile(opened, named), err
+	return (&Lock{file: f}).guards(f.Name()), nil
 }

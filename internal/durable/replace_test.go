@@ -14,8 +14,10 @@ import (
 func TestReplace(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a.onnx")
-	// What a killed writer left, longer than what comes.
-	if err := os.WriteFile(filepath.Join(dir, TempPrefix+"a.onnx"), []byte(strings.Repeat("x", 99)), 0o600); err != nil {
+	// What a killed writer left, longer than what comes, and complete. It has another name, too, under
+	// which it stays as it is.
+	left, linked := filepath.Join(dir, TempPrefix+"a.onnx"), filepath.Join(t.TempDir(), "linked")
+	if err := errors.Join(os.WriteFile(left, []byte(strings.Repeat("x", 99)), 0o444), os.Link(left, linked)); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, TempPrefix+"else"), nil, 0o600); err != nil {
@@ -31,6 +33,9 @@ func TestReplace(t *testing.T) {
 	}
 	if got := names(t, dir); got != TempPrefix+"else a.onnx" {
 		t.Errorf("the folder has %s", got)
+	}
+	if got := mustRead(t, linked); len(got) != 99 || mode(t, linked) != 0o444 {
+		t.Errorf("%q, %v under another name", got, mode(t, linked))
 	}
 	long := filepath.Join(dir, strings.Repeat("n", 255))
 	if err := Replace(long, []byte("long"), 0o600); err != nil || mustRead(t, long) != "long" {
@@ -71,6 +76,36 @@ func TestReplaceFails(t *testing.T) {
 	}
 	if got := mustRead(t, other); got != "other" {
 		t.Errorf("it wrote %q", got)
+	}
+}
+
+// A file that is written in pieces is one writer's, from the first to when it has its name.
+func TestStage(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a.npy")
+	for _, end := range []func(*Writer) error{(*Writer).Abort, (*Writer).Commit} {
+		w, err := Stage(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte("piece")); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Seal(); err != nil { // which closes the file
+			t.Fatal(err)
+		}
+		if _, err := Stage(path); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), path) {
+			t.Errorf("another writer: %v", err)
+		}
+		if err := end(w); err != nil {
+			t.Fatal(err)
+		}
+		if got := names(t, dir); strings.Contains(got, TempPrefix) {
+			t.Errorf("the folder has %s", got)
+		}
+	}
+	if got := mustRead(t, path); got != "piece" || mode(t, path) != 0o444 {
+		t.Errorf("%q, %v", got, mode(t, path))
 	}
 }
 

@@ -21,6 +21,7 @@ type Writer struct {
 	err    error
 	sealed bool // temporary file is complete, synced and closed
 	done   bool
+	lock   *os.File // keeps others off the temporary file of [Stage]; nil elsewhere
 }
 
 // committedPerm is the mode of a streamed file. It is written once and then only read, often
@@ -90,6 +91,7 @@ func (w *Writer) Abort() error {
 		return nil
 	}
 	w.done = true
+	defer w.lock.Close() // of none, too
 	if !w.sealed {
 		// The close error is of no interest: the bytes are thrown away.
 		_ = w.file.Close()
@@ -129,6 +131,7 @@ func (w *Writer) publish(move func(temp, path string) error) error {
 		return errors.Join(fmt.Errorf("write %s: %w", w.path, err), w.Abort())
 	}
 	w.done = true
+	_ = w.lock.Close() // of none, too
 	if err := w.disk.FS.SyncDir(filepath.Dir(w.path)); err != nil {
 		return fmt.Errorf("write %s: %w", w.path, err)
 	}

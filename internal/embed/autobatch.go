@@ -1,6 +1,7 @@
 package embed
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -30,7 +31,7 @@ const (
 // fastestBatch measures the model at 1, 2, 4 ... crops a run and leaves it at the fastest. It
 // opens the model anew, as the runtime keeps the memory of larger sizes until a session is
 // closed.
-func (m *Model) fastestBatch(o ort.Options) error {
+func (m *Model) fastestBatch(ctx context.Context, o ort.Options) error {
 	best, report, err := chooseBatch(m.medianRate)
 	if err != nil {
 		return err
@@ -38,7 +39,7 @@ func (m *Model) fastestBatch(o ort.Options) error {
 	m.notes = append(m.notes, report)
 	m.session.Close()
 	m.session = nil
-	if m.session, err = ort.Open(m.path, o); err != nil {
+	if m.session, err = ort.Open(ctx, m.path, o); err != nil {
 		return err
 	}
 	return m.try(best)

@@ -45,7 +45,7 @@ func tiny(t testing.TB, edit func(*onnx.Model)) string {
 // open opens a model that must open, and closes it in the end.
 func open(t testing.TB, path string, o Options) *Model {
 	t.Helper()
-	m, err := Open(path, o)
+	m, err := Open(t.Context(), path, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestReplacedModel(t *testing.T) {
 // that says some words.
 func expectError(t *testing.T, path string, o Options, want error, say string) {
 	t.Helper()
-	m, err := Open(path, o)
+	m, err := Open(t.Context(), path, o)
 	if err == nil {
 		m.Close()
 	}

@@ -2,6 +2,7 @@ package embed
 
 import (
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -95,10 +96,11 @@ type Model struct {
 	canvas      *canvas
 }
 
-// Open loads a model and finds its preprocessing and sizes. Errors name the file and
+// Open loads a model and finds its preprocessing and sizes. The context ends a wait for another process;
+// see [ort.Open]. Errors name the file and
 // wrap os.ErrNotExist, onnx.ErrFormat, [ErrPreprocess], [ErrShape], [ErrRows], [ErrWeights], [ErrReplaced],
 // ort.ErrModel or ort.ErrRuntime.
-func Open(path string, o Options) (*Model, error) {
+func Open(ctx context.Context, path string, o Options) (*Model, error) {
 	parsed, err := onnx.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("open model: %w", err)
@@ -118,7 +120,7 @@ func Open(path string, o Options) (*Model, error) {
 	}
 	m.flights = cmp.Or(o.flights, ort.Flights(o.Runtime.Provider))
 	o.Runtime.Digest, o.Runtime.External = m.digest, m.external
-	if err := m.start(parsed, o); err != nil {
+	if err := m.start(ctx, parsed, o); err != nil {
 		m.Close()
 		return nil, err
 	}
@@ -130,7 +132,7 @@ func Open(path string, o Options) (*Model, error) {
 }
 
 // start opens the session and finds the sizes.
-func (m *Model) start(parsed *onnx.Model, o Options) (err error) {
+func (m *Model) start(ctx context.Context, parsed *onnx.Model, o Options) (err error) {
 	if o.Runtime.Model, err = m.rewritten(&parsed.Graph); err != nil {
 		return fmt.Errorf("open model %s: %w", m.path, err)
 	}
@@ -138,10 +140,10 @@ func (m *Model) start(parsed *onnx.Model, o Options) (err error) {
 	if batch > 0 {
 		o.Runtime.Shape = m.resolved.Preprocess.shape(batch)
 	}
-	if m.session, err = ort.Open(m.path, o.Runtime); err != nil {
+	if m.session, err = ort.Open(ctx, m.path, o.Runtime); err != nil {
 		return err
 	}
-	err = m.measure(batch, o.Runtime)
+	err = m.measure(ctx, batch, o.Runtime)
 	if err == nil {
 		err = m.takeNorm(o)
 	}
@@ -170,11 +172,11 @@ func (m *Model) wantedBatch(o Options) int {
 }
 
 // resize leaves the model at another batch, for which a provider that builds opens it anew.
-func (m *Model) resize(batch int, o ort.Options) (err error) {
+func (m *Model) resize(ctx context.Context, batch int, o ort.Options) (err error) {
 	if ort.Builds(o.Provider) {
 		m.session.Close()
 		o.Shape = m.resolved.Preprocess.shape(batch)
-		if m.session, err = ort.Open(m.path, o); err != nil {
+		if m.session, err = ort.Open(ctx, m.path, o); err != nil {
 			m.session = nil
 			return err
 		}
@@ -266,7 +268,7 @@ func (m *Model) adaptTo(o Options) (err error) {
 }
 
 // measure finds the batch and the embedding's length. It may open the session anew.
-func (m *Model) measure(batch int, o ort.Options) error {
+func (m *Model) measure(ctx context.Context, batch int, o ort.Options) error {
 	ins, outs := m.session.Inputs(), m.session.Outputs()
 	if m.form.Pixels != nil { // what stands for the image fits any shape that it has itself
 		ins = []ort.Info{{Name: m.input.Name, Dims: sizes(m.input.Dims)}}
@@ -284,10 +286,10 @@ func (m *Model) measure(batch int, o ort.Options) error {
 	if fixed {
 		batch = int(declared[0])
 	}
-	if err := m.findBatch(batch, fixed, o); err != nil {
+	if err := m.findBatch(ctx, batch, fixed, o); err != nil {
 		return err
 	}
-	return m.checkRows(o, fixed)
+	return m.checkRows(ctx, o, fixed)
 }
 
 // sizes are those of dimensions, -1 where any fits.
@@ -302,16 +304,16 @@ func sizes(dims []onnx.Dim) []int64 {
 }
 
 // findBatch leaves the model at a batch that it runs at, the one asked for if it can.
-func (m *Model) findBatch(batch int, fixed bool, o ort.Options) error {
+func (m *Model) findBatch(ctx context.Context, batch int, fixed bool, o ort.Options) error {
 	if batch == AutoBatch {
-		return m.fastestBatch(o)
+		return m.fastestBatch(ctx, o)
 	}
 	if batch < 1 || batch > MaxBatch {
 		return fmt.Errorf("a batch of %d crops is not within 1 and %d", batch, MaxBatch)
 	}
 	err := m.try(batch)
 	// Some exporters declare any batch for a graph that was traced with one crop.
-	if err != nil && !fixed && batch > 1 && !errors.Is(err, errOneRow) && m.resize(1, o) == nil {
+	if err != nil && !fixed && batch > 1 && !errors.Is(err, errOneRow) && m.resize(ctx, 1, o) == nil {
 		m.notes = append(m.notes, fmt.Sprintf("a batch of 1 is taken, as one of %d fails: %v", batch, err))
 		return nil
 	}

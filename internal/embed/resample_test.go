@@ -137,7 +137,7 @@ func TestModelOfAnotherSize(t *testing.T) {
 	}
 	wide := ArcFace()
 	wide.Width = 128
-	if _, err := Open(tiny(t, sized(160, 160)), Options{Crop: 112, Preprocess: preprocessFile(t, wide)}); !errors.Is(err, ErrShape) {
+	if _, err := Open(t.Context(), tiny(t, sized(160, 160)), Options{Crop: 112, Preprocess: preprocessFile(t, wide)}); !errors.Is(err, ErrShape) {
 		t.Errorf("a file with another size than the model's: %v", err)
 	}
 }

@@ -141,7 +141,7 @@ func TestUnusableMetadata(t *testing.T) {
 		path := tiny(t, func(m *onnx.Model) { m.Metadata = []onnx.Property{{Key: PreprocessKey, Value: text}} })
 		expectError(t, path, Options{}, ErrPreprocess, path)
 		// What the user says counts, whatever the model says.
-		m, err := Open(path, Options{Preprocess: "raw"})
+		m, err := Open(t.Context(), path, Options{Preprocess: "raw"})
 		if err != nil {
 			t.Fatalf("%s: %v", text, err)
 		}

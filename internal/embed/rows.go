@@ -2,6 +2,7 @@ package embed
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -48,7 +49,7 @@ func isCoarse(g *onnx.Graph) bool {
 
 // checkRows makes the batch 1 if the embedding of a crop depends on the others of its batch.
 // [ErrRows] if the batch is fixed, a batch of 1 fails, or the embedding depends on chance.
-func (m *Model) checkRows(o ort.Options, fixed bool) error {
+func (m *Model) checkRows(ctx context.Context, o ort.Options, fixed bool) error {
 	probes, noise := probeCrops(m.resolved.Preprocess), m.noise(o)
 	if m.batch == 1 {
 		return m.repeats(probes, noise)
@@ -65,7 +66,7 @@ func (m *Model) checkRows(o ort.Options, fixed bool) error {
 	if fixed {
 		return fmt.Errorf("%w: %s, and the model has no other batch; export it in evaluation mode, with a free batch", ErrRows, why)
 	}
-	if err := m.resize(1, o); err != nil {
+	if err := m.resize(ctx, 1, o); err != nil {
 		return fmt.Errorf("%w: %s, and a batch of 1 fails: %w", ErrRows, why, err)
 	}
 	m.batchReason = "a batch of 1 is taken, as " + why

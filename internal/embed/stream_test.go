@@ -14,7 +14,7 @@ import (
 )
 
 func TestStreamGivesWhatEmbedGives(t *testing.T) {
-	m, err := Open(tiny(t, nil), Options{Batch: 4})
+	m, err := Open(t.Context(), tiny(t, nil), Options{Batch: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +226,7 @@ func TestStreamTimes(t *testing.T) {
 }
 
 func TestStreamEndsWithTheFirstError(t *testing.T) {
-	m, err := Open(tiny(t, nil), Options{Batch: 4})
+	m, err := Open(t.Context(), tiny(t, nil), Options{Batch: 4})
 	if err != nil {
 		t.Fatal(err)
 	}

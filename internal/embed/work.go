@@ -1,6 +1,7 @@
 package embed
 
 import (
+	"context"
 	"fmt"
 
 	"facepipe/internal/onnx"
@@ -43,7 +44,7 @@ func (m *Model) multiplications() (none onnx.Multiplications, err error) {
 
 // probed are the outputs of another model for a batch of black crops.
 func (m *Model) probed(model []byte, batch int) (outputs [][]float32, err error) {
-	session, err := ort.Open(m.path, ort.Options{Model: model, External: m.external, Threads: 1})
+	session, err := ort.Open(context.Background(), m.path, ort.Options{Model: model, External: m.external, Threads: 1})
 	if err != nil {
 		return nil, err
 	}

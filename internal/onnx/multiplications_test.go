@@ -69,7 +69,7 @@ func counted(t *testing.T, m *onnx.Model, dims []int64) onnx.Multiplications {
 
 func run(t *testing.T, model []byte, dims []int64) (outputs [][]float32) {
 	t.Helper()
-	s, err := ort.Open(t.TempDir(), ort.Options{Model: model, Threads: 1})
+	s, err := ort.Open(t.Context(), t.TempDir(), ort.Options{Model: model, Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

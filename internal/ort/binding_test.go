@@ -13,7 +13,7 @@ import (
 func openDoubler(t *testing.T, o Options) *Session {
 	t.Helper()
 	o.Threads = 1
-	s, err := Open(doubler(t, nil), o)
+	s, err := Open(t.Context(), doubler(t, nil), o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ func onDevice(t *testing.T) {
 	t.Cleanup(func() { providers = before })
 	providers = append(slices.Clone(before), provider{name: "webgpu", runtimeName: "WebGpuExecutionProvider",
 		add: func(o *yalue.SessionOptions, _ target) error { return o.AppendExecutionProvider("WebGPU", nil) }})
-	s, err := Open(doubler(t, nil), Options{Provider: "webgpu"})
+	s, err := Open(t.Context(), doubler(t, nil), Options{Provider: "webgpu"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,14 +45,14 @@ func TestShapesOnProcessor(t *testing.T) {
 	onDevice(t)
 	path := reshaper(t)
 	const leaves = "webgpu leaves 2 nodes to the processor (Concat, Gather)"
-	s, err := Open(path, Options{Provider: "webgpu"})
+	s, err := Open(t.Context(), path, Options{Provider: "webgpu"})
 	if !errors.Is(err, ErrModel) || !strings.Contains(err.Error(), path+" on webgpu, device 0: "+leaves+", which --allow-fallback permits") {
 		t.Errorf("without a fallback: %v", err)
 	}
 	if err == nil {
 		s.Close()
 	}
-	s, err = Open(path, Options{Provider: "webgpu", AllowFallback: true})
+	s, err = Open(t.Context(), path, Options{Provider: "webgpu", AllowFallback: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package ort
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -74,7 +75,7 @@ func addition() []byte {
 
 // tryProvider runs the addition.
 func tryProvider(model, provider string) error {
-	session, err := Open(model, Options{Provider: provider, Threads: 1})
+	session, err := Open(context.Background(), model, Options{Provider: provider, Threads: 1})
 	if err != nil {
 		return err
 	}

@@ -59,14 +59,17 @@ func makeWritable(dir string) error {
 }
 
 // building loads a model whose engines are kept in a folder, "" if they are not. A process that
-// comes while another builds an engine there waits, and finds it built: to build takes minutes,
-// and most of a device. Where the folder cannot be locked, both build.
-func building(engines string, load func() error) error {
+// comes while another builds an engine there waits until ctx ends, and finds it built: to build takes
+// minutes, and most of a device. Where the folder cannot be locked, both build.
+func building(ctx context.Context, engines string, load func() error) error {
 	if engines == "" {
 		return load()
 	}
 	path := filepath.Join(engines, ".lock")
-	lock, err := durable.WaitLock(context.Background(), path)
+	lock, err := durable.WaitLock(ctx, path)
+	if err != nil && errors.Is(err, ctx.Err()) {
+		return err
+	}
 	if err != nil {
 		return load()
 	}

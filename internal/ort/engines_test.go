@@ -1,6 +1,7 @@
 package ort
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"facepipe/internal/durable"
 )
 
 func TestEngineFolder(t *testing.T) {
@@ -50,7 +53,7 @@ func TestEngineFolder(t *testing.T) {
 // A runtime without TensorRT leaves no folder for its engines.
 func TestNoEngineFolderWithoutTensorRT(t *testing.T) {
 	path := doubler(t, nil)
-	if s, err := Open(path, Options{Provider: "tensorrt", Digest: "0123"}); err == nil {
+	if s, err := Open(t.Context(), path, Options{Provider: "tensorrt", Digest: "0123"}); err == nil {
 		s.Close()
 		t.Skip("this runtime has TensorRT")
 	}
@@ -69,7 +72,7 @@ func TestBuildingOneAtATime(t *testing.T) {
 	var all sync.WaitGroup
 	for range 4 {
 		all.Go(func() {
-			err := building(folder, func() error {
+			err := building(t.Context(), folder, func() error {
 				most.Store(max(most.Load(), busy.Add(1)))
 				time.Sleep(5 * time.Millisecond)
 				busy.Add(-1)
@@ -84,13 +87,29 @@ func TestBuildingOneAtATime(t *testing.T) {
 		t.Errorf("%d built at once", most.Load())
 	}
 	failed := errors.New("no device")
-	if err := building(folder, func() error { return failed }); !errors.Is(err, failed) {
+	if err := building(t.Context(), folder, func() error { return failed }); !errors.Is(err, failed) {
 		t.Error(err)
 	}
 	if _, err := os.Stat(filepath.Dir(folder)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("what failed left a folder: %v", err)
 	}
-	if err := building("", func() error { return failed }); !errors.Is(err, failed) {
+	if err := building(t.Context(), "", func() error { return failed }); !errors.Is(err, failed) {
+		t.Error(err)
+	}
+}
+
+// A wait for who builds ends with the context, and does not build as well.
+func TestBuildingCanBeStopped(t *testing.T) {
+	folder := t.TempDir()
+	lock, err := durable.TryLock(filepath.Join(folder, ".lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Unlock()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	err = building(ctx, folder, func() error { t.Error("it builds"); return nil })
+	if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, durable.ErrLocked) {
 		t.Error(err)
 	}
 }

@@ -24,7 +24,7 @@ func TestFilesAreVerified(t *testing.T) {
 	for path, want := range map[string]string{
 		filepath.Join(dir, "pipe.onnx"): "a named pipe", filepath.Join(dir, "zeros.onnx"): "a device", dir: "a folder",
 	} {
-		if _, err := Open(path, Options{}); !errors.Is(err, ErrModel) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), want) {
+		if _, err := Open(t.Context(), path, Options{}); !errors.Is(err, ErrModel) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
@@ -48,7 +48,7 @@ func TestFilesAreVerified(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, o := range map[string]Options{"its file": {}, "its bytes": {Model: data}, "who knows them": {External: []string{location}}} {
-			if _, err := Open(path, o); !errors.Is(err, ErrModel) || !strings.Contains(err.Error(), want) {
+			if _, err := Open(t.Context(), path, o); !errors.Is(err, ErrModel) || !strings.Contains(err.Error(), want) {
 				t.Errorf("weights in %s, by %s: %v, want %q", location, name, err, want)
 			}
 		}

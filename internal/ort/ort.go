@@ -8,6 +8,7 @@ package ort
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -168,8 +169,9 @@ type Session struct {
 	slow string
 }
 
-// Open loads a model file. Errors wrap [ErrRuntime] or [ErrModel] and name the file.
-func Open(path string, o Options) (*Session, error) {
+// Open loads a model file. While another process builds what TensorRT keeps of the model, it waits until
+// ctx ends. Errors wrap [ErrRuntime] or [ErrModel] and name the file, or are those of ctx.
+func Open(ctx context.Context, path string, o Options) (*Session, error) {
 	if err := Init(o.Library); err != nil {
 		return nil, err
 	}
@@ -188,8 +190,12 @@ func Open(path string, o Options) (*Session, error) {
 		return nil, err
 	}
 	defer options.Destroy()
-	if err := building(engines, func() error { return s.load(o.Model, options) }); err != nil {
-		return nil, fmt.Errorf("%w %s%s: %s", ErrModel, path, o.place(), o.refusal(path, err))
+	err = building(ctx, engines, func() error { return s.load(o.Model, options) })
+	if err != nil && errors.Is(err, ctx.Err()) {
+		return nil, fmt.Errorf("open model %s: %w", path, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w %s%s: %s", ErrModel, path, o.place(), o.refusal(ctx, path, err))
 	}
 	s.elsewhere = placedElsewhere(s.session, o)
 	s.fastMemory(o)
@@ -251,13 +257,13 @@ func (s *Session) load(model []byte, options *yalue.SessionOptions) (err error) 
 
 // refusal says why the runtime does not load a model. If the processor would have to compute
 // some of it, and may not, the runtime itself does not say what.
-func (o Options) refusal(path string, err error) string {
+func (o Options) refusal(ctx context.Context, path string, err error) string {
 	if o.AllowFallback || !strings.Contains(err.Error(), "fallback to CPU EP has been explicitly disabled") {
 		return loadError(err)
 	}
 	what := "it leaves nodes to the processor"
 	o.AllowFallback = true
-	if s, err := Open(path, o); err == nil {
+	if s, err := Open(ctx, path, o); err == nil {
 		what = cmp.Or(s.elsewhere, what)
 		s.Close()
 	}

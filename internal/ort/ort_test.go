@@ -47,7 +47,7 @@ func tensor(t *testing.T, values ...float32) *Tensor {
 }
 
 func TestRun(t *testing.T) {
-	s, err := Open(doubler(t, nil), Options{Threads: 1})
+	s, err := Open(t.Context(), doubler(t, nil), Options{Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func TestRun(t *testing.T) {
 // Float16 comes and goes as it is where that is asked for, in outputs of whoever's memory.
 func TestRunInHalf(t *testing.T) {
 	path := doubler(t, func(m *onnx.Model) { m.Graph.Inputs[0].Type, m.Graph.Outputs[0].Type = onnx.Float16, onnx.Float16 })
-	s, err := Open(path, Options{Threads: 1, Crossing: []onnx.ElemType{onnx.Float16}})
+	s, err := Open(t.Context(), path, Options{Threads: 1, Crossing: []onnx.ElemType{onnx.Float16}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestRunInHalf(t *testing.T) {
 	if err := s.Run([]*Tensor{tensor(t, 1, 2)}, []*Tensor{nil}); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("float32 for float16: %v", err)
 	}
-	if _, err := Open(path, Options{Threads: 1}); !errors.Is(err, ErrModel) || !strings.Contains(err.Error(), "x is no float32 tensor") {
+	if _, err := Open(t.Context(), path, Options{Threads: 1}); !errors.Is(err, ErrModel) || !strings.Contains(err.Error(), "x is no float32 tensor") {
 		t.Errorf("not asked for: %v", err)
 	}
 }
@@ -127,7 +127,7 @@ func halves(t *testing.T, values ...float32) *Tensor {
 }
 
 func TestRunConcurrently(t *testing.T) {
-	s, err := Open(doubler(t, nil), Options{Threads: 1})
+	s, err := Open(t.Context(), doubler(t, nil), Options{Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func TestOpenExplains(t *testing.T) {
 		"absent provider":  {doubler(t, nil), Options{Provider: "cuda"}, ErrRuntime, "--onnxruntime"},
 		"second library":   {doubler(t, nil), Options{Library: "/other.so"}, ErrRuntime, "open already"},
 	} {
-		if s, err := Open(c.path, c.o); !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.say) {
+		if s, err := Open(t.Context(), c.path, c.o); !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.say) {
 			t.Errorf("%s: %v", name, err)
 			if s != nil {
 				s.Close()

@@ -228,7 +228,7 @@ func TestRun(t *testing.T) {
 		{"raw", false, true, "self-test: comparing 5 preprocessings on 20 pairs of faces", "200/200"},
 		{"auto", true, false, "self-test: comparing 4 preprocessings on 20 faces and their mirror images", "80/80"},
 	} {
-		model, err := embed.Open(path, embed.Options{Preprocess: c.preprocess})
+		model, err := embed.Open(t.Context(), path, embed.Options{Preprocess: c.preprocess})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -269,7 +269,7 @@ func open(t *testing.T, edit func(*onnx.Model), preprocess string) *embed.Model 
 	if err := os.WriteFile(path, m.Marshal(), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	model, err := embed.Open(path, embed.Options{Preprocess: preprocess})
+	model, err := embed.Open(t.Context(), path, embed.Options{Preprocess: preprocess})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -106,7 +106,7 @@ func TestForms(t *testing.T) {
 
 func embedOne(t *testing.T, path string) []float32 {
 	t.Helper()
-	m, err := embed.Open(path, embed.Options{Batch: 1})
+	m, err := embed.Open(t.Context(), path, embed.Options{Batch: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +176,7 @@ func TestFlippedBitIsDamage(t *testing.T) {
 	}
 	_, digest := embed.Digest(s.ONNX)
 	_, described := embed.Describe(s.ONNX)
-	_, opened := embed.Open(s.ONNX, embed.Options{})
+	_, opened := embed.Open(t.Context(), s.ONNX, embed.Options{})
 	for _, err := range []error{digest, described, opened} {
 		if !errors.Is(err, seal.ErrDamaged) || !strings.Contains(err.Error(), s.ONNX) || !strings.Contains(err.Error(), "export it again") {
 			t.Errorf("%v", err)

@@ -1,6 +1,7 @@
 package export
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,7 +27,7 @@ func Latency(n *net.Network, onnxruntime string) (seconds float64, err error) {
 	if err := exportInitial(n, path); err != nil {
 		return 0, fmt.Errorf("measure %s: %w", n.Name, err)
 	}
-	m, err := embed.Open(path, embed.Options{Batch: 1, Runtime: ort.Options{Provider: ort.CPU, Threads: 1, Library: onnxruntime}})
+	m, err := embed.Open(context.Background(), path, embed.Options{Batch: 1, Runtime: ort.Options{Provider: ort.CPU, Threads: 1, Library: onnxruntime}})
 	if err != nil {
 		return 0, fmt.Errorf("measure %s: %w", n.Name, err)
 	}

@@ -25,7 +25,7 @@ func TestCostOfFiles(t *testing.T) {
 		if err := (Model{Network: n, Values: n.Initial(1)}).Write(path, form); err != nil {
 			t.Fatal(err)
 		}
-		m, err := embed.Open(path, embed.Options{Batch: 1, Runtime: ort.Options{Threads: 1}})
+		m, err := embed.Open(t.Context(), path, embed.Options{Batch: 1, Runtime: ort.Options{Threads: 1}})
 		if err != nil {
 			t.Fatal(err)
 		}

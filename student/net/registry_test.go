@@ -375,7 +375,7 @@ func written(t testing.TB, m *onnx.Model) string {
 // inferred runs a model file once.
 func inferred(t testing.TB, path string, pixels []float32, dim int64) []float32 {
 	t.Helper()
-	m, err := ort.Open(path, ort.Options{})
+	m, err := ort.Open(t.Context(), path, ort.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

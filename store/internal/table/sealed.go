@@ -78,10 +78,10 @@ const maxSealedBytes = 1 << 30
 // Limits of what a sealed file holds, so that reading it takes a few times its size: an element of
 // a list takes up to 144 bytes in memory, and only 2 in the text of somebody who means harm.
 const (
-	// minObjectBytes is less than the shortest object in a list that is written, its indentation
-	// counted.
-	minObjectBytes = 40
-	// fewValues may be shorter: objects that are no elements of a list, and all other elements.
+	// minElementBytes is less than the shortest object in a list that is written, its indentation
+	// counted, and than what a path takes that somebody names.
+	minElementBytes = 40
+	// fewValues may be shorter: objects that are no elements of a list, and short texts and numbers.
 	fewValues = 1 << 12
 )
 
@@ -114,7 +114,7 @@ func checkDensity(data []byte) error {
 			begins = len(lists) > 0 && lists[len(lists)-1]
 		}
 	}
-	if objects > fewValues+len(data)/minObjectBytes || others > fewValues {
+	if most := fewValues + len(data)/minElementBytes; objects > most || others > most {
 		return fmt.Errorf("%d objects and %d other elements of lists in %d bytes are more than such a file can have", objects, others, len(data))
 	}
 	return nil

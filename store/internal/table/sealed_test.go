@@ -62,7 +62,7 @@ func TestSealedListsAreBounded(t *testing.T) {
 		Text []string          `json:"text"`
 		Map  map[string]string `json:"map"`
 	}
-	doc := document{Header: HeaderOf(FormatDataset)}
+	doc := document{Header: HeaderOf(FormatDataset), Text: slices.Repeat([]string{"folder=/photographs/of/people"}, 20_000)}
 	for i := range 10_000 {
 		doc.List = append(doc.List, element{A: fmt.Sprint(i), B: `{"[,\\`})
 	}
@@ -71,7 +71,7 @@ func TestSealedListsAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	var back document
-	if err := DecodeSealed(whole, FormatDataset, &back); err != nil || !slices.Equal(back.List, doc.List) {
+	if err := DecodeSealed(whole, FormatDataset, &back); err != nil || !slices.Equal(back.List, doc.List) || !slices.Equal(back.Text, doc.Text) {
 		t.Fatalf("%d elements, %v", len(back.List), err)
 	}
 	for name, value := range map[string]string{

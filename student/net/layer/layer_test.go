@@ -85,7 +85,7 @@ func inferred(t *testing.T, g *Graph, pixels []float32) []float32 {
 	if err := os.WriteFile(path, (&onnx.Model{IRVersion: 7, OpsetVersion: g.Opset, Graph: g.Graph}).Marshal(), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	m, err := ort.Open(path, ort.Options{})
+	m, err := ort.Open(t.Context(), path, ort.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
