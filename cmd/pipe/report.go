@@ -51,7 +51,7 @@ func (o *reportOptions) describe() *cobra.Command {
 	}
 	return &cobra.Command{
 		Use:   "report WHAT... --out PAGE.html",
-		Short: "Show an eval, a run, a dataset or a cache as one page",
+		Short: "Show an eval, a study, a run, a dataset or a cache as one page",
 		Long: `Report makes one HTML page that stands alone: it answers first, has tables, curves and
 faces, opens without a network and can be mailed. WHAT is found out by what lies there:
 ` + kinds.String() + `
