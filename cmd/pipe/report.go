@@ -90,7 +90,7 @@ func (o *reportOptions) validate(args []string) error {
 
 func (o *reportOptions) named() error {
 	if len(o.what) == 0 {
-		return errors.New("name an eval's folder, a study, a run, a dataset or a cache")
+		return errors.New("name the folder of an eval, a study, a run, a dataset or a cache")
 	}
 	return allNamed("WHAT", o.what)
 }
