@@ -48,9 +48,9 @@ A run folder belongs to one run. Killed or stopped, it goes on with --resume and
 exactly the steps it would have taken; so --resume on a new folder starts a run, and a
 script may always give it.
 
-Flags go before the file of --config, and the file before the defaults below. The file is
-YAML; RUN/distill.yaml of an earlier run has all its settings, and repeats that run bit for
-bit (in fp32, on the same machine).
+Flags override the file of --config, and the file overrides the defaults below. It is YAML;
+RUN/distill.yaml of an earlier run has all its settings, and repeats that run bit for bit (in
+fp32, on the same machine).
 
 With --exclude some crops are not trained on: FILE has a key or an identity a line (# begins a
 comment), or is CSV whose header names a column train_identity (or identity) or train_key (or
@@ -114,7 +114,7 @@ func (o *distillOptions) addFlags(f *pflag.FlagSet) {
 	o.Options = student.DefaultOptions()
 	f.StringVar(&o.Out, "out", "", "`folder` of the run (required)")
 	f.BoolVar(&o.Resume, "resume", false, "go on from the newest checkpoint in the run's folder")
-	f.StringVar(&o.config, "config", "", "YAML `file` with settings; flags go before it")
+	f.StringVar(&o.config, "config", "", "YAML `file` with settings; flags override it")
 	o.addLearningFlags(f)
 	o.addTrainingFlags(f)
 	o.addOutputFlags(f)
