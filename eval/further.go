@@ -120,7 +120,7 @@ func interval(o Options, s *verification.Scores, result *verification.Result, in
 		}
 	}
 	for _, p := range sum.Curve {
-		nearest(result.DET, p.Target).Interval = p.FNMR.Interval
+		closest(result.DET, p.Target).Interval = p.FNMR.Interval
 	}
 	if c := result.CrossValidation; c != nil && c.Rule == verification.FaceXZoo.Name {
 		sum.Notes = append(sum.Notes, plainAccuracy)
@@ -132,8 +132,8 @@ func interval(o Options, s *verification.Scores, result *verification.Result, in
 // plainAccuracy is what is to be known of intervals by the one rule that finds thresholds otherwise.
 const plainAccuracy = "the interval of accuracy is found by the plain rule in the same folds, whose value may be another"
 
-// nearest is the point of a curve whose FMR is most like a rate.
-func nearest(curve []verification.DETPoint, fmr float64) *verification.DETPoint {
+// closest is the point of a curve whose FMR is most like a rate.
+func closest(curve []verification.DETPoint, fmr float64) *verification.DETPoint {
 	best := 0
 	for i, p := range curve {
 		if math.Abs(p.FMR-fmr) < math.Abs(curve[best].FMR-fmr) {

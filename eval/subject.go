@@ -13,6 +13,7 @@ import (
 	"facepipe/eval/protocol"
 	"facepipe/eval/report"
 	"facepipe/internal/embed"
+	"facepipe/internal/nearest"
 	"facepipe/internal/ort"
 	"facepipe/internal/plain"
 	"facepipe/internal/progress"
@@ -249,7 +250,7 @@ func (s *rows) embed(ctx context.Context, t *test) (protocol.Embeddings, report.
 		return nil, m, err
 	}
 	m.Notes = append(append(m.Notes, notes...), "its embeddings are as the file has them, with mirror images or without")
-	return picked{s.table, places}, m, nil
+	return nearest.Part[int]{Vectors: s.table, Places: places}, m, nil
 }
 
 // find is the row of every face of a test.
@@ -308,18 +309,6 @@ func (s *rows) inOrder(t *test) ([]int, error) {
 	}
 	return places, nil
 }
-
-// picked are some rows of a table.
-type picked struct {
-	*embeddings.Table
-	places []int
-}
-
-// Len is the number of faces.
-func (p picked) Len() int { return len(p.places) }
-
-// Row copies the embedding of a face.
-func (p picked) Row(i int, dst []float32) (bool, error) { return p.Table.Row(p.places[i], dst) }
 
 // modelError is a fault of one subject.
 type modelError struct {

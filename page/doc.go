@@ -1,5 +1,5 @@
 // Package page shows what was found as one HTML page that stands alone: an evaluation or
-// several, a run, a dataset, a teacher's cache.
+// several, a study, a run, a dataset, a teacher's cache.
 //
 // A page answers first and proves after: a sentence, the figures, then the evidence in
 // sections that have stable anchors. It needs no script and asks nothing of any network,

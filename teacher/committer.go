@@ -12,7 +12,7 @@ import (
 	"facepipe/store/cache"
 )
 
-// shardWriter collects the embeddings of one shard; a [*store.ShardWriter] is one.
+// shardWriter collects the embeddings of one shard; a [*cache.ShardWriter] is one.
 type shardWriter interface {
 	// Append adds the embedding of the next crop, and that of its mirror image or nil. Faults
 	// are those of the two.

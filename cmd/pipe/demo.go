@@ -54,7 +54,7 @@ type demoSummary struct {
 func (o *demoOptions) describe() *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo --out DIR",
-		Short: "Run every verb once, on generated faces",
+		Short: "Go the whole way once, from ingest to eval, on generated faces",
 		Long: `Demo draws people, ingests their photographs, caches the embeddings of a small
 bundled teacher, trains a student on them and measures both on people that the
 training has not seen. It leaves in DIR what each verb leaves:

@@ -41,15 +41,16 @@ func (o *distillOptions) describe() *cobra.Command {
 		Use:   "distill DATASET --out RUN",
 		Short: "Train a student against cached embeddings and export it as ONNX",
 		Long: `Distill trains a small network to reproduce what a teacher said about each crop,
-or to tell identities apart (losses ` + strings.Join(lossesWithoutTeacher(), " and ") + `), and writes RUN/student.onnx.
+or to tell identities apart (losses ` + strings.Join(lossesWithoutTeacher(), ", ") + `),
+and writes RUN/student.onnx.
 
 A run folder belongs to one run. Killed or stopped, it goes on with --resume and takes
 exactly the steps it would have taken; so --resume on a new folder starts a run, and a
 script may always give it.
 
-Settings come from, later ones first: flags, the file of --config, the defaults below.
-The file is YAML; RUN/distill.yaml of an earlier run has all its settings, and repeats that run
-bit for bit (in fp32, on the same machine).
+Flags override the file of --config, and the file overrides the defaults below. It is YAML;
+RUN/distill.yaml of an earlier run has all its settings, and repeats that run bit for bit (in
+fp32, on the same machine).
 
 With --exclude some crops are not trained on: FILE has a key or an identity a line (# begins a
 comment), or is CSV whose header names a column train_identity (or identity) or train_key (or
@@ -93,15 +94,19 @@ func lossesWithoutTeacher() []string {
 	return names
 }
 
-// usualRates says of which peak learning rate a loss is trained with.
+// usualRates says which peak learning rate a loss is trained with.
 func usualRates() string {
-	text := fmt.Sprint(student.UsualRate)
+	names := map[float64][]string{}
 	for _, l := range loss.All() {
 		if l.Rate != 0 {
-			text += fmt.Sprintf(", with %s %g", l.Name, l.Rate)
+			names[l.Rate] = append(names[l.Rate], l.Name)
 		}
 	}
-	return text + fmt.Sprintf("; with adamw %g", student.UsualAdamWRate)
+	text := fmt.Sprint(student.UsualRate)
+	for _, rate := range slices.Sorted(maps.Keys(names)) {
+		text += fmt.Sprintf("; %g with %s", rate, strings.Join(names[rate], ", "))
+	}
+	return text + fmt.Sprintf("; %g with adamw", student.UsualAdamWRate)
 }
 
 func (o *distillOptions) addFlags(f *pflag.FlagSet) {
@@ -109,7 +114,7 @@ func (o *distillOptions) addFlags(f *pflag.FlagSet) {
 	o.Options = student.DefaultOptions()
 	f.StringVar(&o.Out, "out", "", "`folder` of the run (required)")
 	f.BoolVar(&o.Resume, "resume", false, "go on from the newest checkpoint in the run's folder")
-	f.StringVar(&o.config, "config", "", "YAML `file` with settings; flags go before it")
+	f.StringVar(&o.config, "config", "", "YAML `file` with settings; flags override it")
 	o.addLearningFlags(f)
 	o.addTrainingFlags(f)
 	o.addOutputFlags(f)

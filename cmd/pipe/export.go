@@ -120,11 +120,7 @@ func (o *exportOptions) run(ctx context.Context, s *session) (*result, error) {
 }
 
 func printExported(w io.Writer, s export.Summary) {
-	state := fmt.Sprintf("in %.1f s", s.Seconds)
-	if s.Reused {
-		state = "there already"
-	}
-	fmt.Fprintf(w, "%s: %d crops as %s: %d files, %s, %s\n", s.Out, s.Rows, s.To, s.Files, byteSize(s.Bytes), state)
+	fmt.Fprintf(w, "%s: %d crops as %s: %d files, %s, %s\n", s.Out, s.Rows, s.To, s.Files, byteSize(s.Bytes), spent(s.Seconds, s.Reused))
 	if s.LeftOut > 0 {
 		fmt.Fprintf(w, "  left out    %d crops without an identity\n", s.LeftOut)
 	}

@@ -101,6 +101,14 @@ func (f *firstError) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// spent says how long it took to make something, unless it was there.
+func spent(seconds float64, reused bool) string {
+	if reused {
+		return "there already"
+	}
+	return fmt.Sprintf("in %.1f s", seconds)
+}
+
 // nearOne writes a cosine so that what it lacks to one shows.
 func nearOne(cosine float64) string {
 	if lack := 1 - cosine; lack > 0 && lack < 1e-4 {

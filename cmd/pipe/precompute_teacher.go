@@ -62,11 +62,13 @@ cache folder; it builds one for each batch that --batch auto measures.
 
 Of a model with several outputs the only one with an embedding's shape is taken, or what
 --output names. If that has unit length and another output is the norm that it had before, as
-AdaFace's do, the raw embedding and the norm are cached. A model that takes another size than the crops' gets them resampled:
-shrinking costs next to nothing; enlarging adds no detail, for which ingest --crop-size
-makes larger crops; of a model that is not square (SphereFace's 96x112) the crop's middle
-is taken. Models of other sizes may be trained on faces that were cut out otherwise
-(FaceNet's 160x160 from a detector's box), which costs them more: see what pipe eval says.
+AdaFace's do, the raw embedding and the norm are cached.
+
+A model that takes another size than the crops' gets them resampled: shrinking costs next to
+nothing; enlarging adds no detail, for which ingest --crop-size makes larger crops; of a model
+that is not square (SphereFace's 96x112) the crop's middle is taken. Models of other sizes may
+be trained on faces that were cut out otherwise (FaceNet's 160x160 from a detector's box), which
+costs them more: see what pipe eval says.
 
 PREPROCESSING is what turns a crop's pixels into the model's input:
   auto       what the model's own metadata says, else by the graph's first nodes: a

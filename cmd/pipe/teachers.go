@@ -48,7 +48,8 @@ func (o *teachersOptions) describe() *cobra.Command {
 		Short: "List, compare and drop a dataset's teacher caches",
 		Long: `Teachers lists the teacher caches of a dataset: which model each is of, how pixels were
 fed to it, how many crops are embedded, missing, or without a usable embedding, and how
-long devices ran it, as far as runs are recorded. It reads manifests only. A folder that is called like a verb below is written ./compare.`,
+long devices ran it, as far as runs are recorded. It reads manifests only.
+A dataset that is called like a verb below is written ./compare.`,
 		Example: `  pipe teachers faces.ds
   pipe teachers compare faces.ds w600k_r50 adaface
   pipe teachers drop faces.ds adaface`,

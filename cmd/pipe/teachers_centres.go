@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -52,11 +51,7 @@ func (o *teachersCentresOptions) run(ctx context.Context, s *session) (*result, 
 }
 
 func printCentres(w io.Writer, s derived.CentresSummary) {
-	state := fmt.Sprintf("in %.1f s", s.Seconds)
-	if s.Reused {
-		state = "there already"
-	}
-	plain.Fprintf(w, "%s: teacher %s: centres of %d identities, qualities of %d crops, %s, %s\n", s.Dataset, s.Teacher, s.Identities, s.Rows, byteSize(s.Bytes), state)
+	plain.Fprintf(w, "%s: teacher %s: centres of %d identities, qualities of %d crops, %s, %s\n", s.Dataset, s.Teacher, s.Identities, s.Rows, byteSize(s.Bytes), spent(s.Seconds, s.Reused))
 	plain.Fprintf(w, "  mean spread    %.4f (cosine distance to the centre)\n", s.MeanSpread)
 	if s.WithoutCentre > 0 {
 		plain.Fprintf(w, "  without centre %d identities, which have no usable embedding\n", s.WithoutCentre)

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -60,10 +59,6 @@ func (o *teachersClassifierOptions) run(ctx context.Context, s *session) (*resul
 }
 
 func printClassifier(w io.Writer, s classifier.Summary) {
-	state := fmt.Sprintf("in %.1f s", s.Seconds)
-	if s.Reused {
-		state = "there already"
-	}
-	plain.Fprintf(w, "%s: teacher %s: classifier of %d classes x %d, %s of %s, %s\n", s.Dataset, s.Teacher, s.Rows, s.Dim, s.DType, s.Origin, state)
+	plain.Fprintf(w, "%s: teacher %s: classifier of %d classes x %d, %s of %s, %s\n", s.Dataset, s.Teacher, s.Rows, s.Dim, s.DType, s.Origin, spent(s.Seconds, s.Reused))
 	plain.Fprintf(w, "  matched  %d of the dataset's %d identities\n", s.Matched, s.Identities)
 }

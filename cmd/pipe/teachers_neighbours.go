@@ -69,11 +69,7 @@ func (o *teachersNeighboursOptions) run(ctx context.Context, s *session) (*resul
 }
 
 func printNeighbours(w io.Writer, s derived.NeighboursSummary) {
-	state := fmt.Sprintf("in %.1f s", s.Seconds)
-	if s.Reused {
-		state = "there already"
-	}
-	plain.Fprintf(w, "%s: teacher %s: %d neighbours of %d crops, %s, %s\n", s.Dataset, s.Teacher, s.K, s.Rows, byteSize(s.Bytes), state)
+	plain.Fprintf(w, "%s: teacher %s: %d neighbours of %d crops, %s, %s\n", s.Dataset, s.Teacher, s.K, s.Rows, byteSize(s.Bytes), spent(s.Seconds, s.Reused))
 	if s.Exact {
 		plain.Fprintf(w, "  compared   each crop with all\n")
 	} else {

@@ -103,12 +103,9 @@ func (t *Table) addBatch(batch arrow.RecordBatch) error {
 	if err := t.addLists(batch.Column(vectors[0]).(array.ListLike)); err != nil {
 		return fmt.Errorf("column %s: %w", batch.ColumnName(vectors[0]), err)
 	}
-	var err error
-	if t.Keys, err = appendTexts(t.Keys, batch, keyNames, true); err != nil {
-		return err
-	}
-	t.Identities, err = appendTexts(t.Identities, batch, identityNames, false)
-	return err
+	t.Keys = appendTexts(t.Keys, batch, keyNames, true)
+	t.Identities = appendTexts(t.Identities, batch, identityNames, false)
+	return nil
 }
 
 func columnsOf(batch arrow.RecordBatch) []int {
@@ -152,14 +149,14 @@ func (t *Table) addLists(lists array.ListLike) error {
 
 // appendTexts adds the column that has one of the names; if there is none and only is set, the
 // only column of text that names no identities.
-func appendTexts(texts []string, batch arrow.RecordBatch, names []string, only bool) ([]string, error) {
+func appendTexts(texts []string, batch arrow.RecordBatch, names []string, only bool) []string {
 	columns := slices.DeleteFunc(columnsOf(batch), func(i int) bool {
 		_, ok := batch.Column(i).(array.StringLike)
 		return !ok || only && slices.Contains(identityNames, strings.ToLower(batch.ColumnName(i)))
 	})
 	named := slices.IndexFunc(columns, func(i int) bool { return slices.Contains(names, strings.ToLower(batch.ColumnName(i))) })
 	if named < 0 && !(only && len(columns) == 1) {
-		return texts, nil
+		return texts
 	}
 	column := batch.Column(columns[max(named, 0)]).(array.StringLike)
 	for i := range column.Len() {
@@ -169,5 +166,5 @@ func appendTexts(texts []string, batch arrow.RecordBatch, names []string, only b
 		}
 		texts = append(texts, strings.Clone(column.Value(i)))
 	}
-	return texts, nil
+	return texts
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"facepipe/internal/dots"
+	"facepipe/internal/nearest"
 	"facepipe/internal/progress"
 	"facepipe/internal/vec"
 )
@@ -46,7 +47,7 @@ func (o PairOptions) largest() (float64, error) {
 // AllPairs compares every vector with every other, each pair once. labels are identities, 0, 1, 2
 // ... or [NoIdentity]; vectors without one are left out, as are those that are not there. Vectors
 // are read block by block: beside them memory is 256 MiB and some 20 bytes a vector.
-func AllPairs(ctx context.Context, v Vectors, labels []int32, o PairOptions) (Result, error) {
+func AllPairs(ctx context.Context, v nearest.Vectors, labels []int32, o PairOptions) (Result, error) {
 	largest, err := o.largest()
 	if err != nil {
 		return Result{}, err
@@ -99,7 +100,7 @@ type people struct {
 	missing      int64
 }
 
-func newPeople(v Vectors, labels []int32, norms []float64) *people {
+func newPeople(v nearest.Vectors, labels []int32, norms []float64) *people {
 	p := &people{}
 	var rows []int32
 	for i, label := range labels {

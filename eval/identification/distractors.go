@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"facepipe/internal/dots"
+	"facepipe/internal/nearest"
 	"facepipe/internal/progress"
 )
 
@@ -29,7 +30,7 @@ type DistractorOptions struct {
 // probes with [NoIdentity] are left out. A mated pair counts twice for rank 1, once from either
 // side, and once for TAR at FAR, where the non-mated comparisons are those of probes with
 // distractors.
-func Distractors(ctx context.Context, probes Vectors, labels []int32, distractors Vectors, o DistractorOptions) (Result, error) {
+func Distractors(ctx context.Context, probes nearest.Vectors, labels []int32, distractors nearest.Vectors, o DistractorOptions) (Result, error) {
 	largest, err := o.largest()
 	if err != nil {
 		return Result{}, err
@@ -80,7 +81,7 @@ type field struct {
 	hits    []int64 // by size
 }
 
-func newField(ctx context.Context, probes Vectors, labels []int32, distractors Vectors, o DistractorOptions) (*field, error) {
+func newField(ctx context.Context, probes nearest.Vectors, labels []int32, distractors nearest.Vectors, o DistractorOptions) (*field, error) {
 	of, err := norms(ctx, probes, o.Workers)
 	if err != nil {
 		return nil, err

@@ -13,16 +13,37 @@ import (
 
 	"facepipe/eval/verification"
 	"facepipe/internal/dots"
+	"facepipe/internal/nearest"
 	"facepipe/internal/vec"
 )
 
 const dim = 24
 
+// matrix are vectors in memory. One that is nil is not there.
+type matrix [][]float32
+
+func (m matrix) Len() int { return len(m) }
+
+// Dim is the length of the first that is there.
+func (m matrix) Dim() int {
+	for _, v := range m {
+		if v != nil {
+			return len(v)
+		}
+	}
+	return 0
+}
+
+func (m matrix) Row(i int, dst []float32) (ok bool, err error) {
+	copy(dst, m[i])
+	return m[i] != nil, nil
+}
+
 // draw makes vectors of people, some of each, with labels. Some are the same, one is zero, one NaN,
 // one infinite and one is not there.
-func draw(people, each int, seed uint64) (Rows, []int32) {
+func draw(people, each int, seed uint64) (matrix, []int32) {
 	rng := rand.New(rand.NewPCG(seed, 7))
-	var rows Rows
+	var rows matrix
 	var labels []int32
 	for p := range people {
 		centre := make([]float64, dim)
@@ -53,7 +74,7 @@ func draw(people, each int, seed uint64) (Rows, []int32) {
 	return rows, labels
 }
 
-func (r Rows) there(i int32) bool { return r[i] != nil && vec.HasDirection(vec.Norm(r[i])) }
+func (r matrix) there(i int32) bool { return r[i] != nil && vec.HasDirection(vec.Norm(r[i])) }
 
 // single is a score as blocks give it.
 func single(a, b []float32) float32 {
@@ -200,7 +221,7 @@ func TestPicks(t *testing.T) {
 }
 
 // plainSearch compares all in double precision, ties against the mate.
-func plainSearch(rows Rows, g, probes Enrolment, o SearchOptions) (hits []int64, tpir map[float64]int64, falses map[float64]int64) {
+func plainSearch(rows matrix, g, probes Enrolment, o SearchOptions) (hits []int64, tpir map[float64]int64, falses map[float64]int64) {
 	type result struct {
 		rank  int
 		score float64
@@ -337,7 +358,7 @@ func TestIdentifyAgainstPlainLoops(t *testing.T) {
 }
 
 func TestDegenerateSearches(t *testing.T) {
-	rows := Rows{{1, 0}, {0, 1}, {1, 1}, nil, nil}
+	rows := matrix{{1, 0}, {0, 1}, {1, 1}, nil, nil}
 	o := SearchOptions{Ranks: []int{1}, FPIRs: []float64{0.5}, Pick: OpenLE}
 	all, mean, err := Identify(t.Context(), rows, []Enrolment{{"one", []int32{0}, []int32{1}}}, Enrolment{"", []int32{1}, []int32{2}}, o)
 	if err != nil || mean != nil || all[0].NonMated != 1 || all[0].Ranks != nil || len(all[0].Notes) != 1 {
@@ -351,7 +372,7 @@ func TestDegenerateSearches(t *testing.T) {
 	if err != nil || all[0].Ranks[0].Hits.Errors != 2 {
 		t.Errorf("a mate and a probe that are not there: %+v, %v", all, err)
 	}
-	opposite := Rows{{-1, 0.5}, nil, {1, 0}, {-1, -1}}
+	opposite := matrix{{-1, 0.5}, nil, {1, 0}, {-1, -1}}
 	o.FPIRs = []float64{0.6}
 	all, _, err = Identify(t.Context(), opposite, []Enrolment{{"far", []int32{0, 1}, []int32{1, 2}}}, Enrolment{"", []int32{2, 2, 3}, []int32{7, 8, 1}}, o)
 	if err != nil || math.Abs(all[0].OpenSet[0].Cosine+2/math.Sqrt(5)) > 1e-6 || all[0].OpenSet[0].TPIR.Errors != 0 {
@@ -492,15 +513,15 @@ func TestFloorTooHigh(t *testing.T) {
 func TestDegeneratePairs(t *testing.T) {
 	one := []float32{1, 2}
 	for name, c := range map[string]struct {
-		rows   Rows
+		rows   matrix
 		labels []int32
 		note   string
 	}{
-		"one crop":      {Rows{one}, []int32{0}, "has 0 mated and 0 non-mated"},
-		"nobody's":      {Rows{one, one}, []int32{NoIdentity, NoIdentity}, "has 0 mated and 0 non-mated"},
-		"one person":    {Rows{one, one, one}, []int32{4, 4, 4}, "has 3 mated and 0 non-mated"},
-		"all strangers": {Rows{one, one}, []int32{0, 1}, "has 0 mated and 1 non-mated"},
-		"nothing there": {Rows{nil, {0, 0}}, []int32{0, 0}, "has 0 mated and 0 non-mated"},
+		"one crop":      {matrix{one}, []int32{0}, "has 0 mated and 0 non-mated"},
+		"nobody's":      {matrix{one, one}, []int32{NoIdentity, NoIdentity}, "has 0 mated and 0 non-mated"},
+		"one person":    {matrix{one, one, one}, []int32{4, 4, 4}, "has 3 mated and 0 non-mated"},
+		"all strangers": {matrix{one, one}, []int32{0, 1}, "has 0 mated and 1 non-mated"},
+		"nothing there": {matrix{nil, {0, 0}}, []int32{0, 0}, "has 0 mated and 0 non-mated"},
 	} {
 		r, err := AllPairs(t.Context(), c.rows, c.labels, PairOptions{Targets: []float64{0.1}})
 		if err != nil || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], c.note) || r.Verification != nil {
@@ -508,7 +529,7 @@ func TestDegeneratePairs(t *testing.T) {
 		}
 	}
 	for _, targets := range [][]float64{nil, {0}, {1}, {math.NaN()}} {
-		if _, err := AllPairs(t.Context(), Rows{one}, []int32{0}, PairOptions{Targets: targets}); err == nil {
+		if _, err := AllPairs(t.Context(), matrix{one}, []int32{0}, PairOptions{Targets: targets}); err == nil {
 			t.Errorf("targets %v were taken", targets)
 		}
 	}
@@ -522,14 +543,14 @@ func TestFewStrangers(t *testing.T) {
 	if err != nil || !math.IsInf(float64(floor), -1) {
 		t.Errorf("floor %g, %v", floor, err)
 	}
-	if _, err := AllPairs(t.Context(), Rows{{1}}, nil, PairOptions{Targets: []float64{0.1}}); err == nil {
+	if _, err := AllPairs(t.Context(), matrix{{1}}, nil, PairOptions{Targets: []float64{0.1}}); err == nil {
 		t.Error("vectors without labels were compared")
 	}
 }
 
 // Where all non-mated scores are equal, accepting one accepts all.
 func TestAllPairsOfTies(t *testing.T) {
-	rows := Rows{{1, 0, 0}, {1, 0, 0}, {0, 1, 0}, {0, 1, 0}, {0, 0, 1}, {0, 0, 1}}
+	rows := matrix{{1, 0, 0}, {1, 0, 0}, {0, 1, 0}, {0, 1, 0}, {0, 0, 1}, {0, 0, 1}}
 	r, err := AllPairs(t.Context(), rows, []int32{0, 0, 1, 1, 2, 2}, PairOptions{Targets: []float64{0.5}})
 	want := OperatingPoint{Target: 0.5, NonMated: 12, TAR: Rate{1, 0, 3}, Cosine: Resolution, Threshold: 2 - 2*Resolution}
 	if err != nil || len(r.Verification) != 1 || r.Verification[0] != want {
@@ -611,26 +632,26 @@ func TestDistractorsAgainstPlainLoops(t *testing.T) {
 
 func TestDegenerateDistractors(t *testing.T) {
 	o := DistractorOptions{PairOptions: PairOptions{Targets: []float64{0.5}}, Sizes: []int{1}}
-	r, err := Distractors(t.Context(), Rows{{1, 0}, {0, 1}}, []int32{0, 1}, Rows{{1, 1}}, o)
+	r, err := Distractors(t.Context(), matrix{{1, 0}, {0, 1}}, []int32{0, 1}, matrix{{1, 1}}, o)
 	if err != nil || r.RankOne != nil || !strings.Contains(r.Notes[0], "has 0 mated pairs and 1 distractors") {
 		t.Errorf("no mates: %+v, %v", r, err)
 	}
-	r, err = Distractors(t.Context(), Rows{{1, 0}, {0, 1}}, []int32{0, 0}, Rows{nil, {0, 0}}, o)
+	r, err = Distractors(t.Context(), matrix{{1, 0}, {0, 1}}, []int32{0, 0}, matrix{nil, {0, 0}}, o)
 	if err != nil || r.RankOne != nil || !strings.Contains(strings.Join(r.Notes, " "), "0 distractors") {
 		t.Errorf("no distractor: %+v, %v", r, err)
 	}
-	if _, err := Distractors(t.Context(), Rows{{1, 0}}, []int32{0}, Rows{{1}}, o); err == nil || !strings.Contains(err.Error(), "dimensions") {
+	if _, err := Distractors(t.Context(), matrix{{1, 0}}, []int32{0}, matrix{{1}}, o); err == nil || !strings.Contains(err.Error(), "dimensions") {
 		t.Errorf("two dimensions: %v", err)
 	}
 	if o.Sizes = []int{0}; true {
-		if _, err := Distractors(t.Context(), Rows{{1, 0}}, []int32{0}, Rows{{1, 1}}, o); err == nil {
+		if _, err := Distractors(t.Context(), matrix{{1, 0}}, []int32{0}, matrix{{1, 1}}, o); err == nil {
 			t.Error("no distractors were taken")
 		}
 	}
 }
 
 type failing struct {
-	Rows
+	matrix
 	at  int
 	err error
 }
@@ -639,7 +660,7 @@ func (f failing) Row(i int, dst []float32) (bool, error) {
 	if i == f.at {
 		return false, f.err
 	}
-	return f.Rows.Row(i, dst)
+	return f.matrix.Row(i, dst)
 }
 
 func TestErrorsAndStopping(t *testing.T) {
@@ -649,20 +670,20 @@ func TestErrorsAndStopping(t *testing.T) {
 	stopped, cancel := context.WithCancel(t.Context())
 	cancel()
 	everyone := Enrolment{Rows: []int32{17}, Subjects: []int32{0}}
-	for name, run := range map[string]func(ctx context.Context, v Vectors) error{
-		"verify": func(ctx context.Context, v Vectors) error {
+	for name, run := range map[string]func(ctx context.Context, v nearest.Vectors) error{
+		"verify": func(ctx context.Context, v nearest.Vectors) error {
 			_, _, err := Verify(ctx, v, Comparisons{First: []int32{0}, Second: []int32{17}, Same: []bool{true}, Identities: labels})
 			return err
 		},
-		"search": func(ctx context.Context, v Vectors) error {
+		"search": func(ctx context.Context, v nearest.Vectors) error {
 			_, _, err := Identify(ctx, v, []Enrolment{everyone}, everyone, SearchOptions{Pick: OpenLE})
 			return err
 		},
-		"all pairs": func(ctx context.Context, v Vectors) error {
+		"all pairs": func(ctx context.Context, v nearest.Vectors) error {
 			_, err := AllPairs(ctx, v, labels, PairOptions{Targets: []float64{0.1}})
 			return err
 		},
-		"distractors": func(ctx context.Context, v Vectors) error {
+		"distractors": func(ctx context.Context, v nearest.Vectors) error {
 			_, err := Distractors(ctx, v, labels, rows, DistractorOptions{PairOptions: PairOptions{Targets: []float64{0.1}}})
 			return err
 		},
@@ -686,7 +707,7 @@ func TestNamesOfTargets(t *testing.T) {
 
 // A bar of all pairs ends at all of them.
 func TestProgressOfAllPairs(t *testing.T) {
-	rows := Rows{{1, 0}, {1, 0.1}, {0, 1}, {0.1, 1}, {-1, 0}, {-1, 0.1}}
+	rows := matrix{{1, 0}, {1, 0.1}, {0, 1}, {0.1, 1}, {-1, 0}, {-1, 0.1}}
 	var b bytes.Buffer
 	if _, err := AllPairs(t.Context(), rows, []int32{0, 0, 1, 1, 2, 2}, PairOptions{Targets: []float64{0.5}, Progress: &b, block: 4}); err != nil {
 		t.Fatal(err)

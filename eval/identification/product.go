@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"facepipe/internal/dots"
+	"facepipe/internal/nearest"
 	"facepipe/internal/progress"
 )
 
@@ -20,13 +21,13 @@ const (
 
 // side is the vectors on one side of a product, in an order of its own. Each has a direction.
 type side struct {
-	v     Vectors
+	v     nearest.Vectors
 	rows  []int32 // of v
 	norms []float64
 }
 
 // newSide takes the vectors at rows that have a direction, by their norms.
-func newSide(v Vectors, rows []int32, norms []float64) side {
+func newSide(v nearest.Vectors, rows []int32, norms []float64) side {
 	s := side{v: v, norms: norms}
 	for _, row := range rows {
 		if norms[row] > 0 {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"facepipe/internal/dots"
+	"facepipe/internal/nearest"
 	"facepipe/internal/vec"
 )
 
@@ -44,7 +45,7 @@ type SearchOptions struct {
 
 // Identify searches probes in each gallery. A probe that is not there finds nobody; a vector of a
 // gallery that is not there is found by nobody. A probe that is itself in the gallery is left out.
-func Identify(ctx context.Context, v Vectors, galleries []Enrolment, probes Enrolment, o SearchOptions) ([]Search, *Mean, error) {
+func Identify(ctx context.Context, v nearest.Vectors, galleries []Enrolment, probes Enrolment, o SearchOptions) ([]Search, *Mean, error) {
 	if o.Pick != OpenLE && o.Pick != OpenInsightFace {
 		return nil, nil, fmt.Errorf("rule %q for the false positive identification rate: want %s or %s", o.Pick, OpenLE, OpenInsightFace)
 	}
@@ -81,7 +82,7 @@ var nothing = math.Inf(-1)
 
 // searcher looks for probes in one gallery.
 type searcher struct {
-	v       Vectors
+	v       nearest.Vectors
 	norms   []float64
 	gallery Enrolment
 	probes  Enrolment

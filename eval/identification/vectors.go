@@ -6,39 +6,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"facepipe/internal/nearest"
 	"facepipe/internal/vec"
 )
-
-// Vectors are embeddings of one dimension and any length: only directions count.
-type Vectors interface {
-	Len() int
-	Dim() int
-	// Row copies embedding i to dst, of length Dim; ok is false where there is none. It is called
-	// by several goroutines at a time.
-	Row(i int, dst []float32) (ok bool, err error)
-}
-
-// Rows are vectors in memory. One that is nil is not there.
-type Rows [][]float32
-
-// Len is their number.
-func (r Rows) Len() int { return len(r) }
-
-// Dim is the length of the first that is there.
-func (r Rows) Dim() int {
-	for _, v := range r {
-		if v != nil {
-			return len(v)
-		}
-	}
-	return 0
-}
-
-// Row copies one.
-func (r Rows) Row(i int, dst []float32) (ok bool, err error) {
-	copy(dst, r[i])
-	return r[i] != nil, nil
-}
 
 // processors is the number of goroutines that an option asks for, 0 for one a processor.
 func processors(n int) int {
@@ -49,7 +19,7 @@ func processors(n int) int {
 }
 
 // norms are those of some vectors, 0 where there is none that has a direction.
-func norms(ctx context.Context, v Vectors, workers int) ([]float64, error) {
+func norms(ctx context.Context, v nearest.Vectors, workers int) ([]float64, error) {
 	all := make([]float64, v.Len())
 	err := inParts(ctx, v.Len(), workers, func(from, to int) error {
 		row := make([]float32, v.Dim())

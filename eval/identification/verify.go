@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"facepipe/eval/verification"
+	"facepipe/internal/nearest"
 )
 
 // Comparisons are pairs of vectors, by their numbers.
@@ -23,7 +24,7 @@ type Comparisons struct {
 
 // Verify compares pairs of vectors. The distances are those of [verification.Distance] to the bit.
 // left is the number of comparisons that were left out, or that count as no match.
-func Verify(ctx context.Context, v Vectors, c Comparisons) (scores *verification.Scores, left int, err error) {
+func Verify(ctx context.Context, v nearest.Vectors, c Comparisons) (scores *verification.Scores, left int, err error) {
 	units, err := newUnits(ctx, v, c.Workers)
 	if err != nil {
 		return nil, 0, err
@@ -67,7 +68,7 @@ type units struct {
 	usable []bool
 }
 
-func newUnits(ctx context.Context, v Vectors, workers int) (*units, error) {
+func newUnits(ctx context.Context, v nearest.Vectors, workers int) (*units, error) {
 	norms, err := norms(ctx, v, workers)
 	if err != nil {
 		return nil, err

@@ -284,15 +284,3 @@ func (u *units) Row(i int, dst []float32) (ok bool, err error) {
 	copy(dst, u.centres[i*len(dst):])
 	return true, nil
 }
-
-// some are vectors of some numbers.
-type some struct {
-	nearest.Vectors
-	numbers []int
-}
-
-// Len is how many there are.
-func (s some) Len() int { return len(s.numbers) }
-
-// Row copies the i-th of them to dst.
-func (s some) Row(i int, dst []float32) (bool, error) { return s.Vectors.Row(s.numbers[i], dst) }

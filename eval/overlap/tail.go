@@ -116,7 +116,8 @@ func different(ctx context.Context, of string, v nearest.Vectors, person func(i 
 	}
 	var mu sync.Mutex
 	var all []*histogram
-	err := products(ctx, some{v, who}, some{v, who}, nil, func() sight {
+	known := nearest.Part[int]{Vectors: v, Places: who}
+	err := products(ctx, known, known, nil, func() sight {
 		h := &histogram{}
 		mu.Lock()
 		defer mu.Unlock()

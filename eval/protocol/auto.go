@@ -290,18 +290,6 @@ func (f *autoFold) otherPair(k int) (x, y int) {
 	return x, f.people[other][face-f.before[other]]
 }
 
-// subset are some of all embeddings.
-type subset struct {
-	Embeddings
-	places []int
-}
-
-// Len is the number of places.
-func (s subset) Len() int { return len(s.places) }
-
-// Row copies an embedding.
-func (s subset) Row(i int, dst []float32) (bool, error) { return s.Embeddings.Row(s.places[i], dst) }
-
 // candidate is a different pair.
 type candidate struct {
 	pair   [2]int
@@ -339,11 +327,11 @@ func (d *draw) hardPairs(ctx context.Context, f *autoFold, n int) ([][2]int, err
 // neighbours are each face's nearest faces of others in the fold.
 func (d *draw) neighbours(ctx context.Context, f *autoFold, n int) ([]candidate, error) {
 	const fewest, most = 4, 64
-	s := subset{Embeddings: d.Hard}
+	s := nearest.Part[int]{Vectors: d.Hard}
 	var labels []int32
 	for person, places := range f.people {
 		for _, place := range places {
-			s.places, labels = append(s.places, place), append(labels, int32(person))
+			s.Places, labels = append(s.Places, place), append(labels, int32(person))
 		}
 	}
 	search, err := nearest.New(ctx, s, labels, nearest.Options{K: min(most, max(fewest, 4*n/f.faces)), ExactUpTo: 50_000})
@@ -355,10 +343,10 @@ func (d *draw) neighbours(ctx context.Context, f *autoFold, n int) ([]candidate,
 		return nil, err
 	}
 	var all []candidate
-	for i, x := range s.places {
+	for i, x := range s.Places {
 		rows, cosines := found.Of(i)
 		for k, row := range rows {
-			y := s.places[row]
+			y := s.Places[row]
 			all = append(all, candidate{[2]int{min(x, y), max(x, y)}, cosines[k]})
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"facepipe/eval/faces"
 	"facepipe/eval/identification"
 	"facepipe/internal/filedigest"
+	"facepipe/internal/nearest"
 	"facepipe/internal/regular"
 )
 
@@ -230,19 +231,9 @@ func (f *field) Persons(n int) [][2]int {
 	return all
 }
 
-// some are some of the embeddings.
-type some struct {
-	Embeddings
-	of []int32
-}
-
-func (e some) Len() int { return len(e.of) }
-
-func (e some) Row(i int, dst []float32) (bool, error) { return e.Embeddings.Row(int(e.of[i]), dst) }
-
 // Evaluate looks for the probes among the distractors.
 func (f *field) Evaluate(ctx context.Context, e Embeddings, s Settings) (Result, error) {
-	found, err := identification.Distractors(ctx, some{e, f.probes}, f.labels, some{e, f.distractors}, identification.DistractorOptions{
+	found, err := identification.Distractors(ctx, nearest.Part[int32]{Vectors: e, Places: f.probes}, f.labels, nearest.Part[int32]{Vectors: e, Places: f.distractors}, identification.DistractorOptions{
 		PairOptions: identification.PairOptions{Targets: targets(s.FAR, megaFaceFARs), Progress: s.Progress},
 		Sizes:       megaFaceSizes, Seed: megaFaceSeed,
 	})

@@ -154,7 +154,7 @@ func TestIdenticalCrops(t *testing.T) {
 	if len(s.Faces()) != facestest.People*facestest.Pictures {
 		t.Errorf("%d crops, want %d", len(s.Faces()), facestest.People*facestest.Pictures)
 	}
-	if _, err := Score(s, randomEmbeddings(s, 1)); err != nil {
+	if _, err := score(s, randomEmbeddings(s, 1), nil); err != nil {
 		t.Error(err)
 	}
 }

@@ -2,7 +2,7 @@
 //
 // A [Protocol] names the faces that it needs and computes figures of their embeddings. One that
 // is a [Verification] pools embeddings into templates and lists the comparisons of these;
-// [Score] and [Verify] do the rest, alike for all. To add a protocol, write a file with a [Kind]
+// [Verify] does the rest, alike for all. To add a protocol, write a file with a [Kind]
 // and give it a line in [Kinds].
 package protocol
 
@@ -17,6 +17,7 @@ import (
 	"facepipe/eval/identification"
 	"facepipe/eval/verification"
 	"facepipe/internal/plain"
+	"facepipe/internal/nearest"
 )
 
 // Protocol is a way of measuring a model on the faces of a set.
@@ -45,14 +46,8 @@ type Verification interface {
 }
 
 // Embeddings are those of a protocol's faces as they are: of any length, mirror images added if
-// they are to be. They are read by several goroutines at a time. [nearest.Vectors] are the same.
-type Embeddings interface {
-	Len() int
-	Dim() int
-	// Row copies embedding i to dst, of length Dim; ok is false where there is none, which a
-	// protocol takes as one without a direction.
-	Row(i int, dst []float32) (ok bool, err error)
-}
+// they are to be. One that is not there is taken as one without a direction.
+type Embeddings = nearest.Vectors
 
 // Rows are embeddings in memory, all of one length.
 type Rows [][]float32

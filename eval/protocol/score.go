@@ -27,13 +27,9 @@ func Verify(p Verification, e Embeddings, s Settings) (Result, error) {
 	return r, err
 }
 
-// Score compares the templates of embeddings, one for each of the protocol's faces, of one
-// dimension. [*UnusableError].
-func Score(p Verification, embeddings [][]float32) (*verification.Scores, error) {
-	return score(p, embeddings, nil)
-}
-
-// score also tells keep, unless it is nil, every distance in the order of the comparisons.
+// score compares the templates of embeddings, one for each of the protocol's faces, of one
+// dimension. It tells keep, unless that is nil, every distance in the order of the comparisons.
+// [*UnusableError].
 func score(p Verification, embeddings [][]float32, keep func(distance float64)) (*verification.Scores, error) {
 	if n := len(p.Faces()); len(embeddings) != n {
 		return nil, fmt.Errorf("compare: %d embeddings for %d crops", len(embeddings), n)

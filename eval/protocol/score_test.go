@@ -74,7 +74,7 @@ func TestUnusableEmbeddingsAreNamed(t *testing.T) {
 	embeddings[bad][7] = float32(math.NaN())
 	zero := slices.Index(s.names, "P03/P03_0004")
 	clear(embeddings[zero])
-	_, err := Score(s, embeddings)
+	_, err := score(s, embeddings, nil)
 	var unusable *UnusableError
 	if !errors.As(err, &unusable) {
 		t.Fatalf("error %v, want an UnusableError", err)
@@ -94,11 +94,11 @@ func TestUnusableEmbeddingsAreNamed(t *testing.T) {
 func TestScoreWrongShapes(t *testing.T) {
 	s := lfw(t)
 	embeddings := randomEmbeddings(s, 1)
-	if _, err := Score(s, embeddings[1:]); err == nil || !strings.Contains(err.Error(), "39 embeddings for 40 crops") {
+	if _, err := score(s, embeddings[1:], nil); err == nil || !strings.Contains(err.Error(), "39 embeddings for 40 crops") {
 		t.Errorf("error %v for too few", err)
 	}
 	embeddings[3] = embeddings[3][1:]
-	if _, err := Score(s, embeddings); err == nil || !strings.Contains(err.Error(), "embedding 3 has 31 values") {
+	if _, err := score(s, embeddings, nil); err == nil || !strings.Contains(err.Error(), "embedding 3 has 31 values") {
 		t.Errorf("error %v for two dimensions", err)
 	}
 }

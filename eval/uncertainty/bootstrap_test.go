@@ -188,7 +188,7 @@ func TestReplicatesAreCrossValidated(t *testing.T) {
 				}
 			}
 		}
-		want, err := verification.Evaluate(repeated, nil)
+		want, err := verification.Plain.Evaluate(repeated, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -49,7 +49,7 @@ func TestSummaryHasTheFiguresOfVerification(t *testing.T) {
 	targets := []float64{1e-1, 1e-2, 1e-3, 1e-5}
 	for round := range 12 {
 		s := draw(rng, 30+rng.IntN(100), 1+rng.IntN(5), 500+rng.IntN(2000), []int{0, 10}[round%2], []float64{0, 0.01, 0.5}[round%3])
-		want, err := verification.Evaluate(s, targets)
+		want, err := verification.Plain.Evaluate(s, targets)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,7 +8,7 @@
 //
 // FAR, the false accept rate, is the share of different-person trials that a threshold
 // accepts; TAR, the true accept rate, the share of same-person trials. [ROC] is the one
-// over the other for every threshold. [Evaluate] computes all figures of a list of
+// over the other for every threshold. [Rule.Evaluate] computes all figures of a list of
 // trials: those of the ROC, and the cross-validated accuracy of the LFW protocol
 // (Huang et al., "Labeled Faces in the Wild", University of Massachusetts TR 07-49,
 // 2007, view 2), in which the threshold is chosen on nine [Folds] and applied to the

@@ -85,7 +85,7 @@ func TestFiguresAreThoseOfAPlainList(t *testing.T) {
 		trials := randomTrials(rng, 10+rng.IntN(300), 10+rng.IntN(2500), grain)
 		folds := ChooseFolds(kinds(trials), nil)
 		want := plainResult(trials, folds, []int{10, 100, 1000, 10_000})
-		got, err := Evaluate(scores(trials, folds), targets)
+		got, err := Plain.Evaluate(scores(trials, folds), targets)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -193,7 +193,7 @@ func BenchmarkEvaluateMillions(b *testing.B) {
 		for _, t := range trials {
 			s.Add(t)
 		}
-		if _, err := Evaluate(s, targets); err != nil {
+		if _, err := Plain.Evaluate(s, targets); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -75,9 +75,6 @@ func CheckKinds(same, different int) error {
 	return nil
 }
 
-// Evaluate computes the figures of trials by the [Plain] rule.
-func Evaluate(s *Scores, targets []float64) (Result, error) { return Plain.Evaluate(s, targets) }
-
 // Evaluate computes the figures of trials, and the operating points at
 // the targets, false accept rates above 0 and below 1. The trials' folds should be those of
 // [Rule.Folds]. [ErrTooFew].

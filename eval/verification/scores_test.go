@@ -21,7 +21,7 @@ func TestMemoryOfManyTrials(t *testing.T) {
 		s.Add(Trial{Distance: 4 * rng.Float64(), Same: isSame, First: int32(i), Second: int32(i / 2)})
 	}
 	runtime.ReadMemStats(&filled)
-	r, err := Evaluate(s, []float64{1e-1, 1e-5, 1e-9})
+	r, err := Plain.Evaluate(s, []float64{1e-1, 1e-5, 1e-9})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ var targets = []float64{1e-1, 1e-2, 1e-3, 1e-4}
 
 func evaluate(t *testing.T, trials []Trial) Result {
 	t.Helper()
-	r, err := Evaluate(scores(trials, ChooseFolds(kinds(trials), nil)), targets)
+	r, err := Plain.Evaluate(scores(trials, ChooseFolds(kinds(trials), nil)), targets)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +129,7 @@ func TestAccuracyFollowsTheProtocol(t *testing.T) {
 	for range 15 {
 		trials := randomTrials(rng, 10+rng.IntN(40), 10+rng.IntN(40), []float64{0, 0.01, 0.3}[rng.IntN(3)])
 		folds := ChooseFolds(kinds(trials), nil)
-		got, err := Evaluate(scores(trials, folds), targets)
+		got, err := Plain.Evaluate(scores(trials, folds), targets)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -322,7 +322,7 @@ func TestTooFew(t *testing.T) {
 			t.Errorf("%d same, %d different: error %v", c.same, c.different, err)
 		}
 		if !c.enough {
-			if _, err := Evaluate(scores(trials, Folds{}), targets); !errors.Is(err, ErrTooFew) {
+			if _, err := Plain.Evaluate(scores(trials, Folds{}), targets); !errors.Is(err, ErrTooFew) {
 				t.Errorf("%d same, %d different: Evaluate's error %v", c.same, c.different, err)
 			}
 		} else if r := evaluate(t, trials); r.Accuracy != 1 || r.AUC != 1 {
@@ -376,7 +376,7 @@ func BenchmarkEvaluate(b *testing.B) {
 	trials := randomTrials(rand.New(rand.NewPCG(1, 1)), 3000, 3000, 0)
 	folds := ChooseFolds(kinds(trials), nil)
 	for b.Loop() {
-		if _, err := Evaluate(scores(trials, folds), targets); err != nil {
+		if _, err := Plain.Evaluate(scores(trials, folds), targets); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -61,19 +61,6 @@ func (h Header) blockPixels() int64 {
 	return int64(ceilDiv(h.W, jpegBlock)) * int64(ceilDiv(h.H, jpegBlock)) * jpegBlock * jpegBlock
 }
 
-// DecodedBytes is how many bytes of memory [Decode] takes at most for an image of size bytes with
-// this header, without those bytes.
-func DecodedBytes(h Header, size int64) int64 {
-	bytes := 3*h.area() + h.scratch(size)
-	if h.Orientation > 1 {
-		bytes += 3 * h.area()
-	}
-	if h.Format == JPEG { // the second decoder's picture, where the first one has only a warning
-		bytes += 3*h.area() + h.turboJPEG()
-	}
-	return bytes
-}
-
 // Bytes is how many bytes of memory are taken at most during and after [Photo.Decode] at a
 // reduction, without the encoded photograph. It grows if the standard library is to judge what
 // libjpeg-turbo has only warned of.

@@ -24,12 +24,26 @@ import (
 	"facepipe/internal/vec"
 )
 
-// Vectors are what is searched. They are read by several goroutines at a time.
+// Vectors are of one length Dim. They are read by several goroutines at a time.
 type Vectors interface {
 	Len() int
 	Dim() int
 	// Row copies vector i to dst, of length Dim; ok is false where there is none.
 	Row(i int, dst []float32) (ok bool, err error)
+}
+
+// Part are the vectors at some places.
+type Part[N int | int32] struct {
+	Vectors
+	Places []N
+}
+
+// Len is the number of places.
+func (p Part[N]) Len() int { return len(p.Places) }
+
+// Row copies the vector at the i-th of them to dst.
+func (p Part[N]) Row(i int, dst []float32) (bool, error) {
+	return p.Vectors.Row(int(p.Places[i]), dst)
 }
 
 // NoLabel is the label of a vector that is of nobody.

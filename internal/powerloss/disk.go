@@ -79,7 +79,7 @@ func (d *Disk) note(what, path string, c call) {
 func (d *Disk) in(path string) int { return d.inodes[d.rel(filepath.Dir(path))] }
 
 // born gives a new file or folder its inode, and its name.
-func (d *Disk) born(path string, folder bool) int {
+func (d *Disk) born(path string) int {
 	d.history.born++
 	id := len(d.history.start.inodes) - 1 + d.history.born
 	d.inodes[d.rel(path)] = id
@@ -94,7 +94,7 @@ func (d *Disk) CreateTemp(dir, pattern string) (durable.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	id := d.born(f.Name(), false)
+	id := d.born(f.Name())
 	d.note("create", f.Name(), call{inode: id, make: true, perm: 0o600, folder: d.in(f.Name()), names: names{filepath.Base(f.Name()): id}})
 	return &file{File: f, disk: d, inode: id}, nil
 }
@@ -106,7 +106,7 @@ func (d *Disk) Mkdir(name string, perm os.FileMode) error {
 	if err := d.OS.Mkdir(name, perm); err != nil {
 		return err
 	}
-	id := d.born(name, true)
+	id := d.born(name)
 	d.note("mkdir", name, call{inode: id, make: true, makeFolder: true, perm: perm, folder: d.in(name), names: names{filepath.Base(name): id}})
 	return nil
 }
@@ -188,7 +188,7 @@ func (d *Disk) Seal(name string, perm os.FileMode) error {
 	if err != nil {
 		return err
 	}
-	id := d.born(name, false)
+	id := d.born(name)
 	d.note("appear", name, call{inode: id, make: true, data: data, perm: perm, folder: d.in(name), names: names{filepath.Base(name): id}})
 	d.note("fsync", name, call{inode: id, sync: true})
 	return nil

@@ -47,17 +47,17 @@ type Plan struct {
 	Teacher *cache.Info `json:"teacher,omitempty"`
 	// Options of the verb that are for its workers, in its own words.
 	Options json.RawMessage `json:"options,omitempty"`
-	// Tasks are shards to embed, or items to ingest.
+	// Tasks are shards to embed, items to ingest, or rows of a study.
 	Tasks []Task `json:"tasks"`
 }
 
-// Task is a shard to embed, or a stretch of the sources' items to ingest.
+// Task is a shard to embed, a stretch of the sources' items to ingest, or a row of a study.
 type Task struct {
 	Shard int `json:"shard"`
 	Rows  int `json:"rows"`
 	// Crops is the digest of the crop shard.
 	Crops string `json:"crops,omitempty"`
-	// From is the first of Rows items, counted over all sources.
+	// From is the first of Rows items, counted over all sources, or the number of the row.
 	From int `json:"from,omitempty"`
 }
 

@@ -57,7 +57,7 @@ type Summary struct {
 }
 
 // Import stores the weight matrix of the classifier that a teacher was trained
-// with, a class a row, beside its cache; see [store.Teacher.Classifier]. Elements are
+// with, a class a row, beside its cache; see [derived.Classifier]. Elements are
 // float16, float32 or float64 and become float32. The matrix is read row by row.
 //
 // Errors: [ErrMatrix], also if none of the rows is named after an identity of the dataset;
