@@ -11,6 +11,7 @@
 #   go build -o bin/bench-teacher ./bench/teacher
 #   go test -c -o bin/torch.test ./student/torch
 #   go test -c -o bin/optim.test ./student/optim
+#   go test -c -o bin/loss.test ./student/loss
 #
 # It ends with status 0 if all that was wanted was got, 1 if not, 2 of a mistake in its arguments,
 # and 3 where there is no device.
@@ -160,9 +161,9 @@ build() {
 	if [ -n "$dry" ] || command -v "${GO:-go}" >/dev/null; then
 		limited 300 "${GO:-go}" build -o bin/ ./cmd/pipe
 		for program in train teacher; do limited 300 "${GO:-go}" build -o "bin/bench-$program" "./bench/$program"; done
-		for package in torch optim; do limited 300 "${GO:-go}" test -c -o "bin/$package.test" "./student/$package"; done
+		for package in torch optim loss; do limited 300 "${GO:-go}" test -c -o "bin/$package.test" "./student/$package"; done
 	fi
-	for program in pipe bench-train bench-teacher torch.test optim.test; do
+	for program in pipe bench-train bench-teacher torch.test optim.test loss.test; do
 		[ -n "$dry" ] || [ -x "bin/$program" ] || row "bin/$program" "built" "no Go here, and no such program: see the top of this script" bad
 	done
 	[ -z "$dry" ] || return 0
@@ -174,8 +175,8 @@ build() {
 }
 
 tests() {
-	for package in torch optim; do
-		limited 180 "bin/$package.test" -test.v -test.run '^Test(NormAct|Pixels|Token|Attention|MaxPool|Depthwise|GroupOnDevices|SGD|AdamW).*$/^cuda$' >/dev/null
+	for package in torch optim loss; do
+		limited 180 "bin/$package.test" -test.v -test.run '^Test(NormAct|Pixels|Token|Attention|MaxPool|Depthwise|GroupOnDevices|Slot|Upload|Fetch|SGD|AdamW|LossesOnDevices).*$/^cuda$' >/dev/null
 		[ -z "$dry" ] || continue
 		# Tests that find no device skip, and would pass.
 		local passed failed
