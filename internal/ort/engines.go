@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -60,13 +61,17 @@ func makeWritable(dir string) error {
 
 // building loads a model whose engines are kept in a folder, "" if they are not. A process that
 // comes while another builds an engine there waits, and finds it built: to build takes minutes,
-// and most of a device. Where the folder cannot be locked, both build.
+// and most of a device. It says so. Where the folder cannot be locked, both build.
 func building(engines string, load func() error) error {
 	if engines == "" {
 		return load()
 	}
 	path := filepath.Join(engines, ".lock")
-	lock, err := durable.WaitLock(context.Background(), path)
+	lock, err := durable.TryLock(path)
+	if errors.Is(err, durable.ErrLocked) {
+		slog.Warn("another process opens the model, and builds an engine of it if there is none: this one waits for that, which may take minutes", "reason", err)
+		lock, err = durable.WaitLock(context.Background(), path)
+	}
 	if err != nil {
 		return load()
 	}
