@@ -117,6 +117,21 @@ func TestBuildFindsCUDA(t *testing.T) {
 	}
 }
 
+// Folders are those that whoever runs make means, although the engine is made in another one.
+func TestBuildTakesRelativeFolders(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command("make", "-n", "-C", root, "engine", "LIBTORCH=some/torch", "NCCL=some/nccl")
+	out, err := c.CombinedOutput()
+	for _, want := range []string{" LIBTORCH=" + root + "/some/torch", " NCCL=" + root + "/some/nccl"} {
+		if err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("%v: no %q in\n%.2000s", err, want, out)
+		}
+	}
+}
+
 // An exception that nobody catches, as c10d's thread that watches NCCL throws one, ends the
 // process with status 1 and a line that says what it means.
 func TestUncaughtExceptionEnds(t *testing.T) {
