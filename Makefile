@@ -36,7 +36,7 @@ build:
 
 # The training engine, from $$LIBTORCH or Debian's libtorch.
 engine:
-	@$(MAKE) --no-print-directory -C student/torch/engine -j$(CORES)
+	@$(MAKE) --no-print-directory -C student/torch/engine -j$(CORES) $(foreach v,LIBTORCH CUDA_HOME NCCL,$(if $($v),$v=$(abspath $($v))))
 
 # The whole way once, on generated faces.
 demo: deps build engine

@@ -11,6 +11,7 @@
 #   go build -o bin/bench-teacher ./bench/teacher
 #   go test -c -o bin/torch.test ./student/torch
 #   go test -c -o bin/optim.test ./student/optim
+#   go test -c -o bin/loss.test ./student/loss
 #
 # It ends with status 0 if all that was wanted was got, 1 if not, 2 of a mistake in its arguments,
 # and 3 where there is no device.
@@ -160,9 +161,9 @@ build() {
 	if [ -n "$dry" ] || command -v "${GO:-go}" >/dev/null; then
 		limited 300 "${GO:-go}" build -o bin/ ./cmd/pipe
 		for program in train teacher; do limited 300 "${GO:-go}" build -o "bin/bench-$program" "./bench/$program"; done
-		for package in torch optim; do limited 300 "${GO:-go}" test -c -o "bin/$package.test" "./student/$package"; done
+		for package in torch optim loss; do limited 300 "${GO:-go}" test -c -o "bin/$package.test" "./student/$package"; done
 	fi
-	for program in pipe bench-train bench-teacher torch.test optim.test; do
+	for program in pipe bench-train bench-teacher torch.test optim.test loss.test; do
 		[ -n "$dry" ] || [ -x "bin/$program" ] || row "bin/$program" "built" "no Go here, and no such program: see the top of this script" bad
 	done
 	[ -z "$dry" ] || return 0
@@ -174,8 +175,8 @@ build() {
 }
 
 tests() {
-	for package in torch optim; do
-		limited 180 "bin/$package.test" -test.v -test.run '^Test(NormAct|Pixels|Token|Attention|MaxPool|Depthwise|GroupOnDevices|SGD|AdamW).*$/^cuda$' >/dev/null
+	for package in torch optim loss; do
+		limited 180 "bin/$package.test" -test.v -test.run '^Test(NormAct|Pixels|Token|Attention|MaxPool|Depthwise|GroupOnDevices|Slot|Upload|Fetch|SGD|AdamW|LossesOnDevices).*$/^cuda$' >/dev/null
 		[ -z "$dry" ] || continue
 		# Tests that find no device skip, and would pass.
 		local passed failed
@@ -287,7 +288,7 @@ resume() {
 		echo "+ kill -INT, at its first checkpoint"
 		distilled "$dir/broken" "${exact[@]}" --resume
 		distilled "$dir/half" --batch 32 --precision fp16
-		limited 180 bin/bench-train flat --dir "$dir/640" --batch 32 --epochs 10 --precision bf16 --device cuda
+		limited 180 bin/bench-train flat --dir "$dir/640" --batch 32 --epochs 30 --precision bf16 --device cuda
 		return
 	fi
 	bin/pipe distill "$dir/640/jpeg.ds" --teacher drawn --out "$dir/broken" --device cuda --epochs 1 --lr 1e-3 --log-every 1 "${exact[@]}" >"$dir/broken.log" 2>&1 &
@@ -306,10 +307,10 @@ resume() {
 		"$(holds "$(losses "$dir/half" | tail -1) < 1e6")"
 	nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits -l 1 >"$dir/memory" &
 	local watch=$!
-	judged "memory of the process" "flat" 180 bin/bench-train flat --dir "$dir/640" --batch 32 --epochs 10 --precision bf16 --device cuda
+	judged "memory of the process" "flat" 180 bin/bench-train flat --dir "$dir/640" --batch 32 --epochs 30 --precision bf16 --device cuda
 	kill "$watch"
 	before=$(awk 'NR > 5' "$dir/memory" | head -3 | sort -n | tail -1) after=$(tail -3 "$dir/memory" | sort -n | tail -1)
-	row "memory of the device, MiB, after 5 s and at the end" "the same" "${before:-?}, $after" ""
+	row "memory of the device, MiB, after 5 s and at the end" "the same" "${before:-?}, $after" "$([ -z "$before" ] || holds "$after <= 1.05 * $before + 64")"
 }
 
 teacher() {

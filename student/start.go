@@ -45,7 +45,7 @@ func (r *run) openData(ctx context.Context) (err error) {
 		o.ShuffleWindow = 0 // the same, and the same for every such window
 	}
 	if o.Workers == 0 {
-		o.Workers = max(2, runtime.GOMAXPROCS(0))
+		o.Workers = o.usualWorkers()
 	}
 	if o.Threads == 0 {
 		// Left alone, oneDNN takes one thread when OpenMP's BLAS is loaded beside it.

@@ -84,13 +84,32 @@ func within(name string, v, least, most int) error {
 // machine's memory holds.
 func (o *Options) validateFlight() error {
 	memory := float64(machine.Memory())
-	workers := cmp.Or(o.Workers, runtime.GOMAXPROCS(0))
-	flight := float64(workers+2) * float64(o.Batch) / float64(max(o.World.Count, 1)) * 3 * net.InputSide * net.InputSide
+	workers := cmp.Or(o.Workers, o.usualWorkers())
+	flight := float64(workers+2) * o.batchBytes()
 	if flight <= memory {
 		return nil
 	}
 	return fmt.Errorf("%w: batch %d: with %d workers %.0f GiB of crops are under way, this machine has %.0f: choose a smaller batch, or fewer --workers",
 		ErrUsage, o.Batch, workers, flight/(1<<30), memory/(1<<30))
+}
+
+// batchBytes is the size of the crops of a batch, of this rank's part if there are several.
+func (o *Options) batchBytes() float64 {
+	return float64(o.Batch) / float64(max(o.World.Count, 1)) * 3 * net.InputSide * net.InputSide
+}
+
+// mostAhead is the most memory of a device that batches take that are ready before their step, in
+// bytes, where nobody says how many workers prepare them.
+const mostAhead = 2 << 30
+
+// usualWorkers is how many prepare batches where nobody says: one a core, and two at least. What
+// they have prepared is on the device by then, which must not be full of it.
+func (o *Options) usualWorkers() int {
+	n := runtime.GOMAXPROCS(0)
+	if o.Device != "cpu" {
+		n = int(min(float64(n), mostAhead/o.batchBytes()))
+	}
+	return max(2, n)
 }
 
 // interval is what a number may be. What is no number, or beyond mostNumber, is in none.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -92,5 +93,21 @@ func TestOptionsAreBoundedTogether(t *testing.T) {
 	}
 	if err := within("epochs", 0, 1, 2); err == nil {
 		t.Error("0 is taken")
+	}
+}
+
+// Without a number of workers there is one a core, but on a GPU no more than have 2 GiB of crops
+// ready: they wait in its memory.
+func TestUsualWorkers(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(96))
+	for _, c := range []struct {
+		device             string
+		batch, ranks, want int
+	}{{"cpu", 1024, 1, 96}, {"cuda", 128, 1, 96}, {"cuda", 1024, 1, 55}, {"cuda:1", 1024, 8, 96}, {"cuda", 65536, 1, 2}} {
+		o := DefaultOptions()
+		o.Device, o.Batch, o.World.Count = c.device, c.batch, c.ranks
+		if got := o.usualWorkers(); got != c.want {
+			t.Errorf("%+v: %d", c, got)
+		}
 	}
 }

@@ -66,6 +66,44 @@ func TestGPUScriptWithoutADevice(t *testing.T) {
 	}
 }
 
+// All tests that look at devices are among those that it runs on one.
+func TestGPUScriptRunsWhatLooksAtDevices(t *testing.T) {
+	script, err := os.ReadFile("../gpu.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pattern := regexp.MustCompile(`-test\.run '(\^Test.*)/\^cuda\$'`).FindSubmatch(script)
+	packages := regexp.MustCompile(`for package in ([a-z ]+); do\n\t\tlimited`).FindSubmatch(script)
+	if pattern == nil || packages == nil {
+		t.Fatal("the script runs no tests")
+	}
+	named, run := strings.Fields(string(packages[1])), regexp.MustCompile(string(pattern[1]))
+	files, err := filepath.Glob("../../student/*/*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, function := range strings.Split(string(text), "\nfunc ")[1:] {
+			name, _, _ := strings.Cut(function, "(")
+			if !strings.Contains(function, "torchtest.OnDevices(") {
+				continue
+			}
+			found++
+			if in := filepath.Base(filepath.Dir(file)); !run.MatchString(name) || !slices.Contains(named, in) {
+				t.Errorf("it does not run %s of %s", name, in)
+			}
+		}
+	}
+	if found < 15 {
+		t.Errorf("%d tests look at devices", found)
+	}
+}
+
 // With a device, which here are programs that answer as one would, each result is a line as it is
 // there and a row of the table at the end, and one that is not as wanted is status 1.
 func TestGPUScriptTellsWhatItGot(t *testing.T) {

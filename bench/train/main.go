@@ -1,7 +1,7 @@
 // Command train measures distill. `train make` draws crops and gives them a cache of
 // embeddings; `train distill` trains some steps and prints one line of JSON; `train agree`
 // fails where a device's losses are not the processor's; `train flat` says how much memory
-// each tenth of a run took; `train table` makes the Markdown table of what distill printed.
+// each tenth of a run took, and fails where that grows; `train table` makes the Markdown table of what distill printed.
 // bench/train.sh and bench/gpu.sh run all of it, beside PyTorch.
 package main
 
@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"facepipe/bench/measure"
 	"facepipe/student"
@@ -98,7 +99,7 @@ func distill(s settings) error {
 	}.Print(os.Stdout)
 }
 
-// flat prints the most memory in each tenth of a run.
+// flat prints the most memory in each tenth of a run, and fails where it grows.
 func flat(s settings) error {
 	memory := measure.WatchMemory()
 	steps, _, err := train(s)
@@ -106,11 +107,22 @@ func flat(s settings) error {
 		return err
 	}
 	fmt.Printf("%s, %s, %s, batch %d: MiB in each tenth of %d steps:", s.Network, s.Loss.Name, s.Precision, s.Batch, len(steps))
-	for _, mib := range memory.Peaks(10) {
+	peaks := memory.Peaks(10)
+	for _, mib := range peaks {
 		fmt.Printf(" %.0f", mib)
 	}
-	_, err = fmt.Println()
-	return err
+	fmt.Println()
+	return grows(peaks)
+}
+
+// grows is an error if the last peak of memory is well above that of the first third, by when what
+// is kept for the steps to come is there.
+func grows(peaks []float64) error {
+	before, after := slices.Max(peaks[:(len(peaks)+2)/3]), peaks[len(peaks)-1]
+	if after <= 1.05*before+32 {
+		return nil
+	}
+	return fmt.Errorf("memory grows from %.0f to %.0f MiB", before, after)
 }
 
 // agree trains the same steps on the processor and on the device. It prints the largest

@@ -46,3 +46,21 @@ func TestTable(t *testing.T) {
 		t.Error("a table of nothing is printed")
 	}
 }
+
+// Memory that has come to its height in the first third of a run and stays there is flat; what
+// is read or written at the end may add a little.
+func TestGrows(t *testing.T) {
+	for _, c := range []struct {
+		peaks []float64
+		grows bool
+	}{
+		{[]float64{100, 300, 900, 1000, 1000, 1000, 1000, 1000, 1000, 1010}, false},
+		{[]float64{900, 900, 950, 950, 1000, 1000, 1050, 1050, 1100, 1150}, true},
+		{[]float64{10, 10, 10, 10, 10, 10, 10, 10, 10, 40}, false},
+		{[]float64{5}, false},
+	} {
+		if err := grows(c.peaks); (err != nil) != c.grows {
+			t.Errorf("%v: %v", c.peaks, err)
+		}
+	}
+}

@@ -184,7 +184,7 @@ func (o *distillOptions) addMachineFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Device, "device", o.Device, "cpu, cuda or cuda:N; of several ranks on a machine each takes its own cuda")
 	f.StringVar(&o.Engine, "engine", o.Engine, "training engine `library` to load (default: $PIPE_ENGINE, the one of 'make engine', the system's)")
 	f.IntVar(&o.Threads, "threads", o.Threads, "threads of one operator (default: one a core); another number changes the last bits of results")
-	f.IntVar(&o.Workers, "workers", o.Workers, "goroutines that prepare batches (default: one a core)")
+	f.IntVar(&o.Workers, "workers", o.Workers, "goroutines that prepare batches (default: one a core, for a GPU as many as keep 2 GiB of crops ready at most)")
 	f.DurationVar(&o.RendezvousTimeout, "rendezvous-timeout", o.RendezvousTimeout, "`time` within which all ranks must have met")
 }
 

@@ -16,8 +16,8 @@ import (
 	"facepipe/eval/faces"
 	"facepipe/eval/identification"
 	"facepipe/eval/verification"
-	"facepipe/internal/plain"
 	"facepipe/internal/nearest"
+	"facepipe/internal/plain"
 )
 
 // Protocol is a way of measuring a model on the faces of a set.

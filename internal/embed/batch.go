@@ -2,7 +2,6 @@ package embed
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -192,26 +191,26 @@ func (w *stopwatch) time() time.Duration {
 
 // tryFlights runs as many batches at a time as the device is to have. If that fails, perhaps for
 // lack of memory, it gets them one by one.
-func (m *Model) tryFlights() error {
+func (m *Model) tryFlights() {
 	if m.flights == 1 {
-		return nil
+		return
 	}
 	failed := make([]error, m.flights)
 	var runs sync.WaitGroup
 	for i := range failed {
 		b, err := newBatch(m)
 		if err != nil {
-			return err
+			failed[i] = err
+			continue
 		}
 		defer b.close()
 		runs.Go(func() { failed[i] = b.run(0, m.batch) })
 	}
 	runs.Wait()
-	if err := errors.Join(failed...); err != nil {
-		m.notes = append(m.notes, fmt.Sprintf("one run at a time, as %d fail: %v", m.flights, cmp.Or(failed...)))
+	if err := cmp.Or(failed...); err != nil {
+		m.notes = append(m.notes, fmt.Sprintf("one run at a time, as %d fail: %v", m.flights, err))
 		m.flights = 1
 	}
-	return nil
 }
 
 // row is the embedding of row k, valid until the next run.

@@ -178,12 +178,14 @@ func TestStreamWithRunsAtTheSameTime(t *testing.T) {
 	}
 }
 
-// A device that has no room for two runs gets one at a time, and says so.
+// A device that has no room for two runs, or for what they run on, gets one at a time, and says so.
 func TestRunsAtTheSameTimeThatFail(t *testing.T) {
-	m := open(t, tiny(t, nil), onDevice(Options{Batch: 2}))
-	m.shapes[m.outputs.embedding] = []int64{2, 5}
-	if err := m.tryFlights(); err != nil || m.flights != 1 || !strings.Contains(strings.Join(m.Notes(), "; "), "one run at a time, as 2 fail: run ") {
-		t.Errorf("%d runs at a time, %v, notes %q", m.flights, err, m.Notes())
+	for say, shape := range map[string][]int64{"run ": {2, 5}, "make a tensor": {-2, 4}} {
+		m := open(t, tiny(t, nil), onDevice(Options{Batch: 2}))
+		m.shapes[m.outputs.embedding] = shape
+		if m.tryFlights(); m.flights != 1 || !strings.Contains(strings.Join(m.Notes(), "; "), "one run at a time, as 2 fail: "+say) {
+			t.Errorf("%d runs at a time, notes %q", m.flights, m.Notes())
+		}
 	}
 }
 

@@ -147,12 +147,10 @@ func (m *Model) start(ctx context.Context, parsed *onnx.Model, o Options) (err e
 	if err == nil {
 		err = m.takeNorm(o)
 	}
-	if err == nil {
-		err = m.tryFlights()
-	}
 	if err != nil {
 		return fmt.Errorf("open model %s: %w", m.path, err)
 	}
+	m.tryFlights()
 	if note := m.outputs.note(); note != "" {
 		m.notes = append(m.notes, note)
 	}

@@ -139,8 +139,18 @@ func TestTruncatedAtEveryByte(t *testing.T) {
 	}
 }
 
+// tensorless is a model with an attribute that says that it is a tensor, and has none.
+var tensorless = []byte{0x3a, 7, 0x0a, 5, 0x2a, 3, 0xa0, 0x01, 4}
+
+func TestAttributeWithoutItsTensor(t *testing.T) {
+	if _, err := Unmarshal(tensorless); err == nil || !strings.Contains(err.Error(), "has none") {
+		t.Error(err)
+	}
+}
+
 func FuzzUnmarshal(f *testing.F) {
 	f.Add(sample().Marshal())
+	f.Add(tensorless)
 	f.Add([]byte{0x3a, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		alloctest.AtMost(t, 1<<20+200*len(data), func() { _, _ = Unmarshal(data) })

@@ -165,7 +165,7 @@ func (n *Node) read(data []byte) error {
 }
 
 func (a *Attribute) read(data []byte) error {
-	return protobuf.Fields(data, func(f protobuf.Field) (err error) {
+	err := protobuf.Fields(data, func(f protobuf.Field) (err error) {
 		switch f.Number {
 		case 1:
 			a.Name = string(f.Bytes)
@@ -189,6 +189,10 @@ func (a *Attribute) read(data []byte) error {
 		}
 		return err
 	})
+	if err == nil && a.Kind == KindTensor && a.Tensor == nil {
+		return fmt.Errorf("the attribute %q says that it is a tensor, and has none", a.Name)
+	}
+	return err
 }
 
 // fixed32 are the bytes of a repeated float, packed or not.

@@ -18,8 +18,7 @@ type Binding struct {
 }
 
 // Bind binds the tensors of all inputs and outputs, in the model's order. A nil output is not
-// computed. Close the binding
-// first, then the tensors, then the session.
+// computed. Close the binding first, then the tensors, then the session.
 func (s *Session) Bind(inputs, outputs []*Tensor) (*Binding, error) {
 	if len(inputs) != len(s.inputs) || len(outputs) != len(s.outputs) {
 		return nil, fmt.Errorf("bind %s: %d inputs and %d outputs, want %d and %d", s.path, len(inputs), len(outputs), len(s.inputs), len(s.outputs))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,14 +60,18 @@ func makeWritable(dir string) error {
 }
 
 // building loads a model whose engines are kept in a folder, "" if they are not. A process that
-// comes while another builds an engine there waits until ctx ends, and finds it built: to build takes
-// minutes, and most of a device. Where the folder cannot be locked, both build.
+// comes while another builds an engine there says so, waits until ctx ends, and finds it built: to
+// build takes minutes, and most of a device. Where the folder cannot be locked, both build.
 func building(ctx context.Context, engines string, load func() error) error {
 	if engines == "" {
 		return load()
 	}
 	path := filepath.Join(engines, ".lock")
-	lock, err := durable.WaitLock(ctx, path)
+	lock, err := durable.TryLock(path)
+	if errors.Is(err, durable.ErrLocked) {
+		slog.Warn("another process opens the model, and builds an engine of it if there is none: this one waits for that, which may take minutes", "reason", err)
+		lock, err = durable.WaitLock(ctx, path)
+	}
 	if err != nil && errors.Is(err, ctx.Err()) {
 		return err
 	}

@@ -1,8 +1,10 @@
 package ort
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,8 +64,11 @@ func TestNoEngineFolderWithoutTensorRT(t *testing.T) {
 	}
 }
 
-// Of processes that open the same model one builds, and the others wait for it.
+// Of processes that open the same model one builds, and the others wait for it, and say so.
 func TestBuildingOneAtATime(t *testing.T) {
+	var said bytes.Buffer // written under the logger's lock
+	defer slog.SetDefault(slog.Default())
+	slog.SetDefault(slog.New(slog.NewTextHandler(&said, nil)))
 	folder := filepath.Join(t.TempDir(), "r50.tensorrt", "0123")
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		t.Fatal(err)
@@ -83,8 +88,8 @@ func TestBuildingOneAtATime(t *testing.T) {
 			}
 		})
 	}
-	if all.Wait(); most.Load() != 1 {
-		t.Errorf("%d built at once", most.Load())
+	if all.Wait(); most.Load() != 1 || !strings.Contains(said.String(), "this one waits") || !strings.Contains(said.String(), folder) {
+		t.Errorf("%d built at once; they say %q", most.Load(), &said)
 	}
 	failed := errors.New("no device")
 	if err := building(t.Context(), folder, func() error { return failed }); !errors.Is(err, failed) {

@@ -424,7 +424,7 @@ func (l *Loader) take() (*Batch, error) {
 	if b.Slot == nil {
 		slot, err := l.o.NewSlot(l.layout.bytes)
 		if err != nil {
-			return nil, fmt.Errorf("memory for a batch of %d crops: %w", l.layout.N, err)
+			return nil, fmt.Errorf("memory for a batch of %d crops: %w; a smaller batch takes less, and so do fewer workers", l.layout.N, err)
 		}
 		l.mu.Lock()
 		l.slots = append(l.slots, slot)

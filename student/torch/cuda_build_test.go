@@ -88,6 +88,8 @@ func TestBuildFindsCUDA(t *testing.T) {
 	}{
 		"no libtorch for CUDA": {map[string]string{"torch/lib/libtorch_cpu.so": ""}, toolkit("13.2"), map[string]string{"nccl": "none", "nvcc": "none", "cudart": "none"}},
 		"the wheel's own":      {of13, nil, map[string]string{"nccl": "SITE/nvidia/nccl/include/nccl.h", "torch": "SITE/torch/include, c++20, ABI 1"}},
+		"a std::string of before 2015": {with(map[string]string{"torch/lib/libc10.so": "_ZN3c105ErrorC1ENS_14SourceLocationESs\n_ZGTtNSt11range_errorC1ERKNSt7__cxx1112basic_string"}), nil,
+			map[string]string{"torch": "SITE/torch/include, c++20, ABI 0"}},
 		"beside a toolkit of another version": {of13, toolkit("13.1"),
 			map[string]string{"nccl": "SITE/nvidia/nccl/include/nccl.h", "nvcc": "TOOLKIT/bin/nvcc 13 1", "cudart": "SITE/nvidia/cu13/lib/libcudart.so.13 13 2"}},
 		"a newer nvcc":       {of13, toolkit("13.3"), map[string]string{"nvcc": "TOOLKIT/bin/nvcc 13 3", "cudart": "static"}},
@@ -114,6 +116,21 @@ func TestBuildFindsCUDA(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Folders are those that whoever runs make means, although the engine is made in another one.
+func TestBuildTakesRelativeFolders(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command("make", "-n", "-C", root, "engine", "LIBTORCH=some/torch", "NCCL=some/nccl")
+	out, err := c.CombinedOutput()
+	for _, want := range []string{" LIBTORCH=" + root + "/some/torch", " NCCL=" + root + "/some/nccl"} {
+		if err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("%v: no %q in\n%.2000s", err, want, out)
+		}
 	}
 }
 

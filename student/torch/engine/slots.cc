@@ -13,6 +13,7 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <chrono>
+#include <exception>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -51,7 +52,12 @@ class Slot {
     mark_computed(); // of whatever the memory was used for before
   }
 
-  ~Slot() { wait(); }
+  ~Slot() {
+    try {
+      wait();
+    } catch (const std::exception&) {  // a device that has failed copies no more, and has said why
+    }
+  }
 
   // Waits until the memory may be written.
   void* memory() {
