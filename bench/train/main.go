@@ -169,7 +169,7 @@ func train(s settings) (steps []step, summary student.Summary, err error) {
 	o := s.Options
 	o.Dataset, o.Teacher, o.Out = filepath.Join(s.dir, s.data+".ds"), teacherName, out
 	o.LR, o.WarmupEpochs, o.Schedule = 1e-3, 0, "constant"
-	o.LogEvery, o.CheckpointEvery = 1, 1<<30
+	o.LogEvery, o.CheckpointEvery = 1, 1_000_000_000 // none but the last
 	if summary, err = student.Distill(context.Background(), o); err != nil {
 		return nil, summary, err
 	}
