@@ -86,13 +86,15 @@ func (s *schemaOf) define(t reflect.Type) string {
 		object["description"] = words
 	}
 	s.fields(t, properties, &required, true)
-	if len(required) > 0 {
-		object["required"] = required
-	}
 	if t == model {
 		var figures []string
 		s.fields(reflect.TypeFor[verification.Result](), map[string]any{}, &figures, true)
-		object["dependentRequired"] = map[string]any{"pairs": figures}
+		required = append(required, "pairs", "same", "different")
+		object["if"] = map[string]any{"properties": map[string]any{"pairs": map[string]any{"minimum": 1}}}
+		object["then"] = map[string]any{"required": figures}
+	}
+	if len(required) > 0 {
+		object["required"] = required
 	}
 	return name
 }

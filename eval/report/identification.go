@@ -35,7 +35,10 @@ func (m Model) MarshalJSON() ([]byte, error) {
 	}
 	return json.Marshal(struct {
 		all
-		*verification.Result // hides the figures of all, and, being nil, writes nothing
+		*verification.Result     // hides the figures of all, and, being nil, writes nothing
+		Pairs                int `json:"pairs"`
+		Same                 int `json:"same"`
+		Different            int `json:"different"`
 	}{all: all(m)})
 }
 
