@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"facepipe/ingest/align"
+	"facepipe/internal/alloctest"
 )
 
 func landmarkFile(t testing.TB, text string) string {
@@ -242,6 +243,7 @@ func FuzzLandmarkLine(f *testing.F) {
 	f.Add("a b.jpg\t1,2,3,4,5,6,7,8,9,1e3")
 	f.Add("# comment")
 	f.Fuzz(func(t *testing.T, text string) {
+		alloctest.AtMost(t, 1<<18+100*len(text), func() { _, _ = parseLine(text) })
 		line, err := parseLine(text)
 		if err != nil || line.key == "" {
 			return

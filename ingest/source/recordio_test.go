@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"facepipe/ingest/align"
+	"facepipe/internal/alloctest"
 	"facepipe/internal/imgcodec"
 )
 
@@ -607,7 +608,13 @@ func FuzzRecordIO(f *testing.F) {
 		r := records(t, rec)
 		r.put(t, "train.idx", idx)
 		r.put(t, "train.lst", lst)
-		src, err := Spec{Kind: "recordio", Path: r.dir}.Open(t.Context())
+		open := func() (Source, error) { return Spec{Kind: "recordio", Path: r.dir}.Open(t.Context()) }
+		alloctest.AtMost(t, 1<<20+500*(len(rec)+len(idx)+len(lst)), func() {
+			if src, err := open(); err == nil {
+				_ = errors.Join(src.Walk(t.Context(), func(Item) error { return nil }), src.Close())
+			}
+		})
+		src, err := open()
 		if err != nil {
 			return
 		}

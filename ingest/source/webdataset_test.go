@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"facepipe/ingest/align"
+	"facepipe/internal/alloctest"
 	"facepipe/internal/imgcodec"
 )
 
@@ -325,8 +326,13 @@ func FuzzSampleLabels(f *testing.F) {
 	f.Add(`{"label": 7, "landmarks": [[1,2],[3,4],[5,6],[7,8],[9,10]], "box": [1,2,3,4], "a": "b"}`, "7")
 	f.Add(`{"identity": "Ann", "split": "val", "a": {"b": [1, null]}}`, "-1\n")
 	f.Fuzz(func(t *testing.T, object, class string) {
-		l := labels{}
-		if l.object([]byte(object), "faces") != nil || l.number(strings.TrimSpace(class), "faces") != nil {
+		var l labels
+		var failed bool
+		alloctest.AtMost(t, 1<<20+200*(len(object)+len(class)), func() {
+			l = labels{}
+			failed = l.object([]byte(object), "faces") != nil || l.number(strings.TrimSpace(class), "faces") != nil
+		})
+		if failed {
 			return
 		}
 		seen := map[string]bool{}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"facepipe/internal/alloctest"
 	"facepipe/internal/onnx"
 )
 
@@ -175,6 +176,7 @@ func FuzzResolveModel(f *testing.F) {
 		if err != nil {
 			return
 		}
+		alloctest.AtMost(t, 1<<20+200*len(data), func() { _, _ = ResolvePreprocess("auto", m) })
 		r, err := ResolvePreprocess("auto", m)
 		if err == nil && (r.Validate() != nil || r.Reason == "") {
 			t.Errorf("auto gave %v because %q", r.Preprocess, r.Reason)

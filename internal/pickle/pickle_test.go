@@ -358,6 +358,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte("cos\nsystem\n(S'true'\ntR."))
 	f.Add([]byte("]q\x00h\x00a."))
 	f.Fuzz(func(t *testing.T, code []byte) {
+		alloctest.AtMost(t, 512*len(code)+1<<20, func() { _, _ = pickle.Load(bytes.NewReader(code), int64(len(code))) })
 		images, _, err := set(string(code))
 		if err != nil {
 			return

@@ -2,6 +2,7 @@ package net
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"facepipe/internal/alloctest"
 	"facepipe/internal/onnx"
 	"facepipe/student/net/layer"
 	"facepipe/student/torch"
@@ -383,6 +385,7 @@ func FuzzAdoptGraph(f *testing.F) {
 			return
 		}
 		values := n.Initial(1)
+		alloctest.AtMost(t, 8<<20+500*len(data), func() { _, _ = n.AdoptGraph(maps.Clone(values), m) })
 		a, err := n.AdoptGraph(values, m)
 		if err != nil {
 			return

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"facepipe/internal/alloctest"
 	"facepipe/internal/npy"
 	"facepipe/internal/onnx"
 )
@@ -207,6 +208,11 @@ func FuzzMatrix(f *testing.F) {
 		if err := os.WriteFile(path, data, 0o644); err != nil {
 			t.Fatal(err)
 		}
+		alloctest.AtMost(t, 4<<20+20*len(data), func() {
+			if m, err := openMatrix(path, "", 4); err == nil {
+				_ = m.close()
+			}
+		})
 		m, err := openMatrix(path, "", 4)
 		if err != nil {
 			if !errors.Is(err, ErrMatrix) && !errors.Is(err, npy.ErrFormat) {
