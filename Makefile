@@ -84,6 +84,7 @@ test-chaos: deps build
 # stranger, hostile inputs, and kills, for some minutes; `make test` does a sample of it. The
 # table of docs/reliability.md is written anew.
 test-attack: deps build engine
+	PIPE_ATTACK=yes $(GO) test -count=1 -run '^TestAttackMemory$$' -v ./ingest
 	PIPE_ATTACK=yes $(GO) test -timeout 3h -count=1 -run '^TestAttack$$' -v ./cmd/pipe -update
 
 # All that is done to a dataset in a loop, under kills, on full and busy disks, for
