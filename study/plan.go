@@ -86,7 +86,7 @@ func Foresee(ctx context.Context, s *Study, o Options, secondsPerStep float64) (
 		}
 		seeds[row.Seed] = true
 		one := RowOutlook{Row: row.Name(), State: res.Rows[i].State, Loss: row.Outlook.Loss, Crops: row.Outlook.Crops, Steps: row.Outlook.Steps, Parameters: row.Outlook.Parameters}
-		if one.State != Done && one.State != Trained && (one.State != Failed || o.RetryFailed) {
+		if one.State != Trained && o.due(one.State) {
 			rate, ok := rates[row.Group]
 			if !ok {
 				rate = secondsPerStep

@@ -206,8 +206,11 @@ func (r *runner) take(ctx context.Context, number int, row *Row) (_ State, err e
 // due is whether a row is to be trained or measured, whoever does so.
 func (r *runner) due(row *Row) (bool, error) {
 	state, err := row.reached(r.measured)
-	return err == nil && state != Done && (state != Failed || r.o.RetryFailed), err
+	return err == nil && r.o.due(state), err
 }
+
+// due is whether there is something to do for a row in a state.
+func (o Options) due(s State) bool { return s != Done && (s != Failed || o.RetryFailed) }
 
 // takeOver begins a row with what another study has of it, if any.
 func (r *runner) takeOver(row *Row) error {

@@ -279,12 +279,9 @@ func lockTable(ctx context.Context, dir string) (*durable.Lock, error) {
 	return lock, nil
 }
 
-// claimStudy makes a folder this study's. One that holds another is an error; the same dataset
-// may have grown, or lie elsewhere.
+// claimStudy makes a folder this study's, which did not belong to another when the study was opened.
+// One that holds another by now is an error; the same dataset may have grown, or lie elsewhere.
 func (s *Study) claimStudy(ctx context.Context, dir string, train *store.Dataset) (err error) {
-	if _, _, err := s.refuse(dir, train); err != nil {
-		return err
-	}
 	if err := durable.MkdirBelow(dir, rowsFolder, 0o755); err != nil {
 		return err
 	}
