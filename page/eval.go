@@ -78,7 +78,7 @@ func (e *evaluation) merit(i int) float64 {
 	switch m := e.Report.Models[i]; {
 	case m.CrossValidation != nil:
 		return m.Accuracy
-	case m.Pairs == 0 && m.Identification != nil:
+	case m.OnlyIdentifies():
 		value, _ := headline(m.Identification)
 		return value
 	default:
@@ -90,7 +90,7 @@ func (e *evaluation) merit(i int) float64 {
 func (e *evaluation) figureOf(i int) string {
 	m := e.Report.Models[i]
 	if m.CrossValidation == nil {
-		if m.Pairs == 0 && m.Identification != nil {
+		if m.OnlyIdentifies() {
 			_, words := headline(m.Identification)
 			return words
 		}

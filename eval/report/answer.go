@@ -87,7 +87,7 @@ func merit(m Model) float64 {
 	if n := len(m.Thresholds); n > 0 {
 		return -m.Thresholds[n-1].FNMR.Rate
 	}
-	if m.onlyIdentifies() && len(m.Identification.Verification) > 0 {
+	if m.OnlyIdentifies() && len(m.Identification.Verification) > 0 {
 		return m.Identification.Verification[0].TAR.Rate
 	}
 	return m.AUC
@@ -103,7 +103,7 @@ func (r Report) achieves(m Model) string {
 		t := m.Thresholds[n-1]
 		return fmt.Sprintf("FNMR %s at FMR %s", rate(t.FNMR), t.Name())
 	}
-	if m.onlyIdentifies() {
+	if m.OnlyIdentifies() {
 		first := m.Identification.Lines()[0]
 		return first.About + " " + first.Is
 	}

@@ -23,14 +23,14 @@ func (r Report) identification() (facts []Fact) {
 	return facts
 }
 
-// onlyIdentifies says that a protocol of the model has no figures but its own.
-func (m Model) onlyIdentifies() bool { return m.Pairs == 0 && m.Identification != nil }
+// OnlyIdentifies says that a protocol of the model has no figures but its own.
+func (m Model) OnlyIdentifies() bool { return m.Pairs == 0 && m.Identification != nil }
 
 // MarshalJSON leaves out the figures of pairs where there are none: a rate that was not measured
 // is absent, not 0.
 func (m Model) MarshalJSON() ([]byte, error) {
 	type all Model
-	if !m.onlyIdentifies() {
+	if !m.OnlyIdentifies() {
 		return json.Marshal(all(m))
 	}
 	return json.Marshal(struct {
