@@ -190,21 +190,20 @@ func (o *embedOptions) ingest(ctx context.Context) (set faces.Set, discard func(
 func besideDataset(out string) (dataset string, discard func(), err error) {
 	folder := filepath.Join(filepath.Dir(out), ".embed-"+filepath.Base(out))
 	if err := durable.NoLinks(filepath.Dir(out), filepath.Base(folder)); err != nil {
-		return "", func() {}, err
+		return "", nil, err
 	}
 	if err := os.Mkdir(folder, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
-		return "", func() {}, err
+		return "", nil, err
 	}
 	lock, err := durable.TryLock(filepath.Join(folder, ".lock"))
 	if err != nil {
-		return "", func() {}, err
+		return "", nil, err
 	}
 	dataset = filepath.Join(folder, "faces.ds")
-	discard = func() { _ = errors.Join(os.RemoveAll(folder), lock.Unlock()) } // it is in nobody's way
 	if err := os.RemoveAll(dataset); err != nil {
-		return "", discard, errors.Join(err, lock.Unlock())
+		return "", nil, errors.Join(err, lock.Unlock())
 	}
-	return dataset, discard, nil
+	return dataset, func() { _ = errors.Join(os.RemoveAll(folder), lock.Unlock()) }, nil // it is in nobody's way
 }
 
 func printEmbedded(w io.Writer, s eval.Embedded) {
