@@ -176,8 +176,8 @@ func FuzzResolveModel(f *testing.F) {
 		if err != nil {
 			return
 		}
-		alloctest.AtMost(t, 1<<20+200*len(data), func() { _, _ = ResolvePreprocess("auto", m) })
-		r, err := ResolvePreprocess("auto", m)
+		var r Resolved
+		alloctest.AtMost(t, 1<<20+200*len(data), func() { r, err = ResolvePreprocess("auto", m) })
 		if err == nil && (r.Validate() != nil || r.Reason == "") {
 			t.Errorf("auto gave %v because %q", r.Preprocess, r.Reason)
 		}

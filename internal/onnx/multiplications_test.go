@@ -251,8 +251,9 @@ func FuzzMultiplications(f *testing.F) {
 	f.Add(graph([]int64{1, 4, 8, 8}, []onnx.Node{named("c", node("Conv", "x w")), node("MatMul", "c c")}, weight("w", 6, 4, 1, 1)).Marshal(), []byte{1, 4, 8, 8}, 1)
 	f.Add(graph([]int64{1, 6, 8}, []onnx.Node{node("Einsum", "x x", onnx.Text("equation", "bik,bjk->bij"))}).Marshal(), []byte{1, 6, 8}, 2)
 	f.Fuzz(func(t *testing.T, data, dims []byte, batch int) {
-		alloctest.AtMost(t, 1<<20+1000*len(data), func() { _, _ = onnx.NewProbe(data) })
-		p, err := onnx.NewProbe(data)
+		var p *onnx.Probe
+		var err error
+		alloctest.AtMost(t, 1<<20+1000*len(data), func() { p, err = onnx.NewProbe(data) })
 		if err != nil {
 			return
 		}

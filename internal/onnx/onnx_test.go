@@ -153,8 +153,9 @@ func FuzzUnmarshal(f *testing.F) {
 	f.Add(tensorless)
 	f.Add([]byte{0x3a, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		alloctest.AtMost(t, 1<<20+200*len(data), func() { _, _ = Unmarshal(data) })
-		m, err := Unmarshal(data)
+		var m *Model
+		var err error
+		alloctest.AtMost(t, 1<<20+200*len(data), func() { m, err = Unmarshal(data) })
 		if err == nil {
 			if _, err := Unmarshal(m.Marshal()); err != nil {
 				t.Errorf("what was read cannot be written: %v", err)
